@@ -1,0 +1,141 @@
+"""What a causal session carries between requests, and its text form.
+
+Owns the value, how two bookmarks merge, and decoding that never raises. Who obeys it: routing and the read path.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+MAX_BUCKETS = 16
+"""Beyond so many written buckets the bookmark says "L1 does not count" (protocol, Words)."""
+MAX_TEXT = 4096
+"""Longer texts are refused unread (characters)."""
+
+
+class Seen(NamedTuple):
+    """The state of a bucket's record right after a write: which record, and how many invalidations it had counted."""
+
+    incarnation: str
+    seq: int
+
+
+_NOTHING: Mapping[int, Seen] = MappingProxyType({})
+
+
+class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a session has seen, so that its next read, anywhere, is not older.
+
+    `history`: the line of WAL that `position` belongs to; empty where positions are not to be had.
+    `position`: WAL position in bytes, or None: known to have written, not known where.
+    `wrote`: bucket -> record state after the session's writes; None: too many, this session's reads do not use L1.
+    `covered`: False if an invalidation could not be delivered: the session uses no cache.
+    `expires`: Unix time in seconds after which the bookmark says nothing.
+    """
+
+    history: str
+    position: int | None
+    wrote: dict[int, Seen] | None
+    covered: bool
+    expires: float
+
+    def encode(self, signer: Signer | None = None) -> str:
+        """URL-safe text for a header or a cookie, at most about 1 KB; signed if a signer is given."""
+        body = base64.urlsafe_b64encode(_ENCODER.encode(self)).rstrip(b"=").decode()
+        return body if signer is None else signer.sign(body)
+
+    @property
+    def buckets(self) -> Mapping[int, Seen]:
+        """`wrote`, empty where it is None."""
+        return _NOTHING if self.wrote is None else self.wrote
+
+
+class Signer(Protocol):
+    """Makes a text unforgeable and checks it. `itsdangerous.TimestampSigner` behind two methods."""
+
+    def sign(self, body: str) -> str: ...
+
+    def unsign(self, text: str) -> str | None:
+        """The body, or None if the signature is wrong or too old."""
+        ...
+
+
+class Refused(NamedTuple):
+    """Why a text was not taken as a bookmark: a reason for an event, never an error to the end user."""
+
+    reason: str
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Bookmark)
+
+
+def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookmark | Refused:
+    """The bookmark in `text`, or why it is refused. Never raises, whatever the text (protocol: a bookmark is advice from outside).
+
+    `now`: Unix time in seconds. `window`: no bookmark counts for longer than this many seconds from now, so that a forged one
+    cannot pin its sender to the primary.
+    """
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        return Refused("too long")
+    body: str | None = text
+    if signer is not None:
+        body = signer.unsign(text)
+        if body is None:
+            return Refused("signature")
+    assert body is not None
+    try:
+        bookmark = _DECODER.decode(
+            base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        )
+    except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
+        return Refused("malformed")
+    if not bookmark.expires > now:
+        return Refused("expired")
+    if bookmark.expires > now + window:
+        return Refused("expires too late")
+    if bookmark.wrote is not None and len(bookmark.wrote) > MAX_BUCKETS:
+        return Refused("malformed")
+    if bookmark.position is not None and bookmark.position < 0:
+        return Refused("malformed")
+    return bookmark
+
+
+def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
+    """The bookmark of a session that has seen both. Positions of two histories never compare: the newer history's counts.
+
+    Uncovered stays uncovered until it expires; of a bucket written twice the later record state counts (a higher seq, or
+    the newer incarnation).
+    """
+    if old is None:
+        return new
+    if old.history != new.history:
+        position = new.position
+    elif old.position is None or new.position is None:
+        position = None
+    else:
+        position = max(old.position, new.position)
+    wrote: dict[int, Seen] | None
+    if old.wrote is None or new.wrote is None:
+        wrote = None
+    else:
+        wrote = dict(old.wrote)
+        for bucket, seen in new.wrote.items():
+            before = wrote.get(bucket)
+            if before is None or before.incarnation != seen.incarnation or before.seq < seen.seq:
+                wrote[bucket] = seen
+        if len(wrote) > MAX_BUCKETS:
+            wrote = None
+    return Bookmark(
+        history=new.history,
+        position=position,
+        wrote=wrote,
+        covered=old.covered and new.covered,
+        expires=max(old.expires, new.expires),
+    )

@@ -1,0 +1,83 @@
+"""The one error tree. Every class's docstring is its default message.
+
+RepocacheError
+    ConfigurationError          found when something is built: a programming mistake
+        MappingRefused          a mapping that cannot be cached rightly
+        OwnerClash              two owners of one key prefix, or a key that is not the owner's
+    UsageError                  found at the call: a programming mistake
+        CachedEntityRefused     a cached row was about to become the base of a write
+        TransactionRefused      a way of ending a transaction that cannot be followed
+        InvalidId               an id of the wrong type or arity
+        NotStarted              used before `async with` or after it
+    NotFound                    `require` found no row
+    DatabaseUnavailable         no node can answer
+        PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
+        CommitOutcomeUnknown    the connection was lost during COMMIT
+    CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
+    CodecError                  a value that cannot be encoded or decoded
+"""
+
+from __future__ import annotations
+
+
+class RepocacheError(Exception):
+    """Something in repocache failed."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+
+
+class ConfigurationError(RepocacheError):
+    """The configuration is wrong."""
+
+
+class MappingRefused(ConfigurationError):
+    """This mapping cannot be cached rightly."""
+
+
+class OwnerClash(ConfigurationError):
+    """Two owners claim the same keys."""
+
+
+class UsageError(RepocacheError):
+    """The call is not allowed here."""
+
+
+class CachedEntityRefused(UsageError):
+    """An entity that came from a cache cannot become the base of a write."""
+
+
+class TransactionRefused(UsageError):
+    """This way of ending a transaction cannot be followed by the invalidation."""
+
+
+class InvalidId(UsageError):
+    """The id is not of the key's type."""
+
+
+class NotStarted(UsageError):
+    """The database is not started: use it inside `async with db:`."""
+
+
+class NotFound(RepocacheError):
+    """No row has this id."""
+
+
+class DatabaseUnavailable(RepocacheError):
+    """No database node can answer."""
+
+
+class PrimaryBudgetExceeded(DatabaseUnavailable):
+    """The primary already carries all the reads that it may stand in for."""
+
+
+class CommitOutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost during COMMIT: the transaction may or may not have been committed."""
+
+
+class CacheUnavailable(RepocacheError):
+    """Redis cannot answer."""
+
+
+class CodecError(RepocacheError):
+    """The value cannot be encoded or decoded."""

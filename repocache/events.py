@@ -1,0 +1,230 @@
+"""What happened, as frozen values handed to one observer. Metrics, logs and the live view are observers.
+
+Owns the event kinds and the observers that need no library. An observer runs on the event loop and must not block; an
+exception in it is its own affair and reaches nobody (it is logged).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened. The subclasses say what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served(Event):
+    """A read was answered. `tier`: "l1", "l2" or "database"; `node`: the node's name for the database, else empty;
+    `why`: the reason for the tier or node; `count`: keys answered together."""
+
+    owner: str
+    tier: str
+    node: str
+    why: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filled(Event):
+    """A value was offered to L2. `landed`: False if the lease had been voided, which is the fence at work."""
+
+    key: str
+    landed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Routed(Event):
+    """A statement went to a node. `why` is one of the reasons of `db.routing`."""
+
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOut(Event):
+    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming", "other history"."""
+
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBack(Event):
+    """A node is in the rotation again after a fresh sample."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled(Event):
+    """A node's position was polled. `position` and `lag_bytes` in bytes, `lag` in seconds."""
+
+    node: str
+    position: int
+    lag_bytes: int
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryChanged(Event):
+    """The primary is another server, timeline or server process than before: old positions say nothing any more."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelUp(Event):
+    """The Redis connection is subscribed; L1 begins empty. `server`: run id of the Redis."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDown(Event):
+    """The Redis connection is lost; L1 does not count until it is back."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GapSeen(Event):
+    """Messages of a bucket were lost or its record was made anew: the bucket's L1 was dropped."""
+
+    bucket: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalidated(Event):
+    """Keys were dropped from this process's L1. `mine`: this process wrote them."""
+
+    bucket: int
+    keys: tuple[str, ...]
+    mine: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Published(Event):
+    """A commit's invalidation reached Redis. `position`: its WAL position in bytes, None: unknown."""
+
+    keys: int
+    buckets: int
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishFailed(Event):
+    """A commit stands, its invalidation did not reach Redis yet; it is retried, and the bookmark is uncovered."""
+
+    keys: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitUnknown(Event):
+    """COMMIT was sent and its outcome is not known; its buckets get new records, twice."""
+
+    xid: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class UndeclaredWrite(Event):
+    """Textual SQL that may write was run in a transaction that did not say what it touches (`work.changes`)."""
+
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
+class BookmarkRefused(Event):
+    """A bookmark from outside was not taken: the session begins without one."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFailed(Event):
+    """A cache call failed and the read went on without it. `what`: the call; `why`: the error."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRefused(Event):
+    """A value in Redis was corrupt, foreign or oversized: treated as a miss."""
+
+    key: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded(Event):
+    """Something that was asked for is not there, and what is lost without it. Emitted at start."""
+
+    what: str
+    lost: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookFailed(Event):
+    """An after-commit hook raised; the commit stands."""
+
+    hook: str
+    why: str
+
+
+Observer = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """The null observer."""
+
+
+_WARNINGS: tuple[type[Event], ...] = (
+    NodeOut,
+    HistoryChanged,
+    ChannelDown,
+    PublishFailed,
+    CommitUnknown,
+    UndeclaredWrite,
+    CacheFailed,
+    ValueRefused,
+    Degraded,
+    HookFailed,
+)
+
+
+class LoggingObserver:
+    """Writes events to a logger: troubles as warnings, the rest as debug lines.
+
+    `logger`: default `logging.getLogger("repocache")`.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self._logger = logger or logging.getLogger("repocache")
+
+    def __call__(self, event: Event) -> None:
+        level = logging.WARNING if isinstance(event, _WARNINGS) else logging.DEBUG
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%r", event)
+
+
+class Observers:
+    """Hands each event to several observers; one that raises is logged and does not disturb the others."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._logger = logging.getLogger("repocache")
+
+    def __call__(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                self._logger.exception("an observer failed on %r", event)

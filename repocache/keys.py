@@ -1,0 +1,159 @@
+"""Who owns which key: `KeyOwner` makes the keys of one repository, `KeySpace` refuses two owners of one prefix.
+
+Owns the text of a key, its bucket, and the way back from text to id. Where a key lives in Redis is `wire`'s affair.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import uuid
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+from repocache.errors import ConfigurationError, InvalidId, OwnerClash
+
+BUCKETS = 1024
+KEY_FORMAT = 1
+"""Counts changes of `bucket_of` and of the key text: it is part of the namespace in Redis."""
+
+_PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+
+
+def bucket_of(text: str) -> int:
+    """The bucket of a key's text, the same in every process and release (CRC-32, modulo 1,024)."""
+    return zlib.crc32(text.encode()) & (BUCKETS - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOwner:
+    """Declares that a repository makes all keys that begin with `prefix`.
+
+    `prefix`: lower-case letters, digits, `_` and `-`, at most 64, unique in the database.
+    `follows`: names of tables whose writes may change this owner's rows behind the ORM's back (`ON DELETE CASCADE`,
+    database triggers): any write to one of them invalidates the whole owner. `None` (the default) derives them from
+    the foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata; a tuple states exactly these.
+
+    Raises ConfigurationError for a prefix of another form.
+    """
+
+    prefix: str
+    follows: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prefix, str) or not _PREFIX.fullmatch(self.prefix):
+            raise ConfigurationError(
+                f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', and begins with a letter"
+            )
+        if self.follows is not None and (
+            isinstance(self.follows, str) or not all(isinstance(name, str) for name in self.follows)
+        ):
+            raise ConfigurationError(
+                f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table names"
+            )
+
+
+_WRITERS: Mapping[type, Callable[[Any], str]] = {
+    int: str,
+    str: lambda part: quote(part, safe=""),
+    uuid.UUID: lambda part: part.hex,
+    bytes: lambda part: part.hex(),
+    datetime.date: lambda part: part.isoformat(),
+}
+_READERS: Mapping[type, Callable[[str], Any]] = {
+    int: int,
+    str: unquote,
+    uuid.UUID: uuid.UUID,
+    bytes: bytes.fromhex,
+    datetime.date: datetime.date.fromisoformat,
+}
+KEY_TYPES = tuple(_WRITERS)
+"""The types that a part of an id may have."""
+
+
+class Keys:
+    """The keys of one owner: `prefix:part` or `prefix:part:part`, and back.
+
+    `types`: the exact type of each primary-key column, in order. `make`: builds a composite id (a NamedTuple class or
+    `tuple`) from its parts; for a single column it is not used. An id of another type or arity raises InvalidId: `"7"`,
+    `7`, `True` and a UUID's text must never become one key by accident.
+    """
+
+    __slots__ = ("_readers", "_writer", "_writers", "follows", "make", "prefix", "types")
+
+    def __init__(
+        self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple
+    ) -> None:
+        for each in types:
+            if each not in _WRITERS:
+                raise ConfigurationError(
+                    f"owner {owner.prefix!r}: a key column of type {each.__name__} has no key text; "
+                    f"supported are {', '.join(t.__name__ for t in KEY_TYPES)}"
+                )
+        self.prefix = owner.prefix
+        self.follows = owner.follows
+        self.types = tuple(types)
+        self.make = make
+        self._writers = tuple(_WRITERS[each] for each in types)
+        self._readers = tuple(_READERS[each] for each in types)
+        self._writer = self._writers[0]
+
+    def check(self, id: object) -> None:
+        """Raise InvalidId unless `id` has exactly the key's types and arity."""
+        types = self.types
+        if len(types) == 1:
+            if type(id) is types[0]:
+                return
+        elif isinstance(id, tuple) and tuple(map(type, id)) == types:
+            return
+        wanted = types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
+        raise InvalidId(f"{self.prefix}: the id {id!r} is not of the key's type {wanted}")
+
+    def text(self, id: Any) -> str:
+        """The key of `id`, for example `user:42` or `order:1:2`. Raises InvalidId."""
+        self.check(id)
+        if len(self.types) == 1:
+            return f"{self.prefix}:{self._writer(id)}"
+        return ":".join((self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True))))
+
+    def id(self, text: str) -> Any:
+        """The id of a key that `text` made. Raises OwnerClash if the key is not this owner's."""
+        prefix, *parts = text.split(":")
+        if prefix != self.prefix or len(parts) != len(self._readers):
+            raise OwnerClash(f"{text!r} is not a key of owner {self.prefix!r}")
+        try:
+            values = [read(part) for read, part in zip(self._readers, parts, strict=True)]
+        except ValueError as error:
+            raise OwnerClash(f"{text!r} is not a key of owner {self.prefix!r}") from error
+        return values[0] if len(values) == 1 else self.make(values)
+
+
+class KeySpace:
+    """All owners of one database. Raises OwnerClash if two of them claim one prefix."""
+
+    def __init__(self, owners: Iterable[Keys]) -> None:
+        self._owners: dict[str, Keys] = {}
+        for keys in owners:
+            if keys.prefix in self._owners:
+                raise OwnerClash(
+                    f"two repositories own the prefix {keys.prefix!r}: every key has exactly one owner, "
+                    "give one of them another KeyOwner prefix"
+                )
+            self._owners[keys.prefix] = keys
+
+    def owner(self, text: str) -> Keys:
+        """The owner of a key. Raises OwnerClash if nobody owns it."""
+        prefix = text.partition(":")[0]
+        try:
+            return self._owners[prefix]
+        except KeyError:
+            raise OwnerClash(f"nobody owns the key {text!r}") from None
+
+    def __iter__(self) -> Iterable[Keys]:
+        return iter(self._owners.values())
+
+    def __contains__(self, prefix: str) -> bool:
+        return prefix in self._owners

@@ -1,0 +1,63 @@
+"""The invalidation message: what a bucket's record announces on the channel, and its wire format (docs/wire-format.md).
+
+Owns parsing that never raises. Who obeys it: the views of the read path, and `db.invalidations`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+WIRE_VERSION = 1
+
+
+class Message(
+    msgspec.Struct,
+    frozen=True,
+    rename={
+        "version": "v",
+        "bucket": "b",
+        "incarnation": "i",
+        "seq": "s",
+        "origin": "o",
+        "keys": "k",
+        "generations": "g",
+        "history": "h",
+        "floor": "f",
+    },
+):
+    """One change of a bucket's record, in the record's order.
+
+    `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a hole is a lost message.
+    `origin`: the process that wrote, for diagnosis only: everybody applies everything.
+    `keys`: texts such as `user:42`. `generations`: owner -> its new generation in this bucket (all of its keys changed).
+    `floor`: position in bytes that a replica must have replayed before its rows are news, None: unknown.
+    """
+
+    version: int
+    bucket: int
+    incarnation: str
+    seq: int
+    history: str
+    origin: str = ""
+    keys: tuple[str, ...] = ()
+    generations: dict[str, str] = {}
+    floor: str | None = None
+
+    @property
+    def position(self) -> int | None:
+        """The floor as a WAL position in bytes."""
+        return None if self.floor is None else int(self.floor, 16)
+
+
+_DECODER = msgspec.json.Decoder(Message)
+
+
+def parse(payload: bytes) -> Message | None:
+    """The message in `payload`, or None if it is not one of this wire version."""
+    try:
+        message = _DECODER.decode(payload)
+        if message.floor is not None:
+            int(message.floor, 16)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
+        return None
+    return message if message.version == WIRE_VERSION else None
