@@ -1,0 +1,4 @@
+.PHONY: demo test check benchmark
+
+demo test check benchmark:
+	python3 dev.py $@

@@ -1,0 +1,82 @@
+"""Runs the Python snippets of README.md and docs/ that are marked for it.
+
+A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are one program:
+they share a namespace and an event loop, and may `await` at the top level. A traceback names the line in the
+Markdown file.
+"""
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+MARKED = re.compile(r"^<!-- run -->\n+```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets(text: str) -> Iterator[str]:
+    """The marked blocks, each moved down to its own line numbers."""
+    for block in MARKED.finditer(text):
+        yield "\n" * text.count("\n", 0, block.start(1)) + block[1]
+
+
+async def run(page: Path, namespace: dict[str, object]) -> None:
+    for source in snippets(page.read_text()):
+        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(code, namespace)
+        if inspect.iscoroutine(result):
+            await result
+
+
+@pytest.fixture
+def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The globals of a real module: annotations of mapped classes are looked up by their module's name."""
+    module = ModuleType("page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return vars(module)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+async def test_the_snippets_run(page: Path, namespace: dict[str, object]) -> None:
+    await run(page, namespace)
+
+
+async def test_only_marked_blocks_run_in_order_and_may_await(
+    tmp_path: Path, namespace: dict[str, object]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- run -->\n```python\nimport asyncio\nseen = [1]\n```\n\n"
+        "```python\nseen.append('not marked')\n```\n\n"
+        "<!-- run -->\n\n```python\nawait asyncio.sleep(0)\nseen.append(2)\n```\n"
+    )
+    await run(page, namespace)
+    assert namespace["seen"] == [1, 2]
+
+
+async def test_a_failure_names_its_line_in_the_page(tmp_path: Path, namespace: dict[str, object]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Title\n\n<!-- run -->\n```python\nfine = 1\nassert not fine\n```\n")
+    with pytest.raises(AssertionError) as failure:
+        await run(page, namespace)
+    last = failure.traceback[-1]
+    assert (str(last.path), last.lineno + 1) == (str(page), 6)
+
+
+def test_the_tests_are_run_as_the_readme_says() -> None:
+    told = [
+        line
+        for block in SHELL.findall((ROOT / "README.md").read_text())
+        for line in block.splitlines()
+        if line.startswith("python3 dev.py test")
+    ]
+    assert told
+    for command in told:
+        assert command in (ROOT / ".ci" / "run").read_text().splitlines()
