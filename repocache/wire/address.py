@@ -1,0 +1,119 @@
+"""Where Redis is and how to enter: a frozen value, read from a URL."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from repocache.errors import ConfigurationError
+
+EXAMPLES = (
+    "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0"
+)
+TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Paths of PEM files; an empty one means: the system's authorities, no client certificate."""
+
+    ca_certs: str = ""
+    certfile: str = ""
+    keyfile: str = ""
+    check_hostname: bool = True
+
+    def context(self) -> ssl.SSLContext:
+        """The server's certificate is always verified. Raises ConfigurationError if a file cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_certs or None)
+            if self.certfile:
+                context.load_cert_chain(self.certfile, self.keyfile or None)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self}: {error}; check that these are PEM files that may be read"
+            ) from error
+        context.check_hostname = self.check_hostname
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """TCP (`host`, `port`; TLS unless `tls` is None), or a Unix socket if `path` is not empty."""
+
+    host: str = "localhost"
+    port: int = 6379
+    path: str = ""
+    tls: Tls | None = None
+    db: int = 0
+    username: str = ""
+    password: str = field(default="", repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read redis://, rediss:// and unix:// URLs, with the option names that redis-py uses.
+
+        Raises ConfigurationError, without the password in its message.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ConfigurationError(
+                f"redis: the URL's scheme is {parts.scheme!r}; it has to look like {EXAMPLES}"
+            )
+        allowed = ("db", *TLS_OPTIONS) if parts.scheme == "rediss" else ("db",)
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        for name in options:
+            if name not in allowed:
+                raise ConfigurationError(
+                    f"redis: a {parts.scheme}:// URL has no option {name!r}; it has {', '.join(allowed)}"
+                )
+        unix = parts.scheme == "unix"
+        path = unquote(parts.path)
+        if unix and (parts.hostname or not path):
+            raise ConfigurationError(
+                "redis: a unix:// URL needs three slashes and a path, as in unix:///run/redis.sock"
+            )
+        return cls(
+            host="" if unix else unquote(parts.hostname or "localhost"),
+            port=0 if unix else _port(parts),
+            path=path if unix else "",
+            tls=_tls(options) if parts.scheme == "rediss" else None,
+            db=_db(options.get("db", "" if unix else path.strip("/"))),
+            username=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+        )
+
+    def __str__(self) -> str:
+        """For people: without user and password."""
+        if self.path:
+            return f"unix://{self.path}?db={self.db}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        return parts.port or 6379
+    except ValueError as error:
+        raise ConfigurationError("redis: the URL's port has to be a number from 1 to 65535") from error
+
+
+def _db(text: str) -> int:
+    if text and not (text.isascii() and text.isdigit()):
+        raise ConfigurationError(
+            f"redis: the database in the URL is {text!r}; it has to be a number, as in /0 or ?db=0"
+        )
+    return int(text or 0)
+
+
+def _tls(options: dict[str, str]) -> Tls:
+    check = options.get("ssl_check_hostname", "true").lower()
+    if check not in ("true", "false"):
+        raise ConfigurationError(f"redis: ssl_check_hostname is {check!r}; it has to be true or false")
+    return Tls(
+        ca_certs=options.get("ssl_ca_certs", ""),
+        certfile=options.get("ssl_certfile", ""),
+        keyfile=options.get("ssl_keyfile", ""),
+        check_hostname=check == "true",
+    )

@@ -1,0 +1,250 @@
+"""One RESP3 connection: a protocol of asyncio over hiredis, from the first byte to the loss.
+
+Owns the order of commands, replies and pushes, the deadline of replies and the idle PING. Leaves connecting,
+the handshake and reconnecting to its owner. The library's hot path: each call pays for every line of `send`
+and `data_received`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias, cast
+
+import hiredis
+
+from repocache.errors import CacheUnavailable, ConfigurationError
+from repocache.wire.pulse import Pulse, Verdict
+from repocache.wire.reply import Reply, ReplyError
+from repocache.wire.script import Script
+
+Argument: TypeAlias = bytes | str | int
+
+_MORE = object()
+_encode = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds for `reply_timeout` and `idle_ping`, calls for `max_pending`, bytes for `max_reply`."""
+
+    reply_timeout: float = 1.0
+    idle_ping: float = 1.0
+    max_pending: int = 50_000
+    max_reply: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if min(self.reply_timeout, self.idle_ping) <= 0 or min(self.max_pending, self.max_reply) < 1:
+            raise ConfigurationError(f"{self}: every limit has to be more than 0")
+
+
+class ScriptCall(asyncio.Future[Reply]):
+    """The reply to an EVALSHA, with what it takes to answer a NOSCRIPT by EVAL in its place."""
+
+    def __init__(self, script: Script, arguments: tuple[Argument, ...]) -> None:
+        super().__init__()
+        self.script = script
+        self.arguments = arguments
+        self.evaluated = False
+
+
+class Connection(asyncio.Protocol):
+    """Many callers, one socket: replies go to the oldest call, pushes to a callable, both in Redis's order.
+
+    `pushed(channel, payload)` runs inside `data_received`; the result of a call only schedules its caller. So
+    a push that Redis sent before a reply is always handled before the reply's caller runs, and so is one that
+    follows the reply in the same read. If `pushed` raises, the connection is dropped: a message was not
+    heard.
+
+    `lost(reason)` runs once, before any waiting caller is resumed with CacheUnavailable. Nothing is handed
+    out after it.
+    """
+
+    def __init__(
+        self, limits: Limits, pushed: Callable[[bytes, bytes], None], lost: Callable[[str], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._create_future = self._loop.create_future
+        self._pushed = pushed
+        self._lost = lost
+        self._limits = limits
+        self._pulse = Pulse(limits.reply_timeout, limits.idle_ping)
+        self._timer: asyncio.TimerHandle | None = None
+        reader = hiredis.Reader(notEnoughData=_MORE, replyError=ReplyError)
+        self._feed = reader.feed
+        self._gets = reader.gets
+        self._unparsed = reader.len
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._unsent: list[bytes] = []
+        self._flush_scheduled = False
+        self._paused = False
+        self._answered = 0
+        self._unconfirmed: set[bytes] = set()
+        self._ready: Callable[[], None] = _nobody_listens
+        self.reason = ""
+        self.closed: asyncio.Future[None] = self._create_future()
+
+    def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+        """Queue a command; it is written at the end of this turn of the loop, with all others of the turn.
+
+        Raises CacheUnavailable at once after the loss or with `max_pending` calls waiting, TypeError for an
+        argument that is not bytes, str or int. The future raises ReplyError, or CacheUnavailable when the
+        connection is lost.
+        """
+        future = self._create_future()
+        self._queue(command, future)
+        return future
+
+    def run(self, script: Script, arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+        """EVALSHA; `arguments`: number of keys, keys, values. If the server lost the script, EVAL, once."""
+        future = ScriptCall(script, arguments)
+        self._queue(("EVALSHA", script.sha, *arguments), future)
+        return future
+
+    def subscribe(self, channels: Iterable[str], ready: Callable[[], None]) -> None:
+        """SUBSCRIBE. `ready` runs inside `data_received`, at the last confirmation, before what follows it."""
+        self._unconfirmed = {channel.encode() for channel in channels}
+        self._ready = ready
+        if self._unconfirmed:
+            self._write(_encode(("SUBSCRIBE", *self._unconfirmed)))
+        else:
+            ready()
+
+    def drop(self, reason: str) -> None:
+        """End the connection: `lost` first, then every waiting caller fails. Later calls do nothing."""
+        if self.reason:
+            return
+        self.reason = reason
+        if self._timer:
+            self._timer.cancel()
+        try:
+            self._lost(reason)
+        finally:
+            for future in self._waiting:
+                _fail(future, CacheUnavailable(f"Redis: {reason}"))
+            self._waiting.clear()
+            self._unsent.clear()
+            if self._transport:
+                self._transport.abort()
+
+    async def close(self, reason: str) -> None:
+        """Drop it, and wait until asyncio has let go of the socket."""
+        self.drop(reason)
+        if self._transport:
+            await asyncio.wait({self.closed}, timeout=1)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        self._transport = cast("asyncio.Transport", transport)
+        if self.reason:
+            self._transport.abort()
+            return
+        self._timer = self._loop.call_later(self._pulse.tick, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio: hand out all that is complete, in order."""
+        gets = self._gets
+        oldest = self._waiting.popleft
+        try:
+            self._feed(data)
+            while not self.reason and (reply := gets()) is not _MORE:
+                kind = type(reply)
+                if kind is hiredis.PushNotification:
+                    self._push(reply)
+                elif kind is ReplyError:
+                    self._refuse(reply)
+                else:
+                    self._answered += 1
+                    try:
+                        oldest().set_result(reply)
+                    except asyncio.InvalidStateError:
+                        continue  # its caller was cancelled; the reply is consumed all the same
+                    except IndexError:
+                        self.drop("a reply came that nobody waits for")
+        except Exception as error:  # noqa: BLE001  # whatever it was, this stream cannot be followed further
+            self.drop(f"the stream cannot be followed: {type(error).__name__}: {error}")
+        if self._unparsed() > self._limits.max_reply:
+            self.drop(f"a reply exceeds max_reply, {self._limits.max_reply} bytes")
+
+    def pause_writing(self) -> None:
+        """Called by asyncio: the socket is full. Commands collect here, at most `max_pending`."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Called by asyncio."""
+        self._paused = False
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self.drop(f"connection lost: {exc}" if exc else "the server closed the connection")
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _queue(self, command: tuple[Argument, ...], future: asyncio.Future[Reply]) -> None:
+        if self.reason:
+            raise CacheUnavailable(f"Redis: {self.reason}")
+        if len(self._waiting) >= self._limits.max_pending:
+            raise CacheUnavailable(f"Redis: overloaded: {self._limits.max_pending} calls wait (max_pending)")
+        self._write(_encode(command))
+        self._waiting.append(future)
+
+    def _write(self, encoded: bytes) -> None:
+        self._unsent.append(encoded)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._unsent and self._transport and not self._paused:
+            self._transport.write(b"".join(self._unsent))
+            self._unsent.clear()
+
+    def _push(self, message: list[Reply]) -> None:
+        kind = message[0]
+        if kind == b"message":
+            self._pushed(message[1], message[2])
+        elif kind == b"subscribe":
+            self._unconfirmed.discard(message[1])
+            if not self._unconfirmed:
+                self._ready()
+        elif kind.endswith(b"unsubscribe"):
+            self.drop(f"the server ended the subscription of {message[1]!r}")
+
+    def _refuse(self, error: ReplyError) -> None:
+        if not self._waiting:
+            self.drop(f"unasked: {error}")  # SUBSCRIBE has no reply but its refusal
+            return
+        self._answered += 1
+        future = self._waiting.popleft()
+        if isinstance(future, ScriptCall) and error.code == "NOSCRIPT" and not future.evaluated:
+            future.evaluated = True
+            self._write(_encode(("EVAL", future.script.source, *future.arguments)))
+            self._waiting.append(future)
+            return
+        _fail(future, error)
+        if error.code == "READONLY":
+            self.drop("the server is no longer the master")
+
+    def _look(self) -> None:
+        verdict = self._pulse.look(self._answered + len(self._waiting), self._answered)
+        if verdict is Verdict.OVERDUE:
+            self.drop(f"no reply within {self._limits.reply_timeout} s")
+            return
+        if verdict is Verdict.IDLE and not self._waiting:
+            self.send(("PING",))
+        self._timer = self._loop.call_later(self._pulse.tick, self._look)
+
+
+def _nobody_listens() -> None:
+    raise RuntimeError("a confirmation came for a subscription that nobody made")
+
+
+def _fail(future: asyncio.Future[Reply], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # seen: a caller that never looks at its call is no news for the loop's handler

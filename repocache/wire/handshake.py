@@ -1,0 +1,100 @@
+"""The first exchange on a connection: who Redis is, who we are, and what it was told to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from repocache.errors import CacheUnavailable
+from repocache.wire.address import Address
+from repocache.wire.connection import Connection
+from repocache.wire.reply import Reply, ReplyError
+from repocache.wire.script import Script
+
+
+@dataclass(frozen=True, slots=True)
+class PubsubLimit:
+    """`client-output-buffer-limit pubsub`: above `hard` bytes, or `soft` for `seconds`, a subscriber is cut
+    off.
+
+    0 means no limit. Replies on a subscribed connection count too (protocol, The channel).
+    """
+
+    hard: int
+    soft: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What the server said of itself. None: it does not allow CONFIG GET.
+
+    `run_id` is fresh for each start of a server. `version` has its product: "redis 7.0.15", "valkey 9.1.2".
+    """
+
+    run_id: str
+    version: str
+    role: str
+    maxmemory_policy: str | None
+    pubsub_limit: PubsubLimit | None
+
+
+async def shake_hands(
+    connection: Connection, address: Address, name: str, scripts: Sequence[Script]
+) -> ServerFacts:
+    """Enter, name the connection, select the database, load the scripts: all in one round trip.
+
+    Raises CacheUnavailable if the server refuses any of it, or is not a master.
+    """
+    hello: tuple[str, ...] = ("HELLO", "3")
+    if address.username or address.password:
+        hello += ("AUTH", address.username or "default", address.password)
+    greeting = connection.send((*hello, "SETNAME", name))
+    select = connection.send(("SELECT", address.db))
+    server = connection.send(("INFO", "server"))
+    replication = connection.send(("INFO", "replication"))
+    policy = connection.send(("CONFIG", "GET", "maxmemory-policy"))
+    limit = connection.send(("CONFIG", "GET", "client-output-buffer-limit"))
+    loading = [connection.send(("SCRIPT", "LOAD", script.source)) for script in scripts]
+    try:
+        await greeting
+        await select
+        info = _info(await server) | _info(await replication)
+        for loaded in loading:
+            await loaded
+    except ReplyError as error:
+        remedy = "; Redis 6 or Valkey is needed (RESP3)" if "HELLO" in str(error) else ""
+        raise CacheUnavailable(f"Redis refused the handshake: {error}{remedy}") from error
+    if info["role"] != "master":
+        raise CacheUnavailable(f"Redis is a {info['role']}, not the master")
+    product = "valkey" if "valkey_version" in info else "redis"
+    return ServerFacts(
+        run_id=info["run_id"],
+        version=f"{product} {info[product + '_version']}",
+        role=info["role"],
+        maxmemory_policy=await _setting(policy),
+        pubsub_limit=_pubsub_limit(await _setting(limit)),
+    )
+
+
+def _info(reply: Reply) -> dict[str, str]:
+    lines = reply.decode().splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+async def _setting(asked: asyncio.Future[Reply]) -> str | None:
+    try:
+        found: dict[bytes, bytes] = await asked
+    except ReplyError:
+        return None
+    return next((value.decode() for value in found.values()), None)
+
+
+def _pubsub_limit(setting: str | None) -> PubsubLimit | None:
+    words = setting.split() if setting else []  # class, hard, soft, seconds, class, ...
+    if "pubsub" not in words:
+        return None
+    first = words.index("pubsub") + 1
+    hard, soft, seconds = map(int, words[first : first + 3])
+    return PubsubLimit(hard, soft, seconds)

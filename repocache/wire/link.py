@@ -1,0 +1,201 @@
+"""The process's link to Redis: connects, reconnects for ever, and tells a listener what happens in between.
+
+Owns the connection and the task that keeps it. Leaves to others what commands, channels and messages mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from repocache.errors import CacheUnavailable, ConfigurationError, UsageError
+from repocache.wire.address import Address
+from repocache.wire.breaker import Breaker, BreakerSettings
+from repocache.wire.connection import Argument, Connection, Limits
+from repocache.wire.handshake import ServerFacts, shake_hands
+from repocache.wire.reply import Reply
+from repocache.wire.script import Script
+
+
+class Listener(Protocol):
+    """Who is told. Plain calls from the loop, in Redis's order with the replies; none of them may block.
+
+    If `up` or `push` raises, the connection is dropped with that as the reason: what was missed cannot be
+    made good otherwise.
+    """
+
+    def up(self, facts: ServerFacts) -> None:
+        """Connected, scripts loaded, every channel confirmed; `alive` is true next. No push came before."""
+
+    def down(self, reason: str) -> None:
+        """The connection that was up is lost; `alive` is false. Runs before any waiting caller is resumed."""
+
+    def push(self, channel: bytes, payload: bytes) -> None:
+        """A message: handled before the caller of any reply that Redis sent after it."""
+
+    def trouble(self, text: str) -> None:
+        """For the log: an attempt failed, or a callback of this listener did."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """`name`: for CLIENT LIST. `connect_timeout`: seconds from resolving the name to the last SUBSCRIBE."""
+
+    name: str = "repocache"
+    connect_timeout: float = 2.0
+    limits: Limits = field(default_factory=Limits)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+
+    def __post_init__(self) -> None:
+        if not self.name.isascii() or not self.name.isprintable() or " " in self.name or not self.name:
+            raise ConfigurationError(f"name={self.name!r}: Redis takes printable ASCII without spaces")
+        if self.connect_timeout <= 0:
+            raise ConfigurationError(
+                f"connect_timeout={self.connect_timeout}: it has to be more than 0 seconds"
+            )
+
+
+class Away:
+    """Stands in for a connection while there is none: every call fails at once."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def send(self, _command: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+        """Raise CacheUnavailable."""
+        raise CacheUnavailable(f"Redis: {self.reason}")
+
+    def run(self, _script: Script, _arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
+        """Raise CacheUnavailable."""
+        raise CacheUnavailable(f"Redis: {self.reason}")
+
+
+class Link:
+    """`async with Link(address, listener, scripts=..., channels=...) as link:`; one for each event loop.
+
+    Entering waits for the first attempt, at most `connect_timeout` seconds, and does not raise because Redis
+    is away: `alive` tells. The link then tries for ever, until the block is left; leaving fails the calls
+    still waiting. `alive` is true from `up` to `down`: connected, subscribed, and no reply overdue.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        listener: Listener,
+        *,
+        scripts: Sequence[Script] = (),
+        channels: Sequence[str] = (),
+        settings: LinkSettings = LinkSettings(),
+    ) -> None:
+        self.alive = False
+        self._address = address
+        self._listener = listener
+        self._scripts = tuple(scripts)
+        self._channels = tuple(channels)
+        self._settings = settings
+        self._tls = address.tls.context() if address.tls else None
+        self._connection: Connection | Away = Away("the link is not started: use it inside `async with`")
+        self._breaker = Breaker(settings.breaker)
+        self._tried = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def call(self, *command: Argument) -> asyncio.Future[Reply]:
+        """Send one command, such as `call("GET", key)`. A plain function: no coroutine, task or timer for it.
+
+        Raises CacheUnavailable at once if there is no connection, or too many calls wait. The future raises
+        ReplyError if Redis refuses, CacheUnavailable if the connection is lost or the reply is overdue. A
+        future that is cancelled, or never awaited, does no harm.
+        """
+        return self._connection.send(command)
+
+    def run(
+        self, script: Script, keys: Sequence[bytes | str], values: Sequence[Argument] = ()
+    ) -> asyncio.Future[Reply]:
+        """Run a script by its digest; if the server lost it (SCRIPT FLUSH), by its source. Else as `call`."""
+        return self._connection.run(script, (len(keys), *keys, *values))
+
+    async def __aenter__(self) -> Self:
+        if self._keeper:
+            raise UsageError("this link is already started: enter it once, and share it")
+        self._tried.clear()
+        self._keeper = asyncio.create_task(self._keep(), name="repocache link")
+        try:
+            await self._tried.wait()
+        except asyncio.CancelledError:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._keeper:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+            self._keeper = None
+            self._connection = Away("the link is closed")
+
+    async def _keep(self) -> None:
+        while True:
+            await self._live()
+            self._breaker.failed(asyncio.get_running_loop().time())
+            self._tried.set()
+            await asyncio.sleep(self._breaker.pause(random.random()))  # noqa: S311  # jitter
+
+    async def _live(self) -> None:
+        """One connection, from the attempt to its loss."""
+        connection = Connection(self._settings.limits, self._listener.push, self._lost)
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                await self._connect(connection)
+            self._breaker.connected(asyncio.get_running_loop().time())
+            self._tried.set()
+            await asyncio.wait({connection.closed})
+        except TimeoutError:
+            self._failed(f"not up within {self._settings.connect_timeout} s")
+        except Exception as error:  # noqa: BLE001  # it tries again, whatever it was
+            self._failed(str(error) or type(error).__name__)
+        finally:
+            await connection.close("the link is closed")
+
+    async def _connect(self, connection: Connection) -> None:
+        loop, address = asyncio.get_running_loop(), self._address
+        if address.path:
+            await loop.create_unix_connection(lambda: connection, address.path)
+        else:
+            await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+        facts = await shake_hands(connection, address, self._settings.name, self._scripts)
+        confirmed: asyncio.Future[None] = loop.create_future()
+
+        def ready() -> None:
+            self._listener.up(facts)
+            self._connection = connection
+            self.alive = True
+            confirmed.set_result(None)
+
+        connection.subscribe(self._channels, ready)
+        await asyncio.wait({confirmed, connection.closed}, return_when=asyncio.FIRST_COMPLETED)
+        if connection.reason:
+            raise CacheUnavailable(connection.reason)
+
+    def _lost(self, reason: str) -> None:
+        if not self.alive:
+            return
+        self.alive = False
+        self._connection = Away(reason)
+        try:
+            self._listener.down(reason)
+        except Exception as error:  # noqa: BLE001  # the waiting callers must hear of the loss in any case
+            self._trouble(f"Listener.down failed: {error!r}")
+
+    def _failed(self, reason: str) -> None:
+        self._connection = Away(reason)
+        self._trouble(f"{self._address}: {reason}")
+
+    def _trouble(self, text: str) -> None:
+        try:
+            self._listener.trouble(text)
+        except Exception as error:  # noqa: BLE001  # the last one to tell is the loop
+            context = {"message": f"Listener.trouble failed on {text!r}", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
