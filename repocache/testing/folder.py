@@ -1,0 +1,125 @@
+"""The temporary folder of one set of servers, and the removal of those whose program died before it could.
+
+A folder is in use while its lock is held; the kernel drops the lock with the process, so no process id can be mistaken.
+"""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from repocache.testing.errors import ServerError
+from repocache.testing.process import GONE, Account, await_condition, send, state
+
+PREFIX = "repocache-servers-"
+UNLOCKED = "repocache-unlocked-"
+LOCK = "lock"
+SERVERS = ("postgres", "valkey-server", "redis-server")
+IPC_RMID = 0
+
+
+class RunFolder:
+    """A folder that servers of `account` can reach, for the time of a `with`. Sweeps what dead programs left."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def __enter__(self) -> Path:
+        place = reachable_place(self._account)
+        for left in sorted(place.glob(f"{PREFIX}*")):
+            sweep(left)
+        made = Path(tempfile.mkdtemp(prefix=UNLOCKED, dir=place))
+        self._lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if self._account != Account():
+            made.chmod(0o755)
+        # Only now does it bear the name that a sweep looks for.
+        self.path = made.rename(place / made.name.replace(UNLOCKED, PREFIX))
+        return self.path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        remove(self.path)
+        os.close(self._lock)
+
+
+def reachable_place(account: Account) -> Path:
+    """The first usual place for temporary files that the account may enter."""
+    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - mkdtemp is used inside
+    for place in places:
+        if place.is_dir() and (account == Account() or enterable(place.resolve())):
+            return place.resolve()
+    raise ServerError(
+        f"no folder for temporary files that the servers' account may enter among {places}: set TMPDIR"
+    )
+
+
+def enterable(folder: Path) -> bool:
+    """Whether others may pass the folder and all above it."""
+    return all(part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents))
+
+
+def sweep(folder: Path) -> None:
+    """Remove the folder and end the servers in it, if it is ours and the program that made it is dead."""
+    try:
+        if folder.stat().st_uid != os.geteuid():
+            return
+        lock = os.open(folder / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return  # its owner removes it at this moment
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(folder)
+    except BlockingIOError:
+        return  # in use
+    finally:
+        os.close(lock)
+
+
+def remove(folder: Path) -> None:
+    """End what still runs inside, free its shared memory, delete the folder; the lock last."""
+    left = servers_inside(folder)
+    for pid in left:
+        send(pid, signal.SIGKILL)
+    await_condition(lambda: all(state(pid) in GONE for pid in left), f"the servers in {folder} are gone")
+    for postmaster in folder.glob("*/postmaster.pid"):
+        free_shared_memory(postmaster)
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()
+    (folder / LOCK).unlink()
+    folder.rmdir()
+
+
+def servers_inside(folder: Path) -> list[int]:
+    """Ids of the servers whose working folder is inside. Frozen ones outlive their parent: its last signal waits for a thaw."""
+    if sys.platform != "linux":
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            program = (entry / "comm").read_text().strip()
+            inside = program in SERVERS and (entry / "cwd").readlink().is_relative_to(folder)
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        if inside:
+            found.append(int(entry.name))
+    return found
+
+
+def free_shared_memory(postmaster: Path) -> None:
+    """Remove the System V segment that a killed postmaster left: its file names key and id in line 7."""
+    lines = postmaster.read_text().splitlines()
+    if sys.platform == "linux" and len(lines) > 6 and lines[6].split():  # noqa: PLR2004
+        ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), IPC_RMID, None)

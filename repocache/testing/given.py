@@ -1,0 +1,62 @@
+"""Servers that somebody else runs, named by `REPOCACHE_TEST_PRIMARY_URL`, `..._REPLICA_URLS` and `..._REDIS_URL`.
+
+They are used and not controlled. The role of the primary's URL must be allowed to create databases.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+
+from repocache.testing.binaries import find_postgres
+from repocache.testing.errors import NotOurs, ServerError
+from repocache.testing.machine import Given
+from repocache.testing.postgres import Access, Credentials, PostgresServer
+from repocache.testing.redis import RedisLogin, RedisServer
+from repocache.testing.topology import Servers
+
+PRIMARY_VARIABLE = "REPOCACHE_TEST_PRIMARY_URL"
+REPLICAS_VARIABLE = "REPOCACHE_TEST_REPLICA_URLS"
+REDIS_VARIABLE = "REPOCACHE_TEST_REDIS_URL"
+
+
+def given_servers(environ: Mapping[str, str]) -> Servers:
+    """The servers that the variables name; replicas are separated by spaces or commas and may be none.
+
+    Raises ServerError if the primary or the Redis is not named.
+    """
+    if missing := [name for name in (PRIMARY_VARIABLE, REDIS_VARIABLE) if not environ.get(name)]:
+        raise ServerError(f"{' and '.join(missing)} must be set as well, or none of the three")
+    psql = str(find_postgres(os.environ) / "psql")
+    urls = environ.get(REPLICAS_VARIABLE, "").replace(",", " ").split()
+    replicas = tuple(given_postgres(f"replica{n}", url, psql) for n, url in enumerate(urls, start=1))
+    redis = given_redis("redis", environ[REDIS_VARIABLE])
+    return Servers(given_postgres("primary", environ[PRIMARY_VARIABLE], psql), replicas, redis, refuse_copy)
+
+
+def given_postgres(name: str, address: str, psql: str) -> PostgresServer:
+    """The PostgreSQL server at a SQLAlchemy URL, whose role plays both `app` and `postgres`."""
+    url = make_url(address)
+    if not url.host or not url.username:
+        raise ServerError(
+            f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
+    role = Credentials(url.username, str(url.password or ""))
+    access = Access(role, role, url.database or role.user, psql)
+    return PostgresServer(name, Given(url.host, url.port or 5432), access)
+
+
+def given_redis(name: str, address: str) -> RedisServer:
+    """The Redis at a URL."""
+    url = urlsplit(address)
+    if url.scheme != "redis" or not url.hostname:
+        raise ServerError(f"the URL of {name} must be redis://USER:PASSWORD@HOST:PORT/DATABASE")
+    login = RedisLogin(url.password or "", url.username or "default", int(url.path.strip("/") or 0))
+    return RedisServer(name, Given(url.hostname, url.port or 6379), login)
+
+
+def refuse_copy(server: PostgresServer, primary: PostgresServer) -> NoReturn:
+    """A server that is not ours is not rebuilt."""
+    raise NotOurs(f"{server.name} is not ours to rebuild from {primary.name}")

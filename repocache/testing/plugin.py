@@ -1,0 +1,63 @@
+"""Fixtures for pytest: `pytest_plugins = ["repocache.testing.plugin"]` in your top `conftest.py`.
+
+`repocache_layout` and `repocache_template` are there to be overridden. All are plain fixtures, usable from async tests.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from repocache.testing.errors import NotOurs
+from repocache.testing.given import PRIMARY_VARIABLE, REDIS_VARIABLE, REPLICAS_VARIABLE, given_servers
+from repocache.testing.topology import Endpoints, Layout, Servers, embedded_servers
+
+VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
+
+
+@pytest.fixture(scope="session")
+def repocache_layout() -> Layout:
+    """What `repocache_servers` starts: two replicas, PostgreSQL without fsync."""
+    return Layout()
+
+
+@pytest.fixture(scope="session")
+def repocache_servers(repocache_layout: Layout) -> Iterator[Servers]:
+    """The servers of the whole run: those that `REPOCACHE_TEST_*_URL` name, else our own. Leave them as they are."""
+    if any(os.environ.get(name) for name in VARIABLES):
+        yield given_servers(os.environ)
+    else:
+        with embedded_servers(repocache_layout) as servers:
+            yield servers
+
+
+@pytest.fixture(scope="session")
+def repocache_template() -> str:
+    """The database that each test gets a copy of: empty. Override it to make your tables once a run."""
+    return "template1"
+
+
+@pytest.fixture
+def repocache_endpoints(repocache_servers: Servers, repocache_template: str) -> Iterator[Endpoints]:
+    """Addresses of a fresh database, on all servers already, and of an empty Redis."""
+    name = f"repocache_{secrets.token_hex(6)}"
+    primary = repocache_servers.primary
+    repocache_servers.redis.clear()
+    primary.create_database(name, repocache_template)
+    try:
+        repocache_servers.catch_up()
+        yield repocache_servers.endpoints(name)
+    finally:
+        primary.drop_database(name)
+
+
+@pytest.fixture
+def repocache_controls(repocache_servers: Servers) -> Iterator[Servers]:
+    """The servers of the run, to be killed, frozen, paused, promoted: mended afterwards. Skips if they are not ours."""
+    try:
+        _ = repocache_servers.primary.pid
+    except NotOurs as error:
+        pytest.skip(str(error))
+    yield repocache_servers
+    repocache_servers.mend()
