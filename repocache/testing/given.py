@@ -1,4 +1,4 @@
-"""Servers that somebody else runs, named by `REPOCACHE_TEST_PRIMARY_URL`, `..._REPLICA_URLS` and `..._REDIS_URL`.
+"""Servers that somebody else runs, named by `REPOCACHE_TEST_*_URL` variables.
 
 They are used and not controlled. The role of the primary's URL must be allowed to create databases.
 """
@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from repocache.testing.binaries import find_postgres
 from repocache.testing.errors import NotOurs, ServerError
-from repocache.testing.machine import Given
+from repocache.testing.machine import GivenMachine
 from repocache.testing.postgres import Access, Credentials, PostgresServer
 from repocache.testing.redis import RedisLogin, RedisServer
 from repocache.testing.topology import Servers
@@ -40,12 +40,10 @@ def given_postgres(name: str, address: str, psql: str) -> PostgresServer:
     """The PostgreSQL server at a SQLAlchemy URL, whose role plays both `app` and `postgres`."""
     url = make_url(address)
     if not url.host or not url.username:
-        raise ServerError(
-            f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-        )
+        raise ServerError(f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     role = Credentials(url.username, str(url.password or ""))
     access = Access(role, role, url.database or role.user, psql)
-    return PostgresServer(name, Given(url.host, url.port or 5432), access)
+    return PostgresServer(name, GivenMachine(url.host, url.port or 5432), access)
 
 
 def given_redis(name: str, address: str) -> RedisServer:
@@ -54,7 +52,7 @@ def given_redis(name: str, address: str) -> RedisServer:
     if url.scheme != "redis" or not url.hostname:
         raise ServerError(f"the URL of {name} must be redis://USER:PASSWORD@HOST:PORT/DATABASE")
     login = RedisLogin(url.password or "", url.username or "default", int(url.path.strip("/") or 0))
-    return RedisServer(name, Given(url.hostname, url.port or 6379), login)
+    return RedisServer(name, GivenMachine(url.hostname, url.port or 6379), login)
 
 
 def refuse_copy(server: PostgresServer, primary: PostgresServer) -> NoReturn:

@@ -1,7 +1,7 @@
 """Becomes a server, after binding its life to that of the thread that started this program.
 
-Run by path, alone: `launcher.py PARENT DEATH_SIGNAL USER GROUP COMMAND ARGUMENT...`; a user of -1 is left as it is. A program
-of its own rather than a `preexec_fn`, which Python must not run between fork and exec of a process with threads.
+Run by path: `launcher.py PARENT DEATH_SIGNAL USER GROUP COMMAND ARGUMENT...`; a user of -1 means: as it is.
+A program of its own, since a `preexec_fn` may not run between fork and exec of a process with threads.
 """
 
 import ctypes

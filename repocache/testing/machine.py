@@ -20,23 +20,23 @@ class Machine(Protocol):
         ...
 
     def start(self) -> None:
-        """Returns when it accepts connections; at once if it does already."""
+        """Returns when it accepts connections; at once if it runs already."""
 
     def stop(self) -> None:
-        """An orderly end."""
+        """An orderly end; nothing if it does not run."""
 
     def kill(self) -> None:
-        """A crash."""
+        """A crash; nothing if it does not run."""
 
     def freeze(self) -> None:
-        """Silence with the connections open."""
+        """Silence, with the connections open. Raises ServerError if it does not run."""
 
     def thaw(self) -> None:
-        """The end of the silence."""
+        """The end of the silence; nothing if there was none."""
 
 
-class Given:
-    """A server of somebody else, known by its address. Every control raises ServerError."""
+class GivenMachine:
+    """A server of somebody else, known by its address. Every control raises NotOurs."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host

@@ -1,6 +1,6 @@
 """Fixtures for pytest: `pytest_plugins = ["repocache.testing.plugin"]` in your top `conftest.py`.
 
-`repocache_layout` and `repocache_template` are there to be overridden. All are plain fixtures, usable from async tests.
+`repocache_layout` and `repocache_template` are there to be overridden. None is async; async tests may use all.
 """
 
 import os
@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from repocache.testing.embedded import embedded_servers
 from repocache.testing.errors import NotOurs
 from repocache.testing.given import PRIMARY_VARIABLE, REDIS_VARIABLE, REPLICAS_VARIABLE, given_servers
-from repocache.testing.topology import Endpoints, Layout, Servers, embedded_servers
+from repocache.testing.topology import Endpoints, Layout, Servers
 
 VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
 
@@ -24,7 +25,10 @@ def repocache_layout() -> Layout:
 
 @pytest.fixture(scope="session")
 def repocache_servers(repocache_layout: Layout) -> Iterator[Servers]:
-    """The servers of the whole run: those that `REPOCACHE_TEST_*_URL` name, else our own. Leave them as they are."""
+    """The servers of the whole run: those that `REPOCACHE_TEST_*_URL` name, else our own.
+
+    Leave them as they are; a test that is to control them asks for `repocache_controls`.
+    """
     if any(os.environ.get(name) for name in VARIABLES):
         yield given_servers(os.environ)
     else:
@@ -54,7 +58,10 @@ def repocache_endpoints(repocache_servers: Servers, repocache_template: str) -> 
 
 @pytest.fixture
 def repocache_controls(repocache_servers: Servers) -> Iterator[Servers]:
-    """The servers of the run, to be killed, frozen, paused, promoted: mended afterwards. Skips if they are not ours."""
+    """The servers of the run, to be killed, frozen, paused, promoted; mended afterwards.
+
+    Skips the test if the servers are not ours.
+    """
     try:
         _ = repocache_servers.primary.pid
     except NotOurs as error:

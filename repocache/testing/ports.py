@@ -1,4 +1,4 @@
-"""Ports to listen on. Below the ephemeral range, where an outgoing connection of anybody may sit on any port."""
+"""Ports to listen on: below the ephemeral range, any port of which an outgoing connection may hold."""
 
 import secrets
 import socket

@@ -1,4 +1,4 @@
-"""A PostgreSQL server as tests see it: addresses, SQL, databases, replication, and the controls of its process."""
+"""A PostgreSQL server as tests see it: addresses, SQL, databases, replication, and the controls of its life."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +24,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How servers of one cluster are spoken to: who plays `app` and `postgres`, the usual database, the `psql` to use."""
+    """How servers are spoken to: who plays `app` and `postgres`, the usual database, the `psql` to use."""
 
     app: Credentials
     postgres: Credentials
@@ -35,8 +35,8 @@ class Access:
 class PostgresServer:
     """One server. Every call blocks; in async code use `await asyncio.to_thread(server.restart)`.
 
-    A server given by its URL raises ServerError on every control (start, stop, kill, restart, freeze, thaw, promote,
-    pause_replay, resume_replay, follow); so does one that does not run on those that need it to.
+    A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze, thaw, promote,
+    pause_replay, resume_replay, follow.
     """
 
     def __init__(self, name: str, machine: Machine, access: Access) -> None:
@@ -61,7 +61,7 @@ class PostgresServer:
         return self._machine.pid
 
     def url(self, driver: str = DRIVER, database: str = "", user: Role = "app") -> str:
-        """Address for SQLAlchemy: of the ordinary role `app`, which owns the databases, or of the superuser `postgres`."""
+        """Address for SQLAlchemy: for the ordinary role `app`, which owns the databases, or the superuser."""
         role = self._access.app if user == "app" else self._access.postgres
         database = database or self._access.database
         url = URL.create(driver, role.user, role.password, self.host, self.port, database)
@@ -70,7 +70,8 @@ class PostgresServer:
     def sql(self, script: str, database: str = "") -> list[tuple[str, ...]]:
         """Rows of all statements, as the superuser; every value as text, NULL as the empty text.
 
-        Statements are separate transactions unless the script says otherwise. Raises ServerError with what the server said.
+        Statements are separate transactions unless the script says otherwise. Raises ServerError with what the
+        server said.
         """
         role = self._access.postgres
         login = Login(role.user, role.password, self.host, self.port)
@@ -78,9 +79,7 @@ class PostgresServer:
 
     def create_database(self, name: str, template: str = "template1") -> None:
         """A copy of the template, owned by `app`. Nobody may be connected to the template."""
-        self.sql(
-            f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{self._access.app.user}"', MAINTENANCE
-        )
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{self._access.app.user}"', MAINTENANCE)
 
     def drop_database(self, name: str) -> None:
         """Drop it if it is there; who is connected is thrown out."""
@@ -118,9 +117,9 @@ class PostgresServer:
 
     def position(self) -> int:
         """What a primary has written or a replica has replayed, as a number of bytes in the log."""
+        replayed, written = "pg_last_wal_replay_lsn()", "pg_current_wal_lsn()"
         ((position,),) = self.sql(
-            "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0')",
-            MAINTENANCE,
+            f"SELECT CASE WHEN pg_is_in_recovery() THEN {replayed} ELSE {written} END - '0/0'", MAINTENANCE
         )
         return int(position)
 
@@ -149,11 +148,11 @@ class PostgresServer:
         await_condition(lambda: not self.in_recovery, f"{self.name} is a primary")
 
     def follow(self, primary: "PostgresServer") -> None:
-        """Make a replica stream from that primary, through a slot named after the replica. Returns when it does."""
+        """Make a replica stream from that primary, through a slot of the replica's name. Returns when it does."""
         self._require_ours()
+        found = f"SELECT FROM pg_replication_slots WHERE slot_name = '{self.name}'"
         primary.sql(
-            f"SELECT pg_create_physical_replication_slot('{self.name}') WHERE NOT EXISTS "
-            f"(SELECT FROM pg_replication_slots WHERE slot_name = '{self.name}')",
+            f"SELECT pg_create_physical_replication_slot('{self.name}') WHERE NOT EXISTS ({found})",
             MAINTENANCE,
         )
         role = self._access.postgres
@@ -166,21 +165,27 @@ class PostgresServer:
         )
         self.await_streaming(primary)
 
+    def drop_slot(self, name: str) -> None:
+        """Let go of what is kept for a replica that is gone; nothing if nothing is kept."""
+        self._require_ours()
+        slot = f"FROM pg_replication_slots WHERE slot_name = '{name}'"
+        await_condition(
+            lambda: not self.sql(f"SELECT 1 {slot} AND active", MAINTENANCE),
+            f"{self.name} notices the end of {name}",
+        )
+        self.sql(f"SELECT pg_drop_replication_slot(slot_name) {slot}", MAINTENANCE)
+
     @property
     def source_port(self) -> int:
         """Port of the primary that a replica is told to stream from, 0 if it is told none."""
-        ((port,),) = self.sql(
-            "SELECT substring(current_setting('primary_conninfo') FROM 'port=(\\d+)')", MAINTENANCE
-        )
+        ((port,),) = self.sql("SELECT substring(current_setting('primary_conninfo') FROM 'port=(\\d+)')", MAINTENANCE)
         return int(port or 0)
 
     def await_streaming(self, primary: "PostgresServer", seconds: float = 30) -> None:
         """Wait until this replica streams from that primary. Raises ServerError after that time."""
-        streams = (
-            f"SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming' AND sender_port = {primary.port}"
-        )
+        source = "SELECT sender_port FROM pg_stat_wal_receiver WHERE status = 'streaming'"
         await_condition(
-            lambda: self.sql(streams, MAINTENANCE) == [("1",)],
+            lambda: self.sql(source, MAINTENANCE) == [(str(primary.port),)],
             f"{self.name} streams from {primary.name}",
             seconds,
         )

@@ -1,6 +1,6 @@
 """One child process and those that it forks: started, watched, frozen and ended by process id.
 
-Owns who the child runs as, its death with its parent, its log. Leaves to others what a server needs to be ready.
+Owns who it runs as, its death with its parent, and its log. Leaves to others when a server is ready.
 """
 
 import os
@@ -45,7 +45,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: program and arguments, working folder, log file, the signal that it gets when this program dies."""
+    """What to run: program and arguments, in which folder, its log, the signal for it when this program dies."""
 
     arguments: tuple[str, ...]
     folder: Path
@@ -69,8 +69,9 @@ class Command:
 class Child:
     """A running command, in a session of its own.
 
-    The kernel's parent-death signal fires when the *thread* that forked ends, so each child has a thread that starts it and
-    then waits for it: a child may be started from any thread, and dies with this program even if that is killed.
+    The kernel sends the parent-death signal when the *thread* that forked ends. So each child has a thread that
+    starts it and then waits for it: it may be asked for in any thread, and dies with this program even if that
+    is killed.
     """
 
     def __init__(self, command: Command, account: Account) -> None:
@@ -78,9 +79,7 @@ class Child:
         self.command = command
         self._ended = threading.Event()
         self._spawned: Future[subprocess.Popen[bytes]] = Future()
-        keeper = threading.Thread(
-            target=self._keep, args=(account,), name=f"keeper-{command.name}", daemon=True
-        )
+        keeper = threading.Thread(target=self._keep, args=(account,), name=f"keeper-{command.name}", daemon=True)
         keeper.start()
         try:
             self._process = self._spawned.result()
@@ -207,29 +206,32 @@ def send(pid: int, sent: signal.Signals) -> None:
 
 
 def state(pid: int) -> str:
-    """The letter of the process's state (`T` is stopped, `Z` is dead and not yet reaped), empty if there is none."""
-    if sys.platform == "linux":
-        return (_stat(pid) or [""])[0]
-    ps = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    return ps.stdout.strip()[:1]
+    """The process's state as a letter (`T` stopped, `Z` dead but not yet reaped), empty if there is none."""
+    if sys.platform != "linux":
+        return ps("-o", "state=", "-p", str(pid)).strip()[:1]
+    return (stat(pid) or [""])[0]
 
 
 def processes() -> Iterator[tuple[int, int]]:
     """Id and parent's id of every process of the system."""
-    if sys.platform == "linux":
-        for pid in (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdecimal()):
-            if stat := _stat(pid):
-                yield pid, int(stat[1])
+    if sys.platform != "linux":
+        for line in ps("-A", "-o", "pid=,ppid=").splitlines():
+            pid, parent = line.split()
+            yield int(pid), int(parent)
         return
-    ps = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)  # noqa: S607
-    for line in ps.stdout.splitlines():
-        pid, parent = line.split()
-        yield int(pid), int(parent)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (fields := stat(int(entry.name))):
+            yield int(entry.name), int(fields[1])
 
 
-def _stat(pid: int) -> list[str]:
+def stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the state on, empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def ps(*arguments: str) -> str:
+    """What `ps` tells where there is no /proc."""
+    return subprocess.run(["/bin/ps", *arguments], capture_output=True, text=True, check=False).stdout  # noqa: S603

@@ -1,33 +1,17 @@
-"""A Valkey or Redis server as tests see it: its process, and a small blocking client for what a test does to it."""
+"""A Valkey or Redis server as tests see it, and the small blocking client with which they reach into it."""
 
-import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 import hiredis
 
-from repocache.testing.errors import PortTaken, ServerError
+from repocache.testing.errors import ServerError
 from repocache.testing.machine import Machine
-from repocache.testing.ports import free_port
-from repocache.testing.process import Account, Child, Command, await_condition
+from repocache.testing.process import await_condition
 
-HOST = "127.0.0.1"
-TRIES = 5
-SNAPSHOT = "dump.rdb"
-# Nothing survives but a snapshot that was asked for; a replica is served at once and keeps no file of it.
-SETTINGS = {
-    "bind": HOST,
-    "protected-mode": "no",
-    "save": '""',
-    "appendonly": "no",
-    "dbfilename": SNAPSHOT,
-    "repl-diskless-sync": "yes",
-    "repl-diskless-sync-delay": "0",
-    "rdb-del-sync-files": "yes",
-}
 Reply = str | int | float | None | list["Reply"]
 
 
@@ -40,105 +24,11 @@ class RedisLogin:
     database: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RedisSite:
-    """Where the server lives: program, folder, account, its password, and lines for its configuration file."""
-
-    program: Path
-    folder: Path
-    account: Account
-    password: str
-    settings: tuple[str, ...] = ()
-
-
-class RedisProcess:
-    """A folder and, while it runs, the server that works in it."""
-
-    host = HOST
-
-    def __init__(self, site: RedisSite, name: str) -> None:
-        self.name = name
-        self.port = free_port()
-        self._site = site
-        self._data = site.folder / name
-        self._log = site.folder / f"{name}.log"
-        self._child: Child | None = None
-
-    @property
-    def pid(self) -> int:
-        if self._child is None or not self._child.alive:
-            raise ServerError(f"{self.name} does not run")
-        return self._child.pid
-
-    def start(self) -> None:
-        if self._child is not None and self._child.alive:
-            return
-        for _ in range(TRIES - 1):
-            try:
-                return self._start()
-            except PortTaken:
-                if self._child is not None:
-                    raise  # it ran on this port: others know it by that
-                self.port = free_port()
-        self._start()
-
-    def stop(self) -> None:
-        if self._child is not None:
-            self._child.end(signal.SIGTERM, 10)
-
-    def kill(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-
-    def freeze(self) -> None:
-        if self._child is not None:
-            self._child.freeze()
-
-    def thaw(self) -> None:
-        if self._child is not None:
-            self._child.thaw()
-
-    def _start(self) -> None:
-        if not self._data.exists():
-            self._data.mkdir(0o700)
-            self._site.account.own(self._data)
-        settings = [f"{name} {value}" for name, value in SETTINGS.items()]
-        settings += [
-            f"port {self.port}",
-            f'requirepass "{self._site.password}"',
-            f'masterauth "{self._site.password}"',
-        ]
-        conf = self._data / "server.conf"
-        conf.touch(0o600)
-        self._site.account.own(conf)
-        conf.write_text("\n".join([*settings, *self._site.settings, ""]))
-        said = self._log.stat().st_size if self._log.exists() else 0
-        child = Child(
-            Command((str(self._site.program), str(conf)), self._data, self._log), self._site.account
-        )
-        try:
-            await_condition(lambda: not child.alive or self._accepts(), f"{self.name} accepts connections")
-        except BaseException:
-            child.kill()
-            raise
-        if not child.alive:
-            words = self._log.read_bytes()[said:].decode(errors="replace")
-            kind = PortTaken if "Address already in use" in words else ServerError
-            raise kind(f"{self.name} did not start on port {self.port}:\n{words}")
-        self._child = child
-
-    def _accepts(self) -> bool:
-        try:
-            return ask(self, RedisLogin(self._site.password), ["PING"]) == "PONG"
-        except (OSError, ServerError):
-            return False  # not listening yet, or still loading its snapshot
-
-
 class RedisServer:
     """One server. Every call blocks; in async code use `await asyncio.to_thread(server.restart)`.
 
-    A server given by its URL raises ServerError on every control (start, stop, kill, restart, freeze, thaw, snapshot,
-    replica_of).
+    A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze, thaw,
+    snapshot, replica_of, promote.
     """
 
     def __init__(self, name: str, machine: Machine, login: RedisLogin) -> None:
@@ -171,14 +61,19 @@ class RedisServer:
 
     def command(self, *words: str | int) -> Reply:
         """The reply to one command. Raises ServerError for an error reply, OSError without a connection."""
-        return ask(self._machine, self._login, words)
+        return ask((self.host, self.port), self._login, words)
+
+    def clear(self) -> None:
+        """Forget the keys of the database, and all scripts."""
+        self.command("FLUSHDB")
+        self.command("SCRIPT", "FLUSH")
 
     def start(self) -> None:
         """Returns when it answers. It holds the last snapshot, or nothing."""
         self._machine.start()
 
     def stop(self) -> None:
-        """An orderly end; the data is lost unless a snapshot was taken."""
+        """An orderly end; the data is lost, unless a snapshot was taken."""
         self._machine.stop()
 
     def kill(self) -> None:
@@ -199,7 +94,7 @@ class RedisServer:
         self._machine.thaw()
 
     def snapshot(self) -> None:
-        """Save what it holds: each later start brings it back."""
+        """Save what it holds: each later start brings it back, until the fixtures tidy up."""
         self._require_ours()
         self.command("SAVE")
 
@@ -209,39 +104,37 @@ class RedisServer:
         self.command("REPLICAOF", primary.host, primary.port)
         await_condition(
             lambda: "master_link_status:up" in str(self.command("INFO", "replication")),
-            f"{self.name} replicates",
+            f"{self.name} follows {primary.name}",
         )
 
     def promote(self) -> None:
-        """Make a replica a primary."""
+        """Make a replica a primary; nothing if it is one."""
         self._require_ours()
         self.command("REPLICAOF", "NO", "ONE")
-
-    def clear(self) -> None:
-        """Forget all scripts, and the keys of the database."""
-        self.command("FLUSHDB")
-        self.command("SCRIPT", "FLUSH")
 
     def _require_ours(self) -> None:
         _ = self.pid
 
 
-def ask(machine: Machine, login: RedisLogin, words: Sequence[str | int], seconds: float = 10) -> Reply:
+def ask(place: tuple[str, int], login: RedisLogin, words: Sequence[str | int], seconds: float = 10) -> Reply:
     """The reply to one command on a connection of its own. Raises ServerError for an error reply."""
-    place = f"{machine.host}:{machine.port}"
-    commands: list[tuple[str | int, ...]] = [("SELECT", login.database), tuple(words)]
+    commands: list[Sequence[str | int]] = [["SELECT", login.database], words]
     if login.password:
-        commands.insert(0, ("AUTH", login.user, login.password))
+        commands.insert(0, ["AUTH", login.user, login.password])
+    with socket.create_connection(place, seconds) as connection:
+        return [exchange(connection, command) for command in commands][-1]
+
+
+def exchange(connection: socket.socket, words: Sequence[str | int]) -> Reply:
+    """Send one command and wait for its reply."""
+    encoded = [str(word).encode() for word in words]
+    connection.sendall(b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(e), e) for e in encoded))
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
-    reply: Reply | hiredis.HiredisError | bool = None
-    with socket.create_connection((machine.host, machine.port), seconds) as connection:
-        for asked in commands:
-            connection.sendall(hiredis.pack_command(asked))
-            while (reply := reader.gets()) is False:
-                received = connection.recv(65536)
-                if not received:
-                    raise ConnectionResetError(f"{place} closed the connection")
-                reader.feed(received)
-            if isinstance(reply, hiredis.HiredisError):
-                raise ServerError(f"{place} refused {asked[0]}: {reply}")
-    return reply
+    while (reply := reader.gets()) is False:
+        received = connection.recv(65536)
+        if not received:
+            raise ConnectionResetError("the server closed the connection")
+        reader.feed(received)
+    if isinstance(reply, hiredis.HiredisError):
+        raise ServerError(f"{words[0]} was refused: {reply}")
+    return cast("Reply", reply)

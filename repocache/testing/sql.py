@@ -19,12 +19,11 @@ class Login:
     port: int
 
 
-def run_sql(
-    psql: str, login: Login, database: str, script: str, seconds: float = 30
-) -> list[tuple[str, ...]]:
+def run_sql(psql: str, login: Login, database: str, script: str, seconds: float = 30) -> list[tuple[str, ...]]:
     """Rows of all statements of the script, every value as text, NULL as the empty text.
 
-    Statements are separate transactions unless the script says otherwise. Raises ServerError with what the server said.
+    Statements are separate transactions unless the script says otherwise. Raises ServerError with what the
+    server said.
     """
     command = [psql, "-X", "-q", "-t", "-w", "--csv", "-v", "ON_ERROR_STOP=1", "-f", "-"]
     command += ["-h", login.host, "-p", str(login.port), "-U", login.user, "-d", database]
@@ -40,9 +39,7 @@ def run_sql(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ServerError(
-            f"{login.host}:{login.port} has not answered within {seconds} s: {script}"
-        ) from error
+        raise ServerError(f"{login.host}:{login.port} has not answered within {seconds} s: {script}") from error
     if done.returncode:
         raise ServerError(f"{login.host}:{login.port} refused {script!r}:\n{done.stderr}")
     return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]

@@ -1,26 +1,24 @@
-"""A primary, its replicas and a Redis together: what a test or a demo starts, and what it puts right afterwards."""
+"""A primary, its replicas and a Redis together, and what puts them right after a test has wrecked them."""
 
-import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from repocache.testing.binaries import find_postgres, find_redis, place_postgres, place_redis
 from repocache.testing.errors import ServerError
-from repocache.testing.folder import RunFolder
-from repocache.testing.postgres import MAINTENANCE, Access, Credentials, PostgresServer
-from repocache.testing.postmaster import SUPERUSER, Postmaster, Site
-from repocache.testing.process import Account, await_condition
-from repocache.testing.redis import RedisLogin, RedisProcess, RedisServer, RedisSite
+from repocache.testing.postgres import MAINTENANCE, PostgresServer
+from repocache.testing.redis import RedisServer
 
-APP = "app"
+Copy = Callable[[PostgresServer, PostgresServer], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What to start: replicas, settings of PostgreSQL (`{"fsync": "on"}` for crash tests), lines of Redis's configuration."""
+    """What to start.
+
+    `postgres` are settings, by default without fsync; `redis` are lines of its configuration file. A killed
+    process loses nothing even so, only a machine without power would: `{"fsync": "on"}` gives it true costs.
+    """
 
     replicas: int = 2
     postgres: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -40,11 +38,7 @@ class Servers:
     """A running primary with its replicas and a Redis. Every call blocks."""
 
     def __init__(
-        self,
-        primary: PostgresServer,
-        replicas: tuple[PostgresServer, ...],
-        redis: RedisServer,
-        copy: Callable[[PostgresServer, PostgresServer], None],
+        self, primary: PostgresServer, replicas: tuple[PostgresServer, ...], redis: RedisServer, copy: Copy
     ) -> None:
         self.primary = primary
         self.replicas = replicas
@@ -63,85 +57,41 @@ class Servers:
             replica.await_position(position)
 
     def rebuild(self, server: PostgresServer, primary: PostgresServer) -> None:
-        """Throw a server's data away and make it a replica of that primary: what is done after a failover with the old one."""
+        """Throw a server's data away and make it a replica of that primary: the old one's lot after a failover."""
         server.thaw()
         server.stop()
-        slot = f"slot_name = '{server.name}'"
-        await_condition(
-            lambda: (
-                not primary.sql(f"SELECT 1 FROM pg_replication_slots WHERE active AND {slot}", MAINTENANCE)
-            ),
-            f"{primary.name} has noticed the end of {server.name}",
-        )
-        primary.sql(
-            f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE {slot}", MAINTENANCE
-        )
+        primary.drop_slot(server.name)
         self._copy(server, primary)
         server.start()
         server.await_streaming(primary)
 
     def mend(self) -> None:
-        """Undo what controls did: all run, the primary is the primary, replicas stream from it and have caught up."""
+        """Undo what controls did: the primary is one again, the replicas follow it and are level, Redis is empty.
+
+        Data stay, and so does what `ALTER SYSTEM` set on replicas.
+        """
         for postgres in (self.primary, *self.replicas):
             postgres.thaw()
             postgres.start()
-        self.redis.thaw()
-        self.redis.start()
-        self.redis.promote()
         if self.primary.in_recovery:
             self.primary.promote()
+        self.primary.sql("ALTER SYSTEM RESET ALL; SELECT pg_reload_conf()", MAINTENANCE)
         for replica in self.replicas:
-            if replica.in_recovery and replica.source_port == self.primary.port:
-                replica.resume_replay()
-                with suppress(ServerError):
-                    replica.await_streaming(self.primary, seconds=5)
-                    continue
-            # Promoted, or turned to another primary, or of another history: its data is of no use any more.
-            self.rebuild(replica, self.primary)
+            if not self._streams(replica):
+                self.rebuild(replica, self.primary)
         self.catch_up()
+        self.redis.kill()
+        self.redis.start()
+        self.redis.promote()
+        self.redis.command("FLUSHALL")
+        self.redis.snapshot()
 
-
-@contextmanager
-def embedded_servers(layout: Layout | None = None) -> Iterator[Servers]:
-    """Start servers of our own, stop them at the end, and on every way there: a failure, an exit, a SIGKILL.
-
-    Blocks for about 3 s. Programs are found by `REPOCACHE_TEST_PG_BIN` and `REPOCACHE_TEST_REDIS_BIN`, else in wheels, else
-    in the system. Raises ServerError.
-    """
-    layout = layout or Layout()
-    account = Account.unprivileged()
-    password = secrets.token_urlsafe(18)
-    access = Access(Credentials(APP, password), Credentials(SUPERUSER, password), APP, "")
-    with ExitStack() as stack:
-        folder = stack.enter_context(RunFolder(account))
-        binaries = place_postgres(find_postgres(os.environ), folder, account)
-        program = place_redis(find_redis(os.environ), folder, account)
-        access = Access(access.app, access.postgres, APP, binaries.tool("psql"))
-        redis = RedisProcess(RedisSite(program, folder, account, password, layout.redis), "redis")
-        stack.callback(redis.stop)
-        redis.start()
-        site = Site(binaries, folder, account, password)
-        primary = Postmaster(site, "primary")
-        stack.callback(primary.stop)
-        primary.create(layout.postgres)
-        primary.start()
-        source = PostgresServer("primary", primary, access)
-        source.sql(
-            f"CREATE ROLE {APP} LOGIN PASSWORD '{password}'; CREATE DATABASE {APP} OWNER {APP}", MAINTENANCE
-        )
-        postmasters = {"primary": primary}
-        replicas = []
-        for number in range(1, layout.replicas + 1):
-            name = f"replica{number}"
-            postmasters[name] = replica = Postmaster(site, name)
-            stack.callback(replica.stop)
-            replica.copy(primary, name)
-            replica.start()
-            replicas.append(PostgresServer(name, replica, access))
-        for server in replicas:
-            server.await_streaming(source)
-
-        def copy(server: PostgresServer, primary: PostgresServer) -> None:
-            postmasters[server.name].copy(postmasters[primary.name], server.name)
-
-        yield Servers(source, tuple(replicas), RedisServer("redis", redis, RedisLogin(password)), copy)
+    def _streams(self, replica: PostgresServer) -> bool:
+        """Whether a replica follows the primary: not once promoted, turned to another, or ahead of it."""
+        if not replica.in_recovery or replica.source_port != self.primary.port:
+            return False
+        replica.resume_replay()
+        with suppress(ServerError):
+            replica.await_streaming(self.primary, seconds=5)
+            return True
+        return False

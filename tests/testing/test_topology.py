@@ -24,9 +24,7 @@ def test_a_failover_is_mended(repocache_controls: Servers) -> None:
     assert second.source_port == primary.port
 
 
-def test_a_database_is_there_on_all_servers(
-    repocache_endpoints: Endpoints, repocache_servers: Servers
-) -> None:
+def test_a_database_is_there_on_all_servers(repocache_endpoints: Endpoints, repocache_servers: Servers) -> None:
     name = repocache_endpoints.primary.rpartition("/")[2]
     for server in (repocache_servers.primary, *repocache_servers.replicas):
         assert server.sql("SELECT current_database()", name) == [(name,)]
