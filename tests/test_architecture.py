@@ -13,6 +13,7 @@ FLOORS = [
     {"errors"},
     {"keys", "events", "bookmark", "message"},
     {"wire"},
+    {"records"},
     {"db", "cache", "invalidation"},
     {"mapping"},
     {"tracking"},

@@ -1,8 +1,8 @@
 """Runs the Python snippets of README.md and docs/ that are marked for it.
 
-A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are one program:
-they share a namespace and an event loop, and may `await` at the top level. A traceback names the line in the
-Markdown file.
+A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are one
+program: they share a namespace and an event loop, and may `await` at the top level. A traceback names the
+line in the Markdown file.
 """
 
 import ast

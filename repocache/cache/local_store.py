@@ -1,0 +1,245 @@
+"""L1: the bounded store inside one process, with S3-FIFO eviction and a TTL for each entry.
+
+Owns room and time: what is kept, what is evicted, what has expired. Whether an entry may be served or stored
+at all (channel, bookmark, counters) is decided by the read path. For the event-loop thread only: no lock.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from repocache.errors import ConfigurationError
+
+MOST_FREQ = 3
+"""Hits beyond this many since an entry's last second chance do not count (S3-FIFO's two bits)."""
+PROBATION = 10
+"""One of so many entries is on probation."""
+LARGEST = 8
+"""An entry above one of so many shares of `max_bytes` is not admitted: it would push out too many others."""
+PATIENCE = 64
+"""Second chances given in one eviction at most: bounds what one `put` may cost the event loop."""
+
+
+class Entry:
+    """A value in L1. `expires`: seconds on the clock; `size`: bytes; `freq`: hits, up to MOST_FREQ."""
+
+    __slots__ = ("bucket", "expires", "freq", "key", "queue", "size", "value")
+
+    def __init__(self, key: Hashable, bucket: int, queue: OrderedDict[Hashable, Entry]) -> None:
+        self.key = key
+        self.bucket = bucket
+        self.queue = queue
+        self.value: object = None
+        self.expires = 0.0
+        self.size = 0
+        self.freq = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What a store has done so far; `entries` and `bytes` are what it holds now.
+
+    `stored == entries + evicted + expired + invalidated`, and `stored + replaced + refused` is the number of
+    puts: one for a key that was here counts in `replaced`, one too large in `refused`.
+    """
+
+    entries: int
+    bytes: int
+    hits: int
+    misses: int
+    stored: int
+    replaced: int
+    refused: int
+    evicted: int
+    expired: int
+    invalidated: int
+
+
+class LocalStore:
+    """At most `max_entries` entries whose sizes add up to at most `max_bytes`, each for its own TTL.
+
+    New entries are on probation in a small queue; those hit there, or put again soon after they left, go to
+    the main queue. So a scan passes through without touching what is popular (S3-FIFO, SOSP 2023).
+    `clock`: monotonic seconds. The store itself needs some 500 bytes an entry on top of `max_bytes`.
+
+    `entries`, `hits` and `misses` are open to the read path, which does what `get` does without the call: an
+    entry counts only while `expires` is above the clock.
+
+    Raises ConfigurationError if a bound is not positive.
+    """
+
+    __slots__ = (
+        "_buckets", "_clock", "_ghosts", "_main", "_max_bytes", "_max_entries", "_small",
+        "bytes", "entries", "evicted", "expired", "hits",
+        "invalidated", "misses", "refused", "replaced", "stored",
+    )  # fmt: skip
+
+    def __init__(self, max_entries: int, max_bytes: int, clock: Callable[[], float]) -> None:
+        for name, bound in (("max_entries", max_entries), ("max_bytes", max_bytes)):
+            if bound < 1:
+                raise ConfigurationError(
+                    f"LocalStore({name}={bound}): give at least 1; an owner with local_ttl=0 has no L1"
+                )
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self.entries: dict[Hashable, Entry] = {}
+        self._small: OrderedDict[Hashable, Entry] = OrderedDict()
+        self._main: OrderedDict[Hashable, Entry] = OrderedDict()
+        # Hashes of keys that left lately: a key may be long, and to mistake one for another only wastes room.
+        self._ghosts: OrderedDict[int, None] = OrderedDict()
+        self._buckets: dict[int, set[Hashable]] = {}
+        self.bytes = 0
+        self.hits = self.misses = 0
+        self.stored = self.replaced = self.refused = 0
+        self.evicted = self.expired = self.invalidated = 0
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def stats(self) -> Stats:
+        """The counters as they are now."""
+        return Stats(
+            entries=len(self.entries),
+            bytes=self.bytes,
+            hits=self.hits,
+            misses=self.misses,
+            stored=self.stored,
+            replaced=self.replaced,
+            refused=self.refused,
+            evicted=self.evicted,
+            expired=self.expired,
+            invalidated=self.invalidated,
+        )
+
+    def get(self, key: Hashable) -> Entry | None:
+        """The live entry of `key`, or None. An expired one is removed."""
+        entry = self.entries.get(key)
+        if entry is not None:
+            if entry.expires > self._clock():
+                if entry.freq < MOST_FREQ:
+                    entry.freq += 1
+                self.hits += 1
+                return entry
+            self.expired += 1
+            self._remove(entry)
+        self.misses += 1
+        return None
+
+    def put(self, key: Hashable, value: object, bucket: int, ttl: float, size: int) -> None:
+        """Keep `value` for `ttl` seconds, evicting others for its `size` bytes. One too large is not kept.
+
+        `bucket` is the key's, always the same one. The entry of a key that is put again is changed in place.
+        """
+        entry = self.entries.get(key)
+        if size * LARGEST > self._max_bytes:
+            self.refused += 1
+            if entry is not None:  # what it would have replaced is out of date
+                self.evicted += 1
+                self._remove(entry)
+            return
+        if entry is None:
+            self._make_room(self._max_entries - 1, self._max_bytes - size)
+            entry = self._admit(key, bucket)
+            self.stored += 1
+        else:
+            assert entry.bucket == bucket
+            self.replaced += 1
+        self.bytes += size - entry.size
+        entry.value = value
+        entry.size = size
+        entry.expires = self._clock() + ttl
+        self._make_room(self._max_entries, self._max_bytes)
+
+    def discard(self, key: Hashable) -> bool:
+        """Invalidate one key. True if it was here."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return False
+        self.invalidated += 1
+        self._remove(entry)
+        return True
+
+    def clear_bucket(self, bucket: int) -> int:
+        """Invalidate all entries of a bucket, looking at no others. Returns how many there were."""
+        keys = tuple(self._buckets.get(bucket, ()))
+        for key in keys:
+            self._remove(self.entries[key])
+        self.invalidated += len(keys)
+        return len(keys)
+
+    def clear(self) -> int:
+        """Invalidate everything. Returns how many entries there were."""
+        count = len(self.entries)
+        for part in (self.entries, self._small, self._main, self._ghosts, self._buckets):
+            part.clear()
+        self.bytes = 0
+        self.invalidated += count
+        return count
+
+    def _admit(self, key: Hashable, bucket: int) -> Entry:
+        ghost = hash(key)
+        if ghost in self._ghosts:
+            del self._ghosts[ghost]
+            queue = self._main
+        else:
+            queue = self._small
+        entry = self.entries[key] = queue[key] = Entry(key, bucket, queue)
+        peers = self._buckets.get(bucket)
+        if peers is None:
+            self._buckets[bucket] = {key}
+        else:
+            peers.add(key)
+        return entry
+
+    def _make_room(self, most_entries: int, most_bytes: int) -> None:
+        while len(self.entries) > most_entries or self.bytes > most_bytes:
+            self._evict(self._clock())
+
+    def _evict(self, now: float) -> None:
+        """Drop one entry: the first in line that has expired, or that nobody asked for while it queued."""
+        entry = self._first_in_line(now)
+        for _ in range(PATIENCE):
+            if not entry.freq or entry.expires <= now:
+                break
+            self._give_second_chance(entry)
+            entry = self._first_in_line(now)
+        if entry.expires > now:
+            self.evicted += 1
+        else:
+            self.expired += 1
+        self._remove(entry)
+
+    def _first_in_line(self, now: float) -> Entry:
+        oldest = next(iter(self._main.values()), None)
+        # What has expired in the main queue goes before what is alive on probation.
+        if oldest is None or (len(self._small) * PROBATION >= len(self.entries) and oldest.expires > now):
+            return next(iter(self._small.values()))
+        return oldest
+
+    def _give_second_chance(self, entry: Entry) -> None:
+        if entry.queue is self._main:
+            entry.freq -= 1
+            self._main.move_to_end(entry.key)
+        else:
+            entry.freq = 0
+            del self._small[entry.key]
+            entry.queue = self._main
+            self._main[entry.key] = entry
+
+    def _remove(self, entry: Entry) -> None:
+        """Take the entry out of every index, and remember its key as long as others take to leave."""
+        key = entry.key
+        del self.entries[key]
+        del entry.queue[key]
+        self.bytes -= entry.size
+        peers = self._buckets[entry.bucket]
+        peers.discard(key)
+        if not peers:
+            del self._buckets[entry.bucket]
+        self._ghosts[hash(key)] = None
+        while len(self._ghosts) > len(self.entries):
+            self._ghosts.popitem(last=False)
