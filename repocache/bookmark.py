@@ -82,7 +82,7 @@ def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookm
     `now`: Unix time in seconds. `window`: no bookmark counts for longer than this many seconds from now, so that a forged one
     cannot pin its sender to the primary.
     """
-    if not isinstance(text, str) or len(text) > MAX_TEXT:
+    if len(text) > MAX_TEXT:
         return Refused("too long")
     body: str | None = text
     if signer is not None:
@@ -91,9 +91,7 @@ def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookm
             return Refused("signature")
     assert body is not None
     try:
-        bookmark = _DECODER.decode(
-            base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
-        )
+        bookmark = _DECODER.decode(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         return Refused("malformed")
     if not bookmark.expires > now:

@@ -9,7 +9,7 @@ import datetime
 import re
 import uuid
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote
@@ -44,13 +44,11 @@ class KeyOwner:
     follows: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prefix, str) or not _PREFIX.fullmatch(self.prefix):
+        if not _PREFIX.fullmatch(self.prefix):
             raise ConfigurationError(
                 f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', and begins with a letter"
             )
-        if self.follows is not None and (
-            isinstance(self.follows, str) or not all(isinstance(name, str) for name in self.follows)
-        ):
+        if not isinstance(self.follows, tuple | None):
             raise ConfigurationError(
                 f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table names"
             )
@@ -84,9 +82,7 @@ class Keys:
 
     __slots__ = ("_readers", "_writer", "_writers", "follows", "make", "prefix", "types")
 
-    def __init__(
-        self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple
-    ) -> None:
+    def __init__(self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple) -> None:
         for each in types:
             if each not in _WRITERS:
                 raise ConfigurationError(
@@ -152,7 +148,7 @@ class KeySpace:
         except KeyError:
             raise OwnerClash(f"nobody owns the key {text!r}") from None
 
-    def __iter__(self) -> Iterable[Keys]:
+    def __iter__(self) -> Iterator[Keys]:
         return iter(self._owners.values())
 
     def __contains__(self, prefix: str) -> bool:

@@ -1,0 +1,77 @@
+"""What a read brings: a row or the knowledge that there is none; and what an owner must give so that it can be cached."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from repocache.bookmark import Bookmark
+from repocache.cache.policies import CacheAside
+from repocache.keys import Keys
+
+Row = tuple[Any, ...]
+
+
+class Cell:
+    """One key's answer, as it lies in L1: shared by all callers, never changed.
+
+    `row`: the columns' values, None: there is no such row. `size`: bytes of the encoded value. `shapes`: frozen views made
+    from it, by their type.
+    """
+
+    __slots__ = ("row", "shapes", "size")
+
+    def __init__(self, row: Row | None, size: int = 0) -> None:
+        self.row = row
+        self.size = size
+        self.shapes: dict[Hashable, Any] = {}
+
+
+class Codec(Protocol):
+    """Rows to bytes and back. Raises CodecError, whatever the bytes."""
+
+    def encode(self, row: Row) -> bytes: ...
+
+    def decode(self, payload: bytes) -> Row: ...
+
+
+class Wanted(NamedTuple):
+    """One key that the database has to answer.
+
+    `floor`: the position that a replica must have replayed; None: unknown, so the primary answers; 0: any node may.
+    `history`: the line of WAL that the floor belongs to. `bookmark`: the session's, if it has one.
+    """
+
+    id: Any
+    floor: int | None
+    history: str
+    bookmark: Bookmark | None
+
+
+Load = Callable[[Sequence[Wanted]], Awaitable[Mapping[Any, Row]]]
+"""Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are missing from the answer. Its
+snapshot is taken after the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One owner's side of the cache."""
+
+    keys: Keys
+    fingerprint: str
+    policy: CacheAside
+    codec: Codec
+    load: Load
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """`lease`: seconds that one loader may take before another may fill in its place. `patience`: seconds to wait for
+    somebody else's load before reading the database oneself. `batch`: keys of one statement. `max_value`: bytes of one
+    value in Redis."""
+
+    lease: float = 2.0
+    patience: float = 0.2
+    batch: int = 512
+    max_value: int = 1024 * 1024

@@ -1,0 +1,236 @@
+"""Misses of one moment become one batch: one script each for their leases, one statement for their rows.
+
+Owns what happens between a miss and its answer. The batches run in tasks of the database, never of a caller: a caller
+that is cancelled takes no lease with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from repocache.cache.entry import Cell, Row, Source, Wanted
+from repocache.cache.flights import Flight
+from repocache.cache.shared import Shared
+from repocache.cache.values import NOT_KEPT, Values, digest
+from repocache.errors import CacheUnavailable, DatabaseUnavailable
+from repocache.events import CacheFailed, Filled
+from repocache.records import Ask, Lease, Opened, Terms
+
+ANY_NODE = 0
+"""As a floor: nothing is filled, so any node in the rotation may answer."""
+
+
+class Harbour(Protocol):
+    """Where flights come down: the read path, which knows L1 and the views."""
+
+    def opened(self, flight: Flight, answer: Opened) -> bool:
+        """Take over the record's state. False: the answer is older than what is known by now."""
+        ...
+
+    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+        """Hand the cell to whoever waits."""
+        ...
+
+    def ended(self, flight: Flight, keep: bool) -> None:
+        """The flight is over. `keep`: L2 has the value, so L1 may have it."""
+        ...
+
+    def failed(self, flight: Flight, error: BaseException) -> None: ...
+
+
+class Loader:
+    """Loads for one owner, at most `MOST` batches at a time; what comes meanwhile travels with the next."""
+
+    MOST = 2
+
+    def __init__(self, source: Source, shared: Shared, values: Values, harbour: Harbour) -> None:
+        self._source = source
+        self._shared = shared
+        self._values = values
+        self._harbour = harbour
+        self._queue: list[Flight] = []
+        self._running = 0
+        self._scheduled = False
+
+    def enqueue(self, flight: Flight) -> None:
+        """The batch leaves at the end of this turn of the loop, with everything else of the turn."""
+        self._queue.append(flight)
+        if not self._scheduled and self._running < self.MOST:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._depart)
+
+    def _depart(self) -> None:
+        self._scheduled = False
+        size = self._shared.settings.batch
+        while self._queue and self._running < self.MOST:
+            batch, self._queue = self._queue[:size], self._queue[size:]
+            self._running += 1
+            self._shared.spawn(self._fly(batch))
+
+    async def _fly(self, batch: Sequence[Flight]) -> None:
+        try:
+            await self._load(batch)
+        except asyncio.CancelledError:
+            self._fail(batch, DatabaseUnavailable("the database was closed during the load"))
+            raise
+        except Exception as error:  # noqa: BLE001  # it is the callers'
+            self._fail(batch, error)
+        finally:
+            self._running -= 1
+            self._depart()
+
+    async def _load(self, batch: Sequence[Flight]) -> None:
+        """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
+        history = self._shared.primary.history
+        leased: list[tuple[Flight, Opened]] = []
+        wanted: list[tuple[Flight, Wanted]] = []
+        for flight, answer in await self._open(batch):
+            if answer is None:
+                wanted.append((flight, Wanted(flight.key[1], ANY_NODE, history, flight.bookmark)))
+            elif answer.kind == "value":
+                self._deliver(flight, answer.value)
+            elif answer.kind == "wait":
+                self._shared.spawn(self._wait(flight, answer))
+            else:
+                leased.append((flight, answer))
+                wanted.append((flight, Wanted(flight.key[1], answer.floor, history, flight.bookmark)))
+        await self._read(wanted, leased)
+
+    async def _read(self, wanted: Sequence[tuple[Flight, Wanted]], leased: Sequence[tuple[Flight, Opened]]) -> None:
+        if not wanted:
+            return
+        try:
+            rows = await self._source.load([want for _, want in wanted])
+        except BaseException:
+            self._fill([(flight, answer, None) for flight, answer in leased], keep=False)
+            raise
+        for flight, want in wanted:
+            self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
+        fills = self._fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)
+        landed = await self._landed(fills)
+        for flight, _ in wanted:
+            self._harbour.ended(flight, flight in landed)
+
+    async def _open(self, batch: Sequence[Flight]) -> Sequence[tuple[Flight, Opened | None]]:
+        """The records' answers; None for a flight that goes past the cache."""
+        answers: dict[Flight, Opened | None] = dict.fromkeys(batch)
+        asked = [flight for flight in batch if not flight.direct]
+        terms = Terms(self._shared.primary.history)
+        for _ in range(3):
+            if not asked:
+                break
+            again: list[Flight] = []
+            met: set[tuple[int, str]] = set()
+            for flight, answer in await self._ask(asked, terms):
+                if answer.kind == "history":
+                    met.add((flight.bucket, answer.history))
+                    again.append(flight)
+                elif self._harbour.opened(flight, answer):
+                    answers[flight] = answer
+                else:
+                    again.append(flight)
+            asked = again
+            if met:
+                asked, terms = await self._confirm(asked, met)
+        return list(answers.items())
+
+    async def _confirm(self, asked: list[Flight], met: set[tuple[int, str]]) -> tuple[list[Flight], Terms]:
+        """Records of another history were met: poll the primary afresh, and only then make them anew."""
+        polled = await self._shared.primary.insert_position()
+        mine = polled[0] if polled is not None else ""
+        terms = Terms(mine, confirmed=True)
+        if not mine:
+            return [], terms
+        may = {bucket: self._shared.histories.may_replace(bucket, history, mine) for bucket, history in met}
+        return [flight for flight in asked if may.get(flight.bucket, True)], terms
+
+    async def _ask(self, flights: Sequence[Flight], terms: Terms) -> list[tuple[Flight, Opened]]:
+        """All at once; what Redis does not answer is missing from the list."""
+        pending: list[tuple[Flight, Awaitable[Opened]]] = []
+        answers: list[tuple[Flight, Opened]] = []
+        try:
+            for flight in flights:
+                flight.view = self._shared.views.get(flight.bucket)
+                pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
+            for flight, answer in pending:
+                answers.append((flight, await answer))
+        except CacheUnavailable as error:
+            self._shared.observe(CacheFailed("open", str(error)))
+        return answers
+
+    def _ask_for(self, flight: Flight) -> Ask:
+        source = self._source
+        life = self._shared.settings.lease
+        return Ask(flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused)
+
+    def _deliver(self, flight: Flight, value: bytes) -> None:
+        cell = self._values.decode(flight.text, value)
+        if cell is not None:
+            self._harbour.answered(flight, cell, "l2")
+            self._harbour.ended(flight, keep=True)
+        else:
+            flight.refused = digest(value)
+            self.enqueue(flight)
+
+    async def _wait(self, flight: Flight, answer: Opened) -> None:
+        """Somebody else loads it: look again until it is there, then read the database and fill neither tier."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(answer.wait, self._shared.settings.patience)
+        pause = 0.002
+        try:
+            while loop.time() < until:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 0.02)
+                [(_, seen)] = await self._open([flight])
+                if seen is None:
+                    break
+                answer = seen
+                if answer.kind == "value":
+                    return self._deliver(flight, answer.value)
+                if answer.kind == "lease":
+                    want = Wanted(flight.key[1], answer.floor, self._shared.primary.history, flight.bookmark)
+                    return await self._read([(flight, want)], [(flight, answer)])
+            want = Wanted(flight.key[1], answer.floor, self._shared.primary.history, flight.bookmark)
+            await self._read([(flight, want)], [])
+        except asyncio.CancelledError:
+            self._fail([flight], DatabaseUnavailable("the database was closed during the load"))
+            raise
+        except Exception as error:  # noqa: BLE001  # it is the callers'
+            self._fail([flight], error)
+
+    def _fill(
+        self, rows: Sequence[tuple[Flight, Opened, Row | None]], keep: bool
+    ) -> list[tuple[Flight, Awaitable[bool]]]:
+        """Offer the rows, or give the leases back."""
+        terms = Terms(self._shared.primary.history)
+        fills: list[tuple[Flight, Awaitable[bool]]] = []
+        try:
+            for flight, answer, row in rows:
+                lease = Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
+                value, life = self._values.encode(flight.text, row) if keep else (NOT_KEPT, 1.0)
+                if flight.cell is not None:
+                    flight.cell.size = len(value)
+                fills.append((flight, self._shared.records.fill(lease, terms, value, life)))
+                if answer.floor is None:
+                    self._shared.settler.settle(flight.bucket, answer.incarnation)
+        except CacheUnavailable as error:
+            self._shared.observe(CacheFailed("fill", str(error)))
+        return fills
+
+    async def _landed(self, fills: Sequence[tuple[Flight, Awaitable[bool]]]) -> set[Flight]:
+        landed: set[Flight] = set()
+        try:
+            for flight, fill in fills:
+                done = await fill
+                self._shared.observe(Filled(flight.text, done))
+                if done:
+                    landed.add(flight)
+        except CacheUnavailable as error:
+            self._shared.observe(CacheFailed("fill", str(error)))
+        return landed
+
+    def _fail(self, flights: Sequence[Flight], error: Exception) -> None:
+        for flight in flights:
+            self._harbour.failed(flight, error)

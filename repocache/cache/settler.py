@@ -1,0 +1,55 @@
+"""Unknown floors are settled by a fresh poll of the primary, so that replicas may fill again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from repocache.errors import CacheUnavailable
+from repocache.events import CacheFailed, Observer
+from repocache.records import Records, Terms
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+"""Runs a coroutine in a task that the database owns."""
+
+
+class Primary(Protocol):
+    """What the cache asks about the primary."""
+
+    @property
+    def history(self) -> str:
+        """The line of WAL that this process lives in; empty where positions are not to be had."""
+        ...
+
+    async def insert_position(self) -> tuple[str, int] | None:
+        """History and insert position (bytes), from a poll begun after this call; None: it cannot be had."""
+        ...
+
+
+class Settler:
+    """One task for each record whose floor is unknown (protocol, Read path 4)."""
+
+    def __init__(self, records: Records, primary: Primary, spawn: Spawn, observe: Observer) -> None:
+        self._records = records
+        self._primary = primary
+        self._spawn = spawn
+        self._observe = observe
+        self._under_way: set[tuple[int, str]] = set()
+
+    def settle(self, bucket: int, incarnation: str) -> None:
+        """The incarnation is noted first; the poll begins after that, or it could be from before the record was made."""
+        if not self._primary.history or (bucket, incarnation) in self._under_way:
+            return
+        self._under_way.add((bucket, incarnation))
+        self._spawn(self._settle(bucket, incarnation))
+
+    async def _settle(self, bucket: int, incarnation: str) -> None:
+        try:
+            polled = await self._primary.insert_position()
+            if polled is not None:
+                history, position = polled
+                await self._records.settle(bucket, Terms(history), incarnation, position)
+        except CacheUnavailable as error:
+            self._observe(CacheFailed("settle", str(error)))
+        finally:
+            self._under_way.discard((bucket, incarnation))

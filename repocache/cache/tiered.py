@@ -1,0 +1,151 @@
+"""THE read path: L1, then Redis, then the loader. One of these for each owner.
+
+Owns the order of the tiers and what may enter L1. What a miss costs is the loader's affair, what an invalidation does the
+views'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, cast
+
+from repocache.bookmark import Bookmark, Seen
+from repocache.cache.entry import Cell, Source
+from repocache.cache.flights import Flight, may_join
+from repocache.cache.loader import Loader
+from repocache.cache.shared import Shared
+from repocache.cache.values import Values, digest, is_lease
+from repocache.cache.views import View
+from repocache.errors import CacheUnavailable
+from repocache.events import CacheFailed, Served
+from repocache.keys import bucket_of
+from repocache.records import Opened
+
+
+class TieredCache:
+    """Answers reads of one owner by id, with a `Cell` for every id that is asked for."""
+
+    def __init__(self, source: Source, shared: Shared) -> None:
+        self._owner = source.keys.prefix
+        self._keys = source.keys
+        self._fingerprint = source.fingerprint
+        self._keep_local = source.policy.local_ttl > 0
+        self._shared = shared
+        self._local = shared.local
+        self._views = shared.views
+        self._flights = shared.flights
+        self._values = Values(source, shared.settings.max_value, shared.observe)
+        self._loader = Loader(source, shared, self._values, self)
+
+    def near(self, id: Any, bookmark: Bookmark | None) -> Cell | None:
+        """The answer of L1 at once, if it has one that counts: the channel is alive, and the view of the bucket is not
+        older than what the bookmark's session wrote (protocol, Read path 1)."""
+        if not self._views.alive:
+            return None
+        entry = self._local.get((self._owner, id))
+        if entry is None or (bookmark is not None and not self._views.covers(entry.bucket, bookmark)):
+            return None
+        return cast("Cell", entry.value)
+
+    async def get(self, id: Any, bookmark: Bookmark | None) -> Cell:
+        """Raises DatabaseUnavailable and the database's own errors; never one of the cache."""
+        return self.near(id, bookmark) or await self._fetch(id, bookmark)
+
+    async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, Cell]:
+        """In the order asked; one round trip a tier."""
+        near = {id: self.near(id, bookmark) for id in ids}
+        fetched = {id: self._fetch(id, bookmark) for id, cell in near.items() if cell is None}
+        return {id: cell or await fetched[id] for id, cell in near.items()}
+
+    def _fetch(self, id: Any, bookmark: Bookmark | None) -> asyncio.Future[Cell]:
+        """Join the flight for this key, or begin one: GET if the key's name is known, else the loader."""
+        key = (self._owner, id)
+        flight = self._flights.get(key)
+        if flight is not None and may_join(flight, bookmark):
+            return flight.join()
+        text = self._keys.text(id)
+        flight = Flight(key, text, bucket_of(text), bookmark)
+        self._flights.begin(flight)
+        waiter = flight.join()
+        flight.direct = bookmark is not None and not bookmark.covered
+        view = self._views.get(flight.bucket)
+        prefix = None if view is None or flight.direct else self._prefix(flight.bucket, view)
+        if view is None or prefix is None:
+            self._loader.enqueue(flight)
+            return waiter
+        flight.began = Seen(view.incarnation, view.seq)
+        try:
+            reply = self._shared.records.get(prefix + text)
+        except CacheUnavailable as error:
+            self._past_the_cache(flight, error)
+        else:
+            asyncio.ensure_future(reply).add_done_callback(partial(self._got, flight, view, prefix))
+        return waiter
+
+    def _prefix(self, bucket: int, view: View) -> str | None:
+        """What stands before the key's text under this view; None while its generation is not known."""
+        prefix = view.prefixes.get(self._owner)
+        if prefix is None:
+            generation = view.generations.get(self._owner)
+            if generation is None:
+                return None
+            names = self._shared.namespace
+            prefix = names.prefix(bucket, view.incarnation, generation, self._fingerprint)
+            view.prefixes[self._owner] = prefix
+        return prefix
+
+    def _got(self, flight: Flight, view: View, prefix: str, reply: asyncio.Future[bytes | None]) -> None:
+        """The GET's reply. Of a value under a name that is no longer the key's nothing is believed:
+
+        1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes before the reply.
+        """
+        if reply.cancelled():
+            return self._past_the_cache(flight, CacheUnavailable("the call was cancelled"))
+        error = reply.exception()
+        if error is not None:
+            return self._past_the_cache(flight, error)
+        value = reply.result()
+        named_so = self._views.get(flight.bucket) is view and view.prefixes.get(self._owner) == prefix
+        if value is None or not named_so or is_lease(value):
+            return self._loader.enqueue(flight)
+        cell = self._values.decode(flight.text, value)
+        if cell is None:
+            flight.refused = digest(value)
+            return self._loader.enqueue(flight)
+        self.answered(flight, cell, "l2")
+        self.ended(flight, keep=True)
+
+    def _past_the_cache(self, flight: Flight, error: BaseException) -> None:
+        self._shared.observe(CacheFailed("get", str(error)))
+        flight.direct = True
+        self._loader.enqueue(flight)
+
+    def opened(self, flight: Flight, answer: Opened) -> bool:
+        seen = Seen(answer.incarnation, answer.seq)
+        view = self._views.adopt(flight.bucket, flight.view, seen, self._owner, answer.generation)
+        if view is None:
+            return False
+        flight.began = Seen(view.incarnation, view.seq)
+        return True
+
+    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+        if tier == "l2":
+            self._shared.observe(Served(self._owner, tier, "", "a value"))
+        flight.land(cell)
+
+    def ended(self, flight: Flight, keep: bool) -> None:
+        """L1 only after an L2 hit or a fill that landed, and only if no invalidation met the flight (protocol, Read
+        path 6)."""
+        self._flights.end(flight)
+        cell = flight.cell
+        if cell is None or not keep or flight.dirty or not self._keep_local or not self._views.alive:
+            return
+        life = self._values.local_life(cell)
+        if life > 0:
+            self._local.put(flight.key, cell, flight.bucket, life, cell.size)
+
+    def failed(self, flight: Flight, error: BaseException) -> None:
+        self._flights.end(flight)
+        flight.crash(error)

@@ -1,0 +1,69 @@
+"""Rows to what lies in Redis and back: the mark in front, negative entries, bounds and times of life."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+from repocache.cache.entry import Cell, Row, Source
+from repocache.errors import CodecError
+from repocache.events import Observer, ValueRefused
+from repocache.records.names import ABSENT, LEASE, VALUE
+
+NOT_KEPT = b""
+"""In a value's place: the lease is given back and nothing is stored."""
+
+
+class Values:
+    """One owner's values. `max_value`: bytes; a larger one is neither stored nor believed."""
+
+    def __init__(self, source: Source, max_value: int, observe: Observer) -> None:
+        self._codec = source.codec
+        self._policy = source.policy
+        self._max_value = max_value
+        self._observe = observe
+
+    def encode(self, text: str, row: Row | None) -> tuple[bytes, float]:
+        """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be stored."""
+        policy = self._policy
+        less = 1.0 - policy.jitter * random.random()  # noqa: S311  # jitter
+        if row is None:
+            return (ABSENT, policy.negative_ttl * less) if policy.negative_ttl else (NOT_KEPT, 1.0)
+        try:
+            value = VALUE + self._codec.encode(row)
+            if len(value) > self._max_value:
+                raise CodecError(f"{len(value)} bytes are more than max_value={self._max_value}")
+        except CodecError as error:
+            self._observe(ValueRefused(text, str(error)))
+            return NOT_KEPT, 1.0
+        return value, policy.ttl * less
+
+    def decode(self, text: str, value: bytes) -> Cell | None:
+        """The cell; None, with an event, for bytes that cannot be this owner's."""
+        if value == ABSENT:
+            return Cell(None)
+        try:
+            if len(value) > self._max_value:
+                raise CodecError(f"{len(value)} bytes are more than max_value={self._max_value}")
+            if value[:1] != VALUE:
+                raise CodecError(f"a value does not begin with {value[:1]!r}")
+            return Cell(self._codec.decode(value[1:]), len(value))
+        except CodecError as error:
+            self._observe(ValueRefused(text, str(error)))
+            return None
+
+    def local_life(self, cell: Cell) -> float:
+        """Seconds in L1, 0: not at all."""
+        policy = self._policy
+        life = policy.local_ttl if cell.row is not None else min(policy.local_ttl, policy.negative_ttl)
+        return life * (1.0 - policy.jitter * random.random())  # noqa: S311  # jitter
+
+
+def is_lease(value: bytes) -> bool:
+    """Whether a loader is at work there."""
+    return value[:1] == LEASE
+
+
+def digest(value: bytes) -> str:
+    """By which a script knows a value that could not be read."""
+    return hashlib.sha1(value, usedforsecurity=False).hexdigest()

@@ -1,0 +1,169 @@
+"""What this process believes of each bucket, and what an invalidation does here: L1 and the flights follow the views.
+
+Plain sync code, run inside the connection's own callback, so that a message has its effect before the caller of any later
+reply runs (protocol, The channel).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from repocache.bookmark import Bookmark, Seen
+from repocache.cache.flights import Flights, LocalKey
+from repocache.errors import RepocacheError
+from repocache.events import GapSeen, Invalidated, Observer
+from repocache.keys import BUCKETS, KeySpace, bucket_of
+from repocache.message import Message
+
+
+class Local(Protocol):
+    """What the views need of L1."""
+
+    def discard(self, key: LocalKey) -> bool: ...
+
+    def clear_bucket(self, bucket: int) -> int: ...
+
+    def clear(self) -> int: ...
+
+
+class View:
+    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names."""
+
+    __slots__ = ("generations", "incarnation", "prefixes", "seq")
+
+    def __init__(self, incarnation: str, seq: int) -> None:
+        self.incarnation = incarnation
+        self.seq = seq
+        self.generations: dict[str, str] = {}
+        self.prefixes: dict[str, str] = {}
+
+
+class Views:
+    """`alive`: connected and subscribed. While it is False, L1 does not count and nothing enters it."""
+
+    def __init__(self, local: Local, flights: Flights, keys: KeySpace, process: str, observe: Observer) -> None:
+        self.alive = False
+        self._local = local
+        self._flights = flights
+        self._keys = keys
+        self._process = process
+        self._observe = observe
+        self._views: list[View | None] = [None] * BUCKETS
+
+    def get(self, bucket: int) -> View | None:
+        return self._views[bucket]
+
+    def up(self) -> None:
+        """The channel is confirmed: everything known is from before, and is dropped."""
+        self._forget()
+        self.alive = True
+
+    def down(self) -> None:
+        self.alive = False
+        self._forget()
+
+    def covers(self, bucket: int, bookmark: Bookmark) -> bool:
+        """Whether L1 counts for this bucket in the bookmark's session (protocol, Read path 1)."""
+        if bookmark.wrote is None or not bookmark.covered:
+            return False
+        seen = bookmark.wrote.get(bucket)
+        if seen is None:
+            return True
+        view = self._views[bucket]
+        return view is not None and view.incarnation == seen.incarnation and view.seq >= seen.seq
+
+    def apply(self, message: Message) -> None:
+        """A record's announcement. The next in line drops its keys; anything else is a gap and drops the bucket."""
+        bucket = message.bucket
+        if not 0 <= bucket < BUCKETS:
+            return
+        view = self._views[bucket]
+        if view is not None and view.incarnation == message.incarnation and message.seq <= view.seq:
+            return
+        if view is None or view.incarnation != message.incarnation or message.seq != view.seq + 1:
+            if view is not None:
+                why = "a new record" if view.incarnation != message.incarnation else "messages were lost"
+                self._observe(GapSeen(bucket, why))
+            self._clear_bucket(bucket)
+            view = self._views[bucket] = View(message.incarnation, message.seq)
+        view.seq = message.seq
+        self._drop_keys(bucket, message.keys)
+        if message.generations:
+            self._clear_bucket(bucket)
+            for owner, generation in message.generations.items():
+                view.generations[owner] = generation
+                view.prefixes.pop(owner, None)
+        if message.keys or message.generations:
+            self._observe(Invalidated(bucket, message.keys, message.origin == self._process))
+
+    def adopt(self, bucket: int, before: object, seen: Seen, owner: str, generation: str) -> View | None:
+        """Take over what a script's reply said of the record. None: the reply is older than what is known by now.
+
+        1. a script is sent under the view `before`; 2. Redis answers; 3. a message arrives behind the answer, in the
+        same read; 4. the message is applied at once; 5. the caller of the script runs, with an answer from before it.
+        """
+        view = self._views[bucket]
+        if view is not None and view.incarnation == seen.incarnation:
+            if view.seq < seen.seq:
+                self._observe(GapSeen(bucket, "messages were lost"))
+                self._clear_bucket(bucket)
+                view = self._views[bucket] = View(seen.incarnation, seen.seq)
+        elif view is not before:
+            return None
+        else:
+            if view is not None:
+                self._observe(GapSeen(bucket, "a new record"))
+            self._clear_bucket(bucket)
+            view = self._views[bucket] = View(seen.incarnation, seen.seq)
+        known = view.generations.get(owner)
+        if known is None:
+            view.generations[owner] = generation
+        elif known != generation:
+            if view.seq > seen.seq:
+                return None
+            self._clear_bucket(bucket)
+            view.generations[owner] = generation
+            view.prefixes.pop(owner, None)
+        return view
+
+    def wrote(self, texts: Iterable[str], whole: bool) -> None:
+        """This process's own commit, before `commit()` returns (protocol, Write path 6)."""
+        if whole:
+            self._local.clear()
+            self._flights.dirty_all()
+            return
+        for text in texts:
+            self._drop_keys(bucket_of(text), (text,))
+
+    def forget_all(self) -> None:
+        """Something on the channel could not be read: anything may have been missed."""
+        self._forget()
+
+    def _drop_keys(self, bucket: int, texts: Iterable[str]) -> None:
+        for text in texts:
+            key = self._local_key(text)
+            if key is not None:
+                self._local.discard(key)
+                self._flights.dirty_key(bucket, key)
+
+    def _local_key(self, text: str) -> LocalKey | None:
+        """None for the keys of owners that this process has not."""
+        prefix = text.partition(":")[0]
+        if prefix not in self._keys:
+            return None
+        id: Any
+        try:
+            id = self._keys.owner(text).id(text)
+        except RepocacheError:
+            return None
+        return (prefix, id)
+
+    def _clear_bucket(self, bucket: int) -> None:
+        self._local.clear_bucket(bucket)
+        self._flights.dirty_bucket(bucket)
+
+    def _forget(self) -> None:
+        self._views = [None] * BUCKETS
+        self._local.clear()
+        self._flights.dirty_all()

@@ -1,0 +1,1 @@
+"""From a commit to every process: batches of changes, their delivery, and what listens to the channel."""

@@ -1,0 +1,53 @@
+"""What one commit changed, as the records want it: pure values and the way from keys to buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from repocache.keys import BUCKETS, bucket_of
+from repocache.records import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`keys`: owner -> key texts; `owners`: changed as a whole (their keys need not be named)."""
+
+    keys: Mapping[str, frozenset[str]]
+    owners: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.owners) or any(self.keys.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self.keys.values()))
+
+    def __or__(self, other: Batch) -> Batch:
+        """Both. An owner that changed as a whole needs no keys."""
+        owners = self.owners | other.owners
+        keys = {
+            owner: self.keys.get(owner, frozenset()) | other.keys.get(owner, frozenset())
+            for owner in {*self.keys, *other.keys} - owners
+        }
+        return Batch(keys, owners)
+
+
+NOTHING = Batch({})
+
+
+def buckets(batch: Batch) -> set[int]:
+    """The buckets that a batch touches: all of them if an owner changed as a whole."""
+    if batch.owners:
+        return set(range(BUCKETS))
+    return {bucket_of(text) for texts in batch.keys.values() for text in texts}
+
+
+def changes(batch: Batch, position: int | None) -> list[Change]:
+    """One change for each bucket that the batch touches. `position`: as in `Change`."""
+    named: dict[int, list[tuple[str, str]]] = {bucket: [] for bucket in buckets(batch)}
+    for owner, texts in batch.keys.items():
+        if owner not in batch.owners:
+            for text in sorted(texts):
+                named[bucket_of(text)].append((owner, text))
+    owners = tuple(sorted(batch.owners))
+    return [Change(bucket, tuple(keys), owners, position) for bucket, keys in sorted(named.items())]

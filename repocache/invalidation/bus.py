@@ -1,0 +1,114 @@
+"""Delivers a batch to the records, and delivers later what could not be delivered at once.
+
+Owns order and retries. What a change does to a record is the records' affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from repocache.errors import CacheUnavailable
+from repocache.events import Observer, Published, PublishFailed
+from repocache.invalidation.batch import NOTHING, Batch, changes
+from repocache.records import NO_POSITIONS, Change, Receipt, Records, Terms
+
+MOST_KEYS = 10_000
+"""Undelivered keys beyond so many become their owners as a whole: what waits for Redis is bounded."""
+
+
+class Bus:
+    """`deadline`: seconds for one batch, of any size."""
+
+    def __init__(self, records: Records, deadline: float, observe: Observer) -> None:
+        self._records = records
+        self._deadline = deadline
+        self._observe = observe
+
+    async def publish(self, batch: Batch, history: str, position: int | None) -> list[Receipt]:
+        """Apply and announce, one script for each bucket, all under way together. `position`: as in `Change`.
+
+        Raises CacheUnavailable, also at the deadline: then some buckets may have been reached, and the batch is to be
+        published again.
+        """
+        try:
+            async with asyncio.timeout(self._deadline):
+                receipts = await self._deliver(changes(batch, position), Terms(history))
+        except TimeoutError as error:
+            raise CacheUnavailable(f"Redis: not published within {self._deadline} s") from error
+        self._observe(Published(len(batch), len(receipts), None if position == NO_POSITIONS else position))
+        return receipts
+
+    async def _deliver(self, changes: Sequence[Change], terms: Terms) -> list[Receipt]:
+        """A record of another history gives way at once: the writer's own commit came after whatever it knew."""
+        receipts = await self._send(changes, terms)
+        foreign = {receipt.bucket for receipt in receipts if receipt.history}
+        if not foreign:
+            return receipts
+        again = [change for change in changes if change.bucket in foreign]
+        confirmed = await self._send(again, terms._replace(confirmed=True))
+        return [receipt for receipt in receipts if not receipt.history] + confirmed
+
+    async def _send(self, changes: Sequence[Change], terms: Terms) -> list[Receipt]:
+        pending: list[Awaitable[Receipt]] = [self._records.change(change, terms) for change in changes]
+        return [await receipt for receipt in pending]
+
+
+class Undelivered:
+    """Batches that a commit could not publish, kept by this process until Redis answers again.
+
+    They die with the process; the TTL is the cap then, and the outbox the remedy.
+    """
+
+    def __init__(
+        self, bus: Bus, position: Callable[[], Awaitable[tuple[str, int | None] | None]], observe: Observer
+    ) -> None:
+        self._bus = bus
+        self._position = position
+        self._observe = observe
+        self._waiting = NOTHING
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._waiting.owners)
+
+    def add(self, batch: Batch) -> None:
+        """Deliver this too."""
+        waiting = self._waiting | batch
+        if len(waiting) > MOST_KEYS:
+            waiting = Batch({}, waiting.owners | frozenset(waiting.keys))
+        self._waiting = waiting
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Redis is back: try now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever: until the task is cancelled."""
+        pause = 0.05
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if not self._waiting:
+                continue
+            try:
+                await self._deliver()
+                pause = 0.05
+            except CacheUnavailable as error:
+                self._observe(PublishFailed(len(self), str(error)))
+                asyncio.get_running_loop().call_later(pause, self._wake.set)
+                pause = min(pause * 2, 2.0)
+
+    async def _deliver(self) -> None:
+        """The position is taken after the batch was: it covers every commit in it."""
+        batch, self._waiting = self._waiting, NOTHING
+        try:
+            polled = await self._position()
+            if polled is None:
+                raise CacheUnavailable("the primary's position cannot be had")
+            history, position = polled
+            await self._bus.publish(batch, history, position)
+        except BaseException:
+            self._waiting = self._waiting | batch
+            raise

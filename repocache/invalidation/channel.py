@@ -1,0 +1,78 @@
+"""What comes over the Redis connection beside replies: up, down and messages, handed on in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Observer
+from repocache.message import Message, parse
+from repocache.wire import ServerFacts
+
+
+class Receiver(Protocol):
+    """Who follows the channel: the views of the read path, and the feeds. Plain calls from the loop, none may block."""
+
+    def up(self) -> None:
+        """The channel is confirmed. What was known before counts no more."""
+        ...
+
+    def down(self) -> None: ...
+
+    def apply(self, message: Message) -> None: ...
+
+    def forget_all(self) -> None:
+        """A message could not be read."""
+        ...
+
+
+class Channel:
+    """The link's listener. `learn` is told the server's run id first of all."""
+
+    def __init__(
+        self,
+        learn: Callable[[str], None],
+        receivers: Sequence[Receiver],
+        recovered: Callable[[], None],
+        observe: Observer,
+    ) -> None:
+        self._learn = learn
+        self._receivers = tuple(receivers)
+        self._recovered = recovered
+        self._observe = observe
+
+    def up(self, facts: ServerFacts) -> None:
+        self._learn(facts.run_id)
+        for receiver in self._receivers:
+            receiver.up()
+        self._observe(ChannelUp(facts.run_id))
+        self._check(facts)
+        self._recovered()
+
+    def down(self, reason: str) -> None:
+        for receiver in self._receivers:
+            receiver.down()
+        self._observe(ChannelDown(reason))
+
+    def push(self, channel: bytes, payload: bytes) -> None:
+        message = parse(payload)
+        for receiver in self._receivers:
+            if message is None:
+                receiver.forget_all()
+            else:
+                receiver.apply(message)
+        if message is None:
+            self._observe(CacheFailed("message", f"{len(payload)} bytes that are no message of this wire version"))
+
+    def trouble(self, text: str) -> None:
+        self._observe(CacheFailed("link", text))
+
+    def _check(self, facts: ServerFacts) -> None:
+        limit = facts.pubsub_limit
+        if limit is not None and 0 < limit.hard < 32 * 1024 * 1024:
+            self._observe(
+                Degraded(
+                    f"client-output-buffer-limit pubsub is {limit.hard} bytes",
+                    "replies count under it: a large get_many may cost the connection",
+                )
+            )

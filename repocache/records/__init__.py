@@ -1,0 +1,24 @@
+"""The buckets' records and what lies under them, in Redis or in this process's memory: one port, two fits."""
+
+from repocache.records.memory import MemoryRecords
+from repocache.records.names import Namespace, Nonces, position_text
+from repocache.records.port import NO_POSITIONS, Ask, Change, Lease, Opened, Receipt, Records, Terms
+from repocache.records.redis import RedisRecords
+from repocache.records.scripts import SCRIPTS
+
+__all__ = [
+    "NO_POSITIONS",
+    "SCRIPTS",
+    "Ask",
+    "Change",
+    "Lease",
+    "MemoryRecords",
+    "Namespace",
+    "Nonces",
+    "Opened",
+    "Receipt",
+    "Records",
+    "RedisRecords",
+    "Terms",
+    "position_text",
+]

@@ -1,0 +1,62 @@
+"""The names of one application's keys in Redis, the marks of what lies in them, and names never used twice."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from itertools import count
+
+from repocache.keys import KEY_FORMAT
+from repocache.message import WIRE_VERSION
+
+VALUE = b"V"
+"""First byte of a value; the codec's bytes follow."""
+ABSENT = b"N"
+"""The whole of a negative entry: the database had no such row."""
+LEASE = b"L"
+"""First byte of a lease; its nonce follows."""
+UNKNOWN = "?"
+"""As a position: known that something was written, not known where. The bucket's record is made anew."""
+NOWHERE = ""
+"""As a position: this database has none. The floor stays unknown, so that only the primary fills."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The names of one application's keys. Its format numbers are part of every name, so that releases which would
+    not understand each other do not meet."""
+
+    app: str
+
+    @property
+    def root(self) -> str:
+        return f"{self.app}:{WIRE_VERSION}.{KEY_FORMAT}"
+
+    @property
+    def channel(self) -> str:
+        """Where all invalidations are published."""
+        return f"{self.root}:invalidations"
+
+    def record(self, bucket: int) -> str:
+        """The key of a bucket's record; its number is the cluster's hash tag."""
+        return f"{self.root}:{{b{bucket}}}"
+
+    def prefix(self, bucket: int, incarnation: str, generation: str, fingerprint: str) -> str:
+        """What stands before a key's text. The scripts build the same."""
+        return f"{self.record(bucket)}:{incarnation}.{generation}:{fingerprint}:"
+
+
+class Nonces:
+    """Names never used twice: 64 random bits of this process, and a counter."""
+
+    def __init__(self) -> None:
+        self.process = secrets.token_hex(8)
+        self._count = count(1)
+
+    def __call__(self) -> str:
+        return f"{self.process}{next(self._count):x}"
+
+
+def position_text(position: int) -> str:
+    """A WAL position in bytes, so written that texts sort as positions do (Lua's numbers hold only 53 bits)."""
+    return f"{position:016x}"

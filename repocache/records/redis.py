@@ -1,0 +1,111 @@
+"""The records in Redis: values to script arguments and replies to values. The rules are the scripts'."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from repocache.errors import CacheUnavailable
+from repocache.records.names import NOWHERE, UNKNOWN, Namespace, Nonces, position_text
+from repocache.records.port import NO_POSITIONS, Ask, Change, Lease, Opened, Receipt, Terms
+from repocache.records.scripts import FILL, INVALIDATE, OPEN, SETTLE
+from repocache.wire import Link, Reply, ReplyError
+
+T = TypeVar("T")
+
+
+class Answer(Generic[T]):
+    """A command already sent, whose reply is understood when it is awaited."""
+
+    __slots__ = ("_read", "_reply")
+
+    def __init__(self, reply: Awaitable[Reply], read: Callable[[Reply], T]) -> None:
+        self._reply = reply
+        self._read = read
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        try:
+            reply = yield from self._reply.__await__()
+        except ReplyError as error:
+            raise CacheUnavailable(f"Redis: {error}") from error
+        return self._read(reply)
+
+
+class RedisRecords:
+    """`server`: the run id of the Redis at the other end of the link, as its last handshake told."""
+
+    def __init__(self, link: Link, namespace: Namespace, nonces: Nonces) -> None:
+        self._link = link
+        self._namespace = namespace
+        self._nonces = nonces
+        self.server = ""
+
+    def get(self, name: str) -> Awaitable[bytes | None]:
+        return self._link.call("GET", name)
+
+    def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
+        life = max(1, int(ask.life * 1000))
+        own = (ask.owner, ask.fingerprint, ask.text, self._nonces(), life, ask.refused)
+        return Answer(self._link.run(OPEN, (self._record(ask.bucket),), (*self._head(terms), *own)), read_opened)
+
+    def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+        ask = lease.ask
+        under = (self.server, terms.history, lease.incarnation, lease.generation)
+        own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, max(1, int(life * 1000)))
+        return Answer(self._link.run(FILL, (self._record(ask.bucket),), (*under, *own)), bool)
+
+    def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
+        own = (self.server, terms.history, incarnation, position_text(position))
+        return Answer(self._link.run(SETTLE, (self._record(bucket),), own), bool)
+
+    def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
+        generations = {owner: self._nonces() for owner in change.owners}
+        fields = msgspec.json.encode(
+            {"o": self._nonces.process, "k": [text for _, text in change.keys], "g": generations}
+        ).decode()
+        own: tuple[str | int, ...] = (
+            *(_floor(change.position), "," + fields[1:-1], len(change.keys)),
+            *(part for key in change.keys for part in key),
+            *(part for moved in generations.items() for part in moved),
+        )
+        return Answer(
+            self._link.run(INVALIDATE, (self._record(change.bucket),), (*self._head(terms), *own)),
+            lambda reply: read_receipt(change.bucket, reply),
+        )
+
+    def _record(self, bucket: int) -> str:
+        return self._namespace.record(bucket)
+
+    def _head(self, terms: Terms) -> tuple[str, ...]:
+        """What every script that may make a record begins with."""
+        confirmed = "1" if terms.confirmed else "0"
+        return (self.server, terms.history, confirmed, self._nonces(), self._namespace.channel)
+
+
+def _floor(position: int | None) -> str:
+    if position is None:
+        return UNKNOWN
+    return NOWHERE if position == NO_POSITIONS else position_text(position)
+
+
+def read_opened(reply: Reply) -> Opened:
+    """The OPEN script's reply as a value."""
+    kind = reply[0]
+    if kind == b"history":
+        return Opened("history", history=reply[1].decode())
+    floor = int(reply[4], 16) if reply[4] else None
+    state = (reply[1].decode(), int(reply[2]), reply[3].decode(), floor)
+    if kind == b"value":
+        return Opened("value", *state, value=reply[5])
+    if kind == b"lease":
+        return Opened("lease", *state, nonce=reply[5].decode())
+    return Opened("wait", *state, wait=max(0, reply[5]) / 1000)
+
+
+def read_receipt(bucket: int, reply: Reply) -> Receipt:
+    """The INVALIDATE script's reply as a value."""
+    if reply[0] == b"history":
+        return Receipt(bucket, "", 0, reply[1].decode())
+    return Receipt(bucket, reply[1].decode(), int(reply[2]))

@@ -1,0 +1,146 @@
+"""The four Lua scripts that alone may touch a bucket's record and what lies under it.
+
+Every rule of the protocol that Redis enforces stands here, once. They run as bare EVALSHA, never in MULTI (it would
+swallow the push). `records.redis` calls them; `records.memory` does the same in Python.
+"""
+
+from __future__ import annotations
+
+from repocache.message import WIRE_VERSION
+from repocache.wire.script import Script
+
+# KEYS[1] the record. ARGV[1] server: run id of this Redis, as the caller's connection learned it. ARGV[2] history: the
+# caller's. ARGV[3] "1" if the caller has polled the primary after it met another history here. ARGV[4] a nonce, the
+# incarnation of a record made now. ARGV[5] channel.
+#
+# A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
+# old values, leases and floors are then out of reach, whatever brought them back.
+_RECORD = (
+    """
+local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 's', 'f')
+local incarnation, seq, floor = rec[1], rec[4], rec[5]
+local function announce(more)
+  redis.call('PUBLISH', ARGV[5], '{"v":%d,"b":' .. string.match(KEYS[1], '{b(%%d+)}$') .. ',"i":"' .. incarnation
+    .. '","s":' .. seq .. ',"h":"' .. ARGV[2] .. '"' .. more .. '}')
+end
+local function renew(highest)
+  incarnation, seq, floor = ARGV[4], '0', false
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'i', incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', seq)
+  if highest then redis.call('HSET', KEYS[1], 'm', highest) end
+  announce('')
+end
+if not incarnation or rec[2] ~= ARGV[1] then
+  renew(false)
+elseif rec[3] ~= ARGV[2] then
+  if ARGV[3] ~= '1' then return {'history', rec[3]} end
+  renew(false)
+end
+"""
+    % WIRE_VERSION
+)
+
+# ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce, ARGV[10] the lease's life in milliseconds,
+# ARGV[11] digest of a value that could not be read, or empty.
+# -> {'value'|'lease'|'wait', incarnation, seq, generation, floor, value | nonce | milliseconds}
+#
+# The record remembers which fingerprints (shapes of a row, one for each release that is live) have keys here, so that
+# an invalidation by any release reaches the keys of all.
+OPEN = Script(
+    _RECORD
+    + """
+local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[6], 'p:' .. ARGV[6])
+local generation, shapes = own[1] or '0', own[2] or ''
+if not string.find(shapes, ',' .. ARGV[7] .. ',', 1, true) then
+  redis.call('HSET', KEYS[1], 'p:' .. ARGV[6], (shapes == '' and ',' or shapes) .. ARGV[7] .. ',')
+end
+local key = KEYS[1] .. ':' .. incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
+local now = redis.call('GET', key)
+if now and ARGV[11] ~= '' and redis.sha1hex(now) == ARGV[11] then now = false end
+if now and string.sub(now, 1, 1) ~= 'L' then
+  return {'value', incarnation, seq, generation, floor or '', now}
+elseif now then
+  return {'wait', incarnation, seq, generation, floor or '', redis.call('PTTL', key)}
+end
+redis.call('SET', key, 'L' .. ARGV[9], 'PX', ARGV[10])
+return {'lease', incarnation, seq, generation, floor or '', ARGV[9]}
+"""
+)
+
+# KEYS[1] the record. ARGV: server, history, incarnation, generation, owner, fingerprint, key text, nonce, value (empty:
+# give the lease back), life in milliseconds. -> 1 if the value landed.
+#
+# A fill lands only if its own lease is still there, in the record under which it was taken (protocol, Read path 5).
+FILL = Script(
+    """
+local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 'g:' .. ARGV[5])
+if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] or (rec[4] or '0') ~= ARGV[4] then return 0 end
+local key = KEYS[1] .. ':' .. ARGV[3] .. '.' .. ARGV[4] .. ':' .. ARGV[6] .. ':' .. ARGV[7]
+if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end
+if ARGV[9] == '' then
+  redis.call('DEL', key)
+  return 0
+end
+redis.call('SET', key, ARGV[9], 'PX', ARGV[10])
+return 1
+"""
+)
+
+# KEYS[1] the record. ARGV: server, history, incarnation, position. -> 1 if the floor was settled.
+#
+# Only under the incarnation that was seen before the poll began, and only while the floor is unknown (protocol, Read
+# path 4): the higher of the position and the one remembered.
+SETTLE = Script(
+    """
+local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 'f', 'm')
+if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] or rec[4] then return 0 end
+local floor = ARGV[4]
+if rec[5] and rec[5] > floor then floor = rec[5] end
+redis.call('HSET', KEYS[1], 'f', floor)
+redis.call('HDEL', KEYS[1], 'm')
+return 1
+"""
+)
+
+# ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message fields (JSON without braces), ARGV[8] number of keys;
+# then for each key its owner and its text; then for each owner that changed as a whole its name and new generation.
+# -> {'done', incarnation, seq}
+#
+# Keys go with their values and leases, in every live shape. The floor rises; unknown stays unknown and remembers the
+# highest position; an unknown position makes a new record (protocol, Write path 5).
+INVALIDATE = Script(
+    _RECORD
+    + """
+local position = ARGV[6]
+if position == '?' then
+  renew(floor or redis.call('HGET', KEYS[1], 'm'))
+elseif position ~= '' then
+  if floor then
+    if position > floor then
+      floor = position
+      redis.call('HSET', KEYS[1], 'f', floor)
+    end
+  else
+    local highest = redis.call('HGET', KEYS[1], 'm')
+    if not highest or position > highest then redis.call('HSET', KEYS[1], 'm', position) end
+  end
+end
+local at, keys = 9, tonumber(ARGV[8])
+for _ = 1, keys do
+  local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[at], 'p:' .. ARGV[at])
+  for shape in string.gmatch(own[2] or '', '[^,]+') do
+    redis.call('DEL', KEYS[1] .. ':' .. incarnation .. '.' .. (own[1] or '0') .. ':' .. shape .. ':' .. ARGV[at + 1])
+  end
+  at = at + 2
+end
+while ARGV[at] do
+  redis.call('HSET', KEYS[1], 'g:' .. ARGV[at], ARGV[at + 1])
+  at = at + 2
+end
+seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 's', 1))
+announce(ARGV[7] .. (floor and ',"f":"' .. floor .. '"' or ''))
+return {'done', incarnation, seq}
+"""
+)
+
+SCRIPTS = (OPEN, FILL, SETTLE, INVALIDATE)

@@ -1,0 +1,247 @@
+"""What both fits of the records must do alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from repocache.message import Message, parse
+from repocache.records import (
+    NO_POSITIONS,
+    SCRIPTS,
+    Ask,
+    Change,
+    Lease,
+    MemoryRecords,
+    Namespace,
+    Nonces,
+    Opened,
+    Records,
+    RedisRecords,
+    Terms,
+)
+from repocache.records.names import ABSENT, VALUE
+from repocache.testing import Servers
+from repocache.wire import Address, Link, ServerFacts
+
+
+@dataclass
+class Fit:
+    """`records` and what it announced; `prefix` names a key as the fit does."""
+
+    records: Records
+    namespace: Namespace
+    messages: list[Message] = field(default_factory=list)
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.facts: ServerFacts | None = None
+
+    def up(self, facts: ServerFacts) -> None:
+        self.facts = facts
+
+    def down(self, reason: str) -> None:
+        self.facts = None
+
+    def push(self, channel: bytes, payload: bytes) -> None:
+        message = parse(payload)
+        assert message is not None, payload
+        self.messages.append(message)
+
+    def trouble(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+@pytest.fixture(params=["redis", "memory"])
+async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
+    nonces = Nonces()
+    if request.param == "memory":
+        messages: list[Message] = []
+        yield Fit(MemoryRecords(messages.append, nonces, time.monotonic, 1000), Namespace("memory"), messages)
+        return
+    servers: Servers = request.getfixturevalue("repocache_servers")
+    listener = Listener()
+    namespace = Namespace(f"test{nonces.process}")
+    link = Link(Address.parse(servers.redis.url), listener, scripts=SCRIPTS, channels=(namespace.channel,))
+    async with link:
+        assert listener.facts is not None
+        records = RedisRecords(link, namespace, nonces)
+        records.server = listener.facts.run_id
+        yield Fit(records, namespace, listener.messages)
+
+
+TERMS = Terms("1/1/a")
+OTHER = Terms("1/2/b")
+ASK = Ask(17, "user", "f1", "user:42", 5.0)
+
+
+def lease(opened: Opened, ask: Ask = ASK) -> Lease:
+    assert opened.kind == "lease"
+    return Lease(ask, opened.incarnation, opened.generation, opened.nonce)
+
+
+def change(position: int | None, *, keys: bool = True, owners: tuple[str, ...] = ()) -> Change:
+    return Change(17, (("user", "user:42"),) if keys else (), owners, position)
+
+
+async def fill(fit: Fit, ask: Ask = ASK, value: bytes = VALUE + b"old", terms: Terms = TERMS) -> Lease:
+    held = lease(await fit.records.open(ask, terms), ask)
+    assert await fit.records.fill(held, terms, value, 10.0)
+    return held
+
+
+async def test_a_missing_record_is_made_and_announced(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    assert opened.floor is None
+    assert [(m.bucket, m.incarnation, m.seq, m.keys, m.history) for m in fit.messages] == [
+        (17, opened.incarnation, 0, (), TERMS.history)
+    ]
+
+
+async def test_a_filled_value_is_found_by_name_and_by_asking(fit: Fit) -> None:
+    held = await fill(fit)
+    name = fit.namespace.prefix(17, held.incarnation, held.generation, "f1") + "user:42"
+    assert await fit.records.get(name) == VALUE + b"old"
+    opened = await fit.records.open(ASK, TERMS)
+    assert (opened.kind, opened.value) == ("value", VALUE + b"old")
+
+
+async def test_the_second_asker_waits_for_the_first(fit: Fit) -> None:
+    first = await fit.records.open(ASK, TERMS)
+    second = await fit.records.open(ASK, TERMS)
+    assert (first.kind, second.kind) == ("lease", "wait")
+    assert 0 < second.wait <= 5.0
+
+
+async def test_a_lease_that_was_invalidated_fills_nothing(fit: Fit) -> None:
+    held = lease(await fit.records.open(ASK, TERMS))
+    await fit.records.change(change(100), TERMS)
+    assert not await fit.records.fill(held, TERMS, VALUE + b"old", 10.0)
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_a_voided_lease_does_not_fill_under_the_next_holders(fit: Fit) -> None:
+    first = lease(await fit.records.open(ASK, TERMS))
+    await fit.records.change(change(100), TERMS)
+    second = lease(await fit.records.open(ASK, TERMS))
+    assert not await fit.records.fill(first, TERMS, VALUE + b"old", 10.0)
+    assert await fit.records.fill(second, TERMS, VALUE + b"new", 10.0)
+
+
+async def test_a_lease_past_its_deadline_is_taken_over_and_fills_nothing(fit: Fit) -> None:
+    short = ASK._replace(life=0.01)
+    first = lease(await fit.records.open(short, TERMS))
+    await asyncio.sleep(0.03)
+    second = lease(await fit.records.open(ASK, TERMS))
+    assert not await fit.records.fill(first, TERMS, VALUE + b"old", 10.0)
+    assert await fit.records.fill(second, TERMS, VALUE + b"new", 10.0)
+
+
+async def test_a_lease_given_back_is_there_for_the_next(fit: Fit) -> None:
+    held = lease(await fit.records.open(ASK, TERMS))
+    assert not await fit.records.fill(held, TERMS, b"", 1.0)
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_an_invalidation_reaches_the_keys_of_every_shape(fit: Fit) -> None:
+    await fill(fit)
+    await fill(fit, ASK._replace(fingerprint="f2"))
+    await fit.records.change(change(100), TERMS)
+    for fingerprint in ("f1", "f2"):
+        assert (await fit.records.open(ASK._replace(fingerprint=fingerprint), TERMS)).kind == "lease"
+
+
+async def test_an_invalidation_is_announced_with_keys_floor_and_the_next_number(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    await fit.records.settle(17, TERMS, opened.incarnation, 50)
+    receipt = await fit.records.change(change(0xABC), TERMS)
+    assert (receipt.incarnation, receipt.seq) == (opened.incarnation, 1)
+    message = fit.messages[-1]
+    assert (message.seq, message.keys, message.position) == (1, ("user:42",), 0xABC)
+
+
+async def test_an_owner_that_changed_as_a_whole_gets_a_generation_never_used(fit: Fit) -> None:
+    held = await fill(fit)
+    await fit.records.change(change(100, keys=False, owners=("user",)), TERMS)
+    opened = await fit.records.open(ASK, TERMS)
+    assert opened.kind == "lease"
+    assert opened.generation != held.generation
+    assert fit.messages[-1].generations == {"user": opened.generation}
+    assert not await fit.records.fill(held, TERMS, VALUE + b"old", 10.0)
+
+
+async def test_an_unknown_floor_is_settled_by_the_higher_of_both(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    await fit.records.change(change(200), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).floor is None
+    assert await fit.records.settle(17, TERMS, opened.incarnation, 150)
+    assert (await fit.records.open(ASK, TERMS)).floor == 200
+    assert not await fit.records.settle(17, TERMS, opened.incarnation, 400)
+
+
+async def test_a_floor_is_not_settled_under_another_incarnation(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    await fit.records.change(change(None), TERMS)
+    assert not await fit.records.settle(17, TERMS, opened.incarnation, 150)
+    assert (await fit.records.open(ASK, TERMS)).floor is None
+
+
+async def test_a_known_floor_only_rises(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    await fit.records.settle(17, TERMS, opened.incarnation, 1000)
+    for position, floor in ((900, 1000), (2**62, 2**62), (2**62 - 1, 2**62)):
+        await fit.records.change(change(position), TERMS)
+        assert (await fit.records.open(ASK, TERMS)).floor == floor
+
+
+async def test_an_unknown_position_makes_a_new_record_that_remembers(fit: Fit) -> None:
+    held = await fill(fit)
+    await fit.records.settle(17, TERMS, held.incarnation, 300)
+    receipt = await fit.records.change(change(None), TERMS)
+    assert receipt.incarnation != held.incarnation
+    assert (fit.messages[-2].seq, fit.messages[-1].seq) == (0, 1)
+    await fit.records.settle(17, TERMS, receipt.incarnation, 200)
+    assert (await fit.records.open(ASK, TERMS)).floor == 300
+
+
+async def test_without_positions_keys_go_and_the_record_stays(fit: Fit) -> None:
+    terms = Terms("")
+    held = await fill(fit, terms=terms)
+    receipt = await fit.records.change(change(NO_POSITIONS), terms)
+    assert receipt.incarnation == held.incarnation
+    opened = await fit.records.open(ASK, terms)
+    assert (opened.kind, opened.floor) == ("lease", None)
+
+
+async def test_a_record_of_another_history_gives_way_only_to_one_who_asked_the_primary(fit: Fit) -> None:
+    held = await fill(fit)
+    refused = await fit.records.open(ASK, OTHER)
+    assert (refused.kind, refused.history) == ("history", TERMS.history)
+    receipt = await fit.records.change(change(5), OTHER)
+    assert receipt.history == TERMS.history
+    assert not await fit.records.fill(held, OTHER, VALUE + b"x", 1.0)
+    opened = await fit.records.open(ASK, OTHER._replace(confirmed=True))
+    assert opened.kind == "lease"
+    assert opened.incarnation != held.incarnation
+    assert opened.floor is None
+
+
+async def test_a_negative_entry_is_a_value(fit: Fit) -> None:
+    await fill(fit, value=ABSENT)
+    opened = await fit.records.open(ASK, TERMS)
+    assert (opened.kind, opened.value) == ("value", ABSENT)
+
+
+async def test_a_value_that_could_not_be_read_gives_way(fit: Fit) -> None:
+    await fill(fit)
+    other = ASK._replace(refused=hashlib.sha1(b"something else").hexdigest())
+    assert (await fit.records.open(other, TERMS)).kind == "value"
+    refused = ASK._replace(refused=hashlib.sha1(VALUE + b"old").hexdigest())
+    assert (await fit.records.open(refused, TERMS)).kind == "lease"
