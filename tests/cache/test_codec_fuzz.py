@@ -1,0 +1,114 @@
+"""Whatever the bytes: a row of the right types, or CodecError."""
+
+import datetime
+import enum
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from repocache.cache.codec import RowCodec
+from repocache.cache.column import ColumnCodec, ColumnKind
+from repocache.errors import CodecError
+
+
+class Mixed(enum.Enum):
+    PAIR = (1, 2)
+    WORD = "word"
+
+
+def point(wire: Any) -> tuple[int, int]:
+    return wire[0], wire["y"]
+
+
+KINDS = [
+    ColumnKind("int", int),
+    ColumnKind("float", float),
+    ColumnKind("decimal", Decimal),
+    ColumnKind("aware", datetime.datetime),
+    ColumnKind("time", datetime.time),
+    ColumnKind("interval", datetime.timedelta),
+    ColumnKind("uuid", uuid.UUID),
+    ColumnKind("enum", Mixed),
+    ColumnKind("json", object),
+    ColumnKind("array", Decimal, None),
+    ColumnKind("point", object, codec=ColumnCodec(list, point)),
+]
+CODEC = RowCodec(KINDS)
+ROW = (
+    *(1 << 70, 1.5, Decimal("1.10"), datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), datetime.time(1, 2)),
+    *(datetime.timedelta(1), uuid.UUID(int=5), Mixed.PAIR, {"a": [1, None]}, [[Decimal(1)]], None),
+)
+GOOD = [CODEC.encode(ROW), CODEC.encode((2, *ROW[1:]))]
+MARKS = st.sampled_from([b"", b"\xc1", b"\xfe"])
+
+
+def decode(data: bytes) -> None:
+    """Only CodecError may come; a row that comes has the columns' types."""
+    try:
+        row = CODEC.decode(data)
+    except CodecError:
+        return
+    for kind, value in zip(KINDS, row, strict=True):
+        plain = kind.depth == 0 and kind.codec is None and kind.python_type is not float
+        assert value is None or not plain or isinstance(value, kind.python_type)
+
+
+@given(mark=MARKS, data=st.binary(max_size=300))
+@example(mark=b"\xc1", data=b"\xdd\xff\xff\xff\xff")
+@example(mark=b"\xc1", data=b"\x9b" + b"\xc0" * 8 + b"\xdf\xff\xff\xff\xff")
+@example(mark=b"\xc1", data=b"\x9b" + b"\xc0" * 8 + b"\x91" * 100_000)
+@example(mark=b"\xfe", data=b"\x91" * 100_000)
+@example(mark=b"\xfe", data=b"\x9b\xc7\x01\x02\x05" + b"\xc0" * 10)
+@example(mark=b"", data=b"")
+def test_foreign_bytes(mark: bytes, data: bytes) -> None:
+    decode(mark + data)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(
+    mark=MARKS,
+    values=st.lists(anything, min_size=len(KINDS), max_size=len(KINDS)),
+    kept=st.integers(0, len(KINDS)),
+)
+def test_rows_of_other_values(mark: bytes, values: list[Any], kept: int) -> None:
+    good = msgspec.msgpack.decode(GOOD[1][1:])
+    decode(mark + msgspec.msgpack.encode([*good[:kept], *values[kept:]]))
+
+
+@given(st.sampled_from(GOOD), st.integers(0, 200), st.integers(0, 255))
+def test_a_changed_byte(data: bytes, at: int, byte: int) -> None:
+    at %= len(data)
+    decode(data[:at] + bytes([byte]) + data[at + 1 :])
+
+
+@pytest.mark.parametrize("data", GOOD)
+def test_a_cut_or_longer_row_is_refused(data: bytes) -> None:
+    CODEC.decode(data)
+    for end in range(len(data)):
+        with pytest.raises(CodecError):
+            CODEC.decode(data[:end])
+    with pytest.raises(CodecError):
+        CODEC.decode(data + b"\xc0")
+
+
+@pytest.mark.parametrize("data", [b"{}", b"\x80\x04\x95", b"null", b"\x00", b"\x9b"])
+def test_another_format_is_named(data: bytes) -> None:
+    with pytest.raises(CodecError, match="does not begin with"):
+        CODEC.decode(data)
+
+
+def test_a_row_of_other_columns_is_refused() -> None:
+    other = RowCodec([ColumnKind("a", str), *KINDS[1:]])
+    with pytest.raises(CodecError):
+        CODEC.decode(other.encode(("x", *ROW[1:])))
