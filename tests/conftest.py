@@ -1,3 +1,3 @@
-"""The servers that tests share."""
+"""The servers that tests share, and pytest's own means to test a plugin."""
 
-pytest_plugins = ["repocache.testing.plugin"]
+pytest_plugins = ["repocache.testing.plugin", "pytester"]

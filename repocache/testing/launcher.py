@@ -22,7 +22,10 @@ def main(parent: int, death_signal: int, user: int, group: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
     if os.getppid() != parent:
         sys.exit("the process that wanted this server is gone")
-    os.execv(sys.argv[5], sys.argv[5:])  # noqa: S606 - no shell is wanted
+    try:
+        os.execv(sys.argv[5], sys.argv[5:])  # noqa: S606 - no shell is wanted
+    except OSError as error:
+        sys.exit(f"cannot run {sys.argv[5]}: {error.strerror}")
 
 
 if __name__ == "__main__":

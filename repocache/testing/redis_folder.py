@@ -9,6 +9,7 @@ from repocache.testing.local_machine import HOST
 from repocache.testing.process import Account, Command
 from repocache.testing.redis import RedisLogin, ask
 
+PATIENCE = 0.5
 # Nothing survives but a snapshot that was asked for; a replica is served at once and keeps no file of it.
 SETTINGS = (
     f"bind {HOST}",
@@ -57,7 +58,7 @@ class RedisFolder:
     def accepts(self, port: int, pid: int) -> bool:
         """Whether our own server answers: somebody else may listen here, while ours finds the port taken."""
         try:
-            answer = ask((HOST, port), RedisLogin(self._site.password), ["INFO", "server"])
+            answer = ask((HOST, port), RedisLogin(self._site.password), ["INFO", "server"], PATIENCE)
         except (OSError, ServerError):
             return False  # not listening yet, still loading its snapshot, or another's
         return f"process_id:{pid}\r\n" in str(answer)
