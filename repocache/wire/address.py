@@ -9,9 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from repocache.errors import ConfigurationError
 
-EXAMPLES = (
-    "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0"
-)
+EXAMPLES = "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0"
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
 
@@ -31,9 +29,7 @@ class Tls:
             if self.certfile:
                 context.load_cert_chain(self.certfile, self.keyfile or None)
         except OSError as error:
-            raise ConfigurationError(
-                f"{self}: {error}; check that these are PEM files that may be read"
-            ) from error
+            raise ConfigurationError(f"{self}: {error}; check that these are PEM files that may be read") from error
         context.check_hostname = self.check_hostname
         return context
 
@@ -58,9 +54,7 @@ class Address:
         """
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ConfigurationError(
-                f"redis: the URL's scheme is {parts.scheme!r}; it has to look like {EXAMPLES}"
-            )
+            raise ConfigurationError(f"redis: the URL's scheme is {parts.scheme!r}; it has to look like {EXAMPLES}")
         allowed = ("db", *TLS_OPTIONS) if parts.scheme == "rediss" else ("db",)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:

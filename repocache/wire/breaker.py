@@ -65,5 +65,5 @@ class Breaker:
         """Seconds until the next attempt. `chance`: from [0, 1)."""
         if self.open:
             return self._settings.cooldown * (1 + chance) / 2
-        longest: float = self._settings.first * 2 ** (self._failures - 1)
+        longest: float = self._settings.first * 2.0 ** min(self._failures - 1, 30)
         return min(longest, self._settings.cooldown) * chance

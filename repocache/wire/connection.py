@@ -62,9 +62,7 @@ class Connection(asyncio.Protocol):
     out after it.
     """
 
-    def __init__(
-        self, limits: Limits, pushed: Callable[[bytes, bytes], None], lost: Callable[[str], None]
-    ) -> None:
+    def __init__(self, limits: Limits, pushed: Callable[[bytes, bytes], None], lost: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._create_future = self._loop.create_future
         self._pushed = pushed

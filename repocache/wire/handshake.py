@@ -40,9 +40,7 @@ class ServerFacts:
     pubsub_limit: PubsubLimit | None
 
 
-async def shake_hands(
-    connection: Connection, address: Address, name: str, scripts: Sequence[Script]
-) -> ServerFacts:
+async def shake_hands(connection: Connection, address: Address, name: str, scripts: Sequence[Script]) -> ServerFacts:
     """Enter, name the connection, select the database, load the scripts: all in one round trip.
 
     Raises CacheUnavailable if the server refuses any of it, or is not a master.

@@ -53,9 +53,7 @@ class LinkSettings:
         if not self.name.isascii() or not self.name.isprintable() or " " in self.name or not self.name:
             raise ConfigurationError(f"name={self.name!r}: Redis takes printable ASCII without spaces")
         if self.connect_timeout <= 0:
-            raise ConfigurationError(
-                f"connect_timeout={self.connect_timeout}: it has to be more than 0 seconds"
-            )
+            raise ConfigurationError(f"connect_timeout={self.connect_timeout}: it has to be more than 0 seconds")
 
 
 class Away:
@@ -155,7 +153,8 @@ class Link:
         except TimeoutError:
             self._failed(f"not up within {self._settings.connect_timeout} s")
         except Exception as error:  # noqa: BLE001  # it tries again, whatever it was
-            self._failed(str(error) or type(error).__name__)
+            known = isinstance(error, CacheUnavailable | OSError)
+            self._failed(connection.reason or (str(error) if known else repr(error)))
         finally:
             await connection.close("the link is closed")
 

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+
+from repocache.errors import ConfigurationError
+from repocache.wire import Address, Tls
+
+
+@pytest.mark.parametrize(
+    "url, address",
+    [
+        ("redis://", Address()),
+        ("redis://cache", Address(host="cache")),
+        ("redis://cache:7000/3", Address(host="cache", port=7000, db=3)),
+        ("redis://cache?db=4", Address(host="cache", db=4)),
+        ("redis://:secret@cache", Address(host="cache", password="secret")),
+        ("redis://ada:p%40ss%2F%3A@cache", Address(host="cache", username="ada", password="p@ss/:")),
+        ("redis://[::1]:7000", Address(host="::1", port=7000)),
+        ("rediss://cache", Address(host="cache", tls=Tls())),
+        (
+            "rediss://cache/1?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            Address(host="cache", db=1, tls=Tls("/ca.pem", "/c.pem", "/k.pem")),
+        ),
+        ("rediss://cache?ssl_check_hostname=False", Address(host="cache", tls=Tls(check_hostname=False))),
+        ("unix:///run/my%20redis.sock?db=2", Address(host="", port=0, path="/run/my redis.sock", db=2)),
+        ("unix://u:p@/run/r.sock", Address(host="", port=0, path="/run/r.sock", username="u", password="p")),
+    ],
+)
+def test_url_is_read(url: str, address: Address) -> None:
+    assert Address.parse(url) == address
+
+
+@pytest.mark.parametrize(
+    "url, remedy",
+    [
+        ("http://cache", "redis://user:password@host:6379/0"),
+        ("cache:6379", "redis://user:password@host:6379/0"),
+        ("redis://cache:66000", "from 1 to 65535"),
+        ("redis://cache:x", "from 1 to 65535"),
+        ("redis://cache/one", "it has to be a number"),
+        ("redis://cache?db=-1", "it has to be a number"),
+        ("redis://cache?ssl_ca_certs=/ca.pem", "redis:// URL has no option 'ssl_ca_certs'"),
+        ("rediss://cache?ssl_cert_reqs=none", "it has db, ssl_ca_certs"),
+        ("rediss://cache?ssl_check_hostname=maybe", "true or false"),
+        ("unix://run/redis.sock", "three slashes"),
+        ("unix://", "three slashes"),
+    ],
+)
+def test_bad_url_names_the_remedy_and_not_the_password(url: str, remedy: str) -> None:
+    url = url.replace("://", "://ada:secret@") if "://cache" in url else url
+    with pytest.raises(ConfigurationError) as caught:
+        Address.parse(url)
+    assert remedy in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_address_shows_no_password() -> None:
+    address = Address.parse("redis://ada:secret@[::1]:7000/3")
+    assert str(address) == "redis://[::1]:7000/3"
+    assert "secret" not in repr(address)
+    assert str(Address.parse("unix:///run/r.sock?db=2")) == "unix:///run/r.sock?db=2"
+
+
+def test_missing_tls_file_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"/no/such\.pem"):
+        Tls(ca_certs="/no/such.pem").context()

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from repocache.wire.pulse import Pulse, Verdict
+
+
+def test_reply_is_overdue_after_its_deadline_and_not_before() -> None:
+    pulse = Pulse(reply_timeout=1, idle_ping=100)
+    assert pulse.tick == 0.25
+    pulse.look(asked=0, answered=0)
+    assert [pulse.look(asked=1, answered=0) for _ in range(4)] == [Verdict.FINE] * 4
+    assert pulse.look(asked=1, answered=0) is Verdict.OVERDUE
+
+
+def test_only_the_oldest_counts() -> None:
+    pulse = Pulse(reply_timeout=1, idle_ping=100)
+    for turn in range(20):
+        assert pulse.look(asked=turn + 3, answered=turn) is Verdict.FINE
+
+
+def test_slower_than_asked_is_overdue_at_last() -> None:
+    pulse = Pulse(reply_timeout=1, idle_ping=100)
+    verdicts = [pulse.look(asked=10 * turn, answered=turn) for turn in range(20)]
+    assert Verdict.OVERDUE in verdicts
+
+
+def test_idle_asks_for_a_ping_each_time_it_lasts() -> None:
+    pulse = Pulse(reply_timeout=1, idle_ping=0.5)
+    verdicts = [pulse.look(asked=7, answered=7) for _ in range(9)]
+    assert verdicts == [Verdict.FINE] * 4 + [Verdict.IDLE] + [Verdict.FINE] * 3 + [Verdict.IDLE]
+
+
+def test_traffic_is_not_idle() -> None:
+    pulse = Pulse(reply_timeout=1, idle_ping=0.5)
+    assert {pulse.look(asked=turn, answered=turn) for turn in range(20)} == {Verdict.FINE}
+
+
+@pytest.mark.parametrize("reply_timeout, idle_ping", [(1.0, 1.0), (0.3, 0.1), (0.1, 3.0), (1.0, 0.7)])
+def test_deadline_holds_for_any_pair_of_times(reply_timeout: float, idle_ping: float) -> None:
+    pulse = Pulse(reply_timeout, idle_ping)
+    looks = 1
+    while pulse.look(asked=1, answered=0) is not Verdict.OVERDUE:
+        looks += 1
+    assert reply_timeout <= (looks - 1) * pulse.tick + 1e-9
+    assert (looks - 1) * pulse.tick < reply_timeout + 2 * pulse.tick
