@@ -72,7 +72,8 @@ def shared_memory(data: Path) -> str:
     return f"{key:>10} {number:>10}"
 
 
-def test_a_folder_that_others_cannot_enter_is_told(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
+def test_a_folder_that_others_cannot_enter_is_told(place: Path) -> None:
+    closed = place / "closed"
     closed.mkdir(0o700)
-    assert not enterable(closed)
+    (closed / "inner").mkdir(0o755)
+    assert [enterable(folder) for folder in (place, closed, closed / "inner")] == [True, False, False]

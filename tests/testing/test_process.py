@@ -141,9 +141,9 @@ def test_it_gets_no_secret_and_no_setting_of_the_callers(nursery: Nursery, monke
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run servers as somebody else")
-def test_root_runs_servers_as_nobody(nursery: Nursery) -> None:
-    nursery.folder.chmod(0o755)
-    run_tool(nursery.command("id -un; id -Gn"), Account.unprivileged())
+def test_root_runs_servers_as_nobody(nursery: Nursery, place: Path) -> None:
+    command = Command(("/bin/sh", "-c", "id -un; id -Gn"), place, nursery.log)
+    run_tool(command, Account.unprivileged())
     user, groups = nursery.log.read_text().splitlines()
     assert user == "nobody"
     assert "root" not in groups.split()
