@@ -12,12 +12,12 @@ FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors"},
     {"keys", "events", "bookmark", "message"},
-    {"wire"},
+    {"wire", "tasks"},
     {"records"},
     {"db", "cache", "invalidation"},
     {"mapping"},
     {"tracking"},
-    {"repository"},
+    {"repository", "commits"},
     {"database"},
     {"http", "metrics", "cli", "testing", "alembic_ops"},
     {"__main__"},
@@ -81,11 +81,7 @@ def name_of(node: ast.expr) -> str:
 
 
 def context_variables(path: str, tree: ast.Module) -> Iterator[str]:
-    made = [
-        node.lineno
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and name_of(node.func) == "ContextVar"
-    ]
+    made = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Call) and name_of(node.func) == "ContextVar"]
     for line in made[1:] if path == CONTEXT_OWNER else made:
         yield f"{path}:{line}: the only context variable is that of {CONTEXT_OWNER}"
 
@@ -100,9 +96,7 @@ def offences(path: str, source: str) -> list[str]:
     """What is wrong with the module at `path` (relative to the package)."""
     tree = ast.parse(source)
     found = [
-        line
-        for rule in (upward_imports, hidden_imports, context_variables, pickling)
-        for line in rule(path, tree)
+        line for rule in (upward_imports, hidden_imports, context_variables, pickling) for line in rule(path, tree)
     ]
     lines = len(source.splitlines())
     return found if lines <= LONGEST else [*found, f"{path}: {lines} lines, more than {LONGEST}"]

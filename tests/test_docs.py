@@ -48,9 +48,7 @@ async def test_the_snippets_run(page: Path, namespace: dict[str, object]) -> Non
     await run(page, namespace)
 
 
-async def test_only_marked_blocks_run_in_order_and_may_await(
-    tmp_path: Path, namespace: dict[str, object]
-) -> None:
+async def test_only_marked_blocks_run_in_order_and_may_await(tmp_path: Path, namespace: dict[str, object]) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "<!-- run -->\n```python\nimport asyncio\nseen = [1]\n```\n\n"

@@ -132,7 +132,8 @@ class LocalStore:
     def put(self, key: Hashable, value: object, bucket: int, ttl: float, size: int) -> None:
         """Keep `value` for `ttl` seconds, evicting others for its `size` bytes. One too large is not kept.
 
-        `bucket` is the key's, always the same one. The entry of a key that is put again is changed in place.
+        `bucket` is the key's, always the same one. The entry of a key that is put again is changed in place; if it has
+        grown it may itself be the one that is evicted. It never keeps its old value.
         """
         entry = self.entries.get(key)
         if size * LARGEST > self._max_bytes:

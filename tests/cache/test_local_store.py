@@ -60,13 +60,16 @@ class RandomUse(RuleBasedStateMachine):
     @rule(number=keys, size=st.integers(0, 7), ttl=st.sampled_from([0.0, 1.0, 5.0, 50.0]))
     def put(self, number: int, size: int, ttl: float) -> None:
         self.puts += 1
+        is_new = key(number) not in self.store.entries
         self.store.put(key(number), self.puts, number % 4, ttl, size)
         if size * LARGEST > self.max_bytes:
             self.truth.pop(number, None)
             assert key(number) not in self.store.entries
         else:
             self.truth[number] = (self.puts, self.clock.now + ttl)
-            assert self.store.entries[key(number)].value == self.puts
+            entry = self.store.entries.get(key(number))
+            assert entry is not None or not is_new
+            assert entry is None or entry.value == self.puts
 
     @rule(number=keys)
     def get(self, number: int) -> None:
@@ -129,7 +132,7 @@ class RandomUse(RuleBasedStateMachine):
         assert len(store._ghosts) <= self.max_entries
 
 
-RandomUse.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+RandomUse.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 TestRandomUse = RandomUse.TestCase
 
 
