@@ -3,7 +3,6 @@
 A folder is in use while its lock is held, which the kernel drops with the process that holds it.
 """
 
-import ctypes
 import fcntl
 import os
 import shutil
@@ -15,13 +14,13 @@ from pathlib import Path
 from types import TracebackType
 
 from repocache.testing.errors import ServerError
+from repocache.testing.postgres_folder import free_shared_memory
 from repocache.testing.process import GONE, Account, await_condition, send, state
 
 PREFIX = "repocache-servers-"
 UNLOCKED = "repocache-unlocked-"
 LOCK = "lock"
 SERVERS = ("postgres", "valkey-server", "redis-server")
-IPC_RMID = 0
 
 
 class RunFolder:
@@ -87,10 +86,9 @@ def remove(folder: Path) -> None:
     for pid in left:
         send(pid, signal.SIGKILL)
     await_condition(lambda: all(state(pid) in GONE for pid in left), f"the servers in {folder} are gone")
-    for postmaster in folder.glob("*/postmaster.pid"):
-        free_shared_memory(postmaster)
     for entry in folder.iterdir():
         if entry.is_dir():
+            free_shared_memory(entry)
             shutil.rmtree(entry)
         elif entry.name != LOCK:
             entry.unlink()
@@ -114,10 +112,3 @@ def servers_inside(folder: Path) -> list[int]:
         if inside:
             found.append(int(entry.name))
     return found
-
-
-def free_shared_memory(postmaster: Path) -> None:
-    """Remove the System V segment that a killed postmaster left: its file names key and id in line 7."""
-    lines = postmaster.read_text().splitlines()
-    if sys.platform == "linux" and len(lines) > 6 and lines[6].split():
-        ctypes.CDLL(None).shmctl(int(lines[6].split()[1]), IPC_RMID, None)

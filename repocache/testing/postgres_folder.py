@@ -1,7 +1,9 @@
 """A data folder of PostgreSQL: made empty or copied from a primary, and served by a postmaster."""
 
+import ctypes
 import shutil
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,9 @@ from repocache.testing.process import Account, Command, run_tool
 
 SUPERUSER = "postgres"
 LINE_OF_PORT = 3
+LINE_OF_SEGMENT = 6
 LINE_OF_STATE = 7
+IPC_RMID = 0
 # Small, local, and quick to notice what a test does to a neighbour.
 SETTINGS = {
     "listen_addresses": HOST,
@@ -106,9 +110,21 @@ class PostgresFolder:
     def _fill(self, tool: str, options: list[str], *variables: tuple[str, str]) -> None:
         """Let a tool make the data anew."""
         if self._data.exists():
+            free_shared_memory(self._data)
             shutil.rmtree(self._data)
         self._data.mkdir(0o700)
         self._site.account.own(self._data)
         arguments = (self._site.binaries.tool(tool), *options, "-D", str(self._data))
         command = Command(arguments, self._site.folder, self._log, environment=variables)
         run_tool(command, self._site.account)
+
+
+def free_shared_memory(data: Path) -> None:
+    """Remove the System V segment that a killed server left, before the file that names it goes with its data."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return  # an orderly end, or no PostgreSQL
+    if sys.platform == "linux" and len(lines) > LINE_OF_SEGMENT:
+        _, segment = lines[LINE_OF_SEGMENT].split()
+        ctypes.CDLL(None).shmctl(int(segment), IPC_RMID, None)
