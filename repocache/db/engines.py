@@ -1,0 +1,148 @@
+"""One engine for one node and purpose: what each driver is told, and what is known of each connection's
+server.
+
+Owns how connections are made. When a server is no longer believed, and what follows, is `primary`'s and
+`node`'s."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from repocache.db.settings import TopologySettings
+from repocache.errors import ConfigurationError
+
+SERVER = "repocache.server"
+SERVER_SQL = """
+SELECT s.system_identifier::text,
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
+       coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
+       pg_is_in_recovery()
+FROM pg_control_system() s
+"""
+
+
+class Server(NamedTuple):
+    """The server process at the other end of a connection; see `positions.PrimaryIdentity`."""
+
+    system: str
+    started: int
+    recovered: int
+    in_recovery: bool
+
+
+class Purpose(enum.Enum):
+    """What an engine is for."""
+
+    WRITE = "transactions that may write"
+    READ = "single statements and snapshots, read-only"
+    PROBE = "one connection of the sampler"
+
+
+def database_url(argument: str, text: str) -> URL:
+    """The URL in `text`. Raises ConfigurationError naming `argument`, never showing a password."""
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ConfigurationError(
+            f"{argument}: not a database URL; write for example postgresql+asyncpg://user@host/database"
+        ) from None
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise ConfigurationError(
+            f"{argument}={url.render_as_string()}: each connection would see an in-memory database of its own; "
+            "name a file: sqlite+aiosqlite:///path"
+        )
+    return url
+
+
+def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
+    """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not
+    async."""
+    shown = url.render_as_string()
+    read_only = purpose is not Purpose.WRITE
+    options: dict[str, Any] = {"connect_args": connect_args(url, settings, read_only=read_only)}
+    if purpose is Purpose.PROBE:
+        options["poolclass"] = NullPool
+    else:
+        options |= {"pool_size": settings.pool_size, "max_overflow": 0, "pool_timeout": settings.pool_wait}
+        options["pool_use_lifo"] = True
+    if read_only:
+        options["isolation_level"] = "AUTOCOMMIT"
+    try:
+        engine = create_async_engine(url, **options)
+    except (InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise ConfigurationError(
+            f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
+        ) from error
+    if read_only and url.get_backend_name() == "sqlite":
+        event.listen(engine.sync_engine, "connect", _forbid_sqlite_writes)
+    return engine
+
+
+def connect_args(url: URL, settings: TopologySettings, *, read_only: bool) -> dict[str, Any]:
+    """What the driver is told: a deadline for connecting, and read-only transactions where it can enforce
+    them."""
+    driver = url.get_driver_name()
+    if driver == "asyncpg":
+        told: dict[str, Any] = {"timeout": settings.connect_timeout}
+        if read_only:
+            told["server_settings"] = {"default_transaction_read_only": "on"}
+        return told
+    if url.get_backend_name() == "postgresql":
+        told = {"connect_timeout": math.ceil(settings.connect_timeout)}
+        if read_only:
+            given = url.query.get("options", "")
+            options = given if isinstance(given, str) else " ".join(given)
+            told["options"] = f"{options} -c default_transaction_read_only=on".strip()
+        return told
+    return {}
+
+
+def read_server(connection: DBAPIConnection) -> Server:
+    """Ask a fresh PostgreSQL connection which server process it reached."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(SERVER_SQL)
+        row = cursor.fetchone()
+    finally:
+        cursor.close()
+        connection.rollback()
+    assert row is not None
+    return Server(*row)
+
+
+def on_connect(engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]) -> None:
+    """Call `heard` with each new connection. If it raises, the connection is closed and its maker gets the
+    error."""
+
+    def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        try:
+            heard(connection, entry)
+        except BaseException:
+            connection.close()
+            raise
+
+    event.listen(engine.sync_engine, "connect", connected)
+
+
+def on_lost(engine: AsyncEngine, heard: Callable[[], None]) -> None:
+    """Call `heard` when a connection is found broken."""
+
+    def invalidated(*_: object) -> None:
+        heard()
+
+    event.listen(engine.sync_engine, "invalidate", invalidated)
+
+
+def _forbid_sqlite_writes(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON")
+    cursor.close()

@@ -1,0 +1,223 @@
+"""One replica: its pool, its sample, and when the sample dies.
+
+Owns what is believed of one replica at the moment. Which replica is chosen is `choice`'s, what a reading is
+worth `positions`'s."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from repocache.db.choice import Need, satisfies
+from repocache.db.engines import SERVER, Server, on_connect, on_lost, read_server
+from repocache.db.positions import (
+    LagLimit,
+    PrimaryView,
+    Receiver,
+    Sample,
+    judge,
+    judge_without_positions,
+    ran_ahead,
+)
+from repocache.db.probe import REPLICA_SQL, Probe, ProbeFailed, replica_reading
+from repocache.db.settings import Replica, TopologySettings
+from repocache.db.shared_poll import SharedPoll
+from repocache.db.trouble import connecting_trouble
+from repocache.events import NodeBack, NodeOut, Observer, Sampled
+
+TRIES = 3
+LONGEST_PAUSE = 2.0
+
+
+class Moved(Exception):
+    """The sample that a node was chosen by died before its connection was had: choose again."""
+
+
+class ReplicaNode:
+    """A replica in the topology; what `choice.Candidate` wants to know of it is public.
+
+    `epoch` counts how often the sample died. `poll` answers with the new sample, None if the replica does not
+    answer. `sees_timeline`: False if this role is not told which timeline the replica receives."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        engines: tuple[AsyncEngine, AsyncEngine],
+        view: Callable[[], PrimaryView | None],
+        settings: TopologySettings,
+        observe: Observer,
+    ) -> None:
+        self.name = replica.name
+        self.weight = replica.weight
+        self.in_flight = 0
+        self.sample: Sample | None = None
+        self.down = ""
+        self.epoch = 0
+        self.sees_timeline = True
+        self.engine, probing = engines
+        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout)
+        self.poll = SharedPoll(self._poll, settings.sample_every)
+        self._view = view
+        self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
+        self._observe = observe
+        self._distrusted: Receiver | None = None
+        self._receiver: Receiver | None = None
+        self._said = ""
+        self._failures = 0
+        self._pause = settings.sample_every
+        self._retry_at = 0.0
+        self._in_use: set[ConnectionPoolEntry] = set()
+        on_connect(self.engine, self._connected)
+        on_lost(self.engine, self.forget)
+        event.listen(self.engine.sync_engine, "checkout", self._checked_out)
+        event.listen(self.engine.sync_engine, "checkin", self._checked_in)
+
+    @property
+    def out(self) -> str:
+        """Why it is not in the rotation, empty if it is."""
+        if self.sample is None:
+            return self.down or "no sample"
+        return self.sample.out
+
+    async def open(self, need: Need) -> AsyncConnection:
+        """A connection to the server process that the present sample belongs to.
+
+        Raises Moved, and what the driver raises if no connection is to be had.
+
+        The race that `epoch` is for (what broke earlier drafts, 1):
+        1. the replica is chosen by its sample, position 100; 2. it crashes, restarts and goes back to
+        position 90; 3. a new connection is made and would read there; 4. but making it killed the sample:
+        choose again."""
+        epoch, sample = self.epoch, self.sample
+        assert sample is not None
+        connection = await self.engine.connect()
+        try:
+            if self.epoch != epoch:
+                raise Moved
+            if self.probe.positions and await self._is_elsewhere(connection, sample):
+                await self._vouch(connection, need)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    def forget(self) -> None:
+        """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its
+        way."""
+        self.epoch += 1
+        self.sample = None
+        self.poll.nudge()
+
+    def distrust(self) -> None:
+        """The WAL receiver seen last follows another server than the primary; its successor may be believed
+        again."""
+        self._distrusted = self._receiver
+        self.forget()
+
+    def lose(self, why: str) -> None:
+        """The node failed: out of the rotation until a poll succeeds. What runs on it now is sent
+        elsewhere."""
+        self.forget()
+        self.down = why
+        self._say(why)
+        for entry in self._in_use:
+            # A silent server would keep its readers waiting for as long as TCP does.
+            if isinstance(entry.driver_connection, asyncpg.Connection):
+                entry.driver_connection.terminate()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.probe.drop()
+        await self.engine.dispose()
+
+    async def _poll(self) -> Sample | None:
+        if not self.probe.connected and time.monotonic() < self._retry_at:
+            return None
+        for _ in range(TRIES):
+            try:
+                sample = await self._sampled()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the node cannot be judged
+                self._failed(error)
+                return None
+            if sample is not None:
+                self._failures = 0
+                self.down = ""
+                self.sample = sample
+                self._said_of(sample)
+                return sample
+        return None
+
+    async def _sampled(self) -> Sample | None:
+        """A sample of the present server process; None if the sample would have died while it was taken."""
+        if not self.probe.connected:
+            await self.probe.connect()
+            self.forget()
+        # 1. This poll begins on a connection to one server process. 2. That process ends, unnoticed. 3. The pool
+        # connects to its successor. 4. The poll's answer, sent before 2, arrives: it must not vouch for the successor.
+        epoch = self.epoch
+        if not self.probe.positions:
+            await self.probe.alive()
+            return judge_without_positions(time.monotonic(), 0) if epoch == self.epoch else None
+        reading = await self.probe.replica()
+        view = self._view()
+        if epoch != self.epoch or view is None:
+            return None
+        if ran_ahead(self.sample, view):
+            self._distrusted = self._receiver
+        self._receiver = reading.receiver
+        self.sees_timeline = reading.receiver is None or reading.timeline_seen
+        return judge(reading, self.sample, view, self._distrusted, self._limit)
+
+    def _failed(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
+        self._failures = min(self._failures + 1, 16)
+        if isinstance(error, ProbeFailed):
+            self.lose("lost")
+        else:
+            self.lose(connecting_trouble(error) or f"lost: {error!r}")
+
+    async def _is_elsewhere(self, connection: AsyncConnection, sample: Sample) -> bool:
+        raw = await connection.get_raw_connection()
+        server = raw.info.get(SERVER)
+        return isinstance(server, Server) and server.started != sample.started
+
+    async def _vouch(self, connection: AsyncConnection, need: Need) -> None:
+        """Behind a balancer the sample is another server's: poll on the very connection that will read."""
+        raw = await connection.get_raw_connection()
+        server, view, began = raw.info[SERVER], self._view(), time.monotonic()
+        row = (await connection.exec_driver_sql(REPLICA_SQL)).one()
+        if view is None:
+            raise Moved
+        reading = replica_reading(row, server.system, began, time.monotonic())
+        if not satisfies(judge(reading, None, view, None, self._limit), need, time.monotonic()):
+            raise Moved
+
+    def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        if self.probe.positions:
+            entry.info[SERVER] = read_server(connection)
+        self.forget()
+
+    def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
+        self._in_use.add(entry)
+
+    def _checked_in(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        self._in_use.discard(entry)
+
+    def _said_of(self, sample: Sample) -> None:
+        self._observe(Sampled(self.name, sample.position, sample.lag_bytes, sample.lag))
+        if sample.out != "lagging" or sample.lag > self._limit.seconds or sample.fresh_at > -math.inf:
+            # Right after the start it is not known how far behind a replica is: out, but nothing to report yet.
+            self._say(sample.out)
+
+    def _say(self, out: str) -> None:
+        if out == self._said:
+            return
+        self._said = out
+        self._observe(NodeOut(self.name, out) if out else NodeBack(self.name))

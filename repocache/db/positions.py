@@ -1,0 +1,266 @@
+"""What polls see, and what may be concluded from it: histories, lag, and which position a replica may vouch
+for.
+
+Owns decisions only, all plain functions of values. Polling is `probe`'s, choosing a node `choice`'s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import NamedTuple
+
+TRAIL = 1024
+"""How many distinct positions of the primary are remembered; at four polls a second, four minutes and
+more."""
+
+
+class PrimaryIdentity(NamedTuple):
+    """Which line of WAL a primary writes, and which server process writes it.
+
+    `system`: the cluster's identifier. `timeline`: of the WAL being written. `started`: when the server
+    process began, Unix time in microseconds. `recovered`: when the server last threw its statistics away, in
+    the same unit: it does so after each crash, also one of a backend that the server process survives, on
+    which `started` stays."""
+
+    system: str
+    timeline: int
+    started: int
+    recovered: int
+
+    @property
+    def history(self) -> str:
+        """The history's text (protocol, Words): system, timeline, and a digest of the server process.
+
+        A restart of the primary makes a new history too, the conservative form of the protocol's assumption
+        about crashes that lose visible asynchronous commits (what broke earlier drafts, 15); two servers that
+        were promoted with one system identifier and timeline differ in `started` (16). The server's address
+        is left out: processes that reach one primary by different addresses must agree."""
+        process = hashlib.blake2b(f"{self.started}.{self.recovered}".encode(), digest_size=6).hexdigest()
+        return f"{self.system}.{self.timeline}.{process}"
+
+
+def system_of(history: str) -> str:
+    """The system identifier in a history's text."""
+    return history.partition(".")[0]
+
+
+class PrimaryPosition(NamedTuple):
+    """Where the primary's WAL stood at some moment after it was asked for (protocol, Write path 4).
+
+    `flush`: covers every commit that was synchronous. `insert`: covers every commit, but replicas may be long
+    in reaching it. Both are WAL positions in bytes."""
+
+    history: str
+    flush: int
+    insert: int
+
+
+class Receiver(NamedTuple):
+    """One WAL receiver process of one server process."""
+
+    started: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReading:
+    """What one poll saw of a replica.
+
+    `position`: what it has replayed, bytes; read before the receiver was looked at. `receiver`: None if it
+    receives no WAL. `streaming`: whether that is known to stream; an ordinary role sees that it runs and no
+    more. `timeline`: of the WAL received, or where the role may not see that (`timeline_seen` is False) the
+    newest that the control file knows of, which is late: it moves with the replica's restartpoints. `began`
+    and `ended`: monotonic seconds."""
+
+    in_recovery: bool
+    position: int
+    system: str
+    started: int
+    receiver: Receiver | None
+    streaming: bool
+    timeline: int
+    timeline_seen: bool
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a replica may be used for until the next poll. It belongs to one server process (protocol, Read
+    path 4).
+
+    `history` and `position`: it has replayed this much of that history, in bytes; without positions both are
+    empty. `fresh_at`: monotonic time as of which it is known to have all that the primary had (`-inf`: not
+    known). `lag_bytes` and `lag` (seconds): 0 at or past the primary's newest known position, so an idle
+    primary is no lag; where `fresh_at` is not known, the lag is at least this. `out`: why it is not in the
+    rotation, empty if it is. `receiver`, `started`: see ReplicaReading."""
+
+    history: str
+    position: int
+    fresh_at: float
+    lag_bytes: int
+    lag: float
+    taken_at: float
+    out: str
+    started: int
+    receiver: Receiver | None
+
+
+class Trail:
+    """Where the primary's flush position was at which moment: what turns a replica's position into seconds.
+
+    No clocks are compared: both times are this process's. Of one position the newest moment counts, so that
+    an idle primary does not look like lag."""
+
+    def __init__(self) -> None:
+        self._positions: list[int] = []
+        self._moments: list[float] = []
+
+    @property
+    def newest(self) -> int:
+        """The newest position, 0 if there is none."""
+        return self._positions[-1] if self._positions else 0
+
+    def add(self, position: int, moment: float) -> None:
+        """Note that at `moment` (monotonic seconds, before the poll) the primary was not past `position`."""
+        if self._positions and position <= self._positions[-1]:
+            self._moments[-1] = moment
+            return
+        self._positions.append(position)
+        self._moments.append(moment)
+        if len(self._positions) >= 2 * TRAIL:
+            del self._positions[:TRAIL], self._moments[:TRAIL]
+
+    @property
+    def oldest_moment(self) -> float:
+        """The oldest moment, `-inf` if there is none."""
+        return self._moments[0] if self._moments else -math.inf
+
+    def fresh_at(self, position: int) -> float:
+        """The newest moment whose position is reached by `position`; `-inf` if that is older than the
+        trail."""
+        reached = bisect_right(self._positions, position)
+        return self._moments[reached - 1] if reached else -math.inf
+
+    def clear(self) -> None:
+        """Forget everything: another history begins."""
+        self._positions.clear()
+        self._moments.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryView:
+    """What is believed of the primary while a replica is judged. `lost`: it does not answer at the moment.
+
+    `insert`: the end of its WAL in bytes when it last answered, to a poll begun at `began` (monotonic
+    seconds)."""
+
+    identity: PrimaryIdentity
+    history: str
+    trail: Trail
+    insert: int
+    began: float
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LagLimit:
+    """How far a replica in the rotation may be behind: seconds, and bytes (None: not limited)."""
+
+    seconds: float
+    bytes: int | None
+
+
+def judge(
+    reading: ReplicaReading,
+    before: Sample | None,
+    primary: PrimaryView,
+    distrusted: Receiver | None,
+    limit: LagLimit,
+) -> Sample:
+    """What a reading is worth (protocol, Read path 4: "a replica of the floor's history, streaming on its
+    timeline").
+
+    A position counts for the primary's history only if the replica is in recovery, of the same system, and
+    streams on the same timeline; `distrusted` is a receiver that was seen to follow somebody else. A replica
+    that lost its stream vouches for what it had replayed while streaming, in the same server process, and no
+    more: what it replays now, from an archive say, may be of another timeline.
+
+    While the primary is lost, nothing better is to be had: replicas that lost their stream, or already follow
+    another primary, stay in the rotation for reads that need no position, and the lag limit, which needs a
+    primary to measure by, takes nobody out."""
+    out = standing(reading, primary.identity, distrusted)
+    kept = before is not None and before.started == reading.started and before.history == primary.history
+    if not out:
+        position, history = reading.position, primary.history
+    elif out == "not streaming" and before is not None and kept:
+        position, history = min(before.position, reading.position), primary.history
+    else:
+        position, history = 0, ""
+    fresh_at = primary.trail.fresh_at(position) if history else -math.inf
+    lag_bytes = max(0, primary.trail.newest - position)
+    lag = reading.ended - max(fresh_at, primary.trail.oldest_moment) if lag_bytes else 0.0
+    too_far = fresh_at == -math.inf or lag > limit.seconds
+    if primary.lost:
+        out = "" if out in IN_WITHOUT_PRIMARY else out
+    elif not out and (too_far or (limit.bytes is not None and lag_bytes > limit.bytes)):
+        out = "lagging"
+    return Sample(
+        history=history,
+        position=position,
+        fresh_at=fresh_at,
+        lag_bytes=lag_bytes,
+        lag=lag,
+        taken_at=reading.ended,
+        out=out,
+        started=reading.started,
+        receiver=reading.receiver,
+    )
+
+
+IN_WITHOUT_PRIMARY = ("not streaming", "other history")
+
+
+def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
+    """Whether a replica that seemed to follow the primary had replayed what the primary, asked later, had not
+    written.
+
+    Then it follows another server with the same system identifier and timeline (what broke earlier drafts,
+    16), or the primary lost WAL that it had sent."""
+    return (
+        sample is not None
+        and sample.history == primary.history
+        and primary.began >= sample.taken_at
+        and sample.position > primary.insert
+    )
+
+
+def standing(reading: ReplicaReading, primary: PrimaryIdentity, distrusted: Receiver | None) -> str:
+    """Why a replica's position is not of the primary's history, empty if it is: "refused" (no replica, or of
+    another system), "not streaming", "other history"."""
+    if not reading.in_recovery or reading.system != primary.system:
+        return "refused"
+    if reading.receiver is None or not reading.streaming:
+        return "not streaming"
+    if reading.timeline != primary.timeline or reading.receiver == distrusted:
+        return "other history"
+    return ""
+
+
+def judge_without_positions(taken_at: float, started: int) -> Sample:
+    """A replica that answers, where positions are not to be had: in the rotation, of no known history or
+    lag."""
+    return Sample(
+        history="",
+        position=0,
+        fresh_at=-math.inf,
+        lag_bytes=0,
+        lag=0.0,
+        taken_at=taken_at,
+        out="",
+        started=started,
+        receiver=None,
+    )

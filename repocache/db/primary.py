@@ -1,0 +1,192 @@
+"""The primary: its two pools, its position, its history, and the moment when it becomes another server.
+
+Owns which server process is believed to be the primary. What follows from a new history is `topology`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from repocache.db.engines import SERVER, on_connect, on_lost, read_server
+from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
+from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
+from repocache.db.settings import TopologySettings
+from repocache.db.shared_poll import SharedPoll
+from repocache.db.trouble import connecting_trouble
+from repocache.errors import DatabaseUnavailable
+from repocache.events import Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
+
+NAME = "primary"
+LONGEST_PAUSE = 2.0
+BY_TIME = (
+    "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, and a "
+    "cache miss that a lagging replica answers may store an old row until its time to live ends"
+)
+
+
+class Primary:
+    """The node that is written to.
+
+    `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that cached
+    reads inside a unit of work never wait for the work's connection. `view`: what is known, None before the
+    first answer or without positions. `changed(before, now)` is called when the primary turns out to be
+    another server process or timeline."""
+
+    def __init__(
+        self,
+        engines: tuple[AsyncEngine, AsyncEngine, AsyncEngine],
+        settings: TopologySettings,
+        changed: Callable[[PrimaryIdentity, PrimaryIdentity], None],
+        observe: Observer,
+    ) -> None:
+        self.write_engine, self.engine, probing = engines
+        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout)
+        self.poll = SharedPoll(self._poll, settings.sample_every)
+        self.in_flight = 0
+        self.lost = False
+        self._insert = 0
+        self._began = 0.0
+        self._suspected = False
+        self._identity: PrimaryIdentity | None = None
+        self._history = ""
+        self._trail = Trail()
+        self._retired: set[int] = set()
+        self._pause = settings.sample_every
+        self._failures = 0
+        self._retry_at = 0.0
+        self._changed = changed
+        self._observe = observe
+        for engine in (self.write_engine, self.engine):
+            on_connect(engine, self._connected)
+            on_lost(engine, self.poll.nudge)
+            event.listen(engine.sync_engine, "checkout", self._checked_out)
+
+    @property
+    def history(self) -> str:
+        """The history as last seen; empty where positions are not to be had."""
+        return self._history
+
+    @property
+    def view(self) -> PrimaryView | None:
+        if self._identity is None:
+            return None
+        return PrimaryView(self._identity, self._history, self._trail, self._insert, self._began, self.lost)
+
+    async def start(self) -> None:
+        """Find out whether there are positions, and the first history. Raises DatabaseUnavailable."""
+        try:
+            await self.probe.connect()
+            await self._sample()
+        except Exception as error:
+            if not self.probe.positions or not refuses_positions(error):
+                await self.probe.drop()
+                raise DatabaseUnavailable(f"the primary does not answer: {error!r}") from error
+            self.probe.positions = False
+        if not self.probe.positions:
+            self._observe(Degraded("positions", BY_TIME))
+
+    async def position(self) -> PrimaryPosition | None:
+        """From a poll that began after this call; None if none can be had."""
+        return await self.poll.ask()
+
+    async def open(self) -> AsyncConnection:
+        """A connection of the read-only pool. Raises what the driver raises."""
+        return await self.engine.connect()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.probe.drop()
+        await self.engine.dispose()
+        await self.write_engine.dispose()
+
+    async def _poll(self) -> PrimaryPosition | None:
+        if not self.probe.connected and time.monotonic() < self._retry_at:
+            return None
+        try:
+            position = await self._sample_twice()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the primary's position is not known
+            self._failed(error)
+            return None
+        self._failures = 0
+        if self.lost:
+            self.lost = False
+            self._observe(NodeBack(NAME))
+        return position
+
+    async def _sample_twice(self) -> PrimaryPosition | None:
+        """One sample; a connection that died unnoticed since the last one is replaced at once."""
+        if self.probe.connected and not self._suspected:
+            try:
+                return await self._sample()
+            except TimeoutError:
+                raise
+            except Exception as error:
+                if not (isinstance(error, ProbeFailed) or connecting_trouble(error)):
+                    raise
+        self._suspected = False
+        await self.probe.drop()
+        await self.probe.connect()
+        return await self._sample()
+
+    async def _sample(self) -> PrimaryPosition | None:
+        if not self.probe.positions:
+            await self.probe.alive()
+            return None
+        reading = await self.probe.primary()
+        self._believe(reading)
+        self._trail.add(reading.flush, reading.began)
+        self._insert, self._began = reading.insert, reading.began
+        self._observe(Sampled(NAME, reading.flush, 0, 0.0))
+        return PrimaryPosition(self._history, reading.flush, reading.insert)
+
+    def _believe(self, reading: PrimaryReading) -> None:
+        before, now = self._identity, reading.identity
+        if now == before:
+            return
+        old, self._identity, self._history = self._history, now, now.history
+        if before is None:
+            return
+        self._trail.clear()
+        if before.started != now.started:
+            self._retired.add(before.started)
+            self._retired.discard(now.started)
+        self._observe(HistoryChanged(old, self._history))
+        self._changed(before, now)
+
+    def _failed(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
+        self._failures = min(self._failures + 1, 16)
+        if not self.lost:
+            self.lost = True
+            why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error)
+            self._observe(NodeOut(NAME, why or f"lost: {error!r}"))
+
+    def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        """A new connection must lead to a primary; one that leads to another server than the probe's makes it
+        look again.
+
+        1. The primary fails over; its old server lives on, and the probe is still connected to it. 2. A unit
+        of work connects by name, reaches the new primary and commits. 3. The probe must not answer with the
+        old one's position."""
+        if not self.probe.positions:
+            return
+        server = read_server(connection)
+        entry.info[SERVER] = server
+        if server.in_recovery:
+            self.poll.nudge()
+            raise DatabaseUnavailable("the address of the primary leads to a server that is in recovery")
+        if self._identity is not None and server.started != self._identity.started:
+            self._suspected = True
+            self.poll.nudge()
+
+    def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
+        server = entry.info.get(SERVER)
+        if server is not None and server.started in self._retired:
+            raise InvalidatePoolError("the connection leads to a server that is the primary no more")

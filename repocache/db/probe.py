@@ -1,0 +1,172 @@
+"""The sampler's own connection to one node: one statement, one round trip, under a deadline.
+
+Owns the connection and what it asks. What the answers mean is `positions`'s, who shares them `shared_poll`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from repocache.db.engines import SERVER_SQL, Server
+from repocache.db.positions import PrimaryIdentity, Receiver, ReplicaReading
+from repocache.db.trouble import sqlstate
+
+PRIMARY_SQL = """
+SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
+       CASE WHEN NOT r THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END,
+       CASE WHEN NOT r THEN (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint END,
+       CASE WHEN NOT r THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END
+FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) recovery
+"""
+# The position is read before the receiver: what was replayed while the receiver was already on this timeline, or
+# earlier, is of it or of its ancestors. The other way round, a change of timeline between the two would be missed.
+REPLICA_SQL = """
+SELECT p.started, p.in_recovery, p.replayed, w.pid, w.status, w.received_tli,
+       CASE WHEN w.received_tli IS NULL THEN
+           (SELECT greatest(c.timeline_id, m.min_recovery_end_timeline)
+            FROM pg_control_checkpoint() c, pg_control_recovery() m)
+       END
+FROM (SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS replayed, pg_is_in_recovery() AS
+in_recovery, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started OFFSET 0) p LEFT
+JOIN pg_stat_wal_receiver w ON true """
+ALIVE_SQL = "SELECT 1"
+REFUSALS = ("42501", "42883", "0A000")
+"""SQLSTATE: not permitted, no such function, not supported: what databases without positions say (Aurora)."""
+
+
+class ProbeFailed(Exception):
+    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process
+    answered)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryReading:
+    """What one poll saw of the primary. Positions in bytes; `began` and `ended` in monotonic seconds."""
+
+    identity: PrimaryIdentity
+    flush: int
+    insert: int
+    began: float
+    ended: float
+
+
+def refuses_positions(error: BaseException) -> bool:
+    """Whether the database says that it has no positions to give, to this role or at all."""
+    return sqlstate(error) in REFUSALS
+
+
+def replica_reading(row: Sequence[Any], system: str, began: float, ended: float) -> ReplicaReading:
+    """The reading in a row of REPLICA_SQL."""
+    started, in_recovery, replayed, pid, status, received, control = row
+    return ReplicaReading(
+        in_recovery=in_recovery,
+        position=replayed or 0,
+        system=system,
+        started=started,
+        receiver=None if pid is None else Receiver(started, pid),
+        streaming=pid is not None and status in (None, "streaming"),
+        timeline=control if received is None else received,
+        timeline_seen=received is not None,
+        began=began,
+        ended=ended,
+    )
+
+
+class Probe:
+    """One connection, made when it is needed and dropped at the first failure. Not for two callers at once.
+
+    `positions`: whether the database has them; without, a poll only asks for a sign of life.
+    """
+
+    def __init__(self, engine: AsyncEngine, connect_timeout: float, timeout: float) -> None:
+        self._engine = engine
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._connection: AsyncConnection | None = None
+        self._asyncpg: asyncpg.Connection | None = None
+        self._server = Server("", 0, 0, in_recovery=False)
+        self.positions = engine.dialect.name == "postgresql"
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._connection is not None
+
+    async def connect(self) -> None:
+        """Connect and ask which server process it is. Raises what the driver raises, and TimeoutError."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                self._connection = await self._engine.connect()
+                driver = (await self._connection.get_raw_connection()).driver_connection
+                self._asyncpg = driver if isinstance(driver, asyncpg.Connection) else None
+                if self.positions:
+                    self._server = Server(*await self._row(SERVER_SQL))
+        except BaseException:
+            await self.drop()
+            raise
+
+    async def primary(self) -> PrimaryReading:
+        """Where the primary's WAL stands. Raises ProbeFailed, what the driver raises, and TimeoutError."""
+        began = time.monotonic()
+        started, flush, insert, timeline = await self.fetch(PRIMARY_SQL)
+        if flush is None:
+            await self.drop()
+            raise ProbeFailed("in recovery")
+        await self._check(started)
+        identity = PrimaryIdentity(self._server.system, int(timeline, 16), self._server.started, self._server.recovered)
+        return PrimaryReading(identity, flush, insert, began, time.monotonic())
+
+    async def replica(self) -> ReplicaReading:
+        """What the replica has replayed. Raises as `primary` does."""
+        began = time.monotonic()
+        row = await self.fetch(REPLICA_SQL)
+        await self._check(row[0])
+        return replica_reading(row, self._server.system, began, time.monotonic())
+
+    async def alive(self) -> None:
+        """Return if the node answers. Raises as `primary` does."""
+        await self.fetch(ALIVE_SQL)
+
+    async def fetch(self, sql: str) -> Sequence[Any]:
+        """The one row of a statement. The connection is dropped if it fails, or takes too long
+        (TimeoutError)."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._row(sql)
+        except BaseException:
+            await self.drop()
+            raise
+
+    async def drop(self) -> None:
+        """Give the connection up, without waiting for a server that may be silent."""
+        connection, self._connection = self._connection, None
+        driver, self._asyncpg = self._asyncpg, None
+        if driver is not None:
+            driver.terminate()
+        if connection is not None:
+            await connection.invalidate()
+            await connection.close()
+
+    async def _check(self, started: int) -> None:
+        if started != self._server.started:
+            await self.drop()
+            raise ProbeFailed("elsewhere")
+
+    async def _row(self, sql: str) -> Sequence[Any]:
+        if self._asyncpg is not None:
+            # Past SQLAlchemy: each commit waits for this round trip (protocol, Write path 4).
+            row: Sequence[Any] = await self._asyncpg.fetchrow(sql)
+            return row
+        assert self._connection is not None
+        return (await self._connection.exec_driver_sql(sql)).one()

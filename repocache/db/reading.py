@@ -1,0 +1,235 @@
+"""The way of one read from node to node: replicas that have what it needs, then the primary under its budget.
+
+Owns retries, the wait for a replica that is behind, and the fallback. The choice itself is `choice`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from repocache.db.budget import PrimaryBudget
+from repocache.db.choice import Choice, Need, choose_node
+from repocache.db.node import Moved, ReplicaNode
+from repocache.db.positions import Sample
+from repocache.db.primary import NAME, Primary
+from repocache.db.settings import TopologySettings
+from repocache.db.trouble import connecting_trouble, statement_trouble
+from repocache.errors import DatabaseUnavailable
+from repocache.events import Observer, Routed
+
+T = TypeVar("T")
+TRIES = 8
+"""How often a read may find that its sample died, before it goes to the primary."""
+FIRST_POLL = 0.1
+"""Seconds that a read waits for the poll that may find it a replica: a silent one must not hold it up."""
+PAUSE = 0.002
+"""Seconds between polls while a read waits for a replica to catch up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[T]):
+    """What a read brought. `node`: who answered; `why`: the reason for that node.
+
+    `at_least`: what was read is not older than this position of `history`, bytes; 0: nothing is known.
+    `at_most`: nor newer than this one; None unless the need was `stamped` and the node could still say so.
+    """
+
+    value: T
+    node: str
+    why: str
+    history: str
+    at_least: int
+    at_most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a
+    replica."""
+
+    connection: AsyncConnection
+    node: ReplicaNode | None
+    why: str
+    sample: Sample | None = None
+    budgeted: bool = False
+
+
+class Reader:
+    """Finds each read a node. Public methods are `Topology`'s, and described there."""
+
+    def __init__(
+        self,
+        primary: Primary,
+        replicas: Sequence[ReplicaNode],
+        settings: TopologySettings,
+        observe: Observer,
+    ) -> None:
+        self._primary = primary
+        self._replicas = replicas
+        self._budget = PrimaryBudget(settings.primary_reads, settings.primary_wait)
+        self._wait = settings.catch_up_wait
+        self._observe = observe
+
+    async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+        tried: list[ReplicaNode] = []
+        primary_failed = False
+        while True:
+            turn = await self._open(need, tried)
+            try:
+                value = await run(turn.connection)
+            except Exception as error:
+                trouble = statement_trouble(error, replica=turn.node is not None)
+                if not trouble:
+                    raise
+                if turn.node is not None:
+                    tried.append(turn.node)
+                    if trouble == "lost":
+                        turn.node.lose(trouble)
+                elif primary_failed:
+                    raise DatabaseUnavailable(f"the primary failed: {error}") from error
+                else:
+                    # Its pooled connection may have died unnoticed; the next one is new.
+                    primary_failed = True
+            else:
+                return await self._stamped(turn, need, value)
+            finally:
+                await self._close(turn)
+
+    @asynccontextmanager
+    async def snapshot(self, need: Need) -> AsyncIterator[AsyncConnection]:
+        turn = await self._open(need, [])
+        connection = turn.connection
+        try:
+            if connection.dialect.name == "postgresql":
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+                async with connection.begin():
+                    yield connection
+            else:
+                await connection.execute(text("BEGIN"))
+                try:
+                    yield connection
+                finally:
+                    await connection.execute(text("ROLLBACK"))
+        finally:
+            await self._close(turn)
+
+    async def _open(self, need: Need, tried: list[ReplicaNode]) -> Turn:
+        """A connection to a node that has what is needed; replicas that fail are added to `tried`."""
+        polled = False
+        for _ in range(TRIES):
+            replicas = [node for node in self._replicas if node not in tried] if tried else self._replicas
+            choice = choose_node(replicas, need, time.monotonic(), random.random)
+            if choice.node is None and choice.curable and not polled:
+                polled = True
+                choice = await self._catch_up(replicas, need)
+            if choice.node is None:
+                return await self._open_primary(need, "replicas failed" if tried else choice.why)
+            try:
+                return await self._open_replica(choice.node, need, choice.why)
+            except Moved:
+                polled = False
+            except Exception as error:
+                trouble = connecting_trouble(error)
+                if not trouble:
+                    raise
+                tried.append(choice.node)
+                if trouble != "busy":
+                    choice.node.lose(trouble)
+        return await self._open_primary(need, "replicas unsettled")
+
+    async def _open_replica(self, node: ReplicaNode, need: Need, why: str) -> Turn:
+        sample = node.sample
+        node.in_flight += 1
+        try:
+            connection = await node.open(need)
+        except BaseException:
+            node.in_flight -= 1
+            raise
+        self._observe(Routed(node.name, why))
+        return Turn(connection, node, why, sample)
+
+    async def _open_primary(self, need: Need, why: str) -> Turn:
+        fallback = bool(self._replicas) and not need.asked
+        if fallback:
+            if not need.fallback:
+                raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
+            await self._budget.acquire(f"{why}; {self._status()}")
+        self._primary.in_flight += 1
+        try:
+            connection = await self._primary.open()
+        except BaseException as error:
+            self._primary.in_flight -= 1
+            if fallback:
+                self._budget.release()
+            if isinstance(error, Exception) and (trouble := connecting_trouble(error)):
+                raise DatabaseUnavailable(
+                    f"no node answers ({why}): the primary is {trouble} ({error}); {self._status()}"
+                ) from error
+            raise
+        self._observe(Routed(NAME, why))
+        return Turn(connection, None, why, budgeted=fallback)
+
+    async def _close(self, turn: Turn) -> None:
+        try:
+            await turn.connection.close()
+        finally:
+            if turn.node is not None:
+                turn.node.in_flight -= 1
+            else:
+                self._primary.in_flight -= 1
+            if turn.budgeted:
+                self._budget.release()
+
+    async def _catch_up(self, replicas: Sequence[ReplicaNode], need: Need) -> Choice[ReplicaNode]:
+        """Poll once, shared by all who wait, and then for `catch_up_wait` seconds more."""
+        limit, until = FIRST_POLL, time.monotonic() + self._wait
+        while True:
+            choice = await self._polled(replicas, need, limit)
+            now = time.monotonic()
+            if choice.node is not None or not choice.curable or now >= until:
+                return choice
+            limit = until - now
+            await asyncio.sleep(min(PAUSE, limit))
+
+    async def _polled(self, replicas: Sequence[ReplicaNode], need: Need, limit: float) -> Choice[ReplicaNode]:
+        """The choice after the first fresh samples that allow one, or after `limit` seconds."""
+        until = time.monotonic() + limit
+        asked = {node.poll.ask() for node in replicas if not node.down}
+        while True:
+            answered: set[asyncio.Future[Sample | None]] = set()
+            if asked:
+                answered, asked = await asyncio.wait(
+                    asked, timeout=until - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+                )
+            choice = choose_node(replicas, need, time.monotonic(), random.random)
+            if choice.node is not None or not asked or not answered:
+                return choice
+
+    async def _stamped(self, turn: Turn, need: Need, value: T) -> Read[T]:
+        """The outcome, with the position that it cannot be newer than if that was asked for: polled after the
+        read."""
+        node, sample = turn.node, turn.sample
+        history, at_least = (sample.history, sample.position) if sample else ("", 0)
+        at_most: int | None = None
+        if need.stamped and node is not None:
+            after = await node.poll.ask()
+            if after is not None and after.history == history:
+                at_most = after.position
+        elif need.stamped:
+            position = await self._primary.position()
+            if position is not None:
+                history, at_most = position.history, position.insert
+        return Read(value, node.name if node else NAME, turn.why, history, at_least, at_most)
+
+    def _status(self) -> str:
+        states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]
+        return f"replicas: {', '.join(states)}"

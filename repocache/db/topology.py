@@ -1,0 +1,215 @@
+"""The nodes of one database cluster, started and stopped together: who they are and where the primary stands.
+
+Owns the sampling tasks and what follows from a new history. How a read finds its node is `reading`'s, what a
+session needs `routing`'s."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from repocache.db.choice import ANYTHING, Need
+from repocache.db.engines import Purpose, database_url, make_engine
+from repocache.db.node import ReplicaNode
+from repocache.db.positions import PrimaryIdentity, PrimaryPosition, Sample
+from repocache.db.primary import NAME, Primary
+from repocache.db.reading import Read, Reader
+from repocache.db.settings import Replica, TopologySettings
+from repocache.errors import ConfigurationError, NotStarted
+from repocache.events import Degraded, HookFailed, Observer, ignore
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node as a status page shows it. `out`: why it is not in the rotation, empty if it is."""
+
+    name: str
+    out: str
+    in_flight: int
+    sample: Sample | None
+
+
+class Topology:
+    """A primary and its replicas; an async context manager, for one event loop.
+
+    `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be empty.
+    Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
+    primary does not answer (it has to say whether there are positions)."""
+
+    def __init__(
+        self,
+        primary: str,
+        replicas: Sequence[str | Replica] = (),
+        settings: TopologySettings | None = None,
+        observe: Observer = ignore,
+    ) -> None:
+        self.settings = settings = settings or TopologySettings()
+        self._observe = observe
+        self._heard: list[Callable[[str], None]] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._started = False
+        url = database_url("primary", primary)
+        reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
+        engines = (
+            make_engine(url, Purpose.WRITE, settings),
+            make_engine(url, Purpose.READ, reads),
+            make_engine(url, Purpose.PROBE, settings),
+        )
+        self._primary = Primary(engines, settings, self._changed, observe)
+        self._replicas = [self._node(replica) for replica in named(replicas)]
+        self._reader = Reader(self._primary, self._replicas, settings, observe)
+
+    @property
+    def write_engine(self) -> AsyncEngine:
+        """The primary's engine for transactions."""
+        return self._primary.write_engine
+
+    @property
+    def history(self) -> str:
+        """The primary's history as last seen; empty where positions are not to be had. Raises NotStarted."""
+        self._require_started()
+        return self._primary.history
+
+    @property
+    def newest(self) -> int:
+        """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to be
+        had."""
+        view = self._primary.view
+        return view.insert if view else 0
+
+    @property
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """All nodes as they are now, the primary first."""
+        primary = NodeStatus(NAME, "lost" if self._primary.lost else "", self._primary.in_flight, None)
+        return primary, *(NodeStatus(n.name, n.out, n.in_flight, n.sample) for n in self._replicas)
+
+    def on_history(self, heard: Callable[[str], None]) -> None:
+        """Call `heard` with each new history, on the event loop and before any position of it is given out.
+
+        It must not block; an exception in it is reported as HookFailed and changes nothing.
+        """
+        self._heard.append(heard)
+
+    async def position(self) -> PrimaryPosition | None:
+        """Where the primary's WAL stands, from a poll begun after this call; None if that cannot be had.
+
+        Callers at one moment share the next poll, never one in flight (protocol, Write path 4 and "settle").
+        One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds. Raises only
+        NotStarted."""
+        self._require_started()
+        return await self._primary.position()
+
+    async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+        """Run one read-only statement on a node that has what is needed (protocol, Read path 4).
+
+        `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first fails it: a
+        connection lost or refused, a conflict with recovery. Errors of the statement itself are raised as
+        they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted."""
+        self._require_started()
+        return await self._reader.read(need, run)
+
+    def snapshot(self, need: Need = ANYTHING) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for reports.
+
+        All its statements see the same moment. Raises as `read` on entering; once open, nothing is tried
+        again."""
+        self._require_started()
+        return self._reader.snapshot(need)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        await self._primary.start()
+        for node in self._replicas:
+            node.probe.positions = self._primary.probe.positions
+        polls = [self._primary.poll.run(), *(node.poll.run() for node in self._replicas)]
+        self._tasks = [asyncio.create_task(poll) for poll in polls]
+        self._started = True
+        if not self._replicas:
+            self._observe(Degraded("replicas", "all reads go to the primary"))
+        # The second look tells a replica that was a little behind at the first from one that lags.
+        for _ in range(2):
+            await asyncio.gather(*(node.poll.ask() for node in self._replicas))
+        for node in self._replicas:
+            if node.sample is not None and not node.sees_timeline:
+                self._observe(Degraded(f"the timeline of {node.name}", HIDDEN_TIMELINE))
+
+    async def _stop(self) -> None:
+        self._started = False
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._primary.close()
+        for node in self._replicas:
+            await node.close()
+
+    def _node(self, replica: Replica) -> ReplicaNode:
+        url = database_url("replicas", replica.url)
+        engines = (
+            make_engine(url, Purpose.READ, self.settings),
+            make_engine(url, Purpose.PROBE, self.settings),
+        )
+        return ReplicaNode(replica, engines, lambda: self._primary.view, self.settings, self._observe)
+
+    def _changed(self, before: PrimaryIdentity, now: PrimaryIdentity) -> None:
+        for node in self._replicas:
+            # A server of the same timeline that was not restarted into this one is another: who still streams from the
+            # old one streams something else. After a restart every receiver is new.
+            if before[:2] == now[:2] and before.started != now.started:
+                node.distrust()
+            else:
+                node.forget()
+        for heard in self._heard:
+            try:
+                heard(now.history)
+            except Exception as error:  # noqa: BLE001 - a listener's failure is its own
+                self._observe(HookFailed("on_history", repr(error)))
+
+    def _require_started(self) -> None:
+        if not self._started:
+            raise NotStarted
+
+
+HIDDEN_TIMELINE = (
+    "the role may not see pg_stat_wal_receiver.received_tli (GRANT pg_read_all_stats shows it): after a failover the "
+    "replica serves again only after its next restartpoint, and one that follows a second promoted server while the "
+    "primary lives on is found out only then"
+)
+
+
+def named(replicas: Sequence[str | Replica]) -> list[Replica]:
+    """The replicas, each with a name of its own. Raises ConfigurationError if two have the same."""
+    if isinstance(replicas, str):
+        raise ConfigurationError("replicas: give a list of URLs, not one text")
+    found: dict[str, Replica] = {}
+    for number, given in enumerate(replicas, start=1):
+        replica = given if isinstance(given, Replica) else Replica(given)
+        url = database_url("replicas", replica.url)
+        place = f"{url.host}:{url.port}" if url.port else url.host
+        replica = replace(replica, name=replica.name or place or f"replica{number}")
+        if replica.name in found or replica.name == NAME:
+            raise ConfigurationError(
+                f"replicas: two nodes are called {replica.name!r}; give each a name: Replica(url, name=...)"
+            )
+        found[replica.name] = replica
+    return list(found.values())

@@ -1,0 +1,45 @@
+"""Which errors are the node's and which the statement's: the former send a read to the next node."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+NODE_CLASSES = ("08", "53", "57P", "58")
+"""SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
+system errors."""
+NO_ENTRY = ("28", "3D000", "57P03", "53")
+"""SQLSTATE: authorization refused, no such database, not accepting connections, too many of them."""
+CONFLICTS = ("40001", "40P01")
+"""SQLSTATE: what a standby says when recovery cancels a statement of its own accord."""
+
+
+def sqlstate(error: BaseException) -> str:
+    """The SQLSTATE that a driver put on the error or on its cause, empty if there is none."""
+    for each in (error, getattr(error, "orig", None)):
+        state = getattr(each, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+    return ""
+
+
+def connecting_trouble(error: BaseException) -> str:
+    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost"; empty if the error is of
+    another kind."""
+    if isinstance(error, PoolTimeoutError):
+        return "busy"
+    state = sqlstate(error)
+    if state.startswith(NO_ENTRY):
+        return "refused"
+    return "lost" if state or isinstance(error, DBAPIError | OSError) else ""
+
+
+def statement_trouble(error: BaseException, *, replica: bool) -> str:
+    """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement is at
+    fault."""
+    state = sqlstate(error)
+    if replica and state in CONFLICTS:
+        return "conflict"
+    if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError):
+        return "lost"
+    return "lost" if isinstance(error, DBAPIError) and error.connection_invalidated else ""
