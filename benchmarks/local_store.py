@@ -63,7 +63,10 @@ def inlined() -> tuple[Get, Put]:
 
 def of_cachetools(cache: "cachetools.Cache[Hashable, object]") -> tuple[Get, Put]:
     async def get(key: Hashable) -> object:
-        return cache.get(key)
+        try:  # faster than `cache.get`, which looks twice
+            return cache[key]
+        except KeyError:
+            return None
 
     def put(key: Hashable, value: object) -> None:
         cache[key] = value
