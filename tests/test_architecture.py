@@ -17,7 +17,7 @@ FLOORS = [
     {"db", "cache", "invalidation"},
     {"mapping"},
     {"tracking"},
-    {"repository", "commits"},
+    {"repository", "commits", "settings"},
     {"database"},
     {"http", "metrics", "cli", "testing", "alembic_ops"},
     {"__main__"},
