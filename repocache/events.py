@@ -179,6 +179,14 @@ class HookFailed(Event):
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class TaskFailed(Event):
+    """A task of the database raised. `task`: what it ran."""
+
+    task: str
+    why: str
+
+
 Observer = Callable[[Event], None]
 
 
@@ -197,6 +205,7 @@ _WARNINGS: tuple[type[Event], ...] = (
     ValueRefused,
     Degraded,
     HookFailed,
+    TaskFailed,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -25,7 +25,7 @@ class Cell:
     def __init__(self, row: Row | None, size: int = 0) -> None:
         self.row = row
         self.size = size
-        self.shapes: dict[Hashable, Any] = {}
+        self.shapes: dict[type, Any] = {}
 
 
 class Codec(Protocol):

@@ -18,7 +18,8 @@ LocalKey = tuple[str, Any]
 
 class Flight:
     """`began`: the bucket's record state when it took off, None: no view. `direct`: past the cache. `dirty`: the key was
-    invalidated since; its answer may be returned to those who already wait, and goes nowhere else. `cell`: the answer, once
+    invalidated since, so nobody joins any more. `touched`: the same, counted anew from the moment that the fill was sent: a
+    fill that lands proves that nothing touched the key before. `cell`: the answer, once
     it is there. `refused`: digest of a value in Redis that could not be read, and is to be replaced. `view`: what was
     believed of the bucket when the record was last asked."""
 
@@ -32,6 +33,7 @@ class Flight:
         "key",
         "refused",
         "text",
+        "touched",
         "view",
         "waiters",
     )
@@ -46,6 +48,7 @@ class Flight:
         self.cell: Cell | None = None
         self.direct = False
         self.dirty = False
+        self.touched = False
         self.refused = ""
         self.waiters: list[asyncio.Future[Cell]] = []
 
@@ -129,11 +132,11 @@ class Flights:
         """The key was invalidated: also flights that are no longer joined keep out of L1."""
         for flight in self._by_bucket.get(bucket, ()):
             if flight.key == key:
-                flight.dirty = True
+                flight.dirty = flight.touched = True
 
     def dirty_bucket(self, bucket: int) -> None:
         for flight in self._by_bucket.get(bucket, ()):
-            flight.dirty = True
+            flight.dirty = flight.touched = True
 
     def dirty_all(self) -> None:
         for bucket in self._by_bucket:

@@ -153,6 +153,7 @@ class Loader:
         try:
             for flight in flights:
                 flight.view = self._shared.views.get(flight.bucket)
+                flight.touched = False
                 pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
             for flight, answer in pending:
                 answers.append((flight, await answer))
@@ -212,6 +213,7 @@ class Loader:
                 value, life = self._values.encode(flight.text, row) if keep else (NOT_KEPT, 1.0)
                 if flight.cell is not None:
                     flight.cell.size = len(value)
+                flight.touched = False
                 fills.append((flight, self._shared.records.fill(lease, terms, value, life)))
                 if answer.floor is None:
                     self._shared.settler.settle(flight.bucket, answer.incarnation)

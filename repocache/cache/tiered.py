@@ -140,7 +140,7 @@ class TieredCache:
         path 6)."""
         self._flights.end(flight)
         cell = flight.cell
-        if cell is None or not keep or flight.dirty or not self._keep_local or not self._views.alive:
+        if cell is None or not keep or flight.touched or not self._keep_local or not self._views.alive:
             return
         life = self._values.local_life(cell)
         if life > 0:

@@ -74,7 +74,10 @@ class Views:
         return view is not None and view.incarnation == seen.incarnation and view.seq >= seen.seq
 
     def apply(self, message: Message) -> None:
-        """A record's announcement. The next in line drops its keys; anything else is a gap and drops the bucket."""
+        """A record's announcement. The next in line drops its keys; anything else is a gap and drops the bucket.
+
+        Where there is no view there is nothing in L1, and no answer of the record has been believed yet.
+        """
         bucket = message.bucket
         if not 0 <= bucket < BUCKETS:
             return
@@ -85,7 +88,7 @@ class Views:
             if view is not None:
                 why = "a new record" if view.incarnation != message.incarnation else "messages were lost"
                 self._observe(GapSeen(bucket, why))
-            self._clear_bucket(bucket)
+                self._clear_bucket(bucket)
             view = self._views[bucket] = View(message.incarnation, message.seq)
         view.seq = message.seq
         self._drop_keys(bucket, message.keys)
@@ -114,7 +117,7 @@ class Views:
         else:
             if view is not None:
                 self._observe(GapSeen(bucket, "a new record"))
-            self._clear_bucket(bucket)
+                self._clear_bucket(bucket)
             view = self._views[bucket] = View(seen.incarnation, seen.seq)
         known = view.generations.get(owner)
         if known is None:

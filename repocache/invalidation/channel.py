@@ -27,42 +27,43 @@ class Receiver(Protocol):
 
 
 class Channel:
-    """The link's listener. `learn` is told the server's run id first of all."""
+    """The link's listener. `server`: run id of the Redis, empty before the first handshake.
 
-    def __init__(
-        self,
-        learn: Callable[[str], None],
-        receivers: Sequence[Receiver],
-        recovered: Callable[[], None],
-        observe: Observer,
-    ) -> None:
-        self._learn = learn
-        self._receivers = tuple(receivers)
+    `receivers` are told in their order; the list may change while the channel runs. `recovered` comes last: what waits
+    for Redis may try again.
+    """
+
+    def __init__(self, receivers: Sequence[Receiver], recovered: Callable[[], None], observe: Observer) -> None:
+        self.server = ""
+        self._receivers = receivers
         self._recovered = recovered
         self._observe = observe
 
     def up(self, facts: ServerFacts) -> None:
-        self._learn(facts.run_id)
-        for receiver in self._receivers:
+        self.server = facts.run_id
+        for receiver in tuple(self._receivers):
             receiver.up()
         self._observe(ChannelUp(facts.run_id))
         self._check(facts)
         self._recovered()
 
     def down(self, reason: str) -> None:
-        for receiver in self._receivers:
+        for receiver in tuple(self._receivers):
             receiver.down()
         self._observe(ChannelDown(reason))
 
     def push(self, channel: bytes, payload: bytes) -> None:
         message = parse(payload)
-        for receiver in self._receivers:
-            if message is None:
-                receiver.forget_all()
-            else:
-                receiver.apply(message)
-        if message is None:
-            self._observe(CacheFailed("message", f"{len(payload)} bytes that are no message of this wire version"))
+        if message is not None:
+            return self.announce(message)
+        for receiver in tuple(self._receivers):
+            receiver.forget_all()
+        self._observe(CacheFailed("message", f"{len(payload)} bytes that are no message of this wire version"))
+
+    def announce(self, message: Message) -> None:
+        """Tell everybody. A process alone announces to itself."""
+        for receiver in tuple(self._receivers):
+            receiver.apply(message)
 
     def trouble(self, text: str) -> None:
         self._observe(CacheFailed("link", text))

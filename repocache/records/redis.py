@@ -34,13 +34,13 @@ class Answer(Generic[T]):
 
 
 class RedisRecords:
-    """`server`: the run id of the Redis at the other end of the link, as its last handshake told."""
+    """`server`: tells the run id of the Redis at the other end of the link, as its last handshake told."""
 
-    def __init__(self, link: Link, namespace: Namespace, nonces: Nonces) -> None:
+    def __init__(self, link: Link, namespace: Namespace, nonces: Nonces, server: Callable[[], str]) -> None:
         self._link = link
         self._namespace = namespace
         self._nonces = nonces
-        self.server = ""
+        self._server = server
 
     def get(self, name: str) -> Awaitable[bytes | None]:
         return self._link.call("GET", name)
@@ -52,12 +52,12 @@ class RedisRecords:
 
     def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
-        under = (self.server, terms.history, lease.incarnation, lease.generation)
+        under = (self._server(), terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, max(1, int(life * 1000)))
         return Answer(self._link.run(FILL, (self._record(ask.bucket),), (*under, *own)), bool)
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
-        own = (self.server, terms.history, incarnation, position_text(position))
+        own = (self._server(), terms.history, incarnation, position_text(position))
         return Answer(self._link.run(SETTLE, (self._record(bucket),), own), bool)
 
     def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
@@ -81,7 +81,7 @@ class RedisRecords:
     def _head(self, terms: Terms) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
         confirmed = "1" if terms.confirmed else "0"
-        return (self.server, terms.history, confirmed, self._nonces(), self._namespace.channel)
+        return (self._server(), terms.history, confirmed, self._nonces(), self._namespace.channel)
 
 
 def _floor(position: int | None) -> str:

@@ -72,8 +72,8 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
     link = Link(Address.parse(servers.redis.url), listener, scripts=SCRIPTS, channels=(namespace.channel,))
     async with link:
         assert listener.facts is not None
-        records = RedisRecords(link, namespace, nonces)
-        records.server = listener.facts.run_id
+        run_id = listener.facts.run_id
+        records = RedisRecords(link, namespace, nonces, lambda: run_id)
         yield Fit(records, namespace, listener.messages)
 
 

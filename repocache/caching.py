@@ -1,0 +1,76 @@
+"""The cache of one process while it runs: records, views, channel and bus, wired for one database.
+
+Owns their start and stop. What they do is theirs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from repocache.cache.flights import Flights
+from repocache.cache.local_store import LocalStore
+from repocache.cache.settler import Settler
+from repocache.cache.shared import Shared
+from repocache.cache.views import Views
+from repocache.events import Degraded
+from repocache.invalidation.bus import Bus, Undelivered
+from repocache.invalidation.channel import Channel, Receiver
+from repocache.keys import KeySpace
+from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRecords
+from repocache.settings import Settings
+from repocache.standing import Standing
+from repocache.tasks import Tasks
+from repocache.wire import Address, Link
+
+GRACE = 5.0
+"""Seconds that closing waits for commits that are being published."""
+ALONE = "this process hears of no other's writes: rows that others change stay in L1 until local_ttl ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Caching:
+    """What a running database works with. `receivers`: who hears the channel; feeds come and go there."""
+
+    shared: Shared
+    bus: Bus
+    undelivered: Undelivered
+    tasks: Tasks
+    receivers: list[Receiver]
+
+
+@asynccontextmanager
+async def caching(
+    settings: Settings, address: Address | None, keys: KeySpace, standing: Standing
+) -> AsyncIterator[Caching]:
+    """`address`: None: this process caches for itself alone. On leaving, commits under way are published first."""
+    nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
+    local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
+    flights = Flights()
+    views = Views(local, flights, keys, nonces.process, observe)
+    receivers: list[Receiver] = [views]
+    async with AsyncExitStack() as stack:
+        channel = Channel(receivers, lambda: undelivered.wake(), observe)  # noqa: PLW0108  # made below
+        link: Link | None = None
+        records: RedisRecords | MemoryRecords
+        if address is None:
+            records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
+        else:
+            link = Link(address, channel, scripts=SCRIPTS, channels=(namespace.channel,), settings=settings.link)
+            records = RedisRecords(link, namespace, nonces, lambda: channel.server)
+        bus = Bus(records, settings.publish_timeout, observe)
+        undelivered = Undelivered(bus, standing.covering_position, observe)
+        if link is None:
+            views.up()
+            observe(Degraded("redis", ALONE))
+        else:
+            await stack.enter_async_context(link)
+        tasks = await stack.enter_async_context(Tasks(GRACE, observe))
+        tasks.spawn(undelivered.run())
+        settler = Settler(records, standing, tasks.spawn, observe)
+        shared = Shared(
+            records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache
+        )
+        yield Caching(shared, bus, undelivered, tasks, receivers)

@@ -1,0 +1,131 @@
+"""THE write path behind COMMIT: position, scripts, this process's own L1, bookmark (protocol, Write path 4 to 6).
+
+Runs in a task that the database owns, so that no cancellation of a caller reaches it. What changed is `tracking`'s affair,
+when it is called `db.commit`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from sqlalchemy.pool import PoolProxiedConnection
+
+from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
+from repocache.cache.views import Views
+from repocache.db.commit import Outcome, Transaction, seal_postgresql
+from repocache.db.routing import current_session
+from repocache.errors import CacheUnavailable, DatabaseUnavailable
+from repocache.events import CommitUnknown, Observer, PublishFailed
+from repocache.invalidation.batch import Batch
+from repocache.invalidation.bus import Bus, Undelivered
+from repocache.records import NO_POSITIONS, Receipt
+from repocache.tracking.changes import Changes
+
+
+class Primary(Protocol):
+    """What a commit asks of the primary after COMMIT."""
+
+    @property
+    def history(self) -> str: ...
+
+    async def committed_position(self, *, synchronous: bool) -> tuple[str, int] | None:
+        """History and position (bytes) from a poll begun after this call: flushed, or inserted if not `synchronous`.
+
+        None: it cannot be had.
+        """
+        ...
+
+    async def in_progress(self, xid: str) -> bool:
+        """Whether the transaction has neither committed nor rolled back yet. Raises DatabaseUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """Seconds that a bookmark counts for: `covered` by a published invalidation, or not (the longest TTL)."""
+
+    covered: float
+    uncovered: float
+
+
+class Commits:
+    """The hooks of the primary's transactions."""
+
+    def __init__(self, bus: Bus, undelivered: Undelivered, views: Views, primary: Primary, lives: Lives) -> None:
+        self._bus = bus
+        self._undelivered = undelivered
+        self._views = views
+        self._primary = primary
+        self._lives = lives
+
+    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer) -> None:
+        """Before the first commit. `spawn`: runs what outlives the commit."""
+        self._spawn = spawn
+        self._observe = observe
+
+    async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+        """Inside the transaction: its id, and whether its commit will be synchronous."""
+        if self._primary.history:
+            await seal_postgresql(connection, transaction)
+
+    async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
+        """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the caller's session."""
+        changes = cast("Changes", transaction.changes)
+        batch = Batch(changes.keys, changes.whole)
+        history, position = await self._position(transaction, outcome)
+        try:
+            receipts = await self._bus.publish(batch, history, position)
+        except CacheUnavailable as error:
+            receipts = []
+            self._undelivered.add(batch)
+            self._observe(PublishFailed(len(batch), str(error)))
+        self._views.wrote((text for texts in batch.keys.values() for text in texts), whole=bool(batch.owners))
+        covered = bool(receipts) and outcome is Outcome.COMMITTED
+        transaction.bookmark = self._bookmark(history, position, receipts, covered)
+        session = current_session()
+        if session is not None:
+            session.advance(transaction.bookmark)
+        if outcome is Outcome.UNKNOWN:
+            self._observe(CommitUnknown(transaction.xid or "", transaction.why))
+            self._spawn(self._publish_again(transaction.xid, batch))
+
+    async def _position(self, transaction: Transaction, outcome: Outcome) -> tuple[str, int | None]:
+        """Never one from inside the transaction: its commit record comes after that. None: unknown."""
+        if not self._primary.history:
+            return "", NO_POSITIONS
+        if outcome is Outcome.UNKNOWN:
+            return self._primary.history, None
+        polled = await self._primary.committed_position(synchronous=transaction.synchronous)
+        return polled if polled is not None else (self._primary.history, None)
+
+    def _bookmark(self, history: str, position: int | None, receipts: list[Receipt], covered: bool) -> Bookmark:
+        wrote = {receipt.bucket: Seen(receipt.incarnation, receipt.seq) for receipt in receipts}
+        life = self._lives.covered if covered else self._lives.uncovered
+        return Bookmark(
+            history=history,
+            position=None if position == NO_POSITIONS else position,
+            wrote=wrote if len(wrote) <= MAX_BUCKETS else None,
+            covered=covered,
+            expires=time.time() + life,
+        )
+
+    async def _publish_again(self, xid: str | None, batch: Batch) -> None:
+        """Once the outcome is decided: a commit record may have become visible after the first publication.
+
+        1. the socket is lost during COMMIT; 2. the buckets get new records; 3. a reader fills from the primary, which
+        does not show the commit yet; 4. the commit appears.
+        """
+        pause = 0.02
+        while xid is not None:
+            try:
+                if not await self._primary.in_progress(xid):
+                    break
+            except DatabaseUnavailable:
+                pause = max(pause, 0.25)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 1.0)
+        self._undelivered.add(batch)

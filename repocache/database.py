@@ -1,0 +1,223 @@
+"""The composition root: checks what it is given, wires the parts together, starts and stops them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Self, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import Source
+from repocache.cache.tiered import TieredCache
+from repocache.caching import caching
+from repocache.commits import Commits, Lives
+from repocache.db.choice import ANYTHING, Need
+from repocache.db.commit import CommitWatch
+from repocache.db.routing import CausalSession, Routing, Stickiness
+from repocache.db.settings import Replica
+from repocache.db.signing import BookmarkSigner
+from repocache.db.topology import NodeStatus, Topology
+from repocache.db.unit_of_work import TrackedSession
+from repocache.errors import ConfigurationError, NotStarted
+from repocache.invalidation.feed import Feed
+from repocache.keys import KeySpace
+from repocache.mapping.plan import EntityPlan
+from repocache.repository.access import CachedAccess
+from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
+from repocache.repository.repository import Repository
+from repocache.repository.rows import Nodes, Rows
+from repocache.repository.shelf import Shelf
+from repocache.repository.work import UnitOfWork
+from repocache.settings import Settings
+from repocache.standing import Standing
+from repocache.tracking.changes import Changes
+from repocache.tracking.listener import Tracker
+from repocache.tracking.tables import Owned, OwnedTables
+from repocache.wire import Address
+
+I = TypeVar("I")  # noqa: E741  # as in Repository
+R = TypeVar("R", bound=Repository[Any, Any])
+
+FEED_ROOM = 10_000
+"""Changes that wait for one slow reader of `invalidations`."""
+
+
+class Database:
+    """A primary, its replicas and a cache; an async context manager, one for each process and event loop.
+
+    `primary`, `replicas`: SQLAlchemy URLs with an async driver (`Replica(url, weight=...)` where one needs more).
+    `redis`: redis://, rediss:// or unix:// URL; None: this process caches for itself alone.
+    `repositories`: every repository class, so that owners are known before the first write.
+
+    Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and DatabaseUnavailable on
+    entering if the primary does not answer. A Redis that is away is no error.
+    """
+
+    def __init__(
+        self,
+        primary: str,
+        *,
+        replicas: Sequence[str | Replica] = (),
+        redis: str | None = None,
+        repositories: Iterable[type[Repository[Any, Any]]] = (),
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings = settings or Settings()
+        self._observe = settings.observe
+        self._classes = _distinct(repositories)
+        longest = max((each.policy.ttl + each.policy.local_ttl for each in self._classes), default=settings.window)
+        signer = BookmarkSigner(settings.secrets, settings.window + longest) if settings.secrets else None
+        self._stickiness = Stickiness(settings.window, max(settings.window, longest), settings.monotonic, signer)
+        self._lives = Lives(settings.window, self._stickiness.uncovered)
+        self._topology = Topology(primary, replicas, settings.topology, settings.observe)
+        self._routing = Routing(self._topology, self._stickiness, settings.observe)
+        self._address = None if redis is None else Address.parse(redis)
+        self._shelves = self._make_shelves()
+        self._keys = KeySpace(shelf.keys for shelf in self._shelves.values())
+        self._owned = self._owned_tables()
+        self._stack: AsyncExitStack | None = None
+        self._readers: dict[type, Repository[Any, Any]] = {}
+
+    def _make_shelves(self) -> dict[type, Shelf[Any]]:
+        nodes = Nodes(self._topology, self._routing, self._observe)
+        dialect = self._topology.write_engine.dialect
+        shelves: dict[type, Shelf[Any]] = {}
+        for repository in self._classes:
+            check_declaration(repository)
+            model, id_type = model_and_id(repository)
+            plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
+            keys = make_keys(repository, plan, id_type)
+            rows = Rows(plan, plan.statement_for(dialect), nodes, keys.prefix)
+            shelves[repository] = Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
+        return shelves
+
+    def _owned_tables(self) -> OwnedTables:
+        owned = [Owned(shelf.keys, shelf.plan.tables) for shelf in self._shelves.values()]
+        metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
+        return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])
+
+    async def __aenter__(self) -> Self:
+        if self._stack is not None:
+            raise NotStarted("this database is already started: enter it once, and share it")
+        stack = AsyncExitStack()
+        try:
+            await self._start(stack)
+        except BaseException:
+            await stack.aclose()
+            raise
+        self._stack = stack
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        stack, self._stack = self._stack, None
+        self._readers = {}
+        if stack is not None:
+            await stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        """Topology first and last: what is being published when the block is left still needs it."""
+        settings, standing = self.settings, Standing(self._topology)
+        await stack.enter_async_context(self._topology)
+        cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing))
+        commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
+        commits.start(cache.tasks.spawn, settings.observe)
+        engine = self._topology.write_engine
+        watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
+        stack.callback(watch.stop)
+        stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
+        self._caching, self._watch = cache, watch
+        for repository, shelf in self._shelves.items():
+            source = Source(
+                shelf.keys,
+                shelf.plan.fingerprint,
+                repository.policy,
+                shelf.plan.codec(settings.cache.max_value),
+                shelf.rows.load,
+            )
+            access = CachedAccess(shelf.rows, TieredCache(source, cache.shared), monotonic=settings.monotonic)
+            self._readers[repository] = repository(shelf, access)
+
+    def __getitem__(self, repository: type[R]) -> R:
+        """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for a class that was not given to
+        the constructor."""
+        try:
+            return cast("R", self._readers[repository])
+        except KeyError:
+            raise self._unknown(repository) from None
+
+    @property
+    def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
+        """Makes plain sessions on the primary. What they commit invalidates like a unit of work's."""
+        self._require_started()
+        return async_sessionmaker(
+            self._topology.write_engine, sync_session_class=TrackedSession, expire_on_commit=False
+        )
+
+    def unit_of_work(self) -> UnitOfWork:
+        """`async with db.unit_of_work() as work:` one transaction on the primary; see `UnitOfWork`."""
+        return UnitOfWork(self.sessionmaker, self._watch, self._shelves, self._observe)
+
+    def causal_session(self, incoming: Bookmark | str | None = None) -> AbstractAsyncContextManager[CausalSession]:
+        """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not older than the
+        bookmark, nor than what the block commits; `s.encode()` goes with the answer. Never raises for what it is given."""
+        self._require_started()
+        return self._routing.causal_session(incoming)
+
+    def snapshot(self, need: Need = ANYTHING) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One read-only REPEATABLE READ transaction on one node, for reports: all statements see the same moment."""
+        self._require_started()
+        return self._topology.snapshot(need)
+
+    def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
+        """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
+        self._require_started()
+        receivers = self._caching.receivers
+        feed: Feed[I] = Feed(self._shelf(repository).keys, FEED_ROOM, self.settings.window, receivers.remove)
+        receivers.append(feed)
+        return feed
+
+    async def changes(
+        self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
+    ) -> None:
+        """Declare what textual SQL in a plain session touches; without ids: every row of the repository."""
+        keys = self._shelf(repository).keys
+        connection = await session.connection()
+        self._watch.transaction_of(connection.sync_connection).changes.declare(
+            keys.prefix, None if ids is None else [keys.text(id) for id in ids]
+        )
+
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """Every node as it stands: in the rotation or why not, its sample and load."""
+        return self._topology.nodes()
+
+    def _shelf(self, repository: type[Repository[Any, Any]]) -> Shelf[Any]:
+        try:
+            return self._shelves[repository]
+        except KeyError:
+            raise self._unknown(repository) from None
+
+    def _unknown(self, repository: type[Any]) -> ConfigurationError | NotStarted:
+        if repository in self._shelves:
+            return NotStarted()
+        name = getattr(repository, "__name__", repository)
+        return ConfigurationError(
+            f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
+        )
+
+    def _require_started(self) -> None:
+        if self._stack is None:
+            raise NotStarted
+
+
+def _distinct(repositories: Iterable[type[Repository[Any, Any]]]) -> tuple[type[Repository[Any, Any]], ...]:
+    found = tuple(repositories)
+    for each in found:
+        if not isinstance(each, type) or not issubclass(each, Repository):
+            raise ConfigurationError(
+                f"Database(repositories=[... {each!r} ...]): give classes that derive from Repository"
+            )
+    if len(set(found)) != len(found):
+        raise ConfigurationError("Database(repositories=...): a class is named twice")
+    return found

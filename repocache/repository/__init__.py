@@ -1,0 +1,1 @@
+"""Repositories: what users declare, and the ways that their reads may go."""

@@ -1,0 +1,142 @@
+"""Where a repository's reads go: through the cache, to a node, or into a unit of work. One port, three fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from sqlalchemy import Select, tuple_
+from sqlalchemy import select as select_entities
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import Cell, Row
+from repocache.cache.tiered import TieredCache
+from repocache.db.routing import current_session, says_something
+from repocache.mapping.plan import EntityPlan
+from repocache.repository.rows import Rows
+
+M = TypeVar("M")
+
+
+class Access(Protocol[M]):
+    """What a repository needs of the place that it reads from. Ids come checked, and each once."""
+
+    def near(self, id: Any) -> Cell | None:
+        """The answer that is at hand without waiting, if there is one."""
+        ...
+
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+        """For views: a cell for every id."""
+        ...
+
+    async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
+        """Those that exist, in the order asked."""
+        ...
+
+    async def select(self, statement: Select[Any]) -> list[M]:
+        """The entities of a select over the plan's columns."""
+        ...
+
+    async def value(self, statement: Select[Any]) -> Any:
+        """The one value of a select."""
+        ...
+
+
+class NodeAccess(Generic[M]):
+    """Reads nodes of the topology, past the cache."""
+
+    def __init__(self, rows: Rows[M]) -> None:
+        self._rows = rows
+        self._entity = rows.plan.entity
+
+    def near(self, id: Any) -> Cell | None:
+        return None
+
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+        rows = await self._rows.by_id(ids)
+        return {id: Cell(rows.get(id)) for id in ids}
+
+    async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
+        rows = await self._rows.by_id(ids)
+        return {id: self._entity(rows[id]) for id in ids if id in rows}
+
+    async def select(self, statement: Select[Any]) -> list[M]:
+        return [self._entity(row) for row in await self._rows.select(statement)]
+
+    async def value(self, statement: Select[Any]) -> Any:
+        [(value,)] = await self._rows.select(statement)
+        return value
+
+
+class CachedAccess(NodeAccess[M]):
+    """Reads by id go through the cache; whatever else goes to a node.
+
+    A session with monotonic reads goes past the cache: an entry does not say how new a row it holds.
+    """
+
+    def __init__(self, rows: Rows[M], cache: TieredCache, *, monotonic: bool) -> None:
+        super().__init__(rows)
+        self._cache = cache
+        self._monotonic = monotonic
+
+    def near(self, id: Any) -> Cell | None:
+        session = current_session()
+        if session is None:
+            return self._cache.near(id, None)
+        return None if self._monotonic else self._cache.near(id, _asking(session.bookmark))
+
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+        session = current_session()
+        if session is None:
+            return await self._cache.get_many(ids, None)
+        if self._monotonic:
+            return await super().cells(ids)
+        return await self._cache.get_many(ids, _asking(session.bookmark))
+
+    async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
+        cells = await self.cells(ids)
+        rows = ((id, cells[id].row) for id in ids)
+        return {id: self._entity(row) for id, row in rows if row is not None}
+
+
+def _asking(bookmark: Bookmark) -> Bookmark | None:
+    """None for a bookmark that asks nothing of anybody."""
+    return bookmark if says_something(bookmark) else None
+
+
+class SessionAccess(Generic[M]):
+    """Reads inside a unit of work: the transaction's own, tracked entities from the primary, never from a cache."""
+
+    def __init__(self, plan: EntityPlan[M], session: AsyncSession) -> None:
+        self._plan = plan
+        self._session = session
+
+    def near(self, id: Any) -> Cell | None:
+        return None
+
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+        rows: dict[Any, Row] = {}
+        for row in await self._session.execute(self._plan.select.where(self._among(ids))):
+            values = self._plan.row(row)
+            rows[self._plan.id_of_row(values)] = values
+        return {id: Cell(rows.get(id)) for id in ids}
+
+    async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
+        if len(ids) == 1:
+            found = await self._session.get(self._plan.model, ids[0])
+            return {} if found is None else {ids[0]: found}
+        await self._session.execute(select_entities(self._plan.model).where(self._among(ids)))
+        entities = [(id, await self._session.get(self._plan.model, id)) for id in ids]
+        return {id: entity for id, entity in entities if entity is not None}
+
+    async def select(self, statement: Select[Any]) -> list[M]:
+        entities = statement.with_only_columns(self._plan.model, maintain_column_froms=True)
+        return list((await self._session.execute(entities)).scalars().unique())
+
+    async def value(self, statement: Select[Any]) -> Any:
+        return (await self._session.execute(statement)).scalar_one()
+
+    def _among(self, ids: Sequence[Any]) -> Any:
+        columns = self._plan.mapper.primary_key
+        return columns[0].in_(ids) if len(columns) == 1 else tuple_(*columns).in_(ids)

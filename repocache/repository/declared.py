@@ -1,0 +1,88 @@
+"""From a repository class to a shelf: what its declaration says, checked before anything is read."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, get_args, get_origin
+
+from repocache.cache.policies import CacheAside
+from repocache.errors import ConfigurationError
+from repocache.keys import KeyOwner, Keys
+from repocache.mapping.plan import EntityPlan
+from repocache.repository.repository import Repository, View
+
+
+def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
+    """What the class says for `M` and `I`, also through generic classes of the user's own between.
+
+    Raises ConfigurationError if it does not.
+    """
+    found: list[Any] = [*_arguments(repository, Repository)]
+    if len(found) != 2 or any(isinstance(each, TypeVar) for each in found) or not isinstance(found[0], type):
+        raise ConfigurationError(
+            f"{repository.__name__}: name the entity and the type of its id, as in "
+            f"`class {repository.__name__}(Repository[User, int])`"
+        )
+    return found[0], found[1]
+
+
+def _arguments(cls: Any, target: type) -> Sequence[Any]:
+    """The type arguments that `cls` gives to `target`, type variables of classes between replaced by what they stand for."""
+    for base in getattr(cls, "__orig_bases__", ()):
+        origin = get_origin(base) or base
+        if origin is target:
+            return get_args(base)
+        if isinstance(origin, type) and issubclass(origin, target):
+            inner = _arguments(origin, target)
+            names = dict(zip(getattr(origin, "__parameters__", ()), get_args(base), strict=False))
+            return [names.get(each, each) for each in inner]
+    for base in getattr(cls, "__bases__", ()):
+        if base is not target and issubclass(base, target):
+            return _arguments(base, target)
+    return ()
+
+
+def check_declaration(repository: type[Repository[Any, Any]]) -> None:
+    """Raises ConfigurationError for an `owner` or `policy` that is missing or something else (a mistyped name, say)."""
+    name = repository.__name__
+    if not isinstance(getattr(repository, "owner", None), KeyOwner):
+        raise ConfigurationError(f'{name}.owner: declare who makes its keys, as in `owner = KeyOwner("user")`')
+    if not isinstance(repository.policy, CacheAside):
+        raise ConfigurationError(f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`")
+    for attribute, value in vars(repository).items():
+        if isinstance(value, KeyOwner | CacheAside) and attribute not in ("owner", "policy"):
+            raise ConfigurationError(
+                f"{name}.{attribute} is a {type(value).__name__}, which is looked for under the name "
+                f"{'owner' if isinstance(value, KeyOwner) else 'policy'!r}"
+            )
+
+
+def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_type: Any) -> Keys:
+    """The keys of the declared id. Raises ConfigurationError if it is not the type of the primary key."""
+    types = plan.id_types
+    if len(types) == 1:
+        declared: tuple[Any, ...] = (id_type,)
+    elif isinstance(id_type, type) and issubclass(id_type, tuple) and hasattr(id_type, "_fields"):
+        hints = typing.get_type_hints(id_type)
+        declared = tuple(hints[field] for field in id_type._fields)
+    else:
+        declared = get_args(id_type)
+    if declared != types:
+        shown = ", ".join(each.__name__ for each in types)
+        raise ConfigurationError(
+            f"{repository.__name__}: the primary key of {plan.model.__name__} is ({shown}), the declared id "
+            f"{getattr(id_type, '__name__', id_type)!r} is not; its fields go in primary-key order"
+        )
+    make = getattr(id_type, "_make", tuple)
+    return Keys(repository.owner, types, make)
+
+
+def views_of(repository: type[Repository[Any, Any]]) -> Iterable[type]:
+    """The shapes of all views that the class declares or inherits."""
+    seen: dict[type, None] = {}
+    for cls in repository.__mro__:
+        for value in vars(cls).values():
+            if isinstance(value, View):
+                seen[value.shape] = None
+    return list(seen)

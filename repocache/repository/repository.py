@@ -1,0 +1,176 @@
+"""What users write: `class Users(Repository[User, int])`. Reads only; writes belong to a unit of work.
+
+Owns the few methods and the declaration. Where a read goes is `access`'s affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
+
+from sqlalchemy import ColumnExpressionArgument, func, literal, select
+
+from repocache.cache.entry import Cell, Row
+from repocache.cache.policies import CacheAside
+from repocache.db.routing import ON_PRIMARY, on_replica
+from repocache.errors import NotFound, UsageError
+from repocache.keys import KeyOwner
+from repocache.mapping.options import MappingOptions
+from repocache.repository.access import Access
+from repocache.repository.paging import Order, clauses, total_order
+from repocache.repository.paging import after as behind
+from repocache.repository.shelf import Shelf
+
+M = TypeVar("M")
+I = TypeVar("I")  # noqa: E741  # the id: short, since it stands in every signature
+V = TypeVar("V")
+
+
+class Repository(Generic[M, I]):
+    """Reads entities `M` by their id `I`. Declare `owner`; get one from `db[Users]` or, in a transaction, `work[Users]`.
+
+    From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil another's, and they are refused
+    as the base of a write. From `work[Users]` they are the transaction's own.
+
+    Every read raises InvalidId for an id that has not exactly the key's type, DatabaseUnavailable if no node can answer
+    and the database's own errors; never one of the cache.
+    """
+
+    owner: ClassVar[KeyOwner]
+    policy: ClassVar[CacheAside] = CacheAside()
+    mapping: ClassVar[MappingOptions] = MappingOptions()
+
+    def __init__(self, shelf: Shelf[M] | None = None, access: Access[M] | None = None) -> None:
+        name = type(self).__name__
+        if shelf is None or access is None:
+            raise UsageError(f"{name}() belongs to a database: use db[{name}], or work[{name}] in a unit of work")
+        self._shelf = shelf
+        self._access = access
+        self._check = shelf.keys.check
+        self._entity = shelf.plan.entity
+
+    async def get(self, id: I) -> M | None:
+        """The entity, or None if there is no such row."""
+        self._check(id)
+        cell = self._access.near(id)
+        if cell is not None:
+            return None if cell.row is None else self._entity(cell.row)
+        return (await self._access.entities((id,))).get(id)
+
+    async def get_many(self, ids: Sequence[I]) -> dict[I, M]:
+        """The entities that exist, in the order asked; one round trip a tier."""
+        for id in ids:
+            self._check(id)
+        return await self._access.entities(list(dict.fromkeys(ids)))
+
+    async def require(self, id: I) -> M:
+        """The entity. Raises NotFound."""
+        found = await self.get(id)
+        if found is None:
+            raise NotFound(f"{self._shelf.plan.model.__name__} {id!r} does not exist")
+        return found
+
+    async def find(
+        self,
+        *where: ColumnExpressionArgument[bool],
+        order_by: Sequence[Order] = (),
+        limit: int | None = None,
+        after: M | None = None,
+    ) -> list[M]:
+        """The entities that satisfy all conditions; not cached.
+
+        `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order is total. `after`: the
+        last entity of the page before (keyset paging), with the same `order_by`. Raises UsageError for an order that
+        cannot be paged, or a `limit` below 1.
+        """
+        if limit is not None and limit < 1:
+            raise UsageError(f"find(limit={limit}): give at least 1, or leave it out")
+        plan = self._shelf.plan
+        statement = plan.select.where(*where)
+        if order_by or limit is not None or after is not None:
+            steps = total_order(plan.mapper, order_by)
+            statement = statement.order_by(*clauses(steps)).limit(limit)
+            if after is not None:
+                statement = statement.where(behind(steps, after))
+        return await self._access.select(statement)
+
+    async def exists(self, *where: ColumnExpressionArgument[bool]) -> bool:
+        """Whether any row satisfies all conditions; not cached."""
+        inner = select(literal(1)).select_from(self._shelf.plan.model).where(*where)
+        return bool(await self._access.value(select(inner.exists())))
+
+    async def count(self, *where: ColumnExpressionArgument[bool]) -> int:
+        """How many rows satisfy all conditions; not cached."""
+        return int(await self._access.value(select(func.count()).select_from(self._shelf.plan.model).where(*where)))
+
+    def on_primary(self) -> Self:
+        """The same repository, reading the primary past the cache, for the caller who knows better."""
+        return type(self)(self._shelf, self._shelf.routed(ON_PRIMARY))
+
+    def on_replica(self, max_lag: float | None = None) -> Self:
+        """The same repository, reading only replicas, at most `max_lag` seconds behind, past the cache; the session's
+        bookmark holds here too. Its reads raise DatabaseUnavailable if no replica may answer."""
+        return type(self)(self._shelf, self._shelf.routed(on_replica(max_lag)))
+
+
+class View(Generic[V]):
+    """Declares a frozen view on a repository: `card = View(UserCard)`, then `users.card.get(7)`.
+
+    `shape`: a frozen `msgspec.Struct` or dataclass whose fields are named as mapped attributes; one object, shared by all
+    callers. Checked when the database is built: MappingRefused for fields that are unknown or can be changed in place.
+    """
+
+    def __init__(self, shape: type[V]) -> None:
+        self.shape = shape
+        self._name = ""
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, repository: None, owner: type[object]) -> View[V]: ...
+
+    @overload
+    def __get__(self, repository: Repository[Any, I], owner: type[object]) -> BoundView[I, V]: ...
+
+    def __get__(self, repository: Repository[Any, I] | None, owner: type[object]) -> View[V] | BoundView[I, V]:
+        if repository is None:
+            return self
+        bound: BoundView[I, V] = BoundView(repository._shelf, repository._access, self.shape)  # noqa: SLF001  # one file, one thing
+        repository.__dict__[self._name] = bound  # found there from now on, without this call
+        return bound
+
+
+class BoundView(Generic[I, V]):
+    """A view of one repository's rows."""
+
+    def __init__(self, shelf: Shelf[Any], access: Access[Any], shape: type[V]) -> None:
+        self._access = access
+        self._check = shelf.keys.check
+        self._shape = shape
+        self._make: Callable[[Row], V] = shelf.shapes[shape]
+
+    async def get(self, id: I) -> V | None:
+        """The view of this row, or None. Raises as `Repository.get`."""
+        self._check(id)
+        cell = self._access.near(id)
+        if cell is None:
+            cell = (await self._access.cells((id,)))[id]
+        return self._of(cell)
+
+    async def get_many(self, ids: Sequence[I]) -> dict[I, V]:
+        """The views of the rows that exist, in the order asked."""
+        for id in ids:
+            self._check(id)
+        cells = await self._access.cells(list(dict.fromkeys(ids)))
+        views = ((id, self._of(cell)) for id, cell in cells.items())
+        return {id: view for id, view in views if view is not None}
+
+    def _of(self, cell: Cell) -> V | None:
+        try:
+            return cast("V", cell.shapes[self._shape])
+        except KeyError:
+            if cell.row is None:
+                return None
+        view = cell.shapes[self._shape] = self._make(cell.row)
+        return view

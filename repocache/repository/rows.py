@@ -1,0 +1,109 @@
+"""Rows of one plan from the topology: one prebuilt statement for many ids, and the loads that fill the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from repocache.cache.entry import Row, Wanted
+from repocache.db.choice import Need
+from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, current_session, need_of
+from repocache.db.reading import Read
+from repocache.db.topology import Topology
+from repocache.events import Observer, Served
+from repocache.mapping.plan import EntityPlan
+from repocache.mapping.statement import LoadStatement
+from repocache.tracking.statements import writes
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Where rows come from, the same for all repositories of a database."""
+
+    topology: Topology
+    routing: Routing
+    observe: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[M]):
+    """`owner`: prefix, for events. `route`: the caller's wish for a node."""
+
+    plan: EntityPlan[M]
+    statement: LoadStatement
+    nodes: Nodes
+    owner: str
+    route: Route = ANYWHERE
+
+    async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
+        """By id, past the cache; ids without a row are missing."""
+        read = await self._load(ids, self.nodes.routing.need(0, self._route))
+        self._saw(read)
+        return read.value
+
+    async def select(self, statement: Select[Any]) -> list[Row]:
+        """A select of any form; one that may write goes to the primary, which refuses it."""
+        route = ON_PRIMARY if writes(statement) else self._route
+
+        async def run(connection: AsyncConnection) -> list[Row]:
+            return [self.plan.row(row) for row in await connection.execute(statement)]
+
+        read = await self.nodes.topology.read(self.nodes.routing.need(0, route), run)
+        self._served(read, len(read.value))
+        self._saw(read)
+        return read.value
+
+    async def load(self, wanted: Sequence[Wanted]) -> Mapping[Any, Row]:
+        """For the cache: one statement for those that replicas may answer, one for those that only the primary may."""
+        now = time.time()
+        needs = [(want, need_of(want.floor, want.bookmark, want.history, now, self._route)) for want in wanted]
+        groups = [
+            group
+            for group in (
+                [(want, need) for want, need in needs if not need.primary],
+                [(want, need) for want, need in needs if need.primary],
+            )
+            if group
+        ]
+        if len(groups) == 1:
+            return await self._load_group(groups[0])
+        async with asyncio.TaskGroup() as both:
+            tasks = [both.create_task(self._load_group(group)) for group in groups]
+        return {id: row for task in tasks for id, row in task.result().items()}
+
+    async def _load_group(self, group: Sequence[tuple[Wanted, Need]]) -> dict[Any, Row]:
+        """The strictest of the needs: a node that satisfies it satisfies them all."""
+        need = max((need for _, need in group), key=lambda need: need.position)
+        return (await self._load([want.id for want, _ in group], need)).value
+
+    async def _load(self, ids: Sequence[Any], need: Need) -> Read[dict[Any, Row]]:
+        plan, statement = self.plan, self.statement
+        parameters = statement.parameters(ids)
+
+        async def run(connection: AsyncConnection) -> dict[Any, Row]:
+            rows = map(plan.row, await connection.execute(statement.select, parameters))
+            return {plan.id_of_row(row): row for row in rows}
+
+        read = await self.nodes.topology.read(need, run)
+        self._served(read, len(ids))
+        return read
+
+    @property
+    def _route(self) -> Route:
+        return ON_PRIMARY if self.plan.primary_only else self.route
+
+    def _served(self, read: Read[Any], count: int) -> None:
+        self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))
+
+    def _saw(self, read: Read[Any]) -> None:
+        session = current_session()
+        if session is not None:
+            session.saw(read.history, read.at_most)

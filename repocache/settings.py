@@ -1,0 +1,59 @@
+"""How a database behaves beyond its addresses and repositories: one frozen value of values, with defaults that are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from repocache.cache.entry import CacheSettings
+from repocache.db.settings import TopologySettings
+from repocache.errors import ConfigurationError
+from repocache.events import Observer, ignore
+from repocache.wire import LinkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All times in seconds, all sizes in bytes.
+
+    `app`: begins every key and the channel in Redis: one for each database cluster, the same in all of its services.
+    `local_entries`, `local_bytes`: bounds of L1 in each process.
+    `window`: how long a bookmark counts at most, and how long a session that wrote reads the primary where positions are not
+    to be had; more than the greatest lag of a replica in the rotation.
+    `publish_timeout`: how long a commit waits for Redis to take its invalidation before it returns without.
+    `monotonic`: bookmarks also advance by what was read, so that a session never sees an older state than it has seen; its
+    reads go past the cache.
+    `secrets`: sign bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed.
+    `observe`: gets every event; `LoggingObserver()` writes them to the log.
+    """
+
+    app: str = "app"
+    local_entries: int = 100_000
+    local_bytes: int = 64 * 1024 * 1024
+    window: float = 60.0
+    publish_timeout: float = 1.0
+    monotonic: bool = False
+    secrets: tuple[str, ...] = ()
+    observe: Observer = ignore
+    topology: TopologySettings = field(default_factory=TopologySettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    link: LinkSettings = field(default_factory=LinkSettings)
+
+    def __post_init__(self) -> None:
+        if (
+            not self.app
+            or not self.app.isascii()
+            or any(each in self.app for each in "{}:'\" \\")
+            or len(self.app) > 64
+        ):
+            raise ConfigurationError(
+                f"Settings(app={self.app!r}): give 1 to 64 ASCII characters without braces, colons, quotes and spaces"
+            )
+        if not self.window > self.topology.max_lag:
+            raise ConfigurationError(
+                f"Settings(window={self.window}): a bookmark must live longer than the lag of a replica in the rotation, "
+                f"topology.max_lag={self.topology.max_lag}"
+            )
+        if not self.publish_timeout > 0:
+            raise ConfigurationError(f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0")
+        if not isinstance(self.secrets, tuple):
+            raise ConfigurationError("Settings(secrets=...): give a tuple of strings")

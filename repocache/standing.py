@@ -1,0 +1,59 @@
+"""What the cache and the commits ask about the primary, answered by the topology."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from repocache.db.choice import Need
+from repocache.db.topology import Topology
+from repocache.errors import DatabaseUnavailable
+from repocache.records import NO_POSITIONS
+
+_STATUS = text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
+
+
+class Standing:
+    """Every position comes from a poll begun after the call (protocol, Write path 4 and "settle")."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+
+    @property
+    def history(self) -> str:
+        return self._topology.history
+
+    async def insert_position(self) -> tuple[str, int] | None:
+        position = await self._topology.position()
+        return None if position is None else (position.history, position.insert)
+
+    async def committed_position(self, *, synchronous: bool) -> tuple[str, int] | None:
+        """The flushed position is enough for a synchronous commit, and replicas reach it at once; the inserted one also
+        covers what another transaction has not flushed yet, which they are not sent."""
+        position = await self._topology.position()
+        if position is None:
+            return None
+        return position.history, position.flush if synchronous else position.insert
+
+    async def covering_position(self) -> tuple[str, int | None] | None:
+        """For what is published late: covers every commit up to now. None: the primary does not answer."""
+        if not self._topology.history:
+            return "", NO_POSITIONS
+        return await self.insert_position()
+
+    async def in_progress(self, xid: str) -> bool:
+        """Whether the transaction is not decided yet. One that the primary knows nothing of is: it has another history.
+
+        Raises DatabaseUnavailable.
+        """
+
+        async def run(connection: AsyncConnection) -> bool:
+            return bool((await connection.execute(_STATUS, {"xid": xid})).scalar() == "in progress")
+
+        try:
+            return (await self._topology.read(Need(primary="asked", asked=True), run)).value
+        except DatabaseUnavailable:
+            raise
+        except SQLAlchemyError:
+            return False
