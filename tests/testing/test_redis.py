@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from repocache.testing import Layout, RedisServer, ServerError, Servers
 from repocache.testing.embedded import start_redis
 from repocache.testing.folder import RunFolder
+from repocache.testing.ports import free_port
 from repocache.testing.process import Account
 
 
@@ -19,10 +21,14 @@ def redis(repocache_controls: Servers) -> RedisServer:
     return repocache_controls.redis
 
 
+def password_of(redis: RedisServer) -> str:
+    return redis.url.split(":")[2].partition("@")[0]
+
+
 @pytest.fixture
 def second(redis: RedisServer) -> Iterator[RedisServer]:
     """Another server with the first one's password, by a line of its configuration."""
-    password = redis.url.split(":")[2].partition("@")[0]
+    password = password_of(redis)
     account = Account.unprivileged()
     with ExitStack() as stack:
         folder: Path = stack.enter_context(RunFolder(account))
@@ -62,6 +68,18 @@ def test_nobody_gets_in_without_the_password(redis: RedisServer) -> None:
     with socket.create_connection((redis.host, redis.port), timeout=10) as connection:
         connection.sendall(b"GET key\r\n")
         assert connection.recv(100).startswith(b"-NOAUTH")
+
+
+def test_another_that_answers_is_not_taken_for_the_one_that_starts(
+    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    password, plan = password_of(redis), chain([redis.port], repeat(0))
+    monkeypatch.setattr("secrets.token_urlsafe", lambda _: password)
+    monkeypatch.setattr("repocache.testing.local_machine.free_port", lambda: next(plan) or free_port())
+    account = Account.unprivileged()
+    with ExitStack() as stack:
+        folder = stack.enter_context(RunFolder(account))
+        assert start_redis(stack, folder, account, Layout()).port != redis.port
 
 
 def test_an_error_reply_is_an_error(redis: RedisServer) -> None:
