@@ -1,3 +1,63 @@
-"""A data-access layer on async SQLAlchemy whose caches never show a session its own past."""
+"""Data access for async SQLAlchemy and PostgreSQL: a primary, replicas, and a cache that does not show anybody their past.
 
-__all__: list[str] = []
+The public names. `repocache.events`, `repocache.errors`, `repocache.records`, `repocache.wire` and `repocache.testing` are
+public by their own names.
+"""
+
+from repocache.bookmark import Bookmark
+from repocache.cache.column import ColumnCodec
+from repocache.cache.entry import CacheSettings
+from repocache.cache.policies import CacheAside
+from repocache.database import Database
+from repocache.db.routing import CausalSession
+from repocache.db.settings import Replica, TopologySettings
+from repocache.errors import (
+    CachedEntityRefused,
+    CommitOutcomeUnknown,
+    ConfigurationError,
+    DatabaseUnavailable,
+    InvalidId,
+    NotFound,
+    PrimaryBudgetExceeded,
+    RepocacheError,
+    UsageError,
+)
+from repocache.events import LoggingObserver, Observers
+from repocache.invalidation.feed import Changed, ChangedAll
+from repocache.keys import KeyOwner
+from repocache.mapping.options import MappingOptions
+from repocache.repository.repository import Repository, View
+from repocache.repository.work import UnitOfWork
+from repocache.settings import Settings
+from repocache.wire import LinkSettings
+
+__all__ = [
+    "Bookmark",
+    "CacheAside",
+    "CacheSettings",
+    "CachedEntityRefused",
+    "CausalSession",
+    "Changed",
+    "ChangedAll",
+    "ColumnCodec",
+    "CommitOutcomeUnknown",
+    "ConfigurationError",
+    "Database",
+    "DatabaseUnavailable",
+    "InvalidId",
+    "KeyOwner",
+    "LinkSettings",
+    "LoggingObserver",
+    "MappingOptions",
+    "NotFound",
+    "Observers",
+    "PrimaryBudgetExceeded",
+    "Replica",
+    "RepocacheError",
+    "Repository",
+    "Settings",
+    "TopologySettings",
+    "UnitOfWork",
+    "UsageError",
+    "View",
+]

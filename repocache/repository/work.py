@@ -1,0 +1,52 @@
+"""The unit of work as users have it: with repositories that read inside its transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from repocache.db.commit import CommitWatch
+from repocache.db.unit_of_work import UnitOfWork as Transactional
+from repocache.errors import ConfigurationError
+from repocache.events import Observer
+from repocache.repository.access import SessionAccess
+from repocache.repository.repository import Repository
+from repocache.repository.shelf import Shelf
+
+I = TypeVar("I")  # noqa: E741  # as in Repository
+R = TypeVar("R", bound=Repository[Any, Any])
+
+
+class UnitOfWork(Transactional):
+    """`work[Users]` reads entities of this transaction, from the primary and never from a cache."""
+
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        watch: CommitWatch,
+        shelves: Mapping[type, Shelf[Any]],
+        observe: Observer,
+    ) -> None:
+        super().__init__(sessions, watch.transaction_of, observe)
+        self._shelves = shelves
+
+    def __getitem__(self, repository: type[R]) -> R:
+        """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
+        shelf = self._shelf(repository)
+        return cast("R", repository(shelf, SessionAccess(shelf.plan, self.session)))
+
+    async def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
+        """Say what textual SQL touches; without ids: every row of the repository."""
+        keys = self._shelf(repository).keys
+        await self.declare(keys.prefix, None if ids is None else [keys.text(id) for id in ids])
+
+    def _shelf(self, repository: type[Any]) -> Shelf[Any]:
+        try:
+            return self._shelves[repository]
+        except KeyError:
+            name = getattr(repository, "__name__", repository)
+            raise ConfigurationError(
+                f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
+            ) from None
