@@ -81,9 +81,10 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._answered = 0
         self._unconfirmed: set[bytes] = set()
-        self._ready: Callable[[], None] = _nobody_listens
+        self._ready: Callable[[], None] = _nothing
+        self._closed: asyncio.Future[None] = self._create_future()
         self.reason = ""
-        self.closed: asyncio.Future[None] = self._create_future()
+        self.ended: asyncio.Future[None] = self._create_future()
 
     def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Reply]:
         """Queue a command; it is written at the end of this turn of the loop, with all others of the turn.
@@ -127,12 +128,13 @@ class Connection(asyncio.Protocol):
             self._unsent.clear()
             if self._transport:
                 self._transport.abort()
+            self.ended.set_result(None)
 
     async def close(self, reason: str) -> None:
         """Drop it, and wait until asyncio has let go of the socket."""
         self.drop(reason)
         if self._transport:
-            await asyncio.wait({self.closed}, timeout=1)
+            await asyncio.wait({self._closed}, timeout=1)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -179,8 +181,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self.drop(f"connection lost: {exc}" if exc else "the server closed the connection")
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self._closed.set_result(None)
 
     def _queue(self, command: tuple[Argument, ...], future: asyncio.Future[Reply]) -> None:
         if self.reason:
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
         if kind == b"message":
             self._pushed(message[1], message[2])
         elif kind == b"subscribe":
-            self._unconfirmed.discard(message[1])
+            self._unconfirmed.remove(message[1])
             if not self._unconfirmed:
                 self._ready()
         elif kind.endswith(b"unsubscribe"):
@@ -238,8 +239,8 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(self._pulse.tick, self._look)
 
 
-def _nobody_listens() -> None:
-    raise RuntimeError("a confirmation came for a subscription that nobody made")
+def _nothing() -> None:
+    """What is to be done while nobody subscribes."""
 
 
 def _fail(future: asyncio.Future[Reply], error: Exception) -> None:

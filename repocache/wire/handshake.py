@@ -62,10 +62,10 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
         for loaded in loading:
             await loaded
     except ReplyError as error:
-        remedy = "; Redis 6 or Valkey is needed (RESP3)" if "HELLO" in str(error) else ""
-        raise CacheUnavailable(f"Redis refused the handshake: {error}{remedy}") from error
+        remedy = "; Redis 6 or Valkey is needed (RESP3)" if "unknown command" in str(error) else ""
+        raise CacheUnavailable(f"the handshake was refused: {error}{remedy}") from error
     if info["role"] != "master":
-        raise CacheUnavailable(f"Redis is a {info['role']}, not the master")
+        raise CacheUnavailable(f"the server is a {info['role']}, not the master")
     product = "valkey" if "valkey_version" in info else "redis"
     return ServerFacts(
         run_id=info["run_id"],

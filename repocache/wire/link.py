@@ -106,6 +106,9 @@ class Link:
         Raises CacheUnavailable at once if there is no connection, or too many calls wait. The future raises
         ReplyError if Redis refuses, CacheUnavailable if the connection is lost or the reply is overdue. A
         future that is cancelled, or never awaited, does no harm.
+
+        For commands with one reply that comes at once: none that blocks (BLPOP) or subscribes, no CLIENT REPLY;
+        and no MULTI, which would swallow pushes (protocol, The channel).
         """
         return self._connection.send(command)
 
@@ -149,12 +152,12 @@ class Link:
                 await self._connect(connection)
             self._breaker.connected(asyncio.get_running_loop().time())
             self._tried.set()
-            await asyncio.wait({connection.closed})
+            await asyncio.wait({connection.ended})
         except TimeoutError:
-            self._failed(f"not up within {self._settings.connect_timeout} s")
+            self._failed(connection, f"not up within {self._settings.connect_timeout} s")
         except Exception as error:  # noqa: BLE001  # it tries again, whatever it was
             known = isinstance(error, CacheUnavailable | OSError)
-            self._failed(connection.reason or (str(error) if known else repr(error)))
+            self._failed(connection, str(error) if known else repr(error))
         finally:
             await connection.close("the link is closed")
 
@@ -174,7 +177,7 @@ class Link:
             confirmed.set_result(None)
 
         connection.subscribe(self._channels, ready)
-        await asyncio.wait({confirmed, connection.closed}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({confirmed, connection.ended}, return_when=asyncio.FIRST_COMPLETED)
         if connection.reason:
             raise CacheUnavailable(connection.reason)
 
@@ -188,9 +191,10 @@ class Link:
         except Exception as error:  # noqa: BLE001  # the waiting callers must hear of the loss in any case
             self._trouble(f"Listener.down failed: {error!r}")
 
-    def _failed(self, reason: str) -> None:
-        self._connection = Away(reason)
-        self._trouble(f"{self._address}: {reason}")
+    def _failed(self, connection: Connection, reason: str) -> None:
+        connection.drop(reason)
+        self._connection = Away(connection.reason)  # its own reason, if it was lost before
+        self._trouble(f"{self._address}: {connection.reason}")
 
     def _trouble(self, text: str) -> None:
         try:

@@ -266,6 +266,7 @@ async def test_a_server_that_is_none_is_left(answers: list[bytes], trouble: str)
         (b">3\r\n+unsubscribe\r\n$4\r\nnews\r\n:0\r\n", "ended the subscription"),
         (b">3\r\n+sunsubscribe\r\n$4\r\nnews\r\n:0\r\n", "ended the subscription"),
         (b"+unasked\r\n", "nobody waits"),
+        (CONFIRMED, "cannot be followed: KeyError: b'news'"),
         (b"-ERR unasked\r\n", "unasked"),
         (b"?\r\n", "Protocol error"),
         (b"$900000\r\n" + b"x" * 500_000, "max_reply"),
