@@ -1,0 +1,216 @@
+"""Follows what is executed on the primary's engine and writes it into the transaction's changes.
+
+Owns the engine events: one layer sees flushes, bulk statements of the ORM and Core alike, for all of them arrive here.
+What a statement says is `tracking.dml`'s affair, what came back `tracking.returned`'s, publishing `db.commit`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, Update, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.selectable import TextualSelect
+
+from repocache.db.commit import Transaction
+from repocache.db.sql_text import judge
+from repocache.events import Observer, UndeclaredWrite
+from repocache.tracking.changes import Changes
+from repocache.tracking.dml import Parameters, ids_after, located_ids, updates, with_ids_returned
+from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
+from repocache.tracking.tables import NOBODY, KeyColumns, OwnedTables, Owners
+
+
+class Tracker:
+    """Tracks the statements of one engine from now on, until `stop`.
+
+    `transaction_of`: the transaction of a connection, whose changes are `Changes`. Textual SQL that may write is seen
+    as such, not what it touches; UndeclaredWrite is observed at COMMIT if the application did not say. Not seen:
+    functions that write, called in a SELECT; the driver's own connection; what the database does by itself beyond the
+    foreign keys' actions that `OwnedTables` knows.
+    """
+
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        tables: OwnedTables,
+        transaction_of: Callable[[Connection], Transaction],
+        observe: Observer,
+    ) -> None:
+        self._engine = engine.sync_engine
+        self._tables = tables
+        self._transaction_of = transaction_of
+        self._observe = observe
+        self._listeners: dict[str, Callable[..., Any]] = {
+            "after_execute": self._after_execute,
+            "before_cursor_execute": self._before_cursor_execute,
+            "handle_error": self._handle_error,
+            "commit": self._on_commit,
+        }
+        event.listen(self._engine, "before_execute", self._before_execute, retval=True)
+        for name, listener in self._listeners.items():
+            event.listen(self._engine, name, listener)
+
+    def stop(self) -> None:
+        """Leave the engine as it was."""
+        event.remove(self._engine, "before_execute", self._before_execute)
+        for name, listener in self._listeners.items():
+            event.remove(self._engine, name, listener)
+
+    def _changes(self, connection: Connection) -> Changes:
+        changes = self._transaction_of(connection).changes
+        assert isinstance(changes, Changes)
+        return changes
+
+    def _before_execute(
+        self,
+        connection: Connection,
+        statement: Executable,
+        multiparams: Sequence[Parameters],
+        params: Parameters,
+        _options: object,
+    ) -> tuple[Executable, Sequence[Parameters], Parameters]:
+        if isinstance(statement, UpdateBase):
+            owners = self._tables.of(statement.table)
+            if owners.keyed:
+                statement = with_ids_returned(statement, owners, multiparams or (params,), connection.dialect)
+        return statement, multiparams, params
+
+    def _after_execute(
+        self,
+        connection: Connection,
+        statement: Executable,
+        multiparams: Sequence[Parameters],
+        params: Parameters,
+        _options: object,
+        result: object,
+    ) -> None:
+        if not isinstance(result, CursorResult):
+            return  # the value of a sequence or default
+        context = result.context
+        if isinstance(statement, UpdateBase):
+            owners = self._tables.of(statement.table)
+            if owners is not NOBODY:
+                self._touch(self._changes(connection), owners, statement, multiparams or (params,), result)
+        elif context.isinsert or context.isupdate or context.isdelete:
+            # A compiled statement was given: its words are not at hand.
+            self._suspect(connection, context)
+        if getattr(context.compiled, "ctes", None):
+            self._suspect_ctes(connection, context)
+
+    def _touch(
+        self,
+        changes: Changes,
+        owners: Owners,
+        statement: UpdateBase,
+        rows: Sequence[Parameters],
+        result: CursorResult[Any],
+    ) -> None:
+        moved = owners.written
+        set_columns: frozenset[str] = frozenset()
+        if updates(statement):
+            set_columns = _set_columns(statement, rows, result.context, owners)
+            moved = moved.union(*(prefixes for key, prefixes in owners.updated.items() if key in set_columns))
+        if isinstance(statement, Delete):
+            moved |= owners.deleted
+        for prefix in moved:
+            changes.touch(prefix, None)
+        for each in owners.keyed:
+            if each.keys.prefix not in moved:
+                changes.touch(each.keys.prefix, _touched_keys(each, statement, rows, set_columns, result))
+
+    def _suspect(self, connection: Connection, context: DefaultExecutionContext) -> None:
+        """Everybody whom this INSERT, UPDATE or DELETE may concern, as a whole."""
+        statement = getattr(context.compiled.compile_state if context.compiled else None, "statement", None)
+        self._suspect_statement(connection, statement)
+
+    def _suspect_ctes(self, connection: Connection, context: DefaultExecutionContext) -> None:
+        for cte in getattr(context.compiled, "ctes", None) or ():
+            if isinstance(cte.element, TextualSelect):
+                text = str(cte.element.element)
+                if judge(text).writes:
+                    self._changes(connection).unseen(text)
+            else:
+                self._suspect_statement(connection, cte.element)
+
+    def _suspect_statement(self, connection: Connection, statement: object) -> None:
+        if isinstance(statement, UpdateBase):
+            for prefix in self._tables.of(statement.table).all:
+                self._changes(connection).touch(prefix, None)
+
+    def _before_cursor_execute(
+        self,
+        connection: Connection,
+        _cursor: DBAPICursor,
+        statement: str,
+        _parameters: object,
+        context: DefaultExecutionContext,
+        _executemany: bool,
+    ) -> None:
+        if context.compiled is not None and not context.is_text:
+            built = context.isinsert or context.isupdate or context.isdelete or getattr(context.compiled, "ctes", None)
+            if built or statement.startswith("SELECT"):
+                return
+        judgement = judge(statement)
+        if not judgement.writes:
+            return
+        changes = self._changes(connection)
+        emptied = self._tables.emptied(judgement.truncates, cascade=judgement.cascades)
+        for prefix in emptied or ():
+            changes.touch(prefix, None)
+        if emptied is None or not judgement.only_truncates:
+            changes.unseen(statement)
+
+    def _handle_error(self, context: ExceptionContext) -> None:
+        """A statement that failed may have changed rows before: not on PostgreSQL, where only ROLLBACK can follow."""
+        execution, connection = context.execution_context, context.connection
+        if connection is None or context.is_disconnect or not isinstance(execution, DefaultExecutionContext):
+            return
+        if execution.isinsert or execution.isupdate or execution.isdelete:
+            self._suspect(connection, execution)
+        self._suspect_ctes(connection, execution)
+
+    def _on_commit(self, connection: Connection) -> None:
+        for statement in self._changes(connection).undeclared:
+            self._observe(UndeclaredWrite(statement))
+
+
+def _touched_keys(
+    each: KeyColumns,
+    statement: UpdateBase,
+    rows: Sequence[Parameters],
+    set_columns: frozenset[str],
+    result: CursorResult[Any],
+) -> list[str] | None:
+    """The keys of the rows that a statement touched, under old ids and new ones; None: not known."""
+    if isinstance(statement, Insert):
+        ids = inserted_ids(statement, result, each)
+    elif isinstance(statement, Update | Delete):
+        located = located_ids(statement, each.columns, rows) if each.trusted else None
+        renames = not set_columns.isdisjoint(column.key for column in each.columns)
+        if located is None:
+            # RETURNING names the new id, the old one is gone.
+            ids = None if renames else returned_ids(result, each.columns)
+        else:
+            ids = [id for some in located for id in some]
+            if renames:
+                after = ids_after(located, each.columns, set_columns, rows)
+                ids = None if after is None else ids + after
+    else:
+        ids = None
+    return None if ids is None else key_texts(each.keys, ids)
+
+
+def _set_columns(
+    statement: UpdateBase, rows: Sequence[Parameters], context: DefaultExecutionContext, owners: Owners
+) -> frozenset[str]:
+    """Keys of the columns that an UPDATE sets. Those of an upsert are not sought: any that matters is one of them."""
+    if not isinstance(statement, Update):
+        return frozenset(owners.updated)
+    values = getattr(context.compiled.compile_state if context.compiled else None, "_dict_parameters", None) or ()
+    return frozenset([*rows[0], *(each if isinstance(each, str) else str(each.key) for each in values)])

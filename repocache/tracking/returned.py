@@ -1,0 +1,130 @@
+"""The ids of touched rows as the database and SQLAlchemy gave them after a statement, without taking rows away.
+
+Owns the dealings with SQLAlchemy's results; who asks is `tracking.listener`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, CursorResult, Insert
+from sqlalchemy.engine.cursor import CursorFetchStrategy, FullyBufferedCursorFetchStrategy
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from repocache.keys import Keys
+from repocache.tracking.dml import Id, gives_its_rows, multiple_rows
+from repocache.tracking.tables import KeyColumns
+
+_ALL = 2**31 - 1
+
+
+def inserted_ids(statement: Insert, result: CursorResult[Any], each: KeyColumns) -> list[Id] | None:
+    """The ids of the rows that an INSERT made or, as an upsert, changed. None: not known."""
+    if gives_its_rows(statement, each.columns) and statement.select is None and each.trusted:
+        ids = _given_ids(statement, result.context, each.columns)
+        if ids is not None:
+            return ids
+    return None if statement._prefixes else returned_ids(result, each.columns)  # noqa: SLF001 - see gives_its_rows
+
+
+def returned_ids(result: CursorResult[Any], columns: Sequence[Column[Any]]) -> list[Id] | None:
+    """The ids that RETURNING gave, the statement's own or one that was added. None: it gave none."""
+    context = result.context
+    compiled = context.compiled
+    assert isinstance(compiled, SQLCompiler)
+    implicit = compiled.implicit_returning
+    if implicit:
+        # Of several lists of parameters, rows of all are here. No rows: none was touched.
+        known = set(implicit)
+        if not known.issuperset(columns):
+            return None
+        return [tuple(row._mapping[column] for column in columns) for row in context.returned_default_rows or ()]  # noqa: SLF001 - public by its documentation
+    return _peek(result, compiled, columns)
+
+
+def key_texts(keys: Keys, ids: Iterable[Id]) -> list[str] | None:
+    """The keys of these ids; None if a part is not of the key's type and cannot be made so."""
+    texts: list[str] = []
+    single = len(keys.types) == 1
+    for id in ids:
+        parts = tuple(map(_part, id, keys.types))
+        if None in parts:
+            return None
+        texts.append(keys.text(parts[0] if single else parts))
+    return texts
+
+
+def _part(value: object, kind: type) -> object:
+    """The value as exactly that type, for drivers and applications give subclasses. None: it is another thing."""
+    if type(value) is kind:
+        return value
+    if kind is uuid.UUID:
+        if isinstance(value, uuid.UUID):
+            return uuid.UUID(int=value.int)
+        return _uuid(value) if isinstance(value, str) else None
+    if kind is bytes:
+        return bytes(value) if isinstance(value, bytearray | memoryview | bytes) else None
+    if kind is datetime.date:
+        return datetime.date(value.year, value.month, value.day) if isinstance(value, datetime.date) else None
+    return kind(value) if isinstance(value, kind) else None
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _given_ids(statement: Insert, context: DefaultExecutionContext, columns: Sequence[Column[Any]]) -> list[Id] | None:
+    """The ids that are among the parameters, or that SQLAlchemy fetched because they were not."""
+    rows: Iterable[Sequence[Any]]
+    if count := multiple_rows(statement):
+        parameters = context.compiled_parameters[0]
+        rows = [[parameters.get(f"{column.key}_m{index}") for column in columns] for index in range(count)]
+    else:
+        order = [column.key for column in statement.table.primary_key]
+        if not set(order).issuperset(column.key for column in columns):
+            return None
+        places = [order.index(column.key) for column in columns]
+        rows = [[row[place] for place in places] for row in context.inserted_primary_key_rows or ()]
+    ids = [tuple(row) for row in rows]
+    return None if any(None in id for id in ids) else ids
+
+
+def _peek(result: CursorResult[Any], compiled: SQLCompiler, columns: Sequence[Column[Any]]) -> list[Id] | None:
+    """Ids among the rows that the caller asked for by `returning()`: read them all, and put them back."""
+    strategy = result.cursor_strategy
+    places = [_place(compiled, column) for column in columns]
+    # Not a server-side cursor: its rows are not here yet.
+    if None in places or type(strategy) not in {CursorFetchStrategy, FullyBufferedCursorFetchStrategy}:
+        return None
+    assert isinstance(strategy, CursorFetchStrategy)
+    rows = strategy.fetchmany(result, result.cursor, _ALL)
+    if not rows:
+        return []
+    dialect, description = result.context.dialect, result.cursor.description
+    result.cursor_strategy = FullyBufferedCursorFetchStrategy(
+        result.cursor, alternate_description=strategy.alternate_cursor_description, initial_buffer=rows
+    )
+    found: list[list[Any]] = []
+    for column, place in zip(columns, places, strict=True):
+        assert place is not None
+        process = column.type.dialect_impl(dialect).result_processor(dialect, description[place][1])
+        values = [row[place] for row in rows]
+        found.append(values if process is None else list(map(process, values)))
+    return list(zip(*found, strict=True))
+
+
+def _place(compiled: SQLCompiler, column: Column[Any]) -> int | None:
+    """Where among the returned columns this one is."""
+    if not compiled._ordered_columns:  # noqa: SLF001 - there is no public way to ask
+        return None
+    for index, entry in enumerate(compiled._result_columns):  # noqa: SLF001 - as above
+        if any(isinstance(each, ColumnElement) and hash(each) == hash(column) for each in entry.objects):
+            return index
+    return None
