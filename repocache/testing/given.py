@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 
-from repocache.testing.binaries import find_postgres
+from repocache.testing.binaries import find_psql
 from repocache.testing.errors import NotOurs, ServerError
 from repocache.testing.machine import GivenMachine
 from repocache.testing.postgres import Access, Credentials, PostgresServer
@@ -29,7 +29,7 @@ def given_servers(environ: Mapping[str, str]) -> Servers:
     """
     if missing := [name for name in (PRIMARY_VARIABLE, REDIS_VARIABLE) if not environ.get(name)]:
         raise ServerError(f"{' and '.join(missing)} must be set as well, or none of the three")
-    psql = str(find_postgres(os.environ) / "psql")
+    psql = find_psql(os.environ)
     urls = environ.get(REPLICAS_VARIABLE, "").replace(",", " ").split()
     replicas = tuple(given_postgres(f"replica{n}", url, psql) for n, url in enumerate(urls, start=1))
     redis = given_redis("redis", environ[REDIS_VARIABLE])

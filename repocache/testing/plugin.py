@@ -14,7 +14,18 @@ from repocache.testing.errors import NotOurs
 from repocache.testing.given import PRIMARY_VARIABLE, REDIS_VARIABLE, REPLICAS_VARIABLE, given_servers
 from repocache.testing.topology import Endpoints, Layout, Servers
 
+KIND_VARIABLE = "REPOCACHE_TEST_SERVERS"
+KINDS = ("embedded", "containers")
 VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let containers stand in where they are asked for: their plugin has a `repocache_servers` of its own."""
+    kind = os.environ.get(KIND_VARIABLE, KINDS[0])
+    if kind not in KINDS:
+        raise pytest.UsageError(f"{KIND_VARIABLE}={kind} is none of {', '.join(KINDS)}")
+    if kind == "containers":
+        config.pluginmanager.import_plugin("repocache.testing.containers")
 
 
 @pytest.fixture(scope="session")
