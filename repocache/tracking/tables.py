@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Column, Date, ForeignKeyConstraint, Integer, LargeBinary, String, Table, Text, Unicode, Uuid

@@ -1,0 +1,310 @@
+"""What happens around the primary's COMMIT, whoever commits: the one place where changes are handed over.
+
+Owns the transaction's state on its connection, the order seal, COMMIT, publish, and what is refused because it could
+not be followed. Blind to what the changes are (`tracking`) and to what is done with them (`CommitHooks`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from enum import Enum
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import Dialect, ExceptionContext
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.util import await_only, greenlet_spawn
+
+from repocache.bookmark import Bookmark
+from repocache.db.sql_text import judge
+from repocache.errors import CommitOutcomeUnknown, ConfigurationError, TransactionRefused
+
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+"""Starts a task that somebody owns who outlives the caller: no cancellation of a caller may reach it."""
+
+_TRANSACTION = "repocache.transaction"
+_LOST = "repocache.lost"
+_ASK = "SELECT pg_current_xact_id_if_assigned()::text, current_setting('synchronous_commit')"
+_ROLLED_BACK = frozenset(
+    {"0A", "21", "22", "23", "24", "25", "26", "27", "2D", "2F", "34", "38", "39", "3B", "40", "42", "44", "P0"}
+)
+
+
+class Outcome(Enum):
+    """What is known of a COMMIT that was sent."""
+
+    COMMITTED = "committed"
+    UNKNOWN = "unknown"
+
+
+class Collected(Protocol):
+    """A transaction's changes, with a stack of savepoints."""
+
+    @property
+    def empty(self) -> bool: ...
+
+    def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
+        """The application says what it changes: keys of an owner, None: all of them."""
+
+    def push(self, name: str) -> None:
+        """A savepoint was made."""
+
+    def release(self, name: str) -> None:
+        """What came after the savepoint belongs to what was before it."""
+
+    def rollback(self, name: str) -> None:
+        """Forget what came after the savepoint, which stays."""
+
+
+class Transaction:
+    """The state of one database transaction, from the first statement to the end of its publication.
+
+    `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`: its commit waits for
+    the WAL to be flushed; False: it does not, or it is not known. `order`: WAL position in bytes noted under its row
+    locks (protocol, Write-through), None: not noted. `bookmark`: set by `CommitHooks.committed`. `why`: the error, if
+    the outcome is unknown.
+    """
+
+    __slots__ = ("bookmark", "changes", "order", "synchronous", "why", "xid")
+
+    def __init__(self, changes: Collected) -> None:
+        self.changes = changes
+        self.xid: str | None = None
+        self.synchronous = False
+        self.order: int | None = None
+        self.bookmark: Bookmark | None = None
+        self.why = ""
+
+
+class CommitHooks(Protocol):
+    """What is done with a transaction's changes. Called only for transactions that have some."""
+
+    async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+        """Inside the transaction, right before COMMIT (protocol, Write path 2). An error here rolls back."""
+
+    async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
+        """After COMMIT: publish, and set `transaction.bookmark` whether that succeeds or not (Write path 4 to 6)."""
+
+
+async def seal_postgresql(connection: PoolProxiedConnection, transaction: Transaction) -> None:
+    """The least that `CommitHooks.seal` does on PostgreSQL: learn id and synchrony, in one round trip."""
+    transaction.xid, synchronous = await greenlet_spawn(_ask, connection)
+    transaction.synchronous = synchronous != "off"
+
+
+def certainly_rolled_back(sqlstate: str | None) -> bool:
+    """Whether COMMIT answered with this SQLSTATE has certainly not committed. In doubt it may have.
+
+    Not certain, among others: 08 (connection), 53, 57 (57P01 while waiting for a synchronous replica: committed
+    here), 58, XX, 40003, and no SQLSTATE at all.
+    """
+    return sqlstate is not None and sqlstate != "40003" and sqlstate[:2] in _ROLLED_BACK
+
+
+class CommitWatch:
+    """Follows all transactions of one engine from now on, until `stop`.
+
+    Every way to commit (session, connection, `begin()` blocks, sessions joined to an outer transaction) ends in
+    `do_commit` of the engine's dialect, which belongs to this engine alone. The order there is:
+
+    1. `hooks.seal`, inside the transaction. If it fails nothing has been committed.
+    2. COMMIT. An error that is certainly a rollback publishes nothing.
+    3. `hooks.committed` in a task of `spawn`, awaited. A cancelled caller leaves at once, the task goes on.
+
+    A commit whose outcome is unknown (lost connection, cancelled) is handed to `hooks.committed` too, as UNKNOWN;
+    then a lost connection raises CommitOutcomeUnknown. Raises TransactionRefused for what could not be followed:
+    AUTOCOMMIT, two-phase commits, textual COMMIT and its kin; ConfigurationError if the engine is in AUTOCOMMIT.
+    Not seen: a COMMIT on the driver's own connection.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, hooks: CommitHooks, spawn: Spawn, new_changes: Callable[[], Collected]
+    ) -> None:
+        self._engine: Engine = engine.sync_engine
+        self._hooks = hooks
+        self._spawn = spawn
+        self._new_changes = new_changes
+        dialect: Dialect = self._engine.dialect
+        self._commit = dialect.do_commit
+        self._rollback = dialect.do_rollback
+        self._savepoint = dialect.do_savepoint
+        self._release = dialect.do_release_savepoint
+        self._rollback_to = dialect.do_rollback_to_savepoint
+        self._sqlite = dialect.name == "sqlite"
+        self._wrappers: dict[str, Callable[..., None]] = {
+            "do_commit": self._do_commit,
+            "do_rollback": self._do_rollback,
+            "do_savepoint": self._do_savepoint,
+            "do_release_savepoint": self._do_release_savepoint,
+            "do_rollback_to_savepoint": self._do_rollback_to_savepoint,
+            "do_begin_twophase": _refuse_twophase,
+            "do_prepare_twophase": _refuse_twophase,
+            "do_commit_twophase": _refuse_twophase,
+        }
+        self._listeners: dict[str, Callable[..., Any]] = {
+            "before_cursor_execute": self._before_cursor_execute,
+            "set_connection_execution_options": _refuse_autocommit,
+            "set_engine_execution_options": _refuse_autocommit,
+            "handle_error": self._handle_error,
+        }
+        self._refuse_engine()
+        dialect.__dict__.update(self._wrappers)
+        for name, listener in self._listeners.items():
+            event.listen(self._engine, name, listener)
+
+    def stop(self) -> None:
+        """Leave the engine as it was."""
+        for name in self._wrappers:
+            del self._engine.dialect.__dict__[name]
+        for name, listener in self._listeners.items():
+            event.remove(self._engine, name, listener)
+
+    def transaction_of(self, connection: Connection) -> Transaction:
+        """The transaction that the connection is in, or is about to begin."""
+        return self._transaction(connection.info)
+
+    def _transaction(self, info: MutableMapping[Any, Any]) -> Transaction:
+        transaction = info.get(_TRANSACTION)
+        if transaction is None:
+            transaction = info[_TRANSACTION] = Transaction(self._new_changes())
+        assert isinstance(transaction, Transaction)
+        return transaction
+
+    def _do_commit(self, connection: PoolProxiedConnection) -> None:
+        info = _info(connection)
+        transaction: Transaction | None = info.get(_TRANSACTION)
+        changed = transaction is not None and not transaction.changes.empty
+        if transaction is not None and changed:
+            await_only(self._hooks.seal(connection, transaction))
+        try:
+            self._commit(connection)
+        except BaseException as error:
+            if self._is_rolled_back(error):
+                raise  # the state goes with the ROLLBACK that follows
+            info.pop(_TRANSACTION, None)
+            info[_LOST] = error
+            if transaction is not None and changed:
+                transaction.why = f"{type(error).__name__}: {error}"
+                task = self._spawn(self._hooks.committed(transaction, Outcome.UNKNOWN))
+                if isinstance(error, Exception):
+                    await_only(asyncio.wait([task]))
+            raise
+        info.pop(_TRANSACTION, None)
+        if transaction is not None and changed:
+            # Not awaited itself: a cancelled caller would cancel it, and its errors are its owner's.
+            await_only(asyncio.wait([self._spawn(self._hooks.committed(transaction, Outcome.COMMITTED))]))
+
+    def _do_rollback(self, connection: PoolProxiedConnection) -> None:
+        # Even if it fails: without a COMMIT the server rolls back.
+        _info(connection).pop(_TRANSACTION, None)
+        self._rollback(connection)
+
+    def _do_savepoint(self, connection: Connection, name: str) -> None:
+        self._savepoint(connection, name)
+        self.transaction_of(connection).changes.push(name)
+
+    def _do_release_savepoint(self, connection: Connection, name: str) -> None:
+        self._release(connection, name)
+        self.transaction_of(connection).changes.release(name)
+
+    def _do_rollback_to_savepoint(self, connection: Connection, name: str) -> None:
+        self._rollback_to(connection, name)
+        self.transaction_of(connection).changes.rollback(name)
+
+    def _is_rolled_back(self, error: BaseException) -> bool:
+        if not isinstance(error, self._engine.dialect.loaded_dbapi.Error):
+            return False
+        # SQLite answers in this process: an error means that COMMIT did not happen.
+        return self._sqlite or certainly_rolled_back(_sqlstate(error))
+
+    def _handle_error(self, context: ExceptionContext) -> BaseException | None:
+        connection = context.connection
+        if connection is None or connection.invalidated:
+            return None
+        if connection.info.pop(_LOST, None) is not context.original_exception:
+            return None
+        if not isinstance(context.original_exception, Exception):
+            return None
+        # Whatever the error was, nobody knows what state this connection is in.
+        context.is_disconnect = True
+        return CommitOutcomeUnknown(
+            "the connection failed during COMMIT: the transaction may or may not have been committed; "
+            "read the rows again before repeating it"
+        )
+
+    def _before_cursor_execute(
+        self,
+        _connection: Connection,
+        _cursor: DBAPICursor,
+        statement: str,
+        _parameters: object,
+        context: DefaultExecutionContext,
+        _executemany: bool,
+    ) -> None:
+        if context.compiled is not None and not (context.is_text or context.isddl):
+            return
+        ends = judge(statement).ends
+        if ends and not (self._sqlite and ends == "BEGIN"):
+            raise TransactionRefused(
+                f"textual {ends} begins or ends a transaction unseen, and its invalidation would be lost: "
+                "use commit() and rollback() of the unit of work, session or connection, or savepoint()"
+            )
+
+    def _refuse_engine(self) -> None:
+        if "do_commit" in self._engine.dialect.__dict__:
+            raise ConfigurationError("this engine's commits are watched already: give each database its own engine")
+        levels = (
+            self._engine.get_execution_options().get("isolation_level"),
+            getattr(self._engine.dialect, "_on_connect_isolation_level", None),
+        )
+        if any(map(_is_autocommit, levels)):
+            raise ConfigurationError("the primary's engine must not be in AUTOCOMMIT: leave isolation_level out")
+
+
+def _ask(connection: PoolProxiedConnection) -> tuple[str | None, str]:
+    """On a cursor of SQLAlchemy's, not the driver's: its errors are then known to it, a lost connection too."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(_ASK)
+        row = cursor.fetchone()
+    finally:
+        cursor.close()
+    assert row is not None
+    xid, synchronous = row
+    return xid, synchronous
+
+
+def _info(connection: PoolProxiedConnection) -> MutableMapping[Any, Any]:
+    try:
+        return connection.info
+    except NotImplementedError:
+        # The makeshift connection on which SQLAlchemy gets to know a server: it is not ours yet.
+        return {}
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def _is_autocommit(level: object) -> bool:
+    return isinstance(level, str) and level.upper() == "AUTOCOMMIT"
+
+
+def _refuse_autocommit(_target: Connection | Engine, options: dict[str, Any]) -> None:
+    if _is_autocommit(options.get("isolation_level")):
+        raise TransactionRefused(
+            "AUTOCOMMIT on the primary would commit unseen, and its invalidation would be lost: "
+            "use another engine for it, or leave isolation_level out"
+        )
+
+
+def _refuse_twophase(*_arguments: object, **_options: object) -> None:
+    raise TransactionRefused(
+        "a two-phase commit may be finished by anybody at any time, and its invalidation would be lost: "
+        "use an ordinary transaction"
+    )

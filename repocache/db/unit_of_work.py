@@ -1,0 +1,249 @@
+"""One transaction on the primary, committed by a written word or rolled back.
+
+Owns the session of the transaction, its hooks, and the refusal of entities that came from a cache. When a commit is
+published is `db.commit`'s affair, what it changed `tracking`'s; repositories inside it are added above.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Select, select, tuple_
+from sqlalchemy import inspect as inspect_entity
+from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_sessionmaker
+from sqlalchemy.orm import InstanceState, Mapper, Session, lazyload, load_only
+from sqlalchemy.orm.interfaces import ORMOption
+
+from repocache.bookmark import Bookmark
+from repocache.db.cached_marker import cached_by
+from repocache.db.commit import Transaction
+from repocache.errors import CachedEntityRefused, UsageError
+from repocache.events import HookFailed, Observer
+
+E = TypeVar("E", bound=object)
+
+Hook = Callable[[], Awaitable[None]]
+
+NOTHING_WRITTEN = Bookmark("", 0, {}, covered=True, expires=0.0)
+"""The bookmark of a commit that changed no owner's rows. It says nothing."""
+NOT_PUBLISHED = Bookmark("", None, None, covered=False, expires=math.inf)
+"""The bookmark of a commit whose publication was cut short, as the process ends: no cache may be believed."""
+_AT_ONCE = 500
+"""Rows whose generated values are fetched by one statement."""
+
+
+class TrackedSession(Session):
+    """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and `bulk_save_objects` raise
+    CachedEntityRefused. A cached row is never the base of a write: it may be older than the one that it overwrites.
+    """
+
+    def _before_attach(self, state: InstanceState[Any], obj: object) -> bool:
+        # Every way into the session passes here, cascades too. The event of this name would have to be listened to
+        # again for each session.
+        _refuse_cached(obj)
+        return super()._before_attach(state, obj)
+
+    def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
+        """As Session.merge, before which the whole graph is looked at: half of it must not be merged."""
+        _refuse_cached_graph(instance)
+        return super().merge(instance, load=load, options=options)
+
+    def merge_all(
+        self, instances: Iterable[E], *, load: bool = True, options: Sequence[ORMOption] | None = None
+    ) -> Sequence[E]:
+        """As Session.merge_all (SQLAlchemy 2.1)."""
+        merged = list(instances)
+        for instance in merged:
+            _refuse_cached_graph(instance)
+        return super().merge_all(merged, load=load, options=options)
+
+    def bulk_save_objects(
+        self,
+        objects: Iterable[object],
+        return_defaults: bool = False,
+        update_changed_only: bool = True,
+        preserve_order: bool = True,
+    ) -> None:
+        """As Session.bulk_save_objects."""
+        saved = list(objects)
+        for each in saved:
+            _refuse_cached(each)
+        super().bulk_save_objects(saved, return_defaults, update_changed_only, preserve_order)
+
+
+class UnitOfWork:
+    """One transaction on the primary: `async with` opens it, `commit()` commits it, leaving it otherwise rolls back.
+
+    `sessions`: makes the session, with `expire_on_commit=False`. `transaction_of`: the transaction that a connection
+    is in. For one task; two units of work side by side are independent. Everything but `commit` may be called until
+    it has ended, and raises UsageError outside the block, after `commit` and after `rollback`.
+    """
+
+    def __init__(
+        self,
+        sessions: async_sessionmaker[AsyncSession],
+        transaction_of: Callable[[Connection], Transaction],
+        observe: Observer,
+    ) -> None:
+        self._sessions = sessions
+        self._transaction_of = transaction_of
+        self._observe = observe
+        self._session: AsyncSession | None = None
+        self._ended = ""
+        self._before: list[Hook] = []
+        self._after: list[Hook] = []
+
+    async def __aenter__(self) -> Self:
+        if self._session is not None or self._ended:
+            raise UsageError("this unit of work was entered before: open a new one for each transaction")
+        self._session = self._sessions()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        self._ended = self._ended or "left"
+        if session is not None:
+            # Closes, which rolls back, in spite of a cancellation.
+            await session.__aexit__(kind, error, trace)
+
+    @property
+    def session(self) -> AsyncSession:
+        """SQLAlchemy's session, for everything that this class does not offer. Its statements invalidate too."""
+        if self._session is None or self._ended:
+            raise UsageError(
+                f"this unit of work was {self._ended}: open a new one for each transaction"
+                if self._ended
+                else "use the unit of work inside `async with`"
+            )
+        return self._session
+
+    def add(self, entity: object) -> None:
+        """Insert the entity and what it is related to at the next flush. Raises CachedEntityRefused."""
+        self.session.add(entity)
+
+    def add_all(self, entities: Iterable[object]) -> None:
+        """Insert the entities. Raises CachedEntityRefused."""
+        self.session.add_all(entities)
+
+    async def delete(self, entity: object) -> None:
+        """Delete the entity's row at the next flush. Raises CachedEntityRefused."""
+        await self.session.delete(entity)
+
+    def savepoint(self) -> AsyncSessionTransaction:
+        """`async with work.savepoint():` a block that rolls back alone if it raises; they may be nested.
+
+        What it changed is invalidated by the commit of the whole, or not at all.
+        """
+        return self.session.begin_nested()
+
+    async def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
+        """Say what textual SQL changes: keys of the owner with this prefix, None: all of them."""
+        (await self._transaction()).changes.declare(prefix, keys)
+
+    def before_commit(self, hook: Hook) -> None:
+        """Await the hook inside the transaction, right before COMMIT, in the order given. If it raises, nothing is
+        committed and `commit` raises that. It may write, and add hooks."""
+        _ = self.session
+        self._before.append(hook)
+
+    def after_commit(self, hook: Hook) -> None:
+        """Await the hook after COMMIT and its publication, in the order given. If it raises, the commit stands and
+        HookFailed is observed. Not run if COMMIT fails, if its outcome is unknown or if the caller is cancelled."""
+        _ = self.session
+        self._after.append(hook)
+
+    async def commit(self) -> Bookmark:
+        """Commit, and return when the invalidation was sent and this process's own cache is clear.
+
+        Values that the database generated are fetched before COMMIT, so that entities can be read after it. May be
+        called once. Raises CommitOutcomeUnknown if the connection is lost during COMMIT, what the hooks raise, and
+        what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation.
+        """
+        session = self.session
+        try:
+            while self._before:
+                await self._before.pop(0)()
+            await session.flush()
+            await _fetch_generated(session)
+            transaction = await self._transaction()
+            self._ended = "committed"
+            await session.commit()
+        except BaseException:
+            self._ended = "ended by an error"
+            await session.rollback()
+            raise
+        for hook in self._after:
+            await self._run_after(hook)
+        if transaction.bookmark is None:
+            return NOTHING_WRITTEN if transaction.changes.empty else NOT_PUBLISHED
+        return transaction.bookmark
+
+    async def rollback(self) -> None:
+        """Roll back. The unit of work has ended."""
+        session = self.session
+        self._ended = "rolled back"
+        await session.rollback()
+
+    async def _transaction(self) -> Transaction:
+        connection = (await self.session.connection()).sync_connection
+        assert connection is not None
+        return self._transaction_of(connection)
+
+    async def _run_after(self, hook: Hook) -> None:
+        try:
+            await hook()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the commit stands
+            self._observe(HookFailed(getattr(hook, "__qualname__", repr(hook)), f"{type(error).__name__}: {error}"))
+
+
+async def _fetch_generated(session: AsyncSession) -> None:
+    """Load what the flushed entities do not know of themselves: values that the server made, `onupdate` expressions.
+
+    One statement fills the expired attributes of many entities, and leaves those alone that are loaded.
+    """
+    expired: defaultdict[Mapper[Any], list[InstanceState[Any]]] = defaultdict(list)
+    for entity in session.sync_session.identity_map.values():
+        state = inspect_entity(entity)
+        if state.expired_attributes:
+            expired[state.mapper].append(state)
+    for mapper, states in expired.items():
+        names = {name for state in states for name in state.expired_attributes}.intersection(mapper.column_attrs.keys())
+        for start in range(0, len(states) if names else 0, _AT_ONCE):
+            some = await session.execute(_select_some(mapper, sorted(names), states[start : start + _AT_ONCE]))
+            some.all()
+
+
+def _select_some(mapper: Mapper[Any], names: Sequence[str], states: Sequence[InstanceState[Any]]) -> Select[Any]:
+    key, ids = mapper.primary_key, [state.identity for state in states if state.identity is not None]
+    among = key[0].in_([id[0] for id in ids]) if len(key) == 1 else tuple_(*key).in_(ids)
+    attributes = [getattr(mapper.class_, name) for name in names]
+    return select(mapper).where(among).options(load_only(*attributes), lazyload("*"))
+
+
+def _refuse_cached(instance: object) -> None:
+    state = inspect_entity(instance, raiseerr=False)
+    if not isinstance(state, InstanceState):
+        return  # SQLAlchemy will say so
+    prefix = cached_by(instance)
+    if prefix is None:
+        return
+    identity = state.identity or ()
+    shown = repr(identity[0] if len(identity) == 1 else identity)
+    raise CachedEntityRefused(
+        f"this {type(instance).__name__} {shown} came from the cache of owner {prefix!r}, its row may be newer: "
+        f"load it in the transaction, as in `await work[Users].require({shown})` with the repository of {prefix!r}"
+    )
+
+
+def _refuse_cached_graph(instance: object) -> None:
+    _refuse_cached(instance)
+    state = inspect_entity(instance, raiseerr=False)
+    if isinstance(state, InstanceState):
+        for related, *_ in state.mapper.cascade_iterator("merge", state):
+            _refuse_cached(related)
