@@ -15,7 +15,7 @@ from repocache.caching import caching
 from repocache.commits import Commits, Lives
 from repocache.db.choice import ANYTHING, Need
 from repocache.db.commit import CommitWatch
-from repocache.db.routing import CausalSession, Routing, Stickiness
+from repocache.db.routing import CausalSession, Routing, Stickiness, current_session
 from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
@@ -74,6 +74,7 @@ class Database:
         self._topology = Topology(primary, replicas, settings.topology, settings.observe)
         self._routing = Routing(self._topology, self._stickiness, settings.observe)
         self._address = None if redis is None else Address.parse(redis)
+        self._topology.on_history(self._history_changed)
         self._shelves = self._make_shelves()
         self._keys = KeySpace(shelf.keys for shelf in self._shelves.values())
         self._owned = self._owned_tables()
@@ -136,8 +137,15 @@ class Database:
                 shelf.plan.codec(settings.cache.max_value),
                 shelf.rows.load,
             )
-            access = CachedAccess(shelf.rows, TieredCache(source, cache.shared), monotonic=settings.monotonic)
+            access = CachedAccess(
+                shelf.rows, TieredCache(source, cache.shared, current_session), monotonic=settings.monotonic
+            )
             self._readers[repository] = repository(shelf, access)
+
+    def _history_changed(self, _: str) -> None:
+        """What was cached in this process may hold commits that the new primary never had."""
+        if self._stack is not None:
+            self._caching.shared.views.forget_all()
 
     def __getitem__(self, repository: type[R]) -> R:
         """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for a class that was not given to

@@ -77,10 +77,11 @@ class Keys:
 
     `types`: the exact type of each primary-key column, in order. `make`: builds a composite id (a NamedTuple class or
     `tuple`) from its parts; for a single column it is not used. An id of another type or arity raises InvalidId: `"7"`,
-    `7`, `True` and a UUID's text must never become one key by accident.
+    `7`, `True` and a UUID's text must never become one key by accident. `plain_type`: the type of an id of one column, None for
+    a composite one.
     """
 
-    __slots__ = ("_readers", "_writer", "_writers", "follows", "make", "prefix", "types")
+    __slots__ = ("_readers", "_writer", "_writers", "follows", "make", "plain_type", "prefix", "types")
 
     def __init__(self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple) -> None:
         for each in types:
@@ -92,6 +93,7 @@ class Keys:
         self.prefix = owner.prefix
         self.follows = owner.follows
         self.types = tuple(types)
+        self.plain_type = self.types[0] if len(self.types) == 1 else None
         self.make = make
         self._writers = tuple(_WRITERS[each] for each in types)
         self._readers = tuple(_READERS[each] for each in types)

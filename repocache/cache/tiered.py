@@ -7,14 +7,16 @@ views'.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.entry import Cell, Source
 from repocache.cache.flights import Flight, may_join
 from repocache.cache.loader import Loader
+from repocache.cache.near import Session, near_reader
 from repocache.cache.shared import Shared
 from repocache.cache.values import Values, digest, is_lease
 from repocache.cache.views import View
@@ -25,9 +27,12 @@ from repocache.records import Opened
 
 
 class TieredCache:
-    """Answers reads of one owner by id, with a `Cell` for every id that is asked for."""
+    """Answers reads of one owner by id, with a `Cell` for every id that is asked for.
 
-    def __init__(self, source: Source, shared: Shared) -> None:
+    `near`: the answer of L1 at once, if it has one that counts for the caller's session, which `session_of` tells.
+    """
+
+    def __init__(self, source: Source, shared: Shared, session_of: Callable[[], Session | None]) -> None:
         self._owner = source.keys.prefix
         self._keys = source.keys
         self._fingerprint = source.fingerprint
@@ -38,28 +43,18 @@ class TieredCache:
         self._flights = shared.flights
         self._values = Values(source, shared.settings.max_value, shared.observe)
         self._loader = Loader(source, shared, self._values, self)
-
-    def near(self, id: Any, bookmark: Bookmark | None) -> Cell | None:
-        """The answer of L1 at once, if it has one that counts: the channel is alive, and the view of the bucket is not
-        older than what the bookmark's session wrote (protocol, Read path 1)."""
-        if not self._views.alive:
-            return None
-        entry = self._local.get((self._owner, id))
-        if entry is None or (bookmark is not None and not self._views.covers(entry.bucket, bookmark)):
-            return None
-        return cast("Cell", entry.value)
-
-    async def get(self, id: Any, bookmark: Bookmark | None) -> Cell:
-        """Raises DatabaseUnavailable and the database's own errors; never one of the cache."""
-        return self.near(id, bookmark) or await self._fetch(id, bookmark)
+        self.near = near_reader(self._owner, shared.local, shared.views, time.monotonic, session_of)
 
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, Cell]:
-        """In the order asked; one round trip a tier."""
-        near = {id: self.near(id, bookmark) for id in ids}
-        fetched = {id: self._fetch(id, bookmark) for id, cell in near.items() if cell is None}
+        """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if it asks for nothing.
+
+        Raises DatabaseUnavailable and the database's own errors; never one of the cache.
+        """
+        near = {id: self.near(id) for id in ids}
+        fetched = {id: self.fetch(id, bookmark) for id, cell in near.items() if cell is None}
         return {id: cell or await fetched[id] for id, cell in near.items()}
 
-    def _fetch(self, id: Any, bookmark: Bookmark | None) -> asyncio.Future[Cell]:
+    def fetch(self, id: Any, bookmark: Bookmark | None) -> asyncio.Future[Cell]:
         """Join the flight for this key, or begin one: GET if the key's name is known, else the loader."""
         key = (self._owner, id)
         flight = self._flights.get(key)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Cell, Row
+from repocache.cache.near import Near, nothing_near
 from repocache.cache.tiered import TieredCache
 from repocache.db.routing import current_session, says_something
 from repocache.mapping.plan import EntityPlan
@@ -22,9 +23,8 @@ M = TypeVar("M")
 class Access(Protocol[M]):
     """What a repository needs of the place that it reads from. Ids come checked, and each once."""
 
-    def near(self, id: Any) -> Cell | None:
-        """The answer that is at hand without waiting, if there is one."""
-        ...
+    near: Near
+    """The answer that is at hand without waiting, if there is one."""
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         """For views: a cell for every id."""
@@ -49,9 +49,7 @@ class NodeAccess(Generic[M]):
     def __init__(self, rows: Rows[M]) -> None:
         self._rows = rows
         self._entity = rows.plan.entity
-
-    def near(self, id: Any) -> Cell | None:
-        return None
+        self.near: Near = nothing_near
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         rows = await self._rows.by_id(ids)
@@ -79,12 +77,7 @@ class CachedAccess(NodeAccess[M]):
         super().__init__(rows)
         self._cache = cache
         self._monotonic = monotonic
-
-    def near(self, id: Any) -> Cell | None:
-        session = current_session()
-        if session is None:
-            return self._cache.near(id, None)
-        return None if self._monotonic else self._cache.near(id, _asking(session.bookmark))
+        self.near: Near = nothing_near if monotonic else cache.near
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         session = current_session()
@@ -111,9 +104,7 @@ class SessionAccess(Generic[M]):
     def __init__(self, plan: EntityPlan[M], session: AsyncSession) -> None:
         self._plan = plan
         self._session = session
-
-    def near(self, id: Any) -> Cell | None:
-        return None
+        self.near: Near = nothing_near
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         rows: dict[Any, Row] = {}

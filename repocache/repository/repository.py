@@ -47,12 +47,15 @@ class Repository(Generic[M, I]):
         self._shelf = shelf
         self._access = access
         self._check = shelf.keys.check
+        self._plain_type = shelf.keys.plain_type
+        self._near = access.near
         self._entity = shelf.plan.entity
 
     async def get(self, id: I) -> M | None:
         """The entity, or None if there is no such row."""
-        self._check(id)
-        cell = self._access.near(id)
+        if type(id) is not self._plain_type:
+            self._check(id)
+        cell = self._near(id)
         if cell is not None:
             return None if cell.row is None else self._entity(cell.row)
         return (await self._access.entities((id,))).get(id)
@@ -147,16 +150,20 @@ class BoundView(Generic[I, V]):
     def __init__(self, shelf: Shelf[Any], access: Access[Any], shape: type[V]) -> None:
         self._access = access
         self._check = shelf.keys.check
+        self._plain_type = shelf.keys.plain_type
+        self._near = access.near
         self._shape = shape
         self._make: Callable[[Row], V] = shelf.shapes[shape]
 
     async def get(self, id: I) -> V | None:
         """The view of this row, or None. Raises as `Repository.get`."""
-        self._check(id)
-        cell = self._access.near(id)
-        if cell is None:
-            cell = (await self._access.cells((id,)))[id]
-        return self._of(cell)
+        if type(id) is not self._plain_type:
+            self._check(id)
+        cell = self._near(id) or (await self._access.cells((id,)))[id]
+        try:
+            return cell.shapes[self._shape]  # type: ignore[no-any-return]  # a cast would be one more call
+        except KeyError:
+            return self._of(cell)
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, V]:
         """The views of the rows that exist, in the order asked."""

@@ -1,0 +1,54 @@
+"""The hit in L1, the one path that every caller takes: written out in one function, since each call in it would be felt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import Cell
+from repocache.cache.local_store import MOST_FREQ, LocalStore
+from repocache.cache.views import Views
+
+Near = Callable[[Any], Cell | None]
+"""The answer at hand for an id of the key's type, without waiting."""
+
+
+class Session(Protocol):
+    """What L1 asks of the caller's session."""
+
+    @property
+    def bookmark(self) -> Bookmark: ...
+
+
+def near_reader(
+    owner: str, local: LocalStore, views: Views, clock: Callable[[], float], session_of: Callable[[], Session | None]
+) -> Near:
+    """Reads L1 as `LocalStore.get` does, without the calls: it was 2 us, and is 0.3.
+
+    A hit counts only if the channel is alive, and the view of the bucket is not older than what the caller's session wrote
+    (protocol, Read path 1). `clock`: the store's.
+    """
+    entries, covers = local.entries, views.covers
+
+    def near(id: Any) -> Cell | None:
+        if not views.alive:
+            return None
+        entry = entries.get((owner, id))
+        if entry is None or entry.expires <= clock():
+            local.misses += 1
+            return None
+        session = session_of()
+        if session is not None and not covers(entry.bucket, session.bookmark):
+            return None
+        if entry.freq < MOST_FREQ:
+            entry.freq += 1
+        local.hits += 1
+        return entry.value  # type: ignore[return-value]  # a cast would be one more call
+
+    return near
+
+
+def nothing_near(id: Any) -> Cell | None:
+    """Where L1 is not to be read."""
+    return None
