@@ -1,0 +1,112 @@
+"""Entities from rows by the short way: a fresh, clean, detached, fully loaded object, no session and no `__init__`.
+
+Owns what such an object is made of. Which columns a row has is the plan's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy.orm import Mapper
+from sqlalchemy.orm.attributes import instance_state
+
+from repocache.cache.column import ColumnKind
+from repocache.db.cached_marker import mark
+from repocache.errors import MappingRefused
+from repocache.mapping.layout import RowLayout
+
+Row = tuple[Any, ...]
+_SHARED = frozenset({type(None), bool, int, float, str, bytes})
+
+
+class NoQuery:
+    """In the place of a load listener's query context: there was no query."""
+
+    def __getattr__(self, name: str) -> object:
+        raise MappingRefused(
+            f"a `load` listener reads {name!r} of the query context, but an entity from a cache was not loaded by a "
+            "query: let the listener do with the entity alone"
+        )
+
+
+class EntityMaker:
+    """Makes entities of one class of a hierarchy."""
+
+    __slots__ = ("_copies", "_identity", "_ids", "_manager", "_missing", "_names", "_pick", "_prefix")
+
+    def __init__(self, mapper: Mapper[Any], row: RowLayout, prefix: str) -> None:
+        layout = row.classes[mapper]
+        self._manager = mapper.class_manager
+        self._identity, _, _ = mapper.identity_key_from_primary_key((None,) * len(row.ids))
+        self._names = tuple(layout.attributes)
+        self._pick = picker(tuple(layout.attributes.values()), len(row.kinds))
+        self._ids = picker(row.ids, len(row.kinds))
+        self._copies = tuple(
+            (name, copier(row.kinds[at])) for name, at in layout.attributes.items() if not row.kinds[at].immutable
+        )
+        self._missing = layout.missing
+        self._prefix = prefix
+
+    def make(self, row: Row) -> Any:
+        """A new entity; it shares nothing that can change with another one of the same row."""
+        manager = self._manager
+        entity = manager.new_instance()
+        values = entity.__dict__
+        values.update(zip(self._names, self._pick(row), strict=True))
+        for name, copy in self._copies:
+            value = values[name]
+            if value is not None:
+                values[name] = copy(value)
+        state = instance_state(entity)
+        state.key = (self._identity, self._ids(row), None)
+        if self._missing:
+            # A column that is neither there nor expired would read as None.
+            state.expired_attributes.update(self._missing)
+        mark(state, self._prefix)
+        listeners = manager.dispatch.load
+        if listeners:
+            listeners(state, NoQuery())
+        return entity
+
+
+def picker(indices: tuple[int, ...], width: int) -> Callable[[Row], Row]:
+    """Takes these values out of rows of that width, always as a tuple."""
+    if indices == tuple(range(width)):
+        return tuple
+    if len(indices) == 1:
+        (at,) = indices
+        return lambda row: (row[at],)
+    return itemgetter(*indices)
+
+
+def copier(kind: ColumnKind) -> Callable[[Any], Any]:
+    """Makes a copy of a column's value that shares nothing that can change."""
+    codec = kind.codec
+    if codec is None or codec.immutable:
+        copy_item = copy_builtin
+    else:
+        encode, decode = codec.encode, codec.decode
+
+        def copy_item(value: Any) -> Any:
+            return None if value is None else decode(copy_builtin(encode(value)))
+
+    if kind.depth == 0:
+        return copy_item
+    sequence = kind.sequence
+
+    def copy_array(value: Any) -> Any:
+        return sequence(map(copy_array, value)) if type(value) is sequence else copy_item(value)
+
+    return copy_array
+
+
+def copy_builtin(value: Any) -> Any:
+    """A deep copy of lists and dicts; all else is shared."""
+    kind = type(value)
+    if kind is dict:
+        return {key: item if type(item) in _SHARED else copy_builtin(item) for key, item in value.items()}
+    if kind is list:
+        return [item if type(item) in _SHARED else copy_builtin(item) for item in value]
+    return value

@@ -1,0 +1,95 @@
+"""Which Python values a column's SQLAlchemy type gives.
+
+Owns the decision for each type, with its refusals. How the values are encoded is `cache.column`'s affair.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import types
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
+
+from repocache.cache.column import ColumnCodec, ColumnKind
+from repocache.errors import MappingRefused
+from repocache.mapping.postgres_types import CODECS
+
+_PLAIN = (
+    *(int, float, bool, str, bytes, Decimal, uuid.UUID),
+    *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta),
+)
+_TEXT = (
+    *(postgresql.MACADDR, postgresql.MACADDR8, postgresql.MONEY, postgresql.TSVECTOR, postgresql.TSQUERY),
+    *(postgresql.JSONPATH, postgresql.REGCLASS, postgresql.REGCONFIG),
+)
+
+
+def declared_kind(name: str, codec: ColumnCodec[Any]) -> ColumnKind:
+    """A column whose codec is declared: it is asked for whole values, arrays too."""
+    return ColumnKind(name, codec.python_type, codec=codec)
+
+
+def kind_of(name: str, type_: TypeEngine[Any]) -> ColumnKind:
+    """The kind of a column's values, which must be the same for all variants of its type.
+
+    Raises MappingRefused, naming the column and what to do.
+    """
+    variants: dict[str, TypeEngine[Any]] = dict(type_._variant_mapping)  # noqa: SLF001  # no public way to see them
+    kinds = [_kind(name, each) for each in (type_, *variants.values())]
+    if all(kind == kinds[0] for kind in kinds):
+        return kinds[0]
+    if all(kind.codec is None and kind.python_type in (object, str, int, bool, float) for kind in kinds):
+        # An array of one database is JSON in another: both are lists of what JSON holds.
+        return ColumnKind(name, object)
+    raise _refusal(name, type_, "gives different Python types on different databases")
+
+
+def _kind(name: str, type_: TypeEngine[Any]) -> ColumnKind:
+    if isinstance(type_, types.TypeDecorator) and not isinstance(type_, types.Interval):
+        raise _refusal(name, type_, "is a TypeDecorator: what its values are is not known")
+    if isinstance(type_, types.ARRAY):
+        return _array_kind(name, type_)
+    if isinstance(type_, postgresql.DOMAIN):
+        return _kind(name, type_.data_type)
+    codec = next((codec for known, codec in CODECS.items() if isinstance(type_, known)), None)
+    if codec:
+        return ColumnKind(name, codec.python_type, codec=codec)
+    return ColumnKind(name, _python_type(name, type_))
+
+
+def _python_type(name: str, type_: TypeEngine[Any]) -> type:
+    if isinstance(type_, types.JSON):
+        return object
+    if isinstance(type_, _TEXT):
+        return str
+    if isinstance(type_, postgresql.OID):
+        return int
+    try:
+        python_type = type_.python_type
+    except NotImplementedError:
+        python_type = object
+    if python_type in _PLAIN or issubclass(python_type, enum.Enum):
+        return python_type
+    raise _refusal(name, type_, "has values that are not known")
+
+
+def _array_kind(name: str, type_: types.ARRAY[Any]) -> ColumnKind:
+    item = kind_of(name, type_.item_type)
+    return dataclasses.replace(item, depth=type_.dimensions, sequence=tuple if type_.as_tuple else list)
+
+
+def _refusal(name: str, type_: TypeEngine[Any], why: str) -> MappingRefused:
+    return MappingRefused(
+        f"{name}: {type(type_).__name__} {why}. Declare MappingOptions(codecs={{{_last(name)!r}: ColumnCodec(...)}}), "
+        f"or leave it out with MappingOptions(not_loaded=({_last(name)!r},))"
+    )
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -1,0 +1,168 @@
+"""What is cached of a mapped class: its row, and the ways from a row to an id, an entity and a view.
+
+Owns the plan, which is checked when it is made. The verdicts are those of `attributes`, `hierarchy`, `kinds`, `layout`
+and `listeners`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Column, ColumnElement, Select, Table, inspect, select
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import Mapper, configure_mappers, with_polymorphic
+
+from repocache.cache.codec import RowCodec
+from repocache.errors import CodecError, ConfigurationError
+from repocache.mapping.attributes import check_mapper, check_names
+from repocache.mapping.entity import EntityMaker, Row
+from repocache.mapping.hierarchy import family, id_columns, id_tables, is_primary_only, own_rows
+from repocache.mapping.layout import RowLayout, row_layout
+from repocache.mapping.listeners import check_listeners
+from repocache.mapping.options import MappingOptions
+from repocache.mapping.statement import LoadStatement, load_statement
+from repocache.mapping.view import ViewColumn, view_maker
+
+M = TypeVar("M")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EntityPlan(Generic[M]):
+    """What is cached of a mapped class. Make it with `EntityPlan.of`.
+
+    `prefix`: that of the owner's keys, which marks its entities. `id_columns`, `id_types`: the primary key's columns
+    and the exact Python type of each. `tables`: every table that a part of an entity lies in, with the columns that
+    hold its id, in the key's order. `primary_only`: replicas do not have the rows. `select`: all rows, as Core.
+    """
+
+    model: type[M]
+    mapper: Mapper[M]
+    prefix: str
+    layout: RowLayout
+    tables: Mapping[Table, tuple[Column[Any], ...]]
+    primary_only: bool
+    fingerprint: str
+    select: Select[Any]
+    _makers: Mapping[object, EntityMaker]
+    _uuids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, model: type[M], prefix: str, options: MappingOptions | None = None) -> EntityPlan[M]:
+        """Raises MappingRefused for a mapping that cannot be cached rightly, saying what to do, and ConfigurationError
+        for what is no mapped class and for options that do not fit.
+        """
+        mapper = inspect(model, raiseerr=False)
+        if not isinstance(mapper, Mapper):
+            raise ConfigurationError(f"{model!r} is no mapped class")
+        configure_mappers()
+        options = options or MappingOptions()
+        mappers = family(mapper)
+        check_names(mappers, options)
+        for each in mappers:
+            check_mapper(each, options)
+            check_listeners(each)
+        tables = id_tables(mapper)
+        layout = row_layout(mapper, options)
+        return cls(
+            model=model,
+            mapper=mapper,
+            prefix=prefix,
+            layout=layout,
+            tables=tables,
+            primary_only=is_primary_only(tables),
+            fingerprint=layout.fingerprint(),
+            select=_all_rows(mapper, layout),
+            _makers=_makers(mapper, layout, prefix),
+            _uuids=tuple(
+                at for at, kind in enumerate(layout.kinds) if kind.python_type is uuid.UUID and kind.depth == 0
+            ),
+        )
+
+    @property
+    def columns(self) -> tuple[ColumnElement[Any], ...]:
+        """Of a row, in order."""
+        return self.layout.columns
+
+    @property
+    def id_columns(self) -> tuple[Column[Any], ...]:
+        return id_columns(self.mapper)
+
+    @property
+    def id_types(self) -> tuple[type, ...]:
+        return tuple(self.layout.kinds[at].python_type for at in self.layout.ids)
+
+    def codec(self, max_bytes: int = 1 << 20) -> RowCodec:
+        """For this plan's rows."""
+        return RowCodec(self.layout.kinds, max_bytes)
+
+    def statement_for(self, dialect: Dialect) -> LoadStatement:
+        """Loads the rows of many ids. Build it once."""
+        return load_statement(self.select, self.id_columns, dialect)
+
+    def row(self, result: Iterable[Any]) -> Row:
+        """A result's row as it is kept: a plain tuple, with UUIDs of the standard class and not of asyncpg's own."""
+        row = tuple(result)
+        if not self._uuids:
+            return row
+        values = list(row)
+        for at in self._uuids:
+            value = values[at]
+            if type(value) is not uuid.UUID and value is not None:
+                values[at] = uuid.UUID(int=value.int)
+        return tuple(values)
+
+    def id_of_row(self, row: Row) -> Any:
+        """The id; a tuple of its parts where the key is composite."""
+        ids = self.layout.ids
+        return row[ids[0]] if len(ids) == 1 else tuple([row[at] for at in ids])
+
+    def entity(self, row: Row) -> M:
+        """A new entity, as `session.get()` and `expunge()` would give it: clean, detached, with all that is loaded.
+
+        Raises CodecError for a row of a class that this program does not know.
+        """
+        at = self.layout.discriminator
+        kind = None if at is None else row[at]
+        try:
+            maker = self._makers[kind]
+        except (KeyError, TypeError):
+            raise CodecError(f"{self.model.__name__}: no class of it has the polymorphic identity {kind!r}") from None
+        entity: M = maker.make(row)
+        return entity
+
+    def view(self, view: type[V]) -> Callable[[Row], V]:
+        """What makes such views of rows. `view`: a frozen `msgspec.Struct` or a frozen dataclass, its fields named as
+        loaded attributes. Raises ConfigurationError, naming the field that does not fit.
+        """
+        columns = {
+            name: ViewColumn(at, self.layout.kinds[at], _may_be_null(self.columns[at]))
+            for name, at in self.layout.classes[self.mapper].attributes.items()
+        }
+        return view_maker(view, columns, len(self.columns))
+
+
+def _may_be_null(column: ColumnElement[Any]) -> bool:
+    return not isinstance(column, Column) or bool(column.nullable)
+
+
+def _all_rows(mapper: Mapper[Any], layout: RowLayout) -> Select[Any]:
+    rows = select(*layout.columns).select_from(inspect(with_polymorphic(mapper, "*")).selectable)
+    condition = own_rows(mapper)
+    return rows if condition is None else rows.where(condition)
+
+
+def _makers(mapper: Mapper[Any], layout: RowLayout, prefix: str) -> dict[object, EntityMaker]:
+    """By polymorphic identity; None: rows without one are of the class itself, as SQLAlchemy has it."""
+    makers: dict[object, EntityMaker] = {
+        each.polymorphic_identity: EntityMaker(each, layout, prefix)
+        for each in family(mapper)
+        if each is not mapper and not each.polymorphic_abstract
+    }
+    own = EntityMaker(mapper, layout, prefix)
+    if layout.discriminator is not None:
+        makers[mapper.polymorphic_identity] = own
+    return {None: own, **makers}
