@@ -96,6 +96,7 @@ class UnitOfWork:
         self._ended = ""
         self._before: list[Hook] = []
         self._after: list[Hook] = []
+        self._declared: list[tuple[str, tuple[str, ...] | None]] = []
 
     async def __aenter__(self) -> Self:
         if self._session is not None or self._ended:
@@ -142,9 +143,11 @@ class UnitOfWork:
         """
         return self.session.begin_nested()
 
-    async def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
-        """Say what textual SQL changes: keys of the owner with this prefix, None: all of them."""
-        (await self._transaction()).changes.declare(prefix, keys)
+    def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
+        """Say what textual SQL changes: keys of the owner with this prefix, None: all of them. Counts at `commit`, also
+        if the savepoint that it was said in is rolled back."""
+        _ = self.session
+        self._declared.append((prefix, None if keys is None else tuple(keys)))
 
     def before_commit(self, hook: Hook) -> None:
         """Await the hook inside the transaction, right before COMMIT, in the order given. If it raises, nothing is
@@ -172,6 +175,8 @@ class UnitOfWork:
             await session.flush()
             await _fetch_generated(session)
             transaction = await self._transaction()
+            for prefix, keys in self._declared:
+                transaction.changes.declare(prefix, keys)
             self._ended = "committed"
             await session.commit()
         except BaseException:

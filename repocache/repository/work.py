@@ -37,10 +37,10 @@ class UnitOfWork(Transactional):
         shelf = self._shelf(repository)
         return cast("R", repository(shelf, SessionAccess(shelf.plan, self.session)))
 
-    async def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
+    def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository."""
         keys = self._shelf(repository).keys
-        await self.declare(keys.prefix, None if ids is None else [keys.text(id) for id in ids])
+        self.declare(keys.prefix, None if ids is None else [keys.text(id) for id in ids])
 
     def _shelf(self, repository: type[Any]) -> Shelf[Any]:
         try:
