@@ -1,7 +1,7 @@
-"""Data access for async SQLAlchemy and PostgreSQL: a primary, replicas, and a cache that does not show anybody their past.
+"""Data access for async SQLAlchemy and PostgreSQL: a primary, replicas, and a cache that shows nobody their past.
 
-The public names. `repocache.events`, `repocache.errors`, `repocache.records`, `repocache.wire` and `repocache.testing` are
-public by their own names.
+The public names. `repocache.events`, `repocache.errors`, `repocache.records`, `repocache.wire` and
+`repocache.testing` are public by their own names.
 """
 
 from repocache.bookmark import Bookmark

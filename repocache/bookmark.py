@@ -77,10 +77,10 @@ _DECODER = msgspec.msgpack.Decoder(Bookmark)
 
 
 def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookmark | Refused:
-    """The bookmark in `text`, or why it is refused. Never raises, whatever the text (protocol: a bookmark is advice from outside).
+    """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice from outside.
 
-    `now`: Unix time in seconds. `window`: no bookmark counts for longer than this many seconds from now, so that a forged one
-    cannot pin its sender to the primary.
+    `now`: Unix time in seconds. `window`: no bookmark counts for longer than this many seconds from now, so that a
+    forged one cannot pin its sender to the primary.
     """
     if len(text) > MAX_TEXT:
         return Refused("too long")
@@ -106,10 +106,11 @@ def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookm
 
 
 def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
-    """The bookmark of a session that has seen both. Positions of two histories never compare: the newer history's counts.
+    """The bookmark of a session that has seen both.
 
-    Uncovered stays uncovered until it expires; of a bucket written twice the later record state counts (a higher seq, or
-    the newer incarnation).
+    Positions of two histories never compare: the newer history's counts.
+    Uncovered stays uncovered until it expires; of a bucket written twice the later record state counts (a higher
+    seq, or the newer incarnation).
     """
     if old is None:
         return new

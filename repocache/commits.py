@@ -1,7 +1,7 @@
 """THE write path behind COMMIT: position, scripts, this process's own L1, bookmark (protocol, Write path 4 to 6).
 
-Runs in a task that the database owns, so that no cancellation of a caller reaches it. What changed is `tracking`'s affair,
-when it is called `db.commit`'s.
+Runs in a task that the database owns, so that no cancellation of a caller reaches it. What changed is `tracking`'s
+affair, when it is called `db.commit`'s.
 """
 
 from __future__ import annotations

@@ -51,8 +51,8 @@ class Database:
     `redis`: redis://, rediss:// or unix:// URL; None: this process caches for itself alone.
     `repositories`: every repository class, so that owners are known before the first write.
 
-    Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and DatabaseUnavailable on
-    entering if the primary does not answer. A Redis that is away is no error.
+    Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and
+    DatabaseUnavailable on entering if the primary does not answer. A Redis that is away is no error.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Database:
         self._keys = KeySpace(shelf.keys for shelf in self._shelves.values())
         self._owned = self._owned_tables()
         self._stack: AsyncExitStack | None = None
-        self._readers: dict[type, Repository[Any, Any]] = {}
+        self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
 
-    def _make_shelves(self) -> dict[type, Shelf[Any]]:
+    def _make_shelves(self) -> dict[type[Repository[Any, Any]], Shelf[Any]]:
         nodes = Nodes(self._topology, self._routing, self._observe)
         dialect = self._topology.write_engine.dialect
-        shelves: dict[type, Shelf[Any]] = {}
+        shelves: dict[type[Repository[Any, Any]], Shelf[Any]] = {}
         for repository in self._classes:
             check_declaration(repository)
             model, id_type = model_and_id(repository)
@@ -148,8 +148,8 @@ class Database:
             self._caching.shared.views.forget_all()
 
     def __getitem__(self, repository: type[R]) -> R:
-        """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for a class that was not given to
-        the constructor."""
+        """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for another class
+        than those given to the constructor."""
         try:
             return cast("R", self._readers[repository])
         except KeyError:
@@ -168,8 +168,9 @@ class Database:
         return UnitOfWork(self.sessionmaker, self._watch, self._shelves, self._observe)
 
     def causal_session(self, incoming: Bookmark | str | None = None) -> AbstractAsyncContextManager[CausalSession]:
-        """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not older than the
-        bookmark, nor than what the block commits; `s.encode()` goes with the answer. Never raises for what it is given."""
+        """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not
+        older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. Never raises
+        for what it is given."""
         self._require_started()
         return self._routing.causal_session(incoming)
 
@@ -191,14 +192,16 @@ class Database:
     ) -> None:
         """Declare what textual SQL in a plain session touches; without ids: every row of the repository."""
         keys = self._shelf(repository).keys
-        connection = await session.connection()
-        self._watch.transaction_of(connection.sync_connection).changes.declare(
+        connection = (await session.connection()).sync_connection
+        assert connection is not None
+        self._watch.transaction_of(connection).changes.declare(
             keys.prefix, None if ids is None else [keys.text(id) for id in ids]
         )
 
+    @property
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node as it stands: in the rotation or why not, its sample and load."""
-        return self._topology.nodes()
+        return self._topology.nodes
 
     def _shelf(self, repository: type[Repository[Any, Any]]) -> Shelf[Any]:
         try:
@@ -221,7 +224,8 @@ class Database:
 
 def _distinct(repositories: Iterable[type[Repository[Any, Any]]]) -> tuple[type[Repository[Any, Any]], ...]:
     found = tuple(repositories)
-    for each in found:
+    given: tuple[object, ...] = found
+    for each in given:
         if not isinstance(each, type) or not issubclass(each, Repository):
             raise ConfigurationError(
                 f"Database(repositories=[... {each!r} ...]): give classes that derive from Repository"

@@ -46,7 +46,7 @@ class KeyOwner:
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
             raise ConfigurationError(
-                f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', and begins with a letter"
+                f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', first a letter"
             )
         if not isinstance(self.follows, tuple | None):
             raise ConfigurationError(
@@ -77,8 +77,8 @@ class Keys:
 
     `types`: the exact type of each primary-key column, in order. `make`: builds a composite id (a NamedTuple class or
     `tuple`) from its parts; for a single column it is not used. An id of another type or arity raises InvalidId: `"7"`,
-    `7`, `True` and a UUID's text must never become one key by accident. `plain_type`: the type of an id of one column, None for
-    a composite one.
+    `7`, `True` and a UUID's text must never become one key by accident. `plain_type`: the type of an id of one
+    column, None for a composite one.
     """
 
     __slots__ = ("_readers", "_writer", "_writers", "follows", "make", "plain_type", "prefix", "types")

@@ -29,7 +29,8 @@ class Message(
 
     `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a hole is a lost message.
     `origin`: the process that wrote, for diagnosis only: everybody applies everything.
-    `keys`: texts such as `user:42`. `generations`: owner -> its new generation in this bucket (all of its keys changed).
+    `keys`: texts such as `user:42`. `generations`: owner -> its new generation in this bucket (all of its keys
+    changed).
     `floor`: position in bytes that a replica must have replayed before its rows are news, None: unknown.
     """
 

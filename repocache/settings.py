@@ -1,4 +1,4 @@
-"""How a database behaves beyond its addresses and repositories: one frozen value of values, with defaults that are right."""
+"""How a database behaves beyond its addresses and repositories: one frozen value, whose defaults are right."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Settings:
 
     `app`: begins every key and the channel in Redis: one for each database cluster, the same in all of its services.
     `local_entries`, `local_bytes`: bounds of L1 in each process.
-    `window`: how long a bookmark counts at most, and how long a session that wrote reads the primary where positions are not
-    to be had; more than the greatest lag of a replica in the rotation.
+    `window`: how long a bookmark counts at most, and how long a session that wrote reads the primary where
+    positions are not to be had; more than the greatest lag of a replica in the rotation.
     `publish_timeout`: how long a commit waits for Redis to take its invalidation before it returns without.
-    `monotonic`: bookmarks also advance by what was read, so that a session never sees an older state than it has seen; its
-    reads go past the cache.
+    `monotonic`: bookmarks also advance by what was read, so that a session never sees an older state than it has
+    seen; its reads go past the cache.
     `secrets`: sign bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed.
     `observe`: gets every event; `LoggingObserver()` writes them to the log.
     """
@@ -50,7 +50,7 @@ class Settings:
             )
         if not self.window > self.topology.max_lag:
             raise ConfigurationError(
-                f"Settings(window={self.window}): a bookmark must live longer than the lag of a replica in the rotation, "
+                f"Settings(window={self.window}): a bookmark must outlive the lag of a replica in the rotation, "
                 f"topology.max_lag={self.topology.max_lag}"
             )
         if not self.publish_timeout > 0:

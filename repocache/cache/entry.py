@@ -1,4 +1,4 @@
-"""What a read brings: a row or the knowledge that there is none; and what an owner must give so that it can be cached."""
+"""What a read brings: a row or the knowledge that there is none; and what an owner must give to be cached."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Row = tuple[Any, ...]
 class Cell:
     """One key's answer, as it lies in L1: shared by all callers, never changed.
 
-    `row`: the columns' values, None: there is no such row. `size`: bytes of the encoded value. `shapes`: frozen views made
-    from it, by their type.
+    `row`: the columns' values, None: there is no such row. `size`: bytes of the encoded value. `shapes`: frozen
+    views made from it, by their type.
     """
 
     __slots__ = ("row", "shapes", "size")
@@ -50,8 +50,8 @@ class Wanted(NamedTuple):
 
 
 Load = Callable[[Sequence[Wanted]], Awaitable[Mapping[Any, Row]]]
-"""Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are missing from the answer. Its
-snapshot is taken after the call."""
+"""Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are missing from the
+answer. Its snapshot is taken after the call."""
 
 
 @dataclass(frozen=True, slots=True)

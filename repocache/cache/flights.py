@@ -1,7 +1,7 @@
 """Loads in flight: who waits for which key, and who may still join.
 
-One flight carries a key from the first miss to the answer. Joining is a pure decision; an invalidation marks the flights
-that it met, so that what they bring stays out of L1 and nobody joins them any more.
+One flight carries a key from the first miss to the answer. Joining is a pure decision; an invalidation marks the
+flights that it met, so that what they bring stays out of L1 and nobody joins them any more.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ LocalKey = tuple[str, Any]
 
 
 class Flight:
-    """`began`: the bucket's record state when it took off, None: no view. `direct`: past the cache. `dirty`: the key was
-    invalidated since, so nobody joins any more. `touched`: the same, counted anew from the moment that the fill was sent: a
-    fill that lands proves that nothing touched the key before. `cell`: the answer, once
-    it is there. `refused`: digest of a value in Redis that could not be read, and is to be replaced. `view`: what was
+    """`began`: the bucket's record state when it took off, None: no view. `direct`: past the cache. `dirty`: the
+    key was invalidated since, so nobody joins any more. `touched`: the same, counted anew from the moment that the
+    fill was sent: a fill that lands proves that nothing touched the key before. `cell`: the answer, once it is
+    there. `refused`: digest of a value in Redis that could not be read, and is to be replaced. `view`: what was
     believed of the bucket when the record was last asked."""
 
     __slots__ = (
@@ -81,8 +81,9 @@ class Flight:
 def may_join(flight: Flight, bookmark: Bookmark | None) -> bool:
     """Whether a caller with this bookmark may share the flight's answer (protocol, Read path 3).
 
-    Not if the key was invalidated since it took off: it may bring what was there before the caller's own commit. Nor if the
-    flight promised less than the bookmark asks for: a position, a record state, or to stay away from the cache.
+    Not if the key was invalidated since it took off: it may bring what was there before the caller's own commit.
+    Nor if the flight promised less than the bookmark asks for: a position, a record state, or to stay away from the
+    cache.
     """
     if flight.dirty:
         return False

@@ -1,4 +1,4 @@
-"""The hit in L1, the one path that every caller takes: written out in one function, since each call in it would be felt."""
+"""The hit in L1, the one path that every caller takes: one function, since each call in it would be felt."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def near_reader(
 ) -> Near:
     """Reads L1 as `LocalStore.get` does, without the calls: it was 2 us, and is 0.3.
 
-    A hit counts only if the channel is alive, and the view of the bucket is not older than what the caller's session wrote
-    (protocol, Read path 1). `clock`: the store's.
+    A hit counts only if the channel is alive, and the view of the bucket is not older than what the caller's
+    session wrote (protocol, Read path 1). `clock`: the store's.
     """
     entries, covers = local.entries, views.covers
 
@@ -49,6 +49,6 @@ def near_reader(
     return near
 
 
-def nothing_near(id: Any) -> Cell | None:
+def nothing_near(_id: Any) -> Cell | None:
     """Where L1 is not to be read."""
     return None

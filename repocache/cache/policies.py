@@ -14,7 +14,8 @@ class CacheAside:
     `ttl`: seconds in Redis; the safety net under the invalidation, never the mechanism.
     `local_ttl`: seconds in this process (L1), at most `ttl`; 0: the rows are not kept in the process.
     `negative_ttl`: seconds for which "there is no such row" is kept; 0: not kept. An insert clears it.
-    `jitter`: share of each of these times taken off at random, 0 to 0.5, so that what was filled together does not expire together.
+    `jitter`: share of each of these times taken off at random, 0 to 0.5, so that what was filled together does not
+    expire together.
 
     Raises ConfigurationError for times that make no sense.
     """

@@ -37,7 +37,7 @@ class Settler:
         self._under_way: set[tuple[int, str]] = set()
 
     def settle(self, bucket: int, incarnation: str) -> None:
-        """The incarnation is noted first; the poll begins after that, or it could be from before the record was made."""
+        """The incarnation comes first, then the poll, or the poll could be from before the record was made."""
         if not self._primary.history or (bucket, incarnation) in self._under_way:
             return
         self._under_way.add((bucket, incarnation))

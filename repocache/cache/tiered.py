@@ -1,7 +1,7 @@
 """THE read path: L1, then Redis, then the loader. One of these for each owner.
 
-Owns the order of the tiers and what may enter L1. What a miss costs is the loader's affair, what an invalidation does the
-views'.
+Owns the order of the tiers and what may enter L1. What a miss costs is the loader's affair, what an invalidation
+does the views'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What this process believes of each bucket, and what an invalidation does here: L1 and the flights follow the views.
 
-Plain sync code, run inside the connection's own callback, so that a message has its effect before the caller of any later
-reply runs (protocol, The channel).
+Plain sync code, run inside the connection's own callback, so that a message has its effect before the caller of any
+later reply runs (protocol, The channel).
 """
 
 from __future__ import annotations

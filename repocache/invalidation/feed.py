@@ -19,7 +19,8 @@ I = TypeVar("I")  # noqa: E741  # the id of the repository, as everywhere
 
 @dataclass(frozen=True, slots=True)
 class Changed(Generic[I]):
-    """Rows were written. Read them behind `bookmark` (`db.causal_session(change.bookmark)`), or a lagging replica answers."""
+    """Rows were written. Read them behind `bookmark`, as in `db.causal_session(change.bookmark)`, or a lagging
+    replica answers."""
 
     ids: tuple[I, ...]
     bookmark: Bookmark

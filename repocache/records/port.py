@@ -42,8 +42,9 @@ class Lease(NamedTuple):
 class Opened(NamedTuple):
     """The answer to `Ask`.
 
-    "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it, for at most `wait` seconds
-    more; "history": the record belongs to `history`, another than the caller's, and nothing was done.
+    "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it, for at most
+    `wait` seconds more; "history": the record belongs to `history`, another than the caller's, and nothing was
+    done.
     `floor`: the position that a replica must have replayed to fill, None: unknown, only the primary may.
     """
 
@@ -71,8 +72,8 @@ class Change(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """A change was applied: the record's state right after it. Or, if `history` is not empty, it was not: the record belongs
-    to that other history."""
+    """A change was applied: the record's state right after it. Or, if `history` is not empty, it was not: the
+    record belongs to that other history."""
 
     bucket: int
     incarnation: str

@@ -15,12 +15,11 @@ from repocache.wire.script import Script
 #
 # A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
 # old values, leases and floors are then out of reach, whatever brought them back.
-_RECORD = (
-    """
+_RECORD = """
 local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 's', 'f')
 local incarnation, seq, floor = rec[1], rec[4], rec[5]
 local function announce(more)
-  redis.call('PUBLISH', ARGV[5], '{"v":%d,"b":' .. string.match(KEYS[1], '{b(%%d+)}$') .. ',"i":"' .. incarnation
+  redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(KEYS[1], '{b(%d+)}$') .. ',"i":"' .. incarnation
     .. '","s":' .. seq .. ',"h":"' .. ARGV[2] .. '"' .. more .. '}')
 end
 local function renew(highest)
@@ -36,9 +35,7 @@ elseif rec[3] ~= ARGV[2] then
   if ARGV[3] ~= '1' then return {'history', rec[3]} end
   renew(false)
 end
-"""
-    % WIRE_VERSION
-)
+""".replace("VERSION", str(WIRE_VERSION))
 
 # ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce, ARGV[10] the lease's life in milliseconds,
 # ARGV[11] digest of a value that could not be read, or empty.
@@ -102,8 +99,9 @@ return 1
 """
 )
 
-# ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message fields (JSON without braces), ARGV[8] number of keys;
-# then for each key its owner and its text; then for each owner that changed as a whole its name and new generation.
+# ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message fields (JSON without braces), ARGV[8] number of
+# keys; then for each key its owner and its text; then for each owner that changed as a whole its name and new
+# generation.
 # -> {'done', incarnation, seq}
 #
 # Keys go with their values and leases, in every live shape. The floor rises; unknown stays unknown and remembers the

@@ -28,7 +28,7 @@ def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
 
 
 def _arguments(cls: Any, target: type) -> Sequence[Any]:
-    """The type arguments that `cls` gives to `target`, type variables of classes between replaced by what they stand for."""
+    """The type arguments that `cls` gives to `target`, through generic classes between them."""
     for base in getattr(cls, "__orig_bases__", ()):
         origin = get_origin(base) or base
         if origin is target:

@@ -67,7 +67,8 @@ def after(steps: Sequence[Step], last: object) -> ColumnElement[bool]:
         value = getattr(last, step.attribute)
         if getattr(step.column, "nullable", False):
             raise UsageError(
-                f"find(after=...): {step.attribute} may be NULL, which no comparison finds again; order by columns that may not"
+                f"find(after=...): {step.attribute} may be NULL, which no comparison finds again; "
+                "order by columns that may not"
             )
         beyond = step.column < value if step.descending else step.column > value
         alternatives.append(and_(*equal, beyond))

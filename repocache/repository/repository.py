@@ -27,10 +27,11 @@ V = TypeVar("V")
 
 
 class Repository(Generic[M, I]):
-    """Reads entities `M` by their id `I`. Declare `owner`; get one from `db[Users]` or, in a transaction, `work[Users]`.
+    """Reads entities `M` by their id `I`. Declare `owner`; get one from `db[Users]` or, in a transaction,
+    `work[Users]`.
 
-    From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil another's, and they are refused
-    as the base of a write. From `work[Users]` they are the transaction's own.
+    From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil another's, and they are
+    refused as the base of a write. From `work[Users]` they are the transaction's own.
 
     Every read raises InvalidId for an id that has not exactly the key's type, DatabaseUnavailable if no node can answer
     and the database's own errors; never one of the cache.
@@ -82,9 +83,9 @@ class Repository(Generic[M, I]):
     ) -> list[M]:
         """The entities that satisfy all conditions; not cached.
 
-        `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order is total. `after`: the
-        last entity of the page before (keyset paging), with the same `order_by`. Raises UsageError for an order that
-        cannot be paged, or a `limit` below 1.
+        `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order is total.
+        `after`: the last entity of the page before (keyset paging), with the same `order_by`. Raises UsageError for
+        an order that cannot be paged, or a `limit` below 1.
         """
         if limit is not None and limit < 1:
             raise UsageError(f"find(limit={limit}): give at least 1, or leave it out")
@@ -119,8 +120,9 @@ class Repository(Generic[M, I]):
 class View(Generic[V]):
     """Declares a frozen view on a repository: `card = View(UserCard)`, then `users.card.get(7)`.
 
-    `shape`: a frozen `msgspec.Struct` or dataclass whose fields are named as mapped attributes; one object, shared by all
-    callers. Checked when the database is built: MappingRefused for fields that are unknown or can be changed in place.
+    `shape`: a frozen `msgspec.Struct` or dataclass whose fields are named as mapped attributes; one object, shared
+    by all callers. Checked when the database is built: MappingRefused for fields that are unknown or can be changed
+    in place.
     """
 
     def __init__(self, shape: type[V]) -> None:

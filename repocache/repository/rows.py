@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, Wanted
 from repocache.db.choice import Need
-from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, current_session, need_of
 from repocache.db.reading import Read
+from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, current_session, need_of
 from repocache.db.topology import Topology
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan

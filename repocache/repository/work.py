@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
@@ -26,7 +26,7 @@ class UnitOfWork(Transactional):
         self,
         sessions: async_sessionmaker[AsyncSession],
         watch: CommitWatch,
-        shelves: Mapping[type, Shelf[Any]],
+        shelves: Mapping[type[Repository[Any, Any]], Shelf[Any]],
         observe: Observer,
     ) -> None:
         super().__init__(sessions, watch.transaction_of, observe)
@@ -35,7 +35,7 @@ class UnitOfWork(Transactional):
     def __getitem__(self, repository: type[R]) -> R:
         """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
         shelf = self._shelf(repository)
-        return cast("R", repository(shelf, SessionAccess(shelf.plan, self.session)))
+        return repository(shelf, SessionAccess(shelf.plan, self.session))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository."""
