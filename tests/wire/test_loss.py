@@ -147,6 +147,50 @@ async def test_an_idle_link_stays_up(own_redis: RedisServer) -> None:
         assert heard.events == ["up"]
 
 
+async def test_through_losses_and_cancellations_each_caller_gets_its_own_reply(own_redis: RedisServer) -> None:
+    answered, lost, working = 0, 0, True
+
+    async def work(link: Link, name: int) -> None:
+        nonlocal answered, lost
+        number = 0
+        while working:
+            number += 1
+            text = f"{name}:{number}".encode()
+            try:
+                call = link.call("ECHO", text)
+                if number % 5 == name % 5:
+                    asyncio.get_running_loop().call_soon(call.cancel)
+                assert await call == text
+                answered += 1
+            except CacheUnavailable:
+                lost += 1
+                await asyncio.sleep(0.002)
+            except asyncio.CancelledError:
+                if not working:
+                    raise
+
+    heard = Heard()
+    async with link_to(own_redis, heard) as link, asyncio.TaskGroup() as workers:
+        for name in range(64):
+            workers.create_task(work(link, name))
+        try:
+            for turn in range(1, 5):
+                enough = answered + 3000
+                await until(lambda enough=enough: answered > enough)  # type: ignore[misc]
+                if turn % 2:
+                    await asyncio.to_thread(own_redis.kill)
+                    await asyncio.to_thread(own_redis.start)
+                else:
+                    own_redis.freeze()
+                    await until(lambda turn=turn: len(heard.events) == 2 * turn)  # type: ignore[misc]
+                    own_redis.thaw()
+                await until(lambda: link.alive)
+        finally:
+            working = False
+    assert lost >= 64
+    assert heard.events.count("up") == 5
+
+
 async def test_a_replica_is_refused_until_it_is_promoted(start_redis: StartRedis) -> None:
     master, replica = start_redis("master"), start_redis("replica")
     heard = Heard()
