@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Self
 
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from repocache.db.positions import Process
 from repocache.db.settings import TopologySettings
 from repocache.errors import ConfigurationError
 
@@ -25,18 +26,25 @@ SERVER_SQL = """
 SELECT s.system_identifier::text,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
        coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
-       pg_is_in_recovery()
+       pg_is_in_recovery(),
+       coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), '')
 FROM pg_control_system() s
 """
 
 
 class Server(NamedTuple):
-    """The server process at the other end of a connection; see `positions.PrimaryIdentity`."""
+    """The server at the other end of a connection. `address`: as it sees itself, empty for a local socket."""
 
     system: str
-    started: int
-    recovered: int
+    process: Process
     in_recovery: bool
+    address: str
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        """The server in a row of SERVER_SQL."""
+        system, started, recovered, in_recovery, address = row
+        return cls(system, Process(started, recovered), in_recovery, address)
 
 
 class Purpose(enum.Enum):
@@ -116,7 +124,7 @@ def read_server(connection: DBAPIConnection) -> Server:
         cursor.close()
         connection.rollback()
     assert row is not None
-    return Server(*row)
+    return Server.of(row)
 
 
 def on_connect(engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]) -> None:

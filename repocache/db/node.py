@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 
 import asyncpg
 from sqlalchemy import event
@@ -19,14 +18,16 @@ from repocache.db.choice import Need, satisfies
 from repocache.db.engines import SERVER, Server, on_connect, on_lost, read_server
 from repocache.db.positions import (
     LagLimit,
-    PrimaryView,
-    Receiver,
+    Process,
+    ReplicaReading,
     Sample,
     judge,
     judge_without_positions,
     ran_ahead,
 )
+from repocache.db.primary import Primary
 from repocache.db.probe import REPLICA_SQL, Probe, ProbeFailed, replica_reading
+from repocache.db.receivers import Receivers
 from repocache.db.settings import Replica, TopologySettings
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.trouble import connecting_trouble
@@ -50,7 +51,7 @@ class ReplicaNode:
         self,
         replica: Replica,
         engines: tuple[AsyncEngine, AsyncEngine],
-        view: Callable[[], PrimaryView | None],
+        primary: Primary,
         settings: TopologySettings,
         observe: Observer,
     ) -> None:
@@ -64,11 +65,11 @@ class ReplicaNode:
         self.engine, probing = engines
         self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout)
         self.poll = SharedPoll(self._poll, settings.sample_every)
-        self._view = view
+        self._primary = primary
         self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
         self._observe = observe
-        self._distrusted: Receiver | None = None
-        self._receiver: Receiver | None = None
+        self._receivers = Receivers()
+        self._vouched: Sample | None = None
         self._said = ""
         self._failures = 0
         self._pause = settings.sample_every
@@ -115,10 +116,15 @@ class ReplicaNode:
         self.sample = None
         self.poll.nudge()
 
-    def distrust(self) -> None:
-        """The WAL receiver seen last follows another server than the primary; its successor may be believed
-        again."""
-        self._distrusted = self._receiver
+    def new_history(self, *, doubtful: bool) -> None:
+        """The primary writes another history. `doubtful`: of the same timeline, by another server.
+
+        Then whoever streamed from the old one streams something else (what broke earlier drafts, 16).
+        """
+        if doubtful:
+            self._receivers.distrust()
+        else:
+            self._receivers.forget()
         self.forget()
 
     def lose(self, why: str) -> None:
@@ -164,16 +170,29 @@ class ReplicaNode:
         epoch = self.epoch
         if not self.probe.positions:
             await self.probe.alive()
-            return judge_without_positions(time.monotonic(), 0) if epoch == self.epoch else None
+            return judge_without_positions(time.monotonic(), Process(0, 0)) if epoch == self.epoch else None
         reading = await self.probe.replica()
-        view = self._view()
-        if epoch != self.epoch or view is None:
-            return None
-        if ran_ahead(self.sample, view):
-            self._distrusted = self._receiver
-        self._receiver = reading.receiver
         self.sees_timeline = reading.receiver is None or reading.timeline_seen
-        return judge(reading, self.sample, view, self._distrusted, self._limit)
+        sample = await self._judged(reading)
+        if epoch != self.epoch:
+            return None
+        if sample is not None and sample.history:
+            self._vouched = sample
+        return sample
+
+    async def _judged(self, reading: ReplicaReading) -> Sample | None:
+        """What a reading is worth; if its receiver is new, after the primary has been asked once more."""
+        view = self._primary.view
+        if view is None:
+            return None
+        if ran_ahead(self._vouched, view):
+            self._receivers.distrust()
+        following = self._receivers.standing(reading, view)
+        if following == "unconfirmed" and not view.lost:
+            await self._primary.poll.ask()
+            view = self._primary.view or view
+            following = self._receivers.standing(reading, view)
+        return judge(reading, self._vouched, view, following, self._limit)
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
@@ -186,17 +205,15 @@ class ReplicaNode:
     async def _is_elsewhere(self, connection: AsyncConnection, sample: Sample) -> bool:
         raw = await connection.get_raw_connection()
         server = raw.info.get(SERVER)
-        return isinstance(server, Server) and server.started != sample.started
+        return isinstance(server, Server) and server.process != sample.process
 
     async def _vouch(self, connection: AsyncConnection, need: Need) -> None:
         """Behind a balancer the sample is another server's: poll on the very connection that will read."""
         raw = await connection.get_raw_connection()
-        server, view, began = raw.info[SERVER], self._view(), time.monotonic()
+        began = time.monotonic()
         row = (await connection.exec_driver_sql(REPLICA_SQL)).one()
-        if view is None:
-            raise Moved
-        reading = replica_reading(row, server.system, began, time.monotonic())
-        if not satisfies(judge(reading, None, view, None, self._limit), need, time.monotonic()):
+        sample = await self._judged(replica_reading(row, raw.info[SERVER], began, time.monotonic()))
+        if not satisfies(sample, need, time.monotonic()):
             raise Moved
 
     def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
@@ -212,6 +229,8 @@ class ReplicaNode:
 
     def _said_of(self, sample: Sample) -> None:
         self._observe(Sampled(self.name, sample.position, sample.lag_bytes, sample.lag))
+        if sample.out == "unconfirmed":
+            return
         if sample.out != "lagging" or sample.lag > self._limit.seconds or sample.fresh_at > -math.inf:
             # Right after the start it is not known how far behind a replica is: out, but nothing to report yet.
             self._say(sample.out)

@@ -58,10 +58,17 @@ class PrimaryPosition(NamedTuple):
     insert: int
 
 
-class Receiver(NamedTuple):
-    """One WAL receiver process of one server process."""
+class Process(NamedTuple):
+    """One life of a server: while it lasts, what a replica has replayed never goes back. See PrimaryIdentity."""
 
     started: int
+    recovered: int
+
+
+class Receiver(NamedTuple):
+    """One WAL receiver process of one life of a server."""
+
+    process: Process
     pid: int
 
 
@@ -78,7 +85,7 @@ class ReplicaReading:
     in_recovery: bool
     position: int
     system: str
-    started: int
+    process: Process
     receiver: Receiver | None
     streaming: bool
     timeline: int
@@ -96,7 +103,7 @@ class Sample:
     empty. `fresh_at`: monotonic time as of which it is known to have all that the primary had (`-inf`: not
     known). `lag_bytes` and `lag` (seconds): 0 at or past the primary's newest known position, so an idle
     primary is no lag; where `fresh_at` is not known, the lag is at least this. `out`: why it is not in the
-    rotation, empty if it is. `receiver`, `started`: see ReplicaReading."""
+    rotation, empty if it is. `process`: see ReplicaReading."""
 
     history: str
     position: int
@@ -105,8 +112,7 @@ class Sample:
     lag: float
     taken_at: float
     out: str
-    started: int
-    receiver: Receiver | None
+    process: Process
 
 
 class Trail:
@@ -175,28 +181,25 @@ class LagLimit:
 
 
 def judge(
-    reading: ReplicaReading,
-    before: Sample | None,
-    primary: PrimaryView,
-    distrusted: Receiver | None,
-    limit: LagLimit,
+    reading: ReplicaReading, before: Sample | None, primary: PrimaryView, following: str, limit: LagLimit
 ) -> Sample:
-    """What a reading is worth (protocol, Read path 4: "a replica of the floor's history, streaming on its
-    timeline").
+    """What a reading is worth (protocol, Read path 4: "a replica of the floor's history, streaming on its timeline").
 
-    A position counts for the primary's history only if the replica is in recovery, of the same system, and
-    streams on the same timeline; `distrusted` is a receiver that was seen to follow somebody else. A replica
-    that lost its stream vouches for what it had replayed while streaming, in the same server process, and no
-    more: what it replays now, from an archive say, may be of another timeline.
+    A position counts for the primary's history only if the replica is in recovery, of the same system, streams on the
+    same timeline, and `following` is empty (`receivers`: why it may follow another server). A replica that lost its
+    stream vouches for what it had replayed while streaming (`before`), in the same life of its server, and no more:
+    what it replays now, from an archive say, may be of another timeline.
 
-    While the primary is lost, nothing better is to be had: replicas that lost their stream, or already follow
-    another primary, stay in the rotation for reads that need no position, and the lag limit, which needs a
-    primary to measure by, takes nobody out."""
-    out = standing(reading, primary.identity, distrusted)
-    kept = before is not None and before.started == reading.started and before.history == primary.history
-    if not out:
+    While the primary is lost, no position is believed that was not before: it may be coming up again with another
+    history. Nothing better is to be had then, so replicas that lost their stream, or already follow another primary,
+    stay in the rotation for reads that need no position, and the lag limit, which needs a primary to measure by, takes
+    nobody out.
+    """
+    out = standing(reading, primary.identity) or following
+    kept = before is not None and before.process == reading.process and before.history == primary.history
+    if not out and not primary.lost:
         position, history = reading.position, primary.history
-    elif out == "not streaming" and before is not None and kept:
+    elif out in ("", "not streaming", "unconfirmed") and before is not None and kept:
         position, history = min(before.position, reading.position), primary.history
     else:
         position, history = 0, ""
@@ -205,7 +208,7 @@ def judge(
     lag = reading.ended - max(fresh_at, primary.trail.oldest_moment) if lag_bytes else 0.0
     too_far = fresh_at == -math.inf or lag > limit.seconds
     if primary.lost:
-        out = "" if out in IN_WITHOUT_PRIMARY else out
+        out = "" if out != "refused" else out
     elif not out and (too_far or (limit.bytes is not None and lag_bytes > limit.bytes)):
         out = "lagging"
     return Sample(
@@ -216,12 +219,20 @@ def judge(
         lag=lag,
         taken_at=reading.ended,
         out=out,
-        started=reading.started,
-        receiver=reading.receiver,
+        process=reading.process,
     )
 
 
-IN_WITHOUT_PRIMARY = ("not streaming", "other history")
+def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
+    """Why a replica's position is not of the primary's history, empty if it may be.
+
+    "refused": no replica, or of another system; "not streaming"; "other history": of another timeline.
+    """
+    if not reading.in_recovery or reading.system != primary.system:
+        return "refused"
+    if reading.receiver is None or not reading.streaming:
+        return "not streaming"
+    return "other history" if reading.timeline != primary.timeline else ""
 
 
 def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
@@ -238,19 +249,7 @@ def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
     )
 
 
-def standing(reading: ReplicaReading, primary: PrimaryIdentity, distrusted: Receiver | None) -> str:
-    """Why a replica's position is not of the primary's history, empty if it is: "refused" (no replica, or of
-    another system), "not streaming", "other history"."""
-    if not reading.in_recovery or reading.system != primary.system:
-        return "refused"
-    if reading.receiver is None or not reading.streaming:
-        return "not streaming"
-    if reading.timeline != primary.timeline or reading.receiver == distrusted:
-        return "other history"
-    return ""
-
-
-def judge_without_positions(taken_at: float, started: int) -> Sample:
+def judge_without_positions(taken_at: float, process: Process) -> Sample:
     """A replica that answers, where positions are not to be had: in the rotation, of no known history or
     lag."""
     return Sample(
@@ -261,6 +260,5 @@ def judge_without_positions(taken_at: float, started: int) -> Sample:
         lag=0.0,
         taken_at=taken_at,
         out="",
-        started=started,
-        receiver=None,
+        process=process,
     )

@@ -36,14 +36,14 @@ class Primary:
 
     `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that cached
     reads inside a unit of work never wait for the work's connection. `view`: what is known, None before the
-    first answer or without positions. `changed(before, now)` is called when the primary turns out to be
-    another server process or timeline."""
+    first answer or without positions. `changed(history, another)` is called when
+    the primary turns out to write another history; `another`: it is another server, of the same timeline."""
 
     def __init__(
         self,
         engines: tuple[AsyncEngine, AsyncEngine, AsyncEngine],
         settings: TopologySettings,
-        changed: Callable[[PrimaryIdentity, PrimaryIdentity], None],
+        changed: Callable[[str, bool], None],
         observe: Observer,
     ) -> None:
         self.write_engine, self.engine, probing = engines
@@ -56,6 +56,7 @@ class Primary:
         self._suspected = False
         self._identity: PrimaryIdentity | None = None
         self._history = ""
+        self._address = ""
         self._trail = Trail()
         self._retired: set[int] = set()
         self._pause = settings.sample_every
@@ -148,6 +149,7 @@ class Primary:
 
     def _believe(self, reading: PrimaryReading) -> None:
         before, now = self._identity, reading.identity
+        address, self._address = self._address, reading.address
         if now == before:
             return
         old, self._identity, self._history = self._history, now, now.history
@@ -158,7 +160,7 @@ class Primary:
             self._retired.add(before.started)
             self._retired.discard(now.started)
         self._observe(HistoryChanged(old, self._history))
-        self._changed(before, now)
+        self._changed(self._history, before[:2] == now[:2] and address != reading.address)
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
@@ -182,11 +184,11 @@ class Primary:
         if server.in_recovery:
             self.poll.nudge()
             raise DatabaseUnavailable("the address of the primary leads to a server that is in recovery")
-        if self._identity is not None and server.started != self._identity.started:
+        if self._identity is not None and server.process.started != self._identity.started:
             self._suspected = True
             self.poll.nudge()
 
     def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
         server = entry.info.get(SERVER)
-        if server is not None and server.started in self._retired:
+        if server is not None and server.process.started in self._retired:
             raise InvalidatePoolError("the connection leads to a server that is the primary no more")

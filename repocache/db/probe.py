@@ -15,7 +15,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.db.engines import SERVER_SQL, Server
-from repocache.db.positions import PrimaryIdentity, Receiver, ReplicaReading
+from repocache.db.positions import PrimaryIdentity, Process, Receiver, ReplicaReading
 from repocache.db.trouble import sqlstate
 
 PRIMARY_SQL = """
@@ -52,9 +52,10 @@ class ProbeFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PrimaryReading:
-    """What one poll saw of the primary. Positions in bytes; `began` and `ended` in monotonic seconds."""
+    """What one poll saw of the primary. `address`: as the server sees itself; positions in bytes; monotonic seconds."""
 
     identity: PrimaryIdentity
+    address: str
     flush: int
     insert: int
     began: float
@@ -66,15 +67,15 @@ def refuses_positions(error: BaseException) -> bool:
     return sqlstate(error) in REFUSALS
 
 
-def replica_reading(row: Sequence[Any], system: str, began: float, ended: float) -> ReplicaReading:
-    """The reading in a row of REPLICA_SQL."""
-    started, in_recovery, replayed, pid, status, received, control = row
+def replica_reading(row: Sequence[Any], server: Server, began: float, ended: float) -> ReplicaReading:
+    """The reading in a row of REPLICA_SQL, from that server."""
+    _, in_recovery, replayed, pid, status, received, control = row
     return ReplicaReading(
         in_recovery=in_recovery,
         position=replayed or 0,
-        system=system,
-        started=started,
-        receiver=None if pid is None else Receiver(started, pid),
+        system=server.system,
+        process=server.process,
+        receiver=None if pid is None else Receiver(server.process, pid),
         streaming=pid is not None and status in (None, "streaming"),
         timeline=control if received is None else received,
         timeline_seen=received is not None,
@@ -95,7 +96,7 @@ class Probe:
         self._timeout = timeout
         self._connection: AsyncConnection | None = None
         self._asyncpg: asyncpg.Connection | None = None
-        self._server = Server("", 0, 0, in_recovery=False)
+        self._server = Server("", Process(0, 0), in_recovery=False, address="")
         self.positions = engine.dialect.name == "postgresql"
 
     @property
@@ -111,7 +112,7 @@ class Probe:
                 driver = (await self._connection.get_raw_connection()).driver_connection
                 self._asyncpg = driver if isinstance(driver, asyncpg.Connection) else None
                 if self.positions:
-                    self._server = Server(*await self._row(SERVER_SQL))
+                    self._server = Server.of(await self._row(SERVER_SQL))
         except BaseException:
             await self.drop()
             raise
@@ -124,15 +125,15 @@ class Probe:
             await self.drop()
             raise ProbeFailed("in recovery")
         await self._check(started)
-        identity = PrimaryIdentity(self._server.system, int(timeline, 16), self._server.started, self._server.recovered)
-        return PrimaryReading(identity, flush, insert, began, time.monotonic())
+        identity = PrimaryIdentity(self._server.system, int(timeline, 16), *self._server.process)
+        return PrimaryReading(identity, self._server.address, flush, insert, began, time.monotonic())
 
     async def replica(self) -> ReplicaReading:
         """What the replica has replayed. Raises as `primary` does."""
         began = time.monotonic()
         row = await self.fetch(REPLICA_SQL)
         await self._check(row[0])
-        return replica_reading(row, self._server.system, began, time.monotonic())
+        return replica_reading(row, self._server, began, time.monotonic())
 
     async def alive(self) -> None:
         """Return if the node answers. Raises as `primary` does."""
@@ -159,7 +160,7 @@ class Probe:
             await connection.close()
 
     async def _check(self, started: int) -> None:
-        if started != self._server.started:
+        if started != self._server.process.started:
             await self.drop()
             raise ProbeFailed("elsewhere")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self, TypeVar
@@ -17,12 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from repocache.db.choice import ANYTHING, Need
 from repocache.db.engines import Purpose, database_url, make_engine
 from repocache.db.node import ReplicaNode
-from repocache.db.positions import PrimaryIdentity, PrimaryPosition, Sample
+from repocache.db.positions import PrimaryPosition, Sample
 from repocache.db.primary import NAME, Primary
 from repocache.db.reading import Read, Reader
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
-from repocache.events import Degraded, HookFailed, Observer, ignore
+from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
 
 T = TypeVar("T")
 
@@ -52,9 +52,9 @@ class Topology:
         observe: Observer = ignore,
     ) -> None:
         self.settings = settings = settings or TopologySettings()
-        self._observe = observe
+        self._observe = observe = Observers([observe])
         self._heard: list[Callable[[str], None]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._open = AsyncExitStack()
         self._started = False
         url = database_url("primary", primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
@@ -138,11 +138,15 @@ class Topology:
         await self._stop()
 
     async def _start(self) -> None:
+        self._open.push_async_callback(self._primary.close)
+        for node in self._replicas:
+            self._open.push_async_callback(node.close)
         await self._primary.start()
         for node in self._replicas:
             node.probe.positions = self._primary.probe.positions
-        polls = [self._primary.poll.run(), *(node.poll.run() for node in self._replicas)]
-        self._tasks = [asyncio.create_task(poll) for poll in polls]
+        await self._open.enter_async_context(self._primary.poll)
+        for node in self._replicas:
+            await self._open.enter_async_context(node.poll)
         self._started = True
         if not self._replicas:
             self._observe(Degraded("replicas", "all reads go to the primary"))
@@ -155,13 +159,7 @@ class Topology:
 
     async def _stop(self) -> None:
         self._started = False
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._primary.close()
-        for node in self._replicas:
-            await node.close()
+        await self._open.aclose()
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)
@@ -169,19 +167,14 @@ class Topology:
             make_engine(url, Purpose.READ, self.settings),
             make_engine(url, Purpose.PROBE, self.settings),
         )
-        return ReplicaNode(replica, engines, lambda: self._primary.view, self.settings, self._observe)
+        return ReplicaNode(replica, engines, self._primary, self.settings, self._observe)
 
-    def _changed(self, before: PrimaryIdentity, now: PrimaryIdentity) -> None:
+    def _changed(self, history: str, another: bool) -> None:
         for node in self._replicas:
-            # A server of the same timeline that was not restarted into this one is another: who still streams from the
-            # old one streams something else. After a restart every receiver is new.
-            if before[:2] == now[:2] and before.started != now.started:
-                node.distrust()
-            else:
-                node.forget()
+            node.new_history(doubtful=another)
         for heard in self._heard:
             try:
-                heard(now.history)
+                heard(history)
             except Exception as error:  # noqa: BLE001 - a listener's failure is its own
                 self._observe(HookFailed("on_history", repr(error)))
 

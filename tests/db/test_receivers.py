@@ -1,0 +1,69 @@
+"""A WAL receiver is believed once the primary answered after it was seen; not if that was another primary."""
+
+from dataclasses import replace
+
+from repocache.db.positions import PrimaryIdentity, PrimaryView, Process, Receiver, ReplicaReading, Trail
+from repocache.db.receivers import MOST, Receivers
+
+IDENTITY = PrimaryIdentity("42", 1, 1000, 10)
+LIFE = Process(7, 1)
+
+
+def seen(pid: int, moment: float) -> ReplicaReading:
+    return ReplicaReading(
+        in_recovery=True,
+        position=100,
+        system="42",
+        process=LIFE,
+        receiver=Receiver(LIFE, pid),
+        streaming=True,
+        timeline=1,
+        timeline_seen=True,
+        began=moment,
+        ended=moment,
+    )
+
+
+def answered(began: float, *, lost: bool = False) -> PrimaryView:
+    return PrimaryView(IDENTITY, IDENTITY.history, Trail(), 100, began, lost)
+
+
+def test_the_primary_must_have_answered_since() -> None:
+    receivers = Receivers()
+    assert receivers.standing(seen(1, 5.0), answered(4.0)) == "unconfirmed"
+    assert receivers.standing(seen(1, 6.0), answered(5.5)) == ""
+    assert receivers.standing(seen(1, 7.0), answered(5.5)) == "", "it is the same receiver"
+    assert receivers.standing(seen(2, 7.0), answered(5.5)) == "unconfirmed"
+
+
+def test_a_lost_primary_confirms_nothing() -> None:
+    receivers = Receivers()
+    assert receivers.standing(seen(1, 5.0), answered(6.0, lost=True)) == "unconfirmed"
+
+
+def test_another_history_has_to_be_seen_anew() -> None:
+    receivers = Receivers()
+    receivers.standing(seen(1, 5.0), answered(6.0))
+    receivers.forget()
+    assert receivers.standing(seen(1, 8.0), answered(7.0)) == "unconfirmed"
+    assert receivers.standing(seen(1, 8.0), answered(9.0)) == ""
+
+
+def test_who_followed_another_server_is_not_believed_again() -> None:
+    receivers = Receivers()
+    receivers.standing(seen(1, 5.0), answered(6.0))
+    receivers.distrust()
+    assert receivers.standing(seen(1, 8.0), answered(9.0)) == "other history"
+    assert receivers.standing(seen(2, 8.0), answered(9.0)) == ""
+
+
+def test_no_receiver_is_nobodys_follower() -> None:
+    assert Receivers().standing(replace(seen(1, 5.0), receiver=None), answered(4.0)) == ""
+
+
+def test_not_all_are_remembered_for_ever() -> None:
+    receivers = Receivers()
+    for pid in range(10 * MOST):
+        receivers.standing(seen(pid, 5.0), answered(6.0))
+        assert len(receivers._seen) <= MOST
+        assert len(receivers._believed) <= MOST

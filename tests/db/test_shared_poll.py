@@ -1,0 +1,81 @@
+"""Whoever asks gets a poll that began after it asked, and shares it with all who asked since the last one began."""
+
+import asyncio
+
+import pytest
+
+from repocache.db.shared_poll import SharedPoll
+
+
+class Counting:
+    """Polls that end when they are let; the outcome is the number of the poll."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.gate = asyncio.Semaphore(0)
+
+    async def __call__(self) -> int:
+        self.begun += 1
+        number = self.begun
+        await self.gate.acquire()
+        return number
+
+
+async def begun(polls: Counting, count: int) -> None:
+    async with asyncio.timeout(10):
+        while polls.begun < count:
+            await asyncio.sleep(0)
+
+
+async def test_a_poll_in_flight_answers_nobody_who_asked_later() -> None:
+    polls = Counting()
+    shared = SharedPoll(polls, 3600.0)
+    async with shared:
+        early = shared.ask()
+        await begun(polls, 1)
+        late, later = shared.ask(), shared.ask()
+        polls.gate.release()
+        assert await early == 1
+        assert not late.done()
+        polls.gate.release()
+        assert [await late, await later] == [2, 2]
+        assert polls.begun == 2
+
+
+async def test_it_polls_by_itself() -> None:
+    polls = Counting()
+    async with SharedPoll(polls, 0.001):
+        for count in range(1, 4):
+            await begun(polls, count)
+            polls.gate.release()
+
+
+async def test_one_who_gives_up_does_not_disturb_the_others() -> None:
+    polls = Counting()
+    shared = SharedPoll(polls, 3600.0)
+    async with shared:
+        first, second = shared.ask(), shared.ask()
+        first.cancel()
+        polls.gate.release()
+        assert await second == 1
+
+
+@pytest.mark.parametrize("in_flight", [True, False])
+async def test_nobody_waits_for_a_poll_that_has_ended(in_flight: bool) -> None:
+    polls = Counting()
+    shared = SharedPoll(polls, 3600.0)
+    async with shared:
+        asked = shared.ask()
+        if in_flight:
+            await begun(polls, 1)
+        waiting = shared.ask()
+    assert [await asked, await waiting] == [None, None]
+    assert await shared.ask() is None
+
+
+async def test_a_nudge_polls_for_nobody() -> None:
+    polls = Counting()
+    shared = SharedPoll(polls, 3600.0)
+    async with shared:
+        shared.nudge()
+        await begun(polls, 1)

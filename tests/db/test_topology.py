@@ -1,0 +1,206 @@
+"""Reads over healthy servers: which node answers, and what it has."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from repocache.db.choice import Need
+from repocache.db.settings import Replica, TopologySettings
+from repocache.db.topology import Topology
+from repocache.errors import ConfigurationError, DatabaseUnavailable, NotStarted
+from repocache.events import Degraded, NodeOut, Sampled
+from repocache.testing import Endpoints, Servers
+from tests.db.conftest import QUICK, STILL, needed, value_of, watching
+from tests.db.doorman import Doorman
+
+pytestmark = pytest.mark.usefixtures("item")
+
+
+async def test_a_read_after_a_write_sees_it_wherever_it_goes(repocache_endpoints: Endpoints) -> None:
+    nodes: Counter[str] = Counter()
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        for value in range(1, 200):
+            read = await watched.read(needed(await watched.write(value)))
+            assert read.value == value
+            nodes[read.node] += 1
+    assert len(nodes) > 1, "replicas answered too"
+
+
+async def test_the_position_covers_what_was_written_before(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    async with watching(repocache_endpoints.primary, ()) as watched:
+        for _ in range(20):
+            await watched.write(1)
+            written = await asyncio.to_thread(repocache_servers.primary.position)
+            position = await watched.topology.position()
+            assert position is not None
+            assert position.insert >= position.flush >= written
+
+
+async def test_callers_share_polls_of_the_primary(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, (), STILL) as watched:
+        before = len(watched.seen(Sampled))
+        await asyncio.gather(*(watched.topology.position() for _ in range(100)))
+        assert len(watched.seen(Sampled)) - before <= 2
+
+
+async def test_no_probe_where_the_sample_is_enough(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as watched:
+        position = await watched.topology.position()
+        assert position is not None
+        for _ in range(20):
+            await watched.read(needed(position))
+        before = len(watched.seen(Sampled))
+        for _ in range(100):
+            assert (await watched.read(needed(position))).why == "replica"
+        assert len(watched.seen(Sampled)) == before
+
+
+async def test_reads_that_need_more_share_one_poll(repocache_endpoints: Endpoints) -> None:
+    settings = TopologySettings(sample_every=600.0, max_lag=6000.0, catch_up_wait=10.0, pool_size=50)
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, settings) as watched:
+        await asyncio.gather(*(watched.read() for _ in range(100)))
+        position = await watched.write(1)
+        before = len(watched.seen(Sampled))
+        reads = await asyncio.gather(*(watched.read(needed(position)) for _ in range(50)))
+        assert {(read.value, read.why) for read in reads} == {(1, "replica")}
+        assert len(watched.seen(Sampled)) - before < 25
+
+
+@pytest.mark.parametrize("primary", [True, False])
+async def test_a_read_cannot_write(repocache_endpoints: Endpoints, primary: bool) -> None:
+    calls = 0
+
+    async def mistake(connection: AsyncConnection) -> None:
+        nonlocal calls
+        calls += 1
+        await connection.execute(text("UPDATE item SET value = 13"))
+
+    need = Need(primary="asked", asked=True) if primary else Need()
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        with pytest.raises(DBAPIError, match="read-only transaction"):
+            await watched.topology.read(need, mistake)
+        assert calls == 1, "the statement is at fault, not the node"
+        assert not watched.seen(NodeOut)
+        assert (await watched.read(Need(primary="asked", asked=True))).value == 0
+
+
+async def test_a_snapshot_is_one_moment_of_one_node(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        async with watched.topology.snapshot(needed(await watched.write(1))) as connection:
+            assert await value_of(connection) == 1
+            position = await watched.write(2)
+            assert await value_of(connection) == 1
+            with pytest.raises(DBAPIError, match="read-only"):
+                await connection.execute(text("UPDATE item SET value = 13"))
+        assert (await watched.read(needed(position))).value == 2
+        assert {node.in_flight for node in watched.topology.nodes} == {0}
+
+
+async def test_a_stamped_read_says_what_it_cannot_be_newer_than(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        position = await watched.write(1)
+        for need in (
+            Need(position.history, position.flush, stamped=True),
+            Need(primary="asked", asked=True, stamped=True),
+        ):
+            read = await watched.read(need)
+            assert (read.history, read.at_most is not None) == (position.history, True)
+            assert read.at_most is not None
+            assert read.at_most >= position.flush
+        assert (await watched.read()).at_most is None
+
+
+async def test_no_replicas_is_no_fallback(repocache_endpoints: Endpoints) -> None:
+    settings = TopologySettings(primary_reads=1, primary_wait=0.0)
+    async with watching(repocache_endpoints.primary, (), settings) as watched:
+        assert [event.what for event in watched.seen(Degraded)] == ["replicas"]
+        together = asyncio.Barrier(3)
+
+        async def run(connection: AsyncConnection) -> int:
+            await together.wait()
+            return await value_of(connection)
+
+        async with asyncio.timeout(30):
+            reads = await asyncio.gather(*(watched.topology.read(Need(), run) for _ in range(3)))
+        assert {(read.node, read.why) for read in reads} == {("primary", "no replicas")}
+        assert (await watched.read(Need(fallback=False))).value == 0
+
+
+async def test_replicas_only_means_it(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        assert (await watched.read(Need(fallback=False))).node != "primary"
+        with pytest.raises(DatabaseUnavailable, match=r"no replica may answer \(replicas behind\)"):
+            await watched.read(Need(watched.topology.history, 1 << 60, fallback=False))
+
+
+async def test_lag_can_be_limited_for_one_read(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        assert (await watched.read(Need(max_lag=5.0))).node != "primary"
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as watched:
+        assert (await watched.read(Need(max_lag=1e-9))).node == "primary"
+
+
+async def test_weights_and_names(repocache_endpoints: Endpoints) -> None:
+    first, second = repocache_endpoints.replicas
+    replicas = [Replica(first, weight=1000.0, name="big"), Replica(second, weight=0.001, name="small")]
+    async with watching(repocache_endpoints.primary, replicas) as watched:
+        nodes = Counter([(await watched.read()).node for _ in range(50)])
+    assert nodes["big"] > 45
+
+
+async def test_behind_a_balancer_the_reading_connection_itself_is_asked(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """The probe reached the replica that is up to date, the pool the one that is not."""
+    stale, fresh = repocache_controls.replicas
+    await asyncio.to_thread(stale.pause_replay)
+    urls = repocache_endpoints.replicas
+    async with Doorman(urls[1]) as door, watching(repocache_endpoints.primary, (door.url,), STILL) as watched:
+        door.lead_to(urls[0])
+        position = await watched.write(1)
+        await asyncio.to_thread(fresh.await_position, position.flush)
+        for _ in range(5):
+            assert (await watched.read(needed(position))).value == 1
+
+
+async def test_before_and_after_it_says_so(repocache_endpoints: Endpoints) -> None:
+    topology = Topology(repocache_endpoints.primary, repocache_endpoints.replicas, QUICK)
+    for _ in range(2):
+        with pytest.raises(NotStarted):
+            await topology.position()
+        with pytest.raises(NotStarted):
+            await topology.read(Need(), value_of)
+        async with topology:
+            assert (await topology.read(Need(), value_of)).value == 0
+
+
+async def test_a_primary_that_does_not_answer_is_named() -> None:
+    with pytest.raises(DatabaseUnavailable, match="the primary does not answer"):
+        async with Topology("postgresql+asyncpg://nobody@127.0.0.1:1/none"):
+            pass
+
+
+@pytest.mark.parametrize(
+    "primary, replicas, message",
+    [
+        ("nonsense", [], "primary: not a database URL"),
+        ("postgresql://user:secret@host/db", [], r"\*\*\*.*asyncpg"),
+        ("sqlite+aiosqlite://", [], "name a file"),
+        ("postgresql+asyncpg://host/db", "postgresql+asyncpg://host/db", "a list of URLs"),
+        (
+            "postgresql+asyncpg://host/db",
+            ["postgresql+asyncpg://a/db", "postgresql+asyncpg://a/db"],
+            "give each a name",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(primary: str, replicas: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        Topology(primary, replicas)
+    assert "secret" not in str(caught.value)
