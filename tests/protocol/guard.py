@@ -1,0 +1,57 @@
+"""A scenario becomes two tests: with its rule it finds no violation, without it does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import pytest
+
+from repocache.testing import Endpoints, Servers
+from tests.protocol.switches import rule_off
+from tests.protocol.world import World, open_world
+
+Scenario = Callable[[World], Awaitable[list[str]]]
+"""Forces one interleaving and returns the violations that it found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """`test`: the name of the test that was made of the scenario."""
+
+    rule: str
+    test: str
+    scenario: Scenario
+
+
+GUARDS: list[Guard] = []
+
+
+def guards(rule: str, *, wrecks: bool = False) -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
+    """Make tests of a scenario. `rule`: its switch. `wrecks`: it kills servers, which are mended afterwards."""
+
+    def decorate(scenario: Scenario) -> Callable[..., Awaitable[None]]:
+        @pytest.mark.parametrize("rule_holds", [True, False], ids=["on", "off"])
+        async def test(
+            rule_holds: bool,
+            repocache_servers: Servers,
+            repocache_endpoints: Endpoints,
+            request: pytest.FixtureRequest,
+        ) -> None:
+            if wrecks:
+                request.getfixturevalue("repocache_controls")
+            with nullcontext() if rule_holds else rule_off(rule):
+                async with open_world(repocache_servers, repocache_endpoints) as world:
+                    violations = await scenario(world)
+            if rule_holds:
+                assert violations == []
+            else:
+                assert violations, f"without {rule!r} nothing is violated: the test guards nothing"
+
+        name = str(getattr(scenario, "__name__", ""))
+        test.__name__, test.__doc__ = name, scenario.__doc__
+        GUARDS.append(Guard(rule, name, scenario))
+        return test
+
+    return decorate

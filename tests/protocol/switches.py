@@ -1,0 +1,227 @@
+"""Every rule's switch: inside `with rule_off("lease"):` the library lives without that rule, and with all others.
+
+A switch replaces the smallest piece in which its rule stands, for databases that are opened inside the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from repocache.bookmark import Bookmark
+from repocache.cache import tiered
+from repocache.cache.entry import Cell
+from repocache.cache.flights import Flight
+from repocache.cache.histories import Histories
+from repocache.cache.loader import Loader
+from repocache.cache.tiered import TieredCache
+from repocache.cache.views import Views
+from repocache.db.choice import Need
+from repocache.db.node import ReplicaNode
+from repocache.db.routing import Route, need_of
+from repocache.db.shared_poll import SharedPoll
+from repocache.records import Namespace, Nonces, RedisRecords
+from repocache.records import redis as redis_records
+from repocache.repository import rows
+from repocache.wire import Link
+from repocache.wire.script import Script
+
+SWITCHES: dict[str, Callable[[], AbstractContextManager[None]]] = {}
+
+
+def rule_off(name: str) -> AbstractContextManager[None]:
+    """Live without the rule inside the block. Raises KeyError for a name that is no rule's."""
+    return SWITCHES[name]()
+
+
+def _switch(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], Iterator[None]]]:
+    def register(off: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+        SWITCHES[name] = contextmanager(off)
+        return off
+
+    return register
+
+
+@contextmanager
+def _script(name: str, *changes: tuple[str, str]) -> Iterator[None]:
+    """Run another text in place of a script. Each piece that is replaced must be there."""
+    source: str = getattr(redis_records, name).source
+    for old, new in changes:
+        assert old in source, f"{name} has no {old!r} any more: the switch is out of date"
+        source = source.replace(old, new)
+    with patch.object(redis_records, name, Script(source)):
+        yield
+
+
+@_switch("lease")
+def _lease() -> Iterator[None]:
+    """Any fill lands."""
+    with _script("FILL", ("if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end", "")):
+        yield
+
+
+@_switch("nonce")
+def _nonce() -> Iterator[None]:
+    """All leases are alike."""
+    with _script("OPEN", ("'L' .. ARGV[9]", "'Lsame'"), ("floor or '', ARGV[9]}", "floor or '', 'same'}")):
+        yield
+
+
+@_switch("nonce per lease")
+def _nonce_per_lease() -> Iterator[None]:
+    """A process holds leases under its own id, the first 16 characters of its nonces."""
+    process = "string.sub(ARGV[9], 1, 16)"
+    changes = (("'L' .. ARGV[9]", f"'L' .. {process}"), ("floor or '', ARGV[9]}", f"floor or '', {process}}}"))
+    with _script("OPEN", *changes):
+        yield
+
+
+@_switch("generation")
+def _generation() -> Iterator[None]:
+    """A fill lands under the generation of its lease, also after a bulk change."""
+    with _script("FILL", (" or (rec[4] or '0') ~= ARGV[4]", "")):
+        yield
+
+
+@_switch("incarnation")
+def _incarnation() -> Iterator[None]:
+    """A record made anew is called as the one before."""
+    renamed = ("incarnation, seq, floor = ARGV[4], '0', false", "incarnation, seq, floor = 'same', '0', false")
+    with _script("OPEN", renamed), _script("INVALIDATE", renamed):
+        yield
+
+
+@_switch("unknown")
+def _unknown() -> Iterator[None]:
+    """A record made anew has a floor at once: any replica has replayed it."""
+    known = (
+        "if highest then redis.call('HSET', KEYS[1], 'm', highest) end",
+        "floor = string.rep('0', 16) redis.call('HSET', KEYS[1], 'f', floor)",
+    )
+    with _script("OPEN", known), _script("INVALIDATE", known):
+        yield
+
+
+@_switch("server")
+def _server() -> Iterator[None]:
+    """Every Redis has the same run id."""
+    original = RedisRecords.__init__
+
+    def init(self: RedisRecords, link: Link, namespace: Namespace, nonces: Nonces, _: object) -> None:
+        original(self, link, namespace, nonces, lambda: "redis")
+
+    with patch.object(RedisRecords, "__init__", init):
+        yield
+
+
+@_switch("floor")
+def _floor() -> Iterator[None]:
+    """A fill reads any replica."""
+
+    def need(floor: int | None, bookmark: Bookmark | None, history: str, now: float, route: Route) -> Need:
+        return need_of(0, bookmark, history, now, route)
+
+    with patch.object(rows, "need_of", need):
+        yield
+
+
+@_switch("settle")
+def _settle() -> Iterator[None]:
+    """Whoever asks for a position is answered by a poll that is already in flight."""
+    original = SharedPoll.ask
+
+    def ask(self: SharedPoll[Any]) -> Any:
+        asked = original(self)
+        self._answering.append(asked)
+        return asked
+
+    with patch.object(SharedPoll, "ask", ask):
+        yield
+
+
+@_switch("sample")
+def _sample() -> Iterator[None]:
+    """A sample outlives the connections to its server."""
+
+    async def is_elsewhere(*_: object) -> bool:
+        return False
+
+    with patch.object(ReplicaNode, "forget", lambda _: None), patch.object(ReplicaNode, "_is_elsewhere", is_elsewhere):
+        yield
+
+
+@_switch("inorder")
+def _inorder() -> Iterator[None]:
+    """What arrived between a reply and the store does not keep the value out of L1."""
+    original = TieredCache.ended
+
+    def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
+        flight.touched = False
+        original(self, flight, keep)
+
+    with patch.object(TieredCache, "ended", ended):
+        yield
+
+
+@_switch("landed")
+def _landed() -> Iterator[None]:
+    """L1 keeps what L2 refused."""
+    original = TieredCache.ended
+
+    with patch.object(TieredCache, "ended", lambda self, flight, keep: original(self, flight, True)):
+        yield
+
+
+@_switch("waited")
+def _waited() -> Iterator[None]:
+    """A reader that waited for another's lease in vain keeps its row in L1, as if it had filled."""
+    original = Loader._read
+
+    async def read(self: Loader, wanted: Sequence[Any], leased: Sequence[Any]) -> None:
+        if leased or any(flight.direct for flight, _ in wanted):
+            return await original(self, wanted, leased)
+        found = await self._source.load([want for _, want in wanted])
+        for flight, want in wanted:
+            self._harbour.answered(flight, Cell(found.get(want.id)), "database")
+            flight.touched = False
+            self._harbour.ended(flight, keep=True)
+
+    with patch.object(Loader, "_read", read):
+        yield
+
+
+@_switch("counters")
+def _counters() -> Iterator[None]:
+    """A gap clears L1 and lets loads in flight go on as if nothing had happened."""
+    with patch.object(Views, "_clear_bucket", lambda self, bucket: self._local.clear_bucket(bucket)):
+        yield
+
+
+@_switch("bookmark")
+def _bookmark() -> Iterator[None]:
+    """Bookmarks bound neither L1 hits nor replica reads."""
+
+    def need(floor: int | None, bookmark: Bookmark | None, history: str, now: float, route: Route) -> Need:
+        return need_of(floor, None, history, now, route)
+
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(Views, "covers", lambda *_: True))
+        stack.enter_context(patch.object(rows, "need_of", need))
+        stack.enter_context(patch("repocache.db.routing.need_of", need))
+        yield
+
+
+@_switch("join")
+def _join() -> Iterator[None]:
+    """Any load in flight is shared."""
+    with patch.object(tiered, "may_join", lambda *_: True):
+        yield
+
+
+@_switch("epochs")
+def _epochs() -> Iterator[None]:
+    """A process makes records of another history anew as often as it meets them."""
+    with patch.object(Histories, "may_replace", lambda *_: True):
+        yield
