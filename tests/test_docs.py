@@ -2,18 +2,25 @@
 
 A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are one
 program: they share a namespace and an event loop, and may `await` at the top level. A traceback names the
-line in the Markdown file.
+line in the Markdown file. They find the mapped classes `User` and `Order`, the repository `Users` and a `db`
+that reads them; addresses of servers are replaced by those of real ones.
 """
 
 import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from repocache import Database, KeyOwner, Repository
+from repocache.testing import Endpoints
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,8 +34,42 @@ def snippets(text: str) -> Iterator[str]:
         yield "\n" * text.count("\n", 0, block.start(1)) + block[1]
 
 
-async def run(page: Path, namespace: dict[str, object]) -> None:
-    for source in snippets(page.read_text()):
+class Base(DeclarativeBase):
+    pass
+
+
+class User(Base):
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    age: Mapped[int]
+
+
+class Order(Base):
+    __tablename__ = "orders"
+    tenant: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+
+
+class Users(Repository[User, int]):
+    owner = KeyOwner("user")
+
+
+@pytest.fixture
+async def shop(repocache_endpoints: Endpoints) -> Endpoints:
+    engine = create_async_engine(repocache_endpoints.primary)
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        await connection.execute(insert(User), [{"id": n, "name": f"n{n}", "age": 15 + n} for n in range(1, 10)])
+    await engine.dispose()
+    return repocache_endpoints
+
+
+async def run(page: Path, namespace: dict[str, object], addresses: Mapping[str, str] | None = None) -> None:
+    text = page.read_text()
+    for shown, real in (addresses or {}).items():
+        text = text.replace(shown, real)
+    for source in snippets(text):
         code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         result = eval(code, namespace)
         if inspect.iscoroutine(result):
@@ -43,9 +84,25 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return vars(module)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-async def test_the_snippets_run(page: Path, namespace: dict[str, object]) -> None:
-    await run(page, namespace)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if MARKED.search(page.read_text())],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+async def test_the_snippets_run(page: Path, namespace: dict[str, object], shop: Endpoints) -> None:
+    db = Database(shop.primary, replicas=shop.replicas, redis=shop.redis, repositories=[Users])
+    namespace |= {"User": User, "Order": Order, "Users": Users, "db": db}
+    first, second = shop.replicas
+    await run(
+        page,
+        namespace,
+        {
+            "postgresql+asyncpg://app@db1/shop": shop.primary,
+            "postgresql+asyncpg://app@db2/shop": first,
+            "postgresql+asyncpg://app@db3/shop": second,
+            "redis://cache:6379/0": shop.redis,
+        },
+    )
 
 
 async def test_only_marked_blocks_run_in_order_and_may_await(tmp_path: Path, namespace: dict[str, object]) -> None:
