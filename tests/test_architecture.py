@@ -19,7 +19,8 @@ FLOORS = [
     {"tracking"},
     {"repository", "commits", "settings"},
     {"database"},
-    {"http", "metrics", "cli", "testing", "alembic_ops"},
+    {"http", "metrics", "testing", "alembic_ops"},
+    {"cli"},
     {"__main__"},
 ]
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}

@@ -1,0 +1,82 @@
+"""The commands, and their exit statuses: 0, 1 if a promise was broken, 2 if the command could not do its work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.util import find_spec
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from repocache.cli.demo.report import Report, print_report
+from repocache.cli.demo.run import Plan, run_demo
+from repocache.cli.demo.service import ServiceDied
+from repocache.cli.demo.show import Lines, Picture, Show, Silent
+from repocache.testing import ServerError
+
+DEMO_NEEDS = ("airportsdata", "redis")
+BROKEN, FAILED, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def repocache() -> None:
+    """A data-access layer whose caches never show a session its own past."""
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=4, max=600, help="Traffic in all, half for each contestant.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the traffic: the same seed, the same users.")] = 1,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Run real servers, real data and faults, and compare a textbook cache-aside with repocache.
+
+    Ends with status 1 if repocache missed a write of a session's own, or served a cached value older than an
+    invalidation that the process had applied.
+    """
+    missing = [name for name in DEMO_NEEDS if find_spec(name) is None]
+    if missing:
+        fail(f"{', '.join(missing)} not found: pip install 'sqlalchemy-repocache[demo]'")
+    console = Console()
+    # As Ctrl-C: servers and processes end with the command, whoever ends it.
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    report = attempt(Plan(seconds, seed), show_for(console, json=json))
+    if json:
+        sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        print_report(console, report)
+    if report.broken:
+        raise typer.Exit(BROKEN)
+
+
+def show_for(console: Console, *, json: bool) -> Show:
+    """For a terminal a picture, for anything else lines."""
+    if json:
+        return Silent()
+    return Picture(console) if console.is_terminal else Lines(console)
+
+
+def attempt(plan: Plan, show: Show) -> Report:
+    """The report, or the end of the command with the reason."""
+    try:
+        return run_demo(plan, show)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except (ServerError, ServiceDied) as error:
+        fail(str(error))
+
+
+def fail(why: str) -> NoReturn:
+    """End the command."""
+    typer.echo(f"repocache: {why}", err=True)
+    raise typer.Exit(FAILED)
+
+
+if __name__ == "__main__":
+    app()
