@@ -26,8 +26,8 @@ from repocache.events import Degraded, HistoryChanged, NodeBack, NodeOut, Observ
 NAME = "primary"
 LONGEST_PAUSE = 2.0
 BY_TIME = (
-    "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, and a "
-    "cache miss that a lagging replica answers may store an old row until its time to live ends"
+    "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, and cache "
+    "misses are read from the primary"
 )
 
 
@@ -35,9 +35,10 @@ class Primary:
     """The node that is written to.
 
     `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that cached
-    reads inside a unit of work never wait for the work's connection. `view`: what is known, None before the
+    reads inside a unit of work never wait for the work's connection. `out`: why it does not answer, empty if it does. `view`: what is known, None before the
     first answer or without positions. `changed(history, another)` is called when
-    the primary turns out to write another history; `another`: it is another server, of the same timeline."""
+    the primary turns out to write another history; `another`: it is another server, of the same timeline.
+    """
 
     def __init__(
         self,
@@ -47,10 +48,10 @@ class Primary:
         observe: Observer,
     ) -> None:
         self.write_engine, self.engine, probing = engines
-        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout)
         self.poll = SharedPoll(self._poll, settings.sample_every)
+        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge)
         self.in_flight = 0
-        self.lost = False
+        self.out = ""
         self._insert = 0
         self._began = 0.0
         self._suspected = False
@@ -78,7 +79,7 @@ class Primary:
     def view(self) -> PrimaryView | None:
         if self._identity is None:
             return None
-        return PrimaryView(self._identity, self._history, self._trail, self._insert, self._began, self.lost)
+        return PrimaryView(self._identity, self._history, self._trail, self._insert, self._began, bool(self.out))
 
     async def start(self) -> None:
         """Find out whether there are positions, and the first history. Raises DatabaseUnavailable."""
@@ -116,8 +117,8 @@ class Primary:
             self._failed(error)
             return None
         self._failures = 0
-        if self.lost:
-            self.lost = False
+        if self.out:
+            self.out = ""
             self._observe(NodeBack(NAME))
         return position
 
@@ -132,7 +133,6 @@ class Primary:
                 if not (isinstance(error, ProbeFailed) or connecting_trouble(error)):
                     raise
         self._suspected = False
-        await self.probe.drop()
         await self.probe.connect()
         return await self._sample()
 
@@ -165,10 +165,10 @@ class Primary:
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 16)
-        if not self.lost:
-            self.lost = True
-            why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error)
-            self._observe(NodeOut(NAME, why or f"lost: {error!r}"))
+        why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error) or f"lost: {error!r}"
+        if why != self.out:
+            self.out = why
+            self._observe(NodeOut(NAME, why))
 
     def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         """A new connection must lead to a primary; one that leads to another server than the probe's makes it
@@ -176,7 +176,8 @@ class Primary:
 
         1. The primary fails over; its old server lives on, and the probe is still connected to it. 2. A unit
         of work connects by name, reaches the new primary and commits. 3. The probe must not answer with the
-        old one's position."""
+        old one's position.
+        """
         if not self.probe.positions:
             return
         server = read_server(connection)

@@ -1,7 +1,8 @@
 """What a session needs of a node: its bookmark, the caller's wish for a node, and the session in scope.
 
 Owns the one context variable, and what becomes of a bookmark from outside. Who has what is needed is
-`choice`'s."""
+`choice`'s.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from repocache.events import BookmarkRefused, Observer, ignore
 @dataclass(frozen=True, slots=True)
 class Route:
     """The caller's wish. `primary`: no other node. `replica`: no primary while there are replicas. `max_lag`:
-    seconds that a replica may be behind, in the general limit's place."""
+    seconds that a replica may be behind, in the general limit's place.
+    """
 
     primary: bool = False
     replica: bool = False
@@ -55,7 +57,8 @@ class Stickiness:
     exceed the lag that replicas in the rotation may have. `uncovered`: how long one may count whose
     invalidation was not delivered: the longest time to live in the cache where nothing else repeats it.
     `monotonic`: bookmarks advance by what was read too. `signer`: signs bookmarks that leave the process, and
-    refuses others. Raises ConfigurationError."""
+    refuses others. Raises ConfigurationError.
+    """
 
     window: float = 60.0
     uncovered: float = 60.0
@@ -73,16 +76,17 @@ def need_of(floor: int | None, bookmark: Bookmark | None, history: str, now: flo
     history).
 
     `floor`: of the keys that the read may fill, bytes; 0: none; None: unknown, only the primary may fill.
-    `history`: the floor's and the primary's; empty where there are no positions: then floors mean nothing,
-    and a bookmark means the primary. `now`: Unix time in seconds. An expired bookmark says nothing. One of
-    another history, or that does not know where its write is, means the primary until it expires."""
+    `history`: the floor's and the primary's; empty where there are no positions: then every floor is
+    unknown, so that no lagging replica fills a cache, and a bookmark means the primary. `now`: Unix time in seconds. An expired bookmark says nothing. One of
+    another history, or that does not know where its write is, means the primary until it expires.
+    """
     if route.primary:
         return Need(history=history, primary="asked", asked=True)
     position, primary = floor, ""
-    if not history:
-        position = 0
-    elif position is None:
+    if position is None:
         position, primary = 0, "floor unknown"
+    elif not history:
+        position = 0
     if bookmark is not None and bookmark.position != 0 and bookmark.expires > now:
         if bookmark.position is None:
             primary = primary or "bookmark without position"
@@ -115,7 +119,8 @@ class CausalSession:
 
     def advance(self, bookmark: Bookmark) -> None:
         """After a commit: reads of this session are not older than it either. A bookmark that says nothing
-        changes nothing."""
+        changes nothing.
+        """
         if says_something(bookmark):
             self._bookmark = merge(self._bookmark, bookmark) if says_something(self._bookmark) else bookmark
 
@@ -123,7 +128,8 @@ class CausalSession:
         """After a read, for monotonic reads: what was read is not newer than `position` of `history`, bytes.
 
         None: not known, so the next reads are the primary's. `history` must be the one that the topology has
-        now."""
+        now.
+        """
         if self._stickiness.monotonic:
             expires = self._clock() + self._stickiness.window
             self.advance(Bookmark(history, position, {}, covered=True, expires=expires))
@@ -144,7 +150,8 @@ def current_session() -> CausalSession | None:
 
 class Routing:
     """Sessions over one topology. Raises ConfigurationError if bookmarks would end before replicas may have
-    caught up."""
+    caught up.
+    """
 
     def __init__(self, topology: Topology, stickiness: Stickiness | None = None, observe: Observer = ignore) -> None:
         self._topology = topology
@@ -171,7 +178,8 @@ class Routing:
         own commits.
 
         A text that is forged, malformed, foreign or expired is not taken (BookmarkRefused says why) and never
-        raises. Blocks may be nested; the inner one begins with its own `incoming` only."""
+        raises. Blocks may be nested; the inner one begins with its own `incoming` only.
+        """
         session = CausalSession(self._stickiness)
         bookmark = await self.accepted(incoming)
         if bookmark is not None:
@@ -184,7 +192,8 @@ class Routing:
 
     async def accepted(self, incoming: Bookmark | str | None) -> Bookmark | None:
         """The bookmark to begin with, None if there is none or it is refused. Never raises for what it is
-        given."""
+        given.
+        """
         if incoming is None or incoming == "":
             return None
         bookmark = incoming if isinstance(incoming, Bookmark) else self._decoded(incoming)
@@ -201,7 +210,8 @@ class Routing:
 
     def _decoded(self, text: str) -> Bookmark | Refused:
         """The bookmark in a text, its life cut to what a bookmark may have: clocks of two processes differ a
-        little, so one that seems to live a little too long is not refused."""
+        little, so one that seems to live a little too long is not refused.
+        """
         now, stickiness = time.time(), self._stickiness
         longest = max(stickiness.window, stickiness.uncovered)
         bookmark = decode(text, stickiness.signer, now, 2 * longest)

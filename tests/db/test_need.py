@@ -42,7 +42,7 @@ def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW
         (40, mark("s.1.old", expires=NOW), "s.1.h", Need("s.1.h", 40)),
         (40, mark(position=None), "s.1.h", Need("s.1.h", 40, primary="bookmark without position")),
         (40, mark("", 0), "s.1.h", Need("s.1.h", 40)),
-        (None, None, "", Need("", 0)),
+        (None, None, "", Need("", 0, primary="floor unknown")),
         (40, mark("", None), "", Need("", 0, primary="bookmark without position")),
         (40, mark("", None, NOW), "", Need("", 0)),
     ],
