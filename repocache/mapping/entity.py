@@ -34,11 +34,12 @@ class NoQuery:
 class EntityMaker:
     """Makes entities of one class of a hierarchy."""
 
-    __slots__ = ("_copies", "_identity", "_ids", "_manager", "_missing", "_names", "_pick", "_prefix")
+    __slots__ = ("_copies", "_dispatch", "_identity", "_ids", "_missing", "_names", "_new", "_pick", "_prefix")
 
     def __init__(self, mapper: Mapper[Any], row: RowLayout, prefix: str) -> None:
         layout = row.classes[mapper]
-        self._manager = mapper.class_manager
+        self._new = mapper.class_manager.new_instance
+        self._dispatch = mapper.class_manager.dispatch
         self._identity, _, _ = mapper.identity_key_from_primary_key((None,) * len(row.ids))
         self._names = tuple(layout.attributes)
         self._pick = picker(tuple(layout.attributes.values()), len(row.kinds))
@@ -51,10 +52,10 @@ class EntityMaker:
 
     def make(self, row: Row) -> Any:
         """A new entity; it shares nothing that can change with another one of the same row."""
-        manager = self._manager
-        entity = manager.new_instance()
+        entity = self._new()
         values = entity.__dict__
-        values.update(zip(self._names, self._pick(row), strict=True))
+        # Both have the length of `attributes`; asking zip to be strict would take a tenth of all the time.
+        values.update(zip(self._names, self._pick(row)))  # noqa: B905
         for name, copy in self._copies:
             value = values[name]
             if value is not None:
@@ -65,7 +66,7 @@ class EntityMaker:
             # A column that is neither there nor expired would read as None.
             state.expired_attributes.update(self._missing)
         mark(state, self._prefix)
-        listeners = manager.dispatch.load
+        listeners = self._dispatch.load
         if listeners:
             listeners(state, NoQuery())
         return entity

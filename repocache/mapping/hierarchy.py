@@ -69,7 +69,7 @@ def _equalities(mapper: Mapper[Any]) -> Iterator[tuple[Column[Any], Column[Any]]
                 yield left, right
 
 
-def is_primary_only(tables: Iterable[Table]) -> bool:
+def says_primary_only(tables: Iterable[Table]) -> bool:
     """Whether a table's DDL says that replicas do not have its rows. Tables made elsewhere: see `relation`."""
     return any(_MEMORY_ONLY.intersection(map(str.upper, table._prefixes)) for table in tables)  # noqa: SLF001
 

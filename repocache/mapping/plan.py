@@ -19,7 +19,7 @@ from repocache.cache.codec import RowCodec
 from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.attributes import check_mapper, check_names
 from repocache.mapping.entity import EntityMaker, Row
-from repocache.mapping.hierarchy import family, id_columns, id_tables, is_primary_only, own_rows
+from repocache.mapping.hierarchy import family, id_columns, id_tables, own_rows, says_primary_only
 from repocache.mapping.layout import RowLayout, row_layout
 from repocache.mapping.listeners import check_listeners
 from repocache.mapping.options import MappingOptions
@@ -37,6 +37,8 @@ class EntityPlan(Generic[M]):
     `prefix`: that of the owner's keys, which marks its entities. `id_columns`, `id_types`: the primary key's columns
     and the exact Python type of each. `tables`: every table that a part of an entity lies in, with the columns that
     hold its id, in the key's order. `primary_only`: replicas do not have the rows. `select`: all rows, as Core.
+    `entity`: makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean, detached, with all
+    that is loaded; raises CodecError for a row of a class that this program does not know.
     """
 
     model: type[M]
@@ -47,7 +49,7 @@ class EntityPlan(Generic[M]):
     primary_only: bool
     fingerprint: str
     select: Select[Any]
-    _makers: Mapping[object, EntityMaker]
+    entity: Callable[[Row], M]
     _uuids: tuple[int, ...]
 
     @classmethod
@@ -73,10 +75,10 @@ class EntityPlan(Generic[M]):
             prefix=prefix,
             layout=layout,
             tables=tables,
-            primary_only=is_primary_only(tables),
+            primary_only=says_primary_only(tables),
             fingerprint=layout.fingerprint(),
             select=_all_rows(mapper, layout),
-            _makers=_makers(mapper, layout, prefix),
+            entity=_entity_of(mapper, layout, prefix),
             _uuids=tuple(
                 at for at, kind in enumerate(layout.kinds) if kind.python_type is uuid.UUID and kind.depth == 0
             ),
@@ -120,20 +122,6 @@ class EntityPlan(Generic[M]):
         ids = self.layout.ids
         return row[ids[0]] if len(ids) == 1 else tuple([row[at] for at in ids])
 
-    def entity(self, row: Row) -> M:
-        """A new entity, as `session.get()` and `expunge()` would give it: clean, detached, with all that is loaded.
-
-        Raises CodecError for a row of a class that this program does not know.
-        """
-        at = self.layout.discriminator
-        kind = None if at is None else row[at]
-        try:
-            maker = self._makers[kind]
-        except (KeyError, TypeError):
-            raise CodecError(f"{self.model.__name__}: no class of it has the polymorphic identity {kind!r}") from None
-        entity: M = maker.make(row)
-        return entity
-
     def view(self, view: type[V]) -> Callable[[Row], V]:
         """What makes such views of rows. `view`: a frozen `msgspec.Struct` or a frozen dataclass, its fields named as
         loaded attributes. Raises ConfigurationError, naming the field that does not fit.
@@ -155,14 +143,24 @@ def _all_rows(mapper: Mapper[Any], layout: RowLayout) -> Select[Any]:
     return rows if condition is None else rows.where(condition)
 
 
-def _makers(mapper: Mapper[Any], layout: RowLayout, prefix: str) -> dict[object, EntityMaker]:
-    """By polymorphic identity; None: rows without one are of the class itself, as SQLAlchemy has it."""
-    makers: dict[object, EntityMaker] = {
-        each.polymorphic_identity: EntityMaker(each, layout, prefix)
+def _entity_of(mapper: Mapper[M], layout: RowLayout, prefix: str) -> Callable[[Row], M]:
+    own = EntityMaker(mapper, layout, prefix).make
+    at = layout.discriminator
+    if at is None:
+        return own
+    makers: dict[object, Callable[[Row], M]] = {
+        each.polymorphic_identity: EntityMaker(each, layout, prefix).make
         for each in family(mapper)
-        if each is not mapper and not each.polymorphic_abstract
+        if not each.polymorphic_abstract and each.polymorphic_identity is not None
     }
-    own = EntityMaker(mapper, layout, prefix)
-    if layout.discriminator is not None:
-        makers[mapper.polymorphic_identity] = own
-    return {None: own, **makers}
+    # Rows that say no class are of the class itself, as SQLAlchemy has it.
+    makers[None] = own
+
+    def make(row: Row) -> M:
+        kind = row[at]
+        maker = makers.get(kind)
+        if maker is None:
+            raise CodecError(f"{mapper.class_.__name__}: no class of it has the polymorphic identity {kind!r}")
+        return maker(row)
+
+    return make

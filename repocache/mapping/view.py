@@ -114,6 +114,6 @@ def _fits(kind: ColumnKind, annotation: Any) -> bool:
     """Whether a value may have this annotation; what is not a plain class is trusted."""
     wanted = get_origin(annotation) or annotation
     given = kind.sequence if kind.depth != 0 else kind.python_type
-    if not inspect.isclass(wanted) or given is object:
+    if wanted is Any or not inspect.isclass(wanted) or given is object:
         return True
     return issubclass(given, wanted) or (given is int and wanted is float)

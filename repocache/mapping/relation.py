@@ -1,0 +1,56 @@
+"""What the database itself says of a plan's tables: whether replicas have their rows, and whether they are tables.
+
+Owns the question and the verdict. Asking it at start is the database object's affair; only PostgreSQL is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from sqlalchemy import Table, TextClause, text
+from sqlalchemy.engine import Dialect
+
+from repocache.errors import MappingRefused
+
+_PERMANENT = "p"
+_ELSEWHERE = "f"
+_VIEWS = {"v": "view", "m": "materialized view"}
+
+
+class Relation(NamedTuple):
+    """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`; None: not found."""
+
+    name: str
+    persistence: str | None
+    kind: str | None
+
+
+def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
+    """Asks for these tables and all their partitions; its rows make Relations."""
+    names = [dialect.identifier_preparer.format_table(table) for table in tables]
+    return text(
+        "SELECT asked.name, class.relpersistence::text, class.relkind::text"
+        " FROM unnest(CAST(:names AS text[])) AS asked (name)"
+        " LEFT JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
+        " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts ON true"
+        " LEFT JOIN pg_class AS class ON class.oid = parts.relation"
+    ).bindparams(names=names)
+
+
+def is_primary_only(relations: Iterable[Relation]) -> bool:
+    """Whether replicas lack some of the rows: a table or partition is unlogged, temporary, or on another server.
+
+    Raises MappingRefused for a view. A table that is not there is no matter of ours: reading it will say so.
+    """
+    found = list(relations)
+    for relation in found:
+        if relation.kind in _VIEWS:
+            raise MappingRefused(
+                f"{relation.name} is a {_VIEWS[relation.kind]}: no write can be tied to its keys. Map a class to the "
+                "table that it reads and cache that"
+            )
+    return any(
+        relation.kind is not None and (relation.persistence != _PERMANENT or relation.kind == _ELSEWHERE)
+        for relation in found
+    )
