@@ -40,6 +40,8 @@ class ColumnCodec(Generic[T]):
     view. `immutable`: values are never changed in place, so all callers may share one. `version`: count it up when
     the encoding changes, then what another release cached is not read. `wire`: what `encode` returns, as an
     annotation for msgspec; anything else is then noticed before `decode` sees it.
+
+    Raises ConfigurationError for arguments of another form.
     """
 
     encode: Callable[[T], Builtin]
@@ -48,6 +50,13 @@ class ColumnCodec(Generic[T]):
     immutable: bool = False
     version: int = 1
     wire: Any = Any
+
+    def __post_init__(self) -> None:
+        for argument, value in (("encode", self.encode), ("decode", self.decode)):
+            if not callable(value):
+                raise ConfigurationError(f"ColumnCodec({argument}={value!r}): give a function of one value")
+        if not isinstance(self.python_type, type):
+            raise ConfigurationError(f"ColumnCodec(python_type={self.python_type!r}): give a class")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +103,8 @@ class Column:
         self._codec = codec
         self.coded = codec is not None
         self.flat = self.coded or (kind.depth == 0 and kind.python_type is not object)
-        self.wire = _nested(codec.wire if codec else _wire_of(kind.python_type), kind)
         try:
+            self.wire = _nested(codec.wire if codec else _wire_of(kind.python_type), kind)
             msgspec.msgpack.Decoder(self.wire)
         except TypeError as error:
             raise ConfigurationError(f"column {kind.name!r}: its values cannot be decoded: {error}") from error

@@ -272,6 +272,10 @@ def test_the_size_is_bounded() -> None:
             ),
             "'c'",
         ),
+        (lambda: RowCodec([ColumnKind("c", object, codec=ColumnCodec(str, str, wire="int"))]), "'c'"),
+        (lambda: ColumnCodec(5, str), "encode=5"),  # type: ignore[arg-type]
+        (lambda: ColumnCodec(str, None), "decode=None"),  # type: ignore[arg-type]
+        (lambda: ColumnCodec(str, str, list[int]), "python_type=list"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_when_built(build: Callable[[], object], words: str) -> None:
