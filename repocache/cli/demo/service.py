@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from repocache.cli.demo.records import Order, Ready, Setup, Told, frame, read_told
+from repocache.testing.process import send
 
 MODULE = "repocache.cli.demo.worker"
 PATIENCE = 20.0
@@ -73,8 +75,7 @@ class ServiceProcess:
     async def kill(self) -> None:
         """SIGKILL. Returns when the process is gone and all that it had told is heard."""
         self._expected_to_end = True
-        if self.alive:
-            self._process.kill()
+        self._kill()
         await self._process.wait()
         await self._listening
 
@@ -99,6 +100,11 @@ class ServiceProcess:
         if not self._expected_to_end:
             raise ServiceDied(f"{self.name} died with status {status}: {await self._complaints}")
 
+    def _kill(self) -> None:
+        """Past asyncio's own `kill`, which may take the exit status from its watcher, which then complains."""
+        if self.alive:
+            send(self._process.pid, signal.SIGKILL)
+
     async def _listen(self, process: Process) -> None:
         assert process.stdout is not None
         while told := list(await read_told(process.stdout)):
@@ -108,8 +114,7 @@ class ServiceProcess:
 
     async def _leave(self) -> None:
         self._expected_to_end = True
-        if self.alive:
-            self._process.kill()
+        self._kill()
         await self._process.wait()
         for task in (self._listening, self._complaints):
             task.cancel()
