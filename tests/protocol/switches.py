@@ -5,10 +5,14 @@ A switch replaces the smallest piece in which its rule stands, for databases tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark
 from repocache.cache import tiered
@@ -18,10 +22,12 @@ from repocache.cache.histories import Histories
 from repocache.cache.loader import Loader
 from repocache.cache.tiered import TieredCache
 from repocache.cache.views import Views
-from repocache.db.choice import Need
+from repocache.db.choice import Need, satisfies
 from repocache.db.node import ReplicaNode
+from repocache.db.reading import Read, Reader
 from repocache.db.routing import Route, need_of
 from repocache.db.shared_poll import SharedPoll
+from repocache.mapping import plan
 from repocache.records import Namespace, Nonces, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.repository import rows
@@ -180,7 +186,7 @@ def _waited() -> Iterator[None]:
     original = Loader._read
 
     async def read(self: Loader, wanted: Sequence[Any], leased: Sequence[Any]) -> None:
-        if leased or any(flight.direct for flight, _ in wanted):
+        if not wanted or leased or any(flight.direct for flight, _ in wanted):
             return await original(self, wanted, leased)
         found = await self._source.load([want for _, want in wanted])
         for flight, want in wanted:
@@ -224,4 +230,29 @@ def _join() -> Iterator[None]:
 def _epochs() -> Iterator[None]:
     """A process makes records of another history anew as often as it meets them."""
     with patch.object(Histories, "may_replace", lambda *_: True):
+        yield
+
+
+@_switch("position first")
+def _position_first() -> Iterator[None]:
+    """A replica's row counts if its position, read no earlier than the row, is enough."""
+    original = Reader.read
+
+    async def read(self: Reader, need: Need, run: Callable[[AsyncConnection], Awaitable[Any]]) -> Read[Any]:
+        if need.primary or not need.position:
+            return await original(self, need, run)
+        brought = await original(self, replace(need, position=0), run)
+        samples = [await node.poll.ask() for node in self._replicas if node.name == brought.node]
+        if any(satisfies(sample, need, time.monotonic()) for sample in samples):
+            return brought
+        return await original(self, need, run)
+
+    with patch.object(Reader, "read", read):
+        yield
+
+
+@_switch("primary only")
+def _primary_only() -> Iterator[None]:
+    """Unlogged tables are read like all others."""
+    with patch.object(plan, "says_primary_only", lambda _: False):
         yield

@@ -156,12 +156,12 @@ class Process:
     def loader(self) -> Loader:
         return self.cache._loader
 
-    async def get(self, id: int = KEY) -> int | None:
-        """The version that a read by id brings."""
+    async def get(self, id: int = KEY) -> int:
+        """The version that a read by id brings, 0: there is no such row."""
         item = await self.items.get(id)
-        return None if item is None else item.version
+        return 0 if item is None else item.version
 
-    async def get_behind(self, bookmark: Bookmark, id: int = KEY) -> int | None:
+    async def get_behind(self, bookmark: Bookmark, id: int = KEY) -> int:
         """The same in the session of a bookmark."""
         async with self.db.causal_session(bookmark):
             return await self.get(id)
@@ -260,12 +260,12 @@ class Process:
         return transport.resume_reading
 
     def in_l1(self, id: int = KEY) -> int | None:
-        """The version that L1 would serve to a caller without a session."""
+        """The version that L1 would serve to a caller without a session, 0: that there is no such row."""
         cell = self.cache.near(id)
         return None if cell is None else self.version(cell.row)
 
-    def version(self, row: Row | None) -> int | None:
-        return None if row is None else self.items._entity(row).version
+    def version(self, row: Row | None) -> int:
+        return 0 if row is None else self.items._entity(row).version
 
     def filled(self) -> list[bool]:
         """Of each fill so far whether it landed."""
@@ -311,6 +311,7 @@ class World:
         )
         await self._stack.enter_async_context(db)
         self.processes[name] = process = Process(name, db, events)
+        await process.items.exists()  # a node's first connection costs its sample
         return process
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -364,7 +365,7 @@ class World:
             process.shared.local.discard(("item", id))
 
     async def in_l2(self, id: int = KEY) -> int | None:
-        """The version in Redis."""
+        """The version in Redis, 0: that there is no such row."""
         value = await self.a.records._link.call("GET", await self._name(id))
         if value is None or is_lease(value):
             return None
@@ -396,7 +397,7 @@ class World:
         return asyncio.to_thread((server or self.servers.primary).sql, script, self.database)
 
 
-def behind(seen: int | None, committed: int) -> list[str]:
+def behind(seen: int, committed: int) -> list[str]:
     """What a session saw that had itself committed, or carries the bookmark of, a later version."""
     return [] if seen == committed else [f"a session got version {seen}, it had committed {committed}"]
 
