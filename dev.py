@@ -1,7 +1,8 @@
-"""Run the project from a clean clone: `python3 dev.py demo | test | check | benchmark [arguments]`.
+"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | benchmark [arguments]`.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what the
-command needs; arguments are passed on to what is run.
+command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower bounds of all
+dependencies (tests/oldest.txt), in `.venv-oldest`.
 """
 
 import hashlib
@@ -13,23 +14,30 @@ from pathlib import Path
 from typing import List
 
 ROOT = Path(__file__).resolve().parent
-VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-EXTRAS = {"demo": "demo", "test": "test", "check": "test", "benchmark": "benchmark"}
+BOUNDS = ROOT / "tests" / "oldest.txt"
+EXTRAS = {"demo": "demo", "test": "test", "oldest": "test", "check": "test", "benchmark": "benchmark"}
 
 
-def install(extra: str) -> None:
-    """Make the environment and install the extra, unless both are as pyproject.toml has them now."""
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    stamp = VENV / ("installed-" + extra)
-    if PYTHON.exists() and stamp.exists() and stamp.read_text() == wanted:
+def python_of(name: str) -> Path:
+    """The interpreter that runs a command."""
+    environment = ROOT / (".venv-oldest" if name == "oldest" else ".venv")
+    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def install(name: str) -> None:
+    """Make the command's environment and install its extra, unless both are as the project's files have them now."""
+    python, extra = python_of(name), EXTRAS[name]
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + BOUNDS.read_bytes()).hexdigest()
+    stamp = python.parents[1] / ("installed-" + extra)
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
-    if not PYTHON.exists():
-        print("making", VENV, flush=True)
-        venv.create(VENV, with_pip=True)
+    if not python.exists():
+        print("making", python.parents[1], flush=True)
+        venv.create(python.parents[1], with_pip=True)
     print("installing .[" + extra + "]", flush=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
-    subprocess.run([*pip, "--editable", ".[" + extra + "]"], cwd=ROOT, check=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    bounds = ["--constraint", str(BOUNDS)] if name == "oldest" else []
+    subprocess.run([*pip, *bounds, "--editable", ".[" + extra + "]"], cwd=ROOT, check=True)
     stamp.write_text(wanted)
 
 
@@ -37,7 +45,7 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     """What a command runs, each the arguments of the environment's Python."""
     if name == "demo":
         return [["-m", "repocache", "demo", *arguments]]
-    if name == "test":
+    if name in ("test", "oldest"):
         return [["-m", "pytest", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
@@ -55,13 +63,13 @@ def main(arguments: List[str]) -> int:
         return 2
     name, *rest = arguments
     try:
-        install(EXTRAS[name])
+        install(name)
     except subprocess.CalledProcessError as error:
         print("installation failed:", error, file=sys.stderr)
         print("on Debian and Ubuntu, `apt-get install python3-venv` may be missing", file=sys.stderr)
         return 1
     for command in commands(name, rest):
-        status = subprocess.run([str(PYTHON), *command], cwd=ROOT, check=False).returncode
+        status = subprocess.run([str(python_of(name)), *command], cwd=ROOT, check=False).returncode
         if status:
             return status
     return 0
