@@ -1,7 +1,8 @@
 """Which node answers a read: what is needed of it, and the choice among those that have it.
 
 Owns the decision only: no I/O, no clock, no randomness of its own. Waiting, polling and falling back are
-`topology`'s."""
+`topology`'s.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ class Need:
     general limit. `primary`: why only the primary will do, empty if a replica may answer. `asked`: the caller
     asked for the primary, so the read is no fallback and passes the budget by. `fallback`: False: never the
     primary while there are replicas. `stamped`: the answer must say which position it cannot be newer than
-    (for monotonic reads; one poll more)."""
+    (for monotonic reads; one poll more).
+    """
 
     history: str = ""
     position: int = 0
@@ -50,7 +52,8 @@ C = TypeVar("C", bound=Candidate)
 
 class Choice(NamedTuple, Generic[C]):
     """The chosen replica, or None: the primary; and why. `curable`: a fresh poll may find a replica after
-    all."""
+    all.
+    """
 
     node: C | None
     why: str
@@ -61,7 +64,8 @@ def choose_node(replicas: Sequence[C], need: Need, now: float, draw: Callable[[]
     """The less loaded of two replicas drawn by weight, of those that satisfy the need.
 
     `now`: monotonic seconds. `draw`: uniform in [0, 1). Loads are reads in flight for each unit of weight; of
-    equal loads the first drawn wins, so that weights count on an idle system too."""
+    equal loads the first drawn wins, so that weights count on an idle system too.
+    """
     if need.primary:
         return Choice(None, need.primary)
     able = [replica for replica in replicas if satisfies(replica.sample, need, now)]

@@ -2,7 +2,8 @@
 server.
 
 Owns how connections are made. When a server is no longer believed, and what follows, is `primary`'s and
-`node`'s."""
+`node`'s.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def database_url(argument: str, text: str) -> URL:
 
 def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
     """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not
-    async."""
+    async.
+    """
     shown = url.render_as_string()
     read_only = purpose is not Purpose.WRITE
     options: dict[str, Any] = {"connect_args": connect_args(url, settings, read_only=read_only)}
@@ -97,7 +99,8 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> Async
 
 def connect_args(url: URL, settings: TopologySettings, *, read_only: bool) -> dict[str, Any]:
     """What the driver is told: a deadline for connecting, and read-only transactions where it can enforce
-    them."""
+    them.
+    """
     driver = url.get_driver_name()
     if driver == "asyncpg":
         told: dict[str, Any] = {"timeout": settings.connect_timeout}
@@ -129,7 +132,8 @@ def read_server(connection: DBAPIConnection) -> Server:
 
 def on_connect(engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]) -> None:
     """Call `heard` with each new connection. If it raises, the connection is closed and its maker gets the
-    error."""
+    error.
+    """
 
     def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         try:

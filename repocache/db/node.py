@@ -1,7 +1,8 @@
 """One replica: its pool, its sample, and when the sample dies.
 
 Owns what is believed of one replica at the moment. Which replica is chosen is `choice`'s, what a reading is
-worth `positions`'s."""
+worth `positions`'s.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class ReplicaNode:
     """A replica in the topology; what `choice.Candidate` wants to know of it is public.
 
     `epoch` counts how often the sample died. `poll` answers with the new sample, None if the replica does not
-    answer. `sees_timeline`: False if this role is not told which timeline the replica receives."""
+    answer. `sees_timeline`: False if this role is not told which timeline the replica receives.
+    """
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class ReplicaNode:
         self.epoch = 0
         self.sees_timeline = True
         self.engine, probing = engines
-        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout)
+        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.forget)
         self.poll = SharedPoll(self._poll, settings.sample_every)
         self._primary = primary
         self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
@@ -95,7 +97,8 @@ class ReplicaNode:
         The race that `epoch` is for (what broke earlier drafts, 1):
         1. the replica is chosen by its sample, position 100; 2. it crashes, restarts and goes back to
         position 90; 3. a new connection is made and would read there; 4. but making it killed the sample:
-        choose again."""
+        choose again.
+        """
         epoch, sample = self.epoch, self.sample
         assert sample is not None
         connection = await self.engine.connect()
@@ -111,7 +114,8 @@ class ReplicaNode:
 
     def forget(self) -> None:
         """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its
-        way."""
+        way.
+        """
         self.epoch += 1
         self.sample = None
         self.poll.nudge()
@@ -129,7 +133,8 @@ class ReplicaNode:
 
     def lose(self, why: str) -> None:
         """The node failed: out of the rotation until a poll succeeds. What runs on it now is sent
-        elsewhere."""
+        elsewhere.
+        """
         self.forget()
         self.down = why
         self._say(why)

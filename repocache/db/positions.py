@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 TRAIL = 1024
 """How many distinct positions of the primary are remembered; at four polls a second, four minutes and
-more."""
+more.
+"""
 
 
 class PrimaryIdentity(NamedTuple):
@@ -23,7 +24,8 @@ class PrimaryIdentity(NamedTuple):
     `system`: the cluster's identifier. `timeline`: of the WAL being written. `started`: when the server
     process began, Unix time in microseconds. `recovered`: when the server last threw its statistics away, in
     the same unit: it does so after each crash, also one of a backend that the server process survives, on
-    which `started` stays."""
+    which `started` stays.
+    """
 
     system: str
     timeline: int
@@ -37,7 +39,8 @@ class PrimaryIdentity(NamedTuple):
         A restart of the primary makes a new history too, the conservative form of the protocol's assumption
         about crashes that lose visible asynchronous commits (what broke earlier drafts, 15); two servers that
         were promoted with one system identifier and timeline differ in `started` (16). The server's address
-        is left out: processes that reach one primary by different addresses must agree."""
+        is left out: processes that reach one primary by different addresses must agree.
+        """
         process = hashlib.blake2b(f"{self.started}.{self.recovered}".encode(), digest_size=6).hexdigest()
         return f"{self.system}.{self.timeline}.{process}"
 
@@ -51,7 +54,8 @@ class PrimaryPosition(NamedTuple):
     """Where the primary's WAL stood at some moment after it was asked for (protocol, Write path 4).
 
     `flush`: covers every commit that was synchronous. `insert`: covers every commit, but replicas may be long
-    in reaching it. Both are WAL positions in bytes."""
+    in reaching it. Both are WAL positions in bytes.
+    """
 
     history: str
     flush: int
@@ -80,7 +84,8 @@ class ReplicaReading:
     receives no WAL. `streaming`: whether that is known to stream; an ordinary role sees that it runs and no
     more. `timeline`: of the WAL received, or where the role may not see that (`timeline_seen` is False) the
     newest that the control file knows of, which is late: it moves with the replica's restartpoints. `began`
-    and `ended`: monotonic seconds."""
+    and `ended`: monotonic seconds.
+    """
 
     in_recovery: bool
     position: int
@@ -103,7 +108,8 @@ class Sample:
     empty. `fresh_at`: monotonic time as of which it is known to have all that the primary had (`-inf`: not
     known). `lag_bytes` and `lag` (seconds): 0 at or past the primary's newest known position, so an idle
     primary is no lag; where `fresh_at` is not known, the lag is at least this. `out`: why it is not in the
-    rotation, empty if it is. `process`: see ReplicaReading."""
+    rotation, empty if it is. `process`: see ReplicaReading.
+    """
 
     history: str
     position: int
@@ -119,7 +125,8 @@ class Trail:
     """Where the primary's flush position was at which moment: what turns a replica's position into seconds.
 
     No clocks are compared: both times are this process's. Of one position the newest moment counts, so that
-    an idle primary does not look like lag."""
+    an idle primary does not look like lag.
+    """
 
     def __init__(self) -> None:
         self._positions: list[int] = []
@@ -147,7 +154,8 @@ class Trail:
 
     def fresh_at(self, position: int) -> float:
         """The newest moment whose position is reached by `position`; `-inf` if that is older than the
-        trail."""
+        trail.
+        """
         reached = bisect_right(self._positions, position)
         return self._moments[reached - 1] if reached else -math.inf
 
@@ -162,7 +170,8 @@ class PrimaryView:
     """What is believed of the primary while a replica is judged. `lost`: it does not answer at the moment.
 
     `insert`: the end of its WAL in bytes when it last answered, to a poll begun at `began` (monotonic
-    seconds)."""
+    seconds).
+    """
 
     identity: PrimaryIdentity
     history: str
@@ -240,7 +249,8 @@ def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
     written.
 
     Then it follows another server with the same system identifier and timeline (what broke earlier drafts,
-    16), or the primary lost WAL that it had sent."""
+    16), or the primary lost WAL that it had sent.
+    """
     return (
         sample is not None
         and sample.history == primary.history
@@ -251,7 +261,8 @@ def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
 
 def judge_without_positions(taken_at: float, process: Process) -> Sample:
     """A replica that answers, where positions are not to be had: in the rotation, of no known history or
-    lag."""
+    lag.
+    """
     return Sample(
         history="",
         position=0,

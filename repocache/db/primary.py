@@ -26,18 +26,18 @@ from repocache.events import Degraded, HistoryChanged, NodeBack, NodeOut, Observ
 NAME = "primary"
 LONGEST_PAUSE = 2.0
 BY_TIME = (
-    "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, and cache "
-    "misses are read from the primary"
+    "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, only the "
+    "primary fills caches, and replicas do not leave the rotation for lagging"
 )
 
 
 class Primary:
     """The node that is written to.
 
-    `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that cached
-    reads inside a unit of work never wait for the work's connection. `out`: why it does not answer, empty if it does. `view`: what is known, None before the
-    first answer or without positions. `changed(history, another)` is called when
-    the primary turns out to write another history; `another`: it is another server, of the same timeline.
+    `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that cached reads inside
+    a unit of work never wait for the work's connection. `out`: why it does not answer, empty if it does. `view`: what
+    is known, None before the first answer or without positions. `changed(history, another)` is called when the primary
+    turns out to write another history; `another`: it is another server, of the same timeline.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,8 @@ SELECT p.started, p.in_recovery, p.replayed, w.pid, w.status, w.received_tli,
        END
 FROM (SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS replayed, pg_is_in_recovery() AS
 in_recovery, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started OFFSET 0) p LEFT
-JOIN pg_stat_wal_receiver w ON true """
+JOIN pg_stat_wal_receiver w ON true
+"""
 ALIVE_SQL = "SELECT 1"
 REFUSALS = ("42501", "42883", "0A000")
 """SQLSTATE: not permitted, no such function, not supported: what databases without positions say (Aurora)."""
@@ -43,7 +44,8 @@ REFUSALS = ("42501", "42883", "0A000")
 
 class ProbeFailed(Exception):
     """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process
-    answered)."""
+    answered).
+    """
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -87,11 +89,13 @@ def replica_reading(row: Sequence[Any], server: Server, began: float, ended: flo
 class Probe:
     """One connection, made when it is needed and dropped at the first failure. Not for two callers at once.
 
-    `positions`: whether the database has them; without, a poll only asks for a sign of life.
+    `positions`: whether the database has them; without, a poll only asks for a sign of life. `lost` is called when the
+    server ends the connection, where the driver tells so (asyncpg).
     """
 
-    def __init__(self, engine: AsyncEngine, connect_timeout: float, timeout: float) -> None:
+    def __init__(self, engine: AsyncEngine, connect_timeout: float, timeout: float, lost: Callable[[], None]) -> None:
         self._engine = engine
+        self._lost = lost
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._connection: AsyncConnection | None = None
@@ -102,15 +106,18 @@ class Probe:
     @property
     def connected(self) -> bool:
         """Whether there is a connection, as far as is known."""
-        return self._connection is not None
+        return self._connection is not None and not (self._asyncpg is not None and self._asyncpg.is_closed())
 
     async def connect(self) -> None:
-        """Connect and ask which server process it is. Raises what the driver raises, and TimeoutError."""
+        """Connect, anew if need be, and ask which server it is. Raises what the driver raises, and TimeoutError."""
+        await self.drop()
         try:
             async with asyncio.timeout(self._connect_timeout):
                 self._connection = await self._engine.connect()
                 driver = (await self._connection.get_raw_connection()).driver_connection
-                self._asyncpg = driver if isinstance(driver, asyncpg.Connection) else None
+                if isinstance(driver, asyncpg.Connection):
+                    self._asyncpg = driver
+                    driver.add_termination_listener(self._terminated)
                 if self.positions:
                     self._server = Server.of(await self._row(SERVER_SQL))
         except BaseException:
@@ -141,7 +148,8 @@ class Probe:
 
     async def fetch(self, sql: str) -> Sequence[Any]:
         """The one row of a statement. The connection is dropped if it fails, or takes too long
-        (TimeoutError)."""
+        (TimeoutError).
+        """
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._row(sql)
@@ -154,10 +162,14 @@ class Probe:
         connection, self._connection = self._connection, None
         driver, self._asyncpg = self._asyncpg, None
         if driver is not None:
+            driver.remove_termination_listener(self._terminated)
             driver.terminate()
         if connection is not None:
             await connection.invalidate()
             await connection.close()
+
+    def _terminated(self, _: object) -> None:
+        self._lost()
 
     async def _check(self, started: int) -> None:
         if started != self._server.process.started:

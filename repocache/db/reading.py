@@ -54,7 +54,8 @@ class Read(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a
-    replica."""
+    replica.
+    """
 
     connection: AsyncConnection
     node: ReplicaNode | None
@@ -216,7 +217,8 @@ class Reader:
 
     async def _stamped(self, turn: Turn, need: Need, value: T) -> Read[T]:
         """The outcome, with the position that it cannot be newer than if that was asked for: polled after the
-        read."""
+        read.
+        """
         node, sample = turn.node, turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
         at_most: int | None = None

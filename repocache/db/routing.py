@@ -77,9 +77,9 @@ def need_of(floor: int | None, bookmark: Bookmark | None, history: str, now: flo
 
     `floor`: of the keys that the read may fill, bytes; 0: none; None: unknown, only the primary may fill.
     `history`: the floor's and the primary's; empty where there are no positions: then every floor is
-    unknown, so that no lagging replica fills a cache, and a bookmark means the primary. `now`: Unix time in seconds. An expired bookmark says nothing. One of
-    another history, or that does not know where its write is, means the primary until it expires.
-    """
+    unknown, so that no lagging replica fills a cache, and a bookmark means the primary. `now`: Unix time in seconds.
+    An expired bookmark says nothing. One of another history, or that does not know where its write is, means the
+    primary until it expires."""
     if route.primary:
         return Need(history=history, primary="asked", asked=True)
     position, primary = floor, ""

@@ -12,7 +12,8 @@ class Replica:
     """A physical replica of the primary.
 
     `url`: as the primary's. `weight`: its share of the reads beside the others', more than 0. `name`: for
-    events and errors; by default the URL's host and port."""
+    events and errors; by default the URL's host and port.
+    """
 
     url: str
     weight: float = 1.0
@@ -33,7 +34,8 @@ class TopologySettings:
     `probe_timeout`: a node that leaves a poll unanswered for so long is lost. `max_lag`, `max_lag_bytes`: a
     replica further behind leaves the rotation (bytes None: not limited). `catch_up_wait`: how long a read
     waits for a replica that is behind what it needs, before it goes to the primary. `primary_reads`,
-    `primary_wait`: how many reads at once the primary may stand in for, and how long others wait."""
+    `primary_wait`: how many reads at once the primary may stand in for, and how long others wait.
+    """
 
     pool_size: int = 10
     pool_wait: float = 5.0

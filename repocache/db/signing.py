@@ -21,7 +21,8 @@ class BookmarkSigner:
 
     `secrets`: newest first; all are accepted, the first one signs, so a secret is rotated by putting a new
     one in front. Each has at least 16 bytes. `max_age`: seconds after which a signature no longer counts.
-    Raises ConfigurationError for no secret, one that is too short, or a `max_age` that is not positive."""
+    Raises ConfigurationError for no secret, one that is too short, or a `max_age` that is not positive.
+    """
 
     def __init__(self, secrets: Sequence[str | bytes], max_age: float) -> None:
         if isinstance(secrets, str | bytes) or not secrets:

@@ -1,7 +1,8 @@
 """The nodes of one database cluster, started and stopped together: who they are and where the primary stands.
 
 Owns the sampling tasks and what follows from a new history. How a read finds its node is `reading`'s, what a
-session needs `routing`'s."""
+session needs `routing`'s.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class Topology:
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be empty.
     Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
-    primary does not answer (it has to say whether there are positions)."""
+    primary does not answer (it has to say whether there are positions).
+    """
 
     def __init__(
         self,
@@ -81,14 +83,15 @@ class Topology:
     @property
     def newest(self) -> int:
         """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to be
-        had."""
+        had.
+        """
         view = self._primary.view
         return view.insert if view else 0
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:
         """All nodes as they are now, the primary first."""
-        primary = NodeStatus(NAME, "lost" if self._primary.lost else "", self._primary.in_flight, None)
+        primary = NodeStatus(NAME, self._primary.out, self._primary.in_flight, None)
         return primary, *(NodeStatus(n.name, n.out, n.in_flight, n.sample) for n in self._replicas)
 
     def on_history(self, heard: Callable[[str], None]) -> None:
@@ -103,7 +106,8 @@ class Topology:
 
         Callers at one moment share the next poll, never one in flight (protocol, Write path 4 and "settle").
         One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds. Raises only
-        NotStarted."""
+        NotStarted.
+        """
         self._require_started()
         return await self._primary.position()
 
@@ -112,7 +116,8 @@ class Topology:
 
         `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first fails it: a
         connection lost or refused, a conflict with recovery. Errors of the statement itself are raised as
-        they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted."""
+        they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted.
+        """
         self._require_started()
         return await self._reader.read(need, run)
 
@@ -120,7 +125,8 @@ class Topology:
         """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for reports.
 
         All its statements see the same moment. Raises as `read` on entering; once open, nothing is tried
-        again."""
+        again.
+        """
         self._require_started()
         return self._reader.snapshot(need)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 NODE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
-system errors."""
+system errors.
+"""
 NO_ENTRY = ("28", "3D000", "57P03", "53")
 """SQLSTATE: authorization refused, no such database, not accepting connections, too many of them."""
 CONFLICTS = ("40001", "40P01")
@@ -25,18 +27,20 @@ def sqlstate(error: BaseException) -> str:
 
 def connecting_trouble(error: BaseException) -> str:
     """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost"; empty if the error is of
-    another kind."""
+    another kind.
+    """
     if isinstance(error, PoolTimeoutError):
         return "busy"
     state = sqlstate(error)
     if state.startswith(NO_ENTRY):
         return "refused"
-    return "lost" if state or isinstance(error, DBAPIError | OSError) else ""
+    return "lost" if state or isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) else ""
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
     """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement is at
-    fault."""
+    fault.
+    """
     state = sqlstate(error)
     if replica and state in CONFLICTS:
         return "conflict"

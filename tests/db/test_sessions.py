@@ -1,0 +1,210 @@
+"""Sessions over real servers: bookmarks from other processes, from child tasks, from forgers."""
+
+import asyncio
+import sys
+import time
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from repocache.bookmark import Bookmark, Refused, decode
+from repocache.db.positions import PrimaryPosition
+from repocache.db.routing import ON_PRIMARY, Routing, Stickiness, current_session, on_replica
+from repocache.db.signing import BookmarkSigner
+from repocache.errors import ConfigurationError
+from repocache.events import BookmarkRefused
+from repocache.testing import Endpoints, Servers
+from tests.db.conftest import STILL, Watched, watching
+
+pytestmark = pytest.mark.usefixtures("item")
+WINDOW = 60.0
+
+
+def mark(position: PrimaryPosition, seconds: float = WINDOW) -> Bookmark:
+    return Bookmark(position.history, position.flush, {}, covered=True, expires=time.time() + seconds)
+
+
+def routing_over(watched: Watched, stickiness: Stickiness | None = None) -> Routing:
+    return Routing(watched.topology, stickiness or Stickiness(), watched.events.append)
+
+
+def refusals(watched: Watched) -> list[str]:
+    return [event.why for event in watched.seen(BookmarkRefused)]
+
+
+async def test_a_session_reads_what_it_wrote_and_others_need_nothing(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    for replica in repocache_controls.replicas:
+        await asyncio.to_thread(replica.pause_replay)
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        async with routing.causal_session() as session:
+            session.advance(mark(await watched.write(1)))
+            assert (await watched.read(routing.need(0))).value == 1
+        read = await watched.read(routing.need(0))
+        assert (read.value, read.node != "primary") == (0, True)
+
+
+async def test_a_childs_write_sticks_its_parent(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+    for replica in repocache_controls.replicas:
+        await asyncio.to_thread(replica.pause_replay)
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+
+        async def child() -> None:
+            session = current_session()
+            assert session is not None
+            session.advance(mark(await watched.write(1)))
+
+        async with routing.causal_session():
+            await asyncio.gather(child(), asyncio.create_task(child()))
+            assert (await watched.read(routing.need(0))).value == 1
+        assert current_session() is None
+
+
+ANOTHER_PROCESS = """
+import asyncio
+import sys
+from repocache.db.routing import Routing, Stickiness
+from repocache.db.settings import TopologySettings
+from repocache.db.signing import BookmarkSigner
+from repocache.db.topology import Topology
+from tests.db.conftest import value_of
+
+async def main():
+    secret, primary, *replicas = sys.argv[1:]
+    async with Topology(primary, replicas, TopologySettings(max_lag=50.0)) as topology:
+        routing = Routing(topology, Stickiness(signer=BookmarkSigner([secret], 60.0)))
+        print("ready", flush=True)
+        incoming = await asyncio.to_thread(sys.stdin.readline)
+        for text in (None, incoming.strip()):
+            async with routing.causal_session(text):
+                print((await topology.read(routing.need(0), value_of)).value)
+
+asyncio.run(main())
+"""
+
+
+async def test_another_process_goes_on(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+    secret, pipe = "a secret for this test", asyncio.subprocess.PIPE
+    arguments = [
+        "-W",
+        "error",
+        "-c",
+        ANOTHER_PROCESS,
+        secret,
+        repocache_endpoints.primary,
+        *repocache_endpoints.replicas,
+    ]
+    other = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe)
+    assert other.stdin is not None
+    assert other.stdout is not None
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched, asyncio.timeout(60):
+        assert await other.stdout.readline() == b"ready\n"
+        for replica in repocache_controls.replicas:
+            await asyncio.to_thread(replica.pause_replay)
+        routing = routing_over(watched, Stickiness(signer=BookmarkSigner([secret], 60.0)))
+        async with routing.causal_session() as session:
+            session.advance(mark(await watched.write(7)))
+            printed, _ = await other.communicate(session.encode().encode() + b"\n")
+    assert (printed.split(), other.returncode) == ([b"0", b"7"], 0)
+
+
+async def test_monotonic_reads_never_go_back(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+    """One replica has the write, the other has not: having seen it once, the session does not unsee it."""
+    fresh, stale = repocache_controls.replicas
+    await asyncio.to_thread(stale.pause_replay)
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        await asyncio.to_thread(fresh.await_position, (await watched.write(1)).flush)
+        for monotonic in (True, False):
+            routing = routing_over(watched, Stickiness(monotonic=monotonic))
+            found = []
+            async with routing.causal_session() as session:
+                for _ in range(60):
+                    read = await watched.read(routing.need(0))
+                    session.saw(read.history, read.at_most)
+                    found.append(read.value)
+            assert (found == sorted(found)) is monotonic, found
+
+
+async def test_wishes(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        assert (await watched.read(routing.need(0, ON_PRIMARY))).node == "primary"
+        assert (await watched.read(routing.need(0, on_replica(max_lag=4.0)))).node != "primary"
+
+
+async def test_what_is_not_ours_is_refused_and_never_raises(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        position = await watched.write(1)
+        good = mark(position)
+        for text, why in [
+            ("", None),
+            ("\udcff", "malformed"),
+            ("%%%", "malformed"),
+            ("A" * 5000, "too long"),
+            (mark(position, -1.0).encode(), "expired"),
+            (mark(position, 3 * WINDOW).encode(), "expires too late"),
+            (msgspec.structs.replace(good, history="1.1.x").encode(), "foreign"),
+            (msgspec.structs.replace(good, history="", position=5).encode(), "foreign"),
+            (msgspec.structs.replace(good, position=position.insert + 10**9).encode(), "ahead of the primary"),
+            (msgspec.structs.replace(good, position=2**63 - 1).encode(), "ahead of the primary"),
+        ]:
+            watched.events.clear()
+            async with routing.causal_session(text) as session:
+                assert session.bookmark.position == 0
+                assert not routing.need(0).primary
+            assert refusals(watched) == ([why] if why else [])
+
+
+async def test_a_bookmark_of_an_older_history_means_the_primary_for_no_longer_than_the_window(
+    repocache_endpoints: Endpoints,
+) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        position = await watched.write(1)
+        system = position.history.partition(".")[0]
+        old = Bookmark(f"{system}.1.gone", 2**62, {}, covered=True, expires=time.time() + 1.9 * WINDOW)
+        async with routing.causal_session(old.encode()) as session:
+            assert routing.need(0).primary == "bookmark of another history"
+            assert session.bookmark.expires <= time.time() + WINDOW
+
+
+async def test_a_bookmark_beyond_the_last_poll_is_not_foreign(repocache_endpoints: Endpoints) -> None:
+    async with (
+        watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as late,
+        watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as early,
+    ):
+        routing = Routing(late.topology, Stickiness(window=7000.0), late.events.append)
+        async with routing.causal_session(mark(await early.write(1)).encode()):
+            assert (await late.read(routing.need(0))).value == 1
+        assert refusals(late) == []
+
+
+async def test_signed_bookmarks_only(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        signer = BookmarkSigner(["a secret for this test"], 60.0)
+        routing = routing_over(watched, Stickiness(signer=signer))
+        good = mark(await watched.write(1))
+        for text in (good.encode(), good.encode(BookmarkSigner(["not the same secret"], 60.0))):
+            async with routing.causal_session(text) as session:
+                assert session.bookmark.position == 0
+        assert refusals(watched) == ["signature", "signature"]
+        async with routing.causal_session(good.encode(signer)) as session:
+            assert session.bookmark == good
+
+
+async def test_a_window_that_replicas_may_outlag_is_refused(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, ()) as watched:
+        with pytest.raises(ConfigurationError, match="must outlive the lag"):
+            routing_over(watched, Stickiness(window=1.0))
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500)
+def test_no_text_raises(text: str) -> None:
+    assert isinstance(decode(text, None, 0.0, 1.0), Bookmark | Refused)
