@@ -1,0 +1,92 @@
+"""Service processes on the shop's servers, and what must hold of all caches in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from repocache.testing import Endpoints, Servers
+from repocache.wire import LinkSettings
+from repocache.wire.breaker import BreakerSettings
+from tests.acceptance.remote import Remote
+from tests.acceptance.service import Setup
+from tests.acceptance.storm import IDS
+from tests.shop import shop_template
+from repocache import TopologySettings
+
+PATIENT = TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0)
+"""Replicas whose replay is paused stay in the rotation: what they show then is old for certain."""
+EAGER = LinkSettings(breaker=BreakerSettings(cooldown=0.3))
+"""Redis is looked for often, so that tests are short."""
+
+Start = Callable[..., Awaitable[Remote]]
+
+
+@pytest.fixture(scope="session")
+def repocache_template(repocache_servers: Servers) -> str:
+    return shop_template(repocache_servers)
+
+
+@pytest.fixture
+def database(repocache_endpoints: Endpoints) -> str:
+    """Name of the test's database."""
+    return repocache_endpoints.primary.rpartition("/")[2]
+
+
+@pytest.fixture
+async def start(repocache_endpoints: Endpoints) -> AsyncIterator[Start]:
+    """Starts a service process; `Setup`'s fields may be given. Nothing may have gone wrong in its own tasks."""
+    remotes: list[Remote] = []
+
+    async def start(**given: Any) -> Remote:
+        ends = repocache_endpoints
+        setup = {"primary": ends.primary, "replicas": ends.replicas, "redis": ends.redis}
+        remotes.append(await Remote.start(Setup(**{**setup, "topology": PATIENT, "link": EAGER, **given})))
+        return remotes[-1]
+
+    try:
+        yield start
+        for remote in remotes:
+            assert not [each for each in remote.events if each[0] in ("TaskFailed", "HookFailed", "ValueRefused")]
+    finally:
+        await asyncio.gather(*(remote.kill() for remote in remotes))
+
+
+class Truth:
+    """What the primary says, and whether the caches say the same."""
+
+    def __init__(self, servers: Servers, database: str) -> None:
+        self.server = servers.primary
+        self._database = database
+
+    async def ages(self) -> list[int]:
+        """The versions of all users, in the order of their ids."""
+        rows = await asyncio.to_thread(self.server.sql, "SELECT age FROM users ORDER BY id", self._database)
+        return [int(age) for (age,) in rows]
+
+    async def assert_caches_right(self, *remotes: Remote, seconds: float = 5.0) -> None:
+        """Every cached key equals the primary's row, in every process and tier, soon; and stays so."""
+        truth = await self.ages()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while wrong := await self._wrong(truth, remotes):
+            assert loop.time() < until, f"(process, tier, id, cached, true): {wrong}"
+            await asyncio.sleep(0.02)
+        assert not await self._wrong(truth, remotes), "right once, and wrong again"
+
+    async def _wrong(self, truth: Sequence[int], remotes: Sequence[Remote]) -> list[tuple[int, str, int, int, int]]:
+        wrong = []
+        for tier in ("l1", "l2"):
+            found = await asyncio.gather(*(remote.ask("everything", ids=list(IDS), tier=tier) for remote in remotes))
+            for number, ages in enumerate(found):
+                differing = zip(IDS, ages, truth, strict=True)
+                wrong += [(number, tier, id, age, true) for id, age, true in differing if age != true]
+        return wrong
+
+
+@pytest.fixture
+def truth(repocache_servers: Servers, database: str) -> Truth:
+    return Truth(repocache_servers, database)

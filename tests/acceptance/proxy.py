@@ -1,0 +1,135 @@
+"""A TCP address that leads where it is told: a DNS name, and all that may go wrong on the way there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+from typing import Self
+
+from sqlalchemy import make_url
+
+from repocache.testing.ports import free_port
+
+
+@dataclass
+class Held:
+    """A block of a client's bytes that was stopped on its way; the test says what becomes of it."""
+
+    block: bytes
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def deliver(self) -> None:
+        self.server.write(self.block)
+        self.released.set()
+
+    def hang_up(self) -> None:
+        """The client's connection is gone; the server hears nothing of it."""
+        self.client.transport.abort()
+
+    def lose(self) -> None:
+        """The block never arrives, and both connections are gone."""
+        self.hang_up()
+        self.server.transport.abort()
+        self.released.set()
+
+
+class Proxy:
+    """`async with Proxy(url) as proxy:` connections to `proxy.url` go to that of `url`, or of `lead_to`.
+
+    `delay`: seconds for every block. Connections stay with the server that they were made to.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._trap: tuple[bytes, asyncio.Future[Held]] | None = None
+        self.delay = 0.0
+        self.port = 0
+        self.lead_to(url)
+
+    @property
+    def url(self) -> str:
+        return self._url.set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
+
+    def lead_to(self, url: str) -> None:
+        target = make_url(url)
+        self._target = (str(target.host), int(target.port or 0))
+
+    async def cut(self) -> None:
+        """End all connections."""
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """Half-open: what is connected stays so, new connections are accepted, and nothing arrives any more."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        self._flowing.set()
+
+    def trap(self, pattern: bytes) -> asyncio.Future[Held]:
+        """The next block from a client with this in it is held."""
+        self._trap = (pattern, asyncio.get_running_loop().create_future())
+        return self._trap[1]
+
+    async def __aenter__(self) -> Self:
+        for _ in range(5):
+            self.port = free_port()
+            with contextlib.suppress(OSError):
+                self._server = await asyncio.start_server(self._welcome, "127.0.0.1", self.port)
+                return self
+        raise OSError("no free port")
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        await self.cut()
+        await self._server.wait_closed()
+
+    async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        writers = [writer]
+        try:
+            await self._flowing.wait()
+            there, server = await asyncio.open_connection(*self._target)
+            writers.append(server)
+            ways = [
+                asyncio.ensure_future(self._carry(reader, server, client=writer)),
+                asyncio.ensure_future(self._carry(there, writer)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.wait(ways)
+        except (OSError, asyncio.CancelledError):
+            return  # nobody listens there, or cut
+        finally:
+            self._connections.discard(task)
+            for each in writers:
+                each.transport.abort()
+
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter | None = None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while block := await reader.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._flowing.wait()
+                if client is not None and self._trap is not None and self._trap[0] in block:
+                    (_, caught), self._trap = self._trap, None
+                    held = Held(block, client, writer)
+                    caught.set_result(held)
+                    await held.released.wait()
+                else:
+                    writer.write(block)
+                    await writer.drain()

@@ -1,0 +1,190 @@
+"""One service process: `python -m tests.acceptance.service`, with its setup and its orders as JSON lines on stdin.
+
+What it did, and the events that tests wait for, go out on stdout. It ends when nobody gives orders any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from repocache import CacheAside, CacheSettings, Database, Settings, TopologySettings
+from repocache.cache.loader import Loader
+from repocache.events import ChannelUp, Event, Filled, Invalidated, Published, Routed, Sampled, Served
+from repocache.wire import LinkSettings
+from tests.acceptance.storm import Storm, Tally, bump
+from tests.shop import REPOSITORIES, User, Users
+
+MANY = (Served, Sampled, Routed, Filled, Invalidated, Published)
+"""Not told, but counted."""
+
+
+class Setup(msgspec.Struct):
+    """Where everything is, and how the process is to behave. `ttl`, `local_ttl`: of the users, in seconds."""
+
+    primary: str
+    replicas: tuple[str, ...]
+    redis: str
+    topology: TopologySettings
+    link: LinkSettings
+    cache: CacheSettings = CacheSettings()
+    ttl: float = 300.0
+    local_ttl: float = 60.0
+
+    def settings(self, observe: Callable[[Event], None]) -> Settings:
+        return Settings(observe=observe, topology=self.topology, link=self.link, cache=self.cache)
+
+    def repositories(self) -> tuple[Any, ...]:
+        policy = CacheAside(ttl=self.ttl, local_ttl=self.local_ttl, negative_ttl=min(30.0, self.ttl))
+        users = type("PolicyUsers", (Users,), {"policy": policy})
+        return (users, *REPOSITORIES[1:])
+
+    def database(self, observe: Callable[[Event], None]) -> tuple[Database, type[Users]]:
+        """The database, and the users' class in it."""
+        repositories = self.repositories()
+        db = Database(
+            self.primary,
+            replicas=self.replicas,
+            redis=self.redis,
+            repositories=repositories,
+            settings=self.settings(observe),
+        )
+        return db, repositories[0]
+
+
+class Order(msgspec.Struct):
+    number: int
+    do: str
+    using: dict[str, Any]
+
+
+class Service:
+    """Does what it is ordered to; every public method is an order."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._db, self._class = setup.database(self._observe)
+        self._tally = Tally()
+        self._storm: asyncio.Task[None] | None = None
+        self._recent: list[Served] = []
+        self._counts: dict[str, int] = {}
+        self._most_on_primary = 0
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        lines = asyncio.StreamReader(limit=2**20)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+        async with self._db, asyncio.TaskGroup() as orders:
+            self._users = self._db[self._class]
+            tell({"ready": os.getpid()})
+            while line := await lines.readline():
+                orders.create_task(self._obey(msgspec.json.decode(line, type=Order)))
+            os._exit(1)
+
+    async def _obey(self, order: Order) -> None:
+        try:
+            got = await getattr(self, order.do)(**order.using)
+        except Exception as error:  # noqa: BLE001  # the test judges it
+            tell({"number": order.number, "failed": type(error).__name__, "text": str(error)})
+        else:
+            tell({"number": order.number, "got": got})
+
+    def _observe(self, event: Event) -> None:
+        name = type(event).__name__
+        self._counts[name] = self._counts.get(name, 0) + 1
+        if isinstance(event, Served):
+            self._recent.append(event)
+            del self._recent[:-20]
+        if isinstance(event, Routed):
+            self._most_on_primary = max(self._most_on_primary, self._db.nodes[0].in_flight)
+        if not isinstance(event, MANY):
+            about = {field: getattr(event, field) for field in event.__dataclass_fields__}
+            if isinstance(event, ChannelUp):
+                about["local"] = len(self._db._caching.shared.local.entries)
+            tell({"event": name, "about": about})
+
+    async def read(self, id: int, bookmark: str = "") -> dict[str, Any]:
+        """The version, and who served it; only when nobody else reads."""
+        self._recent.clear()
+        if bookmark:
+            async with self._db.causal_session(bookmark):
+                user = await self._users.get(id)
+        else:
+            user = await self._users.get(id)
+        served = self._recent[-1] if self._recent else Served("user", "l1", "", "")
+        return {"age": user and user.age, "tier": served.tier, "node": served.node, "why": served.why}
+
+    async def read_many(self, ids: Sequence[int]) -> list[int | None]:
+        """The versions of all, by reads of one moment."""
+        users = await asyncio.gather(*(self._users.get(id) for id in ids))
+        return [user and user.age for user in users]
+
+    async def find(self, id: int, bookmark: str = "") -> int:
+        """The version, past the cache."""
+        async with self._db.causal_session(bookmark):
+            [user] = await self._users.find(User.id == id)
+            return user.age
+
+    async def write(self, id: int) -> dict[str, Any]:
+        """Raise the version; and what a session that did it read right after."""
+        async with self._db.causal_session() as session:
+            age = await bump(self._db, id)
+            read = await self._users.get(id)
+            covered = session.bookmark.covered
+            return {"age": age, "read": read and read.age, "bookmark": session.encode(), "covered": covered}
+
+    async def everything(self, ids: Sequence[int], tier: str) -> list[int | None]:
+        """The versions in the cache, from L1 on or, with an empty L1, from L2 on."""
+        if tier == "l2":
+            self._db._caching.shared.local.clear()
+        found = await self._users.get_many(ids)
+        return [found[id].age if id in found else None for id in ids]
+
+    async def storm(self, callers: int) -> None:
+        storm = self._blowing = Storm(self._db, self._users, self._tally)
+        self._storm = asyncio.create_task(storm.run(callers))
+
+    async def calm(self) -> None:
+        if self._storm is not None:
+            self._blowing.calm()
+            await self._storm
+            self._storm = None
+
+    async def tally(self) -> Tally:
+        return self._tally
+
+    async def counts(self) -> dict[str, int]:
+        """Events so far, by kind."""
+        return self._counts
+
+    async def most_on_primary(self) -> int:
+        """Reads on the primary at once, at the most."""
+        return self._most_on_primary
+
+    async def undelivered(self) -> int:
+        return len(self._db._caching.undelivered)
+
+    async def stop_before_fill(self) -> None:
+        """The next fill finds this process stopped (SIGSTOP) before it is sent."""
+        fill = Loader._fill
+
+        def stopping(*arguments: Any, **more: Any) -> Any:
+            Loader._fill = fill  # type: ignore[method-assign]
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return fill(*arguments, **more)
+
+        Loader._fill = stopping  # type: ignore[method-assign]
+
+
+def tell(what: dict[str, Any]) -> None:
+    """One line, written at once: a kill does not make it unsaid."""
+    os.write(1, msgspec.json.encode(what) + b"\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(Service(msgspec.json.decode(sys.stdin.buffer.raw.readline(), type=Setup)).serve())
