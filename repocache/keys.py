@@ -56,14 +56,15 @@ class KeyOwner:
 
 _WRITERS: Mapping[type, Callable[[Any], str]] = {
     int: str,
-    str: lambda part: quote(part, safe=""),
+    # A text that no database takes (a lone surrogate) has a key all the same: there is no such row.
+    str: lambda part: quote(part, safe="", errors="surrogatepass"),
     uuid.UUID: lambda part: part.hex,
     bytes: lambda part: part.hex(),
     datetime.date: lambda part: part.isoformat(),
 }
 _READERS: Mapping[type, Callable[[str], Any]] = {
     int: int,
-    str: unquote,
+    str: lambda part: unquote(part, errors="surrogatepass"),
     uuid.UUID: uuid.UUID,
     bytes: bytes.fromhex,
     datetime.date: datetime.date.fromisoformat,

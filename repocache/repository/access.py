@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import Result, Select, tuple_
 from sqlalchemy import select as select_entities
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectin_polymorphic
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Cell, Row
@@ -25,6 +26,8 @@ class Access(Protocol[M]):
 
     near: Near
     """The answer that is at hand without waiting, if there is one."""
+    all_rows: Select[Any]
+    """What `select` takes, to be narrowed down."""
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         """For views: a cell for every id."""
@@ -35,7 +38,7 @@ class Access(Protocol[M]):
         ...
 
     async def select(self, statement: Select[Any]) -> list[M]:
-        """The entities of a select over the plan's columns."""
+        """The entities of `all_rows`, narrowed down."""
         ...
 
     async def value(self, statement: Select[Any]) -> Any:
@@ -50,6 +53,7 @@ class NodeAccess(Generic[M]):
         self._rows = rows
         self._entity = rows.plan.entity
         self.near: Near = nothing_near
+        self.all_rows = rows.plan.select
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         rows = await self._rows.by_id(ids)
@@ -105,28 +109,37 @@ class SessionAccess(Generic[M]):
         self._plan = plan
         self._session = session
         self.near: Near = nothing_near
+        children = [each.class_ for each in plan.mapper.self_and_descendants if each is not plan.mapper]
+        self._options = (selectin_polymorphic(plan.model, children),) if children else ()
+        self.all_rows = select_entities(plan.model).options(*self._options)
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         rows: dict[Any, Row] = {}
-        for row in await self._session.execute(self._plan.select.where(self._among(ids))):
+        for row in await self._execute(self._plan.select.where(self._among(ids))):
             values = self._plan.row(row)
             rows[self._plan.id_of_row(values)] = values
         return {id: Cell(rows.get(id)) for id in ids}
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
         if len(ids) == 1:
-            found = await self._session.get(self._plan.model, ids[0])
+            found = await self._session.get(self._plan.model, ids[0], options=self._options)
             return {} if found is None else {ids[0]: found}
-        await self._session.execute(select_entities(self._plan.model).where(self._among(ids)))
+        await self._execute(self.all_rows.where(self._among(ids)))
         entities = [(id, await self._session.get(self._plan.model, id)) for id in ids]
         return {id: entity for id, entity in entities if entity is not None}
 
     async def select(self, statement: Select[Any]) -> list[M]:
-        entities = statement.with_only_columns(self._plan.model, maintain_column_froms=True)
-        return list((await self._session.execute(entities)).scalars().unique())
+        return list((await self._execute(statement)).scalars().unique())
 
     async def value(self, statement: Select[Any]) -> Any:
-        return (await self._session.execute(statement)).scalar_one()
+        return (await self._execute(statement)).scalar_one()
+
+    async def _execute(self, statement: Select[Any]) -> Result[Any]:
+        """Behind what the session has not flushed yet; SQLAlchemy 2.0 does so only before statements of the ORM."""
+        if self._session.autoflush:
+            await self._session.flush()
+        result: Result[Any] = await self._session.execute(statement)
+        return result
 
     def _among(self, ids: Sequence[Any]) -> Any:
         columns = self._plan.mapper.primary_key

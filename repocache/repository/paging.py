@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, UnaryExpression, and_, false, or_
+from sqlalchemy import ColumnElement, UnaryExpression, and_, literal, or_, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from sqlalchemy.sql import operators
 
@@ -26,8 +26,10 @@ class Step(NamedTuple):
 def total_order(mapper: Mapper[Any], order_by: Sequence[Order]) -> list[Step]:
     """`order_by`, and then the primary key, so that no two rows are equal.
 
-    Raises UsageError for anything but mapped columns, ascending or descending.
+    Raises UsageError for anything but a sequence of mapped columns, ascending or descending.
     """
+    if not isinstance(order_by, Sequence):
+        raise UsageError(f"find(order_by={order_by}): give a list of columns")
     steps = [_step(mapper, each) for each in order_by]
     named = {step.attribute for step in steps}
     for column in mapper.primary_key:
@@ -38,16 +40,18 @@ def total_order(mapper: Mapper[Any], order_by: Sequence[Order]) -> list[Step]:
 
 
 def _step(mapper: Mapper[Any], order: Order) -> Step:
-    descending = False
     element: Any = order
-    if isinstance(order, UnaryExpression):
-        if order.modifier not in (operators.asc_op, operators.desc_op):
-            raise UsageError(f"find(order_by=[{order}]): give mapped columns, with .asc() or .desc() at most")
-        descending = order.modifier is operators.desc_op
+    descending = False
+    if isinstance(order, UnaryExpression) and order.modifier in (operators.asc_op, operators.desc_op):
         element = order.element
-    key = element.key if isinstance(element, InstrumentedAttribute) else element._annotations.get("proxy_key")  # noqa: SLF001
-    if key is None or key not in mapper.column_attrs:
-        raise UsageError(f"find(order_by=[{order}]): give mapped columns, with .asc() or .desc() at most")
+        descending = order.modifier is operators.desc_op
+    # A mapped column's expression is annotated with where it came from.
+    annotations = getattr(getattr(element, "expression", None), "_annotations", {})
+    parent, key = annotations.get("parententity"), annotations.get("proxy_key", "")
+    if key not in mapper.column_attrs or not isinstance(parent, Mapper) or not mapper.isa(parent):
+        raise UsageError(
+            f"find(order_by=[{order}]): give mapped columns of {mapper.class_.__name__}, with .asc() or .desc() at most"
+        )
     return Step(key, mapper.column_attrs[key].columns[0], descending)
 
 
@@ -56,21 +60,33 @@ def clauses(steps: Sequence[Step]) -> list[ColumnElement[Any]]:
     return [step.column.desc() if step.descending else step.column.asc() for step in steps]
 
 
-def after(steps: Sequence[Step], last: object) -> ColumnElement[bool]:
-    """WHERE for the rows behind `last`: (a > x) or (a = x and b > y) or ...
+def after(mapper: Mapper[Any], steps: Sequence[Step], last: object) -> ColumnElement[bool]:
+    """WHERE for the rows behind `last`, so written that an index over the columns finds the first of them.
 
-    Raises UsageError for a nullable column, whose NULLs no comparison finds again.
+    Raises UsageError for what is no entity of the mapper, and for a nullable column, whose NULLs no comparison finds.
     """
-    alternatives: list[ColumnElement[bool]] = []
-    equal: list[ColumnElement[bool]] = []
+    if not isinstance(last, mapper.class_):
+        raise UsageError(f"find(after={last!r}): give the last {mapper.class_.__name__} of the page before")
     for step in steps:
-        value = getattr(last, step.attribute)
         if getattr(step.column, "nullable", False):
             raise UsageError(
                 f"find(after=...): {step.attribute} may be NULL, which no comparison finds again; "
                 "order by columns that may not"
             )
-        beyond = step.column < value if step.descending else step.column > value
-        alternatives.append(and_(*equal, beyond))
-        equal.append(step.column == value)
-    return or_(false(), *alternatives)
+    values = [literal(getattr(last, step.attribute), step.column.type) for step in steps]
+    if len({step.descending for step in steps}) == 1:
+        return _beyond(steps[0], tuple_(*(step.column for step in steps)), tuple_(*values))
+    return _behind(steps, values)
+
+
+def _behind(steps: Sequence[Step], values: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
+    """(a >= x) and (a > x or the rest is behind), for orders whose directions differ."""
+    step, value = steps[0], values[0]
+    if len(steps) == 1:
+        return _beyond(step, step.column, value)
+    not_before = step.column <= value if step.descending else step.column >= value
+    return and_(not_before, or_(_beyond(step, step.column, value), _behind(steps[1:], values[1:])))
+
+
+def _beyond(step: Step, column: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
+    return column < value if step.descending else column > value

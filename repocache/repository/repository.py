@@ -90,12 +90,12 @@ class Repository(Generic[M, I]):
         if limit is not None and limit < 1:
             raise UsageError(f"find(limit={limit}): give at least 1, or leave it out")
         plan = self._shelf.plan
-        statement = plan.select.where(*where)
-        if order_by or limit is not None or after is not None:
+        statement = self._access.all_rows.where(*where)
+        if order_by != () or limit is not None or after is not None:
             steps = total_order(plan.mapper, order_by)
             statement = statement.order_by(*clauses(steps)).limit(limit)
             if after is not None:
-                statement = statement.where(behind(steps, after))
+                statement = statement.where(behind(plan.mapper, steps, after))
         return await self._access.select(statement)
 
     async def exists(self, *where: ColumnExpressionArgument[bool]) -> bool:
