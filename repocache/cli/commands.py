@@ -79,4 +79,4 @@ def fail(why: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="repocache")

@@ -108,11 +108,12 @@ def test_a_cache_that_breaks_the_promises_ends_the_command_with_1() -> None:
     assert "missed a write of their own session" in document["broken"][0]
 
 
-def test_ctrl_c_ends_everything() -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_wish_to_end_it_ends_everything(sent: signal.Signals) -> None:
     with running(*demo("--seconds", "60")) as process:
         await_services(process.pid)
         started = descendants(process.pid)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, sent)
         process.communicate(timeout=60)
         assert process.returncode == 130
         await_end(started)

@@ -128,5 +128,13 @@ def test_the_picture_shows_nodes_channel_and_fault() -> None:
     with Picture(console) as show:
         show.moment(moment("Redis is killed"))
     words = written(console)
-    for part in ("200 kB behind", "out of the rotation", "channel down", "service2 killed", "Redis is killed", "█"):
+    for part in (
+        "200 kB behind",
+        "out of the rotation",
+        "channel",
+        "service1 down",
+        "service2 killed",
+        "Redis is killed",
+        "█",
+    ):
         assert part in words

@@ -7,8 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
-from repocache.cli.demo.faults import KILL, SERVER_FAULTS
+from repocache.cli.demo.faults import KILL, SERVER_FAULTS, Fault
 from repocache.cli.demo.history import Entry
 from repocache.cli.demo.lag import Lags
 from repocache.cli.demo.records import Begin, Handover, Setup, Stop, Told
@@ -100,23 +101,18 @@ class Conductor:
 
     def _plan(self, group: asyncio.TaskGroup) -> Iterable[tuple[float, Callable[[], Awaitable[None]]]]:
         """Shares of the run, and what is done then."""
-        servers = self._stage.servers
-
-        async def replace() -> None:
-            await self._replace(self._services[KILL.service], group)
-
         for fault in SERVER_FAULTS:
+            yield fault.at, partial(self._strike, fault)
+        yield KILL.at, partial(self._replace, group)
 
-            async def happen(now: str = fault.now, do: Callable[[Servers], None] = fault.do) -> None:
-                await asyncio.to_thread(do, servers)
-                self._note(now or f"over: {self._now}")
-                self._now = now
+    async def _strike(self, fault: Fault) -> None:
+        await asyncio.to_thread(fault.do, self._stage.servers)
+        self._note(fault.what)
+        self._now = "" if fault.over else fault.what
 
-            yield fault.at, happen
-        yield KILL.at, replace
-
-    async def _replace(self, victim: ServiceProcess, group: asyncio.TaskGroup) -> None:
+    async def _replace(self, group: asyncio.TaskGroup) -> None:
         """Kill a process; its callers' next visits go to the new one."""
+        victim = self._services[KILL.service]
         self._now = f"{victim.name} is killed"
         self._note(self._now)
         await victim.kill()

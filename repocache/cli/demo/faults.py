@@ -10,11 +10,14 @@ from repocache.testing import Servers
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is done to the servers. `at`: share of the run; `do`: a blocking call; `now`: what holds from
-    then on, for the view, "" when all is well again."""
+    """One thing that is done to the servers.
+
+    `at`: share of the run; `what`: in words; `over`: all is well again; `do`: a blocking call.
+    """
 
     at: float
-    now: str
+    what: str
+    over: bool
     do: Callable[[Servers], None]
 
 
@@ -27,9 +30,9 @@ class Kill:
 
 
 SERVER_FAULTS = (
-    Fault(0.15, "replica1 receives and replays nothing", lambda servers: servers.replicas[0].pause_replay()),
-    Fault(0.42, "", lambda servers: servers.replicas[0].resume_replay()),
-    Fault(0.52, "Redis is killed", lambda servers: servers.redis.kill()),
-    Fault(0.66, "", lambda servers: servers.redis.start()),
+    Fault(0.15, "replica1 stops replaying", over=False, do=lambda servers: servers.replicas[0].pause_replay()),
+    Fault(0.42, "replica1 replays again", over=True, do=lambda servers: servers.replicas[0].resume_replay()),
+    Fault(0.52, "Redis is killed", over=False, do=lambda servers: servers.redis.kill()),
+    Fault(0.66, "Redis is back, empty", over=True, do=lambda servers: servers.redis.start()),
 )
 KILL = Kill(0.80, 1)

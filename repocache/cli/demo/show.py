@@ -87,7 +87,7 @@ class Lines:
         self._last = (moment.title, moment.elapsed, moment.now)
         figures = moment.figures
         lags = ", ".join(f"{name} {size(lag)} behind" for name, lag in moment.lags.items() if lag > CALM_BYTES)
-        parts = [f"{moment.elapsed:5.1f} s", f"{moment.title:20}", headline(figures)]
+        parts = [f"{moment.elapsed:5.1f} s", f"{moment.title:9}", headline(figures)]
         self.say("  ".join([*parts, *filter(None, [lags, moment.now])]))
 
 
@@ -114,7 +114,9 @@ class Picture:
 def draw(moment: Moment) -> RenderableType:
     """The whole picture."""
     figures = moment.figures
-    head = Text.assemble((moment.title, "bold"), f"   {moment.elapsed:.0f} of {moment.seconds:.0f} s")
+    head = Text.assemble(
+        (moment.title, "bold"), f"   {min(moment.elapsed, moment.seconds):.1f} of {moment.seconds:.0f} s"
+    )
     fault = Text(moment.now or "all is well", style="bold red" if moment.now else "dim")
     return Group(Text(""), head, fault, Text(""), bars(moment), Text(""), Text(headline(figures)), services(moment))
 
@@ -145,21 +147,21 @@ def state(place: str, moment: Moment) -> Text:
 
 def services(moment: Moment) -> Text:
     """The processes: running, hearing of invalidations, or gone."""
-    text = Text()
+    text = Text("channel  " if moment.figures.channels else "", style="dim")
     for name, runs in moment.services.items():
         hears = moment.figures.channels.get(name)
         words, style = ("killed", "red") if not runs else ("", "dim")
         if runs and hears is not None:
-            words, style = ("channel up", "green") if hears else ("channel down", "red")
-        text.append(f"{name} {words}".strip() + "   ", style=style)
+            words, style = ("up", "green") if hears else ("down", "red")
+        text.append(f"{name} {words}".strip() + "  ", style=style)
     return text
 
 
 def headline(figures: Figures) -> str:
     """The figures of the last second in one line."""
     return (
-        f"{sum(figures.places.values()):6,} reads/s   {figures.hit_rate:4.0%} hits   "
-        f"p50 {figures.p50:5.2f} ms   p99 {figures.p99:6.2f} ms   {figures.writes:,} writes   {figures.errors} errors"
+        f"{sum(figures.places.values()):,} reads/s  {figures.hit_rate:4.0%} hits  p50 {figures.p50:5.2f} ms  "
+        f"p99 {figures.p99:6.1f} ms  {figures.writes:,} writes  {figures.errors} errors"
     )
 
 

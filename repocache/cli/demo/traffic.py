@@ -20,7 +20,7 @@ class Mix:
 
     services: int = 4
     callers: int = 16
-    think: float = 0.04
+    think: float = 0.06
     pause: float = 0.004
     writes: float = 0.05
     carried: float = 0.5
