@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import CacheAside
+from repocache.errors import ConfigurationError
 from repocache.keys import Keys
 
 Row = tuple[Any, ...]
@@ -69,9 +70,16 @@ class Source:
 class CacheSettings:
     """`lease`: seconds that one loader may take before another may fill in its place. `patience`: seconds to wait for
     somebody else's load before reading the database oneself. `batch`: keys of one statement. `max_value`: bytes of one
-    value in Redis."""
+    value in Redis. `observe_hits`: tell the observer of L1 hits too, which costs several times the hit itself.
+    """
 
     lease: float = 2.0
     patience: float = 0.2
     batch: int = 512
     max_value: int = 1024 * 1024
+    observe_hits: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lease", "patience", "batch", "max_value"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"CacheSettings({name}={getattr(self, name)}): give more than 0")

@@ -16,7 +16,7 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.cache.entry import Cell, Source
 from repocache.cache.flights import Flight, may_join
 from repocache.cache.loader import Loader
-from repocache.cache.near import Session, near_reader
+from repocache.cache.near import Session, near_reader, observed
 from repocache.cache.shared import Shared
 from repocache.cache.values import Values, digest, is_lease
 from repocache.cache.views import View
@@ -44,6 +44,8 @@ class TieredCache:
         self._values = Values(source, shared.settings.max_value, shared.observe)
         self._loader = Loader(source, shared, self._values, self)
         self.near = near_reader(self._owner, shared.local, shared.views, time.monotonic, session_of)
+        if shared.settings.observe_hits:
+            self.near = observed(self.near, self._owner, shared.observe)
 
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, Cell]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if it asks for nothing.
