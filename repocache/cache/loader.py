@@ -99,13 +99,16 @@ class Loader:
         await self._read(wanted, leased)
 
     async def _read(self, wanted: Sequence[tuple[Flight, Wanted]], leased: Sequence[tuple[Flight, Opened]]) -> None:
+        """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a lease."""
         if not wanted:
             return
         try:
             rows = await self._source.load([want for _, want in wanted])
-        except BaseException:
+        except BaseException as error:
             self._fill([(flight, answer, None) for flight, answer in leased], keep=False)
-            raise
+            if not isinstance(error, Exception):
+                raise
+            return self._fail([flight for flight, _ in wanted], error)
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
         fills = self._fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)
