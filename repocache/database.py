@@ -195,7 +195,7 @@ class Database:
         connection = (await session.connection()).sync_connection
         assert connection is not None
         self._watch.transaction_of(connection).changes.declare(
-            keys.prefix, None if ids is None else [keys.text(id) for id in ids]
+            keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids))
         )
 
     @property

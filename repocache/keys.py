@@ -111,6 +111,15 @@ class Keys:
         wanted = types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
         raise InvalidId(f"{self.prefix}: the id {id!r} is not of the key's type {wanted}")
 
+    def distinct(self, ids: Iterable[Any]) -> list[Any]:
+        """The ids, each once, in the order given. Raises InvalidId, also for one id where many are asked for."""
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            raise InvalidId(f"{self.prefix}: ids={ids!r}: give a list of ids")
+        given = list(ids)
+        for id in given:
+            self.check(id)
+        return list(dict.fromkeys(given))
+
     def text(self, id: Any) -> str:
         """The key of `id`, for example `user:42` or `order:1:2`. Raises InvalidId."""
         self.check(id)

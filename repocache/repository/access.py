@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Result, Select, tuple_
@@ -103,9 +103,12 @@ def _asking(bookmark: Bookmark) -> Bookmark | None:
 
 
 class SessionAccess(Generic[M]):
-    """Reads inside a unit of work: the transaction's own, tracked entities from the primary, never from a cache."""
+    """Reads inside a unit of work: the transaction's own, tracked entities from the primary, never from a cache.
 
-    def __init__(self, plan: EntityPlan[M], session: AsyncSession) -> None:
+    `session`: raises UsageError once the unit of work has ended.
+    """
+
+    def __init__(self, plan: EntityPlan[M], session: Callable[[], AsyncSession]) -> None:
         self._plan = plan
         self._session = session
         self.near: Near = nothing_near
@@ -122,10 +125,11 @@ class SessionAccess(Generic[M]):
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
         if len(ids) == 1:
-            found = await self._session.get(self._plan.model, ids[0], options=self._options)
+            found = await self._session().get(self._plan.model, ids[0], options=self._options)
             return {} if found is None else {ids[0]: found}
         await self._execute(self.all_rows.where(self._among(ids)))
-        entities = [(id, await self._session.get(self._plan.model, id)) for id in ids]
+        session = self._session()
+        entities = [(id, await session.get(self._plan.model, id)) for id in ids]
         return {id: entity for id, entity in entities if entity is not None}
 
     async def select(self, statement: Select[Any]) -> list[M]:
@@ -136,9 +140,10 @@ class SessionAccess(Generic[M]):
 
     async def _execute(self, statement: Select[Any]) -> Result[Any]:
         """Behind what the session has not flushed yet; SQLAlchemy 2.0 does so only before statements of the ORM."""
-        if self._session.autoflush:
-            await self._session.flush()
-        result: Result[Any] = await self._session.execute(statement)
+        session = self._session()
+        if session.autoflush:
+            await session.flush()
+        result: Result[Any] = await session.execute(statement)
         return result
 
     def _among(self, ids: Sequence[Any]) -> Any:

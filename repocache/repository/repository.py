@@ -63,9 +63,7 @@ class Repository(Generic[M, I]):
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, M]:
         """The entities that exist, in the order asked; one round trip a tier."""
-        for id in ids:
-            self._check(id)
-        return await self._access.entities(list(dict.fromkeys(ids)))
+        return await self._access.entities(self._shelf.keys.distinct(ids))
 
     async def require(self, id: I) -> M:
         """The entity. Raises NotFound."""
@@ -152,6 +150,7 @@ class BoundView(Generic[I, V]):
     def __init__(self, shelf: Shelf[Any], access: Access[Any], shape: type[V]) -> None:
         self._access = access
         self._check = shelf.keys.check
+        self._distinct = shelf.keys.distinct
         self._plain_type = shelf.keys.plain_type
         self._near = access.near
         self._shape = shape
@@ -169,9 +168,7 @@ class BoundView(Generic[I, V]):
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, V]:
         """The views of the rows that exist, in the order asked."""
-        for id in ids:
-            self._check(id)
-        cells = await self._access.cells(list(dict.fromkeys(ids)))
+        cells = await self._access.cells(self._distinct(ids))
         views = ((id, self._of(cell)) for id, cell in cells.items())
         return {id: view for id, view in views if view is not None}
 

@@ -35,12 +35,13 @@ class UnitOfWork(Transactional):
     def __getitem__(self, repository: type[R]) -> R:
         """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
         shelf = self._shelf(repository)
-        return repository(shelf, SessionAccess(shelf.plan, self.session))
+        _ = self.session
+        return repository(shelf, SessionAccess(shelf.plan, lambda: self.session))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository."""
         keys = self._shelf(repository).keys
-        self.declare(keys.prefix, None if ids is None else [keys.text(id) for id in ids])
+        self.declare(keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids)))
 
     def _shelf(self, repository: type[Any]) -> Shelf[Any]:
         try:

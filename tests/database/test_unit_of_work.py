@@ -1,0 +1,275 @@
+"""A unit of work with repositories: what it reads, what its commit tells."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from repocache import CachedEntityRefused, ConfigurationError, InvalidId, Repository, UsageError
+from repocache.events import Filled, Published, Served, UndeclaredWrite
+from tests.shop import (
+    Countries,
+    Country,
+    Document,
+    Order,
+    OrderId,
+    Orders,
+    Shop,
+    User,
+    Users,
+    document_id,
+    open_shop,
+    until,
+)
+
+
+async def test_it_reads_its_own_transaction_and_no_cache(shop: Shop) -> None:
+    await shop.users.get(7)
+    async with shop.db.unit_of_work() as work:
+        users = work[Users]
+        user = await users.require(7)
+        user.name = "Ada"
+        work.add(User(id=100, name="new", age=100))
+        # Not flushed by anybody but the reads.
+        assert (await users.require(100)).name == "new"
+        assert await users.count(User.age > 60) == 1
+        assert await users.exists(User.name == "Ada")
+        assert [each.id for each in await users.find(User.name == "Ada")] == [7]
+        assert list(await users.get_many([100, 5000, 7])) == [100, 7]
+        assert (await users.get_many([7]))[7] is user
+        assert (await users.find(User.id == 7))[0] is user
+        card = await users.card.get(7)
+        assert card is not None
+        assert card.name == "Ada"
+        # Others see none of it, and nothing of it was cached.
+        assert (await shop.users.require(7)).name == "n07"
+        assert await shop.users.get(100) is None
+    assert (await shop.users.require(7)).name == "n07"
+    assert await shop.users.get(100) is None
+
+
+async def test_it_reads_only_the_primary_and_fills_nothing(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        before = len(shop.seen)
+        await work[Users].get(7)
+        await work[Users].get_many([1, 2])
+        await work[Users].card.get(3)
+        assert not [event for event in shop.seen[before:] if isinstance(event, Served | Filled)]
+
+
+async def test_a_commit_is_seen_at_once_here_and_behind_its_bookmark_everywhere(
+    shop: Shop, repocache_endpoints: Any
+) -> None:
+    async with open_shop(repocache_endpoints) as other:
+        for id in (7, 8, 100):
+            await shop.users.get(id)
+            await other.users.get(id)
+        async with shop.db.unit_of_work() as work:
+            (await work[Users].require(7)).name = "Ada"
+            await work.delete(await work[Users].require(8))
+            work.add(User(id=100, name="new", age=1))
+            bookmark = await work.commit()
+        async with shop.db.causal_session(bookmark):
+            assert (await shop.users.require(7)).name == "Ada"
+            assert await shop.users.get(8) is None
+            assert (await shop.users.require(100)).name == "new"
+        async with other.db.causal_session(bookmark.encode()):
+            assert (await other.users.require(7)).name == "Ada"
+            assert await other.users.get(8) is None
+            assert (await other.users.require(100)).name == "new"
+            assert [user.name for user in await other.users.find(User.id == 7)] == ["Ada"]
+        assert bookmark.covered
+        assert len(bookmark.wrote or {}) in (2, 3)
+
+
+async def test_an_insert_ends_the_knowledge_that_there_is_no_row(shop: Shop, repocache_endpoints: Any) -> None:
+    async with open_shop(repocache_endpoints) as other:
+        assert await shop.users.get(100) is None
+        assert await other.users.get(100) is None
+        async with shop.db.unit_of_work() as work:
+            work.add(User(id=100, name="new", age=1))
+            bookmark = await work.commit()
+        async with shop.db.causal_session(bookmark):
+            assert await shop.users.get(100) is not None
+
+        async def there() -> bool:
+            return await other.users.get(100) is not None
+
+        await until(there, "the other process has heard of it", seconds=5)
+
+
+async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        (await work[Users].require(7)).name = "Ada"
+    with pytest.raises(ValueError, match="mine"):
+        async with shop.db.unit_of_work() as work:
+            (await work[Users].require(7)).name = "Ada"
+            await work.session.flush()
+            raise ValueError("mine")
+    assert not shop.seen.of(Published)
+    assert (await shop.users.on_primary().require(7)).name == "n07"
+
+
+async def test_a_savepoint_takes_its_changes_with_it(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        (await work[Users].require(7)).name = "Ada"
+        with pytest.raises(ValueError, match="mine"):
+            async with work.savepoint():
+                (await work[Users].require(8)).name = "Bob"
+                await work.session.flush()
+                raise ValueError("mine")
+        async with work.savepoint():
+            (await work[Users].require(9)).name = "Cy"
+        assert not shop.seen.of(Published)
+        bookmark = await work.commit()
+    (published,) = shop.seen.of(Published)
+    assert published.keys == 2
+    async with shop.db.causal_session(bookmark):
+        assert [(await shop.users.require(id)).name for id in (7, 8, 9)] == ["Ada", "n08", "Cy"]
+
+
+async def test_several_owners_in_one_commit(shop: Shop) -> None:
+    orders = shop.db[Orders]
+    await orders.get(OrderId(1, 2))
+    await shop.users.get(7)
+    async with shop.db.unit_of_work() as work:
+        (await work[Orders].require(OrderId(1, 2))).total = 0
+        (await work[Users].require(7)).name = "Ada"
+        work.add_all([Document(id=document_id(9), title="nine"), Country(code="x:y", name="XY")])
+        bookmark = await work.commit()
+    async with shop.db.causal_session(bookmark):
+        assert (await orders.require(OrderId(1, 2))).total == 0
+        assert (await shop.users.require(7)).name == "Ada"
+    (published,) = shop.seen.of(Published)
+    assert published.keys == 4
+
+
+async def test_generated_values_are_there_after_the_commit(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        user = await work[Users].require(7)
+        before = user.updated_at
+        user.name = "Ada"
+        added = User(id=100, name="new", age=1)
+        work.add(added)
+        await work.commit()
+    assert user.updated_at > before
+    assert added.updated_at >= user.updated_at
+    assert user.name == "Ada"
+
+
+async def test_textual_sql_says_what_it_touches(shop: Shop) -> None:
+    await shop.users.get_many([7, 8])
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(text("UPDATE users SET name = 'x' WHERE id = 7"))
+        work.changes(Users, ids=[7])
+        bookmark = await work.commit()
+    assert (await shop.users.require(8)).name == "n08"
+    async with shop.db.causal_session(bookmark):
+        assert (await shop.users.require(7)).name == "x"
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(text("UPDATE users SET name = 'y'"))
+        work.changes(Users)
+        bookmark = await work.commit()
+    async with shop.db.causal_session(bookmark):
+        assert {user.name for user in (await shop.users.get_many([7, 8, 9])).values()} == {"y"}
+    assert not shop.seen.of(UndeclaredWrite)
+
+
+async def test_what_is_declared_is_checked(shop: Shop) -> None:
+    class Strangers(Repository[User, int]):
+        pass
+
+    async with shop.db.unit_of_work() as work:
+        with pytest.raises(InvalidId, match="is not of the key's type int"):
+            work.changes(Users, ids=["7"])  # type: ignore[misc]
+        with pytest.raises(
+            ConfigurationError, match=r"Strangers is not one of this database's repositories.*repositories="
+        ):
+            work.changes(Strangers)
+        with pytest.raises(ConfigurationError, match="Strangers is not one of"):
+            work[Strangers]
+        with pytest.raises(InvalidId, match="give a list of ids"):
+            work.changes(Countries, ids="de")
+        with pytest.raises(InvalidId, match="give a list of ids"):
+            work.changes(Users, ids=7)  # type: ignore[arg-type]
+
+
+async def test_undeclared_textual_sql_is_told(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(text("UPDATE users SET name = 'x' WHERE id = 7"))
+        await work.commit()
+    (event,) = shop.seen.of(UndeclaredWrite)
+    assert "UPDATE users" in event.statement
+
+
+async def test_a_cached_entity_is_refused_and_the_remedy_named(shop: Shop) -> None:
+    cached = await shop.users.require(7)
+    found = (await shop.users.find(User.id == 8))[0]
+    past = await shop.users.on_primary().require(9)
+    async with shop.db.unit_of_work() as work:
+        for entity, id in ((cached, 7), (found, 8), (past, 9)):
+            with pytest.raises(CachedEntityRefused, match=rf"work\[Users\]\.require\({id}\)"):
+                work.add(entity)
+            with pytest.raises(CachedEntityRefused):
+                await work.delete(entity)
+            with pytest.raises(CachedEntityRefused):
+                await work.session.merge(entity)
+    async with shop.db.sessionmaker() as session:
+        with pytest.raises(CachedEntityRefused):
+            session.add(cached)
+
+
+async def test_two_units_of_work_side_by_side_are_two_transactions(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as one, shop.db.unit_of_work() as two:
+        (await one[Users].require(7)).name = "Ada"
+        (await two[Users].require(8)).name = "Bob"
+        await asyncio.gather(one.commit(), two.commit())
+    assert [(await shop.users.on_primary().require(id)).name for id in (7, 8)] == ["Ada", "Bob"]
+
+
+async def test_a_repository_of_a_unit_of_work_ends_with_it(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        users = work[Users]
+        user = await users.require(7)
+        await work.commit()
+        with pytest.raises(UsageError, match="was committed"):
+            work[Users]
+        with pytest.raises(UsageError, match="was committed"):
+            await users.get(7)
+    with pytest.raises(UsageError, match="was committed"):
+        await users.find()
+    assert user.name == "n07"
+
+
+async def test_a_commit_that_changes_nothing_says_nothing(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work[Users].require(7)
+        bookmark = await work.commit()
+    assert bookmark.position == 0
+    assert not shop.seen.of(Published)
+
+
+async def test_a_unit_of_work_moves_the_session_in_scope(shop: Shop) -> None:
+    async with shop.db.causal_session() as session:
+        async with shop.db.unit_of_work() as work:
+            (await work[Users].require(7)).name = "Ada"
+            bookmark = await work.commit()
+        assert session.bookmark.position == bookmark.position
+        assert (await shop.users.require(7)).name == "Ada"
+        assert [user.name for user in await shop.users.find(User.id == 7)] == ["Ada"]
+    assert bookmark.position is not None
+
+
+async def test_orders_that_lie_in_no_l1_follow_too(shop: Shop) -> None:
+    orders = shop.db[Orders]
+    await orders.get(OrderId(1, 2))
+    for total in range(5):
+        async with shop.db.causal_session():
+            async with shop.db.unit_of_work() as work:
+                (await work[Orders].require(OrderId(1, 2))).total = total
+                await work.commit()
+            assert (await orders.require(OrderId(1, 2))).total == total
+            assert [order.total for order in await orders.find(Order.tenant == 1, Order.number == 2)] == [total]
