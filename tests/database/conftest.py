@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from repocache.testing import Endpoints, Servers
-from tests.shop import Shop, open_shop, shop_template
+from tests.shop import Shop, make_shop, open_shop, shop_template
 
 
 @pytest.fixture(scope="session")
@@ -18,4 +19,13 @@ def repocache_template(repocache_servers: Servers) -> str:
 @pytest.fixture
 async def shop(repocache_endpoints: Endpoints) -> AsyncIterator[Shop]:
     async with open_shop(repocache_endpoints) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def still(tmp_path: Path) -> AsyncIterator[Shop]:
+    """A shop in a file of SQLite, with no replica and no Redis."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/shop"
+    await make_shop(url)
+    async with open_shop(Endpoints(url, (), "")) as shop:
         yield shop
