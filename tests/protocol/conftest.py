@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from repocache.testing import Endpoints, Servers
+from repocache.testing import Endpoints, Servers, embedded_servers
 from tests.protocol.world import ROWS, SCHEMA
 
 DATABASE = "repocache_protocol"
@@ -28,3 +28,22 @@ def repocache_endpoints(repocache_servers: Servers, protocol_database: str) -> E
     repocache_servers.redis.clear()
     repocache_servers.catch_up()
     return repocache_servers.endpoints(protocol_database)
+
+
+@pytest.fixture(scope="module")
+def promoted_servers() -> Iterator[Servers]:
+    """Servers whose two replicas were both promoted: what a failover that went wrong leaves behind."""
+    with embedded_servers() as servers:
+        servers.primary.sql(SCHEMA)
+        servers.catch_up()
+        for replica in servers.replicas:
+            replica.promote()
+        yield servers
+
+
+@pytest.fixture
+def torn_servers(promoted_servers: Servers) -> Servers:
+    for replica in promoted_servers.replicas:
+        replica.sql(ROWS)
+    promoted_servers.redis.clear()
+    return promoted_servers

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from repocache.testing import Endpoints, Servers
+from repocache.testing import Servers
 from tests.protocol.switches import rule_off
 from tests.protocol.world import World, open_world
 
@@ -28,21 +28,24 @@ class Guard:
 GUARDS: list[Guard] = []
 
 
-def guards(rule: str, *, wrecks: bool = False) -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
-    """Make tests of a scenario. `rule`: its switch. `wrecks`: it kills servers, which are mended afterwards."""
+def guards(rule: str, *, on: str = "repocache_servers") -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
+    """Make tests of a scenario. `rule`: its switch.
+
+    `on`: a fixture: "repocache_servers", "repocache_controls" for a scenario that kills servers, or "torn_servers":
+    two primaries of one system on one timeline, the first for `a` and the second for `b`.
+    """
 
     def decorate(scenario: Scenario) -> Callable[..., Awaitable[None]]:
+        @pytest.mark.usefixtures(on, *([] if on == "torn_servers" else ["repocache_endpoints"]))
         @pytest.mark.parametrize("rule_holds", [True, False], ids=["on", "off"])
-        async def test(
-            rule_holds: bool,
-            repocache_servers: Servers,
-            repocache_endpoints: Endpoints,
-            request: pytest.FixtureRequest,
-        ) -> None:
-            if wrecks:
-                request.getfixturevalue("repocache_controls")
+        async def test(rule_holds: bool, request: pytest.FixtureRequest) -> None:
+            servers: Servers = request.getfixturevalue(on)
+            if on == "torn_servers":
+                endpoints, primaries = servers.endpoints(), [replica.url() for replica in servers.replicas]
+            else:
+                endpoints, primaries = request.getfixturevalue("repocache_endpoints"), ["", ""]
             with nullcontext() if rule_holds else rule_off(rule):
-                async with open_world(repocache_servers, repocache_endpoints) as world:
+                async with open_world(servers, endpoints, primaries) as world:
                     violations = await scenario(world)
             if rule_holds:
                 assert violations == []

@@ -5,6 +5,7 @@ A switch replaces the smallest piece in which its rule stands, for databases tha
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -12,7 +13,11 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from repocache.bookmark import Bookmark
 from repocache.cache import tiered
@@ -22,16 +27,24 @@ from repocache.cache.histories import Histories
 from repocache.cache.loader import Loader
 from repocache.cache.tiered import TieredCache
 from repocache.cache.views import Views
+from repocache.commits import Commits
+from repocache.db import commit
 from repocache.db.choice import Need, satisfies
+from repocache.db.commit import CommitWatch, Outcome, Transaction
 from repocache.db.node import ReplicaNode
+from repocache.db.positions import PrimaryIdentity
 from repocache.db.reading import Read, Reader
 from repocache.db.routing import Route, need_of
 from repocache.db.shared_poll import SharedPoll
+from repocache.db.unit_of_work import TrackedSession
 from repocache.mapping import plan
 from repocache.records import Namespace, Nonces, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.repository import rows
-from repocache.wire import Link
+from repocache.tracking import listener
+from repocache.tracking.changes import Changes
+from repocache.wire import Link, Reply
+from repocache.wire.connection import Connection as WireConnection
 from repocache.wire.script import Script
 
 SWITCHES: dict[str, Callable[[], AbstractContextManager[None]]] = {}
@@ -256,3 +269,107 @@ def _primary_only() -> Iterator[None]:
     """Unlogged tables are read like all others."""
     with patch.object(plan, "says_primary_only", lambda _: False):
         yield
+
+
+@_switch("postcommit")
+def _postcommit() -> Iterator[None]:
+    """The position is noted inside the transaction, right before COMMIT."""
+    original = Commits.seal
+
+    async def seal(self: Commits, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+        await original(self, connection, transaction)
+        transaction.order = await greenlet_spawn(_insert_position, connection)
+
+    async def position(self: Commits, transaction: Transaction, _: Outcome) -> tuple[str, int | None]:
+        return self._primary.history, transaction.order
+
+    with patch.object(Commits, "seal", seal), patch.object(Commits, "_position", position):
+        yield
+
+
+def _insert_position(connection: PoolProxiedConnection) -> int:
+    cursor = connection.cursor()
+    cursor.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint")
+    row = cursor.fetchone()
+    cursor.close()
+    assert row is not None
+    return int(row[0])
+
+
+@_switch("outermost")
+def _outermost() -> Iterator[None]:
+    """A session publishes when it commits, whether or not the connection does."""
+
+    def publish(session: Session) -> None:
+        connection = session.get_bind()
+        if isinstance(connection, Connection):
+            watch: CommitWatch = connection.dialect.do_commit.__self__  # type: ignore[attr-defined]
+            transaction = watch.transaction_of(connection)
+            await_only(watch._hooks.committed(transaction, Outcome.COMMITTED))
+            transaction.changes = Changes()
+
+    with _heard(TrackedSession, "after_commit", publish):
+        yield
+
+
+@_switch("autocommit")
+def _autocommit() -> Iterator[None]:
+    """The primary's connections may be in AUTOCOMMIT."""
+    with patch.object(commit, "_refuse_autocommit", lambda *_: None):
+        yield
+
+
+@_switch("published again")
+def _published_again() -> Iterator[None]:
+    """A commit whose outcome is unknown is published once."""
+
+    async def nothing(*_: object) -> None:
+        """The first publication was enough."""
+
+    with patch.object(Commits, "_publish_again", nothing):
+        yield
+
+
+@_switch("as locked")
+def _as_locked() -> Iterator[None]:
+    """A bulk statement has touched the rows that its session had loaded."""
+    loaded: list[tuple[Any, ...]] = []
+
+    def remember(state: ORMExecuteState) -> None:
+        loaded[:] = [key[1] for key in list(state.session.identity_map.keys())]
+
+    touched = patch.object(listener, "returned_ids", lambda *_: list(loaded))
+    with _heard(TrackedSession, "do_orm_execute", remember), touched:
+        yield
+
+
+@_switch("bare")
+def _bare() -> Iterator[None]:
+    """Scripts run inside MULTI."""
+
+    async def execute(replies: list[asyncio.Future[Reply]]) -> Reply:
+        answers = [await reply for reply in replies]
+        return answers[-1][0]
+
+    def run(self: WireConnection, script: Script, arguments: tuple[Any, ...]) -> asyncio.Future[Reply]:
+        commands = (("MULTI",), ("EVAL", script.source, *arguments), ("EXEC",))
+        return asyncio.ensure_future(execute([self.send(command) for command in commands]))
+
+    with patch.object(WireConnection, "run", run):
+        yield
+
+
+@_switch("server process")
+def _server_process() -> Iterator[None]:
+    """A history is a system and a timeline, whichever server process writes it."""
+    with patch.object(PrimaryIdentity, "history", property(lambda self: f"{self.system}.{self.timeline}")):
+        yield
+
+
+@contextmanager
+def _heard(target: Any, name: str, hear: Callable[[Any], None]) -> Iterator[None]:
+    event.listen(target, name, hear)
+    try:
+        yield
+    finally:
+        event.remove(target, name, hear)

@@ -10,7 +10,7 @@ from tests.protocol.guard import guards
 from tests.protocol.world import KEY, Drafts, Item, World, behind, until
 
 
-@guards("sample", wrecks=True)
+@guards("sample", on="repocache_controls")
 async def test_a_replica_that_restarts_further_back_does_not_live_on_its_old_sample(world: World) -> list[str]:
     """After the crash it starts from its last restartpoint; the delay keeps it from running ahead again."""
     replica = world.replica

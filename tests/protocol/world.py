@@ -132,6 +132,8 @@ class Process:
         self.db = db
         self.events = events
         self.items = db[Items]
+        self._deliveries = 0
+        self._count_deliveries()
 
     @property
     def topology(self) -> Topology:
@@ -185,6 +187,28 @@ class Process:
     async def idle(self) -> None:
         """No load is in flight."""
         await until(lambda: len(self.shared.flights) == 0, f"{self.name} has loaded")
+
+    async def delivered(self) -> None:
+        """Nothing is left to be published by this process, at once or later."""
+        await until(lambda: not self._delivering(), f"{self.name} has delivered all")
+
+    def _delivering(self) -> bool:
+        later, running = self.db._caching.undelivered, self.db._caching.tasks._others
+        names = {task.get_coro().__qualname__ for task in running}  # type: ignore[union-attr]
+        return bool(later) or later._wake.is_set() or self._deliveries > 0 or "Commits._publish_again" in names
+
+    def _count_deliveries(self) -> None:
+        later = self.db._caching.undelivered
+        original = later._deliver
+
+        async def deliver() -> None:
+            self._deliveries += 1
+            try:
+                await original()
+            finally:
+                self._deliveries -= 1
+
+        later._deliver = deliver  # type: ignore[method-assign]
 
     def hold_rows(self) -> Gate:
         """Hold the next load between its database read and its answer."""
@@ -403,11 +427,14 @@ def behind(seen: int, committed: int) -> list[str]:
 
 
 @asynccontextmanager
-async def open_world(servers: Servers, endpoints: Endpoints) -> AsyncIterator[World]:
+async def open_world(
+    servers: Servers, endpoints: Endpoints, primaries: Sequence[str] = ("", "")
+) -> AsyncIterator[World]:
+    """`primaries`: URLs of what `a` and `b` take for the primary, if that is not the primary."""
     async with AsyncExitStack() as stack:
         world = World(servers, endpoints, stack)
-        await world.process("a")
-        await world.process("b")
+        for name, primary in zip("ab", primaries, strict=True):
+            await world.process(name, primary)
         try:
             yield world
         finally:
