@@ -1,7 +1,7 @@
 """A signed bookmark comes back as it was, from this secret or an older one; anything else does not come back."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from repocache.db.signing import BookmarkSigner
@@ -33,11 +33,11 @@ def test_other_texts_are_refused(text: str) -> None:
     assert SIGNER.unsign(text) is None
 
 
-@given(st.data())
-def test_a_changed_text_is_refused(data: st.DataObject) -> None:
+@given(st.integers(0, 2**16), st.characters())
+def test_a_changed_text_is_refused(at: int, letter: str) -> None:
     text = SIGNER.sign("body")
-    place = data.draw(st.integers(0, len(text) - 1))
-    letter = data.draw(st.characters(exclude_characters=text[place]))
+    place = at % len(text)
+    assume(letter != text[place])
     changed = text[:place] + letter + text[place + 1 :]
     # The last letter of unpadded base64 carries bits that mean nothing: then it is the same signature.
     assert SIGNER.unsign(changed) in (None, "body") if place == len(text) - 1 else SIGNER.unsign(changed) is None
