@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
+from repocache.cache.codec import CODEC_VERSION
 from repocache.cache.column import ColumnCodec
 from repocache.errors import MappingRefused
 from repocache.mapping.options import MappingOptions
@@ -95,7 +96,7 @@ async def test_a_composite_key_of_all_types_finds_its_rows(make_tables: MakeTabl
     assert set(await load_rows(engine, plan, [*ids[:3], ids[0], absent])) == set(ids[:3])
 
 
-@pytest.mark.parametrize("bad", [2**63, -(2**63) - 1, 10**40])
+@pytest.mark.parametrize("bad", [2**31, 2**63, -(2**63) - 1, 10**40])
 async def test_an_integer_that_no_row_has_fails_nobody_else(bad: int, make_tables: MakeTables) -> None:
     engine = await make_tables(Base.metadata)
     async with AsyncSession(engine) as session, session.begin():
@@ -201,9 +202,7 @@ class Colour(enum.Enum):
     GREEN = 2
 
 
-class Swapped(enum.Enum):
-    RED = 2
-    GREEN = 1
+Swapped = enum.Enum("Colour", {"RED": 2, "GREEN": 1})  # type: ignore[misc]
 
 
 def shaped(columns: dict[str, Any]) -> EntityPlan[Any]:
@@ -245,6 +244,12 @@ def test_the_fingerprint_is_that_of_the_shape() -> None:
     assert len(same) == 1
     assert len({*same, *others}) == len(others) + 1
     assert all(len(each) == 8 and int(each, 16) >= 0 for each in others)
+
+
+def test_the_fingerprint_changes_with_the_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = EntityPlan.of(User, "user").fingerprint
+    monkeypatch.setattr("repocache.mapping.layout.CODEC_VERSION", CODEC_VERSION + 1)
+    assert EntityPlan.of(User, "user").fingerprint != before
 
 
 def test_the_fingerprint_is_the_same_in_every_process() -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
 from repocache.cache.codec import RowCodec
-from repocache.errors import MappingRefused
+from repocache.errors import CodecError, MappingRefused
 from repocache.mapping.kinds import kind_of
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
@@ -188,6 +188,14 @@ def test_the_ranges_of_asyncpg_itself_are_kept(value: asyncpg.Range) -> None:
     (came,) = codec.decode(codec.encode((value,)))
     assert type(came) is asyncpg.Range
     assert came == value
+
+
+def test_a_range_of_foreign_bounds_is_refused() -> None:
+    codec = RowCodec([kind_of("Thing.range", pg.INT4RANGE())])
+    data = codec.encode((Range(1, 5, bounds="(]"),))
+    assert codec.decode(data) == (Range(1, 5, bounds="(]"),)
+    with pytest.raises(CodecError):
+        codec.decode(data.replace(b"(]", b"(("))
 
 
 @pytest.mark.parametrize(
