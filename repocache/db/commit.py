@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol
 
@@ -179,12 +180,13 @@ class CommitWatch:
         transaction: Transaction | None = info.get(_TRANSACTION)
         changed = transaction is not None and not transaction.changes.empty
         if transaction is not None and changed:
-            await_only(self._hooks.seal(connection, transaction))
+            self._seal(connection, transaction)
         try:
             self._commit(connection)
         except BaseException as error:
             if self._is_rolled_back(error):
-                raise  # the state goes with the ROLLBACK that follows
+                self._end(connection)
+                raise
             info.pop(_TRANSACTION, None)
             info[_LOST] = error
             if transaction is not None and changed:
@@ -197,6 +199,21 @@ class CommitWatch:
         if transaction is not None and changed:
             # Not awaited itself: a cancelled caller would cancel it, and its errors are its owner's.
             await_only(asyncio.wait([self._spawn(self._hooks.committed(transaction, Outcome.COMMITTED))]))
+
+    def _seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+        try:
+            await_only(self._hooks.seal(connection, transaction))
+        except Exception:
+            self._end(connection)
+            raise
+
+    def _end(self, connection: PoolProxiedConnection) -> None:
+        """Roll back what was not committed: SQLAlchemy takes a COMMIT that fails for the end, and sends no ROLLBACK.
+
+        The transaction may well be open: COMMIT was not sent yet, or SQLite was busy.
+        """
+        with suppress(Exception):  # the error that led here is the one to raise
+            self._do_rollback(connection)
 
     def _do_rollback(self, connection: PoolProxiedConnection) -> None:
         # Even if it fails: without a COMMIT the server rolls back.

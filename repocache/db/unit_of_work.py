@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Select, select, tuple_
 from sqlalchemy import inspect as inspect_entity
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_sessionmaker
-from sqlalchemy.orm import InstanceState, Mapper, Session, lazyload, load_only
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, lazyload, load_only
 from sqlalchemy.orm.interfaces import ORMOption
 
 from repocache.bookmark import Bookmark
@@ -39,7 +39,23 @@ _AT_ONCE = 500
 class TrackedSession(Session):
     """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and `bulk_save_objects` raise
     CachedEntityRefused. A cached row is never the base of a write: it may be older than the one that it overwrites.
+
+    `of_unit`: it belongs to a unit of work, whose `commit` alone may commit it.
     """
+
+    of_unit = False
+
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        """As Session.begin. Raises UsageError for the transaction of a unit of work, which has begun."""
+        if self.of_unit and not nested:
+            raise UsageError("a unit of work is one transaction already: for a nested one use work.savepoint()")
+        return super().begin(nested)
+
+    def commit(self) -> None:
+        """As Session.commit. Raises UsageError for the transaction of a unit of work."""
+        if self.of_unit:
+            raise UsageError("use work.commit(), which runs the hooks and gives the bookmark")
+        super().commit()
 
     def _before_attach(self, state: InstanceState[Any], obj: object) -> bool:
         # Every way into the session passes here, cascades too. The event of this name would have to be listened to
@@ -47,9 +63,14 @@ class TrackedSession(Session):
         _refuse_cached(obj)
         return super()._before_attach(state, obj)
 
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        """As Session.add, before which the whole graph is looked at: half of it must not be added."""
+        _refuse_cached_graph(instance, "save-update")
+        super().add(instance, _warn=_warn)
+
     def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
         """As Session.merge, before which the whole graph is looked at: half of it must not be merged."""
-        _refuse_cached_graph(instance)
+        _refuse_cached_graph(instance, "merge")
         return super().merge(instance, load=load, options=options)
 
     def merge_all(
@@ -58,7 +79,7 @@ class TrackedSession(Session):
         """As Session.merge_all (SQLAlchemy 2.1)."""
         merged = list(instances)
         for instance in merged:
-            _refuse_cached_graph(instance)
+            _refuse_cached_graph(instance, "merge")
         return super().merge_all(merged, load=load, options=options)
 
     def bulk_save_objects(
@@ -102,6 +123,7 @@ class UnitOfWork:
         if self._session is not None or self._ended:
             raise UsageError("this unit of work was entered before: open a new one for each transaction")
         self._session = self._sessions()
+        self._lend(of_unit=True)
         return self
 
     async def __aexit__(
@@ -115,7 +137,8 @@ class UnitOfWork:
 
     @property
     def session(self) -> AsyncSession:
-        """SQLAlchemy's session, for everything that this class does not offer. Its statements invalidate too."""
+        """SQLAlchemy's session, for everything that this class does not offer, but for `commit` and `begin`. Its
+        statements invalidate too."""
         if self._session is None or self._ended:
             raise UsageError(
                 f"this unit of work was {self._ended}: open a new one for each transaction"
@@ -178,6 +201,7 @@ class UnitOfWork:
             for prefix, keys in self._declared:
                 transaction.changes.declare(prefix, keys)
             self._ended = "committed"
+            self._lend(of_unit=False)
             await session.commit()
         except BaseException:
             self._ended = "ended by an error"
@@ -194,6 +218,11 @@ class UnitOfWork:
         session = self.session
         self._ended = "rolled back"
         await session.rollback()
+
+    def _lend(self, *, of_unit: bool) -> None:
+        """Let the session be committed by us alone, or not."""
+        if self._session is not None and isinstance(self._session.sync_session, TrackedSession):
+            self._session.sync_session.of_unit = of_unit
 
     async def _transaction(self) -> Transaction:
         connection = (await self.session.connection()).sync_connection
@@ -246,9 +275,9 @@ def _refuse_cached(instance: object) -> None:
     )
 
 
-def _refuse_cached_graph(instance: object) -> None:
+def _refuse_cached_graph(instance: object, cascade: str) -> None:
     _refuse_cached(instance)
     state = inspect_entity(instance, raiseerr=False)
     if isinstance(state, InstanceState):
-        for related, *_ in state.mapper.cascade_iterator("merge", state):
+        for related, *_ in state.mapper.cascade_iterator(cascade, state):
             _refuse_cached(related)

@@ -9,7 +9,7 @@ from sqlalchemy import Executable
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ColumnClause, TextClause
-from sqlalchemy.sql.functions import Function, FunctionElement
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import ForUpdateArg, SelectBase, TextualSelect
 from sqlalchemy.sql.visitors import ExternallyTraversible
 
@@ -55,10 +55,10 @@ def _may_write(element: ExternallyTraversible) -> bool:
     if isinstance(element, UpdateBase | ForUpdateArg | TextualSelect):
         return True
     if isinstance(element, FunctionElement):
-        # A schema's functions are its own: `app.count()` is not `count()`.
-        known = isinstance(element, Function) and set(element.packagenames) <= {"pg_catalog"}
-        builtin = not isinstance(element, Function) and type(element).__module__ == "sqlalchemy.sql.functions"
-        return not (known or builtin) or str(getattr(element, "name", "")).lower() not in READING_FUNCTIONS
+        # A schema's functions are its own: `app.count()` is not `count()`. So are the classes of somebody else.
+        packages = set(getattr(element, "packagenames", ()))
+        strange = bool(packages - {"pg_catalog"}) or not type(element).__module__.startswith("sqlalchemy.")
+        return strange or str(getattr(element, "name", "")).lower() not in READING_FUNCTIONS
     if element.__visit_name__ in _TEXTS:
         return not isinstance(element, TextClause) or "(" in element.text
     return isinstance(element, ColumnClause) and element.is_literal and "(" in element.name
