@@ -1,0 +1,155 @@
+"""The rows that the benchmarks read and write, and the servers that hold them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import MappingProxyType
+
+import msgspec
+from sqlalchemy import DateTime, text
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from repocache import CacheAside, Database, KeyOwner, Repository, Settings, View
+from repocache.events import Observer, ignore
+from repocache.testing import Endpoints, Layout, Servers, embedded_servers
+
+POOL = 10
+"""Connections of every pool here, as the library's own by default."""
+
+
+class Base(DeclarativeBase):
+    """The mapping's registry."""
+
+
+class User(Base):
+    """Eleven columns, some 250 bytes."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    email: Mapped[str]
+    age: Mapped[int]
+    active: Mapped[bool]
+    score: Mapped[float]
+    country: Mapped[str]
+    city: Mapped[str]
+    created: Mapped[datetime.datetime] = mapped_column(DateTime(timezone=True))
+    visits: Mapped[int]
+    about: Mapped[str]
+
+
+class Item(Base):
+    """A second table: what is written while users are read."""
+
+    __tablename__ = "items"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    stock: Mapped[int]
+
+
+class Row(msgspec.Struct, array_like=True, frozen=True):
+    """A user as a hand-written cache would decode it."""
+
+    id: int
+    name: str
+    email: str
+    age: int
+    active: bool
+    score: float
+    country: str
+    city: str
+    created: datetime.datetime
+    visits: int
+    about: str
+
+
+class Card(msgspec.Struct, frozen=True):
+    """What a hot path wants of a user."""
+
+    id: int
+    name: str
+    email: str
+    country: str
+
+
+class Users(Repository[User, int]):
+    """Kept in this process and in Redis."""
+
+    owner = KeyOwner("user")
+    policy = CacheAside(ttl=3600, local_ttl=3600)
+    card = View(Card)
+
+
+class SharedUsers(Repository[User, int]):
+    """Kept in Redis only: every hit is one of L2."""
+
+    owner = KeyOwner("user")
+    policy = CacheAside(ttl=3600, local_ttl=0)
+    card = View(Card)
+
+
+class Items(Repository[Item, int]):
+    """Kept in this process."""
+
+    owner = KeyOwner("item")
+    policy = CacheAside(ttl=3600, local_ttl=3600)
+
+
+USERS = """
+INSERT INTO users SELECT n, 'Ada Lovelace ' || n, 'ada' || n || '@example.org', n % 90, n % 2 = 0, n / 7.0, 'GB',
+'London', now(), 0, repeat('she writes ', 12) FROM generate_series(0, :last) AS n
+"""
+ITEMS = "INSERT INTO items SELECT n, 0 FROM generate_series(0, :last) AS n"
+
+
+@contextmanager
+def servers(*, durable: bool = False) -> Iterator[Servers]:
+    """A primary, a replica and Redis. `durable`: with fsync, as commits have it in earnest."""
+    settings = MappingProxyType({"fsync": "on"} if durable else {})
+    with embedded_servers(Layout(replicas=1, postgres=settings)) as started:
+        yield started
+
+
+async def fill(running: Servers, users: int, items: int = 1) -> Endpoints:
+    """Make the tables, with rows of the ids 0 and up."""
+    ends = running.endpoints()
+    async with plain_engine(ends) as engine:
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+            await connection.execute(text(USERS), {"last": users - 1})
+            await connection.execute(text(ITEMS), {"last": items - 1})
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.execute(text("VACUUM ANALYZE users, items"))
+    running.catch_up()
+    return ends
+
+
+@asynccontextmanager
+async def plain_engine(ends: Endpoints) -> AsyncIterator[AsyncEngine]:
+    """As somebody without the library has it, who pools as many connections."""
+    engine = create_async_engine(ends.primary, pool_size=POOL, max_overflow=0, pool_timeout=30)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+def database(
+    ends: Endpoints, *repositories: type[Repository[User, int]] | type[Repository[Item, int]], observe: Observer = ignore
+) -> Database:
+    return Database(
+        primary=ends.primary,
+        replicas=ends.replicas,
+        redis=ends.redis,
+        repositories=repositories,
+        settings=Settings(observe=observe),
+    )
+
+
+def row_of(user: User) -> Row:
+    return Row(*(getattr(user, name) for name in Row.__struct_fields__))
