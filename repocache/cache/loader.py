@@ -83,10 +83,11 @@ class Loader:
 
     async def _load(self, batch: Sequence[Flight]) -> None:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
+        answers = await self._open(batch)
         history = self._shared.primary.history
         leased: list[tuple[Flight, Opened]] = []
         wanted: list[tuple[Flight, Wanted]] = []
-        for flight, answer in await self._open(batch):
+        for flight, answer in answers:
             if answer is None:
                 wanted.append((flight, Wanted(flight.key[1], ANY_NODE, history, flight.bookmark)))
             elif answer.kind == "value":
@@ -126,7 +127,12 @@ class Loader:
                 break
             again: list[Flight] = []
             met: set[tuple[int, str]] = set()
-            for flight, answer in await self._ask(asked, terms):
+            answered = await self._ask(asked, terms)
+            if terms.history != self._shared.primary.history:
+                # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old answer comes.
+                terms = Terms(self._shared.primary.history)
+                continue
+            for flight, answer in answered:
                 if answer.kind == "history":
                     met.add((flight.bucket, answer.history))
                     again.append(flight)
