@@ -82,11 +82,12 @@ class TieredCache:
         return waiter
 
     def _prefix(self, bucket: int, view: View) -> str | None:
-        """What stands before the key's text under this view; None while its generation is not known."""
+        """What stands before the key's text under this view; None while its generation is not known, or if the record
+        is of another history than ours: only a script may find out what to do about that."""
         prefix = view.prefixes.get(self._owner)
         if prefix is None:
             generation = view.generations.get(self._owner)
-            if generation is None:
+            if generation is None or view.history != self._shared.primary.history:
                 return None
             names = self._shared.namespace
             prefix = names.prefix(bucket, view.incarnation, generation, self._fingerprint)
@@ -124,6 +125,7 @@ class TieredCache:
         view = self._views.adopt(flight.bucket, flight.view, seen, self._owner, answer.generation)
         if view is None:
             return False
+        view.history = self._shared.primary.history  # under which Redis answered
         flight.began = Seen(view.incarnation, view.seq)
         return True
 

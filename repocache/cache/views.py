@@ -28,13 +28,17 @@ class Local(Protocol):
 
 
 class View:
-    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names."""
+    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names.
 
-    __slots__ = ("generations", "incarnation", "prefixes", "seq")
+    `history`: that of who announced the record, perhaps another than this process lives in.
+    """
 
-    def __init__(self, incarnation: str, seq: int) -> None:
+    __slots__ = ("generations", "history", "incarnation", "prefixes", "seq")
+
+    def __init__(self, incarnation: str, seq: int, history: str = "") -> None:
         self.incarnation = incarnation
         self.seq = seq
+        self.history = history
         self.generations: dict[str, str] = {}
         self.prefixes: dict[str, str] = {}
 
@@ -89,7 +93,7 @@ class Views:
                 why = "a new record" if view.incarnation != message.incarnation else "messages were lost"
                 self._observe(GapSeen(bucket, why))
                 self._clear_bucket(bucket)
-            view = self._views[bucket] = View(message.incarnation, message.seq)
+            view = self._views[bucket] = View(message.incarnation, message.seq, message.history)
         view.seq = message.seq
         self._drop_keys(bucket, message.keys)
         if message.generations:
