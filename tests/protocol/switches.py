@@ -26,7 +26,7 @@ from repocache.cache.flights import Flight
 from repocache.cache.histories import Histories
 from repocache.cache.loader import Loader
 from repocache.cache.tiered import TieredCache
-from repocache.cache.views import Views
+from repocache.cache.views import View, Views
 from repocache.commits import Commits
 from repocache.db import commit
 from repocache.db.choice import Need, satisfies
@@ -218,6 +218,13 @@ def _counters() -> Iterator[None]:
         yield
 
 
+@_switch("own writes")
+def _own_writes() -> Iterator[None]:
+    """A commit reaches this process by the channel only."""
+    with patch.object(Views, "wrote", lambda *_, **__: None):
+        yield
+
+
 @_switch("bookmark")
 def _bookmark() -> Iterator[None]:
     """Bookmarks bound neither L1 hits nor replica reads."""
@@ -356,6 +363,19 @@ def _bare() -> Iterator[None]:
         return asyncio.ensure_future(execute([self.send(command) for command in commands]))
 
     with patch.object(WireConnection, "run", run):
+        yield
+
+
+@_switch("foreign records")
+def _foreign_records() -> Iterator[None]:
+    """Whose record a message announces does not matter."""
+    original = TieredCache._prefix
+
+    def prefix(self: TieredCache, bucket: int, view: View) -> str | None:
+        view.history = self._shared.primary.history
+        return original(self, bucket, view)
+
+    with patch.object(TieredCache, "_prefix", prefix):
         yield
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from tests.protocol.guard import guards
-from tests.protocol.world import KEY, Items, Process, World, until
+from tests.protocol.world import KEY, Item, Items, Process, World, until
 
 MINE = 7
 """The version on the second server, where nobody wrote what the first has."""
@@ -48,7 +48,33 @@ async def test_two_promoted_servers_of_one_timeline_share_no_values(world: World
 @guards("server process", on="repocache_controls")
 async def test_a_crash_of_the_primary_takes_lost_commits_out_of_the_caches(world: World) -> list[str]:
     """An asynchronous commit is seen, cached, and lost with the WAL that was never written."""
-    primary = world.servers.primary
+    await write_what_a_crash_loses(world)
+    for process in (world.a, world.b):
+        assert await process.get() == 2
+        await process.idle()
+    await crash(world)
+    seen = {process.name: await process.get() for process in (world.a, world.b)}
+    return [f"{name} got version {version}, which the database lost" for name, version in seen.items() if version != 1]
+
+
+@guards("server process", on="repocache_controls")
+async def test_an_answer_from_before_a_crash_of_the_primary_is_not_built_on(world: World) -> list[str]:
+    """1. Redis answers under the old history; 2. the crash is noticed; 3. the answer is understood."""
+    await write_what_a_crash_loses(world)
+    assert await world.a.get() == 2
+    await world.a.idle()
+    late = await world.process("late")
+    gate = late.hold_open()
+    reader = world.start(late.get())
+    await gate.reached()
+    await crash(world)
+    gate.open()
+    await reader
+    await late.idle()
+    return [f"late got version {seen}, which the database lost"] if (seen := await late.get()) != 1 else []
+
+
+async def write_what_a_crash_loses(world: World) -> None:
     await world.sql("ALTER SYSTEM SET wal_writer_delay = '10s'")
     await world.sql("SELECT pg_reload_conf()")
     await world.settle()
@@ -57,21 +83,33 @@ async def test_a_crash_of_the_primary_takes_lost_commits_out_of_the_caches(world
         item = await work[Items].require(KEY)
         item.version = 2
         await work.commit()
-    for process in (world.a, world.b):
-        assert await process.get() == 2
-        await process.idle()
-    await asyncio.to_thread(primary.kill)
-    await asyncio.to_thread(primary.start)
+
+
+async def crash(world: World) -> None:
+    """Every process has noticed it when this returns."""
+    await asyncio.to_thread(world.servers.primary.kill)
+    await asyncio.to_thread(world.servers.primary.start)
     assert await world.sql(f"SELECT version FROM item WHERE id = {KEY}") == [("1",)], "the commit is lost"
-    for process in (world.a, world.b):
+    for process in world.processes.values():
         await until(partial(_has_looked, process), f"{process.name} has polled the primary again")
-    found = []
-    for process in (world.a, world.b):
-        if (seen := await process.get()) != 1:
-            found.append(f"{process.name} got version {seen}, which the database lost")
-        await process.idle()
-    return found
 
 
 async def _has_looked(process: Process) -> bool:
     return await process.topology.position() is not None
+
+
+@guards("foreign records", on="torn_servers")
+async def test_a_bulk_change_in_one_history_leads_nobody_of_the_other_to_its_values(world: World) -> list[str]:
+    """Its message names the new generation, under which the first process caches rows of its own database."""
+    await set_apart(world)
+    found = []
+    for version in (2, 3, 4):
+        async with world.a.db.unit_of_work() as work:
+            await work.session.execute(update(Item).values(version=version))
+            await work.commit()
+        for process, expected in ((world.a, version), (world.b, MINE)):
+            seen = await process.get()
+            await process.idle()
+            if seen != expected:
+                found.append(f"{process.name} got version {seen}, its database has {expected}")
+    return found

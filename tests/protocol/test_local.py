@@ -128,3 +128,29 @@ async def test_nobody_joins_a_load_that_promised_less_than_the_bookmark_asks(wor
         seen = await late
     await early
     return behind(seen, 2)
+
+
+@guards("own writes")
+async def test_an_own_commit_that_is_not_published_yet_leaves_this_process(world: World) -> list[str]:
+    await world.a.get()
+    await world.a.idle()
+    publish_on = world.a.stop_publishing()
+    bookmark = await world.a.write(2)
+    assert not bookmark.covered
+    held = world.a.in_l1()
+    publish_on()
+    return [] if held is None else [f"L1 holds version {held} after this process committed 2"]
+
+
+@guards("bookmark")
+async def test_a_session_whose_write_is_not_published_uses_no_cache(world: World) -> list[str]:
+    await world.settle()
+    for process in (world.a, world.b):
+        await process.get()
+        await process.idle()
+    publish_on = world.a.stop_publishing()
+    bookmark = await world.a.write(2)
+    found = behind(await world.b.get_behind(bookmark), 2) + behind(await world.a.get_behind(bookmark), 2)
+    publish_on()
+    await world.a.delivered()
+    return found + await world.stale(2)

@@ -24,6 +24,7 @@ from repocache.cache.values import is_lease
 from repocache.database import Database
 from repocache.db.settings import TopologySettings
 from repocache.db.topology import Topology
+from repocache.errors import CacheUnavailable
 from repocache.events import Event, Filled
 from repocache.keys import KeyOwner, bucket_of
 from repocache.message import Message
@@ -275,6 +276,25 @@ class Process:
             views.apply = original  # type: ignore[method-assign]
 
         views.apply = apply  # type: ignore[method-assign]
+
+    def stop_publishing(self) -> Callable[[], None]:
+        """No invalidation reaches Redis from here until the returned function is called."""
+        records = self.records
+        original = records.change
+
+        def change(*_: object) -> Awaitable[Any]:
+            raise CacheUnavailable("a test is in the way")
+
+        records.change = change  # type: ignore[method-assign, assignment]
+
+        def publish_on() -> None:
+            records.change = original  # type: ignore[method-assign]
+
+        return publish_on
+
+    def hold_open(self) -> Gate:
+        """Hold the reply of the next script that asks for a lease."""
+        return self._hold_reply("open")
 
     def stop_reading(self) -> Callable[[], None]:
         """What Redis sends stays in the socket until the returned function is called."""
