@@ -40,5 +40,5 @@ def test_every_switch_has_a_test_and_every_test_a_switch() -> None:
 
 def test_every_rule_and_every_broken_draft_is_on_the_page() -> None:
     rules, drafts = PAGE.split("## What broke earlier drafts")
-    assert {match["switch"] for match in ROW.finditer(rules)} == MODEL
+    assert {match["switch"] for match in ROW.finditer(rules)} >= MODEL
     assert {int(number) for number in re.findall(r"^\| (\d+) \|", drafts, re.MULTILINE)} == DRAFTS
