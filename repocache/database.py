@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
@@ -64,9 +65,11 @@ class Database:
         repositories: Iterable[type[Repository[Any, Any]]] = (),
         settings: Settings | None = None,
     ) -> None:
-        self.settings = settings = settings or Settings()
+        self.settings = settings = Settings() if settings is None else settings
+        if not isinstance(settings, Settings):
+            raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
         self._observe = settings.observe
-        self._classes = _distinct(repositories)
+        self._classes = _checked(repositories)
         longest = max((each.policy.ttl + each.policy.local_ttl for each in self._classes), default=settings.window)
         signer = BookmarkSigner(settings.secrets, settings.window + longest) if settings.secrets else None
         self._stickiness = Stickiness(settings.window, max(settings.window, longest), settings.monotonic, signer)
@@ -86,7 +89,6 @@ class Database:
         dialect = self._topology.write_engine.dialect
         shelves: dict[type[Repository[Any, Any]], Shelf[Any]] = {}
         for repository in self._classes:
-            check_declaration(repository)
             model, id_type = model_and_id(repository)
             plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
             keys = make_keys(repository, plan, id_type)
@@ -129,7 +131,8 @@ class Database:
         stack.callback(watch.stop)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
         self._caching, self._watch = cache, watch
-        for repository, shelf in self._shelves.items():
+        for repository, checked in list(self._shelves.items()):
+            shelf = self._shelves[repository] = replace(checked, rows=await checked.rows.located())
             source = Source(
                 shelf.keys,
                 shelf.plan.fingerprint,
@@ -222,14 +225,19 @@ class Database:
             raise NotStarted
 
 
-def _distinct(repositories: Iterable[type[Repository[Any, Any]]]) -> tuple[type[Repository[Any, Any]], ...]:
+def _checked(repositories: Iterable[type[Repository[Any, Any]]]) -> tuple[type[Repository[Any, Any]], ...]:
+    given: object = repositories
+    if isinstance(given, str | type) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"Database(repositories={given!r}): give a list of repository classes")
     found = tuple(repositories)
-    given: tuple[object, ...] = found
-    for each in given:
+    everything: tuple[object, ...] = found
+    for each in everything:
         if not isinstance(each, type) or not issubclass(each, Repository):
             raise ConfigurationError(
                 f"Database(repositories=[... {each!r} ...]): give classes that derive from Repository"
             )
     if len(set(found)) != len(found):
         raise ConfigurationError("Database(repositories=...): a class is named twice")
+    for repository in found:
+        check_declaration(repository)
     return found

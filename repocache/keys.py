@@ -101,12 +101,12 @@ class Keys:
         self._writer = self._writers[0]
 
     def check(self, id: object) -> None:
-        """Raise InvalidId unless `id` has exactly the key's types and arity."""
+        """Raise InvalidId unless `id` has exactly the key's types and arity. A UUID may be of the driver's own class."""
         types = self.types
         if len(types) == 1:
-            if type(id) is types[0]:
+            if _has_type(id, types[0]):
                 return
-        elif isinstance(id, tuple) and tuple(map(type, id)) == types:
+        elif isinstance(id, tuple) and len(id) == len(types) and all(map(_has_type, id, types)):
             return
         wanted = types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
         raise InvalidId(f"{self.prefix}: the id {id!r} is not of the key's type {wanted}")
@@ -137,6 +137,10 @@ class Keys:
         except ValueError as error:
             raise OwnerClash(f"{text!r} is not a key of owner {self.prefix!r}") from error
         return values[0] if len(values) == 1 else self.make(values)
+
+
+def _has_type(part: object, wanted: type) -> bool:
+    return type(part) is wanted or (wanted is uuid.UUID and isinstance(part, uuid.UUID))
 
 
 class KeySpace:

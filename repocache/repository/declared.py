@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
 from repocache.cache.policies import CacheAside
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
+from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.repository import Repository, View
+
+
+_NAMES: Mapping[type, str] = {KeyOwner: "owner", CacheAside: "policy", MappingOptions: "mapping"}
+"""What is looked for under which name."""
 
 
 def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
@@ -44,18 +49,21 @@ def _arguments(cls: Any, target: type) -> Sequence[Any]:
 
 
 def check_declaration(repository: type[Repository[Any, Any]]) -> None:
-    """Raises ConfigurationError for an `owner` or `policy` that is missing or something else (a mistyped name, say)."""
+    """Raises ConfigurationError for an `owner` that is missing, or what is something else or under another name."""
     name = repository.__name__
+    for cls in repository.__mro__:
+        for attribute, value in vars(cls).items():
+            right = _NAMES.get(type(value), attribute)
+            if attribute != right:
+                raise ConfigurationError(
+                    f"{name}.{attribute} is a {type(value).__name__}, which is looked for under the name {right!r}"
+                )
     if not isinstance(getattr(repository, "owner", None), KeyOwner):
         raise ConfigurationError(f'{name}.owner: declare who makes its keys, as in `owner = KeyOwner("user")`')
     if not isinstance(repository.policy, CacheAside):
         raise ConfigurationError(f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`")
-    for attribute, value in vars(repository).items():
-        if isinstance(value, KeyOwner | CacheAside) and attribute not in ("owner", "policy"):
-            raise ConfigurationError(
-                f"{name}.{attribute} is a {type(value).__name__}, which is looked for under the name "
-                f"{'owner' if isinstance(value, KeyOwner) else 'policy'!r}"
-            )
+    if not isinstance(repository.mapping, MappingOptions):
+        raise ConfigurationError(f"{name}.mapping={repository.mapping!r}: give `MappingOptions(...)`")
 
 
 def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_type: Any) -> Keys:
@@ -64,6 +72,7 @@ def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_
     if len(types) == 1:
         declared: tuple[Any, ...] = (id_type,)
     elif isinstance(id_type, type) and issubclass(id_type, tuple) and hasattr(id_type, "_fields"):
+        _check_order(repository, id_type, plan)
         hints = typing.get_type_hints(id_type)
         declared = tuple(hints[field] for field in id_type._fields)
     else:
@@ -76,6 +85,17 @@ def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_
         )
     make = getattr(id_type, "_make", tuple)
     return Keys(repository.owner, types, make)
+
+
+def _check_order(repository: type[Repository[Any, Any]], id_type: Any, plan: EntityPlan[Any]) -> None:
+    """Fields that are named as the key's attributes, in another order, would be swapped unseen where types are equal."""
+    fields = list(id_type._fields)
+    names = [plan.mapper.get_property_by_column(column).key for column in plan.id_columns]
+    if fields != names and sorted(fields) == sorted(names):
+        raise ConfigurationError(
+            f"{repository.__name__}: the fields of {id_type.__name__} are ({', '.join(fields)}), the primary key of "
+            f"{plan.model.__name__} is ({', '.join(names)}): name them in its order"
+        )
 
 
 def views_of(repository: type[Repository[Any, Any]]) -> Iterable[type]:

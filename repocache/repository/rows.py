@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Select
@@ -18,6 +18,7 @@ from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, current_s
 from repocache.db.topology import Topology
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.relation import Relation, is_primary_only, relations_statement
 from repocache.mapping.statement import LoadStatement
 from repocache.tracking.statements import writes
 
@@ -35,13 +36,29 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[M]):
-    """`owner`: prefix, for events. `route`: the caller's wish for a node."""
+    """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas have not these rows,
+    whatever the mapping says."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
     nodes: Nodes
     owner: str
     route: Route = ANYWHERE
+    primary_only: bool = False
+
+    async def located(self) -> Rows[M]:
+        """The same, once the database has said where its rows are: those of unlogged and temporary tables are the primary's
+        alone (protocol, Read path). Raises MappingRefused for a database view."""
+        topology = self.nodes.topology
+        if topology.write_engine.dialect.name != "postgresql":
+            return self
+        statement = relations_statement(self.plan.tables, topology.write_engine.dialect)
+
+        async def run(connection: AsyncConnection) -> list[Relation]:
+            return [Relation(*row) for row in await connection.execute(statement)]
+
+        relations = await topology.read(Need(primary="asked", asked=True), run)
+        return replace(self, primary_only=is_primary_only(relations.value))
 
     async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
         """By id, past the cache; ids without a row are missing."""
@@ -98,7 +115,7 @@ class Rows(Generic[M]):
 
     @property
     def _route(self) -> Route:
-        return ON_PRIMARY if self.plan.primary_only else self.route
+        return ON_PRIMARY if self.primary_only or self.plan.primary_only else self.route
 
     def _served(self, read: Read[Any], count: int) -> None:
         self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))
