@@ -274,8 +274,13 @@ def _position_first() -> Iterator[None]:
 @_switch("primary only")
 def _primary_only() -> Iterator[None]:
     """Unlogged tables are read like all others."""
-    with patch.object(plan, "says_primary_only", lambda _: False):
+    said, asked = (patch.object(plan, "says_primary_only", _no), patch.object(rows, "is_primary_only", _no))
+    with said, asked:
         yield
+
+
+def _no(_: object) -> bool:
+    return False
 
 
 @_switch("postcommit")
