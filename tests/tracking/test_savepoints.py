@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError, SAWarning
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from repocache.events import UndeclaredWrite
 from tests.tracking.shop import Post, Shop, posts
@@ -39,6 +42,39 @@ async def test_three_deep_with_a_rollback_of_the_middle_one(shop: Shop) -> None:
             session.add(Post(id=3))
             async with session.begin_nested():
                 session.add(Post(id=4))
+            session.add(Post(id=5))
+            await session.flush()
+            await middle.rollback()
+            session.add(Post(id=6))
+        session.add(Post(id=7))
+    assert shop.keys == {"post:1", "post:2", "post:6", "post:7"}
+
+
+async def test_rolling_back_to_an_outer_savepoint_takes_the_inner_ones(shop: Shop) -> None:
+    async with shop.engine.begin() as connection:
+        outer = await connection.begin_nested()
+        await connection.execute(insert(posts), {"id": 1})
+        await connection.begin_nested()
+        await connection.execute(insert(posts), {"id": 2})
+        with pytest.warns(SAWarning, match="already deassociated"):
+            await outer.rollback()
+        await connection.execute(insert(posts), {"id": 3})
+    assert shop.keys == {"post:3"}
+
+
+async def add_again(session: AsyncSession) -> None:
+    async with session.begin_nested():
+        session.add_all([Post(id=1), Post(id=3)])
+        await session.flush()
+
+
+async def test_a_failed_flush_in_a_savepoint(shop: Shop) -> None:
+    await shop.add(Post(id=1))
+    async with shop.plain_session() as session, session.begin():
+        session.add(Post(id=2))
+        with pytest.raises(IntegrityError):
+            await add_again(session)
+        session.add(Post(id=4))
     assert shop.keys == {"post:2", "post:4"}
 
 
