@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from repocache.testing import Endpoints, Servers, embedded_servers
-from tests.protocol.world import ROWS, SCHEMA
+from tests.protocol.items import ROWS, SCHEMA
 
 DATABASE = "repocache_protocol"
 

@@ -13,7 +13,9 @@ from repocache.errors import CommitOutcomeUnknown, TransactionRefused
 from repocache.testing.postgres import PostgresServer
 from tests.db.doorman import Doorman
 from tests.protocol.guard import guards
-from tests.protocol.world import KEY, NEIGHBOUR, Item, Items, World, until
+from tests.protocol.items import KEY, NEIGHBOUR, Item, Items
+from tests.protocol.process import until
+from tests.protocol.world import World
 
 
 @guards("postcommit")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from sqlalchemy import update
 
 from tests.protocol.guard import guards
-from tests.protocol.world import Item, World, until
+from tests.protocol.items import Item
+from tests.protocol.process import until
+from tests.protocol.world import World
 
 
 @guards("lease")

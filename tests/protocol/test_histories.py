@@ -8,7 +8,9 @@ from functools import partial
 from sqlalchemy import text, update
 
 from tests.protocol.guard import guards
-from tests.protocol.world import KEY, Item, Items, Process, World, until
+from tests.protocol.items import KEY, Item, Items
+from tests.protocol.process import Process, until
+from tests.protocol.world import World
 
 MINE = 7
 """The version on the second server, where nobody wrote what the first has."""

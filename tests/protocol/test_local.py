@@ -6,7 +6,8 @@ import asyncio
 
 from repocache.events import GapSeen
 from tests.protocol.guard import guards
-from tests.protocol.world import KEY, NEIGHBOUR, World, behind
+from tests.protocol.items import KEY, NEIGHBOUR
+from tests.protocol.world import World, behind
 
 
 @guards("inorder")

@@ -7,7 +7,9 @@ import asyncio
 from sqlalchemy.exc import DBAPIError
 
 from tests.protocol.guard import guards
-from tests.protocol.world import KEY, Drafts, Item, World, behind, until
+from tests.protocol.items import KEY, Drafts, Item
+from tests.protocol.process import until
+from tests.protocol.world import World, behind
 
 
 @guards("sample", on="repocache_controls")

@@ -7,7 +7,8 @@ import asyncio
 from sqlalchemy import update
 
 from tests.protocol.guard import guards
-from tests.protocol.world import BUCKET, Item, World, behind
+from tests.protocol.items import BUCKET, Item
+from tests.protocol.world import World, behind
 
 
 async def fail_over(world: World) -> None:
