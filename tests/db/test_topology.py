@@ -116,6 +116,33 @@ async def test_a_stamped_read_says_what_it_cannot_be_newer_than(repocache_endpoi
         assert (await watched.read()).at_most is None
 
 
+async def test_a_new_connection_ends_the_sample(repocache_endpoints: Endpoints) -> None:
+    """Whom it reached is not known to be whom the sample was taken of (protocol, Read path 4)."""
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1], STILL) as watched:
+        sample = watched.topology.nodes[1].sample
+        assert sample is not None
+        position = await watched.topology.position()
+        assert position is not None
+        read = await watched.read(needed(position))
+        assert read.why == "replica", "a fresh one was polled"
+        fresh = watched.topology.nodes[1].sample
+        assert fresh is not sample
+        await watched.read(needed(position))
+        assert watched.topology.nodes[1].sample is fresh, "the pool's connection is known by now"
+
+
+async def test_drivers_that_are_spoken_to_through_sqlalchemy(
+    repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """asyncpg is spoken to directly; without that the same is learned."""
+    monkeypatch.setattr("repocache.db.probe.asyncpg.Connection", type("Unknown", (), {}))
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        assert watched.topology._primary.probe._asyncpg is None
+        for value in range(1, 20):
+            assert (await watched.read(needed(await watched.write(value)))).value == value
+        await watched.all_in()
+
+
 async def test_no_replicas_is_no_fallback(repocache_endpoints: Endpoints) -> None:
     settings = TopologySettings(primary_reads=1, primary_wait=0.0)
     async with watching(repocache_endpoints.primary, (), settings) as watched:
