@@ -42,6 +42,7 @@ class TieredCache:
         self._views = shared.views
         self._flights = shared.flights
         self._values = Values(source, shared.settings.max_value, shared.observe)
+        self._l2_hit = Served(self._owner, "l2", "", "a value")
         self._loader = Loader(source, shared, self._values, self)
         self.near = near_reader(self._owner, shared.local, shared.views, time.monotonic, session_of)
         if shared.settings.observe_hits:
@@ -131,7 +132,7 @@ class TieredCache:
 
     def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
         if tier == "l2":
-            self._shared.observe(Served(self._owner, tier, "", "a value"))
+            self._shared.observe(self._l2_hit)
         flight.land(cell)
 
     def ended(self, flight: Flight, keep: bool) -> None:

@@ -92,6 +92,11 @@ class CachedAccess(NodeAccess[M]):
         return await self._cache.get_many(ids, _asking(session.bookmark))
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
+        if len(ids) == 1 and not self._monotonic:
+            # One id, which `near` did not have: the most frequent case, and no list of one has to be made of it.
+            session = current_session()
+            row = (await self._cache.fetch(ids[0], None if session is None else _asking(session.bookmark))).row
+            return {} if row is None else {ids[0]: self._entity(row)}
         cells = await self.cells(ids)
         rows = ((id, cells[id].row) for id in ids)
         return {id: self._entity(row) for id, row in rows if row is not None}
