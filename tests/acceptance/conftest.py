@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from repocache import TopologySettings
 from repocache.testing import Endpoints, Servers
 from repocache.wire import LinkSettings
 from repocache.wire.breaker import BreakerSettings
 from tests.acceptance.remote import Remote
 from tests.acceptance.service import Setup
 from tests.acceptance.storm import IDS
-from tests.shop import shop_template
-from repocache import TopologySettings
+from tests.shop import shop_template, until
 
 PATIENT = TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0)
 """Replicas whose replay is paused stay in the rotation: what they show then is old for certain."""
@@ -90,3 +90,24 @@ class Truth:
 @pytest.fixture
 def truth(repocache_servers: Servers, database: str) -> Truth:
     return Truth(repocache_servers, database)
+
+
+async def until_busy(*remotes: Remote, reads: int = 60, writes: int = 8) -> None:
+    """Until the storm in each has done so much more than until now."""
+    for remote in remotes:
+        before = await remote.ask("tally")
+
+        async def enough(remote: Remote = remote, before: dict[str, int] = before) -> bool:
+            now = await remote.ask("tally")
+            return bool(now["reads"] >= before["reads"] + reads and now["writes"] >= before["writes"] + writes)
+
+        await until(enough, "the storm blows")
+
+
+async def nothing_waits(remote: Remote) -> None:
+    """Until all that could not be published has been."""
+
+    async def delivered() -> bool:
+        return bool(await remote.ask("undelivered") == 0)
+
+    await until(delivered, "all is delivered")

@@ -101,6 +101,7 @@ class Service:
             self._recent.append(event)
             del self._recent[:-20]
         if isinstance(event, Routed):
+            self._counts[event.node] = self._counts.get(event.node, 0) + 1
             self._most_on_primary = max(self._most_on_primary, self._db.nodes[0].in_flight)
         if not isinstance(event, MANY):
             about = {field: getattr(event, field) for field in event.__dataclass_fields__}
@@ -159,7 +160,7 @@ class Service:
         return self._tally
 
     async def counts(self) -> dict[str, int]:
-        """Events so far, by kind."""
+        """Events so far, by kind; and statements, by node."""
         return self._counts
 
     async def most_on_primary(self) -> int:
