@@ -101,7 +101,7 @@ class Keys:
         self._writer = self._writers[0]
 
     def check(self, id: object) -> None:
-        """Raise InvalidId unless `id` has exactly the key's types and arity. A UUID may be of the driver's own class."""
+        """Raise InvalidId unless `id` has exactly the key's types and arity. A UUID may be of the driver's class."""
         types = self.types
         if len(types) == 1:
             if _has_type(id, types[0]):

@@ -109,7 +109,8 @@ class Loader:
             self._fill([(flight, answer, None) for flight, answer in leased], keep=False)
             if not isinstance(error, Exception):
                 raise
-            return self._fail([flight for flight, _ in wanted], error)
+            self._fail([flight for flight, _ in wanted], error)
+            return
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
         fills = self._fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)

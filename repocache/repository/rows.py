@@ -47,8 +47,8 @@ class Rows(Generic[M]):
     primary_only: bool = False
 
     async def located(self) -> Rows[M]:
-        """The same, once the database has said where its rows are: those of unlogged and temporary tables are the primary's
-        alone (protocol, Read path). Raises MappingRefused for a database view."""
+        """The same, once the database has said where its rows are: those of unlogged and temporary tables are the
+        primary's alone (protocol, Read path). Raises MappingRefused for a database view."""
         topology = self.nodes.topology
         if topology.write_engine.dialect.name != "postgresql":
             return self
