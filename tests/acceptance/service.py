@@ -123,7 +123,7 @@ class Service:
     async def read_many(self, ids: Sequence[int]) -> list[int | None]:
         """The versions of all, by reads of one moment."""
         users = await asyncio.gather(*(self._users.get(id) for id in ids))
-        return [user and user.age for user in users]
+        return [None if user is None else user.age for user in users]
 
     async def find(self, id: int, bookmark: str = "") -> int:
         """The version, past the cache."""
@@ -188,4 +188,6 @@ def tell(what: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(Service(msgspec.json.decode(sys.stdin.buffer.raw.readline(), type=Setup)).serve())
+    with open(0, "rb", buffering=0, closefd=False) as first:
+        setup = msgspec.json.decode(first.readline(), type=Setup)
+    asyncio.run(Service(setup).serve())

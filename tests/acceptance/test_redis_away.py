@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from repocache import TopologySettings
 from repocache.testing import Endpoints, Servers
@@ -79,6 +80,7 @@ async def test_what_one_process_could_not_publish_is_delivered(
         await proxy.cut()
         mark = len(cut.events)
         await cut.until_told("ChannelDown")
+        wrote: dict[str, Any] = {}
         for id in (7, 8):
             wrote = await cut.ask("write", id=id)
             assert (wrote["age"], wrote["read"], wrote["covered"]) == (id + 1, id + 1, False)
