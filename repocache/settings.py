@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from repocache.cache.entry import CacheSettings
 from repocache.db.settings import TopologySettings
+from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
 from repocache.events import Observer, ignore
 from repocache.wire import LinkSettings
@@ -42,6 +43,7 @@ class Settings:
         if (
             not self.app
             or not self.app.isascii()
+            or not self.app.isprintable()
             or any(each in self.app for each in "{}:'\" \\")
             or len(self.app) > 64
         ):
@@ -55,5 +57,13 @@ class Settings:
             )
         if not self.publish_timeout > 0:
             raise ConfigurationError(f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0")
-        if not isinstance(self.secrets, tuple):
+        for name in ("local_entries", "local_bytes"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")
+        secrets: object = self.secrets
+        if not isinstance(secrets, tuple) or not all(isinstance(secret, str) for secret in secrets):
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
+        if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
+            raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
+        if not callable(self.observe):
+            raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")

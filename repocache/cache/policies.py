@@ -12,8 +12,9 @@ class CacheAside:
     """Reads fill the cache, writes invalidate it.
 
     `ttl`: seconds in Redis; the safety net under the invalidation, never the mechanism.
-    `local_ttl`: seconds in this process (L1), at most `ttl`; 0: the rows are not kept in the process.
-    `negative_ttl`: seconds for which "there is no such row" is kept; 0: not kept. An insert clears it.
+    `local_ttl`: seconds in this process (L1), never longer than `ttl`; 0: the rows are not kept in the process.
+    `negative_ttl`: seconds for which "there is no such row" is kept, never longer than `ttl`; 0: not kept. An insert
+    clears it.
     `jitter`: share of each of these times taken off at random, 0 to 0.5, so that what was filled together does not
     expire together.
 
@@ -26,16 +27,17 @@ class CacheAside:
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
+        for name in ("ttl", "local_ttl", "negative_ttl", "jitter"):
+            if not isinstance(getattr(self, name), int | float):
+                raise ConfigurationError(f"CacheAside({name}={getattr(self, name)!r}): give a number")
         if not 0 < self.ttl <= 30 * 86_400:
             raise ConfigurationError(
                 f"CacheAside(ttl={self.ttl}): give seconds, more than 0 and at most 30 days; "
                 "to leave an owner uncached read it with `find`"
             )
-        if not 0 <= self.local_ttl <= self.ttl:
-            raise ConfigurationError(f"CacheAside(local_ttl={self.local_ttl}): give seconds from 0 to ttl={self.ttl}")
-        if not 0 <= self.negative_ttl <= self.ttl:
-            raise ConfigurationError(
-                f"CacheAside(negative_ttl={self.negative_ttl}): give seconds from 0 to ttl={self.ttl}"
-            )
+        for name in ("local_ttl", "negative_ttl"):
+            if not getattr(self, name) >= 0:
+                raise ConfigurationError(f"CacheAside({name}={getattr(self, name)}): give seconds, 0 or more")
+            object.__setattr__(self, name, min(getattr(self, name), self.ttl))
         if not 0 <= self.jitter <= 0.5:
             raise ConfigurationError(f"CacheAside(jitter={self.jitter}): give a share from 0 to 0.5")

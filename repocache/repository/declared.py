@@ -13,7 +13,6 @@ from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.repository import Repository, View
 
-
 _NAMES: Mapping[type, str] = {KeyOwner: "owner", CacheAside: "policy", MappingOptions: "mapping"}
 """What is looked for under which name."""
 
@@ -88,7 +87,7 @@ def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_
 
 
 def _check_order(repository: type[Repository[Any, Any]], id_type: Any, plan: EntityPlan[Any]) -> None:
-    """Fields that are named as the key's attributes, in another order, would be swapped unseen where types are equal."""
+    """Fields named as the key's attributes but in another order would be swapped unseen where types are equal."""
     fields = list(id_type._fields)
     names = [plan.mapper.get_property_by_column(column).key for column in plan.id_columns]
     if fields != names and sorted(fields) == sorted(names):
