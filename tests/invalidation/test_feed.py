@@ -29,17 +29,20 @@ async def test_it_begins_with_everything_and_goes_on_with_ids(shop: Shop) -> Non
 async def test_a_read_behind_the_bookmark_sees_the_change(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
-    async with open_shop(repocache_endpoints) as writer, open_shop(repocache_endpoints) as reader:
-        async with reader.db.invalidations(Users) as feed:
-            assert await told(feed) == ChangedAll("start")
-            for replica in repocache_controls.replicas:
-                await asyncio.to_thread(replica.pause_replay)
-            await writer.rename(7, "Ada")
-            change = await told(feed)
-            assert isinstance(change, Changed)
-            async with reader.db.causal_session(change.bookmark):
-                assert (await reader.users.require(7)).name == "Ada"
-                assert [user.name for user in await reader.users.find(User.id == 7)] == ["Ada"]
+    async with (
+        open_shop(repocache_endpoints) as writer,
+        open_shop(repocache_endpoints) as reader,
+        reader.db.invalidations(Users) as feed,
+    ):
+        assert await told(feed) == ChangedAll("start")
+        for replica in repocache_controls.replicas:
+            await asyncio.to_thread(replica.pause_replay)
+        await writer.rename(7, "Ada")
+        change = await told(feed)
+        assert isinstance(change, Changed)
+        async with reader.db.causal_session(change.bookmark):
+            assert (await reader.users.require(7)).name == "Ada"
+            assert [user.name for user in await reader.users.find(User.id == 7)] == ["Ada"]
 
 
 async def test_only_the_owner_that_was_asked_for(shop: Shop) -> None:
