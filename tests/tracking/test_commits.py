@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
@@ -375,13 +376,20 @@ async def test_a_cancellation_before_commit_publishes_nothing(postgres: Shop) ->
     assert postgres.keys == {"post:1"}
 
 
+async def is_closed(driver: Any) -> bool:
+    closed: bool = driver.is_closed()
+    return closed
+
+
 async def test_a_connection_lost_before_commit_publishes_nothing(postgres: Shop) -> None:
     async with postgres.plain_session() as session:
         session.add(Post(id=1))
         await session.flush()
         pid = await session.scalar(text("SELECT pg_backend_pid()"))
+        driver = (await (await session.connection()).get_raw_connection()).driver_connection
         async with postgres.engine.connect() as connection:
             await connection.execute(text(f"SELECT pg_terminate_backend({pid})"))
+        await until(lambda: is_closed(driver))
         with pytest.raises(DBAPIError) as raised:
             await session.commit()
         assert raised.value.connection_invalidated
