@@ -15,18 +15,38 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import Grouping
 
-from repocache.tracking.tables import KeyColumns, Owners
+from repocache.tracking.tables import Owners
 
 Id = tuple[Any, ...]
 """An id's parts as the application or the database gave them, in the key's order."""
 Parameters = Mapping[str, Any]
 
 
+Equalities = Mapping[int, BindParameter[Any]]
+"""The parameters that WHERE compares columns with, by the column's hash: the ORM's annotated copies have the same, and
+to compare them by `==` would build an expression each time."""
+
+
+def equalities(statement: Update | Delete) -> Equalities:
+    """`column = value` and `column IN (values)`, joined with whatever else by AND: only such rows are touched."""
+    found: dict[int, BindParameter[Any]] = {}
+    for clause in _conjuncts(statement.whereclause):
+        if not isinstance(clause, BinaryExpression) or clause.operator not in {operators.eq, operators.in_op}:
+            continue
+        column, bind = clause.left, clause.right
+        if isinstance(column, BindParameter):
+            column, bind = bind, column
+        if isinstance(column, Column) and isinstance(bind, BindParameter):
+            found[hash(column)] = bind
+    return found
+
+
 def with_ids_returned(
-    statement: UpdateBase, owners: Owners, rows: Sequence[Parameters], dialect: Dialect
+    statement: UpdateBase, owners: Owners, rows: Sequence[Parameters], dialect: Dialect, restricted: Equalities
 ) -> UpdateBase:
     """The statement, made to return ids that its own words do not give, where that changes nothing else.
 
+    `restricted`: its equalities, none for an INSERT.
     By `return_defaults`, which leaves rows and `rowcount` to the caller as they were. An UPDATE or DELETE of all rows
     is left alone: it moves the whole owner anyhow.
     """
@@ -38,22 +58,21 @@ def with_ids_returned(
         )
     elif isinstance(statement, Update | Delete):
         able = dialect.update_returning if isinstance(statement, Update) else dialect.delete_returning
-        wanted = able and len(rows) == 1 and statement.whereclause is not None and not _locates(statement, owners)
+        wanted = able and len(rows) == 1 and statement.whereclause is not None and not _locates(restricted, owners)
     else:
         wanted = False
     return statement.return_defaults(*owners.columns) if wanted else statement
 
 
 def located_ids(
-    statement: Update | Delete, columns: Sequence[Column[Any]], rows: Sequence[Parameters]
+    restricted: Equalities, columns: Sequence[Column[Any]], rows: Sequence[Parameters]
 ) -> list[list[Id]] | None:
-    """For each row of parameters the ids to which WHERE restricts the statement; None if it does not name them.
+    """For each row of parameters the ids to which WHERE restricts the statement; None if it does not name them all.
 
-    It names them by `column = value` or `column IN (values)` for each of the columns, joined with whatever else by
-    AND. There may be fewer rows than ids. An id with a NULL is no row's.
+    There may be fewer rows than ids. An id with a NULL is no row's.
     """
-    found = _key_binds(statement, columns)
-    if found is None:
+    found = [restricted[hash(column)] for column in columns if hash(column) in restricted]
+    if len(found) != len(columns):
         return None
     located: list[list[Id]] = []
     for row in rows:
@@ -132,31 +151,8 @@ def _hides_generated_ids(statement: Insert, owners: Owners, rows: Sequence[Param
     )
 
 
-def _locates(statement: Update | Delete, owners: Owners) -> bool:
-    return all(_locates_one(statement, each) for each in owners.keyed)
-
-
-def _locates_one(statement: Update | Delete, each: KeyColumns) -> bool:
-    return each.trusted and _key_binds(statement, each.columns) is not None
-
-
-def _key_binds(statement: Update | Delete, columns: Sequence[Column[Any]]) -> list[BindParameter[Any]] | None:
-    """The parameter that WHERE compares each column with; None if it does not so compare all."""
-    where = statement.whereclause
-    if where is None:
-        return None
-    binds: dict[Column[Any], BindParameter[Any]] = {}
-    for clause in _conjuncts(where):
-        if not isinstance(clause, BinaryExpression) or clause.operator not in {operators.eq, operators.in_op}:
-            continue
-        column, bind = clause.left, clause.right
-        if isinstance(column, BindParameter):
-            column, bind = bind, column
-        # The ORM's columns are annotated copies, which hash and compare as the originals do.
-        if isinstance(column, Column) and isinstance(bind, BindParameter):
-            binds[column] = bind
-    found = [binds[column] for column in columns if column in binds]
-    return found if len(found) == len(columns) else None
+def _locates(restricted: Equalities, owners: Owners) -> bool:
+    return all(each.trusted and all(hash(column) in restricted for column in each.columns) for each in owners.keyed)
 
 
 def _conjuncts(clause: object) -> Iterator[object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import ReferenceType, ref
 
 from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, Update, event
 from sqlalchemy.engine import ExceptionContext
@@ -21,9 +22,20 @@ from repocache.db.commit import Transaction
 from repocache.db.sql_text import judge
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.changes import Changes
-from repocache.tracking.dml import Parameters, ids_after, located_ids, updates, with_ids_returned
+from repocache.tracking.dml import (
+    Equalities,
+    Id,
+    Parameters,
+    equalities,
+    ids_after,
+    located_ids,
+    updates,
+    with_ids_returned,
+)
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
 from repocache.tracking.tables import NOBODY, KeyColumns, OwnedTables, Owners
+
+_MOST_KNOWN = 512
 
 
 class Tracker:
@@ -52,6 +64,8 @@ class Tracker:
             "handle_error": self._handle_error,
             "commit": self._on_commit,
         }
+        # The ORM sends the same statements again and again. By identity: annotated statements that differ may be equal.
+        self._known: dict[int, tuple[ReferenceType[UpdateBase], Equalities]] = {}
         event.listen(self._engine, "before_execute", self._before_execute, retval=True)
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
@@ -78,7 +92,9 @@ class Tracker:
         if isinstance(statement, UpdateBase):
             owners = self._tables.of(statement.table)
             if owners.keyed:
-                statement = with_ids_returned(statement, owners, multiparams or (params,), connection.dialect)
+                restricted = self._equalities(statement)
+                rows = multiparams or (params,)
+                statement = with_ids_returned(statement, owners, rows, connection.dialect, restricted)
         return statement, multiparams, params
 
     def _after_execute(
@@ -122,7 +138,40 @@ class Tracker:
             changes.touch(prefix, None)
         for each in owners.keyed:
             if each.keys.prefix not in moved:
-                changes.touch(each.keys.prefix, _touched_keys(each, statement, rows, set_columns, result))
+                ids = self._touched_ids(each, statement, rows, set_columns, result)
+                changes.touch(each.keys.prefix, None if ids is None else key_texts(each.keys, ids))
+
+    def _touched_ids(
+        self,
+        each: KeyColumns,
+        statement: UpdateBase,
+        rows: Sequence[Parameters],
+        set_columns: frozenset[str],
+        result: CursorResult[Any],
+    ) -> Sequence[Id] | None:
+        """The ids of the rows that a statement touched, old and new ones; None: not known."""
+        if isinstance(statement, Insert):
+            return inserted_ids(statement, result, each)
+        located = located_ids(self._equalities(statement), each.columns, rows) if each.trusted else None
+        renames = not set_columns.isdisjoint(column.key for column in each.columns)
+        if located is None:
+            # RETURNING names the new id, the old one is gone.
+            return None if renames else returned_ids(result, each.columns)
+        before = [id for some in located for id in some]
+        if not renames:
+            return before
+        after = ids_after(located, each.columns, set_columns, rows)
+        return None if after is None else before + after
+
+    def _equalities(self, statement: UpdateBase) -> Equalities:
+        known = self._known.get(id(statement))
+        if known is not None and known[0]() is statement:
+            return known[1]
+        found = equalities(statement) if isinstance(statement, Update | Delete) else {}
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[id(statement)] = ref(statement), found
+        return found
 
     def _suspect(self, connection: Connection, context: DefaultExecutionContext) -> None:
         """Everybody whom this INSERT, UPDATE or DELETE may concern, as a whole."""
@@ -178,32 +227,6 @@ class Tracker:
     def _on_commit(self, connection: Connection) -> None:
         for statement in self._changes(connection).undeclared:
             self._observe(UndeclaredWrite(statement))
-
-
-def _touched_keys(
-    each: KeyColumns,
-    statement: UpdateBase,
-    rows: Sequence[Parameters],
-    set_columns: frozenset[str],
-    result: CursorResult[Any],
-) -> list[str] | None:
-    """The keys of the rows that a statement touched, under old ids and new ones; None: not known."""
-    if isinstance(statement, Insert):
-        ids = inserted_ids(statement, result, each)
-    elif isinstance(statement, Update | Delete):
-        located = located_ids(statement, each.columns, rows) if each.trusted else None
-        renames = not set_columns.isdisjoint(column.key for column in each.columns)
-        if located is None:
-            # RETURNING names the new id, the old one is gone.
-            ids = None if renames else returned_ids(result, each.columns)
-        else:
-            ids = [id for some in located for id in some]
-            if renames:
-                after = ids_after(located, each.columns, set_columns, rows)
-                ids = None if after is None else ids + after
-    else:
-        ids = None
-    return None if ids is None else key_texts(each.keys, ids)
 
 
 def _set_columns(

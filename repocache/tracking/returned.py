@@ -39,8 +39,7 @@ def returned_ids(result: CursorResult[Any], columns: Sequence[Column[Any]]) -> l
     implicit = compiled.implicit_returning
     if implicit:
         # Of several lists of parameters, rows of all are here. No rows: none was touched.
-        known = set(implicit)
-        if not known.issuperset(columns):
+        if not set(map(hash, implicit)).issuperset(map(hash, columns)):
             return None
         return [tuple(row._mapping[column] for column in columns) for row in context.returned_default_rows or ()]  # noqa: SLF001 - public by its documentation
     return _peek(result, compiled, columns)

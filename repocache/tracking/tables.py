@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Column, Date, ForeignKeyConstraint, Integer, LargeBinary, String, Table, Text, Unicode, Uuid
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.expression import TableClause
+from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
 from sqlalchemy.types import UnicodeText
 
 from repocache.errors import ConfigurationError
@@ -79,23 +81,21 @@ class OwnedTables:
         self._children = _children(self._tables)
         follows = {table: self._followers(table) for table in self._tables}
         self._owners: dict[object, Owners] = {table: self._owners_of(table, follows[table]) for table in self._tables}
-        self._by_name: dict[str, Owners] = {}
+        self._by_name: dict[str, frozenset[str]] = {}
         for table in self._tables:
-            known = self._by_name.get(table.name, NOBODY)
-            self._by_name[table.name] = Owners(written=known.written | self._owners[table].all)
+            self._by_name[table.name] = self._by_name.get(table.name, frozenset()) | self._owners[table].all
 
-    def of(self, table: object) -> Owners:
+    def of(self, table: ExternallyTraversible) -> Owners:
         """Whom a write to this table of a statement concerns.
 
-        A table that is not of the metadata (reflected, lightweight, an alias) is known by its name, and then all
-        keys of its owners are concerned.
+        What is not a table of the metadata (one reflected, a lightweight one, an alias, a join) is known by the names
+        in it, in whatever schema, and then all keys of their owners are concerned.
         """
         owners = self._owners.get(table)
-        return self.named(getattr(table, "name", "")) if owners is None else owners
-
-    def named(self, name: str) -> Owners:
-        """Whom a write to a table of this name, in whatever schema, may concern: owners as a whole."""
-        return self._by_name.get(name, NOBODY)
+        if owners is not None:
+            return owners
+        names = {each.name for each in iterate(table) if isinstance(each, TableClause)}
+        return Owners(written=frozenset().union(*(self._by_name[name] for name in names if name in self._by_name)))
 
     def emptied(self, names: Sequence[str], *, cascade: bool) -> frozenset[str] | None:
         """Owners of tables that are truncated, with those that refer to them if it cascades. None: unknown tables."""

@@ -402,6 +402,13 @@ async def test_another_table_object_of_the_same_name_moves_the_owners(three: Sho
     assert three.keys == {"post:*"}
 
 
+async def test_a_tables_alias_moves_its_owners(postgres: Shop) -> None:
+    await postgres.add(Post(id=1))
+    alias: Any = posts.alias("p")
+    await run_core(postgres, update(alias).where(alias.c.id == 1).values(title="x"))
+    assert postgres.keys == {"post:*"}
+
+
 async def test_bulk_statements_on_a_joined_hierarchy(shop: Shop) -> None:
     await shop.add(Engineer(id=1), Engineer(id=2), Person(id=3))
     await run(shop, update(Engineer).where(Engineer.language == "").values(language="x"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import CHAR, Column, Date, Enum, ForeignKey, Integer, MetaData, String, Table, TypeDecorator, Uuid
+from sqlalchemy import CHAR, Column, Date, Enum, ForeignKey, Integer, MetaData, String, Table, TypeDecorator, Uuid, true
 from sqlalchemy.dialects.postgresql import CITEXT
 
 from repocache.errors import ConfigurationError
@@ -103,7 +103,8 @@ def test_other_tables_of_the_same_name() -> None:
     tables = OwnedTables([owner(owned)], metadata.tables.values())
     assert tables.of(elsewhere) == NOBODY
     assert tables.of(make(MetaData(), "thing")).written == {"thing"}
-    assert tables.of(owned.alias()).written == frozenset()
+    assert tables.of(owned.alias()).written == {"thing"}
+    assert tables.of(make(MetaData(), "x").join(owned, true())).written == {"thing"}
     assert tables.of(make(MetaData(), "unknown")) == NOBODY
 
 
