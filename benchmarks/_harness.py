@@ -13,16 +13,18 @@ import os
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from itertools import chain
+from typing import Any
 
 Call = Callable[[int], Awaitable[object]]
 """One call of a contestant, for the key or row of this number."""
 Open = Callable[[], AbstractAsyncContextManager[Call]]
 """Connects and fills what the contestant needs."""
-Measure = Callable[[Call], Awaitable["Figures"]]
+Measure = Callable[[Call], Coroutine[Any, Any, "Figures"]]
 NEVER = float("nan")
 AT_ONCE = 1000
 """Calls between two looks at the clock."""
@@ -148,12 +150,23 @@ async def interleave(title: str, contestants: Mapping[str, Open], measure: Measu
         for name in names if turn % 2 else reversed(names):
             try:
                 async with contestants[name]() as call:
-                    gc.collect()
-                    table.rounds[name].append(await measure(call))
+                    with swept():
+                        table.rounds[name].append(await measure(call))
             except Exception as error:
                 table.failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
                 del table.rounds[name]
     return table
+
+
+@contextmanager
+def swept() -> Iterator[None]:
+    """Nobody pays for sweeping what all the contestants together have imported: no application has that."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def under(load: Load, seconds: float) -> Measure:
@@ -229,10 +242,10 @@ def as_it_is(call: Call) -> Open:
 
 
 def unable(error: Exception) -> Open:
-    @asynccontextmanager
-    async def refuse() -> AsyncIterator[Call]:
+    """A contestant that could not be opened, and says so when its turn comes."""
+
+    def refuse() -> AbstractAsyncContextManager[Call]:
         raise error
-        yield
 
     return refuse
 
@@ -245,9 +258,7 @@ def run(benchmark: Callable[[Effort], Awaitable[None]]) -> None:
     parser.add_argument("--rounds", type=int, default=Effort().rounds)
     options = parser.parse_args()
     effort = QUICK if options.quick else Effort(rounds=max(2, options.rounds))
-    loop = None
-    if options.uvloop:
-        from uvloop import new_event_loop as loop  # noqa: PLC0415  # it does not exist everywhere
+    loop = import_module("uvloop").new_event_loop if options.uvloop else None
     print(f"{effort}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
 
     async def main() -> None:

@@ -1,94 +1,126 @@
-"""A commit that invalidates, beside the same commit without the library.
+"""Commits that invalidate, beside the same transaction without the library.
 
     python3 dev.py benchmark commits
 
-PostgreSQL with fsync; one and 64 callers in a closed loop, each with rows of its own. The library adds one round trip before
-COMMIT (the transaction's id), one after it (the position, shared by the commits of a moment) and a script in Redis; the
-outbox is not among them yet.
+One row a transaction, other rows for each caller, on a PostgreSQL with fsync: as a Core UPDATE, and as an entity
+that is read, changed and flushed. Ours also learns the commit's position, runs the invalidation's script in Redis and
+clears this process. There is no outbox yet: its row would be one more statement, or part of one that is sent anyhow.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Update, update
+from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from benchmarks._harness import Bar, Call, Effort, Load, Open, interleave, run, under
-from benchmarks._shop import Item, Items, database, fill, plain_engine, servers
+from benchmarks._shop import User, Users, database, fill, plain_engine, servers
 from repocache.testing import Endpoints
 
-ROWS = 2_000
-UPDATE = "update() and commit"
-OURS = "repocache: update() and commit"
-FLUSH = "get, set and commit"
-OURS_FLUSH = "repocache: require, set and commit"
+ROWS = 6_400
+CORE, ORM = "UPDATE and COMMIT", "get, change, COMMIT"
 
 
-def contestants(ends: Endpoints) -> dict[str, Open]:
-    @asynccontextmanager
-    async def plain_update() -> AsyncIterator[Call]:
-        async with plain_engine(ends) as engine:
+def statement(number: int) -> Update:
+    return update(User).where(User.id == number).values(visits=User.visits + 1)
 
-            async def commit(number: int) -> None:
-                async with AsyncSession(engine, expire_on_commit=False) as session:
-                    await session.execute(update(Item).where(Item.id == number).values(stock=Item.stock + 1))
-                    await session.commit()
 
-            yield commit
+@asynccontextmanager
+async def plain_update(ends: Endpoints) -> AsyncIterator[Call]:
+    async with plain_engine(ends) as engine:
+        sessions = async_sessionmaker(engine, expire_on_commit=False)
 
-    @asynccontextmanager
-    async def our_update() -> AsyncIterator[Call]:
-        async with database(ends, Items) as db:
+        async def commit(number: int) -> None:
+            async with sessions() as session:
+                await session.execute(statement(number))
+                await session.commit()
 
-            async def commit(number: int) -> None:
-                async with db.unit_of_work() as work:
-                    await work.session.execute(update(Item).where(Item.id == number).values(stock=Item.stock + 1))
-                    await work.commit()
+        yield await warm(commit)
 
-            await commit(0)
-            yield commit
 
-    @asynccontextmanager
-    async def plain_flush() -> AsyncIterator[Call]:
-        async with plain_engine(ends) as engine:
+@asynccontextmanager
+async def plain_entity(ends: Endpoints) -> AsyncIterator[Call]:
+    async with plain_engine(ends) as engine:
+        sessions = async_sessionmaker(engine, expire_on_commit=False)
 
-            async def commit(number: int) -> None:
-                async with AsyncSession(engine, expire_on_commit=False) as session:
-                    item = await session.get_one(Item, number)
-                    item.stock += 1
-                    await session.commit()
+        async def commit(number: int) -> None:
+            async with sessions() as session:
+                user = await session.get_one(User, number)
+                user.visits += 1
+                await session.commit()
 
-            yield commit
+        yield await warm(commit)
 
-    @asynccontextmanager
-    async def our_flush() -> AsyncIterator[Call]:
-        async with database(ends, Items) as db:
 
-            async def commit(number: int) -> None:
-                async with db.unit_of_work() as work:
-                    item = await work[Items].require(number)
-                    item.stock += 1
-                    await work.commit()
+@asynccontextmanager
+async def our_update(ends: Endpoints) -> AsyncIterator[Call]:
+    async with database(ends, Users) as db:
 
-            await commit(0)
-            yield commit
+        async def commit(number: int) -> None:
+            async with db.unit_of_work() as work:
+                await work.session.execute(statement(number))
+                await work.commit()
 
-    return {UPDATE: plain_update, OURS: our_update, FLUSH: plain_flush, OURS_FLUSH: our_flush}
+        yield await warm(commit)
+
+
+@asynccontextmanager
+async def our_session(ends: Endpoints) -> AsyncIterator[Call]:
+    async with database(ends, Users) as db:
+        sessions = db.sessionmaker
+
+        async def commit(number: int) -> None:
+            async with sessions() as session:
+                await session.execute(statement(number))
+                await session.commit()
+
+        yield await warm(commit)
+
+
+@asynccontextmanager
+async def our_entity(ends: Endpoints) -> AsyncIterator[Call]:
+    async with database(ends, Users) as db:
+
+        async def commit(number: int) -> None:
+            async with db.unit_of_work() as work:
+                user = await work[Users].require(number)
+                user.visits += 1
+                await work.commit()
+
+        yield await warm(commit)
+
+
+async def warm(commit: Call) -> Call:
+    await asyncio.gather(*map(commit, range(64)))
+    return commit
 
 
 async def benchmark(effort: Effort) -> None:
-    bars = (
-        Bar(OURS, UPDATE, "calls", 0.7, at_least=True),
-        Bar(OURS_FLUSH, FLUSH, "calls", 0.7, at_least=True),
-    )
     with servers(durable=True) as running:
-        ends = await fill(running, 1, ROWS)
+        ends = await fill(running, ROWS)
+        forms: dict[str, tuple[Open, dict[str, Open]]] = {
+            CORE: (
+                partial(plain_update, ends),
+                {
+                    "repocache: unit of work": partial(our_update, ends),
+                    "repocache: plain session": partial(our_session, ends),
+                },
+            ),
+            ORM: (partial(plain_entity, ends), {"repocache: unit of work": partial(our_entity, ends)}),
+        }
         for callers in (1, 64):
-            measure = under(Load(callers, ROWS), 2 * effort.closed)
-            table = await interleave(f"commit, {callers} callers", contestants(ends), measure, effort.rounds)
-            table.show(bars)
+            for name, (plain, ours) in forms.items():
+                table = await interleave(
+                    f"commit, {callers} callers in a closed loop, {name}",
+                    {name: plain} | ours,
+                    under(Load(callers, ROWS), 1.5 * effort.closed),
+                    effort.rounds,
+                )
+                table.show([Bar(each, name, "calls", 0.7, at_least=True) for each in ours])
 
 
 if __name__ == "__main__":

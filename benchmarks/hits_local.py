@@ -10,7 +10,6 @@ costs by hand: a new instance, its `__dict__` filled from a ready dict, its iden
 from __future__ import annotations
 
 import asyncio
-import asyncio
 import pickle
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +21,7 @@ from sqlalchemy.orm import Session, configure_mappers
 from sqlalchemy.orm.attributes import instance_state, manager_of_class
 
 from benchmarks._harness import Bar, Call, Effort, Open, as_it_is, in_a_row, interleave, opened, run
-from benchmarks._shop import Card, Users, User, database, fill, servers
+from benchmarks._shop import Card, User, Users, database, fill, servers
 from repocache import Database
 from repocache.testing import Endpoints
 
@@ -117,7 +116,7 @@ async def warm(get: Callable[[int], Awaitable[Any]]) -> Call:
 def entities(db: Database, ready: User) -> dict[str, Open]:
     configure_mappers()
     new_instance = manager_of_class(User).new_instance
-    values = {name: getattr(ready, name) for name in User.__table__.columns.keys()}
+    values = {each.key: getattr(ready, each.key) for each in User.__mapper__.column_attrs}
     pickled, session = pickle.dumps(ready), Session()
 
     async def floor(number: int) -> User:

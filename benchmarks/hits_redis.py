@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib import import_module
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -37,7 +38,7 @@ def key(number: int) -> str:
     return f"peer:user:{number}"
 
 
-def decoded(get: Callable[[str], Awaitable[bytes]]) -> Call:
+def decoded(get: Callable[[str], Awaitable[Any]]) -> Call:
     async def call(number: int) -> Row:
         return decode(await get(key(number)))
 
@@ -114,10 +115,10 @@ async def nothing() -> AsyncIterator[Call]:
 
 async def warm(call: Call) -> None:
     """Connections, caches and record states, before the clock starts. All must be hits from now on."""
-    await asyncio.gather(*map(call, range(256)))
-    for number in range(256, KEYS):
-        if await call(number) is None:
-            raise LookupError(f"no value for {number}")
+    for first in range(0, KEYS, 256):
+        found = await asyncio.gather(*map(call, range(first, first + 256)))
+        if None in found:
+            raise LookupError(f"no value for {first + found.index(None)}")
 
 
 async def put(ends: Endpoints) -> None:
@@ -149,9 +150,7 @@ async def benchmark(effort: Effort) -> None:
             GLIDE: partial(glide, ends),
             "cashews get": partial(cashews, ends),
         }
-        table = await interleave(
-            "L2 hit, one caller", plain | ours, under(Load(1, KEYS), effort.closed), effort.rounds
-        )
+        table = await interleave("L2 hit, one caller", plain | ours, under(Load(1, KEYS), effort.closed), effort.rounds)
         table.show((Bar(ENTITY, REDIS_PY, "p50", 1.0), Bar(ENTITY, REDIS_PY, "cpu", 0.7)))
         table = await interleave(
             "L2 hit, 256 callers in a closed loop",
