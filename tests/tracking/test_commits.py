@@ -245,6 +245,34 @@ async def test_an_error_at_commit_that_may_be_anything_is_an_unknown_outcome(pos
     assert published.keys == {"post:1"}
 
 
+async def test_an_unknown_outcome_is_raised_after_its_publication(postgres: Shop) -> None:
+    async def write() -> None:
+        async with postgres.plain_session() as session:
+            session.add(Post(id=1, title="58030"))
+            await session.commit()
+
+    postgres.notes.open.clear()
+    task = asyncio.create_task(write())
+    await postgres.notes.begun.wait()
+    await asyncio.wait([task], timeout=0.05)
+    assert not task.done()
+    postgres.notes.open.set()
+    with pytest.raises(CommitOutcomeUnknown):
+        await task
+    assert len(postgres.notes.published) == 1
+
+
+async def test_a_connection_of_unknown_outcome_is_not_used_again(postgres: Shop) -> None:
+    async with postgres.engine.connect() as connection:
+        before = await connection.scalar(text("SELECT pg_backend_pid()"))
+        await connection.execute(insert(posts), {"id": 1, "title": "58030"})
+        with pytest.raises(CommitOutcomeUnknown):
+            await connection.commit()
+        assert connection.invalidated
+    async with postgres.engine.connect() as connection:
+        assert await connection.scalar(text("SELECT pg_backend_pid()")) != before
+
+
 async def committing(shop: Shop, id: int) -> asyncio.Task[None]:
     """A task whose COMMIT is under way, and sleeps."""
 
