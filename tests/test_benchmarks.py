@@ -23,4 +23,5 @@ async def test_a_benchmark_runs_and_judges_its_bars(name: str) -> None:
             await process.wait()
     assert process.returncode == 0, err
     assert "wanted:" in out
-    assert not [line for line in out.splitlines() if "not measured" in line and "ModuleNotFoundError" not in line]
+    # What people use beside it need not be installed; whatever is has to work.
+    assert not [line for line in out.splitlines() if "not measured:" in line and "ModuleNotFoundError" not in line]
