@@ -22,6 +22,7 @@ from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.db.unit_of_work import TrackedSession
 from repocache.errors import ConfigurationError, NotStarted
+from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
 from repocache.keys import KeySpace
 from repocache.mapping.plan import EntityPlan
@@ -124,6 +125,7 @@ class Database:
         settings, standing = self.settings, Standing(self._topology)
         await stack.enter_async_context(self._topology)
         cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing))
+        stack.callback(_end_feeds, cache.receivers)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
         commits.start(cache.tasks.spawn, settings.observe)
         engine = self._topology.write_engine
@@ -185,10 +187,7 @@ class Database:
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
-        receivers = self._caching.receivers
-        feed: Feed[I] = Feed(self._shelf(repository).keys, FEED_ROOM, self.settings.window, receivers.remove)
-        receivers.append(feed)
-        return feed
+        return Feed(self._shelf(repository).keys, FEED_ROOM, self.settings.window, self._caching.receivers)
 
     async def changes(
         self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
@@ -223,6 +222,12 @@ class Database:
     def _require_started(self) -> None:
         if self._stack is None:
             raise NotStarted
+
+
+def _end_feeds(receivers: Sequence[Receiver]) -> None:
+    for receiver in tuple(receivers):
+        if isinstance(receiver, Feed):
+            receiver.end()
 
 
 def _checked(repositories: Iterable[type[Repository[Any, Any]]]) -> tuple[type[Repository[Any, Any]], ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import MutableSequence
+from dataclasses import dataclass, field
 from typing import Generic, Self, TypeVar
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.errors import RepocacheError
+from repocache.errors import RepocacheError, UsageError
+from repocache.invalidation.channel import Receiver
 from repocache.keys import Keys
 from repocache.message import Message
 
@@ -28,40 +29,62 @@ class Changed(Generic[I]):
 
 @dataclass(frozen=True, slots=True)
 class ChangedAll:
-    """Anything may have changed: rebuild. `why`: "start", "connected", "gap", "overflow", "owner", "history"."""
+    """Anything may have changed: rebuild, behind `bookmark`, or a lagging replica answers.
+
+    `why`: "start", "connected", "gap", "overflow", "owner" (all of its rows), "history".
+    """
 
     why: str
+    bookmark: Bookmark = field(compare=False, repr=False)
 
 
 class Feed(Generic[I]):
     """An async iterator over the changes of one owner, first of all `ChangedAll("start")`.
 
     At most `room` changes wait for a slow reader; beyond, they become one `ChangedAll("overflow")`. `window`: seconds
-    for which a change's bookmark counts.
+    for which a change's bookmark counts. `receivers`: who hears the channel. To be entered once; the iteration ends
+    when the block is left, or the database is.
     """
 
-    def __init__(self, keys: Keys, room: int, window: float, closed: Callable[[Feed[I]], None]) -> None:
+    def __init__(self, keys: Keys, room: int, window: float, receivers: MutableSequence[Receiver]) -> None:
         self._keys = keys
         self._room = room
         self._window = window
-        self._closed = closed
-        self._waiting: deque[Changed[I] | ChangedAll] = deque([ChangedAll("start")])
+        self._receivers = receivers
+        self._waiting: deque[Changed[I] | ChangedAll] = deque()
         self._wake = asyncio.Event()
-        self._wake.set()
         self._seen: dict[int, Seen] = {}
         self._history: str | None = None
+        self._state = "not entered"
 
     async def __aenter__(self) -> Self:
+        if self._state != "not entered":
+            raise UsageError("this feed was entered before: call `db.invalidations(...)` for another")
+        self._state = "open"
+        self._receivers.append(self)
+        self._all("start")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._closed(self)
+        self.end()
+
+    def end(self) -> None:
+        """No more changes are taken; who waits for the next one learns that there is none."""
+        if self._state == "open":
+            self._receivers.remove(self)
+        self._state = "ended"
+        self._waiting.clear()
+        self._wake.set()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Changed[I] | ChangedAll:
         while not self._waiting:
+            if self._state == "ended":
+                raise StopAsyncIteration
+            if self._state == "not entered":
+                raise UsageError("use the feed in a block: `async with db.invalidations(...) as changes:`")
             self._wake.clear()
             await self._wake.wait()
         return self._waiting.popleft()
@@ -77,19 +100,23 @@ class Feed(Generic[I]):
         self._all("gap")
 
     def apply(self, message: Message) -> None:
-        """A hole in a bucket's sequence is a loss; a record made anew is not, unless its history is new too."""
+        """A hole in a bucket's sequence is a loss; a record made anew begins at 0, which is none unless its history is
+        new too."""
         seen = self._seen.get(message.bucket)
         self._seen[message.bucket] = Seen(message.incarnation, message.seq)
         if self._history is not None and message.history != self._history:
             self._all("history")
         self._history = message.history
-        if seen is not None and seen.incarnation == message.incarnation and message.seq != seen.seq + 1:
-            return self._all("gap")
+        if seen is not None:
+            follows = seen.seq + 1 if seen.incarnation == message.incarnation else 0
+            if message.seq != follows:
+                return self._all("gap")
         if self._keys.prefix in message.generations:
             return self._all("owner")
         ids = self._ids(message)
         if ids:
-            self._add(Changed(ids, self._bookmark(message)))
+            wrote = {message.bucket: Seen(message.incarnation, message.seq)}
+            self._add(Changed(ids, self._bookmark(message.history, message.position, wrote)))
 
     def _ids(self, message: Message) -> tuple[I, ...]:
         mark = self._keys.prefix + ":"
@@ -99,26 +126,19 @@ class Feed(Generic[I]):
             self._all("gap")
             return ()
 
-    def _bookmark(self, message: Message) -> Bookmark:
-        return Bookmark(
-            history=message.history,
-            position=message.position,
-            wrote={message.bucket: Seen(message.incarnation, message.seq)},
-            covered=True,
-            expires=time.time() + self._window,
-        )
+    def _bookmark(self, history: str, position: int | None, wrote: dict[int, Seen]) -> Bookmark:
+        return Bookmark(history, position, wrote, covered=True, expires=time.time() + self._window)
 
     def _all(self, why: str) -> None:
-        """What waits is part of it."""
+        """What waits is part of it. Where what may have been missed was written is not known."""
         if self._waiting and isinstance(self._waiting[-1], ChangedAll):
-            return
+            why = self._waiting[-1].why
         self._waiting.clear()
-        self._waiting.append(ChangedAll(why))
+        self._waiting.append(ChangedAll(why, self._bookmark("", None, {})))
         self._wake.set()
 
     def _add(self, change: Changed[I]) -> None:
         if len(self._waiting) >= self._room:
-            self._waiting.clear()
             return self._all("overflow")
         self._waiting.append(change)
         self._wake.set()

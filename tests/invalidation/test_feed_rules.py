@@ -1,0 +1,133 @@
+"""What a feed makes of messages: nothing of its owner is lost without a word."""
+
+from __future__ import annotations
+
+from collections.abc import MutableSequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repocache import Changed, ChangedAll, KeyOwner
+from repocache.invalidation.channel import Receiver
+from repocache.invalidation.feed import Feed
+from repocache.keys import Keys
+from repocache.message import Message
+
+KEYS = Keys(KeyOwner("user"), (int,))
+
+
+async def opened(room: int = 100) -> Feed[int]:
+    receivers: MutableSequence[Receiver] = []
+    feed: Feed[int] = Feed(KEYS, room, 60.0, receivers)
+    await feed.__aenter__()
+    assert [type(await anext(feed))] == [ChangedAll]
+    assert receivers == [feed]
+    return feed
+
+
+def message(seq: int, *keys: str, incarnation: str = "a", history: str = "h", **more: dict[str, str]) -> Message:
+    return Message(1, 3, incarnation, seq, history, keys=keys, floor="10", **more)  # type: ignore[arg-type]
+
+
+def waiting(feed: Feed[int]) -> list[tuple[int, ...] | str]:
+    return [each.why if isinstance(each, ChangedAll) else each.ids for each in feed._waiting]
+
+
+async def test_a_message_is_its_ids_behind_a_bookmark() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7", "order:1:2", "user:8", "users:9"))
+    change = await anext(feed)
+    assert isinstance(change, Changed)
+    assert change.ids == (7, 8)
+    assert (change.bookmark.history, change.bookmark.position, change.bookmark.covered) == ("h", 16, True)
+    assert change.bookmark.wrote == {3: ("a", 5)}
+
+
+async def test_what_is_of_others_is_silent() -> None:
+    feed = await opened()
+    feed.apply(message(5, "order:1:2"))
+    feed.apply(message(6, generations={"order": "g"}))
+    feed.apply(message(7))
+    assert waiting(feed) == []
+
+
+async def test_a_hole_is_a_gap_and_the_first_message_of_a_bucket_is_none() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.apply(message(6, "user:8"))
+    assert waiting(feed) == [(7,), (8,)]
+    feed.apply(message(8, "user:9"))
+    feed.apply(message(9, "user:9"))
+    assert waiting(feed) == ["gap", (9,)]
+
+
+async def test_a_record_made_anew_begins_at_its_beginning() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.apply(message(0, incarnation="b"))
+    feed.apply(message(1, "user:8", incarnation="b"))
+    assert waiting(feed) == [(7,), (8,)]
+    feed.apply(message(1, "user:9", incarnation="c"))
+    assert waiting(feed) == ["gap"]
+
+
+async def test_another_history_is_everything() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.apply(message(0, incarnation="b", history="i"))
+    feed.apply(message(1, "user:8", incarnation="b", history="i"))
+    assert waiting(feed) == ["history", (8,)]
+
+
+async def test_keys_that_cannot_be_read_are_a_gap() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7", "user:x"))
+    assert waiting(feed) == ["gap"]
+
+
+async def test_after_a_new_connection_sequences_begin_anywhere() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.down()
+    feed.up()
+    feed.apply(message(50, "user:8"))
+    assert waiting(feed) == ["connected", (8,)]
+
+
+async def test_a_slow_reader_costs_no_room() -> None:
+    feed = await opened(room=3)
+    for seq in range(1, 100):
+        feed.apply(message(seq, f"user:{seq}"))
+        assert len(feed._waiting) <= 3
+    assert waiting(feed)[0] == "overflow"
+
+
+STEPS = st.sampled_from(["heard", "lost", "renewed", "connected", "unreadable"])
+
+
+@given(st.lists(st.tuples(STEPS, st.integers(0, 5)), max_size=30))
+async def test_whoever_follows_it_knows_all_changes(steps: list[tuple[str, int]]) -> None:
+    """Messages are lost only between two of a record that are heard: the server loses none without the connection."""
+    feed = await opened(room=4)
+    seq, incarnation, written = 0, 0, {9}
+    feed.apply(message(0, incarnation="0"))
+    for step, id in steps:
+        if step == "connected":
+            feed.up()
+            feed.apply(message(seq := seq + 1, incarnation=str(incarnation)))
+        elif step == "unreadable":
+            feed.forget_all()
+        elif step == "renewed":
+            feed.apply(message(seq + 1, incarnation=str(incarnation)))
+            seq, incarnation = 0, incarnation + 1
+            feed.apply(message(0, incarnation=str(incarnation)))
+        else:
+            seq += 1
+            written.add(id)
+            if step == "heard":
+                feed.apply(message(seq, f"user:{id}", incarnation=str(incarnation)))
+    feed.apply(message(seq + 1, "user:9", incarnation=str(incarnation)))
+    told: set[int] = set()
+    for each in feed._waiting:
+        told |= set(range(10)) if isinstance(each, ChangedAll) else set(each.ids)
+    assert written <= told
