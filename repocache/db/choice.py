@@ -51,9 +51,7 @@ C = TypeVar("C", bound=Candidate)
 
 
 class Choice(NamedTuple, Generic[C]):
-    """The chosen replica, or None: the primary; and why. `curable`: a fresh poll may find a replica after
-    all.
-    """
+    """The chosen replica, or None: the primary; and why. `curable`: a fresh poll may find a replica after all."""
 
     node: C | None
     why: str

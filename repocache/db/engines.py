@@ -73,9 +73,7 @@ def database_url(argument: str, text: str) -> URL:
 
 
 def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
-    """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not
-    async.
-    """
+    """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
     shown = url.render_as_string()
     read_only = purpose is not Purpose.WRITE
     options: dict[str, Any] = {"connect_args": connect_args(url, settings, read_only=read_only)}
@@ -98,9 +96,7 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> Async
 
 
 def connect_args(url: URL, settings: TopologySettings, *, read_only: bool) -> dict[str, Any]:
-    """What the driver is told: a deadline for connecting, and read-only transactions where it can enforce
-    them.
-    """
+    """What the driver is told: a deadline for connecting, and read-only transactions where it can enforce them."""
     driver = url.get_driver_name()
     if driver == "asyncpg":
         told: dict[str, Any] = {"timeout": settings.connect_timeout}
@@ -131,9 +127,7 @@ def read_server(connection: DBAPIConnection) -> Server:
 
 
 def on_connect(engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]) -> None:
-    """Call `heard` with each new connection. If it raises, the connection is closed and its maker gets the
-    error.
-    """
+    """Call `heard` with each new connection. If it raises, the connection is closed and its maker gets the error."""
 
     def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         try:

@@ -113,9 +113,7 @@ class ReplicaNode:
         return connection
 
     def forget(self) -> None:
-        """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its
-        way.
-        """
+        """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its way."""
         self.epoch += 1
         self.sample = None
         self.poll.nudge()
@@ -132,16 +130,10 @@ class ReplicaNode:
         self.forget()
 
     def lose(self, why: str) -> None:
-        """The node failed: out of the rotation until a poll succeeds. What runs on it now is sent
-        elsewhere.
-        """
+        """The node failed: out of the rotation until a poll succeeds."""
         self.forget()
         self.down = why
         self._say(why)
-        for entry in self._in_use:
-            # A silent server would keep its readers waiting for as long as TCP does.
-            if isinstance(entry.driver_connection, asyncpg.Connection):
-                entry.driver_connection.terminate()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -206,6 +198,14 @@ class ReplicaNode:
             self.lose("lost")
         else:
             self.lose(connecting_trouble(error) or f"lost: {error!r}")
+        if isinstance(error, TimeoutError):
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """A silent server keeps its readers waiting for as long as TCP does: let them fail, and be sent elsewhere."""
+        for entry in self._in_use:
+            if isinstance(entry.driver_connection, asyncpg.Connection):
+                entry.driver_connection.terminate()
 
     async def _is_elsewhere(self, connection: AsyncConnection, sample: Sample) -> bool:
         raw = await connection.get_raw_connection()

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 TRAIL = 1024
-"""How many distinct positions of the primary are remembered; at four polls a second, four minutes and
-more.
-"""
+"""How many distinct positions of the primary are remembered; at four polls a second, four minutes and more."""
 
 
 class PrimaryIdentity(NamedTuple):
@@ -153,9 +151,7 @@ class Trail:
         return self._moments[0] if self._moments else -math.inf
 
     def fresh_at(self, position: int) -> float:
-        """The newest moment whose position is reached by `position`; `-inf` if that is older than the
-        trail.
-        """
+        """The newest moment whose position is reached by `position`; `-inf` if that is older than the trail."""
         reached = bisect_right(self._positions, position)
         return self._moments[reached - 1] if reached else -math.inf
 
@@ -260,9 +256,7 @@ def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
 
 
 def judge_without_positions(taken_at: float, process: Process) -> Sample:
-    """A replica that answers, where positions are not to be had: in the rotation, of no known history or
-    lag.
-    """
+    """A replica that answers, where positions are not to be had: in the rotation, of no known history or lag."""
     return Sample(
         history="",
         position=0,

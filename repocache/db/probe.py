@@ -43,9 +43,7 @@ REFUSALS = ("42501", "42883", "0A000")
 
 
 class ProbeFailed(Exception):
-    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process
-    answered).
-    """
+    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process answered)."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -147,9 +145,7 @@ class Probe:
         await self.fetch(ALIVE_SQL)
 
     async def fetch(self, sql: str) -> Sequence[Any]:
-        """The one row of a statement. The connection is dropped if it fails, or takes too long
-        (TimeoutError).
-        """
+        """The one row of a statement. The connection is dropped if it fails, or takes too long (TimeoutError)."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._row(sql)

@@ -53,9 +53,7 @@ class Read(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a
-    replica.
-    """
+    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica."""
 
     connection: AsyncConnection
     node: ReplicaNode | None
@@ -216,9 +214,7 @@ class Reader:
                 return choice
 
     async def _stamped(self, turn: Turn, need: Need, value: T) -> Read[T]:
-        """The outcome, with the position that it cannot be newer than if that was asked for: polled after the
-        read.
-        """
+        """The outcome, with the position that it cannot be newer than if that was asked for: polled after the read."""
         node, sample = turn.node, turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
         at_most: int | None = None

@@ -191,9 +191,7 @@ class Routing:
             _session.reset(token)
 
     async def accepted(self, incoming: Bookmark | str | None) -> Bookmark | None:
-        """The bookmark to begin with, None if there is none or it is refused. Never raises for what it is
-        given.
-        """
+        """The bookmark to begin with, None if there is none or it is refused. Never raises for what it is given."""
         if incoming is None or incoming == "":
             return None
         bookmark = incoming if isinstance(incoming, Bookmark) else self._decoded(incoming)

@@ -82,9 +82,7 @@ class Topology:
 
     @property
     def newest(self) -> int:
-        """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to be
-        had.
-        """
+        """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to be had."""
         view = self._primary.view
         return view.insert if view else 0
 

@@ -38,9 +38,7 @@ def connecting_trouble(error: BaseException) -> str:
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
-    """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement is at
-    fault.
-    """
+    """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement is at fault."""
     state = sqlstate(error)
     if replica and state in CONFLICTS:
         return "conflict"
