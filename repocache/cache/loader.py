@@ -7,6 +7,7 @@ that is cancelled takes no lease with it.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from repocache.cache.entry import Cell, Row, Source, Wanted
 from repocache.cache.flights import Flight
 from repocache.cache.shared import Shared
 from repocache.cache.values import NOT_KEPT, Values, digest
-from repocache.errors import CacheUnavailable, DatabaseUnavailable
+from repocache.errors import CacheUnavailable, DatabaseUnavailable, NotStarted
 from repocache.events import CacheFailed, Filled
 from repocache.records import Ask, Lease, Opened, Terms
 
@@ -66,8 +67,12 @@ class Loader:
         size = self._shared.settings.batch
         while self._queue and self._running < self.MOST:
             batch, self._queue = self._queue[:size], self._queue[size:]
-            self._running += 1
-            self._shared.spawn(self._fly(batch))
+            try:
+                self._shared.spawn(self._fly(batch))
+            except NotStarted as error:
+                self._fail(batch, error)
+            else:
+                self._running += 1
 
     async def _fly(self, batch: Sequence[Flight]) -> None:
         try:
@@ -83,34 +88,44 @@ class Loader:
 
     async def _load(self, batch: Sequence[Flight]) -> None:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
+        leased: dict[Flight, Opened] = {}
+        groups: defaultdict[tuple[bool, bool], list[tuple[Flight, Wanted]]] = defaultdict(list)
         answers = await self._open(batch)
         history = self._shared.primary.history
-        leased: list[tuple[Flight, Opened]] = []
-        wanted: list[tuple[Flight, Wanted]] = []
         for flight, answer in answers:
-            if answer is None:
-                wanted.append((flight, Wanted(flight.key[1], ANY_NODE, history, flight.bookmark)))
-            elif answer.kind == "value":
+            if answer is not None and answer.kind == "value":
                 self._deliver(flight, answer.value)
-            elif answer.kind == "wait":
+            elif answer is not None and answer.kind == "wait":
                 self._shared.spawn(self._wait(flight, answer))
             else:
-                leased.append((flight, answer))
-                wanted.append((flight, Wanted(flight.key[1], answer.floor, history, flight.bookmark)))
-        await self._read(wanted, leased)
+                floor: int | None = ANY_NODE
+                if answer is not None:
+                    leased[flight] = answer
+                    floor = answer.floor
+                want = Wanted(flight.key[1], floor, history, flight.bookmark)
+                groups[floor is None, want.bookmark is not None].append((flight, want))
+        # Who needs the primary does not take those with him, if it is away, that a replica may answer.
+        reads = [
+            self._read(wanted, [(flight, leased[flight]) for flight, _ in wanted if flight in leased])
+            for wanted in groups.values()
+        ]
+        if len(reads) == 1:
+            await reads[0]
+        else:
+            await asyncio.gather(*reads)
 
     async def _read(self, wanted: Sequence[tuple[Flight, Wanted]], leased: Sequence[tuple[Flight, Opened]]) -> None:
         """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a lease."""
-        if not wanted:
-            return
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
             self._fill([(flight, answer, None) for flight, answer in leased], keep=False)
             if not isinstance(error, Exception):
                 raise
-            self._fail([flight for flight, _ in wanted], error)
-            return
+            if isinstance(error, DatabaseUnavailable) and any(want.floor is None for _, want in wanted):
+                # Only the primary may fill; without it any node that suits the session may answer.
+                return await self._read([(flight, want._replace(floor=ANY_NODE)) for flight, want in wanted], [])
+            return self._fail([flight for flight, _ in wanted], error)
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
         fills = self._fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)
@@ -160,15 +175,22 @@ class Loader:
         """All at once; what Redis does not answer is missing from the list."""
         pending: list[tuple[Flight, Awaitable[Opened]]] = []
         answers: list[tuple[Flight, Opened]] = []
+        why = ""
         try:
             for flight in flights:
                 flight.view = self._shared.views.get(flight.bucket)
                 flight.touched = False
                 pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
-            for flight, answer in pending:
-                answers.append((flight, await answer))
         except CacheUnavailable as error:
-            self._shared.observe(CacheFailed("open", str(error)))
+            why = str(error)
+        for flight, answer in pending:
+            try:
+                answers.append((flight, await answer))
+            except CacheUnavailable as error:
+                # One record that Redis cannot work with is no reason to do without the others.
+                why = str(error)
+        if why:
+            self._shared.observe(CacheFailed("open", why))
         return answers
 
     def _ask_for(self, flight: Flight) -> Ask:
@@ -233,14 +255,18 @@ class Loader:
 
     async def _landed(self, fills: Sequence[tuple[Flight, Awaitable[bool]]]) -> set[Flight]:
         landed: set[Flight] = set()
-        try:
-            for flight, fill in fills:
+        why = ""
+        for flight, fill in fills:
+            try:
                 done = await fill
-                self._shared.observe(Filled(flight.text, done))
-                if done:
-                    landed.add(flight)
-        except CacheUnavailable as error:
-            self._shared.observe(CacheFailed("fill", str(error)))
+            except CacheUnavailable as error:
+                why = str(error)
+                continue
+            self._shared.observe(Filled(flight.text, done))
+            if done:
+                landed.add(flight)
+        if why:
+            self._shared.observe(CacheFailed("fill", why))
         return landed
 
     def _fail(self, flights: Sequence[Flight], error: Exception) -> None:

@@ -103,8 +103,12 @@ class TieredCache:
         if reply.cancelled():
             return self._past_the_cache(flight, CacheUnavailable("the call was cancelled"))
         error = reply.exception()
-        if error is not None:
+        if isinstance(error, CacheUnavailable):
             return self._past_the_cache(flight, error)
+        if error is not None:
+            # Redis answers, and will not give this key: a script may find out what is there.
+            self._shared.observe(CacheFailed("get", str(error)))
+            return self._loader.enqueue(flight)
         value = reply.result()
         named_so = self._views.get(flight.bucket) is view and view.prefixes.get(self._owner) == prefix
         if value is None or not named_so or is_lease(value):

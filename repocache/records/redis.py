@@ -28,9 +28,11 @@ class Answer(Generic[T]):
     def __await__(self) -> Generator[Any, Any, T]:
         try:
             reply = yield from self._reply.__await__()
+            return self._read(reply)
         except ReplyError as error:
             raise CacheUnavailable(f"Redis: {error}") from error
-        return self._read(reply)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise CacheUnavailable(f"Redis: a record that is none of ours: {error!r}") from error
 
 
 class RedisRecords:

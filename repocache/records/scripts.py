@@ -14,9 +14,9 @@ from repocache.wire.script import Script
 # incarnation of a record made now. ARGV[5] channel.
 #
 # A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
-# old values, leases and floors are then out of reach, whatever brought them back.
+# old values, leases and floors are then out of reach, whatever brought them back. What is no record at all does too.
 _RECORD = """
-local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 's', 'f')
+local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h', 's', 'f')
 local incarnation, seq, floor = rec[1], rec[4], rec[5]
 local function announce(more)
   redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(KEYS[1], '{b(%d+)}$') .. ',"i":"' .. incarnation
@@ -29,7 +29,7 @@ local function renew(highest)
   if highest then redis.call('HSET', KEYS[1], 'm', highest) end
   announce('')
 end
-if not incarnation or rec[2] ~= ARGV[1] then
+if rec.err or not incarnation or not tonumber(seq) or rec[2] ~= ARGV[1] then
   renew(false)
 elseif rec[3] ~= ARGV[2] then
   if ARGV[3] ~= '1' then return {'history', rec[3]} end
@@ -52,7 +52,8 @@ if not string.find(shapes, ',' .. ARGV[7] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[6], (shapes == '' and ',' or shapes) .. ARGV[7] .. ',')
 end
 local key = KEYS[1] .. ':' .. incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
-local now = redis.call('GET', key)
+local now = redis.pcall('GET', key)
+if type(now) == 'table' then now = false end
 if now and ARGV[11] ~= '' and redis.sha1hex(now) == ARGV[11] then now = false end
 if now and string.sub(now, 1, 1) ~= 'L' then
   return {'value', incarnation, seq, generation, floor or '', now}

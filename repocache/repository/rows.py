@@ -92,9 +92,8 @@ class Rows(Generic[M]):
         ]
         if len(groups) == 1:
             return await self._load_group(groups[0])
-        async with asyncio.TaskGroup() as both:
-            tasks = [both.create_task(self._load_group(group)) for group in groups]
-        return {id: row for task in tasks for id, row in task.result().items()}
+        both = await asyncio.gather(*map(self._load_group, groups))
+        return {id: row for rows in both for id, row in rows.items()}
 
     async def _load_group(self, group: Sequence[tuple[Wanted, Need]]) -> dict[Any, Row]:
         """The strictest of the needs: a node that satisfies it satisfies them all."""
