@@ -69,6 +69,7 @@ class Service:
 
     def __init__(self, setup: Setup) -> None:
         self._db, self._class = setup.database(self._observe)
+        self._users: Users | None = None
         self._tally = Tally()
         self._storm: asyncio.Task[None] | None = None
         self._recent: list[Served] = []
@@ -106,7 +107,7 @@ class Service:
         if not isinstance(event, MANY):
             about = {field: getattr(event, field) for field in event.__dataclass_fields__}
             if isinstance(event, ChannelUp):
-                about["local"] = len(self._db._caching.shared.local.entries)
+                about["local"] = len(self._db._caching.shared.local.entries) if self._users else 0
             tell({"event": name, "about": about})
 
     async def read(self, id: int, bookmark: str = "") -> dict[str, Any]:
