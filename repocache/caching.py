@@ -52,6 +52,7 @@ async def caching(
     views = Views(local, flights, keys, nonces.process, observe)
     receivers: list[Receiver] = [views]
     async with AsyncExitStack() as stack:
+        stack.callback(views.down)
         channel = Channel(receivers, lambda: undelivered.wake(), observe)  # noqa: PLW0108  # made below
         link: Link | None = None
         records: RedisRecords | MemoryRecords

@@ -33,6 +33,10 @@ class Access(Protocol[M]):
         """For views: a cell for every id."""
         ...
 
+    async def entity(self, id: Any) -> M | None:
+        """The most frequent case."""
+        ...
+
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
         """Those that exist, in the order asked."""
         ...
@@ -58,6 +62,10 @@ class NodeAccess(Generic[M]):
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         rows = await self._rows.by_id(ids)
         return {id: Cell(rows.get(id)) for id in ids}
+
+    async def entity(self, id: Any) -> M | None:
+        row = (await self._rows.by_id((id,))).get(id)
+        return None if row is None else self._entity(row)
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
         rows = await self._rows.by_id(ids)
@@ -85,18 +93,21 @@ class CachedAccess(NodeAccess[M]):
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         session = current_session()
-        if session is None:
-            return await self._cache.get_many(ids, None)
-        if self._monotonic:
+        if session is not None and self._monotonic:
             return await super().cells(ids)
-        return await self._cache.get_many(ids, _asking(session.bookmark))
+        bookmark = None if session is None else _asking(session.bookmark)
+        if len(ids) == 1:
+            return {ids[0]: self.near(ids[0]) or await self._cache.fetch(ids[0], bookmark)}
+        return await self._cache.get_many(ids, bookmark)
+
+    async def entity(self, id: Any) -> M | None:
+        session = current_session()
+        if session is not None and self._monotonic:
+            return await super().entity(id)
+        row = (await self._cache.fetch(id, None if session is None else _asking(session.bookmark))).row
+        return None if row is None else self._entity(row)
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
-        if len(ids) == 1 and not self._monotonic:
-            # One id, which `near` did not have: the most frequent case, and no list of one has to be made of it.
-            session = current_session()
-            row = (await self._cache.fetch(ids[0], None if session is None else _asking(session.bookmark))).row
-            return {} if row is None else {ids[0]: self._entity(row)}
         cells = await self.cells(ids)
         rows = ((id, cells[id].row) for id in ids)
         return {id: self._entity(row) for id, row in rows if row is not None}
@@ -128,10 +139,10 @@ class SessionAccess(Generic[M]):
             rows[self._plan.id_of_row(values)] = values
         return {id: Cell(rows.get(id)) for id in ids}
 
+    async def entity(self, id: Any) -> M | None:
+        return await self._session().get(self._plan.model, id, options=self._options)
+
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
-        if len(ids) == 1:
-            found = await self._session().get(self._plan.model, ids[0], options=self._options)
-            return {} if found is None else {ids[0]: found}
         await self._execute(self.all_rows.where(self._among(ids)))
         session = self._session()
         entities = [(id, await session.get(self._plan.model, id)) for id in ids]

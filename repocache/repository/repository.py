@@ -59,7 +59,7 @@ class Repository(Generic[M, I]):
         cell = self._near(id)
         if cell is not None:
             return None if cell.row is None else self._entity(cell.row)
-        return (await self._access.entities((id,))).get(id)
+        return await self._access.entity(id)
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, M]:
         """The entities that exist, in the order asked; one round trip a tier."""

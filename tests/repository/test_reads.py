@@ -25,6 +25,7 @@ from tests.shop import (
     UserName,
     document_id,
     open_shop,
+    until,
 )
 
 
@@ -38,10 +39,14 @@ async def test_get_answers_the_row_or_none(shop: Shop) -> None:
 async def test_a_second_get_asks_nobody(shop: Shop) -> None:
     await shop.users.get(7)
     await shop.users.get(7000)
+    await until(lambda: shop.users._near(7000) is not None, "L1 has both")
     before = len(shop.seen)
     assert await shop.users.get(7) is not None
     assert await shop.users.get(7000) is None
-    assert len(shop.seen) == before
+    assert list(await shop.users.get_many([7])) == [7]
+    assert list(await shop.users.card.get_many([7])) == [7]
+    assert list(await shop.users.get_many([7000, 7])) == [7]
+    assert [event for event in shop.seen[before:] if isinstance(event, Served)] == []
 
 
 async def test_another_process_finds_it_in_redis(shop: Shop, repocache_endpoints: Any) -> None:
