@@ -29,14 +29,19 @@ class Tasks:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._must_end:
-            await asyncio.wait(self._must_end, timeout=self._grace)
-        self._open = False
-        left = self._must_end | self._others
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        try:
+            if self._must_end:
+                await asyncio.wait(self._must_end, timeout=self._grace)
+            self._open = False
+            # One that is cancelled before its first step never runs: it could not tell those who wait for it.
+            await asyncio.sleep(0)
+        finally:
+            self._open = False
+            left = self._must_end | self._others
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Raises NotStarted outside the block."""
