@@ -20,7 +20,7 @@ from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_posit
 from repocache.db.settings import TopologySettings
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.trouble import connecting_trouble
-from repocache.errors import DatabaseUnavailable
+from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
 
 NAME = "primary"
@@ -52,6 +52,7 @@ class Primary:
         self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge)
         self.in_flight = 0
         self.out = ""
+        self._closed = False
         self._insert = 0
         self._began = 0.0
         self._suspected = False
@@ -69,6 +70,7 @@ class Primary:
             on_connect(engine, self._connected)
             on_lost(engine, self.poll.nudge)
             event.listen(engine.sync_engine, "checkout", self._checked_out)
+            event.listen(engine.sync_engine, "do_connect", self._connecting)
 
     @property
     def history(self) -> str:
@@ -83,6 +85,7 @@ class Primary:
 
     async def start(self) -> None:
         """Find out whether there are positions, and the first history. Raises DatabaseUnavailable."""
+        self._closed = False
         try:
             await self.probe.connect()
             await self._sample()
@@ -103,7 +106,8 @@ class Primary:
         return await self.engine.connect()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; no new one is made until it is started again."""
+        self._closed = True
         await self.probe.drop()
         await self.engine.dispose()
         await self.write_engine.dispose()
@@ -169,6 +173,11 @@ class Primary:
         if why != self.out:
             self.out = why
             self._observe(NodeOut(NAME, why))
+
+    def _connecting(self, *_: object) -> None:
+        """What a session that outlives the database wrote would be published by nobody. Raises NotStarted."""
+        if self._closed:
+            raise NotStarted
 
     def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         """A new connection must lead to a primary; one that leads to another server than the probe's makes it

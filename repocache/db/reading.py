@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -77,8 +77,29 @@ class Reader:
         self._budget = PrimaryBudget(settings.primary_reads, settings.primary_wait)
         self._wait = settings.catch_up_wait
         self._observe = observe
+        self._under_way = 0
+        self._idle = asyncio.Event()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for the reads under way: a connection that is given back to a closed pool is closed by nobody."""
+        if self._under_way:
+            self._idle.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), seconds)
 
     async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+        self._under_way += 1
+        try:
+            return await self._read(need, run)
+        finally:
+            self._ended()
+
+    def _ended(self) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._idle.set()
+
+    async def _read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
         tried: list[ReplicaNode] = []
         primary_failed = False
         while True:
@@ -105,6 +126,15 @@ class Reader:
 
     @asynccontextmanager
     async def snapshot(self, need: Need) -> AsyncIterator[AsyncConnection]:
+        self._under_way += 1
+        try:
+            async with self._transaction(need) as connection:
+                yield connection
+        finally:
+            self._ended()
+
+    @asynccontextmanager
+    async def _transaction(self, need: Need) -> AsyncIterator[AsyncConnection]:
         turn = await self._open(need, [])
         connection = turn.connection
         try:

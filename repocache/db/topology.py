@@ -26,6 +26,8 @@ from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
 
 T = TypeVar("T")
+GRACE = 5.0
+"""Seconds that closing waits for reads under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,10 @@ class Topology:
 
     async def _stop(self) -> None:
         self._started = False
-        await self._open.aclose()
+        try:
+            await self._reader.rest(GRACE)
+        finally:
+            await self._open.aclose()
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)

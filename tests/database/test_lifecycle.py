@@ -1,0 +1,152 @@
+"""Before, while and after a database is open: what may be called, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, UsageError
+from repocache.errors import NotStarted
+from repocache.events import TaskFailed
+from repocache.testing import Endpoints
+from tests.shop import Countries, Orders, Shop, User, Users, open_shop
+
+UNOPENED = Database("sqlite+aiosqlite:////nowhere/at/all", repositories=[Users])
+
+
+def alone(shop: Shop) -> Endpoints:
+    """The same file of SQLite once more."""
+    return Endpoints(shop.db._topology.write_engine.url.render_as_string(), (), "")
+
+
+def uses(db: Database) -> dict[str, Any]:
+    return {
+        "db[Users]": lambda: db[Users],
+        "unit_of_work": db.unit_of_work,
+        "sessionmaker": lambda: db.sessionmaker,
+        "causal_session": db.causal_session,
+        "snapshot": db.snapshot,
+        "invalidations": lambda: db.invalidations(Users),
+    }
+
+
+@pytest.mark.parametrize("name", uses(UNOPENED))
+async def test_nothing_is_to_be_had_before_and_after(name: str, still: Shop) -> None:
+    with pytest.raises(NotStarted, match="use it inside `async with db:`"):
+        uses(UNOPENED)[name]()
+    async with open_shop(alone(still)) as shop:
+        uses(shop.db)[name]()
+    with pytest.raises(NotStarted, match="use it inside `async with db:`"):
+        uses(shop.db)[name]()
+
+
+@pytest.mark.parametrize("where", ["servers", "file"])
+async def test_repositories_that_outlive_the_database_raise_and_do_not_hang(
+    where: str, repocache_endpoints: Endpoints, still: Shop
+) -> None:
+    async with open_shop(repocache_endpoints if where == "servers" else alone(still)) as shop:
+        users = shop.users
+        await users.get(7)
+        work = shop.db.unit_of_work()
+    for read in (
+        lambda: users.get(7),
+        lambda: users.get(8),
+        lambda: users.get_many([7, 9]),
+        lambda: users.card.get(7),
+        users.find,
+        lambda: users.on_primary().get(7),
+    ):
+        with pytest.raises(NotStarted):
+            await asyncio.wait_for(read(), 5)
+    async with work:
+        with pytest.raises(NotStarted):
+            await work[Users].get(7)
+
+
+async def test_no_session_outlives_the_database(repocache_endpoints: Endpoints) -> None:
+    """What it wrote would be published by nobody."""
+    async with open_shop(repocache_endpoints) as shop:
+        sessions = shop.db.sessionmaker
+        async with sessions() as session:
+            assert await session.get(User, 7) is not None
+    async with sessions() as session:
+        with pytest.raises(NotStarted):
+            await session.get(User, 7)
+
+
+async def test_reads_under_way_when_it_is_left_end(repocache_endpoints: Endpoints) -> None:
+    reads: list[asyncio.Future[Any]] = []
+    async with open_shop(repocache_endpoints) as shop:
+        for ids in ([1, 2], [3], [4, 5, 6]):
+            reads.append(asyncio.ensure_future(shop.users.get_many(ids)))
+            reads.append(asyncio.ensure_future(shop.db[Orders].find()))
+            await asyncio.sleep(0)
+    for result in await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), 10):
+        assert isinstance(result, dict | list | NotStarted | DatabaseUnavailable), result
+    assert not shop.seen.of(TaskFailed)
+
+
+async def test_it_leaves_no_task_behind(repocache_endpoints: Endpoints) -> None:
+    before = asyncio.all_tasks()
+    async with open_shop(repocache_endpoints) as shop:
+        await shop.users.get_many([1, 2, 3])
+        await shop.rename(7, "Ada")
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_it_is_entered_once_at_a_time_and_may_be_entered_again(still: Shop) -> None:
+    with pytest.raises(UsageError, match="already started: enter it once, and share it"):
+        async with still.db:
+            raise AssertionError
+    assert await still.users.get(7) is not None
+    async with open_shop(alone(still)) as shop:
+        await shop.rename(7, "first")
+    async with shop.db:
+        await shop.rename(7, "again")
+        assert (await shop.users.require(7)).name == "again"
+
+
+async def test_entering_in_vain_leaves_nothing_open(repocache_endpoints: Endpoints) -> None:
+    before = asyncio.all_tasks()
+    db = Database("postgresql+asyncpg://app@127.0.0.1:1/nothing", redis=repocache_endpoints.redis, repositories=[Users])
+    for _ in range(2):
+        with pytest.raises(DatabaseUnavailable):
+            await db.__aenter__()
+    assert asyncio.all_tasks() == before
+
+
+async def test_other_repositories_than_those_named_are_refused(still: Shop) -> None:
+    class Strangers(Repository[User, int]):
+        pass
+
+    class Other(Users):
+        pass
+
+    remedy = r"is not one of this database's repositories: name it in Database\(repositories=\[\.\.\.\]\)"
+    for repository in (Strangers, Other):
+        with pytest.raises(ConfigurationError, match=f"{repository.__name__} {remedy}"):
+            still.db[repository]
+        with pytest.raises(ConfigurationError, match=remedy):
+            still.db.invalidations(repository)
+    for nonsense in (User, "Users", None, 7, still.users):
+        with pytest.raises(ConfigurationError, match=remedy):
+            still.db[nonsense]  # type: ignore[type-var,index]
+
+
+async def test_two_databases_with_the_same_repositories(repocache_endpoints: Endpoints) -> None:
+    async with open_shop(repocache_endpoints) as one, open_shop(repocache_endpoints) as two:
+        assert one.db[Countries] is not two.db[Countries]
+        assert one.db[Countries] is one.db[Countries]
+        assert await one.db[Countries].get("de") is not None
+        assert await two.db[Countries].get("de") is not None
+
+
+async def test_nodes_are_told(repocache_endpoints: Endpoints) -> None:
+    async with open_shop(repocache_endpoints) as shop:
+        primary, *replicas = shop.db.nodes
+        assert (primary.name, primary.out) == ("primary", "")
+        assert len(replicas) == 2
+        assert all(replica.sample is not None for replica in replicas)
