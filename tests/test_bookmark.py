@@ -45,7 +45,7 @@ bookmarks = st.builds(
     Bookmark,
     history=st.sampled_from(["", "h1", "h2"]),
     position=st.none() | st.integers(0, 2**63),
-    wrote=st.none() | st.dictionaries(st.integers(0, 1023), seens, max_size=MAX_BUCKETS),
+    wrote=st.none() | st.dictionaries(st.integers(0, 19), seens, max_size=MAX_BUCKETS),
     covered=st.booleans(),
     expires=st.floats(NOW + 1, NOW + WINDOW),
 )
@@ -92,9 +92,14 @@ def test_any_value_in_its_form_is_a_bookmark_or_refused(value: object) -> None:
     assert isinstance(decode(text, None, NOW, WINDOW), Bookmark | Refused)
 
 
-def test_what_is_nested_without_end_is_refused() -> None:
-    text = base64.urlsafe_b64encode(b"\x95" + b"\x91" * 3000).decode()
-    assert decode(text, None, NOW, WINDOW) == Refused("malformed")
+def test_what_is_nearly_a_bookmark_is_refused() -> None:
+    text = bookmark().encode()
+    packed_more = msgspec.msgpack.encode(["h", 1, {}, True, NOW + 10, "more"])
+    nested = b"\x95" + b"\x91" * 3000
+    for near in (text[:8] + "!!!!" + text[8:], text + "\n", text[:-1]):
+        assert decode(near, None, NOW, WINDOW) == Refused("malformed")
+    for raw in (packed_more, nested):
+        assert decode(base64.urlsafe_b64encode(raw).decode(), None, NOW, WINDOW) == Refused("malformed")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         SHOWN.replace(b"user:42", b"user:\xff"),
         SHOWN.replace(b"0000000003000130", b"no number"),
         SHOWN.replace(b"0000000003000130", b""),
-        b'{"v":1,"k":' + b"[" * 100_000,
+        b'{"v":1,"later":' + b"[" * 100_000,
     ],
 )
 def test_what_is_no_message_is_none(payload: bytes) -> None:
