@@ -80,6 +80,17 @@ class Remote:
         await until(look, f"{kind} {like} is told; lately: {self.events[-5:]}")
         return found[0]
 
+    async def until_counted(self, kind: str, number: int) -> dict[str, int]:
+        """The counts, once there are so many of the kind."""
+        counts: dict[str, int] = {}
+
+        async def look() -> bool:
+            counts.update(await self.ask("counts"))
+            return counts.get(kind, 0) >= number
+
+        await until(look, f"there are {number} of {kind}")
+        return counts
+
     def freeze(self) -> None:
         os.kill(self._process.pid, signal.SIGSTOP)
 

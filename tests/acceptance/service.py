@@ -69,19 +69,24 @@ class Service:
 
     def __init__(self, setup: Setup) -> None:
         self._db, self._class = setup.database(self._observe)
-        self._users: Users | None = None
+        self._started: Users | None = None
         self._tally = Tally()
         self._storm: asyncio.Task[None] | None = None
         self._recent: list[Served] = []
         self._counts: dict[str, int] = {}
         self._most_on_primary = 0
 
+    @property
+    def _users(self) -> Users:
+        assert self._started is not None, "orders come after the start"
+        return self._started
+
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
         lines = asyncio.StreamReader(limit=2**20)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         async with self._db, asyncio.TaskGroup() as orders:
-            self._users = self._db[self._class]
+            self._started = self._db[self._class]
             tell({"ready": os.getpid()})
             while line := await lines.readline():
                 orders.create_task(self._obey(msgspec.json.decode(line, type=Order)))
@@ -101,13 +106,15 @@ class Service:
         if isinstance(event, Served):
             self._recent.append(event)
             del self._recent[:-20]
+        if isinstance(event, Filled) and event.landed:
+            self._counts["landed"] = self._counts.get("landed", 0) + 1
         if isinstance(event, Routed):
             self._counts[event.node] = self._counts.get(event.node, 0) + 1
             self._most_on_primary = max(self._most_on_primary, self._db.nodes[0].in_flight)
         if not isinstance(event, MANY):
             about = {field: getattr(event, field) for field in event.__dataclass_fields__}
             if isinstance(event, ChannelUp):
-                about["local"] = len(self._db._caching.shared.local.entries) if self._users else 0
+                about["local"] = len(self._db._caching.shared.local.entries) if self._started else 0
             tell({"event": name, "about": about})
 
     async def read(self, id: int, bookmark: str = "") -> dict[str, Any]:
@@ -161,7 +168,7 @@ class Service:
         return self._tally
 
     async def counts(self) -> dict[str, int]:
-        """Events so far, by kind; and statements, by node."""
+        """Events so far, by kind; fills that landed; and statements, by node."""
         return self._counts
 
     async def most_on_primary(self) -> int:
@@ -172,15 +179,16 @@ class Service:
         return len(self._db._caching.undelivered)
 
     async def stop_before_fill(self) -> None:
-        """The next fill finds this process stopped (SIGSTOP) before it is sent."""
+        """The next fill under a lease finds this process stopped (SIGSTOP) before it is sent."""
         fill = Loader._fill
 
-        def stopping(*arguments: Any, **more: Any) -> Any:
-            Loader._fill = fill  # type: ignore[method-assign]
-            os.kill(os.getpid(), signal.SIGSTOP)
-            return fill(*arguments, **more)
+        def stopping(loader: Loader, rows: Sequence[Any], keep: bool) -> Any:
+            if rows:
+                Loader._fill = fill  # type: ignore[method-assign]
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return fill(loader, rows, keep)
 
-        Loader._fill = stopping  # type: ignore[method-assign]
+        Loader._fill = stopping  # type: ignore[assignment,method-assign]
 
 
 def tell(what: dict[str, Any]) -> None:
