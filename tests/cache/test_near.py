@@ -1,0 +1,118 @@
+"""A hit in L1: what `LocalStore.get` would have done, and only where it counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repocache.bookmark import Bookmark, Seen
+from repocache.cache.entry import Cell
+from repocache.cache.flights import Flights
+from repocache.cache.local_store import MOST_FREQ, LocalStore
+from repocache.cache.near import Near, near_reader, nothing_near, observed
+from repocache.cache.views import Views
+from repocache.events import Served, ignore
+from repocache.keys import KeySpace
+from tests.cache.alone import USERS, NobodysSession
+from tests.cache.alone import Seen as Events
+
+
+@dataclass
+class Place:
+    """An L1 whose time stands still, and the reader of it."""
+
+    now: float = 0.0
+    session: NobodysSession | None = None
+    store: LocalStore = field(init=False)
+    views: Views = field(init=False)
+    near: Near = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.store = LocalStore(100, 100_000, lambda: self.now)
+        self.views = Views(self.store, Flights(), KeySpace([USERS]), "me", ignore)
+        self.views.up()
+        self.near = near_reader("user", self.store, self.views, lambda: self.now, lambda: self.session)
+
+    def keep(self, id: int, ttl: float = 10.0) -> Cell:
+        cell = Cell((id,))
+        self.store.put(("user", id), cell, id % 3, ttl, 1)
+        return cell
+
+
+def test_what_is_there_is_at_hand() -> None:
+    place = Place()
+    cell = place.keep(7)
+    assert place.near(7) is cell
+    assert place.near(8) is None
+    assert (place.store.hits, place.store.misses) == (1, 1)
+
+
+def test_it_is_of_the_owner_alone() -> None:
+    place = Place()
+    place.keep(7)
+    assert near_reader("order", place.store, place.views, lambda: 0.0, lambda: None)(7) is None
+
+
+@pytest.mark.parametrize("age, there", [(9.9, True), (10.0, False), (11.0, False)])
+def test_what_has_expired_is_not(age: float, there: bool) -> None:
+    place = Place()
+    place.keep(7)
+    place.now = age
+    assert (place.near(7) is not None) == there
+    assert place.store.misses == (0 if there else 1)
+
+
+def test_without_the_channel_nothing_counts() -> None:
+    place = Place()
+    place.keep(7)
+    place.views.alive = False
+    assert place.near(7) is None
+
+
+def test_it_counts_only_for_a_session_whose_writes_it_has_seen() -> None:
+    place = Place()
+    cell = place.keep(7)
+    place.session = NobodysSession(Bookmark("h", 1, {1: Seen("i", 1)}, covered=True, expires=1e12))
+    assert place.near(7) is None
+    assert place.store.hits == 0
+    place.session = NobodysSession(Bookmark("h", 1, {2: Seen("i", 1)}, covered=True, expires=1e12))
+    assert place.near(7) is cell
+
+
+steps = st.lists(st.tuples(st.sampled_from(["keep", "read"]), st.integers(0, 3)) | st.just(("later", 4)), max_size=30)
+
+
+@given(steps)
+def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> None:
+    place, twin = Place(), Place()
+    for what, id in steps:
+        if what == "later":
+            place.now = twin.now = place.now + id
+        elif what == "keep":
+            place.keep(id)
+            twin.keep(id)
+        else:
+            entry, cell = twin.store.get(("user", id)), place.near(id)
+            assert (cell is None) == (entry is None)
+            mine = place.store.entries.get(("user", id))
+            if entry is not None:
+                assert mine is not None
+                assert mine.freq == entry.freq <= MOST_FREQ
+    assert (place.store.hits, place.store.misses) == (twin.store.hits, twin.store.misses)
+
+
+def test_an_observer_is_told_of_hits_alone() -> None:
+    place, events = Place(), Events()
+    cell = place.keep(7)
+    near = observed(place.near, "user", events)
+    assert near(8) is None
+    assert events == []
+    assert near(7) is cell
+    assert events == [Served("user", "l1", "", "at hand")]
+
+
+def test_where_l1_is_not_read_nothing_is_at_hand() -> None:
+    assert nothing_near(7) is None

@@ -1,0 +1,111 @@
+"""Rows there and back, what is neither stored nor believed, and how long each lives."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repocache.cache.entry import Cell, Source
+from repocache.cache.policies import CacheAside
+from repocache.cache.values import NOT_KEPT, Values, digest, is_lease
+from repocache.events import ValueRefused
+from repocache.records.names import ABSENT, LEASE, VALUE
+from tests.cache.alone import NEVER_JITTERED, USERS, Loads, Plain, Seen
+
+TEXT = USERS.text(7)
+ROW = (7, "Ada")
+
+
+def values(policy: CacheAside = NEVER_JITTERED, max_value: int = 100) -> tuple[Values, Seen]:
+    seen = Seen()
+    return Values(Source(USERS, "f1", policy, Plain(), Loads()), max_value, seen), seen
+
+
+def test_a_row_comes_back() -> None:
+    made, seen = values()
+    value, life = made.encode(TEXT, ROW)
+    cell = made.decode(TEXT, value)
+    assert cell is not None
+    assert (cell.row, cell.size, life) == (ROW, len(value), 300)
+    assert seen == []
+
+
+def test_no_row_is_known_for_the_negative_time() -> None:
+    made, seen = values()
+    assert made.encode(TEXT, None) == (ABSENT, 30)
+    cell = made.decode(TEXT, ABSENT)
+    assert cell is not None
+    assert cell.row is None
+    assert seen == []
+
+
+def test_no_row_is_not_kept_without_a_negative_time() -> None:
+    made, seen = values(dataclasses.replace(NEVER_JITTERED, negative_ttl=0))
+    assert made.encode(TEXT, None)[0] == NOT_KEPT
+    assert seen == []
+
+
+def test_a_row_that_has_no_bytes_is_not_kept() -> None:
+    made, seen = values()
+    assert made.encode(TEXT, ("cannot be kept",))[0] == NOT_KEPT
+    assert seen == [ValueRefused(TEXT, "cannot be kept")]
+
+
+def test_as_many_bytes_as_allowed_are_kept_and_one_more_is_not() -> None:
+    largest, seen = values(max_value=len(values()[0].encode(TEXT, ROW)[0]))
+    value, _ = largest.encode(TEXT, ROW)
+    assert value != NOT_KEPT
+    assert largest.decode(TEXT, value) is not None
+    assert seen == []
+    smaller, seen = values(max_value=len(value) - 1)
+    assert smaller.encode(TEXT, ROW)[0] == NOT_KEPT
+    assert smaller.decode(TEXT, value) is None
+    assert [event.key for event in seen.of(ValueRefused)] == [TEXT, TEXT]
+
+
+@pytest.mark.parametrize("value", [b"", b"X", LEASE + b"nonce", ABSENT + b"x", VALUE, VALUE + b"\xc1", b"v" + b"\x90"])
+def test_what_is_no_value_of_this_owner_is_refused(value: bytes) -> None:
+    made, seen = values()
+    assert made.decode(TEXT, value) is None
+    assert [event.key for event in seen.of(ValueRefused)] == [TEXT]
+
+
+@given(st.binary(max_size=200))
+def test_whatever_lies_there_is_a_cell_or_refused(value: bytes) -> None:
+    made, seen = values()
+    assert (made.decode(TEXT, value) is None) == bool(seen)
+
+
+def test_in_l1_each_lives_for_its_own_time() -> None:
+    made, _ = values()
+    assert made.local_life(Cell(ROW)) == 60
+    assert made.local_life(Cell(None)) == 30
+    longer, _ = values(dataclasses.replace(NEVER_JITTERED, local_ttl=5))
+    assert longer.local_life(Cell(None)) == 5
+    none, _ = values(dataclasses.replace(NEVER_JITTERED, negative_ttl=0))
+    assert none.local_life(Cell(None)) == 0
+
+
+@given(st.floats(0.01, 0.5))
+def test_times_are_shortened_by_the_share_and_never_lengthened(jitter: float) -> None:
+    made, _ = values(dataclasses.replace(NEVER_JITTERED, jitter=jitter))
+    for full, lives in (
+        (300, [made.encode(TEXT, ROW)[1] for _ in range(8)]),
+        (30, [made.encode(TEXT, None)[1] for _ in range(8)]),
+        (60, [made.local_life(Cell(ROW)) for _ in range(8)]),
+    ):
+        assert all(full * (1 - jitter) <= life <= full for life in lives)
+        assert len(set(lives)) > 1
+
+
+def test_a_lease_is_known_by_its_mark() -> None:
+    assert is_lease(LEASE + b"nonce")
+    assert not any(map(is_lease, (b"", ABSENT, VALUE + LEASE)))
+
+
+def test_a_digest_is_what_the_scripts_make_of_it() -> None:
+    assert digest(b"value") == hashlib.sha1(b"value", usedforsecurity=False).hexdigest()

@@ -1,0 +1,305 @@
+"""What a process believes of the buckets, and what leaves L1 for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repocache.bookmark import Bookmark, Seen
+from repocache.cache.entry import Cell
+from repocache.cache.flights import Flight, Flights, LocalKey
+from repocache.cache.local_store import LocalStore
+from repocache.cache.views import View, Views
+from repocache.events import GapSeen, Invalidated
+from repocache.keys import BUCKETS, KeySpace, bucket_of
+from repocache.message import WIRE_VERSION, Message
+from tests.cache.alone import ORDERS, USERS, neighbours
+from tests.cache.alone import Seen as Events
+
+A, B, C = neighbours(3)
+BUCKET = bucket_of(USERS.text(A))
+ELSEWHERE = next(id for id in range(1, 99) if bucket_of(USERS.text(id)) != BUCKET)
+
+
+@dataclass
+class Local:
+    """L1 and the flights of a process, and the views that they follow."""
+
+    views: Views
+    store: LocalStore
+    flights: Flights
+    events: Events
+
+    def keep(self, *ids: int) -> None:
+        for id in ids:
+            self.store.put(("user", id), Cell((id,)), bucket_of(USERS.text(id)), 60.0, 1)
+
+    @property
+    def kept(self) -> set[int]:
+        return {key[1] for key in self.store.entries}  # type: ignore[index]
+
+    def fly(self, id: int) -> Flight:
+        text = USERS.text(id)
+        flight = Flight(("user", id), text, bucket_of(text), None)
+        self.flights.begin(flight)
+        return flight
+
+
+def local() -> Local:
+    store, flights, events = LocalStore(100, 100_000, time.monotonic), Flights(), Events()
+    views = Views(store, flights, KeySpace([USERS, ORDERS]), "me", events)
+    views.up()
+    return Local(views, store, flights, events)
+
+
+def message(
+    seq: int, *ids: int, incarnation: str = "i", generations: dict[str, str] | None = None, origin: str = "other"
+) -> Message:
+    return Message(
+        version=WIRE_VERSION,
+        bucket=BUCKET,
+        incarnation=incarnation,
+        seq=seq,
+        history="h",
+        origin=origin,
+        keys=tuple(map(USERS.text, ids)),
+        generations=generations or {},
+    )
+
+
+def begun(seq: int = 0) -> Local:
+    """One that knows the record's state, with three users of the bucket and one of another in L1."""
+    process = local()
+    process.views.apply(message(seq))
+    process.keep(A, B, C, ELSEWHERE)
+    return process
+
+
+def view(process: Local) -> View:
+    found = process.views.get(BUCKET)
+    assert found is not None
+    return found
+
+
+def test_the_next_in_line_drops_what_it_names() -> None:
+    process = begun()
+    flights = process.fly(A), process.fly(B)
+    process.views.apply(message(1, A))
+    assert process.kept == {B, C, ELSEWHERE}
+    assert [flight.dirty for flight in flights] == [True, False]
+    assert process.events == [Invalidated(BUCKET, (USERS.text(A),), mine=False)]
+    assert (view(process).incarnation, view(process).seq) == ("i", 1)
+
+
+def test_ones_own_is_told_as_such() -> None:
+    process = begun()
+    process.views.apply(message(1, A, origin="me"))
+    assert process.events == [Invalidated(BUCKET, (USERS.text(A),), mine=True)]
+
+
+def test_what_is_known_already_does_nothing() -> None:
+    process = begun(5)
+    for seq in (5, 4):
+        process.views.apply(message(seq, A))
+    assert process.kept == {A, B, C, ELSEWHERE}
+    assert view(process).seq == 5
+    assert process.events == []
+
+
+@pytest.mark.parametrize(
+    "heard, why", [(message(7, A), "messages were lost"), (message(6, A, incarnation="j"), "a new record")]
+)
+def test_a_gap_drops_the_bucket_and_no_other(heard: Message, why: str) -> None:
+    process = begun(5)
+    flights = process.fly(B), process.fly(ELSEWHERE)
+    process.views.apply(heard)
+    assert process.kept == {ELSEWHERE}
+    assert [flight.dirty for flight in flights] == [True, False]
+    assert process.events[0] == GapSeen(BUCKET, why)
+    assert (view(process).incarnation, view(process).seq, view(process).history) == (heard.incarnation, heard.seq, "h")
+    assert view(process).generations == {}
+
+
+def test_the_first_message_of_a_bucket_is_no_gap() -> None:
+    process = local()
+    process.views.apply(message(7, A))
+    assert process.events.of(GapSeen) == []
+    assert view(process).seq == 7
+
+
+def test_a_change_of_a_whole_owner_drops_the_bucket_and_its_names() -> None:
+    process = begun()
+    view(process).prefixes |= {"user": "old", "order": "stays"}
+    flight = process.fly(B)
+    process.views.apply(message(1, generations={"user": "g2"}))
+    assert process.kept == {ELSEWHERE}
+    assert flight.dirty
+    assert view(process).generations == {"user": "g2"}
+    assert view(process).prefixes == {"order": "stays"}
+    assert process.events == [Invalidated(BUCKET, (), mine=False)]
+
+
+@pytest.mark.parametrize("text", ["stranger:7", "user:x", "user", "", "user:7:8"])
+def test_keys_of_others_are_passed_over(text: str) -> None:
+    process = begun()
+    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 1, "h", keys=(text, USERS.text(A))))
+    assert process.kept == {B, C, ELSEWHERE}
+    assert view(process).seq == 1
+
+
+@pytest.mark.parametrize("bucket", [-1, BUCKETS, 10**9])
+def test_a_bucket_that_is_none_is_passed_over(bucket: int) -> None:
+    process = begun()
+    process.views.apply(Message(WIRE_VERSION, bucket, "i", 1, "h", keys=(USERS.text(A),)))
+    assert process.kept == {A, B, C, ELSEWHERE}
+
+
+logs = st.lists(st.sets(st.sampled_from([A, B, C]), max_size=2), min_size=1, max_size=8)
+
+
+@given(logs, st.data())
+def test_what_is_lost_twice_or_late_keeps_nothing_in_l1_that_was_invalidated(
+    log: list[set[int]], data: st.DataObject
+) -> None:
+    """Whatever of the record's messages is heard: behind each that was, nothing is left that it or one before named."""
+    process = begun()
+    invalidated: set[int] = set()
+    heard = 0
+    for seq in data.draw(st.lists(st.integers(1, len(log)), max_size=12)):
+        process.views.apply(message(seq, *log[seq - 1]))
+        heard = max(heard, seq)
+        invalidated = set().union(*log[:heard])
+        assert not process.kept & invalidated
+        assert view(process).seq == heard
+    assert ELSEWHERE in process.kept
+    if heard == 0:
+        assert process.kept == {A, B, C, ELSEWHERE}
+
+
+def adopt(process: Local, before: object, seq: int, incarnation: str = "i", generation: str = "0") -> View | None:
+    return process.views.adopt(BUCKET, before, Seen(incarnation, seq), "user", generation)
+
+
+def test_an_answer_where_nothing_was_known_is_believed() -> None:
+    process = local()
+    adopted = adopt(process, None, 3)
+    assert adopted is not None
+    assert adopted is process.views.get(BUCKET)
+    assert (adopted.incarnation, adopted.seq, adopted.generations) == ("i", 3, {"user": "0"})
+
+
+def test_an_answer_older_than_what_was_heard_meanwhile_is_not_believed() -> None:
+    """1. sent; 2. answered; 3. a message in the same read; 4. applied; 5. the answer, from before it."""
+    process = local()
+    process.views.apply(message(0, incarnation="j"))
+    assert adopt(process, None, 3) is None
+    assert view(process).incarnation == "j"
+
+
+def test_an_answer_of_the_record_that_is_known_is_believed_and_its_state_is_not_set_back() -> None:
+    process = begun(5)
+    adopted = adopt(process, process.views.get(BUCKET), 4)
+    assert adopted is view(process)
+    assert adopted.seq == 5
+    assert process.kept == {A, B, C, ELSEWHERE}
+
+
+def test_an_answer_ahead_of_what_was_heard_is_a_gap() -> None:
+    process = begun(5)
+    flight = process.fly(B)
+    adopted = adopt(process, process.views.get(BUCKET), 6)
+    assert adopted is view(process)
+    assert adopted.seq == 6
+    assert process.kept == {ELSEWHERE}
+    assert flight.dirty
+    assert process.events == [GapSeen(BUCKET, "messages were lost")]
+
+
+def test_an_answer_of_a_record_made_anew_drops_the_bucket() -> None:
+    process = begun(5)
+    adopted = adopt(process, process.views.get(BUCKET), 0, incarnation="j")
+    assert adopted is view(process)
+    assert (adopted.incarnation, adopted.seq) == ("j", 0)
+    assert process.kept == {ELSEWHERE}
+    assert process.events == [GapSeen(BUCKET, "a new record")]
+
+
+def test_a_generation_that_moved_unheard_drops_the_bucket_and_its_names() -> None:
+    process = begun(5)
+    view(process).generations["user"] = "0"
+    view(process).prefixes["user"] = "old"
+    adopted = adopt(process, process.views.get(BUCKET), 5, generation="g2")
+    assert adopted is not None
+    assert process.kept == {ELSEWHERE}
+    assert (adopted.generations, adopted.prefixes) == ({"user": "g2"}, {})
+
+
+def test_a_generation_from_before_the_last_message_is_not_believed() -> None:
+    process = begun(5)
+    process.views.apply(message(6, generations={"user": "g2"}))
+    assert adopt(process, process.views.get(BUCKET), 5, generation="0") is None
+    assert view(process).generations == {"user": "g2"}
+
+
+def bookmark(wrote: dict[int, Seen] | None, *, covered: bool = True) -> Bookmark:
+    return Bookmark("h", 1, wrote, covered, 1e12)
+
+
+@pytest.mark.parametrize(
+    "given, covered",
+    [
+        (bookmark({}), True),
+        (bookmark({BUCKET + 1: Seen("x", 9)}), True),
+        (bookmark({BUCKET: Seen("i", 5)}), True),
+        (bookmark({BUCKET: Seen("i", 4)}), True),
+        (bookmark({BUCKET: Seen("i", 6)}), False),
+        (bookmark({BUCKET: Seen("j", 1)}), False),
+        (bookmark(None), False),
+        (bookmark({}, covered=False), False),
+    ],
+)
+def test_l1_counts_where_the_view_is_not_older_than_what_was_written(given: Bookmark, covered: bool) -> None:
+    assert begun(5).views.covers(BUCKET, given) == covered
+
+
+def test_without_a_view_l1_counts_for_nobody_who_wrote_there() -> None:
+    assert not local().views.covers(BUCKET, bookmark({BUCKET: Seen("i", 0)}))
+
+
+@pytest.mark.parametrize("what", ["up", "down", "forget_all"])
+def test_what_may_have_missed_something_begins_empty(what: str) -> None:
+    process = begun()
+    flights = process.fly(A), process.fly(ELSEWHERE)
+    getattr(process.views, what)()
+    assert process.kept == set()
+    assert process.views.get(BUCKET) is None
+    assert all(flight.dirty for flight in flights)
+    assert process.views.alive == (what != "down")
+
+
+def test_it_is_not_alive_before_the_channel_is_up() -> None:
+    assert not Views(LocalStore(1, 1, time.monotonic), Flights(), KeySpace([]), "me", print).alive
+
+
+def test_an_own_commit_leaves_l1_and_the_flights() -> None:
+    process = begun()
+    flights = process.fly(A), process.fly(B)
+    process.views.wrote([USERS.text(A), USERS.text(ELSEWHERE), "stranger:1"], whole=False)
+    assert process.kept == {B, C}
+    assert [flight.dirty for flight in flights] == [True, False]
+    process.views.wrote([], whole=True)
+    assert process.kept == set()
+    assert all(flight.dirty for flight in flights)
+
+
+def test_the_keys_of_composite_ids_are_dropped_too() -> None:
+    process = begun()
+    key: LocalKey = ("order", (1, 2))
+    text = ORDERS.text((1, 2))
+    process.store.put(key, Cell((1, 2)), bucket_of(text), 60.0, 1)
+    process.views.wrote([text], whole=False)
+    assert key not in process.store.entries
