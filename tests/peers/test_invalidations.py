@@ -29,7 +29,7 @@ def lose_next_message(shop: Shop) -> None:
     def lose(_: Message) -> None:
         views.apply = apply  # type: ignore[method-assign]
 
-    views.apply = lose  # type: ignore[method-assign]
+    views.apply = lose  # type: ignore[method-assign, assignment]
 
 
 async def test_an_invalidation_between_reply_and_fill_keeps_the_value_out(shop: Shop, other: Shop) -> None:
