@@ -8,6 +8,7 @@ from repocache.bookmark import Bookmark
 from repocache.cache.column import ColumnCodec
 from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside
+from repocache.cache.switch import CacheMode
 from repocache.database import Database
 from repocache.db.routing import CausalSession
 from repocache.db.settings import Replica, TopologySettings
@@ -29,11 +30,14 @@ from repocache.mapping.options import MappingOptions
 from repocache.repository.repository import Repository, View
 from repocache.repository.work import UnitOfWork
 from repocache.settings import Settings
+from repocache.verification.shadow import ShadowCount
+from repocache.verification.verdict import Verification
 from repocache.wire import LinkSettings
 
 __all__ = [
     "Bookmark",
     "CacheAside",
+    "CacheMode",
     "CacheSettings",
     "CachedEntityRefused",
     "CausalSession",
@@ -56,8 +60,10 @@ __all__ = [
     "RepocacheError",
     "Repository",
     "Settings",
+    "ShadowCount",
     "TopologySettings",
     "UnitOfWork",
     "UsageError",
+    "Verification",
     "View",
 ]

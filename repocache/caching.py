@@ -20,6 +20,7 @@ from repocache.invalidation.bus import Bus, Undelivered
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.keys import KeySpace
 from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRecords
+from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.settings import Settings
 from repocache.standing import Standing
 from repocache.tasks import Tasks
@@ -32,9 +33,11 @@ ALONE = "this process hears of no other's writes: rows that others change stay i
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """What a running database works with. `receivers`: who hears the channel; feeds come and go there."""
+    """What a running database works with. `receivers`: who hears the channel; feeds come and go there. `sampler`: what
+    lies in Redis, looked at from outside of the read path."""
 
     shared: Shared
+    sampler: Sampler
     bus: Bus
     undelivered: Undelivered
     tasks: Tasks
@@ -74,4 +77,5 @@ async def caching(
         shared = Shared(
             records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache
         )
-        yield Caching(shared, bus, undelivered, tasks, receivers)
+        sampler = NothingShared() if link is None else RedisSampler(link, namespace)
+        yield Caching(shared, sampler, bus, undelivered, tasks, receivers)

@@ -11,17 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Source
+from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
+from repocache.cache.values import Values
 from repocache.caching import caching
 from repocache.commits import Commits, Lives
 from repocache.db.choice import ANYTHING, Need
 from repocache.db.commit import CommitWatch
-from repocache.db.routing import CausalSession, Routing, Stickiness, current_session
+from repocache.db.routing import ON_PRIMARY, CausalSession, Routing, Stickiness, current_session
 from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.db.unit_of_work import TrackedSession
-from repocache.errors import ConfigurationError, NotStarted
+from repocache.errors import CacheUnavailable, ConfigurationError, NotStarted
+from repocache.events import Switched
+from repocache.invalidation.batch import Batch
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
 from repocache.keys import KeySpace
@@ -37,6 +41,9 @@ from repocache.standing import Standing
 from repocache.tracking.changes import Changes
 from repocache.tracking.listener import Tracker
 from repocache.tracking.tables import Owned, OwnedTables
+from repocache.verification.shadow import Shadow, ShadowCount
+from repocache.verification.verdict import Verification
+from repocache.verification.verifier import Subject, Tiers, Verifier
 from repocache.wire import Address
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
@@ -44,6 +51,8 @@ R = TypeVar("R", bound=Repository[Any, Any])
 
 FEED_ROOM = 10_000
 """Changes that wait for one slow reader of `invalidations`."""
+SHADOWED_WITHIN = 2.0
+"""Seconds that an invalidation may be on its way before a value that shadow mode met counts as wrong."""
 
 
 class Database:
@@ -84,6 +93,7 @@ class Database:
         self._owned = self._owned_tables()
         self._stack: AsyncExitStack | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
+        self._caches: dict[type[Repository[Any, Any]], tuple[TieredCache, Shadow]] = {}
 
     def _make_shelves(self) -> dict[type[Repository[Any, Any]], Shelf[Any]]:
         nodes = Nodes(self._topology, self._routing, self._observe)
@@ -132,7 +142,10 @@ class Database:
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(watch.stop)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
-        self._caching, self._watch = cache, watch
+        self._caching, self._watch, self._standing = cache, watch, standing
+        subjects: dict[str, Subject] = {}
+        tiers = Tiers(cache.shared.local, cache.sampler)
+        self._verifier = Verifier(subjects, tiers, self._repair, settings.observe)
         for repository, checked in list(self._shelves.items()):
             shelf = self._shelves[repository] = replace(checked, rows=await checked.rows.located())
             source = Source(
@@ -142,10 +155,20 @@ class Database:
                 shelf.plan.codec(settings.cache.max_value),
                 shelf.rows.load,
             )
-            access = CachedAccess(
-                shelf.rows, TieredCache(source, cache.shared, current_session), monotonic=settings.monotonic
-            )
+            tiered = TieredCache(source, cache.shared, current_session)
+            values = Values(source, settings.cache.max_value, settings.observe)
+            subjects[shelf.keys.prefix] = Subject(source, values, replace(shelf.rows, route=ON_PRIMARY).by_id)
+            shadow = Shadow(shelf.keys.prefix, self._verifier, cache.tasks.spawn, SHADOWED_WITHIN, settings.observe)
+            access = CachedAccess(shelf.rows, tiered, shadow.compared, monotonic=settings.monotonic)
             self._readers[repository] = repository(shelf, access)
+            self._caches[repository] = (tiered, shadow)
+
+    async def _repair(self, batch: Batch) -> None:
+        """Invalidate what was found to be wrong, as of now."""
+        polled = await self._standing.covering_position()
+        if polled is None:
+            raise CacheUnavailable("the primary's position cannot be had")
+        await self._caching.bus.publish(batch, *polled)
 
     def _history_changed(self, _: str) -> None:
         """What was cached in this process may hold commits that the new primary never had."""
@@ -188,6 +211,33 @@ class Database:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
         return Feed(self._shelf(repository).keys, FEED_ROOM, self.settings.window, self._caching.receivers)
+
+    def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
+        """Answer the repository's reads in this mode from now on, in this process; see `CacheMode`."""
+        self._require_started()
+        if not isinstance(mode, CacheMode):
+            raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
+        shelf = self._shelf(repository)
+        self._caches[repository][0].turn(mode)
+        self._observe(Switched(shelf.keys.prefix, mode.value))
+
+    def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
+        """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
+        self._require_started()
+        self._shelf(repository)
+        return self._caches[repository][1].count
+
+    async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
+        """Compare up to `samples` values of each tier, drawn at random, with the primary, and invalidate those that are
+        wrong: older than the primary's row for `within` seconds or more, which is how long an invalidation may be on
+        its way. L1 is this process's own.
+
+        Raises CacheUnavailable if Redis is away, DatabaseUnavailable if the primary is.
+        """
+        self._require_started()
+        if samples < 1 or not within >= 0:
+            raise ConfigurationError(f"verify(samples={samples}, within={within}): give 1 or more, and seconds")
+        return await self._verifier.verify(samples, within)
 
     async def changes(
         self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None

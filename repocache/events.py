@@ -164,6 +164,34 @@ class ValueRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Switched(Event):
+    """An owner's cache answers in another mode from now on, in this process."""
+
+    owner: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed(Event):
+    """In shadow mode the cache had another row than the database answered. `verdict`: "late": the cached one was gone
+    or replaced in time; "wrong": it was older than the primary's and stayed; "right", "moved": it was as good."""
+
+    owner: str
+    id: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified(Event):
+    """Cached values were compared with the primary. `wrong`: had not been invalidated `within` seconds."""
+
+    judged: int
+    late: int
+    wrong: int
+    within: float
+
+
+@dataclass(frozen=True, slots=True)
 class Degraded(Event):
     """Something that was asked for is not there, and what is lost without it. Emitted at start."""
 

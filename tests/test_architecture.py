@@ -18,7 +18,7 @@ FLOORS = [
     {"mapping"},
     {"tracking"},
     {"repository", "commits", "settings", "standing"},
-    {"caching"},
+    {"caching", "verification"},
     {"database"},
     {"http", "metrics", "testing", "alembic_ops"},
     {"cli"},

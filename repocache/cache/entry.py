@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import CacheAside
+from repocache.cache.switch import CacheMode
 from repocache.errors import ConfigurationError
 from repocache.keys import Keys
 
@@ -70,7 +71,8 @@ class Source:
 class CacheSettings:
     """`lease`: seconds that one loader may take before another may fill in its place. `patience`: seconds to wait for
     somebody else's load before reading the database oneself. `batch`: keys of one statement. `max_value`: bytes of one
-    value in Redis. `observe_hits`: tell the observer of L1 hits too, which costs several times the hit itself.
+    value in Redis. `observe_hits`: tell the observer of L1 hits too, which costs several times the hit itself. `mode`:
+    of every owner, until `Database.switch` gives it another.
     """
 
     lease: float = 2.0
@@ -78,8 +80,11 @@ class CacheSettings:
     batch: int = 512
     max_value: int = 1024 * 1024
     observe_hits: bool = False
+    mode: CacheMode = CacheMode.ON
 
     def __post_init__(self) -> None:
         for name in ("lease", "patience", "batch", "max_value"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"CacheSettings({name}={getattr(self, name)}): give more than 0")
+        if not isinstance(self.mode, CacheMode):
+            raise ConfigurationError(f"CacheSettings(mode={self.mode!r}): give a CacheMode, as in CacheMode.SHADOW")

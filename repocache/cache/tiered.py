@@ -16,8 +16,9 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.cache.entry import Cell, Source
 from repocache.cache.flights import Flight, may_join
 from repocache.cache.loader import Loader
-from repocache.cache.near import Session, near_reader, observed
+from repocache.cache.near import Near, Session, near_reader, observed
 from repocache.cache.shared import Shared
+from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest, is_lease
 from repocache.cache.views import View
 from repocache.errors import CacheUnavailable
@@ -29,7 +30,8 @@ from repocache.records import Opened
 class TieredCache:
     """Answers reads of one owner by id, with a `Cell` for every id that is asked for.
 
-    `near`: the answer of L1 at once, if it has one that counts for the caller's session, which `session_of` tells.
+    `near`: the answer of L1 at once, if it has one that counts for the caller's session, which `session_of` tells;
+    `at_hand`: the same for a caller who is content with it.
     """
 
     def __init__(self, source: Source, shared: Shared, session_of: Callable[[], Session | None]) -> None:
@@ -44,9 +46,19 @@ class TieredCache:
         self._values = Values(source, shared.settings.max_value, shared.observe)
         self._l2_hit = Served(self._owner, "l2", "", "a value")
         self._loader = Loader(source, shared, self._values, self)
-        self.near = near_reader(self._owner, shared.local, shared.views, time.monotonic, session_of)
-        if shared.settings.observe_hits:
-            self.near = observed(self.near, self._owner, shared.observe)
+        self.switch = Switch(shared.settings.mode)
+        self.near = self._near(self.switch.tier, session_of)
+        self.at_hand = self._near(self.switch.callers, session_of)
+
+    def _near(self, gate: Gate, session_of: Callable[[], Session | None]) -> Near:
+        near = near_reader(self._owner, self._shared, gate, time.monotonic, session_of)
+        return observed(near, self._owner, self._shared.observe) if self._shared.settings.observe_hits else near
+
+    def turn(self, mode: CacheMode) -> None:
+        """Answer in this mode from the next read on. The owner's L1 begins empty when it is used again."""
+        self.switch.turn(mode)
+        for key in [key for key in self._local.entries if isinstance(key, tuple) and key[0] == self._owner]:
+            self._local.discard(key)
 
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, Cell]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if it asks for nothing.
@@ -67,7 +79,7 @@ class TieredCache:
         flight = Flight(key, text, bucket_of(text), bookmark)
         self._flights.begin(flight)
         waiter = flight.join()
-        flight.direct = bookmark is not None and not bookmark.covered
+        flight.direct = not self.switch.shared or (bookmark is not None and not bookmark.covered)
         view = self._views.get(flight.bucket)
         prefix = None if view is None or flight.direct else self._prefix(flight.bucket, view)
         if view is None or prefix is None:
@@ -145,6 +157,8 @@ class TieredCache:
         self._flights.end(flight)
         cell = flight.cell
         if cell is None or not keep or flight.touched or not self._keep_local or not self._views.alive:
+            return
+        if not self.switch.tier.open:
             return
         life = self._values.local_life(cell)
         if life > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ from repocache.cli.demo.report import Report, print_report
 from repocache.cli.demo.run import Plan, run_demo
 from repocache.cli.demo.service import ServiceDied
 from repocache.cli.demo.show import Lines, Picture, Show, Silent
+from repocache.cli.target import NoTarget, find_database
+from repocache.cli.verify import as_json, print_verification, run_verify
+from repocache.errors import RepocacheError
 from repocache.testing import ServerError
 
 DEMO_NEEDS = ("airportsdata", "redis")
@@ -52,6 +56,31 @@ def demo(
     else:
         print_report(console, report)
     if report.broken:
+        raise typer.Exit(BROKEN)
+
+
+@app.command()
+def verify(
+    target: Annotated[str, typer.Argument(help="module:name of your Database, or of a function that makes one.")],
+    samples: Annotated[int, typer.Option(min=1, help="Values to look at, at most.")] = 5_000,
+    within: Annotated[float, typer.Option(min=0, help="Seconds that an invalidation may be on its way.")] = 2.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Compare values that are cached in Redis with the primary, and invalidate those that are wrong.
+
+    Ends with status 1 if one was older than the primary's row for longer than `--within`.
+    """
+    try:
+        verification = asyncio.run(run_verify(find_database(target), samples, within))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except (NoTarget, RepocacheError) as error:
+        fail(str(error))
+    if json:
+        sys.stdout.write(as_json(verification) + "\n")
+    else:
+        print_verification(Console(), verification)
+    if verification.wrong:
         raise typer.Exit(BROKEN)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ from sqlalchemy.orm import selectin_polymorphic
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Cell, Row
 from repocache.cache.near import Near, nothing_near
+from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.db.routing import current_session, says_something
 from repocache.mapping.plan import EntityPlan
@@ -79,23 +81,31 @@ class NodeAccess(Generic[M]):
         return value
 
 
+Compared = Callable[[Mapping[Any, Row | None], Mapping[Any, Row | None]], None]
+"""Is told what the cache had and what the database answered, for the same ids."""
+
+
 class CachedAccess(NodeAccess[M]):
     """Reads by id go through the cache; whatever else goes to a node.
 
-    A session with monotonic reads goes past the cache: an entry does not say how new a row it holds.
+    A session with monotonic reads goes past the cache: an entry does not say how new a row it holds. `compared`: hears
+    of the reads in shadow mode.
     """
 
-    def __init__(self, rows: Rows[M], cache: TieredCache, *, monotonic: bool) -> None:
+    def __init__(self, rows: Rows[M], cache: TieredCache, compared: Compared, *, monotonic: bool) -> None:
         super().__init__(rows)
         self._cache = cache
+        self._compared = compared
         self._monotonic = monotonic
-        self.near: Near = nothing_near if monotonic else cache.near
+        self.near: Near = nothing_near if monotonic else cache.at_hand
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
         session = current_session()
         if session is not None and self._monotonic:
             return await super().cells(ids)
         bookmark = None if session is None else _asking(session.bookmark)
+        if self._cache.switch.mode is CacheMode.SHADOW:
+            return await self._shadowed(ids, bookmark)
         if len(ids) == 1:
             return {ids[0]: self.near(ids[0]) or await self._cache.fetch(ids[0], bookmark)}
         return await self._cache.get_many(ids, bookmark)
@@ -104,8 +114,27 @@ class CachedAccess(NodeAccess[M]):
         session = current_session()
         if session is not None and self._monotonic:
             return await super().entity(id)
-        row = (await self._cache.fetch(id, None if session is None else _asking(session.bookmark))).row
+        bookmark = None if session is None else _asking(session.bookmark)
+        if self._cache.switch.mode is CacheMode.SHADOW:
+            row = (await self._shadowed((id,), bookmark))[id].row
+        else:
+            row = (await self._cache.fetch(id, bookmark)).row
         return None if row is None else self._entity(row)
+
+    async def _shadowed(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, Cell]:
+        """The database's answer. The cache is read beside it, and what goes wrong there is not the caller's."""
+        cached: dict[Any, Cell] | BaseException
+        answered: Mapping[Any, Cell] | BaseException
+        cached, answered = await asyncio.gather(
+            self._cache.get_many(ids, bookmark), super().cells(ids), return_exceptions=True
+        )
+        if isinstance(answered, BaseException):
+            raise answered
+        if not isinstance(cached, BaseException):
+            self._compared(
+                {id: cell.row for id, cell in cached.items()}, {id: cell.row for id, cell in answered.items()}
+            )
+        return answered
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
         cells = await self.cells(ids)

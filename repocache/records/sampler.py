@@ -1,0 +1,85 @@
+"""Values at random from among all that lie in Redis, and those under the names that count now."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from repocache.errors import CacheUnavailable
+from repocache.keys import bucket_of
+from repocache.records.names import Namespace
+from repocache.wire import Link, ReplyError
+
+_AT_ONCE = 200
+
+
+class Place(NamedTuple):
+    """A key, as one release of an owner has it."""
+
+    owner: str
+    fingerprint: str
+    text: str
+
+
+class Sampler(Protocol):
+    """Both raise CacheUnavailable."""
+
+    async def places(self, draws: int) -> set[Place]:
+        """Where so many keys drawn at random lie; those that are none of this application's values are left out."""
+        ...
+
+    async def values(self, places: Sequence[Place]) -> list[bytes | None]:
+        """What is there now and would be found: under the record's incarnation and the owner's generation."""
+        ...
+
+
+class RedisSampler:
+    """Asks for what it needs in small portions: it shares the connection with the reads."""
+
+    def __init__(self, link: Link, namespace: Namespace) -> None:
+        self._link = link
+        self._namespace = namespace
+        root = re.escape(namespace.root)
+        self._value = re.compile(rf"{root}:\{{b\d+\}}:[^:.]+\.[^:.]+:([^:]+):(([^:]+):.*)", re.DOTALL)
+
+    async def places(self, draws: int) -> set[Place]:
+        found: set[Place] = set()
+        for start in range(0, draws, _AT_ONCE):
+            names = await self._all([("RANDOMKEY",)] * min(_AT_ONCE, draws - start))
+            for name in names:
+                match = self._value.fullmatch((name or b"").decode(errors="replace"))
+                if match is not None:
+                    found.add(Place(owner=match[3], fingerprint=match[1], text=match[2]))
+        return found
+
+    async def values(self, places: Sequence[Place]) -> list[bytes | None]:
+        values: list[bytes | None] = []
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            asked = [("HMGET", self._namespace.record(bucket_of(each.text)), "i", f"g:{each.owner}") for each in some]
+            records = await self._all(asked)
+            values += await self._all([self._get(each, record) for each, record in zip(some, records, strict=True)])
+        return values
+
+    def _get(self, place: Place, record: Sequence[bytes | None]) -> tuple[str, str]:
+        incarnation, generation = (part.decode() if part else "" for part in record)
+        prefix = self._namespace.prefix(bucket_of(place.text), incarnation, generation or "0", place.fingerprint)
+        return "GET", prefix + place.text
+
+    async def _all(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
+        try:
+            return await asyncio.gather(*(self._link.call(*command) for command in commands))
+        except ReplyError as error:
+            raise CacheUnavailable(f"Redis: {error}") from error
+
+
+class NothingShared:
+    """A process that caches for itself alone shares nothing."""
+
+    async def places(self, _draws: int) -> set[Place]:
+        return set()
+
+    async def values(self, places: Sequence[Place]) -> list[bytes | None]:
+        return [None] * len(places)

@@ -1,0 +1,160 @@
+"""Compares what is cached with the primary: samples it, waits for invalidations on their way, judges, and repairs.
+
+Owns the order of these steps. What a finding means is `verdict`'s affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repocache.cache.entry import Cell, Row, Source
+from repocache.cache.local_store import LocalStore
+from repocache.cache.values import Values, is_lease
+from repocache.errors import CacheUnavailable, OwnerClash
+from repocache.events import CacheFailed, Observer, Verified
+from repocache.invalidation.batch import Batch
+from repocache.records.sampler import Place, Sampler
+from repocache.verification.verdict import Found, Verdict, Verification, judge
+
+DRAWS = 20
+"""Keys drawn from Redis for each value wanted, at the most: others' keys lie there too."""
+
+Repair = Callable[[Batch], Awaitable[None]]
+"""Invalidates everywhere. Raises CacheUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One owner. `rows`: the primary's rows by id, past the cache, from a snapshot younger than the call."""
+
+    source: Source
+    values: Values
+    rows: Callable[[Sequence[Any]], Awaitable[Mapping[Any, Row]]]
+
+    @property
+    def owner(self) -> str:
+        return self.source.keys.prefix
+
+    def place(self, id: Any) -> Place:
+        return Place(self.owner, self.source.fingerprint, self.source.keys.text(id))
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """What is looked at."""
+
+    local: LocalStore
+    shared: Sampler
+
+
+class Verifier:
+    """For the owners of one database. `subjects`: by their prefix."""
+
+    def __init__(self, subjects: Mapping[str, Subject], tiers: Tiers, repair: Repair, observe: Observer) -> None:
+        self._subjects = subjects
+        self._tiers = tiers
+        self._repair = repair
+        self._observe = observe
+
+    async def verify(self, samples: int, within: float) -> Verification:
+        """At most `samples` values of each tier, at random. Raises CacheUnavailable if Redis is away,
+        DatabaseUnavailable if the primary is."""
+        found: list[Found] = []
+        wrong: dict[str, frozenset[str]] = {}
+        sampled = [("l1", self._local(samples)), ("l2", await self._shared(samples))]
+        for tier, rows in sampled:
+            asked = [self.judge(owner, rows[owner], within) for owner in rows]
+            for owner, verdicts in zip(rows, await asyncio.gather(*asked), strict=True):
+                counts = [sum(each is verdict for each in verdicts.values()) for verdict in Verdict]
+                found.append(Found(owner, tier, *counts))
+                text = self._subjects[owner].source.keys.text
+                bad = {text(id) for id, verdict in verdicts.items() if verdict is Verdict.WRONG}
+                wrong[owner] = wrong.get(owner, frozenset()) | bad
+        batch = Batch({owner: keys for owner, keys in wrong.items() if keys})
+        if batch:
+            await self._repair(batch)
+        verification = Verification(within, tuple(found), len(batch))
+        self._observe(Verified(verification.judged, verification.late, verification.wrong, within))
+        return verification
+
+    async def judge(self, owner: str, sampled: Mapping[Any, Row | None], within: float) -> dict[Any, Verdict]:
+        """What these cached values are. Who agrees with the primary at once is not waited for."""
+        subject = self._subjects[owner]
+        primary = await subject.rows(list(sampled))
+        verdicts = {id: Verdict.RIGHT for id, row in sampled.items() if self._same(subject, row, primary.get(id))}
+        suspects = {id: row for id, row in sampled.items() if id not in verdicts}
+        if suspects:
+            await asyncio.sleep(within)
+            cached = await self._cached(subject, list(suspects))
+            primary = await subject.rows(list(suspects))
+            for id, row in suspects.items():
+                verdicts[id] = judge(row, cached[id], primary.get(id))
+        return verdicts
+
+    def _same(self, subject: Subject, one: Row | None, other: Row | None) -> bool:
+        """As bytes: a NaN is then what it is."""
+        if one is None or other is None:
+            return one is other
+        return one == other or subject.source.codec.encode(one) == subject.source.codec.encode(other)
+
+    async def _cached(self, subject: Subject, ids: Sequence[Any]) -> dict[Any, list[Row | None]]:
+        """What both tiers have for each id."""
+        try:
+            values = await self._tiers.shared.values([subject.place(id) for id in ids])
+        except CacheUnavailable as error:
+            self._observe(CacheFailed("verify", str(error)))
+            values = [None] * len(ids)
+        found: dict[Any, list[Row | None]] = {}
+        now = time.monotonic()
+        for id, value in zip(ids, values, strict=True):
+            entry = self._tiers.local.entries.get((subject.owner, id))
+            cells = [entry.value] if entry is not None and entry.expires > now else []
+            if value is not None and not is_lease(value):
+                cells.append(subject.values.decode(subject.source.keys.text(id), value))
+            found[id] = [cell.row for cell in cells if isinstance(cell, Cell)]
+        return found
+
+    def _local(self, samples: int) -> dict[str, dict[Any, Row | None]]:
+        """From this process's L1."""
+        entries, now = self._tiers.local.entries, time.monotonic()
+        chosen = random.sample(list(entries.values()), min(samples, len(entries)))
+        found: dict[str, dict[Any, Row | None]] = {}
+        for entry in chosen:
+            if isinstance(entry.key, tuple) and isinstance(entry.value, Cell) and entry.expires > now:
+                owner, id = entry.key
+                found.setdefault(owner, {})[id] = entry.value.row
+        return found
+
+    async def _shared(self, samples: int) -> dict[str, dict[Any, Row | None]]:
+        """From Redis, by draws in growing number: nobody knows how much of it is this application's."""
+        places: set[Place] = set()
+        draws = samples
+        left = samples * DRAWS
+        while left > 0 and len(places) < samples:
+            drawn = await self._tiers.shared.places(min(draws, left))
+            places |= {each for each in drawn if self._is_ours(each)}
+            left -= draws
+            draws *= 2
+        chosen = list(places)[:samples]
+        found: dict[str, dict[Any, Row | None]] = {}
+        for place, value in zip(chosen, await self._tiers.shared.values(chosen), strict=True):
+            subject = self._subjects[place.owner]
+            cell = None if value is None or is_lease(value) else subject.values.decode(place.text, value)
+            if cell is not None:
+                found.setdefault(place.owner, {})[subject.source.keys.id(place.text)] = cell.row
+        return found
+
+    def _is_ours(self, place: Place) -> bool:
+        subject = self._subjects.get(place.owner)
+        if subject is None or subject.source.fingerprint != place.fingerprint:
+            return False
+        try:
+            subject.source.keys.id(place.text)
+        except OwnerClash:
+            return False
+        return True
