@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 from dataclasses import dataclass, field
 from typing import Self
 
 from sqlalchemy import make_url
 
 from repocache.testing.ports import free_port
+
+
+class Way(enum.Flag):
+    """Where bytes go."""
+
+    TO_SERVER = enum.auto()
+    TO_CLIENT = enum.auto()
+    BOTH = TO_SERVER | TO_CLIENT
 
 
 @dataclass
@@ -45,8 +54,8 @@ class Proxy:
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
         self._connections: set[asyncio.Task[None]] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._flowing = {way: asyncio.Event() for way in (Way.TO_SERVER, Way.TO_CLIENT)}
+        self.thaw()
         self._trap: tuple[bytes, asyncio.Future[Held]] | None = None
         self.delay = 0.0
         self.port = 0
@@ -66,12 +75,16 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def freeze(self) -> None:
-        """Half-open: what is connected stays so, new connections are accepted, and nothing arrives any more."""
-        self._flowing.clear()
+    def freeze(self, way: Way = Way.BOTH) -> None:
+        """Half-open: what is connected stays so, new connections are accepted, and nothing arrives that way."""
+        for each, flowing in self._flowing.items():
+            if each in way:
+                flowing.clear()
 
     def thaw(self) -> None:
-        self._flowing.set()
+        """What was under way arrives now, late as it is."""
+        for flowing in self._flowing.values():
+            flowing.set()
 
     def trap(self, pattern: bytes) -> asyncio.Future[Held]:
         """The next block from a client with this in it is held."""
@@ -97,7 +110,8 @@ class Proxy:
         self._connections.add(task)
         writers = [writer]
         try:
-            await self._flowing.wait()
+            for flowing in self._flowing.values():
+                await flowing.wait()
             there, server = await asyncio.open_connection(*self._target)
             writers.append(server)
             ways = [
@@ -120,11 +134,12 @@ class Proxy:
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter | None = None
     ) -> None:
+        flowing = self._flowing[Way.TO_CLIENT if client is None else Way.TO_SERVER]
         with contextlib.suppress(OSError):
             while block := await reader.read(65536):
                 if self.delay:
                     await asyncio.sleep(self.delay)
-                await self._flowing.wait()
+                await flowing.wait()
                 if client is not None and self._trap is not None and self._trap[0] in block:
                     (_, caught), self._trap = self._trap, None
                     held = Held(block, client, writer)
