@@ -247,7 +247,7 @@ class Loader:
                     flight.cell.size = len(value)
                 flight.touched = False
                 fills.append((flight, self._shared.records.fill(lease, terms, value, life)))
-                if answer.floor is None:
+                if keep and answer.floor is None:
                     self._shared.settler.settle(flight.bucket, answer.incarnation)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))

@@ -105,20 +105,22 @@ class Standing:
 
 class Away:
     """Records in memory, behind a Redis that may be away: `refuses` names the calls that fail as they are sent, `loses`
-    those that fail as they are awaited. What `held` names is answered only when the test lets it be."""
+    those that fail as they are awaited, with `failure`. What `held` names is done at once, and answered only when the
+    test lets it be."""
 
     def __init__(self, records: MemoryRecords) -> None:
         self.real = records
         self.refuses: set[str] = set()
         self.loses: set[str] = set()
         self.held: set[str] = set()
+        self.failure: Exception = CacheUnavailable("away")
         self.waiting: list[asyncio.Future[None]] = []
         self.sent: list[str] = []
 
     def _through(self, name: str, call: Callable[[], Awaitable[T]]) -> Awaitable[T]:
         self.sent.append(name)
         if name in self.refuses:
-            raise CacheUnavailable("away")
+            raise self.failure
         return self._answer(name, call())
 
     def _answer(self, name: str, answer: Awaitable[T]) -> asyncio.Future[T]:
@@ -132,7 +134,7 @@ class Away:
             if gate is not None:
                 await gate
             if lost:
-                raise CacheUnavailable("lost")
+                raise self.failure
             return await answer
 
         return asyncio.ensure_future(wait())

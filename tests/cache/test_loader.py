@@ -1,0 +1,426 @@
+"""Misses of one moment are one load; whatever fails, everybody who waits is told, and no lease is left lying."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repocache.bookmark import Seen
+from repocache.cache.entry import CacheSettings, Cell, Row
+from repocache.cache.flights import Flight
+from repocache.cache.loader import ANY_NODE, Loader
+from repocache.cache.values import Values
+from repocache.errors import DatabaseUnavailable, NotStarted
+from repocache.events import CacheFailed, Filled
+from repocache.keys import bucket_of
+from repocache.records import Ask, Lease, Opened, Terms
+from tests.cache.alone import USERS, Process, neighbours, process, row, turns, until
+
+PATIENT = CacheSettings(patience=30, lease=60)
+
+
+@dataclass
+class Harbour:
+    """Where the flights come down."""
+
+    landed: dict[int, tuple[Row | None, str]] = field(default_factory=dict)
+    kept: dict[int, bool] = field(default_factory=dict)
+    failures: dict[int, BaseException] = field(default_factory=dict)
+    distrusts: int = 0
+    distrusted: Callable[[Flight], object] = id
+
+    def opened(self, flight: Flight, answer: Opened) -> bool:
+        flight.began = Seen(answer.incarnation, answer.seq)
+        self.distrusts -= 1
+        if self.distrusts < 0:
+            return True
+        self.distrusted(flight)
+        return False
+
+    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+        assert flight.key[1] not in self.landed
+        self.landed[flight.key[1]] = (cell.row, tier)
+        flight.land(cell)
+
+    def ended(self, flight: Flight, keep: bool) -> None:
+        self.kept[flight.key[1]] = keep
+
+    def failed(self, flight: Flight, error: BaseException) -> None:
+        self.failures[flight.key[1]] = error
+
+
+@dataclass
+class Port:
+    """A loader at work in a process, and what came of it."""
+
+    here: Process
+    harbour: Harbour
+    loader: Loader
+
+    def load(self, *ids: int, **how: Any) -> None:
+        for id in ids:
+            flight = Flight(("user", id), USERS.text(id), bucket_of(USERS.text(id)), None)
+            for name, value in how.items():
+                setattr(flight, name, value)
+            self.loader.enqueue(flight)
+
+    async def done(self, *ids: int) -> None:
+        await until(lambda: all(id in self.harbour.kept or id in self.harbour.failures for id in ids))
+
+    async def lies_there(self, id: int) -> str:
+        """What the records answer to somebody who asks for it now."""
+        return (await self.here.records.real.open(ask_for(id), Terms(self.here.primary.history))).kind
+
+
+def ask_for(id: int) -> Ask:
+    return Ask(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
+
+
+def lease_of(ask: Ask, opened: Opened) -> Lease:
+    return Lease(ask, opened.incarnation, opened.generation, opened.nonce)
+
+
+def port(here: Process) -> Port:
+    harbour = Harbour()
+    values = Values(here.source, here.shared.settings.max_value, here.seen)
+    return Port(here, harbour, Loader(here.source, here.shared, values, harbour))
+
+
+@pytest.fixture
+async def at() -> AsyncIterator[Port]:
+    async with process(PATIENT) as here:
+        yield port(here)
+
+
+async def test_misses_of_one_moment_are_one_load(at: Port) -> None:
+    at.load(1, 2)
+    at.load(3)
+    call = await at.here.call(0)
+    assert call.ids == [1, 2, 3]
+    call.brings(1, 3)
+    await at.done(1, 2, 3)
+    assert at.harbour.landed == {1: (row(1), "database"), 2: (None, "database"), 3: (row(3), "database")}
+    assert at.harbour.kept == dict.fromkeys((1, 2, 3), True)
+    assert [event.landed for event in at.here.seen.of(Filled)] == [True] * 3
+    assert await at.lies_there(1) == "value"
+    assert len(at.here.loads.calls) == 1
+
+
+async def test_two_loads_are_under_way_and_what_comes_meanwhile_travels_together(at: Port) -> None:
+    at.load(1)
+    first = await at.here.call(0)
+    at.load(2)
+    second = await at.here.call(1)
+    for id in (3, 4, 5):
+        at.load(id)
+        await turns()
+    assert len(at.here.loads.calls) == 2
+    second.brings(2)
+    assert (await at.here.call(2)).ids == [3, 4, 5]
+    at.load(6)
+    await turns()
+    assert len(at.here.loads.calls) == 3
+    first.brings(1)
+    assert (await at.here.call(3)).ids == [6]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 7))
+async def test_each_key_is_loaded_once_in_batches_no_larger_than_allowed(moments: list[int], size: int) -> None:
+    async with process(replace(PATIENT, batch=size)) as here:
+        at = port(here)
+        here.loads.rows = {}
+        ids = iter(range(1, 99))
+        for count in moments:
+            at.load(*(next(ids) for _ in range(count)))
+            await asyncio.sleep(0)
+        wanted = list(range(1, sum(moments) + 1))
+        await at.done(*wanted)
+        assert sorted(id for call in here.loads.calls for id in call.ids) == wanted
+        assert max(len(call.ids) for call in here.loads.calls) <= size
+        assert sorted(at.harbour.landed) == wanted
+
+
+async def test_the_leases_come_before_the_rows_and_the_answer_before_the_fill(at: Port) -> None:
+    at.here.records.held.add("open")
+    at.load(1)
+    await turns()
+    assert (at.here.records.sent, at.here.loads.calls) == (["open"], [])
+    at.here.records.release()
+    at.here.records.held.add("fill")
+    (await at.here.call(0)).brings(1)
+    await until(lambda: at.harbour.landed)
+    await turns()
+    assert at.harbour.kept == {}
+    at.here.records.release()
+    await at.done(1)
+
+
+async def test_a_fill_whose_lease_was_voided_is_not_kept(at: Port) -> None:
+    at.load(1)
+    call = await at.here.call(0)
+    await at.here.change(1)
+    call.brings(1)
+    await at.done(1)
+    assert at.harbour.landed == {1: (row(1), "database")}
+    assert at.harbour.kept == {1: False}
+    assert await at.lies_there(1) == "lease"
+
+
+async def test_the_floor_of_each_is_the_records(at: Port) -> None:
+    one, other = neighbours(2)
+    at.load(one)
+    (await at.here.call(0)).brings()
+    await until(lambda: "settle" in at.here.records.sent)
+    await turns()
+    at.load(other)
+    assert [(want.floor, want.history) for call in at.here.loads.calls for want in call.wanted] == [(None, "h1")]
+    assert [(want.floor, want.history) for want in (await at.here.call(1)).wanted] == [(100, "h1")]
+
+
+async def test_a_load_that_fails_is_everybodys_who_waits_for_it_and_leaves_no_lease(at: Port) -> None:
+    at.load(1, 2)
+    (await at.here.call(0)).answer.set_exception(ValueError("why"))
+    await at.done(1, 2)
+    assert [str(error) for error in at.harbour.failures.values()] == ["why", "why"]
+    assert at.harbour.landed == {}
+    assert await at.lies_there(1) == "lease"
+    at.load(3)
+    assert (await at.here.call(1)).ids == [3]
+
+
+async def test_without_the_primary_any_node_answers_and_nothing_is_filled(at: Port) -> None:
+    at.load(1)
+    (await at.here.call(0)).answer.set_exception(DatabaseUnavailable("the primary is away"))
+    again = await at.here.call(1)
+    assert [want.floor for want in again.wanted] == [ANY_NODE]
+    again.brings(1)
+    await at.done(1)
+    assert at.harbour.landed == {1: (row(1), "database")}
+    assert at.harbour.kept == {1: False}
+    assert await at.lies_there(1) == "lease"
+
+
+async def test_who_needs_the_primary_takes_nobody_along(at: Port) -> None:
+    settled, other = neighbours(2)
+    unknown = next(id for id in range(1, 99) if bucket_of(USERS.text(id)) != bucket_of(USERS.text(settled)))
+    at.load(settled)
+    (await at.here.call(0)).brings()
+    await until(lambda: "settle" in at.here.records.sent)
+    await turns()
+    at.load(other, unknown)
+    calls = {call.ids[0]: call for call in (await at.here.call(1), await at.here.call(2))}
+    calls[unknown].answer.set_exception(ValueError("the primary's"))
+    calls[other].brings(other)
+    await at.done(other, unknown)
+    assert list(at.harbour.failures) == [unknown]
+    assert at.harbour.landed[other] == (row(other), "database")
+
+
+async def test_nobody_may_answer_is_not_asked_twice(at: Port) -> None:
+    at.load(1, direct=True)
+    call = await at.here.call(0)
+    assert [want.floor for want in call.wanted] == [ANY_NODE]
+    call.answer.set_exception(DatabaseUnavailable("all away"))
+    await at.done(1)
+    assert (len(at.here.loads.calls), at.here.records.sent) == (1, [])
+
+
+async def test_past_the_cache_no_record_is_asked_and_nothing_is_kept(at: Port) -> None:
+    at.load(1, direct=True)
+    (await at.here.call(0)).brings(1)
+    await at.done(1)
+    assert (at.harbour.kept, at.here.records.sent) == ({1: False}, [])
+
+
+@pytest.mark.parametrize("how", ["refuses", "loses"])
+@pytest.mark.parametrize("what", ["open", "fill"])
+async def test_a_redis_that_is_away_costs_no_answer(at: Port, what: str, how: str) -> None:
+    getattr(at.here.records, how).add(what)
+    at.here.loads.rows = {1: row(1)}
+    at.load(1, 2)
+    await at.done(1, 2)
+    assert at.harbour.landed == {1: (row(1), "database"), 2: (None, "database")}
+    assert at.harbour.kept == {1: False, 2: False}
+    assert [event.what for event in at.here.seen.of(CacheFailed)] == [what]
+
+
+async def test_leaving_fails_those_who_wait() -> None:
+    async with process(PATIENT) as here:
+        at = port(here)
+        at.load(1, 2)
+        await here.call(0)
+        at.load(3)
+        await here.call(1)
+        at.load(4)
+        await turns()
+    await at.done(1, 2, 3, 4)
+    kinds = {id: type(error) for id, error in at.harbour.failures.items()}
+    assert kinds == {1: DatabaseUnavailable, 2: DatabaseUnavailable, 3: DatabaseUnavailable, 4: NotStarted}
+    assert [await at.lies_there(id) for id in (1, 2, 3)] == ["lease"] * 3
+    at.load(5)
+    await at.done(5)
+    assert isinstance(at.harbour.failures[5], NotStarted)
+
+
+async def test_leaving_fails_those_who_wait_for_anothers_load() -> None:
+    async with process(PATIENT) as here:
+        at = port(here)
+        assert await at.lies_there(1) == "lease"
+        at.load(1)
+        await until(lambda: here.records.sent.count("open") > 1)
+    await at.done(1)
+    assert isinstance(at.harbour.failures[1], DatabaseUnavailable)
+
+
+async def test_anothers_load_is_waited_for(at: Port) -> None:
+    ask = ask_for(1)
+    opened = await at.here.records.real.open(ask, Terms("h1"))
+    at.load(1)
+    await until(lambda: at.here.records.sent.count("open") > 2)
+    value, life = Values(at.here.source, 1000, at.here.seen).encode(ask.text, row(1))
+    assert await at.here.records.real.fill(lease_of(ask, opened), Terms("h1"), value, life)
+    await at.done(1)
+    assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "l2")}, {1: True})
+    assert at.here.loads.calls == []
+
+
+async def test_who_waited_in_vain_reads_and_fills_neither_tier() -> None:
+    async with process(replace(PATIENT, patience=0.01)) as here:
+        at = port(here)
+        assert await at.lies_there(1) == "lease"
+        at.load(1)
+        (await here.call(0)).brings(1)
+        await at.done(1)
+        assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})
+        assert "fill" not in here.records.sent
+        assert await at.lies_there(1) == "wait"
+
+
+async def test_a_lease_that_was_given_up_is_taken_over(at: Port) -> None:
+    assert await at.lies_there(1) == "lease"
+    at.load(1)
+    await until(lambda: at.here.records.sent.count("open") > 1)
+    await at.here.change(1)
+    (await at.here.call(0)).brings(1)
+    await at.done(1)
+    assert at.harbour.kept == {1: True}
+    assert await at.lies_there(1) == "value"
+
+
+async def test_waiting_for_anothers_load_holds_up_nobody(at: Port) -> None:
+    for id in (1, 2, 3):
+        assert await at.lies_there(id) == "lease"
+        at.load(id)
+        await turns()
+    at.load(4)
+    assert (await at.here.call(0)).ids == [4]
+
+
+async def test_a_value_that_cannot_be_read_gives_way(at: Port) -> None:
+    ask = ask_for(1)
+    opened = await at.here.records.real.open(ask, Terms("h1"))
+    assert await at.here.records.real.fill(lease_of(ask, opened), Terms("h1"), b"V\xc1", 60.0)
+    at.load(1)
+    (await at.here.call(0)).brings(1)
+    await at.done(1)
+    assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: True})
+
+
+async def test_an_answer_that_is_not_believed_is_asked_for_again(at: Port) -> None:
+    at.harbour.distrusts = 2
+    at.harbour.distrusted = lambda flight: at.here.records.real._renew(flight.bucket, "h1")
+    at.here.loads.rows = {1: row(1)}
+    at.load(1)
+    await at.done(1)
+    assert at.here.records.sent.count("open") == 3
+
+
+async def test_one_that_is_never_believed_ends_past_the_cache(at: Port) -> None:
+    at.harbour.distrusts = 99
+    at.load(1)
+    call = await at.here.call(0)
+    assert [want.floor for want in call.wanted] == [ANY_NODE]
+    call.brings(1)
+    await at.done(1)
+    assert at.harbour.kept == {1: False}
+
+
+async def lives_in(at: Port, history: str, *ids: int) -> None:
+    """Records of another history, in which these keys are kept."""
+    for id in ids:
+        ask = ask_for(id)
+        opened = await at.here.records.real.open(ask, Terms(history))
+        if opened.kind == "history":
+            opened = await at.here.records.real.open(ask, Terms(history, confirmed=True))
+        assert await at.here.records.real.fill(lease_of(ask, opened), Terms(history), b"V\x91\xa3old", 60.0)
+
+
+async def test_a_record_of_another_history_is_made_anew_after_a_poll(at: Port) -> None:
+    await lives_in(at, "h0", 1)
+    at.here.primary.gated = True
+    at.load(1)
+    await until(lambda: at.here.primary.polls)
+    await turns()
+    assert at.here.loads.calls == []
+    at.here.primary.gated = False
+    at.here.primary.polls[0].set_result(None)
+    (await at.here.call(0)).brings(1)
+    await at.done(1)
+    assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: True})
+
+
+async def test_met_again_it_is_left_alone_and_read_past(at: Port) -> None:
+    at.here.loads.rows = {1: row(1)}
+    await lives_in(at, "h0", 1)
+    at.load(1)
+    await at.done(1)
+    await lives_in(at, "h0", 1)
+    at.harbour = Harbour()
+    at.loader._harbour = at.harbour
+    at.load(1)
+    await at.done(1)
+    assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})
+    assert (await at.here.records.real.open(ask_for(1), Terms("h0"))).kind == "value"
+
+
+async def test_without_the_primarys_word_a_foreign_record_is_left_alone(at: Port) -> None:
+    await lives_in(at, "h0", 1)
+    at.here.primary.away = True
+    at.load(1)
+    call = await at.here.call(0)
+    assert [want.floor for want in call.wanted] == [ANY_NODE]
+    call.brings(1)
+    await at.done(1)
+    assert at.harbour.kept == {1: False}
+
+
+async def test_an_error_that_nobody_expects_is_told_too(at: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken() -> None:
+        raise RuntimeError("why")
+
+    await lives_in(at, "h0", 1)
+    monkeypatch.setattr(at.here.primary, "insert_position", broken)
+    at.load(1)
+    await at.done(1)
+    assert isinstance(at.harbour.failures[1], RuntimeError)
+
+
+async def test_an_answer_from_before_a_failover_is_asked_for_again(at: Port) -> None:
+    """1. asked under one history; 2. a failover is noticed; 3. the old answer comes."""
+    at.here.records.held.add("open")
+    at.load(1)
+    await until(lambda: at.here.records.waiting)
+    at.here.primary.history = "h2"
+    at.here.records.release()
+    call = await at.here.call(0)
+    assert [want.history for want in call.wanted] == ["h2"]
+    call.brings(1)
+    await at.done(1)
+    assert at.harbour.kept == {1: True}
