@@ -1,0 +1,126 @@
+"""What comes beside replies, told to everybody who follows, in order."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
+from repocache.invalidation.channel import Channel, Receiver
+from repocache.message import WIRE_VERSION, Message
+from repocache.wire import ServerFacts
+from repocache.wire.handshake import PubsubLimit
+
+MESSAGE = Message(WIRE_VERSION, 3, "i", 1, "h", keys=("user:7",))
+MIB = 1024 * 1024
+
+
+class Follower:
+    """Writes down what it is told, under its name."""
+
+    def __init__(self, name: str, told: list[str]) -> None:
+        self._name = name
+        self._told = told
+
+    def up(self) -> None:
+        self._told.append(f"{self._name} up")
+
+    def down(self) -> None:
+        self._told.append(f"{self._name} down")
+
+    def apply(self, message: Message) -> None:
+        self._told.append(f"{self._name} {message.keys}")
+
+    def forget_all(self) -> None:
+        self._told.append(f"{self._name} forget")
+
+
+class Place:
+    """A channel with two followers."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.events: list[Event] = []
+        self.followers: list[Receiver] = [Follower("a", self.told), Follower("b", self.told)]
+        self.channel = Channel(self.followers, lambda: self.told.append("recovered"), self.events.append)
+
+
+def facts(limit: PubsubLimit | None = None) -> ServerFacts:
+    return ServerFacts("run1", "valkey 9", "master", None, limit)
+
+
+def test_up_tells_all_and_then_what_waits_for_redis() -> None:
+    place = Place()
+    place.channel.up(facts())
+    assert place.told == ["a up", "b up", "recovered"]
+    assert place.events == [ChannelUp("run1")]
+    assert place.channel.server == "run1"
+
+
+def test_down_tells_all() -> None:
+    place = Place()
+    place.channel.down("lost")
+    assert place.told == ["a down", "b down"]
+    assert place.events == [ChannelDown("lost")]
+
+
+def test_a_message_reaches_all_in_their_order() -> None:
+    place = Place()
+    place.channel.push(b"c", msgspec.json.encode(MESSAGE))
+    assert place.told == ["a ('user:7',)", "b ('user:7',)"]
+    assert place.events == []
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", msgspec.json.encode(msgspec.structs.replace(MESSAGE, version=2))])
+def test_one_that_cannot_be_read_may_have_said_anything(payload: bytes) -> None:
+    place = Place()
+    place.channel.push(b"c", payload)
+    assert place.told == ["a forget", "b forget"]
+    [event] = place.events
+    assert isinstance(event, CacheFailed)
+    assert event.what == "message"
+
+
+@pytest.mark.parametrize("payload", [b"", msgspec.json.encode(MESSAGE)])
+def test_one_who_leaves_while_all_are_told_costs_nobody_his_message(payload: bytes) -> None:
+    place = Place()
+    hears = place.followers[1]
+
+    class Leaves(Follower):
+        def down(self) -> None:
+            place.followers.remove(self)
+
+        def up(self) -> None:
+            self.down()
+
+        def forget_all(self) -> None:
+            self.down()
+
+        def apply(self, message: Message) -> None:
+            self.down()
+
+    def again() -> None:
+        place.followers[:] = [Leaves("leaves", place.told), hears]
+
+    again()
+    place.channel.up(facts())
+    again()
+    place.channel.push(b"c", payload)
+    again()
+    place.channel.down("lost")
+    assert place.told == ["b up", "recovered", "b ('user:7',)" if payload else "b forget", "b down"]
+
+
+def test_trouble_is_told() -> None:
+    place = Place()
+    place.channel.trouble("why")
+    assert place.events == [CacheFailed("link", "why")]
+
+
+@pytest.mark.parametrize(
+    "hard, small", [(0, False), (1, True), (32 * MIB - 1, True), (32 * MIB, False), (64 * MIB, False)]
+)
+def test_a_limit_under_which_large_answers_cost_the_connection_is_told(hard: int, small: bool) -> None:
+    place = Place()
+    place.channel.up(facts(PubsubLimit(hard, 0, 0)))
+    assert [isinstance(event, Degraded) for event in place.events] == ([False, True] if small else [False])
