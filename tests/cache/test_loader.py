@@ -130,7 +130,7 @@ async def test_two_loads_are_under_way_and_what_comes_meanwhile_travels_together
     assert (await at.here.call(3)).ids == [6]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 7))
 async def test_each_key_is_loaded_once_in_batches_no_larger_than_allowed(moments: list[int], size: int) -> None:
     async with process(replace(PATIENT, batch=size)) as here:

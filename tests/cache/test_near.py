@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -9,14 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.entry import Cell
+from repocache.cache.entry import CacheSettings, Cell
 from repocache.cache.flights import Flights
 from repocache.cache.local_store import MOST_FREQ, LocalStore
 from repocache.cache.near import Near, near_reader, nothing_near, observed
+from repocache.cache.settler import Settler
+from repocache.cache.shared import Shared
+from repocache.cache.switch import Gate
 from repocache.cache.views import Views
 from repocache.events import Served, ignore
 from repocache.keys import KeySpace
-from tests.cache.alone import USERS, NobodysSession
+from repocache.records import MemoryRecords, Namespace, Nonces
+from tests.cache.alone import USERS, NobodysSession, Standing
 from tests.cache.alone import Seen as Events
 
 
@@ -26,15 +31,26 @@ class Place:
 
     now: float = 0.0
     session: NobodysSession | None = None
+    gate: Gate = field(default_factory=Gate)
     store: LocalStore = field(init=False)
     views: Views = field(init=False)
     near: Near = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = LocalStore(100, 100_000, lambda: self.now)
-        self.views = Views(self.store, Flights(), KeySpace([USERS]), "me", ignore)
+        flights, primary = Flights(), Standing()
+        self.views = Views(self.store, flights, KeySpace([USERS]), "me", ignore)
         self.views.up()
-        self.near = near_reader("user", self.store, self.views, lambda: self.now, lambda: self.session)
+        records = MemoryRecords(self.views.apply, Nonces(), lambda: self.now, 0)
+        settler = Settler(records, primary, asyncio.ensure_future, ignore)
+        self.shared = Shared(
+            records, Namespace("memory"), self.store, self.views, flights, primary, settler, asyncio.ensure_future,
+            ignore, CacheSettings(),
+        )  # fmt: skip
+        self.near = self.reader("user")
+
+    def reader(self, owner: str) -> Near:
+        return near_reader(owner, self.shared, self.gate, lambda: self.now, lambda: self.session)
 
     def keep(self, id: int, ttl: float = 10.0) -> Cell:
         cell = Cell((id,))
@@ -53,7 +69,7 @@ def test_what_is_there_is_at_hand() -> None:
 def test_it_is_of_the_owner_alone() -> None:
     place = Place()
     place.keep(7)
-    assert near_reader("order", place.store, place.views, lambda: 0.0, lambda: None)(7) is None
+    assert place.reader("order")(7) is None
 
 
 @pytest.mark.parametrize("age, there", [(9.9, True), (10.0, False), (11.0, False)])
@@ -70,6 +86,15 @@ def test_without_the_channel_nothing_counts() -> None:
     place.keep(7)
     place.views.alive = False
     assert place.near(7) is None
+
+
+def test_where_the_gate_is_shut_nothing_counts() -> None:
+    place = Place()
+    cell = place.keep(7)
+    place.gate.open = False
+    assert place.near(7) is None
+    place.gate.open = True
+    assert place.near(7) is cell
 
 
 def test_it_counts_only_for_a_session_whose_writes_it_has_seen() -> None:

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.entry import CacheSettings
+from repocache.cache.entry import CacheSettings, Cell
 from repocache.cache.loader import ANY_NODE
+from repocache.cache.switch import CacheMode
 from repocache.events import CacheFailed, Served, ValueRefused
 from repocache.keys import bucket_of
 from repocache.records import Ask, Lease, Terms
@@ -288,6 +289,21 @@ async def test_a_session_that_wrote_later_does_not_join(here: Process) -> None:
     assert [(await read)[A].row for read in (first, earlier, later)] == [OLD] * 3
 
 
+async def test_a_session_joins_what_redis_was_asked_after_its_write_was_heard(here: Process) -> None:
+    await warm(here, A)
+    view = here.views.get(BUCKET)
+    assert view is not None
+    here.records.held.add("get")
+    first = here.read(A, bookmark=here.bookmark(10))
+    await until(lambda: here.records.waiting)
+    wrote = Bookmark("h1", 9, {BUCKET: Seen(view.incarnation, view.seq)}, covered=True, expires=1e12)
+    second = here.read(A, bookmark=wrote)
+    await turns()
+    here.records.release()
+    assert [(await read)[A].row for read in (first, second)] == [OLD, OLD]
+    assert here.records.sent == ["get"]
+
+
 async def test_l1_is_passed_by_for_a_session_that_wrote_what_it_has_not_heard(here: Process) -> None:
     await warm(here, A)
     await here.rows(A)
@@ -340,3 +356,30 @@ async def test_hits_are_told_to_an_observer_who_asked_for_them() -> None:
         here.seen.clear()
         await here.rows(A)
         assert here.seen == [Served("user", "l1", "", "at hand")]
+
+
+async def test_without_l1_every_read_asks_redis(here: Process) -> None:
+    here.users.turn(CacheMode.SHARED)
+    here.loads.rows = {A: OLD}
+    assert await here.rows(A) == [OLD]
+    await turns(20)
+    assert await here.rows(A) == [OLD]
+    assert (kept(here), here.records.sent[-1], len(here.loads.calls)) == (set(), "get", 1)
+
+
+async def test_switched_off_only_the_database_is_asked_and_nothing_is_filled(here: Process) -> None:
+    await warm(here, A)
+    here.users.turn(CacheMode.OFF)
+    here.loads.rows = {A: NEW}
+    assert await here.rows(A) == [NEW]
+    await turns(20)
+    assert (here.records.sent, kept(here)) == ([], set())
+
+
+async def test_an_owner_that_is_switched_begins_without_its_l1(here: Process) -> None:
+    await warm(here, A)
+    await here.rows(A)
+    here.shared.local.put(("order", (1, 2)), Cell((1, 2)), 1, 60.0, 1)
+    here.users.turn(CacheMode.OFF)
+    here.users.turn(CacheMode.ON)
+    assert list(here.shared.local.entries) == [("order", (1, 2))]
