@@ -245,6 +245,29 @@ async def test_without_redis_any_node_answers_and_nothing_is_kept(here: Process,
     assert [event.what for event in here.seen.of(CacheFailed)] == ["get"]
 
 
+async def test_a_call_that_was_cancelled_is_as_without_redis(here: Process) -> None:
+    await warm(here, A)
+    here.records.held.add("get")
+    read = here.read(A)
+    await until(lambda: here.records.waiting)
+    here.records.waiting.pop().cancel()
+    assert (await brings(here, 0, a=NEW)).wanted[0].floor == ANY_NODE
+    assert (await read)[A].row == NEW
+
+
+async def test_an_answer_from_before_what_was_heard_is_asked_for_again(here: Process) -> None:
+    """1. a lease is taken; 2. the record is made anew, which is heard; 3. the answer with the lease comes."""
+    here.records.held.add("open")
+    read = here.read(A)
+    await until(lambda: here.records.waiting)
+    await here.change(B, position=None)
+    here.records.release()
+    await brings(here, 0, a=NEW)
+    assert (await read)[A].row == NEW
+    await until(lambda: kept(here) == {A})
+    assert here.records.sent.count("open") == 2
+
+
 async def test_a_key_that_redis_will_not_give_is_asked_of_the_script(here: Process) -> None:
     await warm(here, A)
     here.records.loses.add("get")
