@@ -83,17 +83,27 @@ async def test_a_message_that_was_lost_is_missed_at_the_next(shop: Shop, other: 
     for each in (shop, other):
         await in_l1(each, 7, NEIGHBOUR)
     lose_next_message(other)
+    await shop.rename(7, "Ada")
+    await heard(other)
+    assert await names(other, 7) == ["n07"], "it was lost"
+    await shop.rename(NEIGHBOUR, "Bob")
+    await heard(other)
+    assert [event.why for event in other.seen.of(GapSeen)][-1] == "messages were lost"
+    assert await names(other, 7, NEIGHBOUR) == ["Ada", "Bob"]
+
+
+async def test_a_message_that_was_lost_is_no_matter_to_who_carries_the_bookmark(shop: Shop, other: Shop) -> None:
+    """Defect C2: what a lost message would have dropped was served to whoever had written it, too."""
+    await in_l1(other, 7)
+    lose_next_message(other)
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
         bookmark = await work.commit()
     await heard(other)
     assert await names(other, 7) == ["n07"], "it was lost"
     async with other.db.causal_session(bookmark):
-        assert await names(other, 7) == ["Ada"], "not for who carries the bookmark"
-    await shop.rename(NEIGHBOUR, "Bob")
-    await heard(other)
-    assert [event.why for event in other.seen.of(GapSeen)][-1] == "messages were lost"
-    assert await names(other, 7, NEIGHBOUR) == ["Ada", "Bob"]
+        assert await names(other, 7) == ["Ada"]
+    assert await names(other, 7) == ["Ada"], "and its loss has been noticed"
 
 
 async def test_a_write_of_ones_own_swallows_no_others(shop: Shop, other: Shop) -> None:

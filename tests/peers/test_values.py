@@ -39,6 +39,22 @@ class OlderUsers(Repository[OlderUser, int]):
     owner = KeyOwner("user")
 
 
+class Other(DeclarativeBase):
+    pass
+
+
+class OtherUser(Other):
+    """Of as many columns and the same types as the older ones, of which one is another."""
+
+    __tablename__ = "users"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    email: Mapped[str]
+
+
+class OtherUsers(Repository[OtherUser, int]):
+    owner = KeyOwner("user")
+
+
 async def test_a_value_from_before_a_column_was_added_is_not_read(repocache_endpoints: Endpoints) -> None:
     """Defect 11: a value that was cached before a column was added came back with None in its place."""
     async with (
@@ -61,6 +77,16 @@ async def test_a_value_from_before_a_column_was_added_is_not_read(repocache_endp
             "by the older",
         ]
         assert await names(newer, 7, 9) == ["by the newer", "by the older"]
+
+
+async def test_a_value_with_another_column_in_its_place_is_not_read(repocache_endpoints: Endpoints) -> None:
+    """Defect 11: values did not say which columns they are of."""
+    async with (
+        open_shop(repocache_endpoints, PATIENT, [OlderUsers]) as older,
+        open_shop(repocache_endpoints, PATIENT, [OtherUsers]) as other,
+    ):
+        assert (await older.db[OlderUsers].require(7)).name == "n07"
+        assert (await other.db[OtherUsers].require(7)).email == "7@x"
 
 
 class Bomb:
