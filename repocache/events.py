@@ -79,7 +79,7 @@ class HistoryChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChannelUp(Event):
-    """The Redis connection is subscribed; L1 begins empty. `server`: run id of the Redis."""
+    """The Redis connection is subscribed; L1 begins empty. `server`: identity of the Redis, as in its records."""
 
     server: str
 

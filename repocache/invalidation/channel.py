@@ -9,6 +9,8 @@ from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Obse
 from repocache.message import Message, parse
 from repocache.wire import ServerFacts
 
+UNTOLD = "a Redis that is demoted and promoted again without a restart is taken for the one that it was"
+
 
 class Receiver(Protocol):
     """Who follows the channel: the views of the read path, and the feeds. Plain calls from the loop, none may block."""
@@ -27,7 +29,7 @@ class Receiver(Protocol):
 
 
 class Channel:
-    """The link's listener. `server`: run id of the Redis, empty before the first handshake.
+    """The link's listener. `server`: identity of the Redis, empty before the first handshake.
 
     `receivers` are told in their order; the list may change while the channel runs. `recovered` comes last: what waits
     for Redis may try again.
@@ -40,10 +42,10 @@ class Channel:
         self._observe = observe
 
     def up(self, facts: ServerFacts) -> None:
-        self.server = facts.run_id
+        self.server = str(facts.identity)
         for receiver in tuple(self._receivers):
             receiver.up()
-        self._observe(ChannelUp(facts.run_id))
+        self._observe(ChannelUp(self.server))
         self._check(facts)
         self._recovered()
 
@@ -69,6 +71,8 @@ class Channel:
         self._observe(CacheFailed("link", text))
 
     def _check(self, facts: ServerFacts) -> None:
+        if not facts.identity.replication_id:
+            self._observe(Degraded("master_replid in INFO replication", UNTOLD))
         limit = facts.pubsub_limit
         if limit is not None and 0 < limit.hard < 32 * 1024 * 1024:
             self._observe(

@@ -36,7 +36,7 @@ class Answer(Generic[T]):
 
 
 class RedisRecords:
-    """`server`: tells the run id of the Redis at the other end of the link, as its last handshake told."""
+    """`server`: tells the identity of the Redis at the other end of the link, as its last handshake told."""
 
     def __init__(self, link: Link, namespace: Namespace, nonces: Nonces, server: Callable[[], str]) -> None:
         self._link = link

@@ -9,9 +9,9 @@ from __future__ import annotations
 from repocache.message import WIRE_VERSION
 from repocache.wire.script import Script
 
-# KEYS[1] the record. ARGV[1] server: run id of this Redis, as the caller's connection learned it. ARGV[2] history: the
-# caller's. ARGV[3] "1" if the caller has polled the primary after it met another history here. ARGV[4] a nonce, the
-# incarnation of a record made now. ARGV[5] channel.
+# KEYS[1] the record. ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
+# ARGV[2] history: the caller's. ARGV[3] "1" if the caller has polled the primary after it met another history here.
+# ARGV[4] a nonce, the incarnation of a record made now. ARGV[5] channel.
 #
 # A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
 # old values, leases and floors are then out of reach, whatever brought them back. What is no record at all does too.

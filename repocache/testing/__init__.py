@@ -9,6 +9,7 @@ from repocache.testing.errors import NotOurs, ServerError
 from repocache.testing.given import given_servers
 from repocache.testing.postgres import PostgresServer
 from repocache.testing.redis import RedisServer
+from repocache.testing.redis_group import RedisGroup, redis_group
 from repocache.testing.topology import Endpoints, Layout, Servers
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "Layout",
     "NotOurs",
     "PostgresServer",
+    "RedisGroup",
     "RedisServer",
     "ServerError",
     "Servers",
     "embedded_servers",
     "given_servers",
+    "redis_group",
 ]

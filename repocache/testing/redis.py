@@ -28,7 +28,7 @@ class RedisServer:
     """One server. Every call blocks; in async code use `await asyncio.to_thread(server.restart)`.
 
     A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze, thaw,
-    snapshot, replica_of, promote.
+    snapshot, replica_of, promote, pause_replication, resume_replication.
     """
 
     def __init__(self, name: str, machine: Machine, login: RedisLogin) -> None:
@@ -112,13 +112,26 @@ class RedisServer:
         self._require_ours()
         self.command("REPLICAOF", "NO", "ONE")
 
+    def pause_replication(self) -> None:
+        """A replica hears no more of its primary and is not let in again: it lacks what that is told from now on."""
+        self._require_ours()
+        self.command("CONFIG", "SET", "masterauth", "not the password")
+        self.command("CLIENT", "KILL", "TYPE", "master")
+
+    def resume_replication(self) -> None:
+        """Let it in again."""
+        self._require_ours()
+        self.command("CONFIG", "SET", "masterauth", self._login.password)
+
     def _require_ours(self) -> None:
         _ = self.pid
 
 
 def ask(place: tuple[str, int], login: RedisLogin, words: Sequence[str | int], seconds: float = 10) -> Reply:
     """The reply to one command on a connection of its own. Raises ServerError for an error reply."""
-    commands: list[Sequence[str | int]] = [["SELECT", login.database], words]
+    commands = [words]
+    if login.database:  # 0 it is without, and a sentinel has none
+        commands.insert(0, ["SELECT", login.database])
     if login.password:
         commands.insert(0, ["AUTH", login.user, login.password])
     with socket.create_connection(place, seconds) as connection:

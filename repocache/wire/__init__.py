@@ -7,6 +7,7 @@ from repocache.wire.address import Address, Tls
 from repocache.wire.breaker import Breaker, BreakerSettings
 from repocache.wire.connection import Argument, Limits
 from repocache.wire.handshake import PubsubLimit, ServerFacts
+from repocache.wire.identity import Identity
 from repocache.wire.link import Link, LinkSettings, Listener
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
@@ -16,6 +17,7 @@ __all__ = [
     "Argument",
     "Breaker",
     "BreakerSettings",
+    "Identity",
     "Limits",
     "Link",
     "LinkSettings",

@@ -9,8 +9,20 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from repocache.errors import ConfigurationError
 
-EXAMPLES = "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0"
+EXAMPLES = (
+    "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0, "
+    "redis+sentinel://host:26379,host2:26379/mymaster/0"
+)
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+OPTIONS = {
+    "redis": ("db",),
+    "rediss": ("db", *TLS_OPTIONS),
+    "unix": ("db",),
+    "redis+sentinel": SENTINEL_OPTIONS,
+    "rediss+sentinel": (*SENTINEL_OPTIONS, *TLS_OPTIONS),
+}
+SENTINEL_PORT = 26379
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """TCP (`host`, `port`; TLS unless `tls` is None), or a Unix socket if `path` is not empty."""
+    """TCP (`host`, `port`; TLS unless `tls` is None), or a Unix socket if `path` is not empty.
+
+    With `sentinels` neither: they are asked at each connect which host and port the master of the group `service` has.
+    """
 
     host: str = "localhost"
     port: int = 6379
@@ -45,23 +60,28 @@ class Address:
     db: int = 0
     username: str = ""
     password: str = field(default="", repr=False)
+    sentinels: tuple[Address, ...] = ()
+    service: str = ""
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read redis://, rediss:// and unix:// URLs, with the option names that redis-py uses.
+        """Read redis://, rediss:// and unix:// URLs, with the option names that redis-py uses; and
+        redis+sentinel:// and rediss+sentinel://, whose TLS is for the servers and the sentinels alike.
 
         Raises ConfigurationError, without the password in its message.
         """
         parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss", "unix"):
+        if parts.scheme not in OPTIONS:
             raise ConfigurationError(f"redis: the URL's scheme is {parts.scheme!r}; it has to look like {EXAMPLES}")
-        allowed = ("db", *TLS_OPTIONS) if parts.scheme == "rediss" else ("db",)
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:
-            if name not in allowed:
+            if name not in OPTIONS[parts.scheme]:
                 raise ConfigurationError(
-                    f"redis: a {parts.scheme}:// URL has no option {name!r}; it has {', '.join(allowed)}"
+                    f"redis: a {parts.scheme}:// URL has no option {name!r}; it has {', '.join(OPTIONS[parts.scheme])}"
                 )
+        tls = _tls(options) if parts.scheme.startswith("rediss") else None
+        if parts.scheme.endswith("+sentinel"):
+            return cls._watched(parts, options, tls)
         unix = parts.scheme == "unix"
         path = unquote(parts.path)
         if unix and (parts.hostname or not path):
@@ -70,25 +90,57 @@ class Address:
             )
         return cls(
             host="" if unix else unquote(parts.hostname or "localhost"),
-            port=0 if unix else _port(parts),
+            port=0 if unix else _port(parts, 6379),
             path=path if unix else "",
-            tls=_tls(options) if parts.scheme == "rediss" else None,
+            tls=tls,
             db=_db(options.get("db", "" if unix else path.strip("/"))),
             username=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
         )
 
+    @classmethod
+    def _watched(cls, parts: SplitResult, options: dict[str, str], tls: Tls | None) -> Self:
+        service, _, db = unquote(parts.path).strip("/").partition("/")
+        if not service:
+            raise ConfigurationError(
+                f"redis: a {parts.scheme}:// URL needs the group's name, as in {parts.scheme}://host:26379/mymaster/0"
+            )
+        places = [urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
+        login = (options.get("sentinel_username", ""), options.get("sentinel_password", ""))
+        sentinels = tuple(
+            Address(unquote(place.hostname or "localhost"), _port(place, SENTINEL_PORT), "", tls, 0, *login)
+            for place in places
+        )
+        return cls(
+            host="",
+            port=0,
+            tls=tls,
+            db=_db(db),
+            username=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            sentinels=sentinels,
+            service=service,
+        )
+
     def __str__(self) -> str:
         """For people: without user and password."""
+        scheme = "rediss" if self.tls else "redis"
+        if self.sentinels:
+            places = ",".join(each.place for each in self.sentinels)
+            return f"{scheme}+sentinel://{places}/{self.service}/{self.db}"
         if self.path:
             return f"unix://{self.path}?db={self.db}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
+        return f"{scheme}://{self.place}/{self.db}"
+
+    @property
+    def place(self) -> str:
+        """Host and port."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _port(parts: SplitResult) -> int:
+def _port(parts: SplitResult, usual: int) -> int:
     try:
-        return parts.port or 6379
+        return parts.port or usual
     except ValueError as error:
         raise ConfigurationError("redis: the URL's port has to be a number from 1 to 65535") from error
 

@@ -1,6 +1,6 @@
 """One RESP3 connection: a protocol of asyncio over hiredis, from the first byte to the loss.
 
-Owns the order of commands, replies and pushes, the deadline of replies and the idle PING. Leaves connecting,
+Owns the order of commands, replies and pushes, the deadline of replies and the pulse. Leaves connecting,
 the handshake and reconnecting to its owner. The library's hot path: each call pays for every line of `send`
 and `data_received`.
 """
@@ -16,27 +16,35 @@ from typing import TypeAlias, cast
 import hiredis
 
 from repocache.errors import CacheUnavailable, ConfigurationError
+from repocache.wire.identity import undoubted
 from repocache.wire.pulse import Pulse, Verdict
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
 
 Argument: TypeAlias = bytes | str | int
 
+DEMOTED = frozenset({"READONLY", "MASTERDOWN", "LOADING"})
+"""Codes of errors that only a replica gives, or a server that is becoming one; a script's come inside other texts."""
+
 _MORE = object()
 _encode = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
+_WHO = _encode(("INFO", "replication"))
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds for `reply_timeout` and `idle_ping`, calls for `max_pending`, bytes for `max_reply`."""
+    """Seconds for `reply_timeout` and `pulse`, calls for `max_pending`, bytes for `max_reply`.
+
+    `pulse`: how often the server is asked who it is; so long a change of that may go unnoticed.
+    """
 
     reply_timeout: float = 1.0
-    idle_ping: float = 1.0
+    pulse: float = 1.0
     max_pending: int = 50_000
     max_reply: int = 64 * 1024 * 1024
 
     def __post_init__(self) -> None:
-        if min(self.reply_timeout, self.idle_ping) <= 0 or min(self.max_pending, self.max_reply) < 1:
+        if min(self.reply_timeout, self.pulse) <= 0 or min(self.max_pending, self.max_reply) < 1:
             raise ConfigurationError(f"{self}: every limit has to be more than 0")
 
 
@@ -59,6 +67,35 @@ class ScriptCall:
         self.set_result = future.set_result
 
 
+class WhoAreYou:
+    """The reply to the pulse, judged where it stands in the stream: nothing that comes behind it is handed out if the
+    server is not what it was. `judge`: what is wrong with what INFO replication says, empty if nothing is."""
+
+    __slots__ = ("_drop", "_judge")
+
+    def __init__(self, judge: Callable[[bytes], str], drop: Callable[[str], None]) -> None:
+        self._judge = judge
+        self._drop = drop
+
+    def done(self) -> bool:
+        return False
+
+    def exception(self) -> None:
+        """Nobody looks."""
+
+    def set_result(self, reply: Reply) -> None:
+        doubt = self._judge(reply)
+        if doubt:
+            self._drop(doubt)
+
+    def set_exception(self, error: Exception) -> None:
+        if not isinstance(error, ReplyError) or error.code != "BUSY":
+            self._drop(f"the server does not say who it is: {error}")
+
+
+Waiting: TypeAlias = asyncio.Future[Reply] | ScriptCall | WhoAreYou
+
+
 class Connection(asyncio.Protocol):
     """Many callers, one socket: replies go to the oldest call, pushes to a callable, both in Redis's order.
 
@@ -77,14 +114,15 @@ class Connection(asyncio.Protocol):
         self._pushed = pushed
         self._lost = lost
         self._limits = limits
-        self._pulse = Pulse(limits.reply_timeout, limits.idle_ping)
+        self._pulse = Pulse(limits.reply_timeout, limits.pulse)
+        self._doubt: Callable[[bytes], str] = undoubted
         self._timer: asyncio.TimerHandle | None = None
         reader = hiredis.Reader(notEnoughData=_MORE, replyError=ReplyError)
         self._feed = reader.feed
         self._gets = reader.gets
         self._unparsed = reader.len
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[asyncio.Future[Reply] | ScriptCall] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._unsent: list[bytes] = []
         self._flush_scheduled = False
         self._paused = False
@@ -120,6 +158,10 @@ class Connection(asyncio.Protocol):
             self._write(_encode(("SUBSCRIBE", *self._unconfirmed)))
         else:
             ready()
+
+    def know(self, doubt: Callable[[bytes], str]) -> None:
+        """From now on the server has to be what it was. `doubt`: why it is not, by its INFO replication, or empty."""
+        self._doubt = doubt
 
     def drop(self, reason: str) -> None:
         """End the connection: `lost` first, then every waiting caller fails. Later calls do nothing."""
@@ -192,7 +234,7 @@ class Connection(asyncio.Protocol):
         self.drop(f"connection lost: {exc}" if exc else "the server closed the connection")
         self._closed.set_result(None)
 
-    def _queue(self, command: tuple[Argument, ...], future: asyncio.Future[Reply] | ScriptCall) -> None:
+    def _queue(self, command: tuple[Argument, ...], future: Waiting) -> None:
         if self.reason:
             raise CacheUnavailable(f"Redis: {self.reason}")
         if len(self._waiting) >= self._limits.max_pending:
@@ -235,16 +277,17 @@ class Connection(asyncio.Protocol):
             self._waiting.append(future)
             return
         _fail(future, error)
-        if error.code == "READONLY":
-            self.drop("the server is no longer the master")
+        if error.code in DEMOTED or "-READONLY" in str(error):
+            self.drop(f"the server is no longer the master: {error.code}")
 
     def _look(self) -> None:
         verdict = self._pulse.look(self._answered + len(self._waiting), self._answered)
         if verdict is Verdict.OVERDUE:
             self.drop(f"no reply within {self._limits.reply_timeout} s")
             return
-        if verdict is Verdict.IDLE and not self._waiting:
-            self.send(("PING",))
+        if verdict is Verdict.DUE:
+            self._write(_WHO)
+            self._waiting.append(WhoAreYou(self._doubt, self.drop))
         self._timer = self._loop.call_later(self._pulse.tick, self._look)
 
 
@@ -252,7 +295,7 @@ def _nothing() -> None:
     """What is to be done while nobody subscribes."""
 
 
-def _fail(future: asyncio.Future[Reply] | ScriptCall, error: Exception) -> None:
+def _fail(future: Waiting, error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # seen: a caller that never looks at its call is no news for the loop's handler

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from repocache.errors import CacheUnavailable
 from repocache.wire.address import Address
 from repocache.wire.connection import Connection
+from repocache.wire.identity import Identity
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
 
@@ -30,10 +31,10 @@ class PubsubLimit:
 class ServerFacts:
     """What the server said of itself. None: it does not allow CONFIG GET.
 
-    `run_id` is fresh for each start of a server. `version` has its product: "redis 7.0.15", "valkey 9.1.2".
+    `version` has its product: "redis 7.0.15", "valkey 9.1.2".
     """
 
-    run_id: str
+    identity: Identity
     version: str
     role: str
     maxmemory_policy: str | None
@@ -42,6 +43,8 @@ class ServerFacts:
 
 async def shake_hands(connection: Connection, address: Address, name: str, scripts: Sequence[Script]) -> ServerFacts:
     """Enter, name the connection, select the database, load the scripts: all in one round trip.
+
+    From then on the connection ends when the server is not the master that it was.
 
     Raises CacheUnavailable if the server refuses any of it, or is not a master.
     """
@@ -66,9 +69,11 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
         raise CacheUnavailable(f"the handshake was refused: {error}{remedy}") from error
     if info["role"] != "master":
         raise CacheUnavailable(f"the server is a {info['role']}, not the master")
+    identity = Identity.of(info)
+    connection.know(identity.doubt)
     product = "valkey" if "valkey_version" in info else "redis"
     return ServerFacts(
-        run_id=info["run_id"],
+        identity=identity,
         version=f"{product} {info[product + '_version']}",
         role=info["role"],
         maxmemory_policy=await _setting(policy),

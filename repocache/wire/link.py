@@ -9,15 +9,17 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from repocache.errors import CacheUnavailable, ConfigurationError, UsageError
 from repocache.wire.address import Address
 from repocache.wire.breaker import Breaker, BreakerSettings
 from repocache.wire.connection import Argument, Connection, Limits
+from repocache.wire.dial import Dialer
 from repocache.wire.handshake import ServerFacts, shake_hands
 from repocache.wire.reply import Reply
 from repocache.wire.script import Script
+from repocache.wire.sentinels import guide_to
 
 
 class Listener(Protocol):
@@ -42,7 +44,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """`name`: for CLIENT LIST. `connect_timeout`: seconds from resolving the name to the last SUBSCRIBE."""
+    """`name`: for CLIENT LIST. `connect_timeout`: seconds from asking where Redis is to the last SUBSCRIBE; of
+    these, half at the most for sentinels."""
 
     name: str = "repocache"
     connect_timeout: float = 2.0
@@ -94,7 +97,8 @@ class Link:
         self._scripts = tuple(scripts)
         self._channels = tuple(channels)
         self._settings = settings
-        self._tls = address.tls.context() if address.tls else None
+        self._dialer = Dialer(address)
+        self._guide = guide_to(address, self._dialer, settings.limits, settings.connect_timeout / 2)
         self._connection: Connection | Away = Away("the link is not started: use it inside `async with`")
         self._breaker = Breaker(settings.breaker)
         self._tried = asyncio.Event()
@@ -138,21 +142,24 @@ class Link:
             self._connection = Away("the link is closed")
 
     async def _keep(self) -> None:
-        while True:
-            await self._live()
-            self._breaker.failed(asyncio.get_running_loop().time())
-            self._tried.set()
-            await asyncio.sleep(self._breaker.pause(random.random()))  # noqa: S311  # jitter
+        try:
+            while True:
+                await self._live()
+                self._breaker.failed(asyncio.get_running_loop().time())
+                self._tried.set()
+                await asyncio.sleep(self._breaker.pause(random.random()))  # noqa: S311  # jitter
+        finally:
+            await self._guide.close()
 
     async def _live(self) -> None:
         """One connection, from the attempt to its loss."""
         connection = Connection(self._settings.limits, self._listener.push, self._lost)
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
-                await self._connect(connection)
+                address = await self._connect(connection)
             self._breaker.connected(asyncio.get_running_loop().time())
             self._tried.set()
-            await asyncio.wait({connection.ended})
+            await self._stay(connection, address)
         except TimeoutError:
             self._failed(connection, f"not up within {self._settings.connect_timeout} s")
         except Exception as error:  # noqa: BLE001  # it tries again, whatever it was
@@ -161,12 +168,22 @@ class Link:
         finally:
             await connection.close("the link is closed")
 
-    async def _connect(self, connection: Connection) -> None:
-        loop, address = asyncio.get_running_loop(), self._address
-        if address.path:
-            await loop.create_unix_connection(lambda: connection, address.path)
-        else:
-            await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+    async def _stay(self, connection: Connection, address: Address) -> None:
+        """Until the connection is lost, or another server is the master."""
+        replaced = asyncio.create_task(self._guide.replaced(address), name="repocache link: who is the master")
+        try:
+            ends: set[asyncio.Future[Any]] = {connection.ended, replaced}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if replaced.done():
+                connection.drop(replaced.result())
+        finally:
+            replaced.cancel()
+            await asyncio.wait({replaced})
+
+    async def _connect(self, connection: Connection) -> Address:
+        """Where it leads."""
+        loop, address = asyncio.get_running_loop(), await self._guide.master()
+        await self._dialer.dial(connection, address)
         facts = await shake_hands(connection, address, self._settings.name, self._scripts)
         confirmed: asyncio.Future[None] = loop.create_future()
 
@@ -180,6 +197,7 @@ class Link:
         await asyncio.wait({confirmed, connection.ended}, return_when=asyncio.FIRST_COMPLETED)
         if connection.reason:
             raise CacheUnavailable(connection.reason)
+        return address
 
     def _lost(self, reason: str) -> None:
         if not self.alive:
@@ -193,6 +211,7 @@ class Link:
 
     def _failed(self, connection: Connection, reason: str) -> None:
         connection.drop(reason)
+        self._guide.doubt(reason)
         self._connection = Away(connection.reason)  # its own reason, if it was lost before
         self._trouble(f"{self._address}: {connection.reason}")
 

@@ -13,6 +13,7 @@ import pytest
 from repocache.keys import bucket_of
 from repocache.testing import RedisServer, Servers
 from repocache.testing.redis import Reply
+from repocache.wire import Identity
 from tests.acceptance.conftest import Start, Truth, until_busy
 from tests.acceptance.remote import Remote
 from tests.acceptance.storm import IDS
@@ -27,11 +28,12 @@ def words(reply: Reply) -> list[str]:
 
 def records(redis: RedisServer) -> dict[int, str]:
     """Bucket -> incarnation, of the records that this server made."""
-    run_id = str(redis.command("INFO", "server")).partition("run_id:")[2].split()[0]
+    lines = "".join(str(redis.command("INFO", section)) for section in ("server", "replication")).splitlines()
+    identity = str(Identity.of(dict(line.split(":", 1) for line in lines if ":" in line)))
     found = {}
     for key in words(redis.command("KEYS", "*}")):
         incarnation, server = words(redis.command("HMGET", key, "i", "r"))
-        if server == run_id:
+        if server == identity:
             found[int(key.rpartition("b")[2].rstrip("}"))] = incarnation
     return found
 

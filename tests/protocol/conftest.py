@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from repocache.testing import Endpoints, Servers, embedded_servers
+from repocache.testing import Endpoints, RedisServer, Servers, embedded_servers, redis_group
 from tests.protocol.items import ROWS, SCHEMA
 
 DATABASE = "repocache_protocol"
@@ -47,3 +47,17 @@ def torn_servers(promoted_servers: Servers) -> Servers:
         replica.sql(ROWS)
     promoted_servers.redis.clear()
     return promoted_servers
+
+
+class PairedServers(Servers):
+    """`redis_replica`: in step with `redis`."""
+
+    def __init__(self, servers: Servers, redis: RedisServer, replica: RedisServer) -> None:
+        super().__init__(servers.primary, servers.replicas, redis, servers._copy)
+        self.redis_replica = replica
+
+
+@pytest.fixture
+def paired_servers(repocache_servers: Servers) -> Iterator[Servers]:
+    with redis_group(sentinels=0) as group:
+        yield PairedServers(repocache_servers, *group.servers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -31,8 +31,9 @@ GUARDS: list[Guard] = []
 def guards(rule: str, *, on: str = "repocache_servers") -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
     """Make tests of a scenario. `rule`: its switch.
 
-    `on`: a fixture: "repocache_servers", "repocache_controls" for a scenario that kills servers, or "torn_servers":
-    two primaries of one system on one timeline, the first for `a` and the second for `b`.
+    `on`: a fixture: "repocache_servers", "repocache_controls" for a scenario that kills servers, "torn_servers": two
+    primaries of one system on one timeline, the first for `a` and the second for `b`, or "paired_servers": a Redis
+    with a replica.
     """
 
     def decorate(scenario: Scenario) -> Callable[..., Awaitable[None]]:
@@ -44,6 +45,7 @@ def guards(rule: str, *, on: str = "repocache_servers") -> Callable[[Scenario], 
                 endpoints, primaries = servers.endpoints(), [replica.url() for replica in servers.replicas]
             else:
                 endpoints, primaries = request.getfixturevalue("repocache_endpoints"), ["", ""]
+                endpoints = replace(endpoints, redis=servers.redis.url)
             with nullcontext() if rule_holds else rule_off(rule):
                 async with open_world(servers, endpoints, primaries) as world:
                     violations = await scenario(world)

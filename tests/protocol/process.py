@@ -15,7 +15,7 @@ from repocache.cache.tiered import TieredCache
 from repocache.database import Database
 from repocache.db.topology import Topology
 from repocache.errors import CacheUnavailable
-from repocache.events import Event, Filled
+from repocache.events import ChannelUp, Event, Filled
 from repocache.message import Message
 from repocache.records import RedisRecords
 from tests.protocol.items import KEY, Items
@@ -115,6 +115,10 @@ class Process:
     async def heard(self) -> None:
         """Whatever Redis has sent to this process by now was handled."""
         await self.records._link.call("PING")
+
+    def ups(self) -> int:
+        """How often the connection to Redis was made."""
+        return len([event for event in self.events if isinstance(event, ChannelUp)])
 
     async def alive(self) -> None:
         await until(lambda: self.shared.views.alive, f"{self.name} is connected to Redis")

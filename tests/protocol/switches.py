@@ -43,7 +43,7 @@ from repocache.records import redis as redis_records
 from repocache.repository import rows
 from repocache.tracking import listener
 from repocache.tracking.changes import Changes
-from repocache.wire import Link, Reply
+from repocache.wire import Identity, Link, Reply
 from repocache.wire.connection import Connection as WireConnection
 from repocache.wire.script import Script
 
@@ -125,13 +125,27 @@ def _unknown() -> Iterator[None]:
 
 @_switch("server")
 def _server() -> Iterator[None]:
-    """Every Redis has the same run id."""
+    """Every Redis has the same identity."""
     original = RedisRecords.__init__
 
     def init(self: RedisRecords, link: Link, namespace: Namespace, nonces: Nonces, _: object) -> None:
         original(self, link, namespace, nonces, lambda: "redis")
 
     with patch.object(RedisRecords, "__init__", init):
+        yield
+
+
+@_switch("replication id")
+def _replication_id() -> Iterator[None]:
+    """A Redis is its process, whatever it was meanwhile."""
+    with patch.object(Identity, "__str__", lambda self: self.run_id):
+        yield
+
+
+@_switch("pulse")
+def _pulse() -> Iterator[None]:
+    """Nobody asks a Redis twice who it is."""
+    with patch.object(Identity, "doubt", lambda *_: ""):
         yield
 
 

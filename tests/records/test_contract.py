@@ -72,8 +72,8 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
     link = Link(Address.parse(servers.redis.url), listener, scripts=SCRIPTS, channels=(namespace.channel,))
     async with link:
         assert listener.facts is not None
-        run_id = listener.facts.run_id
-        records = RedisRecords(link, namespace, nonces, lambda: run_id)
+        server = str(listener.facts.identity)
+        records = RedisRecords(link, namespace, nonces, lambda: server)
         yield Fit(records, namespace, listener.messages)
 
 

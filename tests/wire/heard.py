@@ -9,10 +9,10 @@ from repocache.wire import BreakerSettings, Limits, LinkSettings, ServerFacts
 
 QUICK = LinkSettings(
     connect_timeout=0.6,
-    limits=Limits(reply_timeout=0.4, idle_ping=0.2),
+    limits=Limits(reply_timeout=0.4, pulse=0.2),
     breaker=BreakerSettings(failures=3, first=0.01, cooldown=0.1, steady=60),
 )
-PATIENT = LinkSettings(connect_timeout=20, limits=Limits(reply_timeout=20, idle_ping=20), breaker=QUICK.breaker)
+PATIENT = LinkSettings(connect_timeout=20, limits=Limits(reply_timeout=20, pulse=20), breaker=QUICK.breaker)
 
 
 class Heard:

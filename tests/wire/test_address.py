@@ -24,6 +24,35 @@ from repocache.wire import Address, Tls
         ("rediss://cache?ssl_check_hostname=False", Address(host="cache", tls=Tls(check_hostname=False))),
         ("unix:///run/my%20redis.sock?db=2", Address(host="", port=0, path="/run/my redis.sock", db=2)),
         ("unix://u:p@/run/r.sock", Address(host="", port=0, path="/run/r.sock", username="u", password="p")),
+        (
+            "redis+sentinel://cache/main",
+            Address(host="", port=0, sentinels=(Address(host="cache", port=26379),), service="main"),
+        ),
+        (
+            "redis+sentinel://ada:p%2Cq@a:1,b,[::1]:3/main/4?sentinel_username=eve&sentinel_password=s%26t",
+            Address(
+                host="",
+                port=0,
+                db=4,
+                username="ada",
+                password="p,q",
+                sentinels=tuple(
+                    Address(host=host, port=port, username="eve", password="s&t")
+                    for host, port in (("a", 1), ("b", 26379), ("::1", 3))
+                ),
+                service="main",
+            ),
+        ),
+        (
+            "rediss+sentinel://a,b/main?ssl_ca_certs=/ca.pem",
+            Address(
+                host="",
+                port=0,
+                tls=Tls("/ca.pem"),
+                sentinels=tuple(Address(host=host, port=26379, tls=Tls("/ca.pem")) for host in "ab"),
+                service="main",
+            ),
+        ),
     ],
 )
 def test_url_is_read(url: str, address: Address) -> None:
@@ -44,6 +73,10 @@ def test_url_is_read(url: str, address: Address) -> None:
         ("rediss://cache?ssl_check_hostname=maybe", "true or false"),
         ("unix://run/redis.sock", "three slashes"),
         ("unix://", "three slashes"),
+        ("redis+sentinel://cache", "redis+sentinel://host:26379/mymaster/0"),
+        ("redis+sentinel://cache/main/one", "it has to be a number"),
+        ("redis+sentinel://a:1,b:x/main", "from 1 to 65535"),
+        ("redis+sentinel://cache/main?ssl_ca_certs=/ca.pem", "it has sentinel_username, sentinel_password"),
     ],
 )
 def test_bad_url_names_the_remedy_and_not_the_password(url: str, remedy: str) -> None:
@@ -59,6 +92,9 @@ def test_address_shows_no_password() -> None:
     assert str(address) == "redis://[::1]:7000/3"
     assert "secret" not in repr(address)
     assert str(Address.parse("unix:///run/r.sock?db=2")) == "unix:///run/r.sock?db=2"
+    watched = Address.parse("rediss+sentinel://ada:secret@a,[::1]:2/main/3?sentinel_password=secret")
+    assert str(watched) == "rediss+sentinel://a:26379,[::1]:2/main/3"
+    assert "secret" not in repr(watched)
 
 
 def test_missing_tls_file_is_named() -> None:

@@ -40,7 +40,7 @@ async def test_facts_are_those_of_the_server(redis: RedisServer) -> None:
         pass
     info = str(redis.command("INFO", "server"))
     [facts] = heard.facts
-    assert f"run_id:{facts.run_id}\r" in info
+    assert f"run_id:{facts.identity.run_id}\r" in info
     product, version = facts.version.split(" ")
     assert f"{product}_version:{version}\r" in info
     assert facts.role == "master"
@@ -204,7 +204,7 @@ async def test_calls_nobody_awaits_do_no_harm(redis: RedisServer) -> None:
 
 
 async def test_overload_is_refused_at_once(own_redis: RedisServer) -> None:
-    settings = LinkSettings(limits=Limits(reply_timeout=20, idle_ping=20, max_pending=10))
+    settings = LinkSettings(limits=Limits(reply_timeout=20, pulse=20, max_pending=10))
     async with Link(Address.parse(own_redis.url), Heard(), settings=settings) as link:
         own_redis.freeze()
         calls = [link.call("INCR", "n") for _ in range(10)]
@@ -263,7 +263,7 @@ def test_settings_are_checked(wrong: dict[str, object]) -> None:
         LinkSettings(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", ["reply_timeout", "idle_ping", "max_pending", "max_reply"])
+@pytest.mark.parametrize("wrong", ["reply_timeout", "pulse", "max_pending", "max_reply"])
 def test_limits_are_checked(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
         Limits(**{wrong: 0})

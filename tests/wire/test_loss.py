@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import replace
 
 import pytest
 
@@ -73,7 +74,7 @@ async def test_restart_brings_a_new_run_id_scripts_and_channel(own_redis: RedisS
             assert await link.call("EVALSHA", ECHO.sha, 0, "x") == b"x"
             await link.call("PUBLISH", "news", turn)
             assert heard.pushes[-1] == (b"news", b"%d" % turn)
-    assert len({facts.run_id for facts in heard.facts}) == 4
+    assert len({facts.identity.run_id for facts in heard.facts}) == 4
     assert [event.split(":")[0] for event in heard.events] == ["up", "down"] * 4
 
 
@@ -127,22 +128,25 @@ async def test_silence_is_found_although_nobody_calls(own_redis: RedisServer) ->
         await until(lambda: link.alive)
 
 
-def await_pings(redis: RedisServer, count: int) -> None:
-    """The server's count of PINGs grows by that many (its own stats are asked on another connection)."""
-    pings = re.compile(r"cmdstat_ping:calls=(\d+)")
+def await_pulses(redis: RedisServer, count: int) -> None:
+    """The server was asked that often who it is (that this asks too counts only once for each look)."""
+    asked = re.compile(r"cmdstat_info:calls=(\d+)")
+    looks = 0
 
     def counted() -> int:
-        found = pings.search(str(redis.command("INFO", "commandstats")))
-        return int(found[1]) if found else 0
+        nonlocal looks
+        looks += 1
+        found = asked.search(str(redis.command("INFO", "commandstats")))
+        return (int(found[1]) if found else 0) - looks
 
     first = counted()
-    await_condition(lambda: counted() >= first + count, "the link pings")
+    await_condition(lambda: counted() >= first + count, "the link asks")
 
 
 async def test_an_idle_link_stays_up(own_redis: RedisServer) -> None:
     heard = Heard()
     async with link_to(own_redis, heard) as link:
-        await asyncio.to_thread(await_pings, own_redis, 3)
+        await asyncio.to_thread(await_pulses, own_redis, 3)
         assert link.alive
         assert heard.events == ["up"]
 
@@ -194,12 +198,13 @@ async def test_through_losses_and_cancellations_each_caller_gets_its_own_reply(o
 async def test_a_replica_is_refused_until_it_is_promoted(start_redis: StartRedis) -> None:
     master, replica = start_redis("master"), start_redis("replica")
     heard = Heard()
-    async with link_to(replica, heard) as link:
+    unasked = replace(QUICK, limits=Limits(reply_timeout=20, pulse=20))
+    async with Link(Address.parse(replica.url), heard, settings=unasked) as link:
         await asyncio.to_thread(replica.replica_of, master)
         with pytest.raises(ReplyError, match="READONLY"):
             await link.call("SET", "k", 1)
         assert not link.alive
-        assert heard.events == ["up", "down: the server is no longer the master"]
+        assert heard.events == ["up", "down: the server is no longer the master: READONLY"]
         await until(lambda: any("not the master" in text for text in heard.troubles))
         replica.promote()
         await until(lambda: link.alive)
@@ -319,7 +324,7 @@ async def test_a_server_that_is_none_is_left(answers: list[bytes], trouble: str)
 )
 async def test_an_up_connection_that_goes_wrong_is_dropped(after: bytes, reason: str) -> None:
     heard = Heard()
-    settings = LinkSettings(limits=Limits(reply_timeout=5, idle_ping=5, max_reply=100_000), breaker=QUICK.breaker)
+    settings = LinkSettings(limits=Limits(reply_timeout=5, pulse=5, max_reply=100_000), breaker=QUICK.breaker)
     async with (
         saying(GREETING, CONFIRMED + after) as address,
         Link(address, heard, channels=["news"], settings=settings),

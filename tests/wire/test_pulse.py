@@ -6,7 +6,7 @@ from repocache.wire.pulse import Pulse, Verdict
 
 
 def test_reply_is_overdue_after_its_deadline_and_not_before() -> None:
-    pulse = Pulse(reply_timeout=1, idle_ping=100)
+    pulse = Pulse(reply_timeout=1, beat=100)
     assert pulse.tick == 0.25
     pulse.look(asked=0, answered=0)
     assert [pulse.look(asked=1, answered=0) for _ in range(4)] == [Verdict.FINE] * 4
@@ -14,31 +14,27 @@ def test_reply_is_overdue_after_its_deadline_and_not_before() -> None:
 
 
 def test_only_the_oldest_counts() -> None:
-    pulse = Pulse(reply_timeout=1, idle_ping=100)
+    pulse = Pulse(reply_timeout=1, beat=100)
     for turn in range(20):
-        assert pulse.look(asked=turn + 3, answered=turn) is Verdict.FINE
+        assert pulse.look(asked=turn + 3, answered=turn) is not Verdict.OVERDUE
 
 
 def test_slower_than_asked_is_overdue_at_last() -> None:
-    pulse = Pulse(reply_timeout=1, idle_ping=100)
+    pulse = Pulse(reply_timeout=1, beat=100)
     verdicts = [pulse.look(asked=10 * turn, answered=turn) for turn in range(20)]
     assert Verdict.OVERDUE in verdicts
 
 
-def test_idle_asks_for_a_ping_each_time_it_lasts() -> None:
-    pulse = Pulse(reply_timeout=1, idle_ping=0.5)
-    verdicts = [pulse.look(asked=7, answered=7) for _ in range(9)]
-    assert verdicts == [Verdict.FINE] * 4 + [Verdict.IDLE] + [Verdict.FINE] * 3 + [Verdict.IDLE]
+def test_it_is_due_at_each_beat_whatever_is_asked() -> None:
+    for busy in (0, 1):
+        pulse = Pulse(reply_timeout=1, beat=0.5)
+        verdicts = [pulse.look(asked=busy * turn, answered=busy * turn) for turn in range(9)]
+        assert verdicts == ([Verdict.FINE] * 3 + [Verdict.DUE]) * 2 + [Verdict.FINE]
 
 
-def test_traffic_is_not_idle() -> None:
-    pulse = Pulse(reply_timeout=1, idle_ping=0.5)
-    assert {pulse.look(asked=turn, answered=turn) for turn in range(20)} == {Verdict.FINE}
-
-
-@pytest.mark.parametrize("reply_timeout, idle_ping", [(1.0, 1.0), (0.3, 0.1), (0.1, 3.0), (1.0, 0.7)])
-def test_deadline_holds_for_any_pair_of_times(reply_timeout: float, idle_ping: float) -> None:
-    pulse = Pulse(reply_timeout, idle_ping)
+@pytest.mark.parametrize("reply_timeout, beat", [(1.0, 1.0), (0.3, 0.1), (0.1, 3.0), (1.0, 0.7)])
+def test_deadline_holds_for_any_pair_of_times(reply_timeout: float, beat: float) -> None:
+    pulse = Pulse(reply_timeout, beat)
     looks = 1
     while pulse.look(asked=1, answered=0) is not Verdict.OVERDUE:
         looks += 1

@@ -1,0 +1,69 @@
+"""A Redis that is demoted and promoted again in one process: it holds what another knew, and does not look like it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from repocache.testing import RedisServer
+from repocache.wire.connection import Connection
+from tests.protocol.conftest import PairedServers
+from tests.protocol.guard import guards
+from tests.protocol.process import until
+from tests.protocol.world import World, behind
+
+
+def pair(world: World) -> tuple[RedisServer, RedisServer]:
+    assert isinstance(world.servers, PairedServers)
+    return world.servers.redis, world.servers.redis_replica
+
+
+def to_and_fro(a: RedisServer, b: RedisServer) -> None:
+    """A to B to A: A has B's copy in the end, which lacks what B was not told."""
+    b.promote()
+    a.resume_replication()
+    a.replica_of(b)
+    a.promote()
+
+
+@guards("replication id", on="paired_servers")
+async def test_a_redis_that_was_a_replica_meanwhile_brings_no_old_value_back(world: World) -> list[str]:
+    """1. The value and its record reach B; 2. the invalidation reaches A only; 3. A to B to A."""
+    a, b = pair(world)
+    await world.settle()
+    await world.b.get()
+    await world.b.idle()
+    await asyncio.to_thread(in_step, a)
+    await asyncio.to_thread(b.pause_replication)
+    await world.a.write(2)
+    ups = [process.ups() for process in world.processes.values()]
+    await asyncio.to_thread(to_and_fro, a, b)
+    for process, before in zip(world.processes.values(), ups, strict=True):
+        await until(lambda process=process, before=before: process.ups() > before, "it has noticed")  # type: ignore[misc]
+        await process.alive()
+    seen = await world.b.get()
+    await world.b.idle()
+    return behind(seen, 2) + await world.stale(2)
+
+
+@guards("pulse", on="paired_servers")
+async def test_a_process_that_only_reads_leaves_a_demoted_redis(world: World) -> list[str]:
+    """1. B is promoted, A demoted, and nobody tells A's clients; 2. another process writes, and tells B."""
+    a, b = pair(world)
+    await world.settle()
+    await world.b.get()
+    await world.b.idle()
+    connection = world.b.records._link._connection
+    assert isinstance(connection, Connection)
+    await asyncio.to_thread(b.promote)
+    await asyncio.to_thread(a.command, "REPLICAOF", b.host, 1)
+    world.endpoints = replace(world.endpoints, redis=b.url)
+    await (await world.process("late")).write(2)
+    pulse = connection._pulse
+    looks = pulse._looks + 3 * pulse._between
+    await until(lambda: connection.reason != "" or pulse._looks > looks, "it has looked, or left")
+    return behind(await world.b.get(), 2)
+
+
+def in_step(a: RedisServer) -> None:
+    assert a.command("WAIT", 1, 5000) == 1
