@@ -14,7 +14,8 @@ class NoTarget(Exception):
 
 
 def find_database(target: str) -> Database:
-    """`target`: `module:name` of a `Database`, or of a function that makes one; looked for in the working directory first.
+    """`target`: `module:name` of a `Database`, or of a function that makes one; looked for in the working directory
+    first.
 
     Raises NoTarget; what the module itself raises while it is imported goes through.
     """

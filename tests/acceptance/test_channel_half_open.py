@@ -18,7 +18,7 @@ from tests.acceptance.conftest import Start, Truth, nothing_waits, until_busy
 from tests.acceptance.proxy import Proxy, Way
 from tests.acceptance.storm import IDS
 
-WATCHFUL = LinkSettings(connect_timeout=1.0, limits=Limits(idle_ping=0.3), breaker=BreakerSettings(cooldown=0.3))
+WATCHFUL = LinkSettings(connect_timeout=1.0, limits=Limits(pulse=0.3), breaker=BreakerSettings(cooldown=0.3))
 WAYS = {"both ways": Way.BOTH, "to Redis": Way.TO_SERVER, "from Redis": Way.TO_CLIENT}
 
 
@@ -60,7 +60,7 @@ async def test_a_session_is_never_shown_what_a_silent_link_has_not_told(
     start: Start, truth: Truth, repocache_endpoints: Endpoints
 ) -> None:
     """Within the bound L1 may be old; a session that knows of the write is past it already."""
-    unhurried = LinkSettings(limits=Limits(idle_ping=600.0))
+    unhurried = LinkSettings(limits=Limits(pulse=600.0))
     async with Proxy(repocache_endpoints.redis) as proxy:
         frozen, other = await asyncio.gather(start(redis=proxy.url, link=unhurried), start())
         await truth.assert_caches_right(frozen, other)

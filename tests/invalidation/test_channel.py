@@ -8,7 +8,7 @@ import pytest
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.message import WIRE_VERSION, Message
-from repocache.wire import ServerFacts
+from repocache.wire import Identity, ServerFacts
 from repocache.wire.handshake import PubsubLimit
 
 MESSAGE = Message(WIRE_VERSION, 3, "i", 1, "h", keys=("user:7",))
@@ -45,16 +45,16 @@ class Place:
         self.channel = Channel(self.followers, lambda: self.told.append("recovered"), self.events.append)
 
 
-def facts(limit: PubsubLimit | None = None) -> ServerFacts:
-    return ServerFacts("run1", "valkey 9", "master", None, limit)
+def facts(limit: PubsubLimit | None = None, replication_id: str = "rep1") -> ServerFacts:
+    return ServerFacts(Identity("run1", replication_id), "valkey 9", "master", None, limit)
 
 
 def test_up_tells_all_and_then_what_waits_for_redis() -> None:
     place = Place()
     place.channel.up(facts())
     assert place.told == ["a up", "b up", "recovered"]
-    assert place.events == [ChannelUp("run1")]
-    assert place.channel.server == "run1"
+    assert place.events == [ChannelUp("run1.rep1")]
+    assert place.channel.server == "run1.rep1"
 
 
 def test_down_tells_all() -> None:
@@ -124,3 +124,11 @@ def test_a_limit_under_which_large_answers_cost_the_connection_is_told(hard: int
     place = Place()
     place.channel.up(facts(PubsubLimit(hard, 0, 0)))
     assert [isinstance(event, Degraded) for event in place.events] == ([False, True] if small else [False])
+
+
+def test_a_redis_that_hides_its_replication_id_is_told() -> None:
+    place = Place()
+    place.channel.up(facts(replication_id=""))
+    assert [event.what for event in place.events if isinstance(event, Degraded)] == [
+        "master_replid in INFO replication"
+    ]
