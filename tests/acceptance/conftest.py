@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from repocache import TopologySettings
-from repocache.testing import Endpoints, Servers
+from repocache import CacheSettings, TopologySettings
+from repocache.testing import Endpoints, RedisServer, Servers
 from repocache.wire import LinkSettings
 from repocache.wire.breaker import BreakerSettings
 from tests.acceptance.remote import Remote
@@ -21,6 +21,9 @@ PATIENT = TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0)
 """Replicas whose replay is paused stay in the rotation: what they show then is old for certain."""
 EAGER = LinkSettings(breaker=BreakerSettings(cooldown=0.3))
 """Redis is looked for often, so that tests are short."""
+
+FOR_EVER = CacheSettings(lease=600.0, patience=0.1)
+"""Whoever waits for a lease to end waits in vain."""
 
 Start = Callable[..., Awaitable[Remote]]
 
@@ -111,3 +114,11 @@ async def nothing_waits(remote: Remote) -> None:
         return bool(await remote.ask("undelivered") == 0)
 
     await until(delivered, "all is delivered")
+
+
+def leases(redis: RedisServer) -> int:
+    """How many there are now."""
+    keys = redis.command("KEYS", "*:user:*")
+    assert isinstance(keys, list)
+    values = [redis.command("GET", str(key)) for key in keys]
+    return len([value for value in values if str(value).startswith("L")])

@@ -34,6 +34,11 @@ class Held:
         self.server.write(self.block)
         self.released.set()
 
+    def deliver_and_hang_up(self) -> None:
+        """The server gets it, and its answer never arrives."""
+        self.server.write(self.block)
+        self.hang_up()
+
     def hang_up(self) -> None:
         """The client's connection is gone; the server hears nothing of it."""
         self.client.transport.abort()

@@ -10,15 +10,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import QueuePool
 
 from repocache import CacheAside, CacheSettings, Database, Settings, TopologySettings
 from repocache.cache.loader import Loader
+from repocache.errors import CommitOutcomeUnknown
 from repocache.events import ChannelUp, Event, Filled, Invalidated, Published, Routed, Sampled, Served
 from repocache.wire import LinkSettings
-from tests.acceptance.storm import Storm, Tally, bump
+from tests.acceptance.storm import CancellingStorm, Storm, Tally, bump
 from tests.shop import REPOSITORIES, User, Users
 
 MANY = (Served, Sampled, Routed, Filled, Invalidated, Published)
@@ -26,7 +31,8 @@ MANY = (Served, Sampled, Routed, Filled, Invalidated, Published)
 
 
 class Setup(msgspec.Struct):
-    """Where everything is, and how the process is to behave. `ttl`, `local_ttl`: of the users, in seconds."""
+    """Where everything is, and how the process is to behave. Seconds: `ttl` and `local_ttl` of the users, `window` of
+    bookmarks."""
 
     primary: str
     replicas: tuple[str, ...]
@@ -36,9 +42,10 @@ class Setup(msgspec.Struct):
     cache: CacheSettings = CacheSettings()
     ttl: float = 300.0
     local_ttl: float = 60.0
+    window: float = 60.0
 
     def settings(self, observe: Callable[[Event], None]) -> Settings:
-        return Settings(observe=observe, topology=self.topology, link=self.link, cache=self.cache)
+        return Settings(observe=observe, topology=self.topology, link=self.link, cache=self.cache, window=self.window)
 
     def repositories(self) -> tuple[Any, ...]:
         policy = CacheAside(ttl=self.ttl, local_ttl=self.local_ttl, negative_ttl=min(30.0, self.ttl))
@@ -75,6 +82,17 @@ class Service:
         self._recent: list[Served] = []
         self._counts: dict[str, int] = {}
         self._most_on_primary = 0
+        self._open = 0
+        for engine in (self._db._topology.write_engine, self._db._topology._primary.engine):
+            event.listen(engine.sync_engine, "connect", self._opened)
+            for name in ("close", "close_detached"):
+                event.listen(engine.sync_engine, name, self._closed)
+
+    def _opened(self, *_: object) -> None:
+        self._open += 1
+
+    def _closed(self, *_: object) -> None:
+        self._open -= 1
 
     @property
     def _users(self) -> Users:
@@ -100,31 +118,33 @@ class Service:
         else:
             tell({"number": order.number, "got": got})
 
-    def _observe(self, event: Event) -> None:
-        name = type(event).__name__
+    def _observe(self, told: Event) -> None:
+        name = type(told).__name__
         self._counts[name] = self._counts.get(name, 0) + 1
-        if isinstance(event, Served):
-            self._recent.append(event)
+        if isinstance(told, Served):
+            self._recent.append(told)
             del self._recent[:-20]
-        if isinstance(event, Filled) and event.landed:
+        if isinstance(told, Filled) and told.landed:
             self._counts["landed"] = self._counts.get("landed", 0) + 1
-        if isinstance(event, Routed):
-            self._counts[event.node] = self._counts.get(event.node, 0) + 1
+        if isinstance(told, Routed):
+            self._counts[told.node] = self._counts.get(told.node, 0) + 1
             self._most_on_primary = max(self._most_on_primary, self._db.nodes[0].in_flight)
-        if not isinstance(event, MANY):
-            about = {field: getattr(event, field) for field in event.__dataclass_fields__}
-            if isinstance(event, ChannelUp):
+        if not isinstance(told, MANY):
+            about = {field: getattr(told, field) for field in told.__dataclass_fields__}
+            if isinstance(told, ChannelUp):
                 about["local"] = len(self._db._caching.shared.local.entries) if self._started else 0
             tell({"event": name, "about": about})
 
     async def read(self, id: int, bookmark: str = "") -> dict[str, Any]:
         """The version, and who served it; only when nobody else reads."""
+        if not bookmark:
+            return await self._seen(id)
+        async with self._db.causal_session(bookmark):
+            return await self._seen(id)
+
+    async def _seen(self, id: int) -> dict[str, Any]:
         self._recent.clear()
-        if bookmark:
-            async with self._db.causal_session(bookmark):
-                user = await self._users.get(id)
-        else:
-            user = await self._users.get(id)
+        user = await self._users.get(id)
         served = self._recent[-1] if self._recent else Served("user", "l1", "", "")
         return {"age": user and user.age, "tier": served.tier, "node": served.node, "why": served.why}
 
@@ -139,13 +159,17 @@ class Service:
             [user] = await self._users.find(User.id == id)
             return user.age
 
-    async def write(self, id: int) -> dict[str, Any]:
-        """Raise the version; and what a session that did it read right after."""
-        async with self._db.causal_session() as session:
-            age = await bump(self._db, id)
-            read = await self._users.get(id)
+    async def write(self, id: int, bookmark: str = "") -> dict[str, Any]:
+        """Raise the version; what a session that did it read right after, and from where. `age`: None if the outcome of
+        the COMMIT is not known."""
+        async with self._db.causal_session(bookmark) as session:
+            age: int | None = None
+            with suppress(CommitOutcomeUnknown):
+                age = await bump(self._db, id)
+            seen = await self._seen(id)
             covered = session.bookmark.covered
-            return {"age": age, "read": read and read.age, "bookmark": session.encode(), "covered": covered}
+            about = {"age": age, "read": seen["age"], "tier": seen["tier"], "node": seen["node"]}
+            return about | {"bookmark": session.encode(), "covered": covered}
 
     async def everything(self, ids: Sequence[int], tier: str) -> list[int | None]:
         """The versions in the cache, from L1 on or, with an empty L1, from L2 on."""
@@ -154,8 +178,9 @@ class Service:
         found = await self._users.get_many(ids)
         return [found[id].age if id in found else None for id in ids]
 
-    async def storm(self, callers: int) -> None:
-        storm = self._blowing = Storm(self._db, self._users, self._tally)
+    async def storm(self, callers: int, cancelling: bool = False) -> None:
+        kind = CancellingStorm if cancelling else Storm
+        storm = self._blowing = kind(self._db, self._users, self._tally)
         self._storm = asyncio.create_task(storm.run(callers))
 
     async def calm(self) -> None:
@@ -178,6 +203,22 @@ class Service:
     async def undelivered(self) -> int:
         return len(self._db._caching.undelivered)
 
+    async def under_way(self) -> dict[str, int]:
+        """What is not at rest: connections out of their pools, statements, loads and publications."""
+        topology, caching = self._db._topology, self._db._caching
+        engines = {"writes": topology.write_engine, "primary": topology._primary.engine}
+        engines |= {node.name: node.engine for node in topology._replicas}
+        return {
+            **{name: _pool(engine).checkedout() for name, engine in engines.items()},
+            "statements": sum(node.in_flight for node in topology.nodes),
+            "loads": len(caching.shared.flights),
+            "publications": len(caching.tasks._must_end),
+        }
+
+    async def connections(self) -> int:
+        """How many the pools believe to be open to the primary, and the sampler's."""
+        return self._open + 1
+
     async def stop_before_fill(self) -> None:
         """The next fill under a lease finds this process stopped (SIGSTOP) before it is sent."""
         fill = Loader._fill
@@ -189,6 +230,11 @@ class Service:
             return fill(loader, rows, keep)
 
         Loader._fill = stopping  # type: ignore[assignment,method-assign]
+
+
+def _pool(engine: AsyncEngine) -> QueuePool:
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool
 
 
 def tell(what: dict[str, Any]) -> None:

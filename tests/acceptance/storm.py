@@ -1,10 +1,14 @@
-"""Traffic on the shop's users, whose `age` counts their versions: a session that reads less than it wrote is a miss."""
+"""Traffic on the shop's users, whose `age` counts their versions: a session that reads less than it wrote is a miss.
+
+It is done to the end, or given up at any moment.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from repocache import Database
@@ -12,6 +16,8 @@ from repocache.errors import RepocacheError
 from tests.shop import User, Users
 
 IDS = range(1, 61)
+Act = Callable[[int], Awaitable[None]]
+"""Does something with one user."""
 
 
 @dataclass
@@ -22,6 +28,7 @@ class Tally:
     writes: int = 0
     uncovered: int = 0
     own_misses: int = 0
+    cancelled: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
 
@@ -55,14 +62,17 @@ class Storm:
     async def _call(self) -> None:
         while not self._calm.is_set():
             try:
-                if random.random() < 0.3:
-                    await self._write_and_read(random.choice(IDS))
-                else:
-                    await self._users.get(random.choice(IDS))
-                    self._tally.reads += 1
+                await self._act(self._write_and_read if random.random() < 0.3 else self._read)
             except Exception as error:  # noqa: BLE001  # counted: the tests judge it
                 self._tally.errors[_kind(error)] += 1
             await asyncio.sleep(0.02 * random.random())
+
+    async def _act(self, act: Act) -> None:
+        await act(random.choice(IDS))
+
+    async def _read(self, id: int) -> None:
+        await self._users.get(id)
+        self._tally.reads += 1
 
     async def _write_and_read(self, id: int) -> None:
         async with self._db.causal_session() as session:
@@ -79,6 +89,26 @@ class Storm:
     def _count(self, shown: bool) -> None:
         self._tally.reads += 1
         self._tally.own_misses += not shown
+
+
+class CancellingStorm(Storm):
+    """Acts are cancelled at random moments, so that about half of them come to their end, on any machine."""
+
+    def __init__(self, db: Database, users: Users, tally: Tally) -> None:
+        super().__init__(db, users, tally)
+        self._time: dict[Act, float] = {}
+
+    async def _act(self, act: Act) -> None:
+        time = self._time.get(act, 0.05)
+        acting = asyncio.create_task(super()._act(act))
+        await asyncio.wait({acting}, timeout=2 * time * random.random())
+        self._time[act] = max(0.001, 0.9 * time) if acting.done() else time / 0.9
+        acting.cancel()
+        await asyncio.wait({acting})
+        if acting.cancelled():
+            self._tally.cancelled += 1
+        else:
+            acting.result()
 
 
 def _kind(error: Exception) -> str:

@@ -13,16 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache import CacheSettings
-from repocache.testing import Endpoints, RedisServer, Servers
-from tests.acceptance.conftest import EAGER, PATIENT, Start, Truth
+from repocache.testing import Endpoints, Servers
+from tests.acceptance.conftest import EAGER, FOR_EVER, PATIENT, Start, Truth, leases
 from tests.acceptance.doomed import Doom
 from tests.acceptance.remote import GUARD, ROOT
 from tests.acceptance.service import Setup
 from tests.acceptance.storm import IDS
 from tests.shop import until
-
-FOR_EVER = CacheSettings(lease=600.0, patience=0.1)
-"""Whoever waits for a lease to end waits in vain."""
 
 
 @asynccontextmanager
@@ -131,11 +128,3 @@ async def test_who_was_stopped_before_its_fill_fills_nothing(
         seen: dict[str, Any] = await stopped.ask("read", id=id, bookmark=wrote["bookmark"])
         assert seen["age"] == id + 1
     await truth.assert_caches_right(stopped, other)
-
-
-def leases(redis: RedisServer) -> int:
-    """How many there are now."""
-    keys = redis.command("KEYS", "*:user:*")
-    assert isinstance(keys, list)
-    values = [redis.command("GET", str(key)) for key in keys]
-    return len([value for value in values if str(value).startswith("L")])
