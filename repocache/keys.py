@@ -122,8 +122,10 @@ class Keys:
 
     def text(self, id: Any) -> str:
         """The key of `id`, for example `user:42` or `order:1:2`. Raises InvalidId."""
+        if type(id) is self.plain_type:
+            return f"{self.prefix}:{self._writer(id)}"
         self.check(id)
-        if len(self.types) == 1:
+        if self.plain_type is not None:
             return f"{self.prefix}:{self._writer(id)}"
         return ":".join((self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True))))
 

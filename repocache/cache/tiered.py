@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from repocache.bookmark import Bookmark, Seen
+from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell, Source
-from repocache.cache.flights import Flight, may_join
+from repocache.cache.flights import Flight, LocalKey, may_join
 from repocache.cache.loader import Loader
 from repocache.cache.near import Near, Session, near_reader, observed
 from repocache.cache.shared import Shared
@@ -60,38 +60,90 @@ class TieredCache:
         for key in [key for key in self._local.entries if isinstance(key, tuple) and key[0] == self._owner]:
             self._local.discard(key)
 
+    async def read(self, id: Any, bookmark: Bookmark | None) -> Cell:
+        """One id that L1 had not. As `get_many`."""
+        asked = self._ask(id, bookmark)
+        if asked.reply is not None:
+            cell = await self._answer(asked)
+            if cell is not None:
+                return cell
+        return await self._load(asked)
+
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, Cell]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if it asks for nothing.
 
         Raises DatabaseUnavailable and the database's own errors; never one of the cache.
         """
         near = {id: self.near(id) for id in ids}
-        fetched = {id: self.fetch(id, bookmark) for id, cell in near.items() if cell is None}
-        return {id: cell or await fetched[id] for id, cell in near.items()}
+        asked = {id: self._ask(id, bookmark) for id, cell in near.items() if cell is None}
+        hits = {id: await self._answer(each) for id, each in asked.items()}
+        loads = {id: self._load(asked[id]) for id, cell in hits.items() if cell is None}
+        return {id: cell or hits[id] or await loads[id] for id, cell in near.items()}
 
-    def fetch(self, id: Any, bookmark: Bookmark | None) -> asyncio.Future[Cell]:
-        """Join the flight for this key, or begin one: GET if the key's name is known, else the loader."""
-        key = (self._owner, id)
-        flight = self._flights.get(key)
-        if flight is not None and may_join(flight, bookmark):
-            return flight.join()
+    def _ask(self, id: Any, bookmark: Bookmark | None) -> Asked:
+        """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter is noted before)."""
         text = self._keys.text(id)
-        flight = Flight(key, text, bucket_of(text), bookmark)
+        asked = Asked((self._owner, id), text, bucket_of(text), bookmark)
+        asked.direct = not self.switch.shared or (bookmark is not None and not bookmark.covered)
+        view = self._views.get(asked.bucket)
+        if view is None or asked.direct or self._flights.get(asked.key) is not None:
+            return asked
+        prefix = self._prefix(asked.bucket, view)
+        if prefix is not None:
+            asked.view, asked.prefix, asked.moved = view, prefix, view.moved
+            try:
+                asked.reply = self._shared.records.get(prefix + text)
+            except CacheUnavailable as error:
+                self._failed(asked, error)
+        return asked
+
+    async def _answer(self, asked: Asked) -> Cell | None:
+        try:
+            return None if asked.reply is None else self._hit(asked, await asked.reply)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._failed(asked, CacheUnavailable("the call was cancelled"))
+        except Exception as error:  # noqa: BLE001  # whatever it is, the database answers
+            self._failed(asked, error)
+        return None
+
+    def _failed(self, asked: Asked, error: Exception) -> None:
+        """Past the cache, unless Redis answers and will not give this key: a script may find out what is there."""
+        asked.direct = isinstance(error, CacheUnavailable)
+        self._shared.observe(CacheFailed("get", str(error)))
+
+    def _hit(self, asked: Asked, value: bytes | None) -> Cell | None:
+        """The cell in what GET brought. Of a value under a name that is no longer the key's nothing is believed:
+
+        1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes before the reply.
+        """
+        view = asked.view
+        if value is None or view is None or view is not self._views.get(asked.bucket) or is_lease(value):
+            return None
+        if view.prefixes.get(self._owner) != asked.prefix:
+            return None
+        cell = self._values.decode(asked.text, value)
+        if cell is None:
+            asked.refused = digest(value)
+            return None
+        self._shared.observe(self._l2_hit)
+        if view.moved == asked.moved:
+            self._keep(asked.key, cell, asked.bucket)
+        return cell
+
+    def _load(self, asked: Asked) -> asyncio.Future[Cell]:
+        """Join the load of this key that is under way, or begin one."""
+        flight = self._flights.get(asked.key)
+        if flight is not None and may_join(flight, asked.bookmark):
+            return flight.join()
+        flight = Flight(asked.key, asked.text, asked.bucket, asked.bookmark)
+        flight.direct = asked.direct
+        flight.refused = asked.refused
         self._flights.begin(flight)
         waiter = flight.join()
-        flight.direct = not self.switch.shared or (bookmark is not None and not bookmark.covered)
-        view = self._views.get(flight.bucket)
-        prefix = None if view is None or flight.direct else self._prefix(flight.bucket, view)
-        if view is None or prefix is None:
-            self._loader.enqueue(flight)
-            return waiter
-        flight.began = Seen(view.incarnation, view.seq)
-        try:
-            reply = self._shared.records.get(prefix + text)
-        except CacheUnavailable as error:
-            self._past_the_cache(flight, error)
-        else:
-            asyncio.ensure_future(reply).add_done_callback(partial(self._got, flight, view, prefix))
+        self._loader.enqueue(flight)
         return waiter
 
     def _prefix(self, bucket: int, view: View) -> str | None:
@@ -106,36 +158,6 @@ class TieredCache:
             prefix = names.prefix(bucket, view.incarnation, generation, self._fingerprint)
             view.prefixes[self._owner] = prefix
         return prefix
-
-    def _got(self, flight: Flight, view: View, prefix: str, reply: asyncio.Future[bytes | None]) -> None:
-        """The GET's reply. Of a value under a name that is no longer the key's nothing is believed:
-
-        1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes before the reply.
-        """
-        if reply.cancelled():
-            return self._past_the_cache(flight, CacheUnavailable("the call was cancelled"))
-        error = reply.exception()
-        if isinstance(error, CacheUnavailable):
-            return self._past_the_cache(flight, error)
-        if error is not None:
-            # Redis answers, and will not give this key: a script may find out what is there.
-            self._shared.observe(CacheFailed("get", str(error)))
-            return self._loader.enqueue(flight)
-        value = reply.result()
-        named_so = self._views.get(flight.bucket) is view and view.prefixes.get(self._owner) == prefix
-        if value is None or not named_so or is_lease(value):
-            return self._loader.enqueue(flight)
-        cell = self._values.decode(flight.text, value)
-        if cell is None:
-            flight.refused = digest(value)
-            return self._loader.enqueue(flight)
-        self.answered(flight, cell, "l2")
-        self.ended(flight, keep=True)
-
-    def _past_the_cache(self, flight: Flight, error: BaseException) -> None:
-        self._shared.observe(CacheFailed("get", str(error)))
-        flight.direct = True
-        self._loader.enqueue(flight)
 
     def opened(self, flight: Flight, answer: Opened) -> bool:
         seen = Seen(answer.incarnation, answer.seq)
@@ -156,13 +178,15 @@ class TieredCache:
         path 6)."""
         self._flights.end(flight)
         cell = flight.cell
-        if cell is None or not keep or flight.touched or not self._keep_local or not self._views.alive:
-            return
-        if not self.switch.tier.open:
+        if cell is not None and keep and not flight.touched:
+            self._keep(flight.key, cell, flight.bucket)
+
+    def _keep(self, key: LocalKey, cell: Cell, bucket: int) -> None:
+        if not self._keep_local or not self._views.alive or not self.switch.tier.open:
             return
         life = self._values.local_life(cell)
         if life > 0:
-            self._local.put(flight.key, cell, flight.bucket, life, cell.size)
+            self._local.put(key, cell, bucket, life, cell.size)
 
     def failed(self, flight: Flight, error: BaseException) -> None:
         self._flights.end(flight)

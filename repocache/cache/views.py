@@ -33,12 +33,13 @@ class View:
     `history`: that of who announced the record, perhaps another than this process lives in.
     """
 
-    __slots__ = ("generations", "history", "incarnation", "prefixes", "seq")
+    __slots__ = ("generations", "history", "incarnation", "moved", "prefixes", "seq")
 
     def __init__(self, incarnation: str, seq: int, history: str = "") -> None:
         self.incarnation = incarnation
         self.seq = seq
         self.history = history
+        self.moved = 0
         self.generations: dict[str, str] = {}
         self.prefixes: dict[str, str] = {}
 
@@ -139,6 +140,8 @@ class Views:
         if whole:
             self._local.clear()
             self._flights.dirty_all()
+            for bucket in range(BUCKETS):
+                self._move(bucket)
             return
         for text in texts:
             self._drop_keys(bucket_of(text), (text,))
@@ -148,6 +151,7 @@ class Views:
         self._forget()
 
     def _drop_keys(self, bucket: int, texts: Iterable[str]) -> None:
+        self._move(bucket)
         for text in texts:
             key = self._local_key(text)
             if key is not None:
@@ -166,7 +170,13 @@ class Views:
             return None
         return (prefix, id)
 
+    def _move(self, bucket: int) -> None:
+        view = self._views[bucket]
+        if view is not None:
+            view.moved += 1
+
     def _clear_bucket(self, bucket: int) -> None:
+        self._move(bucket)
         self._local.clear_bucket(bucket)
         self._flights.dirty_bucket(bucket)
 

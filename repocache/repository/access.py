@@ -107,7 +107,7 @@ class CachedAccess(NodeAccess[M]):
         if self._cache.switch.mode is CacheMode.SHADOW:
             return await self._shadowed(ids, bookmark)
         if len(ids) == 1:
-            return {ids[0]: self.near(ids[0]) or await self._cache.fetch(ids[0], bookmark)}
+            return {ids[0]: self.near(ids[0]) or await self._cache.read(ids[0], bookmark)}
         return await self._cache.get_many(ids, bookmark)
 
     async def entity(self, id: Any) -> M | None:
@@ -118,7 +118,7 @@ class CachedAccess(NodeAccess[M]):
         if self._cache.switch.mode is CacheMode.SHADOW:
             row = (await self._shadowed((id,), bookmark))[id].row
         else:
-            row = (await self._cache.fetch(id, bookmark)).row
+            row = (await self._cache.read(id, bookmark)).row
         return None if row is None else self._entity(row)
 
     async def _shadowed(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, Cell]:

@@ -21,6 +21,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from repocache.bookmark import Bookmark
 from repocache.cache import tiered
+from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight
 from repocache.cache.histories import Histories
@@ -188,13 +189,18 @@ def _sample() -> Iterator[None]:
 @_switch("inorder")
 def _inorder() -> Iterator[None]:
     """What arrived between a reply and the store does not keep the value out of L1."""
-    original = TieredCache.ended
+    original_ended, original_hit = TieredCache.ended, TieredCache._hit
 
     def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
         flight.touched = False
-        original(self, flight, keep)
+        original_ended(self, flight, keep)
 
-    with patch.object(TieredCache, "ended", ended):
+    def hit(self: TieredCache, asked: Asked, value: bytes | None) -> Cell | None:
+        if asked.view is not None:
+            asked.moved = asked.view.moved
+        return original_hit(self, asked, value)
+
+    with patch.object(TieredCache, "ended", ended), patch.object(TieredCache, "_hit", hit):
         yield
 
 
