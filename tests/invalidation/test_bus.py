@@ -203,6 +203,15 @@ async def test_without_the_primarys_position_nothing_is_published() -> None:
         await until(lambda: late.of(Published))
 
 
+async def test_what_comes_during_a_delivery_that_fails_is_kept_with_it() -> None:
+    async with running() as late:
+        late.polled = [None]
+        late.during = lambda: late.undelivered.add(batch([99])) if late.polled else None
+        late.undelivered.add(batch([1]))
+        await until(lambda: late.of(Published))
+        assert late.records.told == {"user:1", "user:99"}
+
+
 async def test_a_wake_with_nothing_to_do_asks_nobody() -> None:
     async with running() as late:
         late.polled = [("h1", 70)]
