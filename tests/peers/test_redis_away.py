@@ -91,7 +91,7 @@ async def test_nothing_that_arrives_ends_the_listening(far: Shop, shop: Shop, re
     good = '{"v":1,"b":0,"i":"x","s":1,"h":""}'
     for number, nonsense in enumerate(("", "{", "null", "[]", "7", '{"v":1}', good[:-2], good.replace("0", '"x"'))):
         await in_l1(far, 7)
-        assert await asyncio.to_thread(repocache_servers.redis.command, "PUBLISH", channel, nonsense) == 2
+        assert await asyncio.to_thread(repocache_servers.redis.command, "PUBLISH", channel, nonsense)
         await heard(far, shop)
         await in_l1(far, 7)
         await shop.rename(7, f"Ada {number}")
