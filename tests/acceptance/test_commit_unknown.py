@@ -15,17 +15,19 @@ import pytest
 
 from repocache.testing import Endpoints
 from tests.acceptance.conftest import Start, Truth, nothing_waits
-from tests.acceptance.proxy import Held, Proxy
-from tests.acceptance.remote import Remote
+from tests.acceptance.proxy import Held, Proxy, Way
+from tests.acceptance.remote import OrderFailed, Remote
 from tests.shop import until
 
 ID = 7
+NOWHERE = "postgresql://127.0.0.1:1/"
 
 
 @dataclass(frozen=True)
 class Writing:
-    """`writer`: waits for its COMMIT's answer; `held`: the COMMIT."""
+    """`writer`: waits for its COMMIT's answer; `held`: the COMMIT; `door`: the writer's way to the primary."""
 
+    door: Proxy
     writer: Remote
     others: list[Remote]
     held: Held
@@ -47,7 +49,7 @@ async def writing(start: Start, truth: Truth, repocache_endpoints: Endpoints) ->
         await truth.assert_caches_right(*remotes)
         trapped = proxy.trap(b"COMMIT")
         async with committing(writer) as wrote:
-            yield Writing(writer, others, await asyncio.wait_for(trapped, 20), wrote)
+            yield Writing(proxy, writer, others, await asyncio.wait_for(trapped, 20), wrote)
 
 
 @asynccontextmanager
@@ -88,6 +90,23 @@ async def test_a_commit_whose_answer_is_lost(writing: Writing, truth: Truth) -> 
         seen = await remote.ask("read", id=ID, bookmark=wrote["bookmark"])
         assert (seen["age"], seen["tier"], seen["node"]) == (ID + 1, "database", "primary")
     await truth.assert_caches_right(writing.writer, *writing.others, seconds=20)
+    await as_ever(writing, truth, ID + 2)
+
+
+async def test_a_commit_whose_writer_is_cut_off(writing: Writing, truth: Truth, repocache_endpoints: Endpoints) -> None:
+    """The writer cannot ask the primary what became of it: all the same it tells the others at once."""
+    writing.door.freeze(Way.TO_CLIENT)
+    writing.held.deliver()
+    await until_committed(truth)
+    writing.door.lead_to(NOWHERE)
+    await writing.door.cut()
+    writing.door.thaw()
+    with pytest.raises(OrderFailed, match="DatabaseUnavailable"):
+        await writing.wrote
+    await truth.assert_caches_right(*writing.others)
+    writing.door.lead_to(repocache_endpoints.primary)
+    await writing.writer.until_told("NodeBack", node="primary")
+    await truth.assert_caches_right(writing.writer, *writing.others)
     await as_ever(writing, truth, ID + 2)
 
 
