@@ -7,7 +7,7 @@ The public names. `repocache.events`, `repocache.errors`, `repocache.records`, `
 from repocache.bookmark import Bookmark
 from repocache.cache.column import ColumnCodec
 from repocache.cache.entry import CacheSettings
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.database import Database
 from repocache.db.routing import CausalSession
@@ -66,4 +66,5 @@ __all__ = [
     "UsageError",
     "Verification",
     "View",
+    "WriteThrough",
 ]

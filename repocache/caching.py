@@ -42,13 +42,20 @@ class Caching:
     undelivered: Undelivered
     tasks: Tasks
     receivers: list[Receiver]
+    channel: Channel
+    nonces: Nonces
+
+    def evicts(self) -> bool:
+        """Whether Redis said that it drops keys when its memory is full."""
+        return self.channel.policy not in (None, "noeviction")
 
 
 @asynccontextmanager
 async def caching(
-    settings: Settings, address: Address | None, keys: KeySpace, standing: Standing
+    settings: Settings, address: Address | None, keys: KeySpace, standing: Standing, *, strict: bool
 ) -> AsyncIterator[Caching]:
-    """`address`: None: this process caches for itself alone. On leaving, commits under way are published first."""
+    """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to evict nothing. On
+    leaving, commits under way are published first."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     flights = Flights()
@@ -56,7 +63,7 @@ async def caching(
     receivers: list[Receiver] = [views]
     async with AsyncExitStack() as stack:
         stack.callback(views.down)
-        channel = Channel(receivers, lambda: undelivered.wake(), observe)  # noqa: PLW0108  # made below
+        channel = Channel(receivers, lambda: undelivered.wake(), observe, strict=strict)  # noqa: PLW0108  # made below
         link: Link | None = None
         records: RedisRecords | MemoryRecords
         if address is None:
@@ -78,4 +85,4 @@ async def caching(
             records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache
         )
         sampler = NothingShared() if link is None else RedisSampler(link, namespace)
-        yield Caching(shared, sampler, bus, undelivered, tasks, receivers)
+        yield Caching(shared, sampler, bus, undelivered, tasks, receivers, channel, nonces)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from sqlalchemy import Connection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
@@ -19,11 +20,12 @@ from repocache.cache.views import Views
 from repocache.db.commit import Outcome, Transaction, seal_postgresql
 from repocache.db.routing import current_session
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
-from repocache.events import CommitUnknown, Observer, PublishFailed
+from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, Undelivered
 from repocache.records import NO_POSITIONS, Receipt
 from repocache.tracking.changes import Changes
+from repocache.writing import Puts
 
 
 class Primary(Protocol):
@@ -62,27 +64,41 @@ class Commits:
         self._primary = primary
         self._lives = lives
 
-    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer) -> None:
+    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer, puts: Puts) -> None:
         """Before the first commit. `spawn`: runs what outlives the commit."""
         self._spawn = spawn
         self._observe = observe
+        self._puts = puts
+        puts.start(spawn, observe)
+
+    def look(self, connection: Connection, transaction: Transaction) -> None:
+        """Inside the transaction: the rows that write-through will store."""
+        self._puts.look(connection, transaction, _batch(transaction))
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
-        """Inside the transaction: its id, and whether its commit will be synchronous."""
+        """Inside the transaction: its id, its order position, whether its commit will be synchronous; write leases."""
         if self._primary.history:
             await seal_postgresql(connection, transaction)
+            await self._puts.prepare(transaction, _batch(transaction))
+
+    def rolled_back(self, transaction: Transaction) -> None:
+        """Write leases hide what is still the truth."""
+        self._puts.give_back(transaction)
 
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
         """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the caller's session."""
-        changes = cast("Changes", transaction.changes)
-        batch = Batch(changes.keys, changes.whole)
+        batch = _batch(transaction)
+        writings = self._puts.ready(transaction) if outcome is Outcome.COMMITTED else {}
         history, position = await self._position(transaction, outcome)
         try:
-            receipts = await self._bus.publish(batch, history, position)
+            receipts = await self._bus.publish(batch, history, position, writings)
         except CacheUnavailable as error:
             receipts = []
             self._undelivered.add(batch)
             self._observe(PublishFailed(len(batch), str(error)))
+        offered = sum(len(writing.puts) for writing in writings.values())
+        if offered:
+            self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
         self._views.wrote((text for texts in batch.keys.values() for text in texts), whole=bool(batch.owners))
         covered = bool(receipts) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
@@ -129,3 +145,8 @@ class Commits:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
         self._undelivered.add(batch)
+
+
+def _batch(transaction: Transaction) -> Batch:
+    changes = cast("Changes", transaction.changes)
+    return Batch(changes.keys, changes.whole)

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar, cast
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from repocache.bookmark import Bookmark
-from repocache.cache.entry import Source
+from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
@@ -24,7 +24,7 @@ from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.db.unit_of_work import TrackedSession
 from repocache.errors import CacheUnavailable, ConfigurationError, NotStarted
-from repocache.events import Switched
+from repocache.events import Degraded, Switched
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
@@ -35,6 +35,7 @@ from repocache.repository.declared import check_declaration, make_keys, model_an
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
 from repocache.repository.shelf import Shelf
+from repocache.repository.storing import check_storing, source_of, through, without
 from repocache.repository.work import UnitOfWork
 from repocache.settings import Settings
 from repocache.standing import Standing
@@ -45,6 +46,7 @@ from repocache.verification.shadow import Shadow, ShadowCount
 from repocache.verification.verdict import Verification
 from repocache.verification.verifier import Subject, Tiers, Verifier
 from repocache.wire import Address
+from repocache.writing import Means, Puts, Through
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Repository[Any, Any])
@@ -103,8 +105,10 @@ class Database:
             model, id_type = model_and_id(repository)
             plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
             keys = make_keys(repository, plan, id_type)
-            rows = Rows(plan, plan.statement_for(dialect), nodes, keys.prefix)
-            shelves[repository] = Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
+            rows = Rows(plan, plan.statement_for(dialect), nodes, keys.prefix, strict=is_strict(repository.policy))
+            shelf = Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
+            check_storing(repository, shelf, redis=self._address is not None)
+            shelves[repository] = shelf
         return shelves
 
     def _owned_tables(self) -> OwnedTables:
@@ -134,11 +138,16 @@ class Database:
         """Topology first and last: what is being published when the block is left still needs it."""
         settings, standing = self.settings, Standing(self._topology)
         await stack.enter_async_context(self._topology)
-        cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing))
+        strict = any(is_strict(each.policy) for each in self._classes)
+        cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, strict=strict))
         stack.callback(_end_feeds, cache.receivers)
-        commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
-        commits.start(cache.tasks.spawn, settings.observe)
         engine = self._topology.write_engine
+        for repository, checked in list(self._shelves.items()):
+            self._shelves[repository] = replace(checked, rows=await checked.rows.located())
+        means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
+        puts = Puts(self._stored(), standing, means)
+        commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
+        commits.start(cache.tasks.spawn, settings.observe, puts)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(watch.stop)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
@@ -146,15 +155,8 @@ class Database:
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)
         self._verifier = Verifier(subjects, tiers, self._repair, settings.observe)
-        for repository, checked in list(self._shelves.items()):
-            shelf = self._shelves[repository] = replace(checked, rows=await checked.rows.located())
-            source = Source(
-                shelf.keys,
-                shelf.plan.fingerprint,
-                repository.policy,
-                shelf.plan.codec(settings.cache.max_value),
-                shelf.rows.load,
-            )
+        for repository, shelf in self._shelves.items():
+            source = source_of(repository, shelf, settings.cache)
             tiered = TieredCache(source, cache.shared, current_session)
             values = Values(source, settings.cache.max_value, settings.observe)
             subjects[shelf.keys.prefix] = Subject(source, values, replace(shelf.rows, route=ON_PRIMARY).by_id)
@@ -169,6 +171,18 @@ class Database:
         if polled is None:
             raise CacheUnavailable("the primary's position cannot be had")
         await self._caching.bus.publish(batch, *polled)
+
+    def _stored(self) -> list[Through]:
+        """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError for a strict
+        one."""
+        owners = [(each, self._shelves[each]) for each in self._classes if isinstance(each.policy, WriteThrough)]
+        if not owners or (self._topology.history and self._address is not None):
+            return through(owners, self.settings.cache, self._observe)
+        for repository, _ in owners:
+            if is_strict(repository.policy):
+                raise without(repository, "WAL positions")
+        self._observe(Degraded("write-through", "commits invalidate what they wrote and store nothing, as CacheAside"))
+        return []
 
     def _history_changed(self, _: str) -> None:
         """What was cached in this process may hold commits that the new primary never had."""

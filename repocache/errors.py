@@ -14,6 +14,7 @@ RepocacheError
         PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
         CommitOutcomeUnknown    the connection was lost during COMMIT
     CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
+    StrictWriteRefused          Redis could not hold back the readers of what was about to be written
     CodecError                  a value that cannot be encoded or decoded
 """
 
@@ -77,6 +78,10 @@ class CommitOutcomeUnknown(DatabaseUnavailable):
 
 class CacheUnavailable(RepocacheError):
     """Redis cannot answer."""
+
+
+class StrictWriteRefused(RepocacheError):
+    """Redis could not hold back the readers of what was about to be written: nothing was committed."""
 
 
 class CodecError(RepocacheError):

@@ -118,6 +118,14 @@ class Published(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Stored(Event):
+    """A write-through commit offered the values of so many keys, and so many landed; the others were invalidated."""
+
+    offered: int
+    landed: int
+
+
+@dataclass(frozen=True, slots=True)
 class PublishFailed(Event):
     """A commit stands, its invalidation did not reach Redis yet; it is retried, and the bookmark is uncovered."""
 

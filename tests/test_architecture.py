@@ -17,6 +17,7 @@ FLOORS = [
     {"db", "cache", "invalidation"},
     {"mapping"},
     {"tracking"},
+    {"writing"},
     {"repository", "commits", "settings", "standing"},
     {"caching", "verification"},
     {"database"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from repocache.bookmark import Bookmark
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import Policy
 from repocache.cache.switch import CacheMode
 from repocache.errors import ConfigurationError
 from repocache.keys import Keys
@@ -62,7 +62,7 @@ class Source:
 
     keys: Keys
     fingerprint: str
-    policy: CacheAside
+    policy: Policy
     codec: Codec
     load: Load
 

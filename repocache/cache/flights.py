@@ -17,11 +17,12 @@ LocalKey = tuple[str, Any]
 
 
 class Flight:
-    """`began`: the bucket's record state when it took off, None: no view. `direct`: past the cache. `dirty`: the
-    key was invalidated since, so nobody joins any more. `touched`: the same, counted anew from the moment that the
-    fill was sent: a fill that lands proves that nothing touched the key before. `cell`: the answer, once it is
-    there. `refused`: digest of a value in Redis that could not be read, and is to be replaced. `view`: what was
-    believed of the bucket when the record was last asked."""
+    """`began`: the bucket's record state when it took off, None: no view. `direct`: past the cache. `sent`: something
+    was asked already, so that the answer may be older than who joins now. `dirty`: the key was invalidated since, so
+    nobody joins any more. `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
+    proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`: digest of a value in
+    Redis that could not be read, and is to be replaced. `over`: write leases whose transactions have ended. `view`:
+    what was believed of the bucket when the record was last asked."""
 
     __slots__ = (
         "began",
@@ -31,7 +32,9 @@ class Flight:
         "direct",
         "dirty",
         "key",
+        "over",
         "refused",
+        "sent",
         "text",
         "touched",
         "view",
@@ -50,6 +53,8 @@ class Flight:
         self.dirty = False
         self.touched = False
         self.refused = ""
+        self.over: tuple[str, ...] = ()
+        self.sent = False
         self.waiters: list[asyncio.Future[Cell]] = []
 
     def join(self) -> asyncio.Future[Cell]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from repocache.cache.entry import Cell, Row, Source, Wanted
 from repocache.cache.flights import Flight
+from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
 from repocache.cache.values import NOT_KEPT, Values, digest
 from repocache.errors import CacheUnavailable, DatabaseUnavailable, NotStarted
@@ -51,6 +52,7 @@ class Loader:
         self._shared = shared
         self._values = values
         self._harbour = harbour
+        self._strict = is_strict(source.policy)
         self._queue: list[Flight] = []
         self._running = 0
         self._scheduled = False
@@ -90,20 +92,22 @@ class Loader:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
         leased: dict[Flight, Opened] = {}
         groups: defaultdict[tuple[bool, bool], list[tuple[Flight, Wanted]]] = defaultdict(list)
+        for flight in batch:
+            flight.sent = True
         answers = await self._open(batch)
         history = self._shared.primary.history
         for flight, answer in answers:
             if answer is not None and answer.kind == "value":
                 self._deliver(flight, answer.value)
             elif answer is not None and answer.kind == "wait":
-                self._shared.spawn(self._wait(flight, answer))
+                self._shared.spawn(self._apart(flight, self._wait(flight, answer)))
+            elif answer is not None and answer.overdue:
+                self._shared.spawn(self._apart(flight, self._take_over(flight, answer)))
             else:
-                floor: int | None = ANY_NODE
-                if answer is not None:
+                if answer is not None and answer.kind == "lease":
                     leased[flight] = answer
-                    floor = answer.floor
-                want = Wanted(flight.key[1], floor, history, flight.bookmark)
-                groups[floor is None, want.bookmark is not None].append((flight, want))
+                want = self._wanted(flight, answer, history)
+                groups[want.floor is None, want.bookmark is not None].append((flight, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may answer.
         reads = [
             self._read(wanted, [(flight, leased[flight]) for flight, _ in wanted if flight in leased])
@@ -122,7 +126,8 @@ class Loader:
             self._fill([(flight, answer, None) for flight, answer in leased], keep=False)
             if not isinstance(error, Exception):
                 raise
-            if isinstance(error, DatabaseUnavailable) and any(want.floor is None for _, want in wanted):
+            unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
+            if unavailable and any(want.floor is None for _, want in wanted):
                 # Only the primary may fill; without it any node that suits the session may answer.
                 return await self._read([(flight, want._replace(floor=ANY_NODE)) for flight, want in wanted], [])
             return self._fail([flight for flight, _ in wanted], error)
@@ -196,7 +201,9 @@ class Loader:
     def _ask_for(self, flight: Flight) -> Ask:
         source = self._source
         life = self._shared.settings.lease
-        return Ask(flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused)
+        return Ask(
+            flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused, flight.over
+        )
 
     def _deliver(self, flight: Flight, value: bytes) -> None:
         cell = self._values.decode(flight.text, value)
@@ -207,31 +214,53 @@ class Loader:
             flight.refused = digest(value)
             self.enqueue(flight)
 
-    async def _wait(self, flight: Flight, answer: Opened) -> None:
-        """Somebody else loads it: look again until it is there, then read the database and fill neither tier."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + min(answer.wait, self._shared.settings.patience)
-        pause = 0.002
+    def _wanted(self, flight: Flight, answer: Opened | None, history: str) -> Wanted:
+        """Strict owners are read on the primary; so are rows whose commit is on its way."""
+        floor = ANY_NODE if answer is None else answer.floor
+        if self._strict or (answer is not None and answer.kind == "written"):
+            floor = None
+        return Wanted(flight.key[1], floor, history, flight.bookmark)
+
+    async def _apart(self, flight: Flight, going_on: Awaitable[Opened | None]) -> None:
+        """A flight that leaves its batch. Its answer: a value, a lease, or that it reads and fills neither tier."""
         try:
-            while loop.time() < until:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 0.02)
-                [(_, seen)] = await self._open([flight])
-                if seen is None:
-                    break
-                answer = seen
-                if answer.kind == "value":
-                    return self._deliver(flight, answer.value)
-                if answer.kind == "lease":
-                    want = Wanted(flight.key[1], answer.floor, self._shared.primary.history, flight.bookmark)
-                    return await self._read([(flight, want)], [(flight, answer)])
-            want = Wanted(flight.key[1], answer.floor, self._shared.primary.history, flight.bookmark)
-            await self._read([(flight, want)], [])
+            answer = await going_on
+            if answer is not None and answer.kind == "value":
+                return self._deliver(flight, answer.value)
+            want = self._wanted(flight, answer, self._shared.primary.history)
+            leased = [(flight, answer)] if answer is not None and answer.kind == "lease" else []
+            await self._read([(flight, want)], leased)
         except asyncio.CancelledError:
             self._fail([flight], DatabaseUnavailable("the database was closed during the load"))
             raise
         except Exception as error:  # noqa: BLE001  # it is the callers'
             self._fail([flight], error)
+
+    async def _wait(self, flight: Flight, answer: Opened) -> Opened:
+        """Somebody else loads it: look again until it is there."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(answer.wait, self._shared.settings.patience)
+        pause = 0.002
+        while loop.time() < until:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.02)
+            [(_, seen)] = await self._open([flight])
+            if seen is None:
+                break
+            answer = seen
+            if answer.kind != "wait":
+                break
+        return answer
+
+    async def _take_over(self, flight: Flight, answer: Opened) -> Opened | None:
+        """Write leases past their deadline give way if their transactions have ended, which is asked before the read:
+        whatever they committed is visible to it (protocol, Strict write-through)."""
+        in_progress = self._shared.primary.in_progress
+        flight.over = tuple([lease.nonce for lease in answer.overdue if not await in_progress(lease.xid)])
+        if not flight.over:
+            return answer
+        [(_, seen)] = await self._open([flight])
+        return seen
 
     def _fill(
         self, rows: Sequence[tuple[Flight, Opened, Row | None]], keep: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from repocache.errors import ConfigurationError
 
@@ -27,17 +28,57 @@ class CacheAside:
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("ttl", "local_ttl", "negative_ttl", "jitter"):
-            if not isinstance(getattr(self, name), int | float):
-                raise ConfigurationError(f"CacheAside({name}={getattr(self, name)!r}): give a number")
-        if not 0 < self.ttl <= 30 * 86_400:
-            raise ConfigurationError(
-                f"CacheAside(ttl={self.ttl}): give seconds, more than 0 and at most 30 days; "
-                "to leave an owner uncached read it with `find`"
-            )
-        for name in ("local_ttl", "negative_ttl"):
-            if not getattr(self, name) >= 0:
-                raise ConfigurationError(f"CacheAside({name}={getattr(self, name)}): give seconds, 0 or more")
-            object.__setattr__(self, name, min(getattr(self, name), self.ttl))
-        if not 0 <= self.jitter <= 0.5:
-            raise ConfigurationError(f"CacheAside(jitter={self.jitter}): give a share from 0 to 0.5")
+        _check(self)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteThrough:
+    """Writes store what they wrote, reads fill what is missing: a read right after a commit finds it in Redis.
+
+    The times are those of `CacheAside`. A value is stored if its row was locked by the commit that stores it, and no
+    later one was published before it; else the commit invalidates, as under `CacheAside`. For mappings whose value
+    holds rows of one table.
+
+    `strict`: for what must never be stale (prices, entitlements): from COMMIT on nobody is given what was before,
+    and a write fails with StrictWriteRefused, and is rolled back, if Redis cannot hold its readers back. Never kept
+    in the process (`local_ttl` becomes 0), filled from the primary alone, and only with a Redis that evicts nothing.
+
+    Raises ConfigurationError for times that make no sense.
+    """
+
+    ttl: float = 300.0
+    local_ttl: float = 10.0
+    negative_ttl: float = 5.0
+    jitter: float = 0.1
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.strict:
+            object.__setattr__(self, "local_ttl", 0.0)
+
+
+Policy: TypeAlias = CacheAside | WriteThrough
+
+
+def is_strict(policy: Policy) -> bool:
+    """Whether an owner under this policy must never be stale."""
+    return isinstance(policy, WriteThrough) and policy.strict
+
+
+def _check(policy: Policy) -> None:
+    name = type(policy).__name__
+    for each in ("ttl", "local_ttl", "negative_ttl", "jitter"):
+        if not isinstance(getattr(policy, each), int | float):
+            raise ConfigurationError(f"{name}({each}={getattr(policy, each)!r}): give a number")
+    if not 0 < policy.ttl <= 30 * 86_400:
+        raise ConfigurationError(
+            f"{name}(ttl={policy.ttl}): give seconds, more than 0 and at most 30 days; "
+            "to leave an owner uncached read it with `find`"
+        )
+    for each in ("local_ttl", "negative_ttl"):
+        if not getattr(policy, each) >= 0:
+            raise ConfigurationError(f"{name}({each}={getattr(policy, each)}): give seconds, 0 or more")
+        object.__setattr__(policy, each, min(getattr(policy, each), policy.ttl))
+    if not 0 <= policy.jitter <= 0.5:
+        raise ConfigurationError(f"{name}(jitter={policy.jitter}): give a share from 0 to 0.5")

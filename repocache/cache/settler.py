@@ -21,6 +21,10 @@ class Primary(Protocol):
         """The line of WAL that this process lives in; empty where positions are not to be had."""
         ...
 
+    async def in_progress(self, xid: str) -> bool:
+        """Whether the transaction has neither committed nor rolled back yet. Raises DatabaseUnavailable."""
+        ...
+
     async def insert_position(self) -> tuple[str, int] | None:
         """History and insert position (bytes), from a poll begun after this call; None: it cannot be had."""
         ...

@@ -17,6 +17,7 @@ from repocache.cache.entry import Cell, Source
 from repocache.cache.flights import Flight, LocalKey, may_join
 from repocache.cache.loader import Loader
 from repocache.cache.near import Near, Session, near_reader, observed
+from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
 from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest, is_lease
@@ -38,6 +39,7 @@ class TieredCache:
         self._owner = source.keys.prefix
         self._keys = source.keys
         self._fingerprint = source.fingerprint
+        self._strict = is_strict(source.policy)
         self._keep_local = source.policy.local_ttl > 0
         self._shared = shared
         self._local = shared.local
@@ -81,12 +83,15 @@ class TieredCache:
         return {id: cell or hits[id] or await loads[id] for id, cell in near.items()}
 
     def _ask(self, id: Any, bookmark: Bookmark | None) -> Asked:
-        """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter is noted before)."""
+        """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter is noted before).
+
+        Never for a strict owner: the name may be that of an old generation, and only the script sees write leases.
+        """
         text = self._keys.text(id)
         asked = Asked((self._owner, id), text, bucket_of(text), bookmark)
         asked.direct = not self.switch.shared or (bookmark is not None and not bookmark.covered)
         view = self._views.get(asked.bucket)
-        if view is None or asked.direct or self._flights.get(asked.key) is not None:
+        if view is None or asked.direct or self._strict or self._flights.get(asked.key) is not None:
             return asked
         prefix = self._prefix(asked.bucket, view)
         if prefix is not None:
@@ -134,9 +139,10 @@ class TieredCache:
         return cell
 
     def _load(self, asked: Asked) -> asyncio.Future[Cell]:
-        """Join the load of this key that is under way, or begin one."""
+        """Join the load of this key that is under way, or begin one. Of a strict owner nobody is given an answer that
+        was asked for before he came."""
         flight = self._flights.get(asked.key)
-        if flight is not None and may_join(flight, asked.bookmark):
+        if flight is not None and may_join(flight, asked.bookmark) and not (self._strict and flight.sent):
             return flight.join()
         flight = Flight(asked.key, asked.text, asked.bucket, asked.bookmark)
         flight.direct = asked.direct

@@ -29,7 +29,10 @@ Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 
 _TRANSACTION = "repocache.transaction"
 _LOST = "repocache.lost"
-_ASK = "SELECT pg_current_xact_id_if_assigned()::text, current_setting('synchronous_commit')"
+_ASK = (
+    "SELECT pg_current_xact_id_if_assigned()::text, current_setting('synchronous_commit'),"
+    " (pg_current_wal_insert_lsn() - '0/0')::bigint"
+)
 _ROLLED_BACK = frozenset(
     {"0A", "21", "22", "23", "24", "25", "26", "27", "2D", "2F", "34", "38", "39", "3B", "40", "42", "44", "P0"}
 )
@@ -67,10 +70,10 @@ class Transaction:
     `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`: its commit waits for
     the WAL to be flushed; False: it does not, or it is not known. `order`: WAL position in bytes noted under its row
     locks (protocol, Write-through), None: not noted. `bookmark`: set by `CommitHooks.committed`. `why`: the error, if
-    the outcome is unknown.
+    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it.
     """
 
-    __slots__ = ("bookmark", "changes", "order", "synchronous", "why", "xid")
+    __slots__ = ("bookmark", "changes", "kept", "order", "synchronous", "why", "xid")
 
     def __init__(self, changes: Collected) -> None:
         self.changes = changes
@@ -79,21 +82,28 @@ class Transaction:
         self.order: int | None = None
         self.bookmark: Bookmark | None = None
         self.why = ""
+        self.kept: object = None
 
 
 class CommitHooks(Protocol):
     """What is done with a transaction's changes. Called only for transactions that have some."""
 
+    def look(self, connection: Connection, transaction: Transaction) -> None:
+        """Inside the transaction, where statements of SQLAlchemy's may still be executed. An error here rolls back."""
+
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         """Inside the transaction, right before COMMIT (protocol, Write path 2). An error here rolls back."""
+
+    def rolled_back(self, transaction: Transaction) -> None:
+        """What was sealed, or begun to be, has certainly not been committed."""
 
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
         """After COMMIT: publish, and set `transaction.bookmark` whether that succeeds or not (Write path 4 to 6)."""
 
 
 async def seal_postgresql(connection: PoolProxiedConnection, transaction: Transaction) -> None:
-    """The least that `CommitHooks.seal` does on PostgreSQL: learn id and synchrony, in one round trip."""
-    transaction.xid, synchronous = await greenlet_spawn(_ask, connection)
+    """The least that `CommitHooks.seal` does on PostgreSQL: learn id, synchrony and order, in one round trip."""
+    transaction.xid, synchronous, transaction.order = await greenlet_spawn(_ask, connection)
     transaction.synchronous = synchronous != "off"
 
 
@@ -112,7 +122,7 @@ class CommitWatch:
     Every way to commit (session, connection, `begin()` blocks, sessions joined to an outer transaction) ends in
     `do_commit` of the engine's dialect, which belongs to this engine alone. The order there is:
 
-    1. `hooks.seal`, inside the transaction. If it fails nothing has been committed.
+    1. `hooks.look` and `hooks.seal`, inside the transaction. If one fails nothing has been committed.
     2. COMMIT. An error that is certainly a rollback publishes nothing.
     3. `hooks.committed` in a task of `spawn`, awaited. A cancelled caller leaves at once, the task goes on.
 
@@ -151,6 +161,7 @@ class CommitWatch:
             "set_connection_execution_options": _refuse_autocommit,
             "set_engine_execution_options": _refuse_autocommit,
             "handle_error": self._handle_error,
+            "commit": self._on_commit,
         }
         self._refuse_engine()
         dialect.__dict__.update(self._wrappers)
@@ -174,6 +185,18 @@ class CommitWatch:
             transaction = info[_TRANSACTION] = Transaction(self._new_changes())
         assert isinstance(transaction, Transaction)
         return transaction
+
+    def _on_commit(self, connection: Connection) -> None:
+        """Right before `do_commit`, which is given the driver's connection and not SQLAlchemy's."""
+        transaction: Transaction | None = connection.info.get(_TRANSACTION)
+        if transaction is None or transaction.changes.empty:
+            return
+        try:
+            self._hooks.look(connection, transaction)
+        except Exception:
+            if not connection.invalidated:
+                self._end(connection.connection)
+            raise
 
     def _do_commit(self, connection: PoolProxiedConnection) -> None:
         info = _info(connection)
@@ -217,8 +240,10 @@ class CommitWatch:
 
     def _do_rollback(self, connection: PoolProxiedConnection) -> None:
         # Even if it fails: without a COMMIT the server rolls back.
-        _info(connection).pop(_TRANSACTION, None)
+        transaction = _info(connection).pop(_TRANSACTION, None)
         self._rollback(connection)
+        if transaction is not None and transaction.kept is not None:
+            self._hooks.rolled_back(transaction)
 
     def _do_savepoint(self, connection: Connection, name: str) -> None:
         self._savepoint(connection, name)
@@ -282,7 +307,7 @@ class CommitWatch:
             raise ConfigurationError("the primary's engine must not be in AUTOCOMMIT: leave isolation_level out")
 
 
-def _ask(connection: PoolProxiedConnection) -> tuple[str | None, str]:
+def _ask(connection: PoolProxiedConnection) -> tuple[str | None, str, int]:
     """On a cursor of SQLAlchemy's, not the driver's: its errors are then known to it, a lost connection too."""
     cursor = connection.cursor()
     try:
@@ -291,8 +316,8 @@ def _ask(connection: PoolProxiedConnection) -> tuple[str | None, str]:
     finally:
         cursor.close()
     assert row is not None
-    xid, synchronous = row
-    return xid, synchronous
+    xid, synchronous, order = row
+    return xid, synchronous, order
 
 
 def _info(connection: PoolProxiedConnection) -> MutableMapping[Any, Any]:

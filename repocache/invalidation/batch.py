@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from repocache.keys import BUCKETS, bucket_of
-from repocache.records import Change
+from repocache.records import Change, Writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,20 @@ def buckets(batch: Batch) -> set[int]:
     return {bucket_of(text) for texts in batch.keys.values() for text in texts}
 
 
-def changes(batch: Batch, position: int | None) -> list[Change]:
-    """One change for each bucket that the batch touches. `position`: as in `Change`."""
+def changes(batch: Batch, position: int | None, writings: Mapping[int, Writing] = MappingProxyType({})) -> list[Change]:
+    """One change for each bucket that the batch touches. `position`: as in `Change`. `writings`: by bucket."""
+    owners = tuple(sorted(batch.owners))
+    return [
+        Change(bucket, tuple(keys), owners, position, writings.get(bucket, Writing()))
+        for bucket, keys in sorted(keys_by_bucket(batch).items())
+    ]
+
+
+def keys_by_bucket(batch: Batch) -> dict[int, list[tuple[str, str]]]:
+    """(owner, key text) for every bucket that the batch touches; none for what changed as a whole."""
     named: dict[int, list[tuple[str, str]]] = {bucket: [] for bucket in buckets(batch)}
     for owner, texts in batch.keys.items():
         if owner not in batch.owners:
             for text in sorted(texts):
                 named[bucket_of(text)].append((owner, text))
-    owners = tuple(sorted(batch.owners))
-    return [Change(bucket, tuple(keys), owners, position) for bucket, keys in sorted(named.items())]
+    return named

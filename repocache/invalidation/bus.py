@@ -6,12 +6,13 @@ Owns order and retries. What a change does to a record is the records' affair.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from repocache.errors import CacheUnavailable
 from repocache.events import Observer, Published, PublishFailed
 from repocache.invalidation.batch import NOTHING, Batch, changes
-from repocache.records import NO_POSITIONS, Change, Receipt, Records, Terms
+from repocache.records import NO_POSITIONS, Change, Receipt, Records, Terms, Writing
 
 MOST_KEYS = 10_000
 """Undelivered keys beyond so many become their owners as a whole: what waits for Redis is bounded."""
@@ -25,15 +26,22 @@ class Bus:
         self._deadline = deadline
         self._observe = observe
 
-    async def publish(self, batch: Batch, history: str, position: int | None) -> list[Receipt]:
+    async def publish(
+        self,
+        batch: Batch,
+        history: str,
+        position: int | None,
+        writings: Mapping[int, Writing] = MappingProxyType({}),
+    ) -> list[Receipt]:
         """Apply and announce, one script for each bucket, all under way together. `position`: as in `Change`.
+        `writings`: by bucket.
 
         Raises CacheUnavailable, also at the deadline: then some buckets may have been reached, and the batch is to be
         published again.
         """
         try:
             async with asyncio.timeout(self._deadline):
-                receipts = await self._deliver(changes(batch, position), Terms(history))
+                receipts = await self._deliver(changes(batch, position, writings), Terms(history))
         except TimeoutError as error:
             raise CacheUnavailable(f"Redis: not published within {self._deadline} s") from error
         self._observe(Published(len(batch), len(receipts), None if position == NO_POSITIONS else position))

@@ -29,20 +29,26 @@ class Receiver(Protocol):
 
 
 class Channel:
-    """The link's listener. `server`: identity of the Redis, empty before the first handshake.
+    """The link's listener. `server`: identity of the Redis, empty before the first handshake. `policy`: which keys it
+    drops when its memory is full (`maxmemory-policy`), None: it does not tell. `strict`: an owner relies on it.
 
     `receivers` are told in their order; the list may change while the channel runs. `recovered` comes last: what waits
     for Redis may try again.
     """
 
-    def __init__(self, receivers: Sequence[Receiver], recovered: Callable[[], None], observe: Observer) -> None:
+    def __init__(
+        self, receivers: Sequence[Receiver], recovered: Callable[[], None], observe: Observer, *, strict: bool = False
+    ) -> None:
         self.server = ""
+        self.policy: str | None = None
         self._receivers = receivers
         self._recovered = recovered
         self._observe = observe
+        self._strict = strict
 
     def up(self, facts: ServerFacts) -> None:
         self.server = str(facts.identity)
+        self.policy = facts.maxmemory_policy
         for receiver in tuple(self._receivers):
             receiver.up()
         self._observe(ChannelUp(self.server))
@@ -73,6 +79,12 @@ class Channel:
     def _check(self, facts: ServerFacts) -> None:
         if not facts.identity.replication_id:
             self._observe(Degraded("master_replid in INFO replication", UNTOLD))
+        if self._strict and self.policy is None:
+            unchecked = "strict write-through relies on maxmemory-policy noeviction, and CONFIG GET is refused"
+            self._observe(Degraded("maxmemory-policy is not known", unchecked))
+        elif self._strict and self.policy != "noeviction":
+            lost = "strict owners are under plain write-through: a write lease could be evicted (set noeviction)"
+            self._observe(Degraded(f"maxmemory-policy is {self.policy}", lost))
         limit = facts.pubsub_limit
         if limit is not None and 0 < limit.hard < 32 * 1024 * 1024:
             self._observe(

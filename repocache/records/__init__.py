@@ -2,7 +2,21 @@
 
 from repocache.records.memory import MemoryRecords
 from repocache.records.names import Namespace, Nonces, position_text
-from repocache.records.port import NO_POSITIONS, Ask, Change, Lease, Opened, Receipt, Records, Terms
+from repocache.records.port import (
+    NO_POSITIONS,
+    Ask,
+    Change,
+    Intent,
+    Lease,
+    Noted,
+    Opened,
+    Put,
+    Receipt,
+    Records,
+    Terms,
+    WriteLease,
+    Writing,
+)
 from repocache.records.redis import RedisRecords
 from repocache.records.scripts import SCRIPTS
 
@@ -11,14 +25,19 @@ __all__ = [
     "SCRIPTS",
     "Ask",
     "Change",
+    "Intent",
     "Lease",
     "MemoryRecords",
     "Namespace",
     "Nonces",
+    "Noted",
     "Opened",
+    "Put",
     "Receipt",
     "Records",
     "RedisRecords",
     "Terms",
+    "WriteLease",
+    "Writing",
     "position_text",
 ]

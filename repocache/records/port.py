@@ -20,6 +20,7 @@ class Ask(NamedTuple):
     """A key that was missed: give me its value, or a lease to fill it. `life`: of the lease, in seconds.
 
     `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it gives way to a lease.
+    `over`: nonces of write leases past their deadline whose transactions are no longer in progress: they give way too.
     """
 
     bucket: int
@@ -28,6 +29,7 @@ class Ask(NamedTuple):
     text: str
     life: float
     refused: str = ""
+    over: tuple[str, ...] = ()
 
 
 class Lease(NamedTuple):
@@ -39,16 +41,24 @@ class Lease(NamedTuple):
     nonce: str
 
 
+class WriteLease(NamedTuple):
+    """A commit is on its way, by the transaction `xid`."""
+
+    nonce: str
+    xid: str
+
+
 class Opened(NamedTuple):
     """The answer to `Ask`.
 
     "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it, for at most
-    `wait` seconds more; "history": the record belongs to `history`, another than the caller's, and nothing was
-    done.
+    `wait` seconds more; "written": commits are on their way, so read the primary and fill nothing; `overdue` are the
+    write leases past their deadline; "history": the record belongs to `history`, another than the caller's, and
+    nothing was done.
     `floor`: the position that a replica must have replayed to fill, None: unknown, only the primary may.
     """
 
-    kind: Literal["value", "lease", "wait", "history"]
+    kind: Literal["value", "lease", "wait", "written", "history"]
     incarnation: str = ""
     seq: int = 0
     generation: str = ""
@@ -57,32 +67,86 @@ class Opened(NamedTuple):
     nonce: str = ""
     wait: float = 0.0
     history: str = ""
+    overdue: tuple[WriteLease, ...] = ()
+
+
+class Put(NamedTuple):
+    """The value that a commit left in a key, read under the row's lock.
+
+    It lands only in the record that was seen inside the transaction: `incarnation`, and `generation` of the owner.
+    `life`: seconds. `strict`: only while the commit's own write lease is there.
+    """
+
+    owner: str
+    text: str
+    fingerprint: str
+    incarnation: str
+    generation: str
+    value: bytes
+    life: float
+    strict: bool
+
+
+class Writing(NamedTuple):
+    """A commit's values for one bucket. `order`: WAL position in bytes, noted under the rows' locks. `nonce`: of the
+    commit's own write leases, which end with it; empty: it has none."""
+
+    order: int = NO_POSITIONS
+    puts: tuple[Put, ...] = ()
+    nonce: str = ""
 
 
 class Change(NamedTuple):
     """What a commit changed in one bucket. `keys`: (owner, key text); `owners`: all their keys changed.
 
     `position`: WAL position in bytes after the commit, None: unknown (the record is made anew), or NO_POSITIONS.
+    `writing`: values that may take the place of what was under their keys; each of these is in `keys`.
     """
 
     bucket: int
     keys: tuple[tuple[str, str], ...]
     owners: tuple[str, ...]
     position: int | None
+    writing: Writing = Writing()
+
+
+class Intent(NamedTuple):
+    """What a transaction is about to commit in one bucket: `keys` and `owners` as in `Change`, to be held back from
+    readers by write leases of this `nonce`, `xid` and `life` in seconds. `seen`: owners of whom it only wants to know
+    the generation."""
+
+    bucket: int
+    keys: tuple[tuple[str, str], ...]
+    owners: tuple[str, ...]
+    seen: tuple[str, ...]
+    nonce: str
+    xid: str
+    life: float
+
+
+class Noted(NamedTuple):
+    """The record as it is inside the transaction; `generations` of the owners of its intent. If `history` is not
+    empty nothing was done: the record belongs to that other history."""
+
+    incarnation: str
+    seq: int
+    generations: dict[str, str]
+    history: str = ""
 
 
 class Receipt(NamedTuple):
-    """A change was applied: the record's state right after it. Or, if `history` is not empty, it was not: the
-    record belongs to that other history."""
+    """A change was applied: the record's state right after it, and how many of its puts `landed`. Or, if `history` is
+    not empty, it was not: the record belongs to that other history."""
 
     bucket: int
     incarnation: str
     seq: int
     history: str = ""
+    landed: int = 0
 
 
 class Records(Protocol):
-    """All five send at once and answer later, so that many calls of one moment travel together.
+    """All seven send at once and answer later, so that many calls of one moment travel together.
 
     Each raises CacheUnavailable, at once or when awaited.
     """
@@ -103,4 +167,12 @@ class Records(Protocol):
 
     def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
         """Apply and announce."""
+        ...
+
+    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+        """Before COMMIT: take write leases, and what lay under their keys away."""
+        ...
+
+    def give_back(self, intent: Intent) -> Awaitable[None]:
+        """After a rollback: the write leases of this intent go, and what they hid was the truth."""
         ...

@@ -9,8 +9,20 @@ import msgspec
 
 from repocache.errors import CacheUnavailable
 from repocache.records.names import NOWHERE, UNKNOWN, Namespace, Nonces, position_text
-from repocache.records.port import NO_POSITIONS, Ask, Change, Lease, Opened, Receipt, Terms
-from repocache.records.scripts import FILL, INVALIDATE, OPEN, SETTLE
+from repocache.records.port import (
+    NO_POSITIONS,
+    Ask,
+    Change,
+    Intent,
+    Lease,
+    Noted,
+    Opened,
+    Put,
+    Receipt,
+    Terms,
+    WriteLease,
+)
+from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
 from repocache.wire import Link, Reply, ReplyError
 
 T = TypeVar("T")
@@ -48,14 +60,17 @@ class RedisRecords:
         return self._link.call("GET", name)
 
     def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
-        life = max(1, int(ask.life * 1000))
-        own = (ask.owner, ask.fingerprint, ask.text, self._nonces(), life, ask.refused)
+        own: tuple[str | int, ...] = (
+            *(ask.owner, ask.fingerprint, ask.text, self._nonces()),
+            *(_milliseconds(ask.life), ask.refused),
+            *ask.over,
+        )
         return Answer(self._link.run(OPEN, (self._record(ask.bucket),), (*self._head(terms), *own)), read_opened)
 
     def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
         under = (self._server(), terms.history, lease.incarnation, lease.generation)
-        own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, max(1, int(life * 1000)))
+        own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
         return Answer(self._link.run(FILL, (self._record(ask.bucket),), (*under, *own)), bool)
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
@@ -67,15 +82,36 @@ class RedisRecords:
         fields = msgspec.json.encode(
             {"o": self._nonces.process, "k": [text for _, text in change.keys], "g": generations}
         ).decode()
-        own: tuple[str | int, ...] = (
-            *(_floor(change.position), "," + fields[1:-1], len(change.keys)),
+        order, puts, nonce = change.writing
+        counts = (len(change.keys), len(puts))
+        own: tuple[bytes | str | int, ...] = (
+            *(_floor(change.position), "," + fields[1:-1], _floor(order), nonce),
+            *counts,
             *(part for key in change.keys for part in key),
+            *(part for put in puts for part in _put(put)),
             *(part for moved in generations.items() for part in moved),
         )
         return Answer(
             self._link.run(INVALIDATE, (self._record(change.bucket),), (*self._head(terms), *own)),
             lambda reply: read_receipt(change.bucket, reply),
         )
+
+    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+        own: tuple[str | int, ...] = (
+            *(intent.nonce, intent.xid, _milliseconds(intent.life), len(intent.keys), len(intent.owners)),
+            *(part for key in intent.keys for part in key),
+            *(part for owner in intent.owners for part in (owner, self._nonces())),
+            *intent.seen,
+        )
+        return Answer(
+            self._link.run(INTEND, (self._record(intent.bucket),), (*self._head(terms), *own)),
+            lambda reply: read_noted(intent.seen, reply),
+        )
+
+    def give_back(self, intent: Intent) -> Awaitable[None]:
+        names = (*(text for _, text in intent.keys), *intent.owners)
+        reply = self._link.run(GIVE_BACK, (self._record(intent.bucket),), (intent.nonce, *names))
+        return Answer(reply, lambda _: None)
 
     def _record(self, bucket: int) -> str:
         return self._namespace.record(bucket)
@@ -92,6 +128,15 @@ def _floor(position: int | None) -> str:
     return NOWHERE if position == NO_POSITIONS else position_text(position)
 
 
+def _put(put: Put) -> tuple[bytes | str | int, ...]:
+    seen = (put.owner, put.text, put.fingerprint, put.incarnation, put.generation)
+    return (*seen, put.value, _milliseconds(put.life), int(put.strict))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
 def read_opened(reply: Reply) -> Opened:
     """The OPEN script's reply as a value."""
     kind = reply[0]
@@ -103,6 +148,9 @@ def read_opened(reply: Reply) -> Opened:
         return Opened("value", *state, value=reply[5])
     if kind == b"lease":
         return Opened("lease", *state, nonce=reply[5].decode())
+    if kind == b"written":
+        names = [part.decode() for part in reply[5]]
+        return Opened("written", *state, overdue=tuple(map(WriteLease, names[::2], names[1::2])))
     return Opened("wait", *state, wait=max(0, reply[5]) / 1000)
 
 
@@ -110,4 +158,12 @@ def read_receipt(bucket: int, reply: Reply) -> Receipt:
     """The INVALIDATE script's reply as a value."""
     if reply[0] == b"history":
         return Receipt(bucket, "", 0, reply[1].decode())
-    return Receipt(bucket, reply[1].decode(), int(reply[2]))
+    return Receipt(bucket, reply[1].decode(), int(reply[2]), landed=reply[3])
+
+
+def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
+    """The INTEND script's reply as a value."""
+    if reply[0] == b"history":
+        return Noted("", 0, {}, reply[1].decode())
+    generations = {owner: generation.decode() for owner, generation in zip(owners, reply[3], strict=True)}
+    return Noted(reply[1].decode(), int(reply[2]), generations)

@@ -1,4 +1,4 @@
-"""The four Lua scripts that alone may touch a bucket's record and what lies under it.
+"""The six Lua scripts that alone may touch a bucket's record and what lies under it.
 
 Every rule of the protocol that Redis enforces stands here, once. They run as bare EVALSHA, never in MULTI (it would
 swallow the push). `records.redis` calls them; `records.memory` does the same in Python.
@@ -38,8 +38,11 @@ end
 """.replace("VERSION", str(WIRE_VERSION))
 
 # ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce, ARGV[10] the lease's life in milliseconds,
-# ARGV[11] digest of a value that could not be read, or empty.
-# -> {'value'|'lease'|'wait', incarnation, seq, generation, floor, value | nonce | milliseconds}
+# ARGV[11] digest of a value that could not be read, or empty; then nonces of write leases that are over.
+# -> {'value'|'lease'|'wait'|'written', incarnation, seq, generation, floor, value | nonce | milliseconds | overdue}
+# overdue: nonce and transaction id of each write lease past its deadline.
+#
+# A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict write-through).
 #
 # The record remembers which fingerprints (shapes of a row, one for each release that is live) have keys here, so that
 # an invalidation by any release reaches the keys of all.
@@ -50,6 +53,26 @@ local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[6], 'p:' .. ARGV[6])
 local generation, shapes = own[1] or '0', own[2] or ''
 if not string.find(shapes, ',' .. ARGV[7] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[6], (shapes == '' and ',' or shapes) .. ARGV[7] .. ',')
+end
+local held = {KEYS[1] .. ':W:' .. ARGV[8], KEYS[1] .. ':W:' .. ARGV[6]}
+for at = 12, #ARGV do
+  redis.call('HDEL', held[1], ARGV[at])
+  redis.call('HDEL', held[2], ARGV[at])
+end
+if redis.call('EXISTS', held[1], held[2]) > 0 then
+  local overdue, clock = {}, redis.call('TIME')
+  local milliseconds = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  for _, writes in ipairs(held) do
+    local leases = redis.call('HGETALL', writes)
+    for at = 1, #leases, 2 do
+      local xid, deadline = string.match(leases[at + 1], '^(%d+):(%d+)$')
+      if tonumber(deadline) <= milliseconds then
+        overdue[#overdue + 1] = leases[at]
+        overdue[#overdue + 1] = xid
+      end
+    end
+  end
+  return {'written', incarnation, seq, generation, floor or '', overdue}
 end
 local key = KEYS[1] .. ':' .. incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
 local now = redis.pcall('GET', key)
@@ -100,17 +123,24 @@ return 1
 """
 )
 
-# ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message fields (JSON without braces), ARGV[8] number of
-# keys; then for each key its owner and its text; then for each owner that changed as a whole its name and new
-# generation.
-# -> {'done', incarnation, seq}
+# ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message fields (JSON without braces), ARGV[8] order
+# position or empty, ARGV[9] nonce of the commit's own write leases or empty, ARGV[10] number of keys, ARGV[11] number
+# of puts; then for each key its owner and its text; then for each put its owner, text, fingerprint, incarnation,
+# generation, value, life in milliseconds, 1 if strict else 0; then for each owner that changed as a whole its name and
+# new generation.
+# -> {'done', incarnation, seq, puts that landed}
 #
 # Keys go with their values and leases, in every live shape. The floor rises; unknown stays unknown and remembers the
 # highest position; an unknown position makes a new record (protocol, Write path 5).
+#
+# A put lands only in the record seen inside its transaction, and if no commit that came after it was published before
+# it: its order position is at least the floor, as that was until now (protocol, Write-through). Where commits of others
+# are on their way it does not land, and their write leases stay; a strict one needs its own, and takes it away.
 INVALIDATE = Script(
     _RECORD
     + """
-local position = ARGV[6]
+local position, order, nonce = ARGV[6], ARGV[8], ARGV[9]
+local inorder = order ~= '' and floor and order >= floor
 if position == '?' then
   renew(floor or redis.call('HGET', KEYS[1], 'm'))
 elseif position ~= '' then
@@ -124,7 +154,7 @@ elseif position ~= '' then
     if not highest or position > highest then redis.call('HSET', KEYS[1], 'm', position) end
   end
 end
-local at, keys = 9, tonumber(ARGV[8])
+local at, keys, landed = 12, tonumber(ARGV[10]), 0
 for _ = 1, keys do
   local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[at], 'p:' .. ARGV[at])
   for shape in string.gmatch(own[2] or '', '[^,]+') do
@@ -132,14 +162,80 @@ for _ = 1, keys do
   end
   at = at + 2
 end
+for _ = 1, tonumber(ARGV[11]) do
+  local owner, text, shape, generation = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
+  local own = redis.call('HMGET', KEYS[1], 'g:' .. owner, 'p:' .. owner)
+  local writes, strict = KEYS[1] .. ':W:' .. text, tonumber(ARGV[at + 7])
+  local mine = redis.call('HEXISTS', writes, nonce)
+  local held = redis.call('HLEN', writes) + redis.call('HLEN', KEYS[1] .. ':W:' .. owner)
+  local seen = ARGV[at + 3] == incarnation and generation == (own[1] or '0')
+  if inorder and seen and mine == strict and held == strict then
+    local shapes = own[2] or ''
+    if not string.find(shapes, ',' .. shape .. ',', 1, true) then
+      redis.call('HSET', KEYS[1], 'p:' .. owner, (shapes == '' and ',' or shapes) .. shape .. ',')
+    end
+    local key = KEYS[1] .. ':' .. incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text
+    redis.call('SET', key, ARGV[at + 5], 'PX', ARGV[at + 6])
+    landed = landed + 1
+  end
+  at = at + 8
+end
+if nonce ~= '' then
+  for key = 1, keys do redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[11 + 2 * key], nonce) end
+end
 while ARGV[at] do
   redis.call('HSET', KEYS[1], 'g:' .. ARGV[at], ARGV[at + 1])
+  if nonce ~= '' then redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[at], nonce) end
   at = at + 2
 end
 seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 's', 1))
 announce(ARGV[7] .. (floor and ',"f":"' .. floor .. '"' or ''))
-return {'done', incarnation, seq}
+return {'done', incarnation, seq, landed}
 """
 )
 
-SCRIPTS = (OPEN, FILL, SETTLE, INVALIDATE)
+# ARGV[6] nonce, ARGV[7] transaction id, ARGV[8] life in milliseconds, ARGV[9] number of keys, ARGV[10] number of owners
+# that change as a whole; then for each key its owner and its text; then for each such owner its name and a new
+# generation; then owners of whom the generation is asked.
+# -> {'done', incarnation, seq, {generation of each owner asked about}}
+#
+# Before COMMIT: from here on readers find a write lease and go to the primary. What lies under the keys goes now, read
+# leases too, in every shape: whoever takes the write lease over finds nothing (protocol, Strict write-through). Write
+# leases stand beside each other, since none may end another's; and they do not expire, since a COMMIT may take long.
+INTEND = Script(
+    _RECORD
+    + """
+local at, clock = 11, redis.call('TIME')
+local until_ = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[8])
+local lease = ARGV[7] .. ':' .. until_
+for _ = 1, tonumber(ARGV[9]) do
+  local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[at], 'p:' .. ARGV[at])
+  for shape in string.gmatch(own[2] or '', '[^,]+') do
+    redis.call('DEL', KEYS[1] .. ':' .. incarnation .. '.' .. (own[1] or '0') .. ':' .. shape .. ':' .. ARGV[at + 1])
+  end
+  redis.call('HSET', KEYS[1] .. ':W:' .. ARGV[at + 1], ARGV[6], lease)
+  at = at + 2
+end
+for _ = 1, tonumber(ARGV[10]) do
+  redis.call('HSET', KEYS[1], 'g:' .. ARGV[at], ARGV[at + 1])
+  redis.call('HSET', KEYS[1] .. ':W:' .. ARGV[at], ARGV[6], lease)
+  at = at + 2
+end
+local generations = {}
+while ARGV[at] do
+  generations[#generations + 1] = redis.call('HGET', KEYS[1], 'g:' .. ARGV[at]) or '0'
+  at = at + 1
+end
+return {'done', incarnation, seq, generations}
+"""
+)
+
+# KEYS[1] the record. ARGV: nonce, then what follows ':W:' in the name of each of its write leases.
+GIVE_BACK = Script(
+    """
+for at = 2, #ARGV do redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[at], ARGV[1]) end
+return 1
+"""
+)
+
+SCRIPTS = (OPEN, FILL, SETTLE, INVALIDATE, INTEND, GIVE_BACK)

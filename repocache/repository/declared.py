@@ -6,14 +6,19 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.repository import Repository, View
 
-_NAMES: Mapping[type, str] = {KeyOwner: "owner", CacheAside: "policy", MappingOptions: "mapping"}
+_NAMES: Mapping[type, str] = {
+    KeyOwner: "owner",
+    CacheAside: "policy",
+    WriteThrough: "policy",
+    MappingOptions: "mapping",
+}
 """What is looked for under which name."""
 
 
@@ -59,7 +64,7 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
                 )
     if not isinstance(getattr(repository, "owner", None), KeyOwner):
         raise ConfigurationError(f'{name}.owner: declare who makes its keys, as in `owner = KeyOwner("user")`')
-    if not isinstance(repository.policy, CacheAside):
+    if not isinstance(repository.policy, CacheAside | WriteThrough):
         raise ConfigurationError(f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`")
     if not isinstance(repository.mapping, MappingOptions):
         raise ConfigurationError(f"{name}.mapping={repository.mapping!r}: give `MappingOptions(...)`")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 from sqlalchemy import ColumnExpressionArgument, func, literal, select
 
 from repocache.cache.entry import Cell, Row
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import CacheAside, Policy
 from repocache.db.routing import ON_PRIMARY, on_replica
 from repocache.errors import NotFound, UsageError
 from repocache.keys import KeyOwner
@@ -38,7 +38,7 @@ class Repository(Generic[M, I]):
     """
 
     owner: ClassVar[KeyOwner]
-    policy: ClassVar[CacheAside] = CacheAside()
+    policy: ClassVar[Policy] = CacheAside()
     mapping: ClassVar[MappingOptions] = MappingOptions()
 
     def __init__(self, shelf: Shelf[M] | None = None, access: Access[M] | None = None) -> None:

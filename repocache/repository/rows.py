@@ -37,7 +37,7 @@ class Nodes:
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[M]):
     """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas have not these rows,
-    whatever the mapping says."""
+    whatever the mapping says. `strict`: reads by id are the primary's, unless the caller wishes otherwise."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
@@ -45,6 +45,7 @@ class Rows(Generic[M]):
     owner: str
     route: Route = ANYWHERE
     primary_only: bool = False
+    strict: bool = False
 
     async def located(self) -> Rows[M]:
         """The same, once the database has said where its rows are: those of unlogged and temporary tables are the
@@ -62,7 +63,8 @@ class Rows(Generic[M]):
 
     async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
         """By id, past the cache; ids without a row are missing."""
-        read = await self._load(ids, self.nodes.routing.need(0, self._route))
+        route = ON_PRIMARY if self.strict and self.route is ANYWHERE else self._route
+        read = await self._load(ids, self.nodes.routing.need(0, route))
         self._saw(read)
         return read.value
 

@@ -24,7 +24,19 @@ from repocache.cache.views import Views
 from repocache.errors import CacheUnavailable, CodecError
 from repocache.events import Event
 from repocache.keys import KeyOwner, Keys, KeySpace, bucket_of
-from repocache.records import Ask, Change, Lease, MemoryRecords, Namespace, Nonces, Opened, Receipt, Terms
+from repocache.records import (
+    Ask,
+    Change,
+    Intent,
+    Lease,
+    MemoryRecords,
+    Namespace,
+    Nonces,
+    Noted,
+    Opened,
+    Receipt,
+    Terms,
+)
 from repocache.tasks import Tasks
 
 T = TypeVar("T")
@@ -102,6 +114,9 @@ class Standing:
             await poll
         return None if self.away else (self.history, self.position)
 
+    async def in_progress(self, xid: str) -> bool:
+        return False
+
 
 class Away:
     """Records in memory, behind a Redis that may be away: `refuses` names the calls that fail as they are sent, `loses`
@@ -160,6 +175,12 @@ class Away:
 
     def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
         return self._through("change", lambda: self.real.change(change, terms))
+
+    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+        return self._through("intend", lambda: self.real.intend(intent, terms))
+
+    def give_back(self, intent: Intent) -> Awaitable[None]:
+        return self._through("give_back", lambda: self.real.give_back(intent))
 
 
 class Seen(list[Event]):

@@ -6,7 +6,7 @@ from itertools import count
 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.keys import KeyOwner, bucket_of
 from repocache.repository.repository import Repository
 
@@ -18,13 +18,19 @@ NEIGHBOUR = next(id for id in count(KEY + 1) if bucket_of(f"item:{id}") == BUCKE
 SCHEMA = """
 CREATE TABLE item (id int PRIMARY KEY, version int NOT NULL);
 CREATE UNLOGGED TABLE draft (id int PRIMARY KEY, version int NOT NULL);
+CREATE TABLE stock (id int PRIMARY KEY, version int NOT NULL, note int NOT NULL);
+CREATE TABLE price (id int PRIMARY KEY, version int NOT NULL);
+ALTER TABLE stock OWNER TO app;
+ALTER TABLE price OWNER TO app;
 ALTER TABLE item OWNER TO app;
 ALTER TABLE draft OWNER TO app;
 """
 ROWS = f"""
-TRUNCATE item, draft;
+TRUNCATE item, draft, stock, price;
 INSERT INTO item VALUES ({KEY}, 1), ({NEIGHBOUR}, 1);
 INSERT INTO draft VALUES ({KEY}, 1);
+INSERT INTO stock VALUES ({KEY}, 1, 1);
+INSERT INTO price VALUES ({KEY}, 1);
 """
 
 
@@ -45,6 +51,19 @@ class Draft(Base):
     version: Mapped[int]
 
 
+class Stock(Base):
+    __tablename__ = "stock"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+    note: Mapped[int]
+
+
+class Price(Base):
+    __tablename__ = "price"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version: Mapped[int]
+
+
 class Items(Repository[Item, int]):
     owner = KeyOwner("item")
     policy = CacheAside(ttl=300, local_ttl=100, jitter=0.0)
@@ -53,3 +72,13 @@ class Items(Repository[Item, int]):
 class Drafts(Repository[Draft, int]):
     owner = KeyOwner("draft")
     policy = CacheAside(ttl=300, local_ttl=100, jitter=0.0)
+
+
+class Stocks(Repository[Stock, int]):
+    owner = KeyOwner("stock")
+    policy = WriteThrough(ttl=300, local_ttl=0, jitter=0.0)
+
+
+class Prices(Repository[Price, int]):
+    owner = KeyOwner("price")
+    policy = WriteThrough(ttl=300, strict=True, jitter=0.0)

@@ -205,6 +205,17 @@ class Process:
         hooks.seal = seal  # type: ignore[method-assign, assignment]
         return gate
 
+    def hold_publication(self) -> Gate:
+        """Hold the next commit between COMMIT and the scripts that publish it."""
+        gate, original = Gate(f"the publication of {self.name}"), self.records.change
+
+        async def change(*arguments: Any) -> Any:
+            await gate.hold()
+            return await original(*arguments)
+
+        self.records.change = change  # type: ignore[method-assign, assignment]
+        return gate
+
     def lose_next_message(self) -> None:
         """The next message never arrives here."""
         views = self.shared.views

@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from repocache.bookmark import Bookmark
-from repocache.cache import tiered
+from repocache.cache import loader, tiered
 from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight
@@ -42,11 +42,13 @@ from repocache.mapping import plan
 from repocache.records import Namespace, Nonces, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.repository import rows
+from repocache.standing import Standing
 from repocache.tracking import listener
 from repocache.tracking.changes import Changes
 from repocache.wire import Identity, Link, Reply
 from repocache.wire.connection import Connection as WireConnection
 from repocache.wire.script import Script
+from repocache.writing import Puts, Through
 
 SWITCHES: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 
@@ -158,6 +160,108 @@ def _floor() -> Iterator[None]:
         return need_of(0, bookmark, history, now, route)
 
     with patch.object(rows, "need_of", need):
+        yield
+
+
+@_switch("order")
+def _order() -> Iterator[None]:
+    """A put lands whenever it comes."""
+    with _script("INVALIDATE", (" and floor and order >= floor", "")):
+        yield
+
+
+@_switch("late put")
+def _late_put() -> Iterator[None]:
+    """A bulk change moves a generation and no floor, and a put takes the generation that it finds."""
+    with _script(
+        "INVALIDATE",
+        ("elseif position ~= '' then", "elseif position ~= '' and ARGV[10] ~= '0' then"),
+        ("generation == (own[1] or '0')", "true"),
+        ("incarnation .. '.' .. generation .. ':' .. shape", "incarnation .. '.' .. (own[1] or '0') .. ':' .. shape"),
+    ):
+        yield
+
+
+@_switch("write lease")
+def _write_lease() -> Iterator[None]:
+    """Readers do not look for write leases."""
+    with _script("OPEN", ("if redis.call('EXISTS', held[1], held[2]) > 0 then", "if false then")):
+        yield
+
+
+@_switch("others' write leases")
+def _others_write_leases() -> Iterator[None]:
+    """An invalidation takes all that a key has."""
+    leases = "  at = at + 2\nend\nfor _ = 1, tonumber(ARGV[11])"
+    with _script("INVALIDATE", (leases, "  redis.call('DEL', KEYS[1] .. ':W:' .. ARGV[at + 1])\n" + leases)):
+        yield
+
+
+@_switch("own write lease")
+def _own_write_lease() -> Iterator[None]:
+    """A strict put lands whoever holds the key, and replaces what was there."""
+    with _script(
+        "INVALIDATE",
+        (" and mine == strict and held == strict", ""),
+        ("    landed = landed + 1", "    landed = landed + 1 redis.call('DEL', writes)"),
+    ):
+        yield
+
+
+@_switch("in progress")
+def _in_progress() -> Iterator[None]:
+    """A write lease past its deadline is over."""
+
+    async def no(*_: object) -> bool:
+        return False
+
+    with patch.object(Standing, "in_progress", no):
+        yield
+
+
+@_switch("strict primary")
+def _strict_primary() -> Iterator[None]:
+    """Strict owners are filled by any node that has replayed the floor."""
+    with patch.object(loader, "is_strict", _no):
+        yield
+
+
+@_switch("read leases")
+def _read_leases() -> Iterator[None]:
+    """A write lease leaves what lies under its key."""
+    with _script("INTEND", ("redis.call('DEL'", "redis.call('EXISTS'")):
+        yield
+
+
+@_switch("by script")
+def _by_script() -> Iterator[None]:
+    """Strict values are read by their names."""
+    with patch.object(tiered, "is_strict", _no):
+        yield
+
+
+@_switch("sent")
+def _sent() -> Iterator[None]:
+    """Any load of a strict owner is shared as others are."""
+    with patch.object(Flight, "sent", property(_no, lambda *_: None)):
+        yield
+
+
+@_switch("as stored")
+def _as_stored() -> Iterator[None]:
+    """A put is made of the object in memory."""
+    flushed: dict[str, tuple[Any, ...]] = {}
+
+    def remember(session: Session, *_: object) -> None:
+        for each in session.dirty:
+            state = inspect(each)
+            values = [state.dict.get(attribute.key) for attribute in state.mapper.column_attrs]
+            flushed[f"{state.mapper.local_table.name}:{each.id}"] = tuple(values)
+
+    def rows_in_memory(_: Puts, __: Connection, owner: Through, texts: Sequence[str]) -> Any:
+        return [(owner.keys.prefix, text, *owner.values.encode(text, flushed[text])) for text in texts]
+
+    with _heard(TrackedSession, "before_flush", remember), patch.object(Puts, "_rows", rows_in_memory):
         yield
 
 
@@ -412,7 +516,7 @@ def _server_process() -> Iterator[None]:
 
 
 @contextmanager
-def _heard(target: Any, name: str, hear: Callable[[Any], None]) -> Iterator[None]:
+def _heard(target: Any, name: str, hear: Callable[..., None]) -> Iterator[None]:
     event.listen(target, name, hear)
     try:
         yield

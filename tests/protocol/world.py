@@ -21,7 +21,7 @@ from repocache.records import Namespace
 from repocache.settings import Settings
 from repocache.testing import Endpoints, Servers
 from repocache.testing.postgres import PostgresServer
-from tests.protocol.items import KEY, Drafts, Items
+from tests.protocol.items import KEY, Drafts, Items, Prices, Stocks
 from tests.protocol.process import Process, until
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class World:
             primary=primary or self.endpoints.primary,
             replicas=[] if primary else self.endpoints.replicas[:1],
             redis=self.endpoints.redis,
-            repositories=[Items, Drafts],
+            repositories=[Items, Drafts, Stocks, Prices],
             settings=replace(STILL, observe=events.append),
         )
         await self._stack.enter_async_context(db)

@@ -16,14 +16,19 @@ from repocache.records import (
     SCRIPTS,
     Ask,
     Change,
+    Intent,
     Lease,
     MemoryRecords,
     Namespace,
     Nonces,
     Opened,
+    Put,
+    Receipt,
     Records,
     RedisRecords,
     Terms,
+    WriteLease,
+    Writing,
 )
 from repocache.records.names import ABSENT, VALUE
 from repocache.testing import Servers
@@ -245,3 +250,178 @@ async def test_a_value_that_could_not_be_read_gives_way(fit: Fit) -> None:
     assert (await fit.records.open(other, TERMS)).kind == "value"
     refused = ASK._replace(refused=hashlib.sha1(VALUE + b"old").hexdigest())
     assert (await fit.records.open(refused, TERMS)).kind == "lease"
+
+
+def put(opened: Opened, *, strict: bool = False, text: str = "user:42", fingerprint: str = "f1") -> Put:
+    return Put("user", text, fingerprint, opened.incarnation, opened.generation, VALUE + b"new", 10.0, strict)
+
+
+async def known(fit: Fit, floor: int = 100) -> Opened:
+    """The record with this floor."""
+    opened = await fit.records.open(ASK, TERMS)
+    assert await fit.records.settle(17, TERMS, opened.incarnation, floor)
+    return opened
+
+
+async def write(fit: Fit, order: int, *puts: Put, position: int | None = 200, nonce: str = "") -> Receipt:
+    return await fit.records.change(change(position)._replace(writing=Writing(order, puts, nonce)), TERMS)
+
+
+async def test_a_put_lands_over_a_lease_and_is_announced(fit: Fit) -> None:
+    opened = await known(fit)
+    receipt = await write(fit, 100, put(opened))
+    assert receipt.landed == 1
+    assert (await fit.records.open(ASK, TERMS)).value == VALUE + b"new"
+    assert not await fit.records.fill(lease(opened), TERMS, VALUE + b"old", 10.0)
+    assert (fit.messages[-1].keys, fit.messages[-1].position, fit.messages[-1].seq) == (("user:42",), 200, receipt.seq)
+
+
+async def test_a_put_that_comes_after_a_later_writers_does_not_land(fit: Fit) -> None:
+    opened = await known(fit)
+    assert (await write(fit, 150, put(opened), position=300)).landed == 1
+    assert (await write(fit, 120, put(opened), position=290)).landed == 0
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_a_put_is_judged_by_the_floor_before_its_own_commit_raised_it(fit: Fit) -> None:
+    opened = await known(fit, 100)
+    assert (await write(fit, 101, put(opened), position=900)).landed == 1
+    assert (await write(fit, 899, put(opened), position=950)).landed == 0
+
+
+async def test_a_put_does_not_land_where_the_floor_is_unknown(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    assert (await write(fit, 100, put(opened))).landed == 0
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_a_put_does_not_land_in_another_record_than_was_seen(fit: Fit) -> None:
+    opened = await known(fit)
+    await fit.records.change(change(None), TERMS)
+    renewed = await fit.records.open(ASK, TERMS)
+    assert await fit.records.settle(17, TERMS, renewed.incarnation, 0)
+    assert (await write(fit, 500, put(opened))).landed == 0
+    assert (await write(fit, 500, put(renewed))).landed == 1
+
+
+async def test_a_put_does_not_land_after_a_change_that_moved_only_the_generation(fit: Fit) -> None:
+    opened = await known(fit)
+    await fit.records.change(change(50, keys=False, owners=("user",)), TERMS)
+    assert (await write(fit, 500, put(opened))).landed == 0
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_a_put_of_an_unknown_position_does_not_land(fit: Fit) -> None:
+    opened = await known(fit)
+    assert (await write(fit, 500, put(opened), position=None)).landed == 0
+
+
+async def test_a_put_takes_the_other_shapes_away_and_makes_its_own_known(fit: Fit) -> None:
+    opened = await known(fit)
+    assert await fit.records.fill(lease(opened), TERMS, VALUE + b"old", 10.0)
+    assert (await write(fit, 100, put(opened, fingerprint="f2"))).landed == 1
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+    await fit.records.change(change(400), TERMS)
+    assert (await fit.records.open(ASK._replace(fingerprint="f2"), TERMS)).kind == "lease"
+
+
+async def test_a_late_put_deletes_what_was_there(fit: Fit) -> None:
+    opened = await known(fit, 100)
+    assert await fit.records.fill(lease(opened), TERMS, VALUE + b"old", 10.0)
+    assert (await write(fit, 99, put(opened))).landed == 0
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+def intent(nonce: str, xid: str = "7", life: float = 5.0, owners: tuple[str, ...] = ()) -> Intent:
+    return Intent(17, () if owners else (("user", "user:42"),), owners, ("user",), nonce, xid, life)
+
+
+async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit: Fit) -> None:
+    await fill(fit)
+    other = ASK._replace(text="user:43")
+    held = await fit.records.open(ASK._replace(fingerprint="f2"), TERMS)
+    noted = await fit.records.intend(intent("a"), TERMS)
+    assert (noted.incarnation, noted.generations) == (held.incarnation, {"user": held.generation})
+    opened = await fit.records.open(ASK, TERMS)
+    assert (opened.kind, opened.overdue) == ("written", ())
+    assert (await fit.records.open(other, TERMS)).kind == "lease"
+    assert not await fit.records.fill(lease(held, ASK._replace(fingerprint="f2")), TERMS, VALUE + b"old", 10.0)
+    await fit.records.give_back(intent("a"))
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_a_write_lease_hides_the_key_in_every_record_and_generation(fit: Fit) -> None:
+    await known(fit)
+    await fit.records.intend(intent("a"), TERMS)
+    await fit.records.change(change(50, keys=False, owners=("user",)), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).kind == "written"
+    await fit.records.change(change(None), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).kind == "written"
+
+
+async def test_an_invalidation_leaves_the_write_leases_of_others(fit: Fit) -> None:
+    await known(fit)
+    await fit.records.intend(intent("a"), TERMS)
+    await fit.records.change(change(300), TERMS)
+    await write(fit, 500, nonce="b")
+    await fit.records.give_back(intent("b"))
+    assert (await fit.records.open(ASK, TERMS)).kind == "written"
+
+
+async def test_a_strict_put_lands_under_its_own_write_lease_and_ends_it(fit: Fit) -> None:
+    opened = await known(fit)
+    await fit.records.intend(intent("a"), TERMS)
+    assert (await write(fit, 100, put(opened, strict=True), nonce="a")).landed == 1
+    assert (await fit.records.open(ASK, TERMS)).value == VALUE + b"new"
+
+
+async def test_a_strict_put_without_its_write_lease_does_not_land(fit: Fit) -> None:
+    opened = await known(fit)
+    assert (await write(fit, 100, put(opened, strict=True), nonce="a")).landed == 0
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_a_put_does_not_land_beside_another_writers_lease_which_stays(fit: Fit) -> None:
+    opened = await known(fit)
+    await fit.records.intend(intent("a"), TERMS)
+    await fit.records.intend(intent("b"), TERMS)
+    assert (await write(fit, 100, put(opened, strict=True), nonce="a")).landed == 0
+    assert (await fit.records.open(ASK, TERMS)).kind == "written"
+    assert (await write(fit, 500, put(opened, strict=False))).landed == 0
+    assert (await write(fit, 500, put(opened, strict=True), nonce="b")).landed == 1
+    assert (await fit.records.open(ASK, TERMS)).kind == "value"
+
+
+async def test_a_write_lease_past_its_deadline_gives_way_to_who_knows_that_it_is_over(fit: Fit) -> None:
+    await known(fit)
+    await fit.records.intend(intent("a", life=0.001), TERMS)
+    await fit.records.intend(intent("b", "8"), TERMS)
+    await asyncio.sleep(0.02)
+    opened = await fit.records.open(ASK, TERMS)
+    assert (opened.kind, opened.overdue) == ("written", (WriteLease("a", "7"),))
+    assert (await fit.records.open(ASK._replace(over=("a",)), TERMS)).kind == "written"
+    assert (await fit.records.open(ASK._replace(over=("b",)), TERMS)).kind == "lease"
+
+
+async def test_a_write_lease_of_a_whole_owner_hides_all_its_keys_for_good(fit: Fit) -> None:
+    held = await fill(fit)
+    await fit.records.intend(intent("a", owners=("user",)), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).kind == "written"
+    await fit.records.give_back(intent("a", owners=("user",)))
+    opened = await fit.records.open(ASK, TERMS)
+    assert opened.kind == "lease"
+    assert opened.generation != held.generation
+
+
+async def test_a_whole_owners_write_lease_ends_with_its_commit(fit: Fit) -> None:
+    await known(fit)
+    await fit.records.intend(intent("a", owners=("user",)), TERMS)
+    await fit.records.change(change(300, keys=False, owners=("user",))._replace(writing=Writing(200, (), "a")), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease"
+
+
+async def test_an_intent_in_a_record_of_another_history_is_refused_until_confirmed(fit: Fit) -> None:
+    await known(fit)
+    assert (await fit.records.intend(intent("a"), OTHER)).history == TERMS.history
+    assert not (await fit.records.intend(intent("a"), OTHER._replace(confirmed=True))).history
+    assert (await fit.records.open(ASK, OTHER)).kind == "written"

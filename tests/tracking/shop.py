@@ -181,6 +181,12 @@ class Notes:
         self.begun = asyncio.Event()
         self.fails: Exception | None = None
 
+    def look(self, connection: Connection, transaction: Transaction) -> None:
+        """Nothing is stored."""
+
+    def rolled_back(self, transaction: Transaction) -> None:
+        """Nothing was kept."""
+
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         if self._postgresql:
             await seal_postgresql(connection, transaction)

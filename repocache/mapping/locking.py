@@ -1,0 +1,43 @@
+"""Rows as their own transaction left them, under its locks: what write-through stores.
+
+Owns the statement, and which mappings have values that one row's lock covers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import visitors
+
+from repocache.errors import MappingRefused
+from repocache.mapping.plan import EntityPlan
+from repocache.mapping.statement import LoadStatement, load_statement
+
+
+def locking_statement(plan: EntityPlan[Any], dialect: Dialect) -> LoadStatement:
+    """Loads the rows of many ids that this transaction has locked, or may lock without waiting; in the key's order.
+
+    A row that somebody else has locked is none that this transaction changed: it is left out rather than waited for,
+    so that no deadlock comes of it.
+    """
+    rows = plan.select.with_for_update(key_share=True, skip_locked=True).order_by(*plan.id_columns)
+    return load_statement(rows, plan.id_columns, dialect)
+
+
+def check_lockable(plan: EntityPlan[Any]) -> None:
+    """Raise MappingRefused unless a value holds what stands in one row of one table: nobody else's commit can change
+    it while that row is locked (protocol, Write-through)."""
+    [table, *others] = plan.tables
+    strangers = {each.fullname for each in others}
+    for column in plan.columns:
+        for part in visitors.iterate(column):
+            if isinstance(part, Column) and part.table is not table:
+                strangers.add(str(part.table))
+    if strangers:
+        raise MappingRefused(
+            f"owner {plan.prefix!r}: a value of {plan.model.__name__} holds rows of {table.fullname} and "
+            f"{', '.join(sorted(strangers))}, and a commit has not locked them all: write-through needs a mapping to "
+            "one table. Give the repository `policy = CacheAside(...)`"
+        )

@@ -1,0 +1,58 @@
+"""From a repository under write-through to what its commits need; and where that policy cannot be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from repocache.cache.entry import CacheSettings, Source
+from repocache.cache.policies import WriteThrough, is_strict
+from repocache.cache.values import Values
+from repocache.errors import ConfigurationError
+from repocache.events import Observer
+from repocache.mapping.locking import check_lockable, locking_statement
+from repocache.repository.repository import Repository
+from repocache.repository.shelf import Shelf
+from repocache.writing import Through
+
+
+def check_storing(repository: type[Repository[Any, Any]], shelf: Shelf[Any], *, redis: bool) -> None:
+    """At construction. Raises MappingRefused, or ConfigurationError for a strict owner without Redis or PostgreSQL."""
+    if not isinstance(repository.policy, WriteThrough):
+        return
+    check_lockable(shelf.plan)
+    dialect = shelf.rows.nodes.topology.write_engine.dialect.name
+    if is_strict(repository.policy) and not (redis and dialect == "postgresql"):
+        raise without(repository, f"PostgreSQL, not {dialect}" if redis else "Redis: Database(redis=...)")
+
+
+def without(repository: type[Repository[Any, Any]], missing: str) -> ConfigurationError:
+    """For a strict owner, where this is missing."""
+    return ConfigurationError(
+        f"{repository.__name__}.policy=WriteThrough(strict=True) needs {missing}; "
+        "without it nothing holds readers back: give CacheAside, or read with `on_primary()`"
+    )
+
+
+def source_of(repository: type[Repository[Any, Any]], shelf: Shelf[Any], settings: CacheSettings) -> Source:
+    """The owner's side of the cache."""
+    codec = shelf.plan.codec(settings.max_value)
+    return Source(shelf.keys, shelf.plan.fingerprint, repository.policy, codec, shelf.rows.load)
+
+
+def through(
+    repositories: Iterable[tuple[type[Repository[Any, Any]], Shelf[Any]]], settings: CacheSettings, observe: Observer
+) -> list[Through]:
+    """What the commits of these repositories store."""
+    return [
+        Through(
+            shelf.keys,
+            shelf.plan.fingerprint,
+            locking_statement(shelf.plan, shelf.rows.nodes.topology.write_engine.dialect),
+            shelf.plan.row,
+            shelf.plan.id_of_row,
+            Values(source_of(repository, shelf, settings), settings.max_value, observe),
+            is_strict(repository.policy),
+        )
+        for repository, shelf in repositories
+    ]

@@ -1,0 +1,221 @@
+"""Write-through inside a transaction: the rows as they are under its locks, the records as seen then, write leases.
+
+Owns what a commit has ready for after COMMIT. Publishing it is `commits`', what lands the records' affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import Connection
+
+from repocache.bookmark import Seen
+from repocache.cache.entry import Row
+from repocache.cache.values import NOT_KEPT, Values
+from repocache.cache.views import Views
+from repocache.db.commit import Transaction
+from repocache.errors import CacheUnavailable, StrictWriteRefused
+from repocache.events import CacheFailed, Observer
+from repocache.invalidation.batch import Batch, keys_by_bucket
+from repocache.keys import Keys, bucket_of
+from repocache.mapping.statement import LoadStatement
+from repocache.records import NO_POSITIONS, Intent, Nonces, Noted, Put, Records, Terms, Writing
+
+MOST_PUTS = 100
+"""A commit that changed more keys of write-through owners than this stores none of them: all are invalidated."""
+WRITE_LEASE = 5.0
+"""Seconds after which a reader asks whether a write lease's transaction is still in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one."""
+
+    keys: Keys
+    fingerprint: str
+    statement: LoadStatement
+    row: Callable[[Iterable[Any]], Row]
+    id: Callable[[Row], Any]
+    values: Values
+    strict: bool
+
+
+@dataclass(slots=True)
+class Kept:
+    """What a transaction keeps for after its end. `read`: owner prefix, key text, value and its life of each row.
+    `seen`: incarnation and generation by bucket and owner. `intents`: that were sent, some of them perhaps in vain."""
+
+    read: list[tuple[str, str, bytes, float]] = field(default_factory=list)
+    seen: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
+    intents: list[Intent] = field(default_factory=list)
+    nonce: str = ""
+
+
+class Primary(Protocol):
+    """What is asked about the primary."""
+
+    @property
+    def history(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What write-through works with. `evicts`: Redis may drop a write lease. `deadline`: seconds for Redis to answer a
+    transaction that waits for it."""
+
+    records: Records
+    views: Views
+    nonces: Nonces
+    evicts: Callable[[], bool]
+    deadline: float
+
+
+class Puts:
+    """The values that transactions put, and the write leases of strict owners."""
+
+    def __init__(self, owners: Iterable[Through], primary: Primary, means: Means) -> None:
+        self._owners = {each.keys.prefix: each for each in owners}
+        self._primary = primary
+        self._records = means.records
+        self._views = means.views
+        self._nonces = means.nonces
+        self._evicts = means.evicts
+        self._deadline = means.deadline
+
+    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer) -> None:
+        """Before the first commit."""
+        self._spawn = spawn
+        self._observe = observe
+
+    def look(self, connection: Connection, transaction: Transaction, batch: Batch) -> None:
+        """Read the changed rows under their locks; then note what is believed of their records.
+
+        The order counts: what was in a record before the locks may be from before another writer's bulk change.
+        """
+        keys = {prefix: texts for prefix, texts in batch.keys.items() if prefix in self._owners}
+        if not self._views.alive or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
+            return
+        kept = Kept()
+        for prefix, texts in sorted(keys.items()):
+            kept.read += self._rows(connection, self._owners[prefix], texts)
+        for prefix, text, *_ in kept.read:
+            bucket = bucket_of(text)
+            view = self._views.get(bucket)
+            if view is not None and prefix in view.generations:
+                kept.seen[bucket, prefix] = view.incarnation, view.generations[prefix]
+        transaction.kept = kept
+
+    def _rows(
+        self, connection: Connection, owner: Through, texts: Iterable[str]
+    ) -> Iterable[tuple[str, str, bytes, float]]:
+        parameters = owner.statement.parameters([owner.keys.id(text) for text in texts])
+        for row in map(owner.row, connection.execute(owner.statement.select, parameters)):
+            text = owner.keys.text(owner.id(row))
+            value, life = owner.values.encode(text, row)
+            if value != NOT_KEPT:
+                yield owner.keys.prefix, text, value, life
+
+    async def prepare(self, transaction: Transaction, batch: Batch) -> None:
+        """Before COMMIT, once the order position is known: hold back the readers of strict owners, and learn of
+        records that this process has not met. Raises StrictWriteRefused."""
+        held = self._held(transaction, batch)
+        kept = transaction.kept
+        if not isinstance(kept, Kept):
+            if not held:
+                return
+            kept = transaction.kept = Kept()
+        wanted: defaultdict[int, set[str]] = defaultdict(set)
+        for prefix, text, *_ in kept.read:
+            bucket = bucket_of(text)
+            if self._is_held(prefix) or (bucket, prefix) not in kept.seen:
+                wanted[bucket].add(prefix)
+        buckets = keys_by_bucket(held)
+        kept.nonce = self._nonces() if held else ""
+        owners = tuple(sorted(held.owners))
+        kept.intents = [
+            Intent(
+                bucket=bucket,
+                keys=tuple(buckets.get(bucket, ())),
+                owners=owners if bucket in buckets else (),
+                seen=tuple(sorted(wanted[bucket])),
+                nonce=kept.nonce,
+                xid=transaction.xid or "",
+                life=WRITE_LEASE,
+            )
+            for bucket in sorted({*buckets, *wanted})
+        ]
+        try:
+            async with asyncio.timeout(self._deadline):
+                await self._intend(kept)
+        except (CacheUnavailable, TimeoutError) as error:
+            why = str(error) or f"Redis: no answer within {self._deadline} s"
+            if held:
+                raise StrictWriteRefused(
+                    f"{', '.join(sorted({*held.keys, *held.owners}))}: readers could not be held back from the past, "
+                    f"nothing was committed ({why})"
+                ) from error
+            self._observe(CacheFailed("intend", why))
+
+    async def _intend(self, kept: Kept) -> None:
+        before = [self._views.get(intent.bucket) for intent in kept.intents]
+        for intent, view, noted in zip(kept.intents, before, await self._sent(kept.intents), strict=True):
+            for owner, generation in noted.generations.items():
+                kept.seen[intent.bucket, owner] = noted.incarnation, generation
+                seen = Seen(noted.incarnation, noted.seq)
+                adopted = self._views.adopt(intent.bucket, view, seen, owner, generation)
+                if adopted is not None:
+                    adopted.history = self._primary.history
+
+    async def _sent(self, intents: Sequence[Intent]) -> list[Noted]:
+        """A record of another history gives way: this transaction is in a later one."""
+        terms = Terms(self._primary.history)
+        pending: list[Awaitable[Noted]] = [self._records.intend(intent, terms) for intent in intents]
+        noted = [await each for each in pending]
+        terms = terms._replace(confirmed=True)
+        return [
+            await self._records.intend(intent, terms) if answer.history else answer
+            for intent, answer in zip(intents, noted, strict=True)
+        ]
+
+    def _held(self, transaction: Transaction, batch: Batch) -> Batch:
+        """What readers have to be held back from. A transaction without an id has written nothing."""
+        if transaction.xid is None:
+            return Batch({})
+        keys = {prefix: texts for prefix, texts in batch.keys.items() if self._is_held(prefix)}
+        return Batch(keys, frozenset(filter(self._is_held, batch.owners)))
+
+    def _is_held(self, prefix: str) -> bool:
+        return prefix in self._owners and self._owners[prefix].strict and not self._evicts()
+
+    def ready(self, transaction: Transaction) -> Mapping[int, Writing]:
+        """After COMMIT: what the records are offered, by bucket."""
+        kept = transaction.kept
+        if not isinstance(kept, Kept):
+            return {}
+        order = NO_POSITIONS if transaction.order is None else transaction.order
+        puts: defaultdict[int, list[Put]] = defaultdict(list)
+        for prefix, text, value, life in kept.read:
+            bucket, owner = bucket_of(text), self._owners[prefix]
+            seen = kept.seen.get((bucket, prefix))
+            if seen is not None:
+                strict = owner.strict and bool(kept.nonce)
+                puts[bucket].append(Put(prefix, text, owner.fingerprint, *seen, value, life, strict))
+        buckets = {*puts, *(intent.bucket for intent in kept.intents)}
+        return {bucket: Writing(order, tuple(puts.get(bucket, ())), kept.nonce) for bucket in buckets}
+
+    def give_back(self, transaction: Transaction) -> None:
+        """After a certain rollback. What is not given back in time is taken over by a reader."""
+        kept = transaction.kept
+        if isinstance(kept, Kept) and kept.nonce:
+            self._spawn(self._give_back(kept.intents))
+
+    async def _give_back(self, intents: Sequence[Intent]) -> None:
+        try:
+            for answer in [self._records.give_back(intent) for intent in intents]:
+                await answer
+        except CacheUnavailable as error:
+            self._observe(CacheFailed("give back", str(error)))
