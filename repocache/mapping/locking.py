@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column
+from sqlalchemy import Column, SelectBase
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import visitors
 
@@ -35,6 +35,8 @@ def check_lockable(plan: EntityPlan[Any]) -> None:
         for part in visitors.iterate(column):
             if isinstance(part, Column) and part.table is not table:
                 strangers.add(str(part.table))
+            elif isinstance(part, SelectBase):
+                strangers.add("those of a subquery")
     if strangers:
         raise MappingRefused(
             f"owner {plan.prefix!r}: a value of {plan.model.__name__} holds rows of {table.fullname} and "
