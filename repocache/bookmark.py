@@ -55,6 +55,11 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         """`wrote`, empty where it is None."""
         return _NOTHING if self.wrote is None else self.wrote
 
+    def known_to(self, bucket: int, incarnation: str, seq: int) -> bool:
+        """Whether a record in this state has heard of what the session wrote in the bucket, as far as that is told."""
+        seen = self.buckets.get(bucket)
+        return seen is None or (seen.incarnation == incarnation and seen.seq <= seq)
+
 
 class Signer(Protocol):
     """Makes a text unforgeable and checks it. `itsdangerous.TimestampSigner` behind two methods."""

@@ -96,10 +96,9 @@ def may_join(flight: Flight, bookmark: Bookmark | None) -> bool:
         return True
     if not bookmark.covered and not flight.direct:
         return False
-    seen = bookmark.buckets.get(flight.bucket)
-    if seen is not None and not flight.direct:
+    if not flight.direct and flight.bucket in bookmark.buckets:
         began = flight.began
-        if began is None or began.incarnation != seen.incarnation or began.seq < seen.seq:
+        if began is None or not bookmark.known_to(flight.bucket, began.incarnation, began.seq):
             return False
     had = flight.bookmark
     if had is None or had.history != bookmark.history or had.position is None or bookmark.position is None:

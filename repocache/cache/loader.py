@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
+from repocache.bookmark import Bookmark
 from repocache.cache.entry import Cell, Row, Source, Wanted
 from repocache.cache.flights import Flight
 from repocache.cache.policies import is_strict
@@ -22,6 +23,16 @@ from repocache.records import Ask, Lease, Opened, Terms
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
+
+
+def knows_of(bookmark: Bookmark | None, bucket: int, answer: Opened) -> bool:
+    """Whether a value counts for the session: only in the record that it wrote in, not before its write.
+
+    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, answers from
+    one of before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a
+    failover brings for a moment.
+    """
+    return bookmark is None or bookmark.known_to(bucket, answer.incarnation, answer.seq)
 
 
 class Harbour(Protocol):
@@ -158,7 +169,8 @@ class Loader:
                     met.add((flight.bucket, answer.history))
                     again.append(flight)
                 elif self._harbour.opened(flight, answer):
-                    answers[flight] = answer
+                    if answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer):
+                        answers[flight] = answer
                 else:
                     again.append(flight)
             asked = again

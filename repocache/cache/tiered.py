@@ -93,6 +93,8 @@ class TieredCache:
         view = self._views.get(asked.bucket)
         if view is None or asked.direct or self._strict or self._flights.get(asked.key) is not None:
             return asked
+        if bookmark is not None and not bookmark.known_to(asked.bucket, view.incarnation, view.seq):
+            return asked  # only a script tells the state of the record
         prefix = self._prefix(asked.bucket, view)
         if prefix is not None:
             asked.view, asked.prefix, asked.moved = view, prefix, view.moved

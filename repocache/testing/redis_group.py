@@ -127,7 +127,7 @@ def _listed(reply: Reply) -> list[dict[str, str]]:
 
 @contextmanager
 def redis_group(
-    replicas: int = 1, sentinels: int = 1, *, down_after: float = 0.5, settings: tuple[str, ...] = ()
+    replicas: int = 1, sentinels: int = 1, *, down_after: float = 1.5, settings: tuple[str, ...] = ()
 ) -> Iterator[RedisGroup]:
     """Start a master, so many replicas in step with it, and sentinels; stop all at the end.
 

@@ -9,6 +9,7 @@ from repocache.testing import RedisServer
 from repocache.wire.connection import Connection
 from tests.protocol.conftest import PairedServers
 from tests.protocol.guard import guards
+from tests.protocol.items import KEY
 from tests.protocol.process import until
 from tests.protocol.world import World, behind
 
@@ -63,6 +64,26 @@ async def test_a_process_that_only_reads_leaves_a_demoted_redis(world: World) ->
     looks = pulse._looks + 3 * pulse._between
     await until(lambda: connection.reason != "" or pulse._looks > looks, "it has looked, or left")
     return behind(await world.b.get(), 2)
+
+
+@guards("own record", on="paired_servers")
+async def test_a_session_is_shown_nothing_by_a_redis_that_has_not_heard_of_its_write(world: World) -> list[str]:
+    """1. B is promoted, A demoted or cut off; 2. a session writes in a process that knows, and goes on in one that does
+    not, before its pulse."""
+    _, b = pair(world)
+    await world.settle()
+    await world.b.get()
+    await world.b.idle()
+    world.b.shared.local.discard(("item", KEY))
+    await asyncio.to_thread(b.promote)
+    world.endpoints = replace(world.endpoints, redis=b.url)
+    bookmark = await (await world.process("late")).write(2)
+    found = []
+    for _ in range(2):
+        found += behind(await world.b.get_behind(bookmark), 2)
+        await world.b.idle()
+        world.b.shared.local.discard(("item", KEY))
+    return found
 
 
 def in_step(a: RedisServer) -> None:
