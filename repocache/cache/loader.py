@@ -28,9 +28,9 @@ ANY_NODE = 0
 def knows_of(bookmark: Bookmark | None, bucket: int, answer: Opened) -> bool:
     """Whether a value counts for the session: only in the record that it wrote in, not before its write.
 
-    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, answers from
-    one of before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a
-    failover brings for a moment.
+    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, has one of
+    before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a failover
+    brings for a moment.
     """
     return bookmark is None or bookmark.known_to(bucket, answer.incarnation, answer.seq)
 
