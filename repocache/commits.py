@@ -73,13 +73,15 @@ class Commits:
 
     def look(self, connection: Connection, transaction: Transaction) -> None:
         """Inside the transaction: the rows that write-through will store."""
-        self._puts.look(connection, transaction, _batch(transaction))
+        if self._puts:
+            self._puts.look(connection, transaction, _batch(transaction))
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         """Inside the transaction: its id, its order position, whether its commit will be synchronous; write leases."""
         if self._primary.history:
             await seal_postgresql(connection, transaction)
-            await self._puts.prepare(transaction, _batch(transaction))
+            if self._puts:
+                await self._puts.prepare(transaction, _batch(transaction))
 
     def rolled_back(self, transaction: Transaction) -> None:
         """Write leases hide what is still the truth."""

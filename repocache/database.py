@@ -35,7 +35,7 @@ from repocache.repository.declared import check_declaration, make_keys, model_an
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
 from repocache.repository.shelf import Shelf
-from repocache.repository.storing import check_storing, source_of, through, without
+from repocache.repository.storing import INVALIDATED, check_storing, source_of, through, without
 from repocache.repository.work import UnitOfWork
 from repocache.settings import Settings
 from repocache.standing import Standing
@@ -181,7 +181,7 @@ class Database:
         for repository, _ in owners:
             if is_strict(repository.policy):
                 raise without(repository, "WAL positions")
-        self._observe(Degraded("write-through", "commits invalidate what they wrote and store nothing, as CacheAside"))
+        self._observe(Degraded("write-through", INVALIDATED))
         return []
 
     def _history_changed(self, _: str) -> None:

@@ -33,7 +33,8 @@ WRITE_LEASE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Through:
-    """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one."""
+    """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one.
+    `stores`: what a commit reads is what will be committed."""
 
     keys: Keys
     fingerprint: str
@@ -41,6 +42,7 @@ class Through:
     row: Callable[[Iterable[Any]], Row]
     id: Callable[[Row], Any]
     values: Values
+    stores: bool
     strict: bool
 
 
@@ -75,7 +77,7 @@ class Means:
 
 
 class Puts:
-    """The values that transactions put, and the write leases of strict owners."""
+    """The values that transactions put, and the write leases of strict owners. False where no owner is one of these."""
 
     def __init__(self, owners: Iterable[Through], primary: Primary, means: Means) -> None:
         self._owners = {each.keys.prefix: each for each in owners}
@@ -85,6 +87,9 @@ class Puts:
         self._nonces = means.nonces
         self._evicts = means.evicts
         self._deadline = means.deadline
+
+    def __bool__(self) -> bool:
+        return bool(self._owners)
 
     def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer) -> None:
         """Before the first commit."""
@@ -96,7 +101,11 @@ class Puts:
 
         The order counts: what was in a record before the locks may be from before another writer's bulk change.
         """
-        keys = {prefix: texts for prefix, texts in batch.keys.items() if prefix in self._owners}
+        keys = {
+            prefix: texts
+            for prefix, texts in batch.keys.items()
+            if prefix in self._owners and self._owners[prefix].stores
+        }
         if not self._views.alive or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
             return
         kept = Kept()

@@ -1,4 +1,5 @@
-"""What the database itself says of a plan's tables: whether replicas have their rows, and whether they are tables.
+"""What the database itself says of a plan's tables: whether replicas have their rows, whether they are tables, and
+whether a row that is read under its lock is the one that will be committed.
 
 Owns the question and the verdict. Asking it at start is the database object's affair; only PostgreSQL is asked.
 """
@@ -19,18 +20,25 @@ _VIEWS = {"v": "view", "m": "materialized view"}
 
 
 class Relation(NamedTuple):
-    """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`; None: not found."""
+    """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`; None: not found.
+
+    `locked_away`: the role may not lock its rows; `deferred`: constraint triggers of the user's may run at COMMIT.
+    """
 
     name: str
     persistence: str | None
     kind: str | None
+    locked_away: bool = False
+    deferred: bool = False
 
 
 def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
     """Asks for these tables and all their partitions; its rows make Relations."""
     names = [dialect.identifier_preparer.format_table(table) for table in tables]
     return text(
-        "SELECT asked.name, class.relpersistence::text, class.relkind::text"
+        "SELECT asked.name, class.relpersistence::text, class.relkind::text,"
+        " class.oid = to_regclass(asked.name) AND NOT has_any_column_privilege(class.oid, 'UPDATE'),"
+        " EXISTS (SELECT FROM pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal)"
         " FROM unnest(CAST(:names AS text[])) AS asked (name)"
         " LEFT JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
         " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts ON true"
@@ -54,3 +62,13 @@ def is_primary_only(relations: Iterable[Relation]) -> bool:
         relation.kind is not None and (relation.persistence != _PERMANENT or relation.kind == _ELSEWHERE)
         for relation in found
     )
+
+
+def hindrance(relations: Iterable[Relation]) -> str:
+    """Why a commit cannot store what it reads of its rows right before COMMIT; empty: it can."""
+    for relation in relations:
+        if relation.locked_away:
+            return f"{relation.name}: the role has not the right to UPDATE, which a row's lock needs"
+        if relation.deferred:
+            return f"{relation.name} has a deferrable constraint trigger, which may change rows at COMMIT"
+    return ""

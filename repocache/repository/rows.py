@@ -18,7 +18,7 @@ from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, current_s
 from repocache.db.topology import Topology
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
-from repocache.mapping.relation import Relation, is_primary_only, relations_statement
+from repocache.mapping.relation import Relation, hindrance, is_primary_only, relations_statement
 from repocache.mapping.statement import LoadStatement
 from repocache.tracking.statements import writes
 
@@ -37,7 +37,8 @@ class Nodes:
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[M]):
     """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas have not these rows,
-    whatever the mapping says. `strict`: reads by id are the primary's, unless the caller wishes otherwise."""
+    whatever the mapping says. `strict`: reads by id are the primary's, unless the caller wishes otherwise.
+    `hindrance`: why no commit can store its rows (write-through)."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
@@ -46,6 +47,7 @@ class Rows(Generic[M]):
     route: Route = ANYWHERE
     primary_only: bool = False
     strict: bool = False
+    hindrance: str = ""
 
     async def located(self) -> Rows[M]:
         """The same, once the database has said where its rows are: those of unlogged and temporary tables are the
@@ -58,8 +60,8 @@ class Rows(Generic[M]):
         async def run(connection: AsyncConnection) -> list[Relation]:
             return [Relation(*row) for row in await connection.execute(statement)]
 
-        relations = await topology.read(Need(primary="asked", asked=True), run)
-        return replace(self, primary_only=is_primary_only(relations.value))
+        relations = (await topology.read(Need(primary="asked", asked=True), run)).value
+        return replace(self, primary_only=is_primary_only(relations), hindrance=hindrance(relations))
 
     async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
         """By id, past the cache; ids without a row are missing."""

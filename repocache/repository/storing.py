@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from repocache.cache.entry import CacheSettings, Source
 from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
-from repocache.events import Observer
+from repocache.events import Degraded, Observer
 from repocache.mapping.locking import check_lockable, locking_statement
 from repocache.repository.repository import Repository
 from repocache.repository.shelf import Shelf
 from repocache.writing import Through
+
+INVALIDATED = "commits invalidate what they wrote and store nothing, as under CacheAside"
 
 
 def check_storing(repository: type[Repository[Any, Any]], shelf: Shelf[Any], *, redis: bool) -> None:
@@ -41,9 +43,12 @@ def source_of(repository: type[Repository[Any, Any]], shelf: Shelf[Any], setting
 
 
 def through(
-    repositories: Iterable[tuple[type[Repository[Any, Any]], Shelf[Any]]], settings: CacheSettings, observe: Observer
+    repositories: Sequence[tuple[type[Repository[Any, Any]], Shelf[Any]]], settings: CacheSettings, observe: Observer
 ) -> list[Through]:
-    """What the commits of these repositories store."""
+    """What the commits of these repositories store. A hindrance is no error, but an event: they invalidate."""
+    for _, shelf in repositories:
+        if shelf.rows.hindrance:
+            observe(Degraded(f"write-through of {shelf.keys.prefix!r}: {shelf.rows.hindrance}", INVALIDATED))
     return [
         Through(
             shelf.keys,
@@ -52,7 +57,8 @@ def through(
             shelf.plan.row,
             shelf.plan.id_of_row,
             Values(source_of(repository, shelf, settings), settings.max_value, observe),
-            is_strict(repository.policy),
+            stores=not shelf.rows.hindrance,
+            strict=is_strict(repository.policy),
         )
         for repository, shelf in repositories
     ]

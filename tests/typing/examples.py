@@ -38,6 +38,7 @@ from repocache import (
     UnitOfWork,
     Verification,
     View,
+    WriteThrough,
 )
 from repocache.events import Event
 
@@ -139,6 +140,8 @@ Database("sqlite+aiosqlite:///x", repositories=Users)  # type: ignore[arg-type]
 Database("sqlite+aiosqlite:///x", redis=6379)  # type: ignore[arg-type]
 Database("sqlite+aiosqlite:///x", settings={"app": "shop"})  # type: ignore[arg-type]
 Database("sqlite+aiosqlite:///x", replica=[])  # type: ignore[call-arg]
+WriteThrough(ttl=300, local_ttl=0, negative_ttl=5, jitter=0.1, strict=True)
+WriteThrough(strict="yes")  # type: ignore[arg-type]
 CacheAside(ttl="300")  # type: ignore[arg-type]
 CacheAside(lttl=300)  # type: ignore[call-arg]
 CacheAside().ttl = 5  # type: ignore[misc]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import ForeignKey, func, select
@@ -21,8 +22,8 @@ from repocache import (
 )
 from repocache.errors import MappingRefused
 from repocache.events import Degraded, Event
-from repocache.testing import Endpoints
-from tests.writethrough.ledger import Account, Accounts, Prices
+from repocache.testing import Endpoints, Servers
+from tests.writethrough.ledger import Account, Accounts, Prices, open_ledger
 
 
 class Base(DeclarativeBase):
@@ -123,3 +124,55 @@ def test_a_policy_is_looked_for_under_its_name() -> None:
 
     with pytest.raises(ConfigurationError, match=r"Misnamed\.cache is a WriteThrough"):
         Database("postgresql+asyncpg://app@db/shop", repositories=[Misnamed])
+
+
+TRIGGER = """
+CREATE OR REPLACE FUNCTION rename_account() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.name <> 'at commit' THEN UPDATE account SET name = 'at commit' WHERE id = NEW.id; END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON account DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+EXECUTE FUNCTION rename_account();
+"""
+
+
+INSERT_ONLY = "ALTER TABLE account OWNER TO CURRENT_USER; GRANT SELECT, INSERT ON account TO app"
+EVERYTHING = "ALTER TABLE account OWNER TO app; GRANT ALL ON account TO app"
+
+
+class Hindrance(NamedTuple):
+    """`name`: of the first account after it was renamed; empty: it cannot be."""
+
+    change: str
+    back: str
+    name: str
+
+
+@pytest.mark.parametrize(
+    "hindrance",
+    [Hindrance(TRIGGER, "DROP TRIGGER late ON account", "at commit"), Hindrance(INSERT_ONLY, EVERYTHING, "")],
+    ids=["deferred", "insert only"],
+)
+async def test_rows_that_cannot_be_read_for_good_before_commit_are_invalidated(
+    hindrance: Hindrance, repocache_endpoints: Endpoints, repocache_servers: Servers, ledger_database: str
+) -> None:
+    sql = repocache_servers.primary.sql
+    await asyncio.to_thread(sql, hindrance.change, ledger_database)
+    try:
+        async with open_ledger(repocache_endpoints) as ledger:
+            [told] = [event.what for event in ledger.seen if isinstance(event, Degraded) and "'account'" in event.what]
+            assert "write-through of 'account'" in told
+            await ledger.settle(Accounts, 1, 1000)
+            async with ledger.db.unit_of_work() as work:
+                work.add(Account(id=1000, name="inserted", balance=1))
+                if hindrance.name:
+                    (await work[Accounts].require(1)).name = "new"
+                await work.commit()
+            assert ledger.stored == []
+            assert (await ledger.accounts.require(1000)).name == "inserted"
+            assert (await ledger.accounts.require(1)).name == (hindrance.name or "n1")
+            await ledger.reprice(1, 2)
+            assert ledger.stored == [(1, 0)]
+    finally:
+        await asyncio.to_thread(sql, hindrance.back, ledger_database)
