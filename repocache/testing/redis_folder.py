@@ -18,6 +18,7 @@ SETTINGS = (
     "dbfilename dump.rdb",
     "repl-diskless-sync yes",
     "repl-diskless-sync-delay 0",
+    "repl-diskless-load on-empty-db",
     "rdb-del-sync-files yes",
 )
 

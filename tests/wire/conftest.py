@@ -24,6 +24,7 @@ except ImportError:
     pass  # it does not exist everywhere
 else:
     LOOPS["uvloop"] = new_event_loop
+SLOW_SERVERS = ("test_identity.py", "test_sentinels.py")
 PASSWORD = "pass/@:1"
 StartRedis: TypeAlias = Callable[..., RedisServer]
 
@@ -31,8 +32,8 @@ StartRedis: TypeAlias = Callable[..., RedisServer]
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every asynchronous test of this folder runs on each loop there is."""
-    return LOOPS
+    """Every asynchronous test of this folder runs on each loop there is, but for those whose time is the servers'."""
+    return {"asyncio": LOOPS["asyncio"]} if item.path.name in SLOW_SERVERS else LOOPS
 
 
 def starting(stack: ExitStack) -> StartRedis:

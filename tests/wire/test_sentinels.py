@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -15,7 +14,7 @@ from repocache.wire.dial import Dialer
 from repocache.wire.sentinels import Sentinels
 from tests.wire.conftest import PASSWORD, StartRedis
 from tests.wire.heard import QUICK, Heard, until
-from tests.wire.serving import serving
+from tests.wire.sentinel import Saying, named
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 
@@ -29,34 +28,13 @@ def group() -> Iterator[RedisGroup]:
         yield group
 
 
-def answer(port: int, epoch: int, host: str = "127.0.0.1") -> bytes:
-    words = [b"name", b"main", b"ip", host.encode(), b"port", b"%d" % port, b"config-epoch", b"%d" % epoch]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-
-
-class Saying:
-    """A sentinel that answers each question with `reply`, or not at all if that is empty; it counts them."""
-
-    def __init__(self, reply: bytes) -> None:
-        self.reply = reply
-        self.asked = 0
-
-    def serving(self) -> AbstractAsyncContextManager[Address]:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while await reader.read(65536):
-                self.asked += 1
-                writer.write(self.reply)
-
-        return serving(serve)
-
-
 def asking(*sentinels: Address, patience: float = 0.2) -> Sentinels:
     address = Address(host="", port=0, db=3, password="p", sentinels=sentinels, service="main")
     return Sentinels(address, Dialer(address), LIMITS, patience)
 
 
 async def test_the_one_that_answers_is_believed_and_asked_again() -> None:
-    silent, wrong, right = Saying(b""), Saying(b"-ERR No such master with that name\r\n"), Saying(answer(7, 1))
+    silent, wrong, right = Saying(b""), Saying(b"-ERR No such master with that name\r\n"), Saying(named(7, 1))
     async with silent.serving() as first, wrong.serving() as second, right.serving() as third:
         sentinels = asking(NOWHERE, first, second, third)
         assert await sentinels.master() == Address(host="127.0.0.1", port=7, db=3, password="p")
@@ -73,7 +51,7 @@ async def test_the_one_that_answers_is_believed_and_asked_again() -> None:
         (b"*-1\r\n", "its answer is none"),
         (b"*2\r\n$2\r\nip\r\n$1\r\nx\r\n", "its answer is none"),
         (b":1\r\n", "its answer is none"),
-        (answer(1, 1).replace(b"$1\r\n1\r\n$12", b"$1\r\nx\r\n$12"), "its answer is none"),
+        (named(1, 1).replace(b"$1\r\n1\r\n$12", b"$1\r\nx\r\n$12"), "its answer is none"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "Protocol error"),
         (b"", "is silent"),
     ],
@@ -91,7 +69,7 @@ async def test_what_no_sentinel_would_say_is_told(reply: bytes, why: str) -> Non
 
 async def test_who_names_a_master_of_before_is_not_believed() -> None:
     """It was cut off: it does not know that the master was replaced."""
-    late, knowing = Saying(answer(1, 4)), Saying(answer(2, 5))
+    late, knowing = Saying(named(1, 4)), Saying(named(2, 5))
     async with late.serving() as one, knowing.serving() as other:
         sentinels = asking(one, other)
         assert (await sentinels.master()).port == 1, "nobody has said better"
@@ -103,7 +81,7 @@ async def test_who_names_a_master_of_before_is_not_believed() -> None:
         knowing.reply = b""
         with pytest.raises(CacheUnavailable, match="a master of before"):
             await sentinels.master()
-        knowing.reply = answer(3, 2)
+        knowing.reply = named(3, 2)
         assert (await sentinels.master()).port == 1, "all have begun anew: the best of what they say"
         await sentinels.close()
 
@@ -113,7 +91,7 @@ async def test_a_link_leaves_a_master_that_was_replaced_and_knows_nothing_of_it(
 ) -> None:
     """Cut off from all but this process: it answers, and says that it is the master."""
     other = start_redis("other")
-    saying = Saying(answer(own_redis.port, 1))
+    saying = Saying(named(own_redis.port, 1))
     heard = Heard()
     async with saying.serving() as sentinel:
         address = Address(host="", port=0, password=PASSWORD, sentinels=(sentinel,), service="main")
@@ -123,7 +101,7 @@ async def test_a_link_leaves_a_master_that_was_replaced_and_knows_nothing_of_it(
             asked = saying.asked
             await until(lambda: saying.asked > asked + 2)
             assert link.alive, "a sentinel that is silent is no reason to leave the master"
-            saying.reply = answer(other.port, 2)
+            saying.reply = named(other.port, 2)
             await until(lambda: len(heard.facts) == 2)
             assert await link.call("GET", "who") is None
     assert "the sentinels name another master" in heard.events[1]

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +16,7 @@ from repocache.testing import RedisServer
 from repocache.wire import Address, Link, LinkSettings, Tls
 from tests.wire.conftest import PASSWORD
 from tests.wire.heard import PATIENT, QUICK, Heard, until
+from tests.wire.sentinel import Saying, named
 from tests.wire.serving import Answer, serving
 
 pytestmark = [
@@ -94,3 +96,13 @@ async def test_a_certificate_that_does_not_fit_is_refused(redis: RedisServer, pe
             unchecked = replace(wrong, tls=replace(ca, check_hostname=False))
             async with Link(unchecked, Heard(), settings=SLOW_TO_SHAKE) as link:
                 await until(lambda: link.alive)
+
+
+async def test_sentinels_and_servers_are_spoken_to_alike(redis: RedisServer, pems: Path) -> None:
+    login = f":{quote(PASSWORD, safe='')}@"
+    async with serving(forwarding_to(redis), context(pems)) as proxy:
+        saying = Saying(named(proxy.port, 1))
+        async with saying.serving(context(pems)) as sentinel:
+            url = f"rediss+sentinel://{login}127.0.0.1:{sentinel.port}/main/0?ssl_ca_certs={pems / 'cert.pem'}"
+            async with Link(Address.parse(url), Heard(), settings=SLOW_TO_SHAKE) as link:
+                assert await link.call("PING") == b"PONG"
