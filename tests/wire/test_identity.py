@@ -10,7 +10,7 @@ import pytest
 
 from repocache.errors import CacheUnavailable
 from repocache.testing import RedisServer
-from repocache.wire import Address, Identity, Link, Script
+from repocache.wire import Address, Identity, Limits, Link, LinkSettings, Script
 from tests.wire.conftest import StartRedis
 from tests.wire.heard import QUICK, Heard, until
 from tests.wire.serving import serving
@@ -25,12 +25,11 @@ ANOTHER = "down: the server has another replication id"
 MASTER = b"# Replication\r\nrole:master\r\nmaster_failover_state:no-failover\r\nmaster_replid:%b\r\n"
 
 
+WATCHFUL = LinkSettings(connect_timeout=10, limits=Limits(reply_timeout=10, pulse=0.1), breaker=QUICK.breaker)
+
+
 def link_to(redis: RedisServer, heard: Heard) -> Link:
-    return Link(Address.parse(redis.url), heard, scripts=[READ, WRITE], channels=["news"], settings=QUICK)
-
-
-def ways(heard: Heard) -> list[str]:
-    return [event.partition(":")[0] + event.partition(":")[2].partition(":")[0] for event in heard.events]
+    return Link(Address.parse(redis.url), heard, scripts=[READ, WRITE], channels=["news"], settings=WATCHFUL)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +178,7 @@ async def test_nothing_behind_the_answer_of_a_demoted_master_is_handed_out() -> 
             pass
 
     heard = Heard()
-    async with serving(answer) as address, Link(address, heard, channels=["news"], settings=QUICK) as link:
+    async with serving(answer) as address, Link(address, heard, channels=["news"], settings=WATCHFUL) as link:
         await asked.wait()
         calls = [link.call("GET", "k"), link.call("GET", "k")]
         for call in calls:

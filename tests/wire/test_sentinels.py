@@ -9,7 +9,7 @@ import pytest
 
 from repocache.errors import CacheUnavailable
 from repocache.testing import RedisGroup, RedisServer, redis_group
-from repocache.wire import Address, Limits, Link
+from repocache.wire import Address, Limits, Link, LinkSettings
 from repocache.wire.dial import Dialer
 from repocache.wire.sentinels import Sentinels
 from tests.wire.conftest import PASSWORD, StartRedis
@@ -19,6 +19,7 @@ from tests.wire.sentinel import Saying, named
 pytestmark = pytest.mark.usefixtures("clean_loop")
 
 NOWHERE = Address(host="127.0.0.1", port=1)
+WATCHFUL = LinkSettings(connect_timeout=3, limits=Limits(reply_timeout=3, pulse=0.1), breaker=QUICK.breaker)
 LIMITS = Limits(reply_timeout=0.4, pulse=0.05)
 
 
@@ -28,7 +29,7 @@ def group() -> Iterator[RedisGroup]:
         yield group
 
 
-def asking(*sentinels: Address, patience: float = 0.2) -> Sentinels:
+def asking(*sentinels: Address, patience: float = 0.5) -> Sentinels:
     address = Address(host="", port=0, db=3, password="p", sentinels=sentinels, service="main")
     return Sentinels(address, Dialer(address), LIMITS, patience)
 
@@ -95,7 +96,7 @@ async def test_a_link_leaves_a_master_that_was_replaced_and_knows_nothing_of_it(
     heard = Heard()
     async with saying.serving() as sentinel:
         address = Address(host="", port=0, password=PASSWORD, sentinels=(sentinel,), service="main")
-        async with Link(address, heard, channels=["news"], settings=QUICK) as link:
+        async with Link(address, heard, channels=["news"], settings=WATCHFUL) as link:
             await link.call("SET", "who", "old")
             saying.reply = b""
             asked = saying.asked
@@ -109,7 +110,7 @@ async def test_a_link_leaves_a_master_that_was_replaced_and_knows_nothing_of_it(
 
 async def test_a_link_follows_a_failover(group: RedisGroup) -> None:
     old, heard = group.servers[0], Heard()
-    async with Link(Address.parse(group.url), heard, channels=["news"], settings=QUICK) as link:
+    async with Link(Address.parse(group.url), heard, channels=["news"], settings=WATCHFUL) as link:
         await link.call("SET", "k", "v")
         await asyncio.to_thread(old.kill)
         await until(lambda: not link.alive)
@@ -128,7 +129,7 @@ async def test_sentinels_that_are_all_away_are_asked_until_one_is_back(group: Re
     [sentinel] = group.sentinels
     await asyncio.to_thread(sentinel.kill)
     heard = Heard()
-    async with Link(Address.parse(group.url), heard, settings=QUICK) as link:
+    async with Link(Address.parse(group.url), heard, settings=WATCHFUL) as link:
         assert not link.alive
         await until(lambda: len(heard.troubles) > 2)
         assert "no sentinel tells" in heard.troubles[0]
@@ -145,7 +146,7 @@ async def test_sentinels_that_are_all_away_are_asked_until_one_is_back(group: Re
 async def test_wrong_credentials_of_the_sentinels_are_told_and_not_shown(group: RedisGroup) -> None:
     heard = Heard()
     url = group.url.partition("sentinel_password=")[0] + "sentinel_password=wrong"
-    async with Link(Address.parse(url), heard, settings=QUICK) as link:
+    async with Link(Address.parse(url), heard, settings=WATCHFUL) as link:
         assert not link.alive
     assert "WRONGPASS" in heard.troubles[0]
     assert "password=" not in heard.troubles[0]
