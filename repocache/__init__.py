@@ -25,6 +25,7 @@ from repocache.errors import (
 )
 from repocache.events import LoggingObserver, Observers
 from repocache.invalidation.feed import Changed, ChangedAll
+from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.repository.repository import Repository, View
@@ -55,6 +56,7 @@ __all__ = [
     "MappingOptions",
     "NotFound",
     "Observers",
+    "OutboxMode",
     "PrimaryBudgetExceeded",
     "Replica",
     "RepocacheError",

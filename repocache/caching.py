@@ -6,7 +6,7 @@ Owns their start and stop. What they do is theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -50,12 +50,19 @@ class Caching:
         return self.channel.policy not in (None, "noeviction")
 
 
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """`strict`: an owner relies on Redis to evict nothing. `recovered`: is called when Redis is back."""
+
+    strict: bool
+    recovered: Callable[[], None]
+
+
 @asynccontextmanager
 async def caching(
-    settings: Settings, address: Address | None, keys: KeySpace, standing: Standing, *, strict: bool
+    settings: Settings, address: Address | None, keys: KeySpace, standing: Standing, needs: Needs
 ) -> AsyncIterator[Caching]:
-    """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to evict nothing. On
-    leaving, commits under way are published first."""
+    """`address`: None: this process caches for itself alone. On leaving, commits under way are published first."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     flights = Flights()
@@ -63,7 +70,12 @@ async def caching(
     receivers: list[Receiver] = [views]
     async with AsyncExitStack() as stack:
         stack.callback(views.down)
-        channel = Channel(receivers, lambda: undelivered.wake(), observe, strict=strict)  # noqa: PLW0108  # made below
+
+        def recovered() -> None:
+            undelivered.wake()
+            needs.recovered()
+
+        channel = Channel(receivers, recovered, observe, strict=needs.strict)
         link: Link | None = None
         records: RedisRecords | MemoryRecords
         if address is None:

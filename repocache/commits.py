@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -17,13 +17,14 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
 from repocache.cache.views import Views
-from repocache.db.commit import Outcome, Transaction, seal_postgresql
+from repocache.db.commit import Outcome, Transaction
 from repocache.db.routing import current_session
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, Undelivered
 from repocache.records import NO_POSITIONS, Receipt
+from repocache.sealing import Sealing
 from repocache.tracking.changes import Changes
 from repocache.writing import Puts
 
@@ -46,6 +47,16 @@ class Primary(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """Where invalidations outlive this process, if there is one."""
+
+    @property
+    def sealing(self) -> Sealing: ...
+
+    @property
+    def acknowledge(self) -> Callable[[Iterable[int]], None]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Lives:
     """Seconds that a bookmark counts for: `covered` by a published invalidation, or not (the longest TTL)."""
@@ -64,10 +75,13 @@ class Commits:
         self._primary = primary
         self._lives = lives
 
-    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer, puts: Puts) -> None:
+    def start(
+        self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer, puts: Puts, outbox: Outbox
+    ) -> None:
         """Before the first commit. `spawn`: runs what outlives the commit."""
         self._spawn = spawn
         self._observe = observe
+        self._outbox = outbox
         self._puts = puts
         puts.start(spawn, observe)
 
@@ -77,9 +91,10 @@ class Commits:
             self._puts.look(connection, transaction, _batch(transaction))
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
-        """Inside the transaction: its id, its order position, whether its commit will be synchronous; write leases."""
+        """Inside the transaction: its outbox row, id and order position, whether its commit will be synchronous; write
+        leases."""
         if self._primary.history:
-            await seal_postgresql(connection, transaction)
+            await self._outbox.sealing(connection, transaction, _batch(transaction))
             if self._puts:
                 await self._puts.prepare(transaction, _batch(transaction))
 
@@ -98,6 +113,9 @@ class Commits:
             receipts = []
             self._undelivered.add(batch)
             self._observe(PublishFailed(len(batch), str(error)))
+        else:
+            if outcome is Outcome.COMMITTED:
+                self._outbox.acknowledge(transaction.rows)
         offered = sum(len(writing.puts) for writing in writings.values())
         if offered:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))

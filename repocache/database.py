@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
 from typing import Any, Self, TypeVar, cast
 
@@ -14,7 +14,7 @@ from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.caching import caching
+from repocache.caching import Needs, caching
 from repocache.commits import Commits, Lives
 from repocache.db.choice import ANYTHING, Need
 from repocache.db.commit import CommitWatch
@@ -23,11 +23,12 @@ from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.db.unit_of_work import TrackedSession
-from repocache.errors import CacheUnavailable, ConfigurationError, NotStarted
+from repocache.durable import NOT_DURABLE, Durable, durable
+from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, Switched
-from repocache.invalidation.batch import Batch
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
+from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.access import CachedAccess
@@ -138,8 +139,9 @@ class Database:
         """Topology first and last: what is being published when the block is left still needs it."""
         settings, standing = self.settings, Standing(self._topology)
         await stack.enter_async_context(self._topology)
-        strict = any(is_strict(each.policy) for each in self._classes)
-        cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, strict=strict))
+        outbox = await stack.enter_async_context(self._durable())
+        needs = Needs(any(is_strict(each.policy) for each in self._classes), outbox.wake)
+        cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
         stack.callback(_end_feeds, cache.receivers)
         engine = self._topology.write_engine
         for repository, checked in list(self._shelves.items()):
@@ -147,14 +149,16 @@ class Database:
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         puts = Puts(self._stored(), standing, means)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
-        commits.start(cache.tasks.spawn, settings.observe, puts)
+        commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
+        outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
+        self._is_durable = outbox is not NOT_DURABLE
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(watch.stop)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
-        self._caching, self._watch, self._standing = cache, watch, standing
+        self._caching, self._watch = cache, watch
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)
-        self._verifier = Verifier(subjects, tiers, self._repair, settings.observe)
+        self._verifier = Verifier(subjects, tiers, cache.undelivered.deliver, settings.observe)
         for repository, shelf in self._shelves.items():
             source = source_of(repository, shelf, settings.cache)
             tiered = TieredCache(source, cache.shared, current_session)
@@ -165,12 +169,13 @@ class Database:
             self._readers[repository] = repository(shelf, access)
             self._caches[repository] = (tiered, shadow)
 
-    async def _repair(self, batch: Batch) -> None:
-        """Invalidate what was found to be wrong, as of now."""
-        polled = await self._standing.covering_position()
-        if polled is None:
-            raise CacheUnavailable("the primary's position cannot be had")
-        await self._caching.bus.publish(batch, *polled)
+    def _durable(self) -> AbstractAsyncContextManager[Durable]:
+        """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
+        if self._topology.history and self._address is not None:
+            return durable(self._topology.url, self.settings, self._owned)
+        if self.settings.outbox is OutboxMode.REQUIRED:
+            raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")
+        return nullcontext(NOT_DURABLE)
 
     def _stored(self) -> list[Through]:
         """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError for a strict
@@ -263,6 +268,12 @@ class Database:
         self._watch.transaction_of(connection).changes.declare(
             keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids))
         )
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether commits write the outbox, so that no invalidation is lost with this process."""
+        self._require_started()
+        return self._is_durable
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

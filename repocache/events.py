@@ -134,6 +134,29 @@ class PublishFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Relayed(Event):
+    """The relay delivered outbox rows that nobody had published."""
+
+    rows: int
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class RelayFailed(Event):
+    """The relay, or the acknowledgement of published rows, could not do its work; it tries again."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRefused(Event):
+    """An outbox row that this release does not understand; it is looked at again in a minute."""
+
+    row: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommitUnknown(Event):
     """COMMIT was sent and its outcome is not known; its buckets get new records, twice."""
 
@@ -235,6 +258,8 @@ _WARNINGS: tuple[type[Event], ...] = (
     HistoryChanged,
     ChannelDown,
     PublishFailed,
+    RelayFailed,
+    OutboxRefused,
     CommitUnknown,
     UndeclaredWrite,
     CacheFailed,

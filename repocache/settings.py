@@ -9,6 +9,7 @@ from repocache.db.settings import TopologySettings
 from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
 from repocache.events import Observer, ignore
+from repocache.invalidation.outbox import OutboxMode
 from repocache.wire import LinkSettings
 
 
@@ -25,6 +26,7 @@ class Settings:
     `monotonic`: bookmarks also advance by what was read, so that a session never sees an older state than it has
     seen; its reads go past the cache.
     `secrets`: sign bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed.
+    `outbox`: whether invalidations are also written to the database's outbox, with the commit; see `OutboxMode`.
     `observe`: gets every event; `LoggingObserver()` writes them to the log.
     """
 
@@ -35,6 +37,7 @@ class Settings:
     publish_timeout: float = 1.0
     monotonic: bool = False
     secrets: tuple[str, ...] = ()
+    outbox: OutboxMode = OutboxMode.AUTO
     observe: Observer = ignore
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
@@ -58,6 +61,8 @@ class Settings:
             )
         if not self.publish_timeout > 0:
             raise ConfigurationError(f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0")
+        if not isinstance(self.outbox, OutboxMode):
+            raise ConfigurationError(f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED")
         for name in ("local_entries", "local_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")

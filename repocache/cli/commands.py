@@ -17,6 +17,7 @@ from repocache.cli.demo.report import Report, print_report
 from repocache.cli.demo.run import Plan, run_demo
 from repocache.cli.demo.service import ServiceDied
 from repocache.cli.demo.show import Lines, Picture, Show, Silent
+from repocache.cli.relay import run_relay
 from repocache.cli.target import NoTarget, find_database
 from repocache.cli.verify import as_json, print_verification, run_verify
 from repocache.errors import RepocacheError
@@ -82,6 +83,18 @@ def verify(
         print_verification(Console(), verification)
     if verification.wrong:
         raise typer.Exit(BROKEN)
+
+
+@app.command()
+def relay(
+    target: Annotated[str, typer.Argument(help="module:name of your Database, or of a function that makes one.")],
+) -> None:
+    """Deliver the invalidations that the outbox holds, until interrupted. Every process does so anyway: this one is
+    for when none may be up."""
+    try:
+        asyncio.run(run_relay(find_database(target), typer.echo))
+    except (NoTarget, RepocacheError) as error:
+        fail(str(error))
 
 
 def show_for(console: Console, *, json: bool) -> Show:

@@ -7,7 +7,7 @@ not be followed. Blind to what the changes are (`tracking`) and to what is done 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping
+from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol
@@ -70,10 +70,11 @@ class Transaction:
     `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`: its commit waits for
     the WAL to be flushed; False: it does not, or it is not known. `order`: WAL position in bytes noted under its row
     locks (protocol, Write-through), None: not noted. `bookmark`: set by `CommitHooks.committed`. `why`: the error, if
-    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it.
+    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it. `rows`: ids of the outbox
+    rows that its publication delivers.
     """
 
-    __slots__ = ("bookmark", "changes", "kept", "order", "synchronous", "why", "xid")
+    __slots__ = ("bookmark", "changes", "kept", "order", "rows", "synchronous", "why", "xid")
 
     def __init__(self, changes: Collected) -> None:
         self.changes = changes
@@ -83,6 +84,7 @@ class Transaction:
         self.bookmark: Bookmark | None = None
         self.why = ""
         self.kept: object = None
+        self.rows: tuple[int, ...] = ()
 
 
 class CommitHooks(Protocol):
@@ -103,8 +105,13 @@ class CommitHooks(Protocol):
 
 async def seal_postgresql(connection: PoolProxiedConnection, transaction: Transaction) -> None:
     """The least that `CommitHooks.seal` does on PostgreSQL: learn id, synchrony and order, in one round trip."""
-    transaction.xid, synchronous, transaction.order = await greenlet_spawn(_ask, connection)
+    transaction.xid, synchronous, transaction.order = await ask(connection, _ASK)
     transaction.synchronous = synchronous != "off"
+
+
+async def ask(connection: PoolProxiedConnection, sql: str, parameters: Any = ()) -> Sequence[Any]:
+    """The one row of a statement in the driver's own words, inside the connection's transaction."""
+    return await greenlet_spawn(_ask, connection, sql, parameters)
 
 
 def certainly_rolled_back(sqlstate: str | None) -> bool:
@@ -307,17 +314,16 @@ class CommitWatch:
             raise ConfigurationError("the primary's engine must not be in AUTOCOMMIT: leave isolation_level out")
 
 
-def _ask(connection: PoolProxiedConnection) -> tuple[str | None, str, int]:
+def _ask(connection: PoolProxiedConnection, sql: str, parameters: Any) -> Sequence[Any]:
     """On a cursor of SQLAlchemy's, not the driver's: its errors are then known to it, a lost connection too."""
     cursor = connection.cursor()
     try:
-        cursor.execute(_ASK)
-        row = cursor.fetchone()
+        cursor.execute(sql, parameters)
+        row: Sequence[Any] | None = cursor.fetchone()
     finally:
         cursor.close()
     assert row is not None
-    xid, synchronous, order = row
-    return xid, synchronous, order
+    return row
 
 
 def _info(connection: PoolProxiedConnection) -> MutableMapping[Any, Any]:

@@ -54,6 +54,7 @@ class Purpose(enum.Enum):
     WRITE = "transactions that may write"
     READ = "single statements and snapshots, read-only"
     PROBE = "one connection of the sampler"
+    OUTBOX = "the outbox's own transactions"
 
 
 def database_url(argument: str, text: str) -> URL:
@@ -75,7 +76,7 @@ def database_url(argument: str, text: str) -> URL:
 def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
     """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
     shown = url.render_as_string()
-    read_only = purpose is not Purpose.WRITE
+    read_only = purpose in (Purpose.READ, Purpose.PROBE)
     options: dict[str, Any] = {"connect_args": connect_args(url, settings, read_only=read_only)}
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool

@@ -60,7 +60,7 @@ class Topology:
         self._heard: list[Callable[[str], None]] = []
         self._open = AsyncExitStack()
         self._started = False
-        url = database_url("primary", primary)
+        url = self.url = database_url("primary", primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         engines = (
             make_engine(url, Purpose.WRITE, settings),

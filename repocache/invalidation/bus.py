@@ -108,15 +108,21 @@ class Undelivered:
                 asyncio.get_running_loop().call_later(pause, self._wake.set)
                 pause = min(pause * 2, 2.0)
 
+    async def deliver(self, batch: Batch) -> None:
+        """Publish what was committed before this call: the position that is taken now covers it.
+
+        Raises CacheUnavailable.
+        """
+        polled = await self._position()
+        if polled is None:
+            raise CacheUnavailable("the primary's position cannot be had")
+        history, position = polled
+        await self._bus.publish(batch, history, position)
+
     async def _deliver(self) -> None:
-        """The position is taken after the batch was: it covers every commit in it."""
         batch, self._waiting = self._waiting, NOTHING
         try:
-            polled = await self._position()
-            if polled is None:
-                raise CacheUnavailable("the primary's position cannot be had")
-            history, position = polled
-            await self._bus.publish(batch, history, position)
+            await self.deliver(batch)
         except BaseException:
             self._waiting = self._waiting | batch
             raise

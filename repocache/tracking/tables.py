@@ -77,12 +77,12 @@ class OwnedTables:
 
     def __init__(self, owned: Iterable[Owned], tables: Iterable[Table]) -> None:
         self._owned = tuple(owned)
-        self._tables = tuple(dict.fromkeys([*tables, *(table for each in self._owned for table in each.tables)]))
-        self._children = _children(self._tables)
-        follows = {table: self._followers(table) for table in self._tables}
-        self._owners: dict[object, Owners] = {table: self._owners_of(table, follows[table]) for table in self._tables}
+        self.tables = tuple(dict.fromkeys([*tables, *(table for each in self._owned for table in each.tables)]))
+        self._children = _children(self.tables)
+        follows = {table: self._followers(table) for table in self.tables}
+        self._owners: dict[object, Owners] = {table: self._owners_of(table, follows[table]) for table in self.tables}
         self._by_name: dict[str, frozenset[str]] = {}
-        for table in self._tables:
+        for table in self.tables:
             self._by_name[table.name] = self._by_name.get(table.name, frozenset()) | self._owners[table].all
 
     def of(self, table: ExternallyTraversible) -> Owners:
@@ -101,7 +101,7 @@ class OwnedTables:
         """Owners of tables that are truncated, with those that refer to them if it cascades. None: unknown tables."""
         if not all(name in self._by_name for name in names):
             return None
-        reached = [table for table in self._tables if table.name in names]
+        reached = [table for table in self.tables if table.name in names]
         if cascade:
             for table in reached:
                 reached.extend(key.table for key in self._children.get(table, ()) if key.table not in reached)
@@ -130,7 +130,7 @@ class OwnedTables:
     def _followers(self, table: Table) -> frozenset[str]:
         """Owners that name this table in `follows`."""
         names = {table.name, table.fullname}
-        known = {name for each in self._tables for name in (each.name, each.fullname)}
+        known = {name for each in self.tables for name in (each.name, each.fullname)}
         for each in self._owned:
             if unknown := sorted(set(each.keys.follows or ()) - known):
                 raise ConfigurationError(

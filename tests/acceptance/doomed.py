@@ -1,4 +1,4 @@
-"""Processes that are killed between COMMIT and the end of its publication, each at another line.
+"""Processes that are killed between COMMIT and the end of its acknowledgement, each at another line.
 
 `python -m tests.acceptance.doomed`: a setup as a JSON line on stdin, then for each death an order, how many lines the
 process may live; told on stdout is the line that it died at, or "survived". Each is a fork, so that it starts quickly.
@@ -19,12 +19,12 @@ from repocache import commits
 from repocache.commits import Commits
 from repocache.db.commit import Outcome, Transaction
 from repocache.events import ignore
-from repocache.invalidation import bus
+from repocache.invalidation import acknowledged, bus, outbox
 from repocache.records import redis
 from tests.acceptance.service import Setup, tell
 from tests.acceptance.storm import bump
 
-FILES = (commits.__file__, bus.__file__, redis.__file__)
+FILES = (commits.__file__, bus.__file__, redis.__file__, acknowledged.__file__, outbox.__file__)
 """Where a publication's way is told."""
 
 
@@ -56,11 +56,8 @@ async def meet(doom: Doom, setup: Setup) -> None:
     committed = Commits.committed
 
     async def watched(self: Commits, transaction: Transaction, outcome: Outcome) -> None:
-        sys.settrace(Executioner(doom.lines))
-        try:
-            await committed(self, transaction, outcome)
-        finally:
-            sys.settrace(None)
+        sys.settrace(Executioner(doom.lines))  # until the end: the acknowledgement comes later
+        await committed(self, transaction, outcome)
 
     Commits.committed = watched  # type: ignore[method-assign]
     db, _ = setup.database(ignore)

@@ -1,0 +1,15 @@
+"""Alembic operations for the outbox and its triggers: `import repocache.alembic_ops` in a migration or in `env.py`.
+
+`op.create_repocache_outbox()`, `op.create_invalidation_trigger("users")` and their drops; `declare` lets autogenerate
+find what is missing. Importing registers them with Alembic, which has no other way.
+"""
+
+from repocache.alembic_ops.autogenerate import declare
+from repocache.alembic_ops.operations import (
+    CreateInvalidationTrigger,
+    CreateOutbox,
+    DropInvalidationTrigger,
+    DropOutbox,
+)
+
+__all__ = ["CreateInvalidationTrigger", "CreateOutbox", "DropInvalidationTrigger", "DropOutbox", "declare"]

@@ -1,0 +1,73 @@
+"""What a trigger's notice means: rows of a table, as JSON, to the keys of their owners. Pure."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Table
+
+from repocache.errors import InvalidId
+from repocache.invalidation.batch import Batch
+from repocache.invalidation.outbox import TableNotice
+from repocache.tracking.tables import KeyColumns, OwnedTables
+
+_READERS: Mapping[type, Callable[[Any], Any]] = {
+    int: int,
+    str: str,
+    uuid.UUID: uuid.UUID,
+    bytes: lambda text: bytes.fromhex(text.removeprefix("\\x")),
+    datetime.date: datetime.date.fromisoformat,
+}
+"""From the JSON that PostgreSQL's `to_jsonb` makes of a column."""
+
+
+class Notices:
+    """The tables whose triggers are understood here. `default_schema`: of those that the metadata names without one."""
+
+    def __init__(self, owned: OwnedTables, default_schema: str) -> None:
+        self._owned = owned
+        self._tables: dict[str, Table] = {
+            f"{table.schema or default_schema}.{table.name}": table for table in owned.tables if owned.of(table).all
+        }
+
+    @property
+    def tables(self) -> Iterable[str]:
+        """As `schema.name`."""
+        return self._tables.keys()
+
+    def resolve(self, notice: TableNotice) -> Batch:
+        """The keys of the rows, before and after; an owner as a whole where its keys cannot be told.
+
+        What foreign keys' actions do is not derived from it, unlike from a statement: a table that they change has
+        its own trigger. Raises ValueError for a table that is not one of these.
+        """
+        table = self._tables.get(notice.table)
+        if table is None:
+            raise ValueError(f"nobody here owns rows of {notice.table}")
+        owners = self._owned.of(table)
+        whole = set(owners.written)
+        keys: dict[str, frozenset[str]] = {}
+        for each in owners.keyed:
+            found = None if notice.rows is None else _texts(each, notice.rows)
+            if found is None:
+                whole.add(each.keys.prefix)
+            else:
+                keys[each.keys.prefix] = found
+        return Batch(keys, frozenset(whole))
+
+
+def _texts(owner: KeyColumns, rows: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:
+    """None: not to be told from these rows, as where the application gives values another form (`trusted`)."""
+    if not owner.trusted:
+        return None
+    readers = [_READERS[each] for each in owner.keys.types]
+    names = [column.name for column in owner.columns]
+    try:
+        ids = [[read(row[name]) for read, name in zip(readers, names, strict=True)] for row in rows]
+        single = owner.keys.plain_type is not None
+        return frozenset(owner.keys.text(id[0] if single else tuple(id)) for id in ids)
+    except (KeyError, TypeError, ValueError, InvalidId):
+        return None
