@@ -23,7 +23,11 @@ async def try_everything(shop: Shop) -> None:
     assert card is not None
     assert card.name == "n07"
     await shop.rename(7, "Ada")
-    assert (await users.require(7)).name == "Ada"
+
+    async def renamed_for_all() -> bool:
+        return (await users.require(7)).name == "Ada"
+
+    await until(renamed_for_all, "a replica that reads without a session may ask has it")
     async with db.causal_session() as session:
         async with db.unit_of_work() as work:
             (await work[Users].require(8)).name = "Grace"
