@@ -61,7 +61,7 @@ async def test_a_process_that_only_reads_leaves_a_demoted_redis(world: World) ->
     world.endpoints = replace(world.endpoints, redis=b.url)
     await (await world.process("late")).write(2)
     pulse = connection._pulse
-    looks = pulse._looks + 3 * pulse._between
+    looks = pulse._looks + 2 * pulse._between
     await until(lambda: connection.reason != "" or pulse._looks > looks, "it has looked, or left")
     return behind(await world.b.get(), 2)
 
