@@ -107,6 +107,14 @@ class RedisServer:
             f"{self.name} follows {primary.name}",
         )
 
+    def catch_up(self, primary: "RedisServer") -> None:
+        """Wait until a replica has been told all that its primary was told until now."""
+        told = offset_in(primary.command("INFO", "replication"), "master_repl_offset")
+        await_condition(
+            lambda: offset_in(self.command("INFO", "replication"), "slave_repl_offset") >= told,
+            f"{self.name} catches up",
+        )
+
     def promote(self) -> None:
         """Make a replica a primary; nothing if it is one."""
         self._require_ours()
@@ -125,6 +133,12 @@ class RedisServer:
 
     def _require_ours(self) -> None:
         _ = self.pid
+
+
+def offset_in(info: Reply, field: str) -> int:
+    """An offset in what INFO replication says, 0 where there is none."""
+    found = str(info).partition(f"\n{field}:")[2].split()
+    return int(found[0]) if found else 0
 
 
 def ask(place: tuple[str, int], login: RedisLogin, words: Sequence[str | int], seconds: float = 10) -> Reply:

@@ -45,7 +45,7 @@ async def fail_over(group: RedisGroup, *remotes: Remote) -> RedisServer:
 async def cut_off(group: RedisGroup) -> None:
     """From here on the replica, which knows all until now, is told nothing."""
     master, replica = group.servers
-    assert await asyncio.to_thread(master.command, "WAIT", 1, 5000) == 1
+    await asyncio.to_thread(replica.catch_up, master)
     await asyncio.to_thread(replica.pause_replication)
 
 

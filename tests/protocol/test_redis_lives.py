@@ -34,7 +34,7 @@ async def test_a_redis_that_was_a_replica_meanwhile_brings_no_old_value_back(wor
     await world.settle()
     await world.b.get()
     await world.b.idle()
-    await asyncio.to_thread(in_step, a)
+    await asyncio.to_thread(b.catch_up, a)
     await asyncio.to_thread(b.pause_replication)
     await world.a.write(2)
     ups = [process.ups() for process in world.processes.values()]
@@ -84,7 +84,3 @@ async def test_a_session_is_shown_nothing_by_a_redis_that_has_not_heard_of_its_w
         await world.b.idle()
         world.b.shared.local.discard(("item", KEY))
     return found
-
-
-def in_step(a: RedisServer) -> None:
-    assert a.command("WAIT", 1, 5000) == 1
