@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection
 
@@ -24,6 +24,7 @@ from repocache.invalidation.batch import Batch, keys_by_bucket
 from repocache.keys import Keys, bucket_of
 from repocache.mapping.statement import LoadStatement
 from repocache.records import NO_POSITIONS, Intent, Nonces, Noted, Put, Records, Terms, Writing
+from repocache.tracking.changes import Changes
 
 MOST_PUTS = 100
 """A commit that changed more keys of write-through owners than this stores none of them: all are invalidated."""
@@ -49,8 +50,10 @@ class Through:
 @dataclass(slots=True)
 class Kept:
     """What a transaction keeps for after its end. `read`: owner prefix, key text, value and its life of each row.
-    `seen`: incarnation and generation by bucket and owner. `intents`: that were sent, some of them perhaps in vain."""
+    `until`: how much the transaction had changed then. `seen`: incarnation and generation by bucket and owner.
+    `intents`: that were sent, some of them perhaps in vain."""
 
+    until: int = 0
     read: list[tuple[str, str, bytes, float]] = field(default_factory=list)
     seen: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
@@ -108,7 +111,7 @@ class Puts:
         }
         if not self._views.alive or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
             return
-        kept = Kept()
+        kept = Kept(len(cast("Changes", transaction.changes)))
         for prefix, texts in sorted(keys.items()):
             kept.read += self._rows(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
@@ -137,6 +140,8 @@ class Puts:
             if not held:
                 return
             kept = transaction.kept = Kept()
+        if len(cast("Changes", transaction.changes)) > kept.until:
+            kept.read.clear()  # somebody else who hears of commits has written once more
         wanted: defaultdict[int, set[str]] = defaultdict(set)
         for prefix, text, *_ in kept.read:
             bucket = bucket_of(text)

@@ -7,7 +7,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["hits_local", "hits_redis", "misses", "commits", "invalidation"])
+@pytest.mark.parametrize("name", ["hits_local", "hits_redis", "misses", "commits", "write_through", "invalidation"])
 async def test_a_benchmark_runs_and_judges_its_bars(name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", f"benchmarks.{name}", "--quick"),

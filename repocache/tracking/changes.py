@@ -74,6 +74,10 @@ class Changes:
                 return index
         return None
 
+    def __len__(self) -> int:
+        """Entries of the journal: more of them later, more was changed."""
+        return len(self._journal)
+
     @property
     def empty(self) -> bool:
         """Nothing is to be invalidated."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import Connection, delete, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.writethrough.ledger import Account, Accounts, Ledger, Line, LineId, Lines
@@ -188,3 +188,18 @@ async def test_a_row_that_cannot_be_locked_fails_the_commit(ledger: Ledger, othe
     assert (await other.accounts.on_primary().require(2)).name == "n2"
     await ledger.rename(2, "again")
     assert (await other.accounts.on_primary().require(2)).name == "again"
+
+
+async def test_what_is_written_after_the_rows_were_read_is_not_hidden(ledger: Ledger) -> None:
+    """Another listener of COMMIT writes once more."""
+    await ledger.settle(Accounts, 1)
+    engine = ledger.db._topology.write_engine.sync_engine
+
+    def write_once_more(connection: Connection) -> None:
+        connection.execute(update(Account).where(Account.id == 1).values(name="last"))
+
+    event.listen(engine, "commit", write_once_more)
+    await ledger.rename(1, "first")
+    event.remove(engine, "commit", write_once_more)
+    assert await ledger.in_l2(Accounts, 1) is None
+    assert (await ledger.accounts.require(1)).name == "last"

@@ -17,7 +17,7 @@ from repocache.events import Degraded, Served
 from repocache.testing import Endpoints, Servers
 from tests.db.doorman import Doorman
 from tests.shop import until
-from tests.writethrough.ledger import Account, Accounts, Ledger, Price, Prices, open_ledger
+from tests.writethrough.ledger import ROWS, SCHEMA, Account, Accounts, Ledger, Price, Prices, open_ledger
 
 
 async def test_a_commit_leaves_the_value_and_no_write_lease(ledger: Ledger, other: Ledger) -> None:
@@ -113,6 +113,52 @@ async def test_a_write_fails_while_redis_is_away_and_others_go_on(repocache_endp
             with pytest.raises(StrictWriteRefused):
                 await work.commit()
         assert (await ledger.accounts.on_primary().require(2)).name == "n2"
+
+
+async def test_a_frozen_redis_fails_a_write_within_its_deadline(repocache_controls: Servers) -> None:
+    controls = repocache_controls
+    await asyncio.to_thread(controls.primary.create_database, "frozen")
+    await asyncio.to_thread(controls.primary.sql, SCHEMA + ROWS, "frozen")
+    await asyncio.to_thread(controls.catch_up)
+    async with open_ledger(controls.endpoints("frozen")) as ledger:
+        await ledger.settle(Prices, 1)
+        await asyncio.to_thread(controls.redis.freeze)
+        try:
+            with pytest.raises(StrictWriteRefused):
+                await ledger.reprice(1, 2)
+            assert (await ledger.prices.require(1)).amount == 1
+        finally:
+            await asyncio.to_thread(controls.redis.thaw)
+        await until(lambda: ledger.db._caching.shared.views.alive, "Redis is back")
+        await ledger.reprice(1, 3)
+        assert (await ledger.prices.require(1)).amount == 3
+
+
+async def test_a_commit_that_is_cancelled_before_commit_leaves_a_lease_for_readers_to_take_over(
+    ledger: Ledger, other: Ledger
+) -> None:
+    await ledger.settle(Prices, 1)
+    intend, taken = ledger.records.intend, asyncio.Event()
+
+    async def intend_for_ever(*arguments: Any) -> Any:
+        await intend(*arguments)
+        taken.set()
+        await asyncio.Event().wait()
+
+    ledger.records.intend = intend_for_ever  # type: ignore[method-assign, assignment]
+    with patch.object(writing, "WRITE_LEASE", 0.05):
+        writer = asyncio.create_task(ledger.reprice(1, 2))
+        await taken.wait()
+        writer.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writer
+    await until(lambda: _is_old(other), "the write lease was taken over")
+    assert (await other.in_l2(Prices, 1)).amount == 1
+
+
+async def _is_old(ledger: Ledger) -> bool:
+    assert (await ledger.prices.require(1)).amount == 1
+    return not await ledger.write_leases(1) and await ledger.in_l2(Prices, 1) is not None
 
 
 async def test_a_commit_whose_outcome_is_unknown_keeps_its_write_lease_until_it_is_decided(
