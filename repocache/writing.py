@@ -100,9 +100,8 @@ class Puts:
         self._observe = observe
 
     def look(self, connection: Connection, transaction: Transaction, batch: Batch) -> None:
-        """Read the changed rows under their locks; then note what is believed of their records.
-
-        The order counts: what was in a record before the locks may be from before another writer's bulk change.
+        """Read the changed rows under their locks, and note what is believed of their records: before COMMIT, so that
+        a put does not land in one that somebody who came after it has moved.
         """
         keys = {
             prefix: texts
@@ -185,13 +184,13 @@ class Puts:
                     adopted.history = self._primary.history
 
     async def _sent(self, intents: Sequence[Intent]) -> list[Noted]:
-        """A record of another history gives way: this transaction is in a later one."""
+        """A record of another history gives way to a write lease: this transaction is in a later one."""
         terms = Terms(self._primary.history)
         pending: list[Awaitable[Noted]] = [self._records.intend(intent, terms) for intent in intents]
         noted = [await each for each in pending]
         terms = terms._replace(confirmed=True)
         return [
-            await self._records.intend(intent, terms) if answer.history else answer
+            await self._records.intend(intent, terms) if answer.history and intent.nonce else answer
             for intent, answer in zip(intents, noted, strict=True)
         ]
 

@@ -6,13 +6,18 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from repocache import Settings
+from repocache import KeyOwner, Repository, Settings, WriteThrough
 from repocache.events import CacheFailed, PublishFailed, Served
 from repocache.testing import Endpoints, Servers
-from tests.shop import QUICK, open_shop, until
+from tests.shop import QUICK, Country, Users, open_shop, until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
 SETTINGS = Settings(topology=QUICK, app="shop-of-one")
+
+
+class StrictCountries(Repository[Country, str]):
+    owner = KeyOwner("country")
+    policy = WriteThrough(strict=True)
 
 
 async def test_the_rights_named_are_enough(repocache_servers: Servers, repocache_endpoints: Endpoints) -> None:
@@ -22,7 +27,11 @@ async def test_the_rights_named_are_enough(repocache_servers: Servers, repocache
     redis.command(*words)
     try:
         ends = replace(repocache_endpoints, redis=f"redis://{words[2]}:own@{redis.host}:{redis.port}/0")
-        async with open_shop(ends, SETTINGS) as shop, open_shop(ends, SETTINGS) as other:
+        repositories = (Users, StrictCountries)
+        async with (
+            open_shop(ends, SETTINGS, repositories) as shop,
+            open_shop(ends, SETTINGS, repositories) as other,
+        ):
             await shop.users.get(7)
             await other.users.get(7)
             assert other.seen.of(Served)[-1].tier == "l2"
@@ -33,6 +42,10 @@ async def test_the_rights_named_are_enough(repocache_servers: Servers, repocache
                 return user is not None and user.name == "Ada"
 
             await until(heard, "the other has heard of it")
+            async with shop.db.unit_of_work() as work:
+                (await work[StrictCountries].require("de")).name = "Germany"
+                await work.commit()
+            assert (await other.db[StrictCountries].require("de")).name == "Germany"
             for each in (shop, other):
                 assert not each.seen.of(CacheFailed)
                 assert not each.seen.of(PublishFailed)
