@@ -45,6 +45,7 @@ async def test_a_late_put_does_not_land_after_a_bulk_change(world: World) -> lis
         await work.session.execute(text("UPDATE stock SET version = 3"))
         work.changes(Stocks)
         await work.commit()
+    await world.b.delivered()
     gate.open()
     await first
     return await older(world, 3)

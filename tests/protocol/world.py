@@ -29,6 +29,7 @@ T = TypeVar("T")
 STILL = Settings(
     topology=TopologySettings(sample_every=20.0, max_lag=40.0),
     cache=CacheSettings(lease=60.0, patience=0.02),
+    publish_timeout=10.0,
 )
 """Nothing is polled unless somebody asks, and no lease ends by time: what happens is what a scenario makes happen."""
 

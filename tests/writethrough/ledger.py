@@ -91,6 +91,7 @@ REPOSITORIES: tuple[type[Repository[Any, Any]], ...] = (Accounts, Lines, Prices)
 STILL = Settings(
     topology=TopologySettings(sample_every=0.05, max_lag=30.0),
     cache=CacheSettings(lease=30.0, patience=0.02),
+    publish_timeout=10.0,
 )
 
 
