@@ -198,10 +198,12 @@ class Routing:
         if isinstance(bookmark, Refused):
             self._observe(BookmarkRefused(bookmark.reason))
             return None
+        newest: int | None = self._topology.newest
         if bookmark.history != self._topology.history or (bookmark.position or 0) > self._topology.newest:
             # It may know more than this process does: of a failover, or of WAL written since the last poll.
-            await self._topology.position()
-        if why := implausible(bookmark, self._topology.history, self._topology.newest):
+            polled = await self._topology.position()
+            newest = None if polled is None else polled.insert
+        if why := implausible(bookmark, self._topology.history, newest):
             self._observe(BookmarkRefused(why))
             return None
         return bookmark
@@ -221,15 +223,16 @@ class Routing:
         return msgspec.structs.replace(bookmark, expires=min(bookmark.expires, now + life))
 
 
-def implausible(bookmark: Bookmark, history: str, newest: int) -> str:
+def implausible(bookmark: Bookmark, history: str, newest: int | None) -> str:
     """Why a bookmark cannot be of this database, empty if it can.
 
-    `newest`: end of the primary's WAL in bytes, polled after the bookmark came.
+    `newest`: end of the primary's WAL in bytes, polled after the bookmark came; None: the primary did not say, and what
+    this process knew before proves nothing.
     """
     if not bookmark.history:
         return "foreign" if bookmark.position else ""
     if history and system_of(bookmark.history) != system_of(history):
         return "foreign"
-    if bookmark.history == history and (bookmark.position or 0) > newest:
+    if newest is not None and bookmark.history == history and (bookmark.position or 0) > newest:
         return "ahead of the primary"
     return ""

@@ -147,6 +147,11 @@ def test_what_cannot_be_ours(bookmark: Bookmark, why: str) -> None:
     assert implausible(bookmark, "s.1.h", 100) == why
 
 
+def test_a_position_that_could_not_be_polled_disproves_nothing() -> None:
+    assert implausible(mark(position=101), "s.1.h", None) == ""
+    assert implausible(mark("other.1.h"), "s.1.h", None) == "foreign"
+
+
 def test_a_database_without_positions_cannot_tell() -> None:
     assert implausible(mark("other.1.h"), "", 0) == ""
 

@@ -161,6 +161,24 @@ async def test_what_is_not_ours_is_refused_and_never_raises(repocache_endpoints:
             assert refusals(watched) == ([why] if why else [])
 
 
+async def test_a_primary_that_is_silent_disproves_no_bookmark(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """1. Another process commits; 2. this one loses sight of the primary; 3. the session comes over: what it wrote is
+    newer than all that this process knows."""
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        known = await watched.write(1)
+        ahead = msgspec.structs.replace(mark(known), position=known.insert + 8)
+        await asyncio.to_thread(repocache_controls.primary.freeze)
+        try:
+            async with routing.causal_session(ahead.encode()) as session:
+                needed = routing.need(0).position
+        finally:
+            await asyncio.to_thread(repocache_controls.primary.thaw)
+        assert (session.bookmark.position, needed, refusals(watched)) == (ahead.position, ahead.position, [])
+
+
 async def test_a_bookmark_of_an_older_history_means_the_primary_for_no_longer_than_the_window(
     repocache_endpoints: Endpoints,
 ) -> None:
