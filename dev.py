@@ -1,4 +1,4 @@
-"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | benchmark [arguments]`.
+"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | benchmark [arguments]`.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what the
 command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower bounds of all
@@ -15,7 +15,14 @@ from typing import List
 
 ROOT = Path(__file__).resolve().parent
 BOUNDS = ROOT / "tests" / "oldest.txt"
-EXTRAS = {"demo": "demo", "test": "test", "oldest": "test", "check": "test", "benchmark": "benchmark"}
+EXTRAS = {
+    "demo": "demo",
+    "test": "test",
+    "oldest": "test",
+    "check": "test",
+    "faults": "test",
+    "benchmark": "benchmark",
+}
 
 
 def python_of(name: str) -> Path:
@@ -45,6 +52,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     """What a command runs, each the arguments of the environment's Python."""
     if name == "demo":
         return [["-m", "repocache", "demo", *arguments]]
+    if name == "faults":
+        return [["-m", "tests.faults", *arguments]]
     if name in ("test", "oldest"):
         return [["-m", "pytest", *arguments]]
     if name == "check":

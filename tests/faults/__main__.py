@@ -1,0 +1,92 @@
+"""`python -m tests.faults --minutes 60 --seed S --out histories/`: rounds of real faults, each judged when it is over.
+
+Exit status 1 on a violation: the round's history stays then, and the command that repeats it is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import secrets
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from repocache.testing import Servers, embedded_servers
+from repocache.wire.connection import Limits
+from tests.faults.check import Verdict, check
+from tests.faults.edn import as_edn
+from tests.faults.figures import Figures, told
+from tests.faults.promise import bounds_of
+from tests.faults.records import Entry, read_history
+from tests.faults.round import Plan, Round, prepare
+
+SECONDS = 60.0
+"""Of traffic in one round."""
+
+
+def main(words: list[str]) -> int:
+    """Run, judge and tell."""
+    asked = _arguments().parse_args(words)
+    if asked.edn:
+        sys.stdout.write(as_edn(read_history(asked.edn)))
+        return 0
+    seed = asked.seed or secrets.token_hex(4)
+    figures, began, number, status = Figures(), time.monotonic(), asked.round, 0
+    with embedded_servers() as servers:
+        prepare(servers)
+        while True:
+            seconds = min(SECONDS, 60.0 * asked.minutes)
+            plan = Plan(f"{seed}/{number}", seconds, asked.out / f"{seed}-{number}", asked.off, asked.every)
+            history, verdict = play(servers, plan)
+            figures.add(history, verdict, seconds)
+            print(f"round {number}: {len(history):,} records, {len(verdict.violations)} violations", flush=True)
+            (asked.out / f"{seed}.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures.as_dict())))
+            if verdict.violations:
+                status = 1
+                print(*told(verdict.violations), sep="\n")
+                print(f"  the history is in {plan.folder}; again: {_again(seed, number, asked)}", flush=True)
+            elif not asked.keep:
+                shutil.rmtree(plan.folder)
+            number += 1
+            if time.monotonic() - began >= 60.0 * asked.minutes:
+                break
+    print(f"seed {seed}", *figures.lines(), sep="\n", flush=True)
+    return status
+
+
+def play(servers: Servers, plan: Plan) -> tuple[list[Entry], Verdict]:
+    """One round and its verdict."""
+    asyncio.run(Round(servers, plan).run())
+    history = read_history(plan.folder)
+    monotonic = [name for name, is_monotonic in plan.workers.items() if is_monotonic]
+    return history, check(history, bounds_of(Limits()), monotonic)
+
+
+def _again(seed: str, number: int, asked: argparse.Namespace) -> str:
+    more = f" --off '{asked.off}'" if asked.off else ""
+    return f"python3 dev.py faults --minutes 1 --seed {seed} --round {number} --every {asked.every}{more}"
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 dev.py faults", description="Real faults, and whether all promises hold."
+    )
+    parser.add_argument("--minutes", type=float, default=1.0, help="how long new rounds are begun")
+    parser.add_argument("--seed", default="", help="what goes wrong and when; default: a new one")
+    parser.add_argument(
+        "--round", type=int, default=1, help="the first round's number: a seed and a number make a round"
+    )
+    parser.add_argument("--every", type=float, default=0.8, help="seconds between two faults, on average")
+    parser.add_argument("--out", type=Path, default=Path("histories"), help="folder for histories")
+    parser.add_argument("--keep", action="store_true", help="keep the histories of rounds without violations too")
+    parser.add_argument("--off", default="", help="a rule that the workers live without (tests/protocol/switches.py)")
+    parser.add_argument("--edn", type=Path, help="print the history in this folder for elle-cli, and do nothing else")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,186 @@
+"""Judges a history: a pure function from what was told to what was broken (docs/faults.md has the promises)."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.faults.known import NEVER, Known, Versions, Write
+from tests.faults.promise import OUTSIDE, READ_ERRORS, WRITE_ERRORS, Bounds
+from tests.faults.records import Ended, Ending, Entry, Failed, Read
+
+STRICT = ("l2", "filled")
+"""Ways that show every commit whose invalidation was acknowledged before the read began."""
+HEARD = ("l1", "joined")
+"""Ways that show what this process has been told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """`promise`: which one. `at`: nanoseconds, as in the history."""
+
+    promise: str
+    process: str
+    what: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`checked`: how many reads (or writes, errors, rows) each promise was held against. `latest`: the most seconds for
+    which L1 showed a row after an acknowledged commit had replaced it."""
+
+    violations: tuple[Violation, ...]
+    checked: dict[str, int]
+    latest: float
+
+
+def check(history: Sequence[Entry], bounds: Bounds, monotonic: Iterable[str]) -> Verdict:
+    """`monotonic`: processes whose sessions read monotonically, by how their names begin."""
+    court = _Court(history, bounds, tuple(f"{name}." for name in monotonic))
+    violations = sorted(court.judge(), key=lambda violation: violation.at)
+    return Verdict(tuple(violations), dict(court.checked), court.latest / 1e9)
+
+
+class _Court:
+    def __init__(self, history: Sequence[Entry], bounds: Bounds, monotonic: tuple[str, ...]) -> None:
+        self.checked: Counter[str] = Counter()
+        self.latest = 0
+        self._history = history
+        self._bounds = bounds
+        self._monotonic = monotonic
+        self._known = known = Known(history)
+        done = [write for write in known.writes.values() if write.outcome == "committed"]
+        self._acknowledged = Versions(_ends(write, key) for write in done if write.covered for key in write.versions)
+        self._by_process = Versions(
+            ((write.process, key), *_ends(write, key)[1:]) for write in done if write.covered for key in write.versions
+        )
+        self._by_session = Versions(
+            ((write.begun.session, key), *_ends(write, key)[1:]) for write in done for key in write.versions
+        )
+        self._seen = Versions(
+            ((read.session, read.key), read.version, read.end)
+            for process, read in known.reads
+            if read.session and process.startswith(monotonic)
+        )
+        self._applied = Versions(known.applications())
+
+    def judge(self) -> Iterator[Violation]:
+        for process, read in self._known.reads:
+            yield from self._session(process, read)
+            yield from self._cached(process, read)
+            yield from self._written(process, read)
+        yield from self._updates()
+        yield from self._errors()
+        yield from self._endings()
+
+    def _session(self, process: str, read: Read) -> Iterator[Violation]:
+        """Own writes in every session, and what was seen in those that read monotonically."""
+        for session, until in self._known.lineage(read.session):
+            name, limit = (session, read.key), min(until, read.start)
+            if self._by_session.any(name, limit):
+                self.checked["own write"] += 1
+                if self._by_session.first_newer(name, read.version) < limit:
+                    yield _violation("own write", process, read, f"session {session} had committed a newer one")
+            if process.startswith(self._monotonic) and self._seen.any(name, limit):
+                self.checked["monotonic"] += 1
+                if self._seen.first_newer(name, read.version) < limit:
+                    yield _violation("monotonic", process, read, f"session {session} had seen a newer one")
+
+    def _cached(self, process: str, read: Read) -> Iterator[Violation]:
+        newer = self._acknowledged.first_newer(read.key, read.version)
+        if read.via in STRICT:
+            self.checked["stale fill"] += 1
+            if newer < read.start:
+                late = (read.start - newer) / 1e9
+                yield _violation("stale fill", process, read, f"a newer one was acknowledged {late:.3f} s before")
+        if read.via not in HEARD:
+            return
+        self.checked["late"] += 1
+        late = read.start - newer
+        late -= self._known.stalled(process, newer, read.start) if late > 0 else 0
+        if late > 0:
+            self.latest = max(self.latest, late)
+        if late > self._bounds.local * 1e9:
+            yield _violation("late", process, read, f"a newer one was acknowledged {late / 1e9:.3f} s before")
+        name = (process, read.key)
+        for promise, versions in (("applied", self._applied), ("own process", self._by_process)):
+            if versions.any(name, read.start):
+                self.checked[promise] += 1
+                if versions.first_newer(name, read.version) < read.start:
+                    yield _violation(promise, process, read, "this process knew of a newer one")
+
+    def _written(self, process: str, read: Read) -> Iterator[Violation]:
+        """Whether somebody has committed this, or may have."""
+        self.checked["unreadable"] += 1
+        first = self._known.initial.get(read.key)
+        if first is not None and (first.version, first.token) == (read.version, read.token):
+            return
+        write = self._known.writes.get(read.token)
+        if write is None or write.versions.get(read.key) != read.version:
+            yield _violation("unreadable", process, read, "nobody wrote it")
+        elif write.outcome == "rolled back":
+            yield _violation("rolled back", process, read, "its transaction was rolled back")
+        elif read.end < write.staged:
+            yield _violation("uncommitted", process, read, "nobody had told its transaction to commit")
+
+    def _updates(self) -> Iterator[Violation]:
+        """Of two writes of one row one is the later: no version is written twice."""
+        writers: defaultdict[tuple[int, int], list[Write]] = defaultdict(list)
+        for write in self._known.writes.values():
+            if write.outcome == "committed":
+                for row in write.versions.items():
+                    writers[row].append(write)
+        self.checked["lost update"] += len(writers)
+        for (key, version), found in writers.items():
+            if len(found) > 1:
+                tokens = ", ".join(write.begun.token for write in found)
+                yield Violation("lost update", found[0].process, f"key {key} version {version} by {tokens}", 0)
+
+    def _errors(self) -> Iterator[Violation]:
+        for process, each in self._history:
+            if not isinstance(each, Failed | Ended) or not each.why:
+                continue
+            self.checked["error"] += 1
+            documented = READ_ERRORS if isinstance(each, Failed) else WRITE_ERRORS
+            kind = each.why.partition("(")[0]
+            if kind not in (*documented, *OUTSIDE):
+                what = each.how if isinstance(each, Failed) else each.token
+                yield Violation("error", process, f"{what}: {each.why}: {each.text}", each.end)
+
+    def _endings(self) -> Iterator[Violation]:
+        """Every cache equals the primary, and the primary has all that was acknowledged."""
+        unsettled = set() if self._bounds.settled else self._unsettled()
+        for process, each in self._history:
+            if not isinstance(each, Ending):
+                continue
+            if each.key not in unsettled:
+                self.checked["ending"] += 1
+                if each.version != each.truth:
+                    what = f"{each.tier} has {each.version} of key {each.key}, the primary {each.truth}"
+                    yield Violation("ending", process, f"{what}, {each.seconds} s later", NEVER)
+            if self._acknowledged.first_newer(each.key, each.truth) < NEVER:
+                yield Violation("ending", process, f"the primary has lost a commit of key {each.key}", NEVER)
+
+    def _unsettled(self) -> set[int]:
+        """Keys whose last commit may be one that its process did not live to publish."""
+        lost: dict[int, int] = {}
+        best: dict[int, int] = defaultdict(int)
+        for write in self._known.writes.values():
+            for key, version in write.versions.items():
+                if write.ended is None:
+                    lost[key] = max(lost.get(key, 0), version)
+                if write.covered:
+                    best[key] = max(best[key], version)
+        return {key for key, version in lost.items() if version > best[key]}
+
+
+def _ends(write: Write, key: int) -> tuple[int, int, int]:
+    assert write.ended is not None
+    return key, write.versions[key], write.ended.end
+
+
+def _violation(promise: str, process: str, read: Read, why: str) -> Violation:
+    where = f"{read.how} by {read.caller} in {read.session or 'no session'}, via {read.via} {read.node}"
+    return Violation(promise, process, f"key {read.key}: version {read.version} ({where}): {why}", read.start)

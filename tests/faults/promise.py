@@ -1,0 +1,55 @@
+"""What a history is held to, in figures: bounds, and which errors are documented (docs/faults.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from repocache.wire.connection import Limits
+from repocache.wire.pulse import Pulse
+
+PROMISES = (
+    "own write",
+    "monotonic",
+    "stale fill",
+    "applied",
+    "own process",
+    "late",
+    "unreadable",
+    "uncommitted",
+    "rolled back",
+    "lost update",
+    "error",
+    "ending",
+)
+READ_ERRORS = ("DatabaseUnavailable", "PrimaryBudgetExceeded")
+"""Of ours. A statement's own errors come as SQLAlchemy's."""
+WRITE_ERRORS = ("CommitOutcomeUnknown", "DatabaseUnavailable", "cancelled")
+OUTSIDE = (
+    "ConnectionError",
+    "DBAPIError",
+    "InterfaceError",
+    "InternalError",
+    "OperationalError",
+    "TimeoutError",
+    "ConnectionRefusedError",
+    "ConnectionResetError",
+    "ConnectionDoesNotExistError",
+    "CannotConnectNowError",
+)
+"""SQLAlchemy's, the driver's and the operating system's, which a transaction on the primary passes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`local`: seconds after which L1, and loads that were joined, show no row that an acknowledged commit replaced, if
+    the process hears nothing. `settled`: a worker that is killed leaves no invalidation unpublished."""
+
+    local: float
+    settled: bool = False
+
+
+def bounds_of(limits: Limits) -> Bounds:
+    """A silent connection is dropped a pulse and a reply's deadline after its last word, found three looks late at
+    most; a quarter of a second is for a busy machine."""
+    tick = Pulse(limits.reply_timeout, limits.pulse).tick
+    return Bounds(limits.pulse + limits.reply_timeout + 3 * tick + 0.25)

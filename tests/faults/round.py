@@ -1,0 +1,227 @@
+"""One round: links, workers, traffic, what goes wrong meanwhile, and what the caches hold when all is well again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from repocache.testing import PostgresServer, Servers
+from repocache.testing.postgres import MAINTENANCE
+from tests.faults.damage import bad_server, bad_weather
+from tests.faults.items import KEYS, ROWS, SCHEMA
+from tests.faults.link import Link
+from tests.faults.process import Process, WorkerFailed
+from tests.faults.records import Ending, Fault, Initial, Recorder, now
+from tests.faults.schedule import LINKS, Planned, schedule
+from tests.faults.traffic import Guest
+from tests.faults.worker import Setup
+
+RIGHT_WITHIN = 5.0
+"""Seconds after the last fault within which every cache is to be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`seconds`: of traffic. `folder`: for the history. `off`: a rule that all workers live without. `every`: seconds
+    between two faults. `workers`: names, with whether their sessions read monotonically."""
+
+    seed: str
+    seconds: float
+    folder: Path
+    off: str = ""
+    every: float = 1.0
+    workers: dict[str, bool] = field(default_factory=lambda: {"w1": False, "w2": False, "w3": True, "w4": True})
+    faults: Sequence[Planned] | None = None
+
+
+def prepare(servers: Servers) -> None:
+    """The rows, once for all rounds."""
+    servers.primary.sql(SCHEMA)
+    servers.primary.sql(ROWS)
+    servers.catch_up()
+
+
+class Round:
+    """`await Round(servers, plan).run()`; the history is in the plan's folder then."""
+
+    def __init__(self, servers: Servers, plan: Plan) -> None:
+        self._servers = servers
+        self._plan = plan
+        self._chance = random.Random(plan.seed)
+        self._links: dict[str, Link] = {}
+        self._processes: dict[str, Process] = {}
+        self._lives = dict.fromkeys(plan.workers, 0)
+        self._locks = {name: asyncio.Lock() for name in plan.workers}
+        plan.folder.mkdir(parents=True)
+        self._recorder = Recorder(plan.folder / "conductor.jsonl")
+
+    async def run(self) -> None:
+        """Raises WorkerFailed (in a group) if a worker dies unasked."""
+        plan = self._plan
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._kill_all)
+            await self._open_links(stack)
+            await stack.enter_async_context(self._streams())
+            for id, version, token in await self._rows():
+                self._recorder.tell(Initial(id, version, token))
+            await asyncio.gather(*(self._start(name) for name in plan.workers))
+            began = asyncio.get_running_loop().time()
+            await asyncio.gather(*(process.ask("begin") for process in self._processes.values()))
+            faults = plan.faults
+            if faults is None:
+                faults = schedule(plan.seed, plan.seconds, list(plan.workers), plan.every)
+            async with asyncio.TaskGroup() as group:
+                for planned in faults:
+                    group.create_task(self._inflict(planned, began))
+                await asyncio.sleep(began + plan.seconds - asyncio.get_running_loop().time())
+            lifted = asyncio.get_running_loop().time()
+            await asyncio.gather(*(process.ask("calm") for process in self._processes.values()))
+            await self._compare(lifted)
+            await asyncio.gather(*(process.ask("finish") for process in self._processes.values()))
+            self._recorder.flush()
+
+    async def _open_links(self, stack: AsyncExitStack) -> None:
+        ends = self._servers.endpoints()
+        urls = dict(zip(LINKS, (ends.redis, ends.primary, *ends.replicas), strict=True))
+        for worker in self._plan.workers:
+            for name, url in urls.items():
+                self._links[f"{worker}-{name}"] = await stack.enter_async_context(Link(url))
+
+    @asynccontextmanager
+    async def _streams(self) -> AsyncIterator[None]:
+        """The replicas stream through links of their own, as long as the round lasts."""
+        primary = self._servers.primary.url(user="postgres")
+        async with AsyncExitStack() as stack:
+            for number, replica in enumerate(self._servers.replicas, 1):
+                link = self._links[f"stream{number}"] = await stack.enter_async_context(Link(primary))
+                await asyncio.to_thread(_stream_through, replica, link.url)
+            try:
+                yield
+            finally:
+                for replica in self._servers.replicas:
+                    await asyncio.to_thread(_stream_through, replica, primary)
+
+    async def _start(self, name: str) -> None:
+        """The worker's next life. It tells under a name of its own."""
+        self._lives[name] += 1
+        life = f"{name}.{self._lives[name]}"
+        setup = Setup(
+            name=life,
+            primary=_plain(self._links[f"{name}-primary"].url),
+            replicas=tuple(_plain(self._links[f"{name}-{replica}"].url) for replica in ("replica1", "replica2")),
+            redis=self._links[f"{name}-redis"].url,
+            history=str(self._plan.folder / f"{life}.jsonl"),
+            seed=self._chance.randrange(2**31),
+            monotonic=self._plan.workers[name],
+            off=self._plan.off,
+        )
+        self._processes[name] = await Process.start(setup, self._hand_over)
+
+    def _hand_over(self, guest: Guest) -> None:
+        others = [process for process in self._processes.values() if process.alive]
+        if others:
+            using = {"session": guest.session, "bookmark": guest.bookmark, "at": guest.at, "keys": guest.keys}
+            self._chance.choice(others).tell("guest", using)
+
+    async def _inflict(self, planned: Planned, began: float) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(began + planned.at - loop.time())
+        start = now()
+        async with self._damage(planned):
+            await asyncio.sleep(began + planned.at + planned.seconds - loop.time())
+        self._recorder.tell(Fault(f"{planned.area}: {planned.kind}", planned.target, start, now()))
+
+    @asynccontextmanager
+    async def _damage(self, planned: Planned) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if planned.area == "worker":
+                await stack.enter_async_context(self._bad_worker(planned))
+            elif planned.area in ("link", "stream"):
+                await stack.enter_async_context(bad_weather(self._links[planned.target], planned))
+            elif planned.area == "island":
+                worker = planned.target.partition("-")[0]
+                for name in LINKS:
+                    await stack.enter_async_context(bad_weather(self._links[f"{worker}-{name}"], planned))
+            else:
+                await stack.enter_async_context(bad_server(self._servers, planned))
+            yield
+
+    @asynccontextmanager
+    async def _bad_worker(self, planned: Planned) -> AsyncIterator[None]:
+        """One thing after the other: a new life may take long to begin."""
+        async with self._locks[planned.target]:
+            process = self._processes[planned.target]
+            if planned.kind == "freeze":
+                process.freeze()
+                try:
+                    yield
+                finally:
+                    process.thaw()
+            else:
+                await process.kill()
+                try:
+                    yield
+                finally:
+                    # A start needs the primary, which may be away itself at the moment.
+                    while not process.alive:
+                        process = await self._revived(planned.target)
+
+    async def _revived(self, name: str) -> Process:
+        try:
+            await self._start(name)
+            await self._processes[name].ask("begin")
+        except WorkerFailed:
+            await asyncio.sleep(0.2)
+        return self._processes[name]
+
+    async def _compare(self, lifted: float) -> None:
+        """Ask every process for everything in each tier, until all of it is the primary's or the time is over."""
+        loop = asyncio.get_running_loop()
+        truth = [version for _, version, _ in await self._rows()]
+        while True:
+            held = await self._held()
+            seconds = loop.time() - lifted
+            right = all(versions == truth for versions in held.values())
+            waiting = await asyncio.gather(*(process.ask("undelivered") for process in self._processes.values()))
+            if (right and not any(waiting)) or seconds > RIGHT_WITHIN:
+                break
+            await asyncio.sleep(0.1)
+        for (name, tier), versions in held.items():
+            recorder = Recorder(self._plan.folder / f"{name}.jsonl")
+            for key, version, true in zip(KEYS, versions, truth, strict=True):
+                recorder.tell(Ending(tier, key, version, true, round(seconds, 3)))
+            recorder.flush()
+
+    async def _held(self) -> dict[tuple[str, str], list[int]]:
+        held = {}
+        for tier in ("l1", "l2"):
+            processes = list(self._processes.values())
+            asked = (process.ask("everything", ids=list(KEYS), tier=tier) for process in processes)
+            for process, versions in zip(processes, await asyncio.gather(*asked), strict=True):
+                held[process.name, tier] = versions
+        return held
+
+    async def _rows(self) -> list[tuple[int, int, str]]:
+        query = "SELECT id, version, token FROM item ORDER BY id"
+        rows = await asyncio.to_thread(self._servers.primary.sql, query)
+        return [(int(id), int(version), token) for id, version, token in rows]
+
+    async def _kill_all(self) -> None:
+        await asyncio.gather(*(process.kill() for process in self._processes.values()))
+
+
+def _plain(url: str) -> str:
+    """Without asking for TLS first: the driver complains aloud of a connection that is lost while it asks."""
+    return f"{url}?ssl=disable"
+
+
+def _stream_through(replica: PostgresServer, url: str) -> None:
+    place = make_url(url)
+    source = f"host={place.host} port={place.port} user={place.username} password={place.password}"
+    replica.sql(f"ALTER SYSTEM SET primary_conninfo = '{source}'; SELECT pg_reload_conf()", MAINTENANCE)

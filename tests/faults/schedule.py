@@ -1,0 +1,77 @@
+"""What goes wrong and when: drawn from a seed, before anything has begun."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+LINKS = ("redis", "primary", "replica1", "replica2")
+WEATHERS = ("latency", "slow", "silent", "deaf", "cut", "reset")
+SERVERS: Mapping[str, Mapping[str, float]] = {
+    "redis": {"flush": 3, "crash": 1, "freeze": 1, "old snapshot": 1, "evict": 4, "drop clients": 2},
+    "primary": {"crash": 1, "freeze": 1, "restart": 0.5},
+    "replica1": {"pause replay": 6, "crash": 1, "freeze": 1},
+    "replica2": {"pause replay": 6, "crash": 1, "freeze": 1},
+}
+AREAS: Mapping[str, float] = {
+    "link": 10,
+    "island": 1,
+    "stream": 1,
+    "redis": 3,
+    "primary": 0.6,
+    "replica": 3,
+    "worker": 2,
+}
+"""Kinds of targets: one link of a worker, all of them, the replication link of a replica, a server, a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """`kind` is done to `target` from `at` to `at + seconds`. `much`: how bad it is, 0 to 1."""
+
+    area: str
+    kind: str
+    target: str
+    at: float
+    seconds: float
+    much: float
+
+
+def schedule(seed: str, seconds: float, workers: Sequence[str], every: float = 1.0) -> list[Planned]:
+    """All is lifted before `seconds` have gone by. One thing at a time for each target; `every`: seconds between two
+    faults on average."""
+    chance = random.Random(seed)
+    free: dict[str, float] = {}
+    planned: list[Planned] = []
+    at = 1.0
+    while at < seconds - 1.5:
+        area = _one_of(AREAS, chance)
+        target, kinds = _target(area, workers, chance)
+        kind = _one_of(kinds, chance)
+        life = min(0.3 + chance.expovariate(1 / 2.0), 6.0, seconds - 0.5 - at)
+        if free.get(target, 0.0) <= at:
+            planned.append(Planned(area, kind, target, round(at, 3), round(life, 3), round(chance.random(), 3)))
+            free[target] = at + life + 0.5
+        at += chance.expovariate(1 / every)
+    return planned
+
+
+def _target(area: str, workers: Sequence[str], chance: random.Random) -> tuple[str, Mapping[str, float]]:
+    worker = chance.choice(workers)
+    number = chance.choice((1, 2))
+    if area == "link":
+        return f"{worker}-{chance.choice(LINKS)}", dict.fromkeys(WEATHERS, 1.0)
+    if area == "island":
+        return f"{worker}-*", {"silent": 1.0, "cut": 1.0, "latency": 1.0}
+    if area == "stream":
+        return f"stream{number}", dict.fromkeys(WEATHERS, 1.0)
+    if area == "worker":
+        return worker, {"kill": 1.0, "freeze": 1.5}
+    server = f"replica{number}" if area == "replica" else area
+    return server, SERVERS[server]
+
+
+def _one_of(weighed: Mapping[str, float], chance: random.Random) -> str:
+    [one] = chance.choices(list(weighed), list(weighed.values()))
+    return one

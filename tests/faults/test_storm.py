@@ -1,0 +1,58 @@
+"""Short storms over real servers: with all rules nothing is broken, and without one of them the checker finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from repocache.testing import Servers, embedded_servers
+from repocache.wire.connection import Limits
+from tests.faults.check import Verdict, check
+from tests.faults.edn import as_edn
+from tests.faults.figures import Figures, told
+from tests.faults.promise import PROMISES, bounds_of
+from tests.faults.records import Entry, Fault, read_history
+from tests.faults.round import Plan, Round, prepare
+from tests.faults.schedule import Planned
+
+SECONDS = 10.0
+LAGGING = tuple(Planned("replica", "pause replay", f"replica{n}", 0.3, 5.0, 0.0) for n in (1, 2))
+
+
+@pytest.fixture(scope="module")
+def stormy_servers() -> Iterator[Servers]:
+    with embedded_servers() as servers:
+        prepare(servers)
+        yield servers
+
+
+async def blown(servers: Servers, plan: Plan) -> tuple[list[Entry], Verdict]:
+    await Round(servers, plan).run()
+    history = read_history(plan.folder)
+    return history, check(history, bounds_of(Limits()), [name for name, monotonic in plan.workers.items() if monotonic])
+
+
+async def test_no_promise_is_broken(stormy_servers: Servers, tmp_path: Path) -> None:
+    history, verdict = await blown(stormy_servers, Plan("pytest", SECONDS, tmp_path / "storm", every=0.5))
+    assert not verdict.violations, "\n".join(told(verdict.violations))
+    assert all(verdict.checked.get(promise) for promise in PROMISES if promise != "error")
+    assert len({each.kind for _, each in history if isinstance(each, Fault)}) > 5
+    figures = Figures()
+    figures.add(history, verdict, SECONDS)
+    assert figures.reads.total() > 100
+    assert len(figures.lines()) == 9
+    assert as_edn(history).count(":type :ok") > 100
+
+
+@pytest.mark.parametrize(
+    "off, broken",
+    [("floor", {"stale fill", "applied", "own process", "late"}), ("bookmark", {"own write"})],
+)
+async def test_a_rule_that_is_off_is_found_out(
+    stormy_servers: Servers, tmp_path: Path, off: str, broken: set[str]
+) -> None:
+    plan = Plan("pytest", 5.5, tmp_path / "storm", off=off, faults=LAGGING)
+    _, verdict = await blown(stormy_servers, plan)
+    assert {violation.promise for violation in verdict.violations} & broken

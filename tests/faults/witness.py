@@ -1,0 +1,162 @@
+"""How a worker learns where each answer came from, and when it did what a message says.
+
+Reads take the library's own way; the witness stands beside it. It owns no judgement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from repocache.bookmark import Bookmark
+from repocache.cache.asked import Asked
+from repocache.cache.entry import Cell
+from repocache.cache.flights import Flight
+from repocache.cache.loader import ANY_NODE, Loader
+from repocache.cache.tiered import TieredCache
+from repocache.events import ChannelDown, ChannelUp, Event, Served
+from repocache.message import Message
+from tests.faults.records import Applied, Channel, Recorder, Stall, now
+
+BEAT = 0.05
+"""Seconds between two looks at the event loop."""
+STALLED = 0.1
+"""Seconds too late that count as a stall."""
+REMEMBERED = 2000
+"""Loads whose story is kept."""
+
+
+class Story:
+    """What became of a load. `via` and `node` as in `Read`."""
+
+    def __init__(self) -> None:
+        self.via = "past"
+        self.node = ""
+
+
+Trace = dict[Any, tuple[str, Story | None, bool]]
+"""By id: the way if it is known at once, else the load's story and whether it was joined."""
+
+_trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
+_loading: ContextVar[Sequence[Story]] = ContextVar("loading", default=())
+
+
+class Witness:
+    """Watches the one database of this process, from `watch` on."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.events: Counter[str] = Counter()
+        self._recorder = recorder
+        self._stories: OrderedDict[Flight, Story] = OrderedDict()
+
+    def observe(self, seen: Event) -> None:
+        self.events[type(seen).__name__] += 1
+        match seen:
+            case Served(tier="database", node=node):
+                for story in _loading.get():
+                    story.node = node
+            case ChannelUp() | ChannelDown():
+                self._recorder.tell(Channel(isinstance(seen, ChannelUp), now()))
+            case _:
+                pass
+
+    def begin(self) -> Trace:
+        """The caller's read begins: what is learnt about it will be found here."""
+        trace: Trace = {}
+        _trace.set(trace)
+        return trace
+
+    def way(self, trace: Trace, id: Any) -> tuple[str, str]:
+        """Way and node of an answer, as in `Read`. What nobody was asked for was in L1."""
+        via, story, joined = trace.get(id, ("l1", None, False))
+        if story is None:
+            return via, ""
+        via = "joined" if joined and story.via != "past" else story.via
+        return via, story.node
+
+    async def watch_the_loop(self) -> None:
+        """For ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            before, started = loop.time(), now()
+            await asyncio.sleep(BEAT)
+            if loop.time() - before > BEAT + STALLED:
+                self._recorder.tell(Stall(started, now()))
+
+    def install(self) -> None:
+        """Stand beside the read path of this process, for good."""
+        hit, load, answered = TieredCache._hit, TieredCache._load, TieredCache.answered
+        read = Loader._read
+        witness = self
+
+        def _hit(self: TieredCache, asked: Asked, value: bytes | None) -> Cell | None:
+            cell = hit(self, asked, value)
+            trace = _trace.get()
+            if cell is not None and trace is not None:
+                trace[asked.key[1]] = ("l2", None, False)
+            return cell
+
+        def _load(self: TieredCache, asked: Asked) -> asyncio.Future[Cell]:
+            before = self._flights.get(asked.key)
+            waiter = load(self, asked)
+            flight, trace = self._flights.get(asked.key), _trace.get()
+            if flight is not None and trace is not None:
+                trace[asked.key[1]] = ("", witness._story(flight), flight is before)
+            return waiter
+
+        def _answered(self: TieredCache, flight: Flight, cell: Cell, tier: str) -> None:
+            if tier == "l2":
+                witness._story(flight).via = "l2"
+            answered(self, flight, cell, tier)
+
+        async def _read(self: Loader, wanted: Sequence[Any], leased: Sequence[Any]) -> None:
+            stories = []
+            for flight, want in wanted:
+                story = witness._story(flight)
+                story.via = "past" if want.floor == ANY_NODE else "filled"
+                stories.append(story)
+            token = _loading.set(stories)
+            try:
+                await read(self, wanted, leased)
+            finally:
+                _loading.reset(token)
+
+        TieredCache._hit = _hit  # type: ignore[method-assign]
+        TieredCache._load = _load  # type: ignore[method-assign]
+        TieredCache.answered = _answered  # type: ignore[method-assign]
+        Loader._read = _read  # type: ignore[method-assign]
+
+    def _story(self, flight: Flight) -> Story:
+        story = self._stories.get(flight)
+        if story is None:
+            story = self._stories[flight] = Story()
+            while len(self._stories) > REMEMBERED:
+                self._stories.popitem(last=False)
+        return story
+
+
+class Hearer:
+    """The last receiver on the channel: what a message says has been done when it is told of it."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def up(self) -> None:
+        pass
+
+    def down(self) -> None:
+        pass
+
+    def forget_all(self) -> None:
+        pass
+
+    def apply(self, message: Message) -> None:
+        self._recorder.tell(Applied(message.bucket, message.incarnation, message.seq, now()))
+
+
+def covers_everything(bookmark: Bookmark, buckets: Sequence[int]) -> bool:
+    """Whether the bookmark says as which invalidation each bucket was changed."""
+    return bookmark.wrote is not None and all(bucket in bookmark.wrote for bucket in buckets)
