@@ -12,6 +12,7 @@ from tests.faults.records import Ended, Ending, Entry, Failed, Read
 
 STRICT = ("l2", "filled")
 """Ways that show every commit whose invalidation was acknowledged before the read began."""
+BY_ID = ("get", "get_many")
 HEARD = ("l1", "joined")
 """Ways that show what this process has been told."""
 
@@ -53,6 +54,8 @@ class _Court:
         self._known = known = Known(history)
         done = [write for write in known.writes.values() if write.outcome == "committed"]
         self._acknowledged = Versions(_ends(write, key) for write in done if write.covered for key in write.versions)
+        ours = [write for write in done if write.begun.how != "outside"]
+        self._committed = Versions(_ends(write, key) for write in ours for key in write.versions)
         self._by_process = Versions(
             ((write.process, key), *_ends(write, key)[1:]) for write in done if write.covered for key in write.versions
         )
@@ -95,8 +98,15 @@ class _Court:
             if newer < read.start:
                 late = (read.start - newer) / 1e9
                 yield _violation("stale fill", process, read, f"a newer one was acknowledged {late:.3f} s before")
-        if read.via not in HEARD:
-            return
+        if self._bounds.strict and read.how in BY_ID:
+            self.checked["strict"] += 1
+            if self._committed.first_newer(read.key, read.version) < read.start:
+                yield _violation("strict", process, read, "a newer one had been committed")
+        if read.via in HEARD:
+            yield from self._heard(process, read, newer)
+
+    def _heard(self, process: str, read: Read, newer: int) -> Iterator[Violation]:
+        """`newer`: when a newer version was acknowledged."""
         self.checked["late"] += 1
         late = read.start - newer
         late -= self._known.stalled(process, newer, read.start) if late > 0 else 0
@@ -113,7 +123,7 @@ class _Court:
 
     def _written(self, process: str, read: Read) -> Iterator[Violation]:
         """Whether somebody has committed this, or may have."""
-        self.checked["unreadable"] += 1
+        self.checked.update(("unreadable", "uncommitted", "rolled back"))
         first = self._known.initial.get(read.key)
         if first is not None and (first.version, first.token) == (read.version, read.token):
             return

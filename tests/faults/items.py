@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CacheAside, KeyOwner, Repository
+from repocache import CacheAside, KeyOwner, Repository, WriteThrough
+from repocache.cache.policies import Policy
 
 KEYS = range(1, 33)
 SCHEMA = """
@@ -27,8 +31,28 @@ class Item(Base):
     token: Mapped[str]
 
 
+TTL = 1800.0
+LOCAL_TTL = 900.0
+"""Far beyond a round: what is wrong stays wrong unless it is invalidated."""
+
+
 class Items(Repository[Item, int]):
-    """Times to live are far beyond a round: what is wrong stays wrong unless it is invalidated."""
+    """Reads fill, writes invalidate."""
 
     owner = KeyOwner("item")
-    policy = CacheAside(ttl=1800.0, local_ttl=900.0)
+    policy: ClassVar[Policy] = CacheAside(TTL, LOCAL_TTL)
+
+
+class StoredItems(Items):
+    """Commits store what they wrote."""
+
+    policy = WriteThrough(TTL, LOCAL_TTL)
+
+
+class StrictItems(Items):
+    """Nobody is given what was before a commit."""
+
+    policy = WriteThrough(TTL, LOCAL_TTL, strict=True)
+
+
+POLICIES: Mapping[str, type[Items]] = {"aside": Items, "through": StoredItems, "strict": StrictItems}

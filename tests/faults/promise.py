@@ -14,6 +14,7 @@ PROMISES = (
     "applied",
     "own process",
     "late",
+    "strict",
     "unreadable",
     "uncommitted",
     "rolled back",
@@ -23,7 +24,7 @@ PROMISES = (
 )
 READ_ERRORS = ("DatabaseUnavailable", "PrimaryBudgetExceeded")
 """Of ours. A statement's own errors come as SQLAlchemy's."""
-WRITE_ERRORS = ("CommitOutcomeUnknown", "DatabaseUnavailable", "cancelled")
+WRITE_ERRORS = ("CommitOutcomeUnknown", "DatabaseUnavailable", "StrictWriteRefused", "cancelled")
 OUTSIDE = (
     "ConnectionError",
     "DBAPIError",
@@ -42,14 +43,16 @@ OUTSIDE = (
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`local`: seconds after which L1, and loads that were joined, show no row that an acknowledged commit replaced, if
-    the process hears nothing. `settled`: a worker that is killed leaves no invalidation unpublished."""
+    the process hears nothing. `settled`: a worker that is killed leaves no invalidation unpublished (outbox).
+    `strict`: no read by id shows what was before a commit that had been answered when it began."""
 
     local: float
-    settled: bool = False
+    settled: bool = True
+    strict: bool = False
 
 
-def bounds_of(limits: Limits) -> Bounds:
+def bounds_of(limits: Limits, *, strict: bool = False) -> Bounds:
     """A silent connection is dropped a pulse and a reply's deadline after its last word, found three looks late at
     most; a quarter of a second is for a busy machine."""
     tick = Pulse(limits.reply_timeout, limits.pulse).tick
-    return Bounds(limits.pulse + limits.reply_timeout + 3 * tick + 0.25)
+    return Bounds(limits.pulse + limits.reply_timeout + 3 * tick + 0.25, strict=strict)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_trigger
 from repocache.testing import PostgresServer, Servers
 from repocache.testing.postgres import MAINTENANCE
 from tests.faults.damage import bad_server, bad_weather
@@ -18,7 +19,7 @@ from tests.faults.items import KEYS, ROWS, SCHEMA
 from tests.faults.link import Link
 from tests.faults.process import Process, WorkerFailed
 from tests.faults.records import Ending, Fault, Initial, Recorder, now
-from tests.faults.schedule import LINKS, Planned, schedule
+from tests.faults.schedule import FORGETTING, LINKS, Planned, schedule
 from tests.faults.traffic import Guest
 from tests.faults.worker import Setup
 
@@ -29,21 +30,32 @@ RIGHT_WITHIN = 5.0
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`seconds`: of traffic. `folder`: for the history. `off`: a rule that all workers live without. `every`: seconds
-    between two faults. `workers`: names, with whether their sessions read monotonically."""
+    between two faults. `watched`: the table has its trigger, and is written from outside too. `policy`: one of
+    POLICIES. `workers`: names, with whether their sessions read monotonically. `faults`: in the seed's place."""
 
     seed: str
     seconds: float
     folder: Path
     off: str = ""
     every: float = 1.0
+    watched: bool = False
+    policy: str = "aside"
     workers: dict[str, bool] = field(default_factory=lambda: {"w1": False, "w2": False, "w3": True, "w4": True})
     faults: Sequence[Planned] | None = None
 
 
 def prepare(servers: Servers) -> None:
-    """The rows, once for all rounds."""
-    servers.primary.sql(SCHEMA)
-    servers.primary.sql(ROWS)
+    """The rows and the outbox, once for all rounds."""
+    servers.primary.sql(";".join([SCHEMA, ROWS, *create_outbox("public", ("app",))]))
+    servers.catch_up()
+
+
+def watch(servers: Servers, *, watched: bool) -> None:
+    """Put the trigger on the table, or take it off."""
+    statements = [each.replace("DROP TRIGGER", "DROP TRIGGER IF EXISTS") for each in drop_trigger("item", "public")]
+    if watched:
+        statements += create_trigger("item", "public", "public", ())
+    servers.primary.sql(";".join(statements))
     servers.catch_up()
 
 
@@ -67,6 +79,7 @@ class Round:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._kill_all)
             await self._open_links(stack)
+            await asyncio.to_thread(watch, self._servers, watched=plan.watched)
             await stack.enter_async_context(self._streams())
             for id, version, token in await self._rows():
                 self._recorder.tell(Initial(id, version, token))
@@ -76,6 +89,7 @@ class Round:
             faults = plan.faults
             if faults is None:
                 faults = schedule(plan.seed, plan.seconds, list(plan.workers), plan.every)
+                faults = [each for each in faults if plan.policy != "strict" or each.kind not in FORGETTING]
             async with asyncio.TaskGroup() as group:
                 for planned in faults:
                     group.create_task(self._inflict(planned, began))
@@ -120,6 +134,8 @@ class Round:
             seed=self._chance.randrange(2**31),
             monotonic=self._plan.workers[name],
             off=self._plan.off,
+            outside=self._plan.watched,
+            policy=self._plan.policy,
         )
         self._processes[name] = await Process.start(setup, self._hand_over)
 

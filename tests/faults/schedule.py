@@ -14,6 +14,8 @@ SERVERS: Mapping[str, Mapping[str, float]] = {
     "replica1": {"pause replay": 6, "crash": 1, "freeze": 1},
     "replica2": {"pause replay": 6, "crash": 1, "freeze": 1},
 }
+FORGETTING = ("flush", "crash", "old snapshot", "evict")
+"""Kinds after which a Redis has forgotten leases: strict owners promise nothing then (docs/policies.md)."""
 AREAS: Mapping[str, float] = {
     "link": 10,
     "island": 1,

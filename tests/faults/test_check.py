@@ -27,7 +27,7 @@ from tests.faults.records import (
 
 KEY = 1
 BUCKET = bucket_of(f"item:{KEY}")
-BOUNDS = Bounds(local=2.0)
+BOUNDS = Bounds(local=2.0, settled=False)
 START: list[Entry] = [("conductor", Initial(KEY, 1, ""))]
 
 
@@ -143,11 +143,17 @@ def test_what_is_wrong_is_one(promise: str, number: int) -> None:
 
 
 def test_every_promise_is_held_by_a_bad_history() -> None:
-    assert set(BAD) == set(PROMISES)
+    assert {*BAD, "strict"} == set(PROMISES)
+
+
+def test_strict_owners_show_no_past_by_any_way() -> None:
+    strict = Bounds(local=2.0, strict=True)
+    assert broken(FIRST, read(1, "", 99, via="past"), read(2, "a", 101, via="past"), bounds=strict) == []
+    assert broken(FIRST, read(1, "", 101, via="past"), bounds=strict) == ["strict"]
 
 
 def test_once_nothing_gets_lost_with_a_process_its_keys_count_too() -> None:
-    settled = Bounds(local=2.0, settled=True)
+    settled = Bounds(local=2.0)
     assert broken(*GOOD["killed before it could publish"], bounds=settled) == ["ending"]
 
 

@@ -6,15 +6,17 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from sqlalchemy import select, text, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from repocache import Database
 from repocache.bookmark import Bookmark
 from repocache.db.routing import current_session
+from repocache.db.unit_of_work import NOT_PUBLISHED
 from repocache.errors import CommitOutcomeUnknown
 from repocache.keys import bucket_of
 from tests.faults.items import KEYS, Item, Items
@@ -25,8 +27,19 @@ PATIENCE = 20.0
 """Seconds after which a call hangs."""
 THINK = 0.08
 """Seconds between two things that a caller does, on average."""
-WRITES = ("orm", "bulk", "bulk unseen", "text", "plain", "savepoint", "rolled back", "cancelled", "whole owner")
-WEIGHTS = (6, 6, 3, 3, 6, 4, 3, 4, 0.2)
+WRITES = (
+    "orm",
+    "bulk",
+    "bulk unseen",
+    "text",
+    "plain",
+    "savepoint",
+    "rolled back",
+    "cancelled",
+    "whole owner",
+    "outside",
+)
+WEIGHTS = (6, 6, 3, 3, 6, 4, 3, 4, 0.2, 3)
 UPDATE = "UPDATE item SET version = version + 1, token = :token WHERE id = ANY(:ids) RETURNING id, version"
 READS = ("get", "get_many", "find")
 READ_WEIGHTS = (12, 3, 2)
@@ -45,15 +58,26 @@ class Rollback(Exception):
     """A change of mind."""
 
 
-class Traffic:
-    """`monotonic`: as the database's setting. `hand_over`: gives a session to some other process."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the traffic is: the process's `name`, its database and repository, and a way to the primary past the
+    library, if there is to be one."""
 
-    def __init__(
-        self, name: str, db: Database, recorder: Recorder, witness: Witness, hand_over: Callable[[Guest], None]
-    ) -> None:
-        self._name = name
-        self._db = db
-        self._items = db[Items]
+    name: str
+    db: Database
+    items: type[Items]
+    outside: AsyncEngine | None
+
+
+class Traffic:
+    """`hand_over`: gives a session to some other process."""
+
+    def __init__(self, place: Place, recorder: Recorder, witness: Witness, hand_over: Callable[[Guest], None]) -> None:
+        self._name = place.name
+        self._db = place.db
+        self._outside = place.outside
+        self._items = place.db[place.items]
+        self._class = place.items
         self._recorder = recorder
         self._witness = witness
         self._hand_over = hand_over
@@ -69,6 +93,7 @@ class Traffic:
             "rolled back": self._bulk,
             "cancelled": self._orm,
             "whole owner": self._whole_owner,
+            "outside": self._bulk,
         }
 
     def calm(self) -> None:
@@ -147,6 +172,7 @@ class Traffic:
 
     async def _write(self, caller: str, session: str, chance: random.Random, near: Sequence[int] = ()) -> None:
         [how] = chance.choices(WRITES, WEIGHTS)
+        how = "orm" if how == "outside" and (self._outside is None or session) else how
         keys = sorted(near or self._some(chance))
         token = self._named("w")
         self._recorder.tell(Begun(token, how, caller, session, now()), at_once=True)
@@ -173,6 +199,10 @@ class Traffic:
             return Ended(token, "committed", bookmark.covered, known, "", now())
         if isinstance(error, CommitOutcomeUnknown):
             return Ended(token, "unknown", covered=False, wrote={}, why=kind_of(error), end=now())
+        if how == "outside":
+            return Ended(
+                token, "unknown", covered=False, wrote={}, why=kind_of(error), end=now(), text=str(error)[:300]
+            )
         # "Nothing is committed then": what commit() promises for every other error.
         why = "" if isinstance(error, Rollback) else kind_of(error)
         return Ended(token, "rolled back", covered=False, wrote={}, why=why, end=now(), text=str(error)[:300])
@@ -180,6 +210,12 @@ class Traffic:
     async def _attempt(self, how: str, token: str, keys: Sequence[int]) -> Bookmark:
         """The bookmark of the commit. Raises Rollback if there is to be none."""
         change = self._writes[how]
+        if how == "outside":
+            async with AsyncSession(self._outside) as session:
+                versions = await change(session, token, keys, None)
+                self._recorder.tell(Staged(token, versions, now()), at_once=True)
+                await session.commit()
+            return NOT_PUBLISHED
         if how == "plain":
             async with nullcontext() if current_session() else self._db.causal_session():
                 async with self._db.sessionmaker() as session:
@@ -223,13 +259,13 @@ class Traffic:
         await self._lock(session, keys)
         changed = await session.execute(text(UPDATE), {"token": token, "ids": list(keys)})
         versions = {row.id: row.version for row in changed}
-        work.changes(Items, ids=list(keys))
+        work.changes(self._class, ids=list(keys))
         return versions
 
     async def _whole_owner(self, session: AsyncSession, token: str, keys: Sequence[int], work: Any) -> dict[int, int]:
         """Textual SQL that says no more than whose rows it touches."""
         versions = await self._text(session, token, keys, work)
-        work.changes(Items)
+        work.changes(self._class)
         return versions
 
     async def _savepoint(self, session: AsyncSession, token: str, keys: Sequence[int], work: Any) -> dict[int, int]:

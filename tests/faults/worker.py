@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache import CacheSettings, Database, Settings, TopologySettings
+from repocache import Database, OutboxMode, Settings, TopologySettings
 from repocache.db.settings import Replica
 from repocache.wire import LinkSettings
 from repocache.wire.breaker import BreakerSettings
-from tests.faults.items import Items
+from tests.faults.items import POLICIES
 from tests.faults.records import Counted, Recorder
-from tests.faults.traffic import Guest, Traffic
+from tests.faults.traffic import Guest, Place, Traffic
 from tests.faults.witness import Hearer, Witness
 from tests.protocol.switches import rule_off
 
@@ -34,7 +35,8 @@ LINK = LinkSettings(breaker=BreakerSettings(cooldown=1.0))
 
 
 class Setup(msgspec.Struct):
-    """`history`: file of the process's own. `off`: a rule of the protocol to live without, empty for none."""
+    """`history`: file of the process's own. `off`: a rule of the protocol to live without, empty for none. `outside`:
+    rows are also written past the library. `policy`: one of POLICIES."""
 
     name: str
     primary: str
@@ -44,6 +46,8 @@ class Setup(msgspec.Struct):
     seed: int
     monotonic: bool = False
     off: str = ""
+    outside: bool = False
+    policy: str = "aside"
     callers: int = CALLERS
 
 
@@ -61,18 +65,19 @@ class Worker:
         self._recorder = Recorder(Path(setup.history))
         self._witness = Witness(self._recorder)
         self._witness.install()
+        self._class = POLICIES[setup.policy]
         self._db = Database(
             setup.primary,
             replicas=[Replica(url, name=f"replica{number}") for number, url in enumerate(setup.replicas, 1)],
             redis=setup.redis,
-            repositories=[Items],
+            repositories=[self._class],
             settings=Settings(
                 observe=self._witness.observe,
                 topology=TOPOLOGY,
                 link=LINK,
                 window=WINDOW,
                 monotonic=setup.monotonic,
-                cache=CacheSettings(),
+                outbox=OutboxMode.REQUIRED,
             ),
         )
         self._callers: set[asyncio.Task[None]] = set()
@@ -84,7 +89,10 @@ class Worker:
         async with self._db, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._db._caching.receivers.append(Hearer(self._recorder))
-            self._traffic = Traffic(self._setup.name, self._db, self._recorder, self._witness, _hand_over)
+            outside = create_async_engine(self._setup.primary) if self._setup.outside else None
+            self._traffic = Traffic(
+                Place(self._setup.name, self._db, self._class, outside), self._recorder, self._witness, _hand_over
+            )
             watching = tasks.create_task(self._witness.watch_the_loop())
             tell({"ready": os.getpid()})
             while line := await lines.readline():
@@ -127,7 +135,7 @@ class Worker:
         """The versions that the process has, from L1 on or, with an empty L1, from L2 on; 0: no row."""
         if tier == "l2":
             self._db._caching.shared.local.clear()
-        found = await self._db[Items].get_many(ids)
+        found = await self._db[self._class].get_many(ids)
         return [found[id].version if id in found else 0 for id in ids]
 
     async def undelivered(self) -> int:
