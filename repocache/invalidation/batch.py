@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -34,6 +34,19 @@ class Batch:
 
 
 NOTHING = Batch({})
+
+
+def merged(batches: Iterable[Batch], most: int) -> Batch:
+    """All of them, in one pass. Beyond `most` keys their owners as a whole: what is delivered together is bounded."""
+    owners: set[str] = set()
+    keys: dict[str, set[str]] = {}
+    for batch in batches:
+        owners |= batch.owners
+        for owner, texts in batch.keys.items():
+            keys.setdefault(owner, set()).update(texts)
+    if sum(len(texts) for owner, texts in keys.items() if owner not in owners) > most:
+        return Batch({}, frozenset(owners.union(owner for owner, texts in keys.items() if texts)))
+    return Batch({owner: frozenset(texts) for owner, texts in keys.items() if owner not in owners}, frozenset(owners))
 
 
 def buckets(batch: Batch) -> set[int]:
