@@ -23,6 +23,7 @@ from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, Undelivered
+from repocache.invalidation.outbox import Mark
 from repocache.records import NO_POSITIONS, Receipt
 from repocache.sealing import Sealing
 from repocache.tracking.changes import Changes
@@ -54,7 +55,7 @@ class Outbox(Protocol):
     def sealing(self) -> Sealing: ...
 
     @property
-    def acknowledge(self) -> Callable[[Iterable[int]], None]: ...
+    def acknowledge(self) -> Callable[[Iterable[Mark]], None]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,11 +151,10 @@ class Database:
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
         commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
         outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
-        self._is_durable = outbox is not NOT_DURABLE
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(watch.stop)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
-        self._caching, self._watch = cache, watch
+        self._caching, self._watch, self._outbox = cache, watch, outbox
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)
         self._verifier = Verifier(subjects, tiers, cache.undelivered.deliver, settings.observe)
@@ -172,7 +171,9 @@ class Database:
     def _durable(self) -> AbstractAsyncContextManager[Durable]:
         """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
         if self._topology.history and self._address is not None:
-            return durable(self._topology.url, self.settings, self._owned)
+            if self.settings.outbox is not OutboxMode.OFF:
+                return durable(self._topology.outbox_engine(), self.settings, self._owned)
+            return nullcontext(NOT_DURABLE)
         if self.settings.outbox is OutboxMode.REQUIRED:
             raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")
         return nullcontext(NOT_DURABLE)
@@ -193,6 +194,7 @@ class Database:
         """What was cached in this process may hold commits that the new primary never had."""
         if self._stack is not None:
             self._caching.shared.views.forget_all()
+            self._outbox.reconnect()
 
     def __getitem__(self, repository: type[R]) -> R:
         """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for another class
@@ -273,7 +275,7 @@ class Database:
     def is_durable(self) -> bool:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""
         self._require_started()
-        return self._is_durable
+        return self._outbox is not NOT_DURABLE
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

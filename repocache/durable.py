@@ -10,14 +10,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import URL
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from repocache.db.engines import Purpose, make_engine
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.acknowledged import Acknowledged
-from repocache.invalidation.outbox import TABLE, Outbox, OutboxMode, SealStatement
+from repocache.invalidation.outbox import TABLE, Mark, Outbox, OutboxMode, available
 from repocache.invalidation.relay import Deliver, Relay
+from repocache.invalidation.seal import SealStatement
+from repocache.mapping.relation import places_statement
 from repocache.sealing import Plain, Sealing, WithRow
 from repocache.settings import Settings
 from repocache.tracking.notices import Notices
@@ -34,29 +36,27 @@ SPARE = 1.0
 @dataclass(frozen=True, slots=True)
 class Durable:
     """`sealing`: the last statement of each transaction. `acknowledge`: these rows were delivered. `start`: spawns what
-    runs beside the commits; `wake`: Redis is back."""
+    runs beside the commits; `wake`: Redis is back; `reconnect`: the primary is another server."""
 
     sealing: Sealing
-    acknowledge: Callable[[Iterable[int]], None]
+    acknowledge: Callable[[Iterable[Mark]], None]
     start: Callable[[Callable[[Coroutine[Any, Any, None]], object], Deliver], None]
     wake: Callable[[], None]
+    reconnect: Callable[[], None]
 
 
 def _nothing(*_: object) -> None:
     """Where there is no outbox."""
 
 
-NOT_DURABLE = Durable(Plain(), _nothing, _nothing, _nothing)
+NOT_DURABLE = Durable(Plain(), _nothing, _nothing, _nothing, _nothing)
 
 
 @asynccontextmanager
-async def durable(url: URL, settings: Settings, owned: OwnedTables) -> AsyncIterator[Durable]:
-    """On PostgreSQL, with a Redis. Raises ConfigurationError if the outbox is required and missing."""
-    if settings.outbox is OutboxMode.OFF:
-        yield NOT_DURABLE
-        return
+async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -> AsyncIterator[Durable]:
+    """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving. Raises ConfigurationError if the
+    outbox is required and missing, and DatabaseUnavailable."""
     observe = settings.observe
-    engine = make_engine(url, Purpose.OUTBOX, settings.topology)
     try:
         found = Outbox(engine, ())
         if not await found.is_there():
@@ -68,7 +68,7 @@ async def durable(url: URL, settings: Settings, owned: OwnedTables) -> AsyncIter
             observe(Degraded("outbox", LOST))
             yield NOT_DURABLE
             return
-        notices = Notices(owned, engine.dialect.default_schema_name or "public")
+        notices = Notices(owned, await _places(engine, owned))
         outbox = Outbox(engine, notices.tables)
         statement = SealStatement(engine.dialect, notices, settings.publish_timeout + SPARE)
         acknowledged = Acknowledged(outbox, observe)
@@ -84,7 +84,20 @@ async def durable(url: URL, settings: Settings, owned: OwnedTables) -> AsyncIter
             for relay in relays:
                 relay.wake()
 
-        yield Durable(WithRow(statement), acknowledged.add, start, wake)
+        def reconnect() -> None:
+            for relay in relays:
+                relay.reconnect()
+
+        yield Durable(WithRow(statement), acknowledged.add, start, wake, reconnect)
         await acknowledged.flush()
     finally:
         await engine.dispose()
+
+
+async def _places(engine: AsyncEngine, owned: OwnedTables) -> dict[str, Table]:
+    """Where the tables are that anybody here has an interest in."""
+    tables = [table for table in owned.tables if owned.of(table).all]
+    names = {engine.dialect.identifier_preparer.format_table(table): table for table in tables}
+    async with available(), engine.connect() as connection:
+        found = await connection.execute(places_statement(tables, engine.dialect))
+        return {place: names[name] for name, place in found}

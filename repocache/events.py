@@ -157,6 +157,15 @@ class OutboxRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxUnowned(Event):
+    """A table has an invalidation trigger, and no repository of this process has its rows: so many notices of it became
+    one. Drop the trigger, if no other service wants it."""
+
+    table: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class CommitUnknown(Event):
     """COMMIT was sent and its outcome is not known; its buckets get new records, twice."""
 
@@ -260,6 +269,7 @@ _WARNINGS: tuple[type[Event], ...] = (
     PublishFailed,
     RelayFailed,
     OutboxRefused,
+    OutboxUnowned,
     CommitUnknown,
     UndeclaredWrite,
     CacheFailed,

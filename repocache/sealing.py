@@ -8,7 +8,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.db.commit import Transaction, ask, seal_postgresql
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.outbox import SealStatement
+from repocache.invalidation.seal import SealStatement
 
 
 class Sealing(Protocol):

@@ -11,7 +11,7 @@ from repocache.invalidation.outbox import CHANNEL, TABLE
 MOST_ROWS = 1_000
 """A statement that changes more rows is noticed as a change of the whole table."""
 MOST_NOTICED = 8_000
-"""Characters of ids that one transaction remembers of its triggers' notices; the rest is left to the relays."""
+"""Characters of ids that one transaction remembers of its triggers' notices; then each table is noticed as a whole."""
 EVENTS = ("insert", "update", "delete", "truncate")
 _NOTICE, _WAKE = "repocache_notice", "repocache_wake"
 _NAME = re.compile(r"[^\x00]{1,63}")
@@ -95,25 +95,27 @@ def _notice_function(schema: str) -> str:
     """It runs as its owner, so that whoever may write a watched table need not know of the outbox.
 
     Keys are found in the catalogue when it runs: a migration of the primary key leaves no trigger behind. What it
-    remembers in `repocache.noticed` is forgotten by a rollback to a savepoint, as its rows are.
+    remembers in `repocache.noticed` is forgotten by a rollback to a savepoint, as its rows are. A transaction of very
+    many statements leaves no more rows than it can remember, and one for the whole of each table.
     """
     at = f"{quoted(schema)}."
-    picked = (
-        "(SELECT coalesce(jsonb_object_agg(c, to_jsonb(r) -> c), '{}') FROM unnest(carried) AS c WHERE to_jsonb(r) ? c)"
-    )
     return f"""
 CREATE FUNCTION {at}{_NOTICE}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $notice$
+SET search_path = pg_catalog, pg_temp SET bytea_output = hex AS $notice$
 DECLARE
   watched text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
   notice jsonb := jsonb_build_object('t', watched);
   noticed text := coalesce(current_setting('repocache.noticed', true), '');
-  carried text[];
+  whole text := coalesce(nullif(current_setting('repocache.whole', true), ''), ',');
+  too_many boolean := length(noticed) >= {MOST_NOTICED};
   many bigint := 0;
-  before jsonb := '[]';
-  after jsonb := '[]';
+  carried text;
+  changed jsonb;
   made bigint;
 BEGIN
+  IF too_many AND position(',' || TG_RELID || ',' IN whole) > 0 THEN
+    RETURN NULL;
+  END IF;
   IF TG_OP <> 'TRUNCATE' THEN
     IF TG_OP <> 'DELETE' THEN
       SELECT count(*) INTO many FROM (SELECT 1 FROM new_rows LIMIT {MOST_ROWS + 1}) AS first_rows;
@@ -123,23 +125,23 @@ BEGIN
     IF many = 0 THEN
       RETURN NULL;
     END IF;
-    IF many <= {MOST_ROWS} THEN
-      SELECT array_agg(a.attname::text) INTO carried FROM pg_index i
-        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
-        WHERE i.indrelid = TG_RELID AND i.indisprimary;
-      carried := coalesce(carried, '{{}}') || coalesce(TG_ARGV[0:], '{{}}');
-      IF TG_OP <> 'INSERT' THEN
-        SELECT coalesce(jsonb_agg({picked}), '[]') INTO before FROM old_rows AS r;
+    IF many <= {MOST_ROWS} AND NOT too_many THEN
+      SELECT string_agg(format('r.%I', a.attname), ', ') INTO carried FROM pg_attribute a
+        LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+        WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped
+          AND (a.attnum = ANY (i.indkey::int2[]) OR a.attname::text = ANY (TG_ARGV));
+      IF carried IS NOT NULL THEN
+        EXECUTE format('SELECT jsonb_agg(to_jsonb(c)) FROM (%s) AS c', concat_ws(' UNION ALL ',
+            CASE WHEN TG_OP <> 'INSERT' THEN format('SELECT %s FROM old_rows AS r', carried) END,
+            CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END)) INTO changed;
+        notice := notice || jsonb_build_object('rows', changed);
       END IF;
-      IF TG_OP <> 'DELETE' THEN
-        SELECT coalesce(jsonb_agg({picked}), '[]') INTO after FROM new_rows AS r;
-      END IF;
-      notice := notice || jsonb_build_object('rows', before || after);
     END IF;
   END IF;
   INSERT INTO {at}{TABLE} (source, notices) VALUES (watched, jsonb_build_array(notice)) RETURNING id INTO made;
-  IF length(noticed) < {MOST_NOTICED} THEN
-    PERFORM set_config('repocache.noticed', concat_ws(',', nullif(noticed, ''), made::text), true);
+  PERFORM set_config('repocache.noticed', concat_ws(',', nullif(noticed, ''), made::text), true);
+  IF too_many THEN
+    PERFORM set_config('repocache.whole', whole || TG_RELID || ',', true);
   END IF;
   RETURN NULL;
 END $notice$

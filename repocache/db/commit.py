@@ -70,8 +70,8 @@ class Transaction:
     `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`: its commit waits for
     the WAL to be flushed; False: it does not, or it is not known. `order`: WAL position in bytes noted under its row
     locks (protocol, Write-through), None: not noted. `bookmark`: set by `CommitHooks.committed`. `why`: the error, if
-    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it. `rows`: ids of the outbox
-    rows that its publication delivers.
+    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it. `rows`: of the
+    outbox, those that its publication delivers.
     """
 
     __slots__ = ("bookmark", "changes", "kept", "order", "rows", "synchronous", "why", "xid")
@@ -84,7 +84,7 @@ class Transaction:
         self.bookmark: Bookmark | None = None
         self.why = ""
         self.kept: object = None
-        self.rows: tuple[int, ...] = ()
+        self.rows: tuple[Any, ...] = ()
 
 
 class CommitHooks(Protocol):

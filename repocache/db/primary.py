@@ -67,10 +67,14 @@ class Primary:
         self._changed = changed
         self._observe = observe
         for engine in (self.write_engine, self.engine):
-            on_connect(engine, self._connected)
-            on_lost(engine, self.poll.nudge)
-            event.listen(engine.sync_engine, "checkout", self._checked_out)
+            self.follow(engine)
             event.listen(engine.sync_engine, "do_connect", self._connecting)
+
+    def follow(self, engine: AsyncEngine) -> None:
+        """Another pool that leads to the primary: its connections are the primary's, or end."""
+        on_connect(engine, self._connected)
+        on_lost(engine, self.poll.nudge)
+        event.listen(engine.sync_engine, "checkout", self._checked_out)
 
     @property
     def history(self) -> str:

@@ -60,7 +60,7 @@ class Topology:
         self._heard: list[Callable[[str], None]] = []
         self._open = AsyncExitStack()
         self._started = False
-        url = self.url = database_url("primary", primary)
+        url = self._url = database_url("primary", primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         engines = (
             make_engine(url, Purpose.WRITE, settings),
@@ -75,6 +75,12 @@ class Topology:
     def write_engine(self) -> AsyncEngine:
         """The primary's engine for transactions."""
         return self._primary.write_engine
+
+    def outbox_engine(self) -> AsyncEngine:
+        """Another pool on the primary, for the outbox's own transactions. Whoever asks for it disposes of it."""
+        engine = make_engine(self._url, Purpose.OUTBOX, self.settings)
+        self._primary.follow(engine)
+        return engine
 
     @property
     def history(self) -> str:

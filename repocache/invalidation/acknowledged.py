@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from repocache.errors import DatabaseUnavailable
 from repocache.events import Observer, RelayFailed
-from repocache.invalidation.outbox import Outbox
+from repocache.invalidation.outbox import Mark, Outbox
 
 MOST = 100_000
 """Rows that wait here; beyond it they are left to the relays, who publish them once more, which does no harm."""
@@ -23,13 +22,13 @@ class Acknowledged:
     def __init__(self, outbox: Outbox, observe: Observer) -> None:
         self._outbox = outbox
         self._observe = observe
-        self._ids: list[int] = []
+        self._rows: list[Mark] = []
         self._some = asyncio.Event()
 
-    def add(self, ids: Iterable[int]) -> None:
+    def add(self, rows: Iterable[Mark]) -> None:
         """These were delivered."""
-        if len(self._ids) < MOST:
-            self._ids.extend(ids)
+        if len(self._rows) < MOST:
+            self._rows.extend(rows)
             self._some.set()
 
     async def run(self) -> None:
@@ -44,12 +43,12 @@ class Acknowledged:
 
     async def flush(self) -> bool:
         """Delete what has been added so far; whether that succeeded."""
-        while self._ids:
-            ids = self._ids[:AT_ONCE]
+        while self._rows:
+            rows = self._rows[:AT_ONCE]
             try:
-                await self._outbox.acknowledge(ids)
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
-                self._observe(RelayFailed(f"{len(self._ids)} rows are not acknowledged: {error}"))
+                await self._outbox.acknowledge(rows)
+            except DatabaseUnavailable as error:
+                self._observe(RelayFailed(f"{len(self._rows)} rows are not acknowledged: {error}"))
                 return False
-            del self._ids[: len(ids)]
+            del self._rows[: len(rows)]
         return True

@@ -46,6 +46,20 @@ def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause
     ).bindparams(names=names)
 
 
+def places_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
+    """Asks where these tables and all their partitions are, as the role's search_path finds them: rows of the name
+    asked for and `schema.name`."""
+    names = [dialect.identifier_preparer.format_table(table) for table in tables]
+    return text(
+        "SELECT asked.name, space.nspname || '.' || class.relname"
+        " FROM unnest(CAST(:names AS text[])) AS asked (name)"
+        " CROSS JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
+        " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts"
+        " JOIN pg_class AS class ON class.oid = parts.relation"
+        " JOIN pg_namespace AS space ON space.oid = class.relnamespace"
+    ).bindparams(names=names)
+
+
 def is_primary_only(relations: Iterable[Relation]) -> bool:
     """Whether replicas lack some of the rows: a table or partition is unlogged, temporary, or on another server.
 

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from repocache.errors import InvalidId
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.outbox import TableNotice
+from repocache.invalidation.notice import TableNotice
 from repocache.tracking.tables import KeyColumns, OwnedTables
 
 _READERS: Mapping[type, Callable[[Any], Any]] = {
@@ -25,13 +25,12 @@ _READERS: Mapping[type, Callable[[Any], Any]] = {
 
 
 class Notices:
-    """The tables whose triggers are understood here. `default_schema`: of those that the metadata names without one."""
+    """The tables whose triggers are understood here. `places`: where each is in the database, as `schema.name`; a
+    partition is at several."""
 
-    def __init__(self, owned: OwnedTables, default_schema: str) -> None:
+    def __init__(self, owned: OwnedTables, places: Mapping[str, Table]) -> None:
         self._owned = owned
-        self._tables: dict[str, Table] = {
-            f"{table.schema or default_schema}.{table.name}": table for table in owned.tables if owned.of(table).all
-        }
+        self._tables = places
 
     @property
     def tables(self) -> Iterable[str]:

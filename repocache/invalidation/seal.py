@@ -1,0 +1,77 @@
+"""The statement that writes a transaction's row into the outbox, and what the transaction learns by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.engine import Dialect
+
+from repocache.invalidation.batch import Batch, merged
+from repocache.invalidation.bus import MOST_KEYS
+from repocache.invalidation.notice import Watched, batch_of, notices_of
+from repocache.invalidation.outbox import TABLE, Mark
+
+# One round trip, inside the transaction, under its row locks: the row, and with it the transaction's id, its
+# synchrony and its order position (protocol, Write path 2 and Write-through). What triggers noticed in this very
+# transaction comes back too, to be published with the rest: the relays wait for it as long as for the row itself.
+_SEAL = f"""
+WITH noticed AS (
+    UPDATE {TABLE} SET due = statement_timestamp() + make_interval(secs => CAST(:grace AS double precision))
+    WHERE id = ANY (CAST(string_to_array(nullif(current_setting('repocache.noticed', true), ''), ',') AS bigint[]))
+      AND source IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb)))
+    RETURNING id, notices
+), mine AS (
+    INSERT INTO {TABLE} (notices, due)
+    VALUES (CAST(:notices AS jsonb), statement_timestamp() + make_interval(secs => CAST(:grace AS double precision)))
+    RETURNING id, due
+)
+SELECT mine.id, (extract(epoch FROM mine.due) * 1000000)::bigint, pg_current_xact_id()::text,
+       current_setting('synchronous_commit'), (pg_current_wal_insert_lsn() - '0/0')::bigint,
+       set_config('repocache.sealed', 'on', true),
+       (SELECT jsonb_agg(jsonb_build_array(noticed.id, noticed.notices))::text FROM noticed)
+FROM mine
+"""  # noqa: S608  # a name of ours
+
+
+class Seal(NamedTuple):
+    """What a transaction learned when its row was written. `order`: bytes. `rows`: those that its publication delivers,
+    its own and those of its triggers' notices, which `noticed` adds to what it changed."""
+
+    xid: str
+    synchronous: bool
+    order: int
+    rows: tuple[Mark, ...]
+    noticed: Batch
+
+
+class SealStatement:
+    """The statement that writes a transaction's row, for one driver. `grace`: seconds that the relays leave the row to
+    its own process."""
+
+    def __init__(self, dialect: Dialect, watched: Watched, grace: float) -> None:
+        compiled = text(_SEAL).compile(dialect=dialect)
+        self.sql = str(compiled)
+        self._names = compiled.positiontup
+        self._fixed = {"known": msgspec.json.encode(sorted(watched.tables)).decode(), "grace": grace}
+        self._resolve = watched.resolve
+
+    def parameters(self, batch: Batch) -> Any:
+        """As the driver's cursor wants them."""
+        values = {**self._fixed, "notices": notices_of(batch)}
+        return values if self._names is None else tuple(values[name] for name in self._names)
+
+    def read(self, row: Sequence[Any]) -> Seal:
+        """The row that the statement returned."""
+        id, due, xid, synchronous, order, _, noticed = row
+        batches: list[Batch] = []
+        rows = [Mark(id, due)]
+        for other, notices in msgspec.json.decode(noticed) if noticed else ():
+            try:
+                batches.append(batch_of(notices, self._resolve))
+                rows.append(Mark(other, due))
+            except ValueError:
+                continue  # the relays', who tell
+        return Seal(xid, synchronous != "off", order, tuple(rows), merged(batches, MOST_KEYS))
