@@ -54,8 +54,9 @@ class Outbox(Protocol):
     @property
     def sealing(self) -> Sealing: ...
 
-    @property
-    def acknowledge(self) -> Callable[[Iterable[Mark]], None]: ...
+    def acknowledge(self, rows: Iterable[Mark]) -> None:
+        """These were delivered."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.db.unit_of_work import TrackedSession
-from repocache.durable import NOT_DURABLE, Durable, durable
+from repocache.durable import Durable, NotDurable, durable
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, Switched
 from repocache.invalidation.channel import Receiver
@@ -168,15 +168,15 @@ class Database:
             self._readers[repository] = repository(shelf, access)
             self._caches[repository] = (tiered, shadow)
 
-    def _durable(self) -> AbstractAsyncContextManager[Durable]:
+    def _durable(self) -> AbstractAsyncContextManager[NotDurable]:
         """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
         if self._topology.history and self._address is not None:
             if self.settings.outbox is not OutboxMode.OFF:
                 return durable(self._topology.outbox_engine(), self.settings, self._owned)
-            return nullcontext(NOT_DURABLE)
+            return nullcontext(NotDurable())
         if self.settings.outbox is OutboxMode.REQUIRED:
             raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")
-        return nullcontext(NOT_DURABLE)
+        return nullcontext(NotDurable())
 
     def _stored(self) -> list[Through]:
         """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError for a strict
@@ -275,7 +275,7 @@ class Database:
     def is_durable(self) -> bool:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""
         self._require_started()
-        return self._outbox is not NOT_DURABLE
+        return isinstance(self._outbox, Durable)
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

@@ -5,9 +5,9 @@ Owns their start and stop, and what is said if there is none.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Table
@@ -31,65 +31,76 @@ LOST = (
 )
 SPARE = 1.0
 """Seconds beyond `publish_timeout` that the relays leave a row to the process that wrote it."""
+CLOSING = 2.0
+"""Seconds that closing takes at most for the last acknowledgement; what is left is delivered once more, by a relay."""
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Durable:
-    """`sealing`: the last statement of each transaction. `acknowledge`: these rows were delivered. `start`: spawns what
-    runs beside the commits; `wake`: Redis is back; `reconnect`: the primary is another server."""
+class NotDurable:
+    """No outbox: nothing outlives the process. `sealing`: the last statement of each transaction."""
 
-    sealing: Sealing
-    acknowledge: Callable[[Iterable[Mark]], None]
-    start: Callable[[Callable[[Coroutine[Any, Any, None]], object], Deliver], None]
-    wake: Callable[[], None]
-    reconnect: Callable[[], None]
+    sealing: Sealing = Plain()
+
+    def start(self, spawn: Spawn, deliver: Deliver) -> None:
+        """Begin what runs beside the commits."""
+
+    def acknowledge(self, rows: Iterable[Mark]) -> None:
+        """These were delivered."""
+
+    def wake(self) -> None:
+        """Redis is back."""
+
+    def reconnect(self) -> None:
+        """The primary is another server."""
 
 
-def _nothing(*_: object) -> None:
-    """Where there is no outbox."""
+class Durable(NotDurable):
+    """An outbox that is there."""
 
+    def __init__(self, sealing: Sealing, acknowledged: Acknowledged, relay: Relay) -> None:
+        self.sealing = sealing
+        self.relay = relay
+        self._acknowledged = acknowledged
 
-NOT_DURABLE = Durable(Plain(), _nothing, _nothing, _nothing, _nothing)
+    def start(self, spawn: Spawn, deliver: Deliver) -> None:
+        spawn(self._acknowledged.run())
+        spawn(self.relay.run(deliver))
+
+    def acknowledge(self, rows: Iterable[Mark]) -> None:
+        self._acknowledged.add(rows)
+
+    def wake(self) -> None:
+        self.relay.wake()
+
+    def reconnect(self) -> None:
+        self.relay.reconnect()
 
 
 @asynccontextmanager
-async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -> AsyncIterator[Durable]:
-    """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving. Raises ConfigurationError if the
-    outbox is required and missing, and DatabaseUnavailable."""
+async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -> AsyncIterator[NotDurable]:
+    """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was published is
+    acknowledged. Raises ConfigurationError if the outbox is required and missing, and DatabaseUnavailable."""
     observe = settings.observe
     try:
-        found = Outbox(engine, ())
-        if not await found.is_there():
+        if not await Outbox(engine, ()).is_there():
             if settings.outbox is OutboxMode.REQUIRED:
                 raise ConfigurationError(
                     f"Settings(outbox=OutboxMode.REQUIRED): the role sees no table {TABLE}; run a migration with "
                     "op.create_repocache_outbox(), in a schema of its search_path"
                 )
             observe(Degraded("outbox", LOST))
-            yield NOT_DURABLE
+            yield NotDurable()
             return
         notices = Notices(owned, await _places(engine, owned))
         outbox = Outbox(engine, notices.tables)
         statement = SealStatement(engine.dialect, notices, settings.publish_timeout + SPARE)
         acknowledged = Acknowledged(outbox, observe)
-        relays: list[Relay] = []
-
-        def start(spawn: Callable[[Coroutine[Any, Any, None]], object], deliver: Deliver) -> None:
-            relay = Relay(outbox, notices.resolve, deliver, observe)
-            relays.append(relay)
-            spawn(acknowledged.run())
-            spawn(relay.run())
-
-        def wake() -> None:
-            for relay in relays:
-                relay.wake()
-
-        def reconnect() -> None:
-            for relay in relays:
-                relay.reconnect()
-
-        yield Durable(WithRow(statement), acknowledged.add, start, wake, reconnect)
-        await acknowledged.flush()
+        try:
+            yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices.resolve, observe))
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING):
+                    await acknowledged.flush()
     finally:
         await engine.dispose()
 

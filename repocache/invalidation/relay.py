@@ -38,10 +38,9 @@ Deliver = Callable[[Batch], Awaitable[None]]
 class Relay:
     """At least once, in no order, by as many relays as there are processes (protocol, Write path: "The relay")."""
 
-    def __init__(self, outbox: Outbox, resolve: Resolve, deliver: Deliver, observe: Observer) -> None:
+    def __init__(self, outbox: Outbox, resolve: Resolve, observe: Observer) -> None:
         self._outbox = outbox
         self._resolve = resolve
-        self._deliver = deliver
         self._observe = observe
         self._wake = asyncio.Event()
         self._elsewhere = False
@@ -58,8 +57,9 @@ class Relay:
         self._elsewhere = True
         self._wake.set()
 
-    async def run(self) -> None:
+    async def run(self, deliver: Deliver) -> None:
         """For ever: until the task is cancelled."""
+        self._deliver = deliver
         self._foreign_at = asyncio.get_running_loop().time() + FOREIGN_EVERY * random.random()  # noqa: S311
         while True:
             try:
