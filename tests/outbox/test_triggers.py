@@ -168,6 +168,83 @@ async def test_who_may_write_the_table_need_not_know_of_the_outbox(
         repocache_servers.primary.sql("DROP ROLE clerk")
 
 
+async def test_a_partition_may_have_triggers_of_its_own(sql: Sql, repocache_endpoints: Endpoints) -> None:
+    """The parent's are not told of what is written straight to a partition."""
+    await sql(
+        "ALTER TABLE users RENAME TO users_old",
+        "CREATE TABLE users (LIKE users_old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY RANGE (id)",
+        "CREATE TABLE low PARTITION OF users FOR VALUES FROM (0) TO (30)",
+        "CREATE TABLE high PARTITION OF users DEFAULT",
+        "INSERT INTO users SELECT * FROM users_old",
+        *create_trigger("users", "public", "public", ()),
+        *create_trigger("low", "public", "public", ()),
+    )
+    async with open_shop(repocache_endpoints) as shop:
+        await warm(shop)
+        await sql("UPDATE users SET name = 'x' WHERE id IN (3, 40)")
+        await until(lambda: not {3, 40} & in_l1(shop), "by the parent's triggers")
+        await sql("UPDATE low SET name = 'x' WHERE id = 4")
+        await until(lambda: 4 not in in_l1(shop), "by the partition's")
+        await sql("UPDATE users SET id = 50000 WHERE id = 5")
+        await until(lambda: 5 not in in_l1(shop), "by a move between partitions")
+        await until_empty(sql)
+
+
+async def test_a_table_that_the_search_path_finds_elsewhere(sql: Sql, repocache_endpoints: Endpoints) -> None:
+    await sql('CREATE SCHEMA "App"', 'ALTER TABLE users SET SCHEMA "App"')
+    [(name,)] = await sql("SELECT current_database()")
+    await sql(f'ALTER DATABASE "{name}" SET search_path = public, "App"')
+    async with open_shop(repocache_endpoints) as shop:
+        await warm(shop)
+        await sql("UPDATE \"App\".users SET name = 'x' WHERE id = 3")
+        await until(lambda: in_l1(shop) == {*ALL, 7000} - {3}, "the key is gone")
+        await until_empty(sql)
+
+
+async def test_keys_of_every_kind(sql: Sql) -> None:
+    """Whatever the session's settings are, and however wide the row is; the columns carried are no others."""
+    many = ", ".join(f"c{n} int DEFAULT {n}" for n in range(200))
+    await sql(
+        f'CREATE TABLE odd ("The Key" bytea, day date, "user" uuid, note json, {many},'
+        ' PRIMARY KEY ("user", "The Key", day))',
+        *create_trigger("odd", "public", "public", ("note", "gone", *(f"c{n}" for n in range(120)))),
+        "SET LOCAL bytea_output = 'escape'",
+        "SET LOCAL DateStyle = 'SQL, DMY'",
+        "INSERT INTO odd VALUES ('\\x00ff', '2026-01-31', '00000000-0000-0000-0000-000000000007', '[1]')",
+    )
+    [(rows,)] = await sql(f"SELECT notices->0->'rows' FROM {TABLE}")
+    [row] = rows
+    assert {name: row[name] for name in ("The Key", "day", "user", "note")} == {
+        "The Key": "\\x00ff",
+        "day": "2026-01-31",
+        "user": "00000000-0000-0000-0000-000000000007",
+        "note": [1],
+    }
+    assert len(row) == 4 + 120
+
+
+async def test_a_table_without_a_key_is_noticed_as_a_whole(sql: Sql) -> None:
+    await sql("CREATE TABLE heap (n int)", *create_trigger("heap", "public", "public", ()))
+    await sql("INSERT INTO heap VALUES (1)")
+    assert await sql(f"SELECT notices FROM {TABLE}") == [([{"t": "public.heap"}],)]
+
+
+async def test_a_transaction_of_very_many_statements_leaves_few_rows(shop: Shop, sql: Sql) -> None:
+    await warm(shop)
+    await sql(
+        "CREATE TABLE strange (id int PRIMARY KEY)",
+        *create_trigger("strange", "public", "public", ()),
+        "DO $$ BEGIN FOR n IN 1..20000 LOOP INSERT INTO strange VALUES (n);"
+        " IF n % 1000 = 0 THEN UPDATE users SET age = age + 1 WHERE id = 1 + n / 1000; END IF; END LOOP; END $$",
+    )
+    [(rows,)] = await sql(f"SELECT count(*) FROM {TABLE} WHERE source = 'public.strange'")
+    assert rows < 5000
+    assert await sql(f"SELECT notices FROM {TABLE} WHERE source = 'public.strange' ORDER BY id DESC LIMIT 1") == [
+        ([{"t": "public.strange"}],)
+    ]
+    await until(lambda: in_l1(shop) == set(), "more was written than can be told one by one")
+
+
 async def test_every_cache_equals_the_primary_after_a_storm_from_outside(
     shop: Shop, sql: Sql, repocache_endpoints: Endpoints
 ) -> None:
