@@ -207,10 +207,14 @@ class ReplicaNode:
             if isinstance(entry.driver_connection, asyncpg.Connection):
                 entry.driver_connection.terminate()
 
-    async def _is_elsewhere(self, connection: AsyncConnection, sample: Sample) -> bool:
+    async def life(self, connection: AsyncConnection) -> Process | None:
+        """Of the server behind an open connection; None if it was not asked."""
         raw = await connection.get_raw_connection()
         server = raw.info.get(SERVER)
-        return isinstance(server, Server) and server.process != sample.process
+        return server.process if isinstance(server, Server) else None
+
+    async def _is_elsewhere(self, connection: AsyncConnection, sample: Sample) -> bool:
+        return await self.life(connection) not in (None, sample.process)
 
     async def _vouch(self, connection: AsyncConnection, need: Need) -> None:
         """Behind a balancer the sample is another server's: poll on the very connection that will read."""

@@ -104,9 +104,9 @@ class Sample:
 
     `history` and `position`: it has replayed this much of that history, in bytes; without positions both are
     empty. `fresh_at`: monotonic time as of which it is known to have all that the primary had (`-inf`: not
-    known). `lag_bytes` and `lag` (seconds): 0 at or past the primary's newest known position, so an idle
-    primary is no lag; where `fresh_at` is not known, the lag is at least this. `out`: why it is not in the
-    rotation, empty if it is. `process`: see ReplicaReading.
+    known). `exact`: it has replayed no more than `position` either. `lag_bytes` and `lag` (seconds): 0 at or past
+    the primary's newest known position, so an idle primary is no lag; where `fresh_at` is not known, the lag is at
+    least this. `out`: why it is not in the rotation, empty if it is. `process`: see ReplicaReading.
     """
 
     history: str
@@ -117,6 +117,7 @@ class Sample:
     taken_at: float
     out: str
     process: Process
+    exact: bool = True
 
 
 class Trail:
@@ -225,6 +226,7 @@ def judge(
         taken_at=reading.ended,
         out=out,
         process=reading.process,
+        exact=position == reading.position,
     )
 
 

@@ -244,13 +244,18 @@ class Reader:
                 return choice
 
     async def _stamped(self, turn: Turn, need: Need, value: T) -> Read[T]:
-        """The outcome, with the position that it cannot be newer than if that was asked for: polled after the read."""
+        """The outcome, with the position that it cannot be newer than if that was asked for: polled after the read.
+
+        Of a replica that is what it vouches for only if it shows no more than that, and has not begun another life,
+        further back, since it answered.
+        """
         node, sample = turn.node, turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
         at_most: int | None = None
         if need.stamped and node is not None:
             after = await node.poll.ask()
-            if after is not None and after.history == history:
+            same = after is not None and after.history == history and after.process == await node.life(turn.connection)
+            if after is not None and same and after.exact:
                 at_most = after.position
         elif need.stamped:
             position = await self._primary.position()

@@ -104,6 +104,11 @@ class TestWithoutStream:
         sample = judged(self.cut, view(), self.before)
         assert (sample.history, sample.position, sample.out) == (IDENTITY.history, 100, "not streaming")
 
+    def test_that_is_no_bound_of_what_it_shows_once_it_has_replayed_more(self) -> None:
+        assert not judged(self.cut, view(), self.before).exact
+        assert judged(replace(self.cut, position=100), view(), self.before).exact
+        assert judged(READING, view()).exact
+
     @pytest.mark.parametrize("process", [Process(8, 1), Process(7, 2)], ids=["restarted", "recovered from a crash"])
     def test_another_life_of_the_server_vouches_for_nothing(self, process: Process) -> None:
         assert judged(replace(self.cut, process=process), view(), self.before).position == 0

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -13,10 +14,11 @@ from repocache.bookmark import Bookmark, Refused, decode
 from repocache.db.positions import PrimaryPosition
 from repocache.db.routing import ON_PRIMARY, Routing, Stickiness, current_session, on_replica
 from repocache.db.signing import BookmarkSigner
-from repocache.errors import ConfigurationError
+from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused
 from repocache.testing import Endpoints, Servers
-from tests.db.conftest import STILL, Watched, watching
+from tests.acceptance.proxy import Proxy
+from tests.db.conftest import STILL, Watched, until, watching
 
 pytestmark = pytest.mark.usefixtures("item")
 WINDOW = 60.0
@@ -72,6 +74,7 @@ from repocache.db.routing import Routing, Stickiness
 from repocache.db.settings import TopologySettings
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import Topology
+from tests.acceptance.proxy import Proxy
 from tests.db.conftest import value_of
 
 async def main():
@@ -128,6 +131,33 @@ async def test_monotonic_reads_never_go_back(repocache_endpoints: Endpoints, rep
                     session.saw(read.history, read.at_most)
                     found.append(read.value)
             assert (found == sorted(found)) is monotonic, found
+
+
+async def test_monotonic_reads_never_go_back_while_the_primary_is_lost(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """What replicas vouch for stands still then, what they show does not: it is no bound of what was read."""
+    fresh, stale = repocache_controls.replicas
+    async with (
+        Proxy(repocache_endpoints.primary) as door,
+        watching(door.url, repocache_endpoints.replicas) as watched,
+        watching(repocache_endpoints.primary, ()) as other,
+    ):
+        await watched.all_in()
+        await asyncio.to_thread(stale.pause_replay)
+        door.freeze()
+        await until(lambda: watched.out("primary") != "", "the primary is lost")
+        await asyncio.to_thread(fresh.await_position, (await other.write(1)).flush)
+        routing = routing_over(watched, Stickiness(monotonic=True))
+        value = 0
+        while value == 0:
+            async with routing.causal_session() as session:
+                read = await watched.read(routing.need(0))
+                value = read.value
+                session.saw(read.history, read.at_most)
+                for _ in range(20):
+                    with suppress(DatabaseUnavailable):
+                        assert (await watched.read(routing.need(0))).value >= value
 
 
 async def test_wishes(repocache_endpoints: Endpoints) -> None:
