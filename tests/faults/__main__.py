@@ -11,6 +11,7 @@ import secrets
 import shutil
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -40,26 +41,29 @@ def main(words: list[str]) -> int:
     figures, began, number, status = Figures(), time.monotonic(), asked.round, 0
     with embedded_servers() as servers:
         prepare(servers)
-        while True:
+        while number == asked.round or time.monotonic() - began < 60.0 * asked.minutes:
             seconds = min(SECONDS, 60.0 * asked.minutes)
             folder = asked.out / f"{seed}-{number}"
             plan = Plan(f"{seed}/{number}", seconds, folder, asked.off, asked.every, *TURNS[number % len(TURNS)])
-            history, verdict = play(servers, plan)
+            again, number = _again(seed, number, asked), number + 1
+            try:
+                history, verdict = play(servers, plan)
+            except Exception:  # noqa: BLE001  # the other rounds are not lost for it
+                status, figures.broken = 1, figures.broken + 1
+                traceback.print_exc()
+                print(f"{folder.name} broke; again: {again}", flush=True)
+                servers.mend()
+                continue
             figures.add(history, verdict, seconds)
-            print(
-                f"round {number} ({plan.policy}): {len(history):,} records, {len(verdict.violations)} violations",
-                flush=True,
-            )
+            found = f"{len(history):,} records, {len(verdict.violations)} violations"
+            print(f"{folder.name} ({plan.policy}): {found}", flush=True)
             (asked.out / f"{seed}.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures.as_dict())))
             if verdict.violations:
                 status = 1
                 print(*told(verdict.violations), sep="\n")
-                print(f"  the history is in {plan.folder}; again: {_again(seed, number, asked)}", flush=True)
+                print(f"  the history is in {plan.folder}; again: {again}", flush=True)
             elif not asked.keep:
                 shutil.rmtree(plan.folder)
-            number += 1
-            if time.monotonic() - began >= 60.0 * asked.minutes:
-                break
     print(f"seed {seed}", *figures.lines(), sep="\n", flush=True)
     return status
 

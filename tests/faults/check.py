@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.faults.known import NEVER, Known, Versions, Write
-from tests.faults.promise import OUTSIDE, READ_ERRORS, WRITE_ERRORS, Bounds
-from tests.faults.records import Ended, Ending, Entry, Failed, Read
+from tests.faults.promise import FORBIDDEN, OUTSIDE, READ_ERRORS, WRITE_ERRORS, Bounds
+from tests.faults.records import Counted, Ended, Ending, Entry, Failed, Read
 
 STRICT = ("l2", "filled")
 """Ways that show every commit whose invalidation was acknowledged before the read began."""
@@ -150,6 +150,11 @@ class _Court:
 
     def _errors(self) -> Iterator[Violation]:
         for process, each in self._history:
+            if isinstance(each, Counted):
+                self.checked["error"] += 1
+                for event in FORBIDDEN:
+                    if each.events.get(event):
+                        yield Violation("error", process, f"told of {event}, {each.events[event]} times", NEVER)
             if not isinstance(each, Failed | Ended) or not each.why:
                 continue
             self.checked["error"] += 1

@@ -15,7 +15,8 @@ from tests.faults.records import Channel, Ended, Ending, Entry, Failed, Fault, R
 @dataclass(slots=True)
 class Figures:
     """`seconds`: of traffic. `slowest`: the most seconds that a round's caches took to be right. `latest`: the most
-    seconds for which L1 showed what an acknowledged commit had replaced."""
+    seconds for which L1 showed what an acknowledged commit had replaced. `broken`: rounds that did not come to an
+    end."""
 
     rounds: int = 0
     seconds: float = 0.0
@@ -28,6 +29,7 @@ class Figures:
     checked: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
     losses: int = 0
+    broken: int = 0
 
     def add(self, history: Sequence[Entry], verdict: Verdict, seconds: float) -> None:
         """One round's."""
@@ -72,7 +74,7 @@ class Figures:
             f"channel lost {self.losses} times; L1 {self.latest:.3f} s behind at the most",
             f"after the last fault all caches were right within {self.slowest:.2f} s",
             "held against each promise: " + listed({name: self.checked.get(name, 0) for name in PROMISES}),
-            f"violations: {listed(self.violations) or '0'}",
+            f"violations: {listed(self.violations) or '0'}; rounds that broke: {self.broken}",
         ]
 
 

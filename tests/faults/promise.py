@@ -40,6 +40,10 @@ OUTSIDE = (
 """SQLAlchemy's, the driver's and the operating system's, which a transaction on the primary passes on."""
 
 
+FORBIDDEN = ("TaskFailed", "HookFailed", "ValueRefused", "BookmarkRefused")
+"""Events that nothing in a storm excuses: no value and no bookmark is bad, and the library's own work does not fail."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`local`: seconds after which L1, and loads that were joined, show no row that an acknowledged commit replaced, if

@@ -113,7 +113,9 @@ class Traffic:
                 await self._visit(caller, chance)
 
     async def serve(self, guest: Guest, chance: random.Random) -> None:
-        """A session that comes from elsewhere."""
+        """A session that comes from elsewhere; too late if it is calm, for the caches are being compared."""
+        if self._calm:
+            return
         session = self._named("session")
         self._recorder.tell(Session(session, guest.session, guest.at), at_once=True)
         async with self._db.causal_session(guest.bookmark):
