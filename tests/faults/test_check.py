@@ -13,6 +13,7 @@ from tests.faults.promise import PROMISES, Bounds, bounds_of
 from tests.faults.records import (
     Applied,
     Begun,
+    Counted,
     Ended,
     Ending,
     Entry,
@@ -92,6 +93,7 @@ GOOD: dict[str, list[Sequence[Entry]]] = {
         FIRST, read(2, "a", 150, session="m"), read(1, "", 200, session="m"),
     ],
     "all is right in the end": [FIRST, [("w2.1", Ending("l1", KEY, 2, 2, 1.0))]],
+    "troubles that are told": [[("w2.1", Counted({"ChannelDown": 3, "PublishFailed": 1}))]],
     "documented errors": [[("w2.1", Failed("c", "get", "PrimaryBudgetExceeded", "", 1, 2))]],
     "killed before it could publish": [
         FIRST, wrote("b", 3, 200)[:2], [("w2.1", Ending("l2", KEY, 2, 3, 5.0))],
@@ -123,6 +125,8 @@ BAD: dict[str, list[list[Sequence[Entry]]]] = {
     "error": [
         [[("w2.1", Failed("c", "get", "CacheUnavailable", "away", 1, 2))]],
         [[("w2.1", Failed("c", "get", "Hang", "", 1, 2))]],
+        [[("w2.1", Counted({"BookmarkRefused": 1}))]],
+        [[("w2.1", Counted({"TaskFailed": 2}))]],
         [[("w1.1", Begun("a", "orm", "c", "", 1)), ("w1.1", Ended("a", "rolled back", False, {}, "KeyError", 2))]],
     ],
     "ending": [
