@@ -4,13 +4,16 @@ import asyncio
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, decode
+from repocache.db.choice import Need
 from repocache.db.positions import PrimaryPosition
 from repocache.db.routing import ON_PRIMARY, Routing, Stickiness, current_session, on_replica
 from repocache.db.signing import BookmarkSigner
@@ -18,7 +21,7 @@ from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused
 from repocache.testing import Endpoints, Servers
 from tests.acceptance.proxy import Proxy
-from tests.db.conftest import STILL, Watched, until, watching
+from tests.db.conftest import STILL, Watched, until, value_of, watching
 
 pytestmark = pytest.mark.usefixtures("item")
 WINDOW = 60.0
@@ -158,6 +161,31 @@ async def test_monotonic_reads_never_go_back_while_the_primary_is_lost(
                 for _ in range(20):
                     with suppress(DatabaseUnavailable):
                         assert (await watched.read(routing.need(0))).value >= value
+
+
+async def test_a_replica_that_begins_another_life_behind_a_read_says_nothing_about_it(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """1. a replica answers; 2. it crashes, and has replayed less than before; 3. it is asked how far it is."""
+    server = repocache_controls.replicas[0]
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1]) as watched:
+        await watched.all_in()
+        [node] = watched.topology._replicas
+        lives = {node.sample.process} if node.sample else set()
+
+        async def run(connection: AsyncConnection) -> int:
+            value = await value_of(connection)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await until(known, "its next life is known")
+            return value
+
+        def known() -> bool:
+            return node.sample is not None and node.sample.history != "" and node.sample.process not in lives
+
+        need = replace(Need(watched.topology.history, 0), stamped=True)
+        assert (await watched.topology.read(need, run)).at_most is None
+        assert (await watched.topology.read(need, value_of)).at_most is not None
 
 
 async def test_wishes(repocache_endpoints: Endpoints) -> None:
