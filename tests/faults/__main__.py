@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from repocache.testing import Servers, embedded_servers
 from repocache.wire.connection import Limits
 from tests.faults.check import Verdict, check
 from tests.faults.edn import as_edn
 from tests.faults.figures import Figures, told
+from tests.faults.ground import Ground, ground
 from tests.faults.promise import bounds_of
 from tests.faults.records import Entry, read_history
-from tests.faults.round import Plan, Round, prepare
+from tests.faults.round import Plan, Round
 
 SECONDS = 60.0
 """Of traffic in one round."""
@@ -39,8 +39,7 @@ def main(words: list[str]) -> int:
         return 0
     seed = asked.seed or secrets.token_hex(4)
     figures, began, number, status = Figures(), time.monotonic(), asked.round, 0
-    with embedded_servers() as servers:
-        prepare(servers)
+    with ground() as servers:
         while number == asked.round or time.monotonic() - began < 60.0 * asked.minutes:
             seconds = min(SECONDS, 60.0 * asked.minutes)
             folder = asked.out / f"{seed}-{number}"
@@ -68,7 +67,7 @@ def main(words: list[str]) -> int:
     return status
 
 
-def play(servers: Servers, plan: Plan) -> tuple[list[Entry], Verdict]:
+def play(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
     """One round and its verdict."""
     asyncio.run(Round(servers, plan).run())
     history = read_history(plan.folder)

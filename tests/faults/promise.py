@@ -31,6 +31,7 @@ OUTSIDE = (
     "InterfaceError",
     "InternalError",
     "OperationalError",
+    "ResourceClosedError",
     "TimeoutError",
     "ConnectionRefusedError",
     "ConnectionResetError",

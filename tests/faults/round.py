@@ -11,18 +11,20 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_trigger
-from repocache.testing import PostgresServer, Servers
+from repocache.testing import PostgresServer
 from repocache.testing.postgres import MAINTENANCE
 from tests.faults.damage import bad_server, bad_weather
-from tests.faults.items import KEYS, ROWS, SCHEMA
-from tests.faults.link import Link
+from tests.faults.ground import Ground
+from tests.faults.items import KEYS
+from tests.faults.link import FAIR, Link, Weather
 from tests.faults.process import Process, WorkerFailed
-from tests.faults.records import Ending, Fault, Initial, Recorder, now
+from tests.faults.records import Begun, Ended, Ending, Fault, Initial, Recorder, Staged, now
 from tests.faults.schedule import FORGETTING, LINKS, Planned, schedule
 from tests.faults.traffic import Guest
 from tests.faults.worker import Setup
 
+LOST_SECONDS = 0.4
+"""How long a server works on what a failover will lose."""
 RIGHT_WITHIN = 5.0
 """Seconds after the last fault within which every cache is to be right."""
 
@@ -44,26 +46,12 @@ class Plan:
     faults: Sequence[Planned] | None = None
 
 
-def prepare(servers: Servers) -> None:
-    """The rows and the outbox, once for all rounds."""
-    servers.primary.sql(";".join([SCHEMA, ROWS, *create_outbox("public", ("app",))]))
-    servers.catch_up()
-
-
-def watch(servers: Servers, *, watched: bool) -> None:
-    """Put the trigger on the table, or take it off."""
-    statements = [each.replace("DROP TRIGGER", "DROP TRIGGER IF EXISTS") for each in drop_trigger("item", "public")]
-    if watched:
-        statements += create_trigger("item", "public", "public", ())
-    servers.primary.sql(";".join(statements))
-    servers.catch_up()
-
-
 class Round:
-    """`await Round(servers, plan).run()`; the history is in the plan's folder then."""
+    """`await Round(ground, plan).run()`; the history is in the plan's folder then."""
 
-    def __init__(self, servers: Servers, plan: Plan) -> None:
-        self._servers = servers
+    def __init__(self, ground: Ground, plan: Plan) -> None:
+        self._ground = ground
+        self._servers = ground.servers
         self._plan = plan
         self._chance = random.Random(plan.seed)
         self._links: dict[str, Link] = {}
@@ -79,7 +67,7 @@ class Round:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._kill_all)
             await self._open_links(stack)
-            await asyncio.to_thread(watch, self._servers, watched=plan.watched)
+            await asyncio.to_thread(self._ground.watch, watched=plan.watched)
             await stack.enter_async_context(self._streams())
             for id, version, token in await self._rows():
                 self._recorder.tell(Initial(id, version, token))
@@ -118,6 +106,7 @@ class Round:
             try:
                 yield
             finally:
+                primary = self._servers.primary.url(user="postgres")
                 for replica in self._servers.replicas:
                     await asyncio.to_thread(_stream_through, replica, primary)
 
@@ -164,9 +153,55 @@ class Round:
                 worker = planned.target.partition("-")[0]
                 for name in LINKS:
                     await stack.enter_async_context(bad_weather(self._links[f"{worker}-{name}"], planned))
+            elif planned.area == "cluster":
+                await self._fail_over(planned)
+            elif planned.kind == "fail over":
+                await stack.enter_async_context(self._redis_fails_over())
             else:
                 await stack.enter_async_context(bad_server(self._servers, planned))
             yield
+
+    @asynccontextmanager
+    async def _redis_fails_over(self) -> AsyncIterator[None]:
+        """With the loss of what it was told in the last moments."""
+        await asyncio.to_thread(self._ground.spare.catch_up, self._servers.redis)
+        await asyncio.to_thread(self._ground.spare.pause_replication)
+        await asyncio.sleep(LOST_SECONDS)
+        await asyncio.to_thread(self._ground.lose_redis)
+        await self._lead("redis", self._servers.redis.url)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._ground.follow_redis)
+
+    async def _fail_over(self, planned: Planned) -> None:
+        """The primary commits for a moment what reaches nobody, and dies. Its name leads to the new one from then."""
+        token, servers = f"failover/{planned.at}", self._servers
+        streams = [self._links[f"stream{number}"] for number in (1, 2)]
+        for stream in streams:
+            stream.weather = Weather(to_client=False)
+        await asyncio.sleep(LOST_SECONDS)
+        started = now()
+        at, versions = await asyncio.to_thread(self._ground.lose_primary, token)
+        self._recorder.tell(Begun(token, "outside", "conductor", "", started))
+        self._recorder.tell(Staged(token, versions, started))
+        self._recorder.tell(Ended(token, "committed", covered=False, wrote={}, why="", end=now()))
+        for stream in streams:
+            stream.weather = FAIR
+            stream.lead_to(servers.primary.url(user="postgres"))
+            await stream.reset()
+        lost = servers.replicas[at]
+        await self._lead("primary", servers.primary.url())
+        await self._lead(f"replica{at + 1}", lost.url())
+        await asyncio.to_thread(servers.rebuild, lost, servers.primary)
+        await asyncio.to_thread(_stream_through, lost, streams[at].url)
+
+    async def _lead(self, name: str, url: str) -> None:
+        """Everybody's link of this name to another server."""
+        for worker in self._plan.workers:
+            link = self._links[f"{worker}-{name}"]
+            link.lead_to(url)
+            await link.reset()
 
     @asynccontextmanager
     async def _bad_worker(self, planned: Planned) -> AsyncIterator[None]:

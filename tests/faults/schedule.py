@@ -9,12 +9,12 @@ from dataclasses import dataclass
 LINKS = ("redis", "primary", "replica1", "replica2")
 WEATHERS = ("latency", "slow", "silent", "deaf", "cut", "reset")
 SERVERS: Mapping[str, Mapping[str, float]] = {
-    "redis": {"flush": 3, "crash": 1, "freeze": 1, "old snapshot": 1, "evict": 4, "drop clients": 2},
+    "redis": {"flush": 3, "crash": 1, "freeze": 1, "old snapshot": 1, "evict": 4, "drop clients": 2, "fail over": 1.5},
     "primary": {"crash": 1, "freeze": 1, "restart": 0.5},
     "replica1": {"pause replay": 6, "crash": 1, "freeze": 1},
     "replica2": {"pause replay": 6, "crash": 1, "freeze": 1},
 }
-FORGETTING = ("flush", "crash", "old snapshot", "evict")
+FORGETTING = ("flush", "crash", "old snapshot", "evict", "fail over")
 """Kinds after which a Redis has forgotten leases: strict owners promise nothing then (docs/policies.md)."""
 AREAS: Mapping[str, float] = {
     "link": 10,
@@ -26,6 +26,13 @@ AREAS: Mapping[str, float] = {
     "worker": 2,
 }
 """Kinds of targets: one link of a worker, all of them, the replication link of a replica, a server, a worker."""
+
+
+FAILOVER = 45.0
+"""Seconds of a round that has a failover of the primary, at the share below. Until its end nothing else happens to the
+cluster, which needs some seconds to be whole again."""
+SHARE = 0.6
+CLUSTER = ("primary", "replica1", "replica2", "stream1", "stream2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,11 @@ def schedule(seed: str, seconds: float, workers: Sequence[str], every: float = 1
             planned.append(Planned(area, kind, target, round(at, 3), round(life, 3), round(chance.random(), 3)))
             free[target] = at + life + 0.5
         at += chance.expovariate(1 / every)
-    return planned
+    if seconds < FAILOVER:
+        return planned
+    late = SHARE * seconds
+    spared = [each for each in planned if each.target not in CLUSTER or each.at + each.seconds + 1.0 < late]
+    return [*spared, Planned("cluster", "fail over", "cluster", late, 0.0, 0.0)]
 
 
 def _target(area: str, workers: Sequence[str], chance: random.Random) -> tuple[str, Mapping[str, float]]:

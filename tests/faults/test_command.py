@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from repocache.testing import Servers
 from tests.faults import __main__ as command
 from tests.faults.check import Verdict, Violation
+from tests.faults.ground import Ground
 from tests.faults.records import Entry
 from tests.faults.round import Plan
 
@@ -35,7 +35,7 @@ class Play:
         self.plans: list[Plan] = []
         self._outcomes = list(outcomes)
 
-    def __call__(self, _: Servers, plan: Plan) -> tuple[list[Entry], Verdict]:
+    def __call__(self, _: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
         self.plans.append(plan)
         plan.folder.mkdir(parents=True)
         outcome = self._outcomes[len(self.plans) - 1]
@@ -54,8 +54,7 @@ def run(monkeypatch: pytest.MonkeyPatch, out: Path, *outcomes: Verdict | Excepti
     def started() -> Iterator[Mended]:
         yield servers
 
-    monkeypatch.setattr(command, "embedded_servers", started)
-    monkeypatch.setattr(command, "prepare", lambda _: None)
+    monkeypatch.setattr(command, "ground", started)
     monkeypatch.setattr(command, "play", play)
     monkeypatch.setattr(command, "time", play)
     return command.main(["--minutes", "60", "--seed", "s", "--out", str(out)]), play, servers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.schedule import schedule
+from tests.faults.schedule import CLUSTER, schedule
 
 WORKERS = ("w1", "w2")
 
@@ -22,7 +22,24 @@ def test_everything_is_lifted_before_the_end_and_overlaps_with_nothing_of_its_ow
             free[each.target] = each.at + each.seconds
 
 
+def test_the_cluster_fails_over_in_peace() -> None:
+    for seed in range(50):
+        planned = schedule(str(seed), 60.0, WORKERS, every=0.3)
+        [failover] = [each for each in planned if each.area == "cluster"]
+        others = [each for each in planned if each.target in CLUSTER]
+        assert all(each.at + each.seconds < failover.at for each in others)
+
+
 def test_every_kind_comes_up() -> None:
     kinds = {(each.area, each.kind) for seed in range(200) for each in schedule(str(seed), 60.0, WORKERS)}
-    assert {area for area, _ in kinds} == {"link", "island", "stream", "redis", "primary", "replica", "worker"}
+    assert {area for area, _ in kinds} == {
+        "link",
+        "island",
+        "stream",
+        "redis",
+        "primary",
+        "replica",
+        "worker",
+        "cluster",
+    }
     assert len(kinds) > 25

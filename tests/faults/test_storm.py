@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from repocache.testing import Servers, embedded_servers
 from repocache.wire.connection import Limits
 from tests.faults.check import Verdict, check
 from tests.faults.edn import as_edn
 from tests.faults.figures import Figures, told
+from tests.faults.ground import Ground, ground
 from tests.faults.promise import PROMISES, bounds_of
 from tests.faults.records import Entry, Fault, read_history
-from tests.faults.round import Plan, Round, prepare
+from tests.faults.round import Plan, Round
 from tests.faults.schedule import Planned
 
 SECONDS = 10.0
@@ -22,19 +22,18 @@ LAGGING = tuple(Planned("replica", "pause replay", f"replica{n}", 0.3, 5.0, 0.0)
 
 
 @pytest.fixture(scope="module")
-def stormy_servers() -> Iterator[Servers]:
-    with embedded_servers() as servers:
-        prepare(servers)
+def stormy_servers() -> Iterator[Ground]:
+    with ground() as servers:
         yield servers
 
 
-async def blown(servers: Servers, plan: Plan) -> tuple[list[Entry], Verdict]:
+async def blown(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
     await Round(servers, plan).run()
     history = read_history(plan.folder)
     return history, check(history, bounds_of(Limits()), [name for name, monotonic in plan.workers.items() if monotonic])
 
 
-async def test_no_promise_is_broken(stormy_servers: Servers, tmp_path: Path) -> None:
+async def test_no_promise_is_broken(stormy_servers: Ground, tmp_path: Path) -> None:
     history, verdict = await blown(stormy_servers, Plan("pytest", SECONDS, tmp_path / "storm", every=0.5, watched=True))
     assert not verdict.violations, "\n".join(told(verdict.violations))
     assert set(verdict.checked) >= set(PROMISES) - {"error", "strict"}
@@ -51,7 +50,7 @@ async def test_no_promise_is_broken(stormy_servers: Servers, tmp_path: Path) -> 
     [("floor", {"stale fill", "applied", "own process", "late"}), ("bookmark", {"own write"})],
 )
 async def test_a_rule_that_is_off_is_found_out(
-    stormy_servers: Servers, tmp_path: Path, off: str, broken: set[str]
+    stormy_servers: Ground, tmp_path: Path, off: str, broken: set[str]
 ) -> None:
     plan = Plan("pytest", 5.5, tmp_path / "storm", off=off, faults=LAGGING)
     _, verdict = await blown(stormy_servers, plan)

@@ -1,0 +1,84 @@
+"""The servers of a run, and who plays which part: a failover changes that. Every call blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_trigger
+from repocache.testing import RedisServer, ServerError, Servers, embedded_servers, redis_group
+from repocache.testing.postgres import MAINTENANCE
+from tests.faults.items import ROWS, SCHEMA
+
+RECEIVED = "SELECT pg_last_wal_receive_lsn() - '0/0'"
+LEAP = 1000
+"""Versions that a failover leaves out, so that they only grow though commits were lost."""
+
+
+class Ground:
+    """`servers.primary`, `servers.replicas` and `servers.redis` are those that play the part now; `spare` is the
+    replica of the Redis."""
+
+    def __init__(self, servers: Servers, spare: RedisServer) -> None:
+        self.servers = servers
+        self.spare = spare
+
+    def watch(self, *, watched: bool) -> None:
+        """Put the trigger on the table, or take it off."""
+        statements = [each.replace("DROP TRIGGER", "DROP TRIGGER IF EXISTS") for each in drop_trigger("item", "public")]
+        if watched:
+            statements += create_trigger("item", "public", "public", ())
+        self.servers.primary.sql(";".join(statements))
+        self.servers.catch_up()
+
+    def lose_redis(self) -> None:
+        """The master dies, and its replica, which lacks what it was told lately, takes its place."""
+        servers = self.servers
+        servers.redis.kill()
+        self.spare.promote()
+        self.spare.resume_replication()
+        servers.redis, self.spare = self.spare, servers.redis
+
+    def follow_redis(self) -> None:
+        """The old one comes back, empty, and follows the new one."""
+        self.spare.start()
+        self.spare.replica_of(self.servers.redis)
+
+    def lose_primary(self, token: str) -> tuple[int, dict[int, int]]:
+        """The primary dies, and the replica that has received most takes its place; which one by its place among them,
+        and the versions with which the rows go on under this token. What no replica had received is lost."""
+        servers = self.servers
+        servers.primary.kill()
+        for replica in servers.replicas:
+            with contextlib.suppress(ServerError):
+                replica.resume_replay()
+        received = [int(replica.sql(RECEIVED, MAINTENANCE)[0][0] or 0) for replica in servers.replicas]
+        at = received.index(max(received))
+        chosen, other = servers.replicas[at], servers.replicas[1 - at]
+        chosen.promote()
+        chosen.sql(f"SELECT pg_create_physical_replication_slot('{other.name}', true)", MAINTENANCE)
+        chosen.sql(f"UPDATE item SET version = version + {LEAP}, token = '{token}'")
+        versions = {int(id): int(version) for id, version in chosen.sql("SELECT id, version FROM item")}
+        lost, servers.primary = servers.primary, chosen
+        servers.replicas = (lost, other) if at == 0 else (other, lost)
+        return at, versions
+
+    def mend(self) -> None:
+        """Whatever was done to whom: all follow those who lead now."""
+        self.servers.mend()
+        self.spare.thaw()
+        self.spare.start()
+        self.spare.resume_replication()
+        self.spare.replica_of(self.servers.redis)
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """Servers of our own, with the rows and the outbox."""
+    with embedded_servers() as servers, redis_group(replicas=1, sentinels=0) as group:
+        servers.redis = group.servers[0]
+        servers.primary.sql("GRANT pg_read_all_stats TO app")
+        servers.primary.sql(";".join([SCHEMA, ROWS, *create_outbox("public", ("app",))]))
+        servers.catch_up()
+        yield Ground(servers, group.servers[1])
