@@ -1,4 +1,4 @@
-.PHONY: demo test check benchmark
+.PHONY: demo test check simulate benchmark
 
-demo test check benchmark:
+demo test check simulate benchmark:
 	python3 dev.py $@

@@ -1,4 +1,5 @@
-"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | benchmark [arguments]`.
+"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | simulate |
+benchmark [arguments]`.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what the
 command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower bounds of all
@@ -21,6 +22,7 @@ EXTRAS = {
     "oldest": "test",
     "check": "test",
     "faults": "test",
+    "simulate": "test",
     "benchmark": "benchmark",
 }
 
@@ -56,6 +58,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "tests.faults", *arguments]]
     if name in ("test", "oldest"):
         return [["-m", "pytest", *arguments]]
+    if name == "simulate":
+        return [["-m", "tests.simulation", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
     found = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))

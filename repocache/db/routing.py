@@ -180,7 +180,7 @@ class Routing:
         A text that is forged, malformed, foreign or expired is not taken (BookmarkRefused says why) and never
         raises. Blocks may be nested; the inner one begins with its own `incoming` only.
         """
-        session = CausalSession(self._stickiness)
+        session = CausalSession(self._stickiness, time.time)
         bookmark = await self.accepted(incoming)
         if bookmark is not None:
             session.advance(bookmark)

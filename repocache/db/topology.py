@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self, TypeVar
 
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.db.choice import ANYTHING, Need
@@ -26,6 +27,7 @@ from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
 
 T = TypeVar("T")
+Engines = Callable[[URL, Purpose, TopologySettings], AsyncEngine]
 GRACE = 5.0
 """Seconds that closing waits for reads under way."""
 
@@ -44,6 +46,8 @@ class Topology:
     """A primary and its replicas; an async context manager, for one event loop.
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be empty.
+    `engines`: makes the engine of a node and purpose.
+
     Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
     primary does not answer (it has to say whether there are positions).
     """
@@ -54,20 +58,22 @@ class Topology:
         replicas: Sequence[str | Replica] = (),
         settings: TopologySettings | None = None,
         observe: Observer = ignore,
+        engines: Engines = make_engine,
     ) -> None:
         self.settings = settings = settings or TopologySettings()
+        self._engines = engines
         self._observe = observe = Observers([observe])
         self._heard: list[Callable[[str], None]] = []
         self._open = AsyncExitStack()
         self._started = False
         url = self._url = database_url("primary", primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
-        engines = (
-            make_engine(url, Purpose.WRITE, settings),
-            make_engine(url, Purpose.READ, reads),
-            make_engine(url, Purpose.PROBE, settings),
+        made = (
+            engines(url, Purpose.WRITE, settings),
+            engines(url, Purpose.READ, reads),
+            engines(url, Purpose.PROBE, settings),
         )
-        self._primary = Primary(engines, settings, self._changed, observe)
+        self._primary = Primary(made, settings, self._changed, observe)
         self._replicas = [self._node(replica) for replica in named(replicas)]
         self._reader = Reader(self._primary, self._replicas, settings, observe)
 
@@ -178,11 +184,11 @@ class Topology:
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)
-        engines = (
-            make_engine(url, Purpose.READ, self.settings),
-            make_engine(url, Purpose.PROBE, self.settings),
+        made = (
+            self._engines(url, Purpose.READ, self.settings),
+            self._engines(url, Purpose.PROBE, self.settings),
         )
-        return ReplicaNode(replica, engines, self._primary, self.settings, self._observe)
+        return ReplicaNode(replica, made, self._primary, self.settings, self._observe)
 
     def _changed(self, history: str, another: bool) -> None:
         for node in self._replicas:

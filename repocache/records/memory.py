@@ -31,6 +31,7 @@ T = TypeVar("T")
 @dataclass(slots=True)
 class _Record:
     incarnation: str
+    server: str
     history: str
     seq: int = 0
     floor: int | None = None
@@ -55,16 +56,23 @@ class MemoryRecords:
     """Keeps at most `capacity` values; the oldest is forgotten first, which costs a miss and never more.
 
     A process alone gives 0: its L1 has the values, for the short time that suits a process which nobody tells anything.
-    `announce` gets each message at once, in order. `clock`: seconds, monotonic.
+    `announce` gets each message at once, in order. `clock`: seconds, monotonic. `server`: whose records count; those of
+    another are as good as missing.
     """
 
     def __init__(
-        self, announce: Callable[[Message], None], nonces: Nonces, clock: Callable[[], float], capacity: int
+        self,
+        announce: Callable[[Message], None],
+        nonces: Nonces,
+        clock: Callable[[], float],
+        capacity: int,
+        server: str = "",
     ) -> None:
         self._announce = announce
         self._nonces = nonces
         self._clock = clock
         self._capacity = capacity
+        self._server = server
         self._namespace = Namespace("memory")
         self._records: dict[int, _Record] = {}
         self._leases: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
@@ -108,7 +116,8 @@ class MemoryRecords:
         name = self._name(ask, lease.incarnation, lease.generation)
         if (
             record is None
-            or (record.incarnation, record.history) != (lease.incarnation, terms.history)
+            or (record.server, record.incarnation) != (self._server, lease.incarnation)
+            or record.history != terms.history
             or record.generation(ask.owner) != lease.generation
             or self._cell(name)[0] != LEASE + lease.nonce.encode()
         ):
@@ -121,7 +130,9 @@ class MemoryRecords:
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
         record = self._records.get(bucket)
-        if record is None or (record.incarnation, record.history) != (incarnation, terms.history):
+        if record is None or record.server != self._server:
+            return _answered(False)
+        if (record.incarnation, record.history) != (incarnation, terms.history):
             return _answered(False)
         if record.floor is not None:
             return _answered(False)
@@ -206,14 +217,14 @@ class MemoryRecords:
     def _record(self, bucket: int, terms: Terms) -> _Record | str:
         """The record, made anew if it is missing; or the other history that it belongs to."""
         record = self._records.get(bucket)
-        if record is None:
+        if record is None or record.server != self._server:
             return self._renew(bucket, terms.history)
         if record.history == terms.history:
             return record
         return self._renew(bucket, terms.history) if terms.confirmed else record.history
 
     def _renew(self, bucket: int, history: str) -> _Record:
-        record = self._records[bucket] = _Record(self._nonces(), history)
+        record = self._records[bucket] = _Record(self._nonces(), self._server, history)
         self._tell(bucket, record, (), {})
         return record
 

@@ -1,0 +1,480 @@
+"""Engines, pools and connections as the library uses SQLAlchemy's and asyncpg's, over simulated servers.
+
+Owns what a driver would: who is connected to which life of which server, and how that is found out to be over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from itertools import count
+from types import SimpleNamespace
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import URL
+from sqlalchemy.event import base
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.util import await_only
+
+from repocache.db.engines import Purpose
+from repocache.db.settings import TopologySettings
+from tests.simulation.network import WORLDS, Lost, Path, Refused
+from tests.simulation.postgres import Cluster, Key, Server, Transaction
+
+T = TypeVar("T")
+
+
+class DriverError(Exception):
+    """An error that PostgreSQL answered with."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
+
+
+class Target:
+    """What the library listens to in place of an Engine."""
+
+    dispatch: base.dispatcher[Any]
+
+    def __init__(self) -> None:
+        self.dialect = Dialect()
+
+    def get_execution_options(self) -> dict[str, Any]:
+        return {}
+
+
+class Events(base.Events[Any]):
+    """The events of engines and pools that the library listens to."""
+
+    _dispatch_target = Target
+
+    def do_connect(self, *arguments: Any) -> None: ...
+    def connect(self, connection: Any, entry: Any) -> None: ...
+    def checkout(self, connection: Any, entry: Any, proxy: Any) -> None: ...
+    def checkin(self, connection: Any, entry: Any) -> None: ...
+    def invalidate(self, connection: Any, entry: Any, error: Any) -> None: ...
+    def before_cursor_execute(self, *arguments: Any) -> None: ...
+    def set_connection_execution_options(self, connection: Any, options: Any) -> None: ...
+    def set_engine_execution_options(self, engine: Any, options: Any) -> None: ...
+    def handle_error(self, context: Any) -> None: ...
+
+
+class Dialect:
+    """Of a write engine; `CommitWatch` puts its own `do_commit` in front of this one."""
+
+    name = "postgresql"
+    loaded_dbapi = SimpleNamespace(Error=DriverError)
+
+    def do_commit(self, connection: Connection) -> None:
+        await_only(connection.commit())
+
+    def do_rollback(self, connection: Connection) -> None:
+        await_only(connection.rollback())
+
+    def do_savepoint(self, *_: object) -> None: ...
+    def do_release_savepoint(self, *_: object) -> None: ...
+    def do_rollback_to_savepoint(self, *_: object) -> None: ...
+    def do_begin_twophase(self, *_: object) -> None: ...
+    def do_prepare_twophase(self, *_: object) -> None: ...
+    def do_commit_twophase(self, *_: object) -> None: ...
+
+
+class Driver(asyncpg.Connection):  # type: ignore[misc]  # it has no types
+    """A connection to one life of one server. One statement at a time."""
+
+    _counter = count()
+
+    def __init__(self, path: Path, server: Server) -> None:
+        self.path = path
+        self.server = server
+        self.process = server.process
+        self.dead = False
+        self.transaction: Transaction | None = None
+        self.number = next(self._counter)
+        self._pending: asyncio.Future[Any] | None = None
+        self._listeners: list[Callable[[Any], None]] = []
+        path.connections[self] = None
+        server.connections[self] = None
+
+    def __del__(self) -> None:
+        """Not asyncpg's."""
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def is_closed(self) -> bool:
+        return self.dead
+
+    def add_termination_listener(self, callback: Callable[[Any], None]) -> None:
+        self._listeners.append(callback)
+
+    def remove_termination_listener(self, callback: Callable[[Any], None]) -> None:
+        if callback in self._listeners:
+            self._listeners.remove(callback)
+
+    def terminate(self) -> None:
+        """The client hangs up."""
+        self._end(told=False)
+
+    def lose(self) -> None:
+        """The server, or the network, ends it. The client hears of it a little later, unless the way is held."""
+        if self.path.held:
+            self.path.carry(self.reset, self.path.context)
+        else:
+            self._end(told=True)
+
+    def reset(self) -> None:
+        """The network ends it."""
+        self._end(told=True)
+
+    def _end(self, *, told: bool) -> None:
+        if self.dead:
+            return
+        self.dead = True
+        self.path.connections.pop(self, None)
+        self.server.connections.pop(self, None)
+        transaction, self.transaction = self.transaction, None
+        if transaction is not None and transaction.state == "open":
+            # The backend notices when it next reads from its socket.
+            self.server.cluster.later(0.02, lambda: self.server.cluster.abort(transaction))
+        pending, self._pending = self._pending, None
+        if pending is not None and not pending.done():
+            pending.set_exception(Lost("the connection ended"))
+            pending.exception()
+        if told:
+            for listener in self._listeners:
+                self.path.loop.call_soon(listener, self, context=self.path.context)
+
+    def send(self, run: Callable[[Callable[[Any], None]], None]) -> asyncio.Future[Any]:
+        """`run` happens at the server, and answers when it calls what it is given. An exception is answered too."""
+        if self.dead:
+            raise Lost("the connection is closed")
+        pending: asyncio.Future[Any] = self.path.loop.create_future()
+        self._pending = pending
+
+        def answer(outcome: Any) -> None:
+            self.path.carry(lambda: arrive(outcome), self.path.context)
+
+        def arrive(outcome: Any) -> None:
+            if pending.done():
+                return
+            if isinstance(outcome, Exception):
+                pending.set_exception(outcome)
+                pending.exception()
+            else:
+                pending.set_result(outcome)
+
+        def at_server() -> None:
+            if self.server.up and self.server.process == self.process and not self.dead:
+                run(answer)
+
+        self.path.carry(at_server, WORLDS)
+        return pending
+
+    async def ask(self, query: Callable[[Server], T]) -> T:
+        """One statement with one answer."""
+        result: T = await self.send(lambda answer: answer(query(self.server)))
+        return result
+
+    async def fetchrow(self, sql: str, *_: Any, **__: Any) -> Any:
+        return await self.ask(lambda server: row_of(server, sql))
+
+
+def row_of(server: Server, sql: str) -> Sequence[Any]:
+    """What the library's own statements answer."""
+    if "pg_control_system" in sql:
+        return server.server_row()
+    if "pg_stat_wal_receiver" in sql:
+        return server.replica_row()
+    if "pg_current_wal_flush_lsn" in sql:
+        return server.primary_row()
+    assert sql == "SELECT 1", sql
+    return (1,)
+
+
+class Entry:
+    """A pool's entry; the library keeps the server's identity in `info`."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver_connection = driver
+        self.info: dict[Any, Any] = {}
+
+    def __hash__(self) -> int:
+        return self.driver_connection.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Greeting:
+    """The connection as `on_connect` sees it: which server it reached is known already."""
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        self._row = row
+
+    def cursor(self) -> Greeting:
+        return self
+
+    def execute(self, _: str) -> None: ...
+    def rollback(self) -> None: ...
+    def close(self) -> None: ...
+
+    def fetchone(self) -> Sequence[Any]:
+        return self._row
+
+
+class Result:
+    """Rows of one statement."""
+
+    def __init__(self, rows: Sequence[Any]) -> None:
+        self._rows = rows
+
+    def one(self) -> Any:
+        return self._rows[0]
+
+    def scalar(self) -> Any:
+        return self._rows[0][0]
+
+    def __iter__(self) -> Any:
+        return iter(self._rows)
+
+
+class Cursor:
+    """A cursor of the driver's, inside SQLAlchemy's greenlet."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._row: Any = None
+
+    def execute(self, sql: str, *_: Any) -> None:
+        self._row = await_only(self._connection.in_transaction(sql))
+
+    def fetchone(self) -> Any:
+        return self._row
+
+    def close(self) -> None: ...
+
+
+class Connection:
+    """An AsyncConnection, and the pooled connection under it."""
+
+    def __init__(self, engine: Engine, entry: Entry) -> None:
+        self._engine = engine
+        self._entry = entry
+        self._driver = entry.driver_connection
+        self._closed = False
+        self._failed = False
+        self.dialect = engine.sync_engine.dialect
+
+    @property
+    def info(self) -> dict[Any, Any]:
+        return self._entry.info
+
+    @property
+    def driver_connection(self) -> Driver:
+        return self._driver
+
+    async def get_raw_connection(self) -> Entry:
+        return self._entry
+
+    def cursor(self) -> Cursor:
+        return Cursor(self)
+
+    async def exec_driver_sql(self, sql: str) -> Result:
+        return Result([await self._statement(lambda server: row_of(server, sql))])
+
+    async def execute(self, _: Any, parameters: Any) -> Result:
+        """The status of a transaction, or rows by key."""
+        if isinstance(parameters, dict):
+            return Result([(await self._statement(lambda server: status_of(server, parameters["xid"])),)])
+        return Result(await self._statement(lambda server: rows_of(server, parameters)))
+
+    async def update(self, key: Key, exists: bool) -> int:
+        """Lock a row and write it; its version."""
+        driver = self._driver
+        if driver.transaction is None:
+            driver.transaction = driver.server.cluster.begin()
+        transaction, cluster = driver.transaction, driver.server.cluster
+
+        async def run(answer: Callable[[Any], None]) -> None:
+            try:
+                answer(await cluster.update(transaction, key, exists))
+            except Lost as error:
+                answer(error)
+
+        def at_server(answer: Callable[[Any], None]) -> None:
+            cluster.loop.create_task(run(answer), context=WORLDS)
+
+        version: int = await self._waited(driver.send(at_server))
+        return version
+
+    async def in_transaction(self, sql: str) -> Any:
+        transaction = self._driver.transaction
+
+        def query(server: Server) -> Any:
+            assert transaction is not None
+            if "pg_current_xact_id_if_assigned" in sql:
+                return (transaction.xid, "on" if transaction.synchronous else "off")
+            if "pg_current_wal_insert_lsn" in sql:
+                return (server.cluster.insert,)
+            raise AssertionError(sql)
+
+        return await self._statement(query)
+
+    async def commit(self) -> None:
+        driver = self._driver
+        transaction, cluster = driver.transaction, driver.server.cluster
+        if transaction is None and not driver.dead:
+            return
+
+        def at_server(answer: Callable[[Any], None]) -> None:
+            assert transaction is not None
+            cluster.commit(transaction, lambda state: answer(DriverError(state) if state else "COMMIT"))
+
+        await self._waited(driver.send(at_server))
+        driver.transaction = None
+
+    async def rollback(self) -> None:
+        transaction = self._driver.transaction
+        if transaction is not None and not self._driver.dead:
+            cluster = self._driver.server.cluster
+            await self._statement(lambda _: cluster.abort(transaction))
+        self._driver.transaction = None
+
+    async def invalidate(self) -> None:
+        self._driver.terminate()
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._driver.transaction is not None:
+            self._driver.terminate()
+        self._engine.give_back(self._entry)
+
+    async def _statement(self, query: Callable[[Server], T]) -> T:
+        result: T = await self._waited(self._driver.send(lambda answer: answer(query(self._driver.server))))
+        return result
+
+    async def _waited(self, answer: asyncio.Future[Any]) -> Any:
+        try:
+            return await answer
+        except Lost as error:
+            if not self._failed:
+                self._failed = True
+                self._engine.found_broken(self._entry, error)
+            raise
+        except asyncio.CancelledError:
+            self._driver.terminate()
+            raise
+
+
+def status_of(server: Server, xid: str) -> str | None:
+    transaction = server.cluster.status.get(xid)
+    if transaction is None or transaction.state == "lost":
+        return None
+    if transaction.state in ("open", "record"):
+        return "in progress"
+    return "committed" if transaction.state == "visible" else "aborted"
+
+
+def rows_of(server: Server, keys: Sequence[Key]) -> list[tuple[int, int]]:
+    """(id, version) of the rows that are there."""
+    found = ((key, *server.rows[key]) for key in keys)
+    return [(key[1], version) for key, version, exists in found if exists]
+
+
+class Engine:
+    """One purpose's pool to wherever the host's name leads."""
+
+    def __init__(self, host: str, purpose: Purpose, nodes: Nodes, timeout: float) -> None:
+        self.sync_engine = Target()
+        self._timeout = timeout
+        self.purpose = purpose
+        self._host = host
+        self._nodes = nodes
+        self._idle: list[Entry] = []
+
+    @property
+    def dialect(self) -> Dialect:
+        return self.sync_engine.dialect
+
+    async def connect(self) -> Connection:
+        """Raises OSError, and what a listener raises."""
+        for _ in range(3):
+            entry = self._idle.pop() if self._idle and self.purpose is not Purpose.PROBE else await self._made()
+            try:
+                self.sync_engine.dispatch.checkout(None, entry, None)
+            except InvalidatePoolError:
+                for each in [entry, *self._idle]:
+                    each.driver_connection.terminate()
+                self._idle.clear()
+            else:
+                return Connection(self, entry)
+        raise Lost("no connection stands")
+
+    async def _made(self) -> Entry:
+        self.sync_engine.dispatch.do_connect(self.dialect, None, (), {})
+        path, _ = self._nodes.route(self._host)
+        arrived: asyncio.Future[None] = path.loop.create_future()
+        path.carry(lambda: None if arrived.done() else arrived.set_result(None), path.context)
+        async with asyncio.timeout(self._timeout):
+            await arrived
+            path, server = self._nodes.route(self._host)
+            if not server.up:
+                raise Refused(self._host)
+            entry = Entry(Driver(path, server))
+            try:
+                row = await entry.driver_connection.ask(Server.server_row)
+            except BaseException:
+                entry.driver_connection.terminate()
+                raise
+        try:
+            self.sync_engine.dispatch.connect(Greeting(row), entry)
+        except BaseException:
+            entry.driver_connection.terminate()
+            raise
+        return entry
+
+    def give_back(self, entry: Entry) -> None:
+        self.sync_engine.dispatch.checkin(None, entry)
+        if self.purpose is Purpose.PROBE:
+            entry.driver_connection.terminate()
+        elif not entry.driver_connection.dead:
+            self._idle.append(entry)
+
+    def found_broken(self, entry: Entry, error: Exception) -> None:
+        """As SQLAlchemy does: the entry is invalid, and so is what the pool made before."""
+        self.sync_engine.dispatch.invalidate(None, entry, error)
+        for each in self._idle:
+            each.driver_connection.terminate()
+        self._idle.clear()
+
+    async def dispose(self) -> None:
+        for each in self._idle:
+            each.driver_connection.terminate()
+        self._idle.clear()
+
+
+class Nodes:
+    """One process's names and ways: which server each host leads to now."""
+
+    def __init__(self, cluster: Cluster, paths: dict[str, Path]) -> None:
+        self._cluster = cluster
+        self._paths = paths
+
+    def route(self, host: str) -> tuple[Path, Server]:
+        """`primary`, `r1`, `r2`."""
+        place = ("primary", "r1", "r2").index(host)
+        server = self._cluster.servers[place]
+        return self._paths[host], server
+
+    def engine(self, url: URL, purpose: Purpose, settings: TopologySettings) -> Any:
+        """As `make_engine`."""
+        assert url.host is not None
+        return Engine(url.host, purpose, self, settings.connect_timeout)

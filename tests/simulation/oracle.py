@@ -1,0 +1,183 @@
+"""What must never happen, watched from outside: it knows every commit, and what each invalidation vouches for.
+
+An invalidation that a Redis applied at some moment vouches for the commits of its keys that were visible then, in its
+history, at or below its position: whatever is filled later shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from repocache.db.positions import PrimaryIdentity
+from repocache.keys import bucket_of
+from repocache.records import NO_POSITIONS, Change, Lease, Receipt, Terms
+from repocache.records.names import ABSENT
+from tests.simulation.loop import Loop
+from tests.simulation.postgres import Cluster, Key, Transaction
+from tests.simulation.redis import Redis
+
+LONGEST = 8.0
+"""Seconds that L1 may serve what its Redis has invalidated: until a dead connection is known to be dead."""
+FORGOTTEN = 6.0
+"""Seconds that caches may serve a commit which the primary has lost."""
+
+
+def key_of(text: str) -> Key:
+    owner, _, id = text.partition(":")
+    return owner, int(id)
+
+
+def text_of(key: Key) -> str:
+    return f"{key[0]}:{key[1]}"
+
+
+@dataclass
+class Heard:
+    """What a process was told: key -> the newest version whose invalidation arrived there.
+
+    `own`: key -> what it has committed itself, and when: from then on L1 has nothing older, unless it comes from L2.
+    """
+
+    versions: dict[Key, int] = field(default_factory=dict)
+    own: dict[Key, tuple[int, float]] = field(default_factory=dict)
+
+    def note(self, versions: dict[Key, int]) -> None:
+        for key, version in versions.items():
+            if version > self.versions.get(key, 0):
+                self.versions[key] = version
+
+    def wrote(self, versions: dict[Key, int], now: float) -> None:
+        self.own.update((key, (version, now)) for key, version in versions.items())
+
+    def loaded(self, key: Key, began: float) -> None:
+        """L1 may have what a load brought that began then."""
+        if key in self.own and self.own[key][1] <= began:
+            del self.own[key]
+
+
+class Oracle:
+    """`violations`: what was found, in words."""
+
+    def __init__(self, loop: Loop, cluster: Cluster) -> None:
+        self.violations: list[str] = []
+        self._loop = loop
+        self._cluster = cluster
+        self._lines: dict[str, int] = {}
+        self._applied: dict[int, dict[Key, int]] = {}
+        self._meant: dict[tuple[str, int], dict[Key, int]] = {}
+        self._when: dict[Key, list[tuple[float, int]]] = {}
+        self._keys: dict[tuple[int, str], list[Key]] = {}
+        for key in cluster.by_key:
+            self._keys.setdefault((bucket_of(text_of(key)), key[0]), []).append(key)
+        self.new_line()
+
+    def new_line(self) -> None:
+        """The primary is about to write, or writes, another history."""
+        primary = self._cluster.primary
+        identity = PrimaryIdentity("7", primary.timeline, *primary.process)
+        self._lines[identity.history] = self._cluster.line
+
+    def blame(self, what: str) -> None:
+        self.violations.append(f"at {self._loop.now:.4f} s: {what}")
+
+    # What Redis tells.
+
+    def changed(self, redis: Redis, change: Change, terms: Terms, receipt: Receipt) -> None:
+        keys = {key_of(text) for _, text in change.keys}
+        for owner in change.owners:
+            keys.update(self._keys.get((change.bucket, owner), ()))
+        vouched = {key: self._vouched(key, terms.history, change.position) for key in sorted(keys)}
+        applied = self._applied.setdefault(id(redis), {})
+        for key, version in vouched.items():
+            if version > applied.get(key, 0):
+                applied[key] = version
+                self._when.setdefault(key, []).append((self._loop.now, version))
+        self._meant[receipt.incarnation, receipt.seq] = vouched
+
+    def _vouched(self, key: Key, history: str, position: int | None) -> int:
+        line = self._lines.get(history, -1)
+        for transaction in reversed(self._cluster.by_key[key]):
+            within = position in (None, NO_POSITIONS) or transaction.lsn <= position
+            if transaction.state == "visible" and transaction.line <= line and within:
+                return transaction.rows[key][0]
+        return 0
+
+    def landed(self, redis: Redis, lease: Lease, value: bytes) -> None:
+        key = key_of(lease.ask.text)
+        need = self.applied(redis, key)
+        self._judge(key, version_in(value), need, lambda: f"L2 was filled with {value!r}")
+
+    def applied(self, redis: Redis, key: Key) -> int:
+        """The newest version of the key that an invalidation vouched for there."""
+        return self._applied.get(id(redis), {}).get(key, 0)
+
+    def inherits(self, new: Redis, old: Redis) -> None:
+        """A Redis that goes on with another's data has also what was applied there: its records are made anew."""
+        self._applied[id(new)] = dict(self._applied.get(id(old), {}))
+
+    # What processes tell.
+
+    def meant(self, incarnation: str, seq: int) -> dict[Key, int]:
+        """What a message vouches for."""
+        return self._meant.get((incarnation, seq), {})
+
+    def served_near(self, name: str, key: Key, version: int | None, heard: Heard) -> None:
+        """A hit in L1."""
+        need = max(heard.versions.get(key, 0), heard.own.get(key, (0, 0.0))[0])
+        self._judge(key, version, need, lambda: f"L1 of {name} served {version}")
+        then, moments = self._loop.now - LONGEST, self._when.get(key, ())
+        old = max((vouched for moment, vouched in moments if moment < then), default=0)
+        self._judge(key, version, old, lambda: f"L1 of {name} served {version}, {LONGEST} s late")
+
+    def served_far(self, name: str, key: Key, version: int | None, need: int) -> None:
+        """A hit in L2. `need`: what was applied there before the read began."""
+        self._judge(key, version, need, lambda: f"{name} served {version} from L2")
+
+    def served(self, session: str, key: Key, version: int | None, need: int) -> None:
+        """Whatever a session got. `need`: the version that it had written or seen."""
+        self._judge(key, version, need, lambda: f"{session} got {version}")
+        transaction = self._cluster.by_version.get(version or 0)
+        if transaction is not None and transaction.state in ("open", "aborted"):
+            self.blame(f"{session} got {text_of(key)} version {version}, which is {transaction.state}")
+
+    def _judge(self, key: Key, version: int | None, need: int, what: Callable[[], str]) -> None:
+        transaction = self._cluster.by_version.get(version or 0)
+        if transaction is not None and transaction.state == "lost" and self._loop.now - transaction.ended > FORGOTTEN:
+            self.blame(f"{what()} of {text_of(key)}, whose commit was lost {FORGOTTEN} s ago")
+        if version is not None and version >= need:
+            return
+        need = self.surviving(key, need)
+        if (self.last_gone(key) if version is None else version) < need:
+            self.blame(f"{what()} of {text_of(key)}, which has {need}")
+
+    def surviving(self, key: Key, version: int) -> int:
+        """The version, or if its commit was lost the newest before it that was not.
+
+        One that replicas show already and the primary does not yet counts as lost: a session that has seen it there
+        may go back once, to the primary.
+        """
+        transaction = self._cluster.by_version.get(version)
+        if transaction is None or transaction.state == "visible":
+            return version
+        visible = (each for each in reversed(self._cluster.by_key[key]) if each.state == "visible")
+        return next((each.rows[key][0] for each in visible if each.rows[key][0] < version), 0)
+
+    def last_gone(self, key: Key) -> int:
+        """The newest version that says: there is no such row."""
+        newest = -1
+        for transaction in self._gone(key):
+            newest = max(newest, transaction.rows[key][0])
+        return newest
+
+    def _gone(self, key: Key) -> Iterable[Transaction]:
+        return (each for each in [*self._cluster.by_key[key], *self._cluster.lost] if _is_gone(each, key))
+
+
+def _is_gone(transaction: Transaction, key: Key) -> bool:
+    return key in transaction.rows and not transaction.rows[key][1]
+
+
+def version_in(value: bytes) -> int | None:
+    """The version in a value of Redis, None: there is no such row."""
+    return None if value == ABSENT else int(value[1:])

@@ -1,0 +1,184 @@
+"""What a run is like: how many processes and keys, how fast everything is, and which faults there are.
+
+A profile is drawn from a seed: small worlds and short times, since that is where protocols break.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from random import Random
+
+from repocache.keys import bucket_of
+from tests.simulation.postgres import Key, Pace
+
+REDIS = {"evict": 6.0, "flush": 0.6, "restart": 0.3, "failover": 0.4, "cut redis": 0.8, "hold redis": 0.5, "lose": 0.5}
+REPLICAS = {"pause": 2.0, "crawl": 1.0, "restart replica": 1.0, "cut replica": 0.5, "hold replica": 0.5}
+PRIMARY = {"crash": 0.2, "backend crash": 0.1, "promote": 0.2, "cut primary": 0.8, "hold primary": 0.3}
+SERVICES = {"kill": 0.2, "stop": 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """`keys`: of both owners. `clients`: at once. `faults`: of each kind, so many in ten seconds. `think`: seconds
+    between two requests of a client. `writes`, `whole`, `sessions`, `cancels`: shares. Times in seconds."""
+
+    name: str
+    keys: tuple[Key, ...]
+    services: int = 2
+    clients: int = 8
+    faults: Mapping[str, float] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
+    slow: float = 0.0005
+    think: float = 0.01
+    writes: float = 0.2
+    whole: float = 0.01
+    sessions: float = 0.6
+    cancels: float = 0.01
+    monotonic: bool = False
+    sample_every: float = 0.25
+    max_lag: float = 10.0
+    catch_up: float = 0.01
+    lease: float = 2.0
+    patience: float = 0.2
+    reply: float = 1.0
+    publish: float = 1.0
+
+
+@cache
+def _ids(owner: str, bucket: int) -> tuple[int, ...]:
+    found: list[int] = []
+    id = 0
+    while len(found) < 4:
+        if bucket_of(f"{owner}:{id}") == bucket:
+            found.append(id)
+        id += 1
+    return tuple(found)
+
+
+def keys_in(buckets: int, each: int) -> tuple[Key, ...]:
+    """So many keys of both owners in each of the first buckets."""
+    return tuple(
+        (owner, id) for bucket in range(buckets) for owner in ("item", "note") for id in _ids(owner, bucket)[:each]
+    )
+
+
+FAMILIES: Mapping[str, Mapping[str, float]] = {
+    "calm": {},
+    "redis": REDIS,
+    "replicas": REPLICAS,
+    "primary": PRIMARY,
+    "services": {**SERVICES, "cut redis": 0.4, "evict": 2.0},
+    "all": {**REDIS, **REPLICAS, **PRIMARY, **SERVICES},
+}
+
+
+def _doubtful(profile: Profile) -> Profile:
+    """Connections are lost during COMMIT, which takes its time to become visible."""
+    pace = replace(profile.pace, visible=0.05, asynchronous=0.0)
+    return replace(profile, pace=pace, think=0.02, writes=0.15, faults={"cut primary": 40.0, "evict": 2.0})
+
+
+def _forgetful(profile: Profile) -> Profile:
+    """The primary forgets commits that it has shown."""
+    pace = replace(profile.pace, flush=0.02, asynchronous=0.8)
+    return replace(
+        profile, pace=pace, think=0.02, writes=0.1, faults={"crash": 3.0, "backend crash": 2.0, "promote": 2.0}
+    )
+
+
+def _impatient(profile: Profile) -> Profile:
+    """Nobody waits for another's lease for long, and leases last."""
+    return replace(
+        profile, patience=0.002, lease=2.0, slow=0.003, think=0.002, clients=10, keys=keys_in(1, 1), writes=0.4
+    )
+
+
+def _speechless(profile: Profile) -> Profile:
+    """Redis falls silent, and commits do not wait for it."""
+    return replace(profile, publish=0.05, reply=1.0, faults={"hold redis": 10.0, "lose": 5.0})
+
+
+def _deaf(profile: Profile) -> Profile:
+    """Messages are lost while many loads are in flight."""
+    return replace(_impatient(profile), patience=0.05, faults={"lose": 200.0})
+
+
+def _sweeping(profile: Profile) -> Profile:
+    """Whole owners change."""
+    return replace(profile, whole=0.4, slow=0.003, think=0.002, clients=10, keys=keys_in(1, 1))
+
+
+def _usurped(profile: Profile) -> Profile:
+    """Redis is another one every second."""
+    return replace(profile, slow=0.0003, keys=keys_in(1, 1), faults={"failover": 10.0, "restart": 4.0})
+
+
+def _evicted(profile: Profile) -> Profile:
+    """Records go all the time, while replicas lag."""
+    pace = replace(profile.pace, replay=0.05, visible=0.002)
+    faults = {"evict": 150.0}
+    return replace(profile, pace=pace, slow=0.008, think=0.002, sample_every=0.05, keys=keys_in(1, 1), faults=faults)
+
+
+def _restarted(profile: Profile) -> Profile:
+    """Replicas go back."""
+    pace = replace(profile.pace, replay=0.1)
+    faults = {"restart replica": 20.0}
+    return replace(profile, pace=pace, sample_every=0.5, keys=keys_in(1, 1), writes=0.3, faults=faults)
+
+
+SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
+    "doubt": _doubtful,
+    "amnesia": _forgetful,
+    "impatience": _impatient,
+    "silence": _speechless,
+    "deafness": _deaf,
+    "sweeps": _sweeping,
+    "usurpers": _usurped,
+    "evictions": _evicted,
+    "restarts": _restarted,
+}
+"""Worlds that are made for one kind of trouble."""
+
+
+def drawn(seed: int, family: str = "") -> Profile:
+    """The profile of a seed. `family`: of faults, or a shape; drawn too if it is not given."""
+    draw = Random(seed * 7919 + 1)
+    family = family or draw.choice([*FAMILIES, *SHAPES])
+    faults = {} if family in SHAPES else FAMILIES[family]
+    intensity = draw.choice((0.5, 1.0, 3.0))
+    profile = Profile(
+        name=family,
+        keys=keys_in(draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2))),
+        services=draw.choice((2, 2, 3)),
+        clients=draw.choice((3, 6, 10)),
+        faults={kind: rate * intensity for kind, rate in faults.items()},
+        pace=Pace(
+            flush=draw.choice((0.0005, 0.002)),
+            visible=draw.choice((0.0002, 0.002, 0.01)),
+            replay=draw.choice((0.002, 0.01, 0.05)),
+            slow=draw.choice((0.0, 0.02, 0.05)),
+            asynchronous=draw.choice((0.0, 0.1, 0.5)),
+            aborts=0.01,
+        ),
+        slow=draw.choice((0.0003, 0.001, 0.003)),
+        think=draw.choice((0.002, 0.01, 0.03)),
+        writes=draw.choice((0.1, 0.2, 0.4)),
+        monotonic=draw.random() < 0.1,
+        sample_every=draw.choice((0.1, 0.25, 0.5)),
+        max_lag=draw.choice((2.0, 10.0)),
+        catch_up=draw.choice((0.0, 0.01)),
+        lease=draw.choice((0.02, 0.1, 2.0)),
+        patience=draw.choice((0.005, 0.05, 0.2)),
+        reply=draw.choice((0.3, 1.0)),
+        publish=draw.choice((0.1, 1.0)),
+    )
+    shape = SHAPES.get(family)
+    return profile if shape is None else shape(profile)
+
+
+def without(profile: Profile, *kinds: str) -> Profile:
+    """The same without some of the faults."""
+    return replace(profile, faults={kind: rate for kind, rate in profile.faults.items() if kind not in kinds})

@@ -1,0 +1,218 @@
+"""A Redis: RESP3 over streams, with the records' rules of `MemoryRecords` in the scripts' place.
+
+Owns what a server forgets when it is flushed, restarted, failed over or short of room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, Protocol, cast
+
+import hiredis
+import msgspec
+
+from repocache.message import Message
+from repocache.records import NO_POSITIONS, Ask, Change, Lease, MemoryRecords, Namespace, Nonces, Receipt, Terms
+from repocache.records.names import NOWHERE, UNKNOWN
+from repocache.records.scripts import FILL, INVALIDATE, OPEN, SETTLE
+from tests.simulation.loop import Loop
+from tests.simulation.network import WORLDS, Stream
+
+APP = "memory"
+"""As `MemoryRecords` names its keys."""
+ROOM = 1_000_000
+_NO = object()
+
+
+class Watch(Protocol):
+    """Who is told what happened in Redis."""
+
+    def changed(self, redis: Redis, change: Change, terms: Terms, receipt: Receipt) -> None: ...
+
+    def landed(self, redis: Redis, lease: Lease, value: bytes) -> None: ...
+
+
+class Redis:
+    """One life of one server. `records`: what it holds."""
+
+    _names = count(1)
+
+    def __init__(self, loop: Loop, watch: Watch, run_id: str, before: MemoryRecords | None = None) -> None:
+        self.run_id = run_id
+        self.loop = loop
+        self.watch = watch
+        self.subscribers: dict[Client, None] = {}
+        self.clients: dict[Client, None] = {}
+        self.replica = False
+        self.deaf: Client | None = None
+        nonces = Nonces()
+        self.records = MemoryRecords(self._announce, nonces, loop.time, ROOM, run_id)
+        if before is not None:
+            for name in ("_records", "_leases", "_values"):
+                setattr(self.records, name, copy.deepcopy(getattr(before, name)))
+
+    def _announce(self, message: Message) -> None:
+        push = _push(b"message", CHANNEL, msgspec.json.encode(message))
+        for client in self.subscribers:
+            if self.deaf is client:
+                self.deaf = None
+                self.loop.call_later(0.0005 * self.loop.draw(), self.nudge, context=WORLDS)
+            else:
+                client.stream.say(push)
+
+    def flush(self) -> None:
+        """FLUSHALL."""
+        for name in ("_records", "_leases", "_values"):
+            getattr(self.records, name).clear()
+
+    def evict(self, draw: Callable[[], float]) -> None:
+        """Something goes, to make room: a record, a value or a lease."""
+        store: dict[Any, Any] = getattr(self.records, ("_records", "_values", "_leases")[int(draw() * 3)])
+        if store:
+            del store[list(store)[int(draw() * len(store))]]
+
+    def lose_next(self, draw: Callable[[], float]) -> None:
+        """The next push does not reach one of the subscribers."""
+        if self.subscribers:
+            self.deaf = list(self.subscribers)[int(draw() * len(self.subscribers))]
+
+    def nudge(self) -> None:
+        """Each bucket gets a message that changes nothing."""
+        self.records._server = self.run_id
+        for bucket, record in list(self.records._records.items()):
+            if record.server == self.run_id:
+                self.records.change(Change(bucket, (), (), NO_POSITIONS), Terms(record.history))
+
+    def stop(self) -> None:
+        """Its connections end."""
+        for client in list(self.clients):
+            client.stream.reset()
+
+
+CHANNEL = Namespace(APP).channel.encode()
+
+
+class Client:
+    """One connection as the server sees it."""
+
+    def __init__(self, redis: Redis, stream: Stream) -> None:
+        self.redis = redis
+        self.stream = stream
+        self._reader = hiredis.Reader(notEnoughData=_NO)
+        redis.clients[self] = None
+
+    def left(self) -> None:
+        self.redis.clients.pop(self, None)
+        self.redis.subscribers.pop(self, None)
+
+    def receive(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (command := self._reader.gets()) is not _NO:
+            self.stream.say(self._answer(command))
+
+    def _answer(self, command: list[bytes]) -> bytes:
+        name = command[0]
+        if name == b"GET":
+            return _bulk(_now(self.redis.records.get(command[1].decode())))
+        if name == b"EVALSHA":
+            if self.redis.replica:
+                return b"-READONLY You can't write against a read only replica.\r\n"
+            return SCRIPTS[command[1]](self.redis, command[3].decode(), command[4:])
+        return self._other(name, command)
+
+    def _other(self, name: bytes, command: list[bytes]) -> bytes:
+        if name == b"SUBSCRIBE":
+            self.redis.subscribers[self] = None
+            return b"".join(_push(b"subscribe", channel, number) for number, channel in enumerate(command[1:], 1))
+        if name == b"HELLO":
+            return b"%1\r\n$5\r\nproto\r\n:3\r\n"
+        if name == b"INFO":
+            role = "slave" if self.redis.replica else "master"
+            return _bulk(f"run_id:{self.redis.run_id}\r\nredis_version:7.4.0\r\nrole:{role}\r\n".encode())
+        if name == b"CONFIG":
+            return b"%0\r\n"
+        return b"+PONG\r\n" if name == b"PING" else b"+OK\r\n"
+
+
+def _now(answer: Awaitable[Any]) -> Any:
+    """What the records answer, they answer at once."""
+    return cast("asyncio.Future[Any]", answer).result()
+
+
+def _bucket(record: str) -> int:
+    return int(record.rpartition("{b")[2][:-1])
+
+
+def answer_open(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+    server, history, confirmed, _, _, owner, shape, text, _, life, refused = [each.decode() for each in argv]
+    redis.records._server = server
+    ask = Ask(_bucket(record), owner, shape, text, int(life) / 1000, refused)
+    answer = _now(redis.records.open(ask, Terms(history, confirmed == "1")))
+    if answer.kind == "history":
+        return _array(b"history", answer.history.encode())
+    last: bytes | int = answer.value
+    if answer.kind == "lease":
+        last = answer.nonce.encode()
+    elif answer.kind == "wait":
+        last = int(answer.wait * 1000)
+    floor = b"" if answer.floor is None else f"{answer.floor:016x}".encode()
+    state = (answer.incarnation.encode(), str(answer.seq).encode(), answer.generation.encode(), floor)
+    return _array(answer.kind.encode(), *state, last)
+
+
+def _fill(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+    server, history, incarnation, generation, owner, shape, text, nonce = [each.decode() for each in argv[:8]]
+    redis.records._server = server
+    lease = Lease(Ask(_bucket(record), owner, shape, text, 1.0), incarnation, generation, nonce)
+    landed = _now(redis.records.fill(lease, Terms(history), argv[8], int(argv[9]) / 1000))
+    if landed:
+        redis.watch.landed(redis, lease, argv[8])
+    return b":%d\r\n" % landed
+
+
+def _settle(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+    server, history, incarnation, position = [each.decode() for each in argv]
+    redis.records._server = server
+    settled = _now(redis.records.settle(_bucket(record), Terms(history), incarnation, int(position, 16)))
+    return b":%d\r\n" % settled
+
+
+def _invalidate(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+    server, history, confirmed, _, _, position, _, number, *rest = [each.decode() for each in argv]
+    redis.records._server = server
+    named = 2 * int(number)
+    keys = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
+    at = None if position == UNKNOWN else NO_POSITIONS if position == NOWHERE else int(position, 16)
+    change, terms = Change(_bucket(record), keys, tuple(rest[named::2]), at), Terms(history, confirmed == "1")
+    receipt = _now(redis.records.change(change, terms))
+    if receipt.history:
+        return _array(b"history", receipt.history.encode())
+    redis.watch.changed(redis, change, terms, receipt)
+    return _array(b"done", receipt.incarnation.encode(), str(receipt.seq).encode())
+
+
+SCRIPTS = {
+    OPEN.sha.encode(): answer_open,
+    FILL.sha.encode(): _fill,
+    SETTLE.sha.encode(): _settle,
+    INVALIDATE.sha.encode(): _invalidate,
+}
+
+
+def _bulk(value: bytes | None) -> bytes:
+    return b"_\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def _item(value: bytes | int) -> bytes:
+    return b":%d\r\n" % value if isinstance(value, int) else _bulk(value)
+
+
+def _array(*items: bytes | int) -> bytes:
+    return b"*%d\r\n" % len(items) + b"".join(map(_item, items))
+
+
+def _push(*items: bytes | int) -> bytes:
+    return b">%d\r\n" % len(items) + b"".join(map(_item, items))

@@ -1,0 +1,91 @@
+"""From a seed to an outcome: the run itself, the calm after it, and the checks of the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from unittest.mock import patch
+
+from repocache.invalidation import batch
+from tests.simulation.clients import Client
+from tests.simulation.faults import Faults
+from tests.simulation.loop import Stuck, environment, new_loop
+from tests.simulation.oracle import text_of
+from tests.simulation.profiles import Profile, drawn
+from tests.simulation.world import Tell, World
+
+RECOVERY = 5.0
+"""Seconds after the last fault within which every cache is right."""
+BUCKETS = 4
+"""A whole-owner change concerns all buckets; these are the ones that the keys of a simulation fall into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`operations`: reads, writes and faults. `trace`: a digest of all that happened, in its order. `seconds`: of the
+    virtual clock. `counts`: of whatever is of interest."""
+
+    seed: int
+    profile: str
+    operations: int
+    violations: tuple[str, ...]
+    trace: int
+    seconds: float
+    counts: Counter[str]
+
+
+def silent(_: str) -> None:
+    """Nobody listens."""
+
+
+def simulate(seed: int, operations: int, profile: Profile | None = None, tell: Tell = silent) -> Outcome:
+    """One run. The same arguments give the same outcome, whatever else the interpreter has done. `tell`: hears of all
+    that happens."""
+    profile = profile or drawn(seed)
+    loop = new_loop(seed)
+    with environment(loop, seed), patch.object(batch, "BUCKETS", BUCKETS):
+        world = World(loop, seed, profile, tell)
+        try:
+            loop.run_until_complete(_course(world, operations))
+        except Stuck:
+            world.oracle.blame("everybody waits for somebody")
+        violations = (*world.oracle.violations, *loop.failures)
+        outcome = Outcome(seed, profile.name, world.operations, violations, world.trace, loop.now, world.counts)
+    del world
+    loop.close()
+    return outcome
+
+
+async def _course(world: World, operations: int) -> None:
+    for _ in range(world.profile.services):
+        await world.start_service()
+    faults = Faults(world)
+    trouble = world.loop.create_task(faults.run())
+    clients = [Client(world, number, operations) for number in range(world.profile.clients)]
+    await asyncio.gather(*(client.run() for client in clients))
+    trouble.cancel()
+    await asyncio.wait([trouble])
+    await faults.heal()
+    while world.cluster.committing:  # noqa: ASYNC110  # time costs nothing here
+        await asyncio.sleep(0.5)
+    await asyncio.sleep(RECOVERY)
+    await _all_right(world)
+
+
+async def _all_right(world: World) -> None:
+    """Every cache tells what the primary has, unless its invalidation died with a process (the outbox's affair)."""
+    for key in world.profile.keys:
+        version, exists = world.cluster.primary.rows[key]
+        publisher = world.publishers.get(version)
+        if publisher is not None and publisher.dead:
+            continue
+        for service in world.running():
+            found = await world.run_in(service, service.read(key[0], [key[1]]))
+            if isinstance(found, Exception):
+                world.oracle.blame(f"{service.owner.name} cannot read {text_of(key)} in peace: {found!r}")
+            elif found[key[1]] != (version if exists else None):
+                world.oracle.blame(
+                    f"{service.owner.name} has {text_of(key)} at {found[key[1]]} for good; it is at {version}"
+                    + ("" if exists else ", gone")
+                )

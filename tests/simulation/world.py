@@ -1,0 +1,187 @@
+"""One run: servers, processes, clients and faults from one seed, and what the oracle says at the end.
+
+Owns the course of things. What a fault does to a server is the servers' affair, what is right the oracle's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from repocache.cache.entry import CacheSettings
+from repocache.db.settings import TopologySettings
+from repocache.errors import DatabaseUnavailable
+from repocache.events import Event
+from repocache.records import MemoryRecords
+from repocache.settings import Settings
+from repocache.wire import BreakerSettings, Limits, LinkSettings
+from tests.simulation.engines import Nodes
+from tests.simulation.loop import OWNER, Loop, Owner
+from tests.simulation.network import Path, Refused, Stream
+from tests.simulation.oracle import Oracle
+from tests.simulation.postgres import Cluster
+from tests.simulation.profiles import Profile
+from tests.simulation.redis import APP, Redis
+from tests.simulation.redis import Client as RedisClient
+from tests.simulation.service import Outside, Service
+
+TTL = 120.0
+HOSTS = ("redis", "primary", "r1", "r2")
+Tell = Callable[[str], object]
+
+
+class World:
+    """The servers, the processes and their ways to each other."""
+
+    def __init__(self, loop: Loop, seed: int, profile: Profile, tell: Tell) -> None:
+        self.loop = loop
+        self.draw = Random(seed ^ 0xFA17)
+        self.profile = profile
+        self.tell = tell
+        self.operations = 0
+        self.trace = 0
+        self.counts: Counter[str] = Counter()
+        self.cluster = Cluster(loop, profile.pace, list(profile.keys))
+        self.cluster.tell = self.note
+        self.oracle = Oracle(loop, self.cluster)
+        self.redis = Redis(loop, self.oracle, "redis1")
+        self.redis_up = True
+        self.behind: MemoryRecords | None = None
+        self.services: dict[str, Service] = {}
+        self.paths: dict[str, dict[str, Path]] = {}
+        self.waiting: dict[str, dict[asyncio.Future[Any], None]] = {}
+        self.publishers: dict[int, Owner] = {}
+        self._number = 0
+        self._redises = 1
+        loop.connect = self._connect
+
+    def note(self, *what: object) -> None:
+        """One more thing that happened."""
+        said = f"{self.loop.now:.7f} {what}"
+        self.trace = zlib.crc32(said.encode(), self.trace)
+        self.tell(said)
+
+    def settings(self, observe: Callable[[Event], None]) -> Settings:
+        profile = self.profile
+        return Settings(
+            app=APP,
+            monotonic=profile.monotonic,
+            observe=observe,
+            publish_timeout=profile.publish,
+            topology=TopologySettings(
+                sample_every=profile.sample_every,
+                max_lag=profile.max_lag,
+                catch_up_wait=profile.catch_up,
+                probe_timeout=profile.reply,
+            ),
+            cache=CacheSettings(lease=profile.lease, patience=profile.patience),
+            link=LinkSettings(
+                limits=Limits(reply_timeout=profile.reply, idle_ping=profile.reply),
+                breaker=BreakerSettings(cooldown=0.5),
+            ),
+        )
+
+    async def start_service(self) -> None:
+        """Another process; it tries until the primary answers."""
+        self._number += 1
+        owner = Owner(f"p{self._number}")
+        paths = {host: Path(self.loop, self.profile.slow, owner.context) for host in HOSTS}
+        self.paths[owner.name] = paths
+        outside = Outside(self.loop, self.oracle, Nodes(self.cluster, paths))
+        self.waiting[owner.name] = {}
+        while True:
+            service = Service(owner, outside, self.settings(self._observe(owner)), TTL)
+            self.services[owner.name] = service
+            outcome = await self.run_in(service, service.start())
+            if not isinstance(outcome, DatabaseUnavailable):
+                break
+            await self.run_in(service, service.stop())
+            await asyncio.sleep(0.1)
+        if isinstance(outcome, Exception) and not owner.dead:
+            self.oracle.blame(f"{owner.name} did not start: {outcome!r}")
+
+    def _observe(self, owner: Owner) -> Callable[[Event], None]:
+        def observe(event: Event) -> None:
+            self.counts[type(event).__name__] += 1
+            self.tell(f"{self.loop.now:.7f} {owner.name} {event}")
+            if type(event).__name__ in ("TaskFailed", "HookFailed"):
+                self.oracle.blame(f"{owner.name}: {event}")
+
+        return observe
+
+    async def run_in(self, service: Service, coroutine: Any, patience: float = 0.0) -> Any:
+        """The coroutine's result or error, run by the process; Crashed if the process dies meanwhile. `patience`:
+        seconds after which it is cancelled, 0: never."""
+        reply: asyncio.Future[Any] = self.loop.create_future()
+
+        async def run() -> None:
+            try:
+                outcome = await coroutine
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is the client's to judge
+                outcome = error
+            except asyncio.CancelledError:
+                outcome = Cancelled()
+            if not reply.done():
+                reply.set_result(outcome)
+
+        waiting = self.waiting[service.owner.name]
+        waiting[reply] = None
+        task = self.loop.create_task(run(), context=service.context.copy())
+        if patience:
+            self.loop.call_later(patience, task.cancel, context=service.context)
+        try:
+            return await reply
+        finally:
+            waiting.pop(reply, None)
+
+    def running(self) -> list[Service]:
+        return [each for each in self.services.values() if each.running and not each.owner.dead]
+
+    def kill(self, service: Service) -> None:
+        """The process ends between two of its steps."""
+        service.owner.dead = True
+        service.running = False
+        for path in self.paths[service.owner.name].values():
+            path.cut()
+        for reply in list(self.waiting[service.owner.name]):
+            if not reply.done():
+                reply.set_result(Crashed())
+
+    def remember(self) -> None:
+        """From here on Redis's replica, or its snapshot, hears nothing new."""
+        self.behind = Redis(self.loop, self.oracle, "copy", self.redis.records).records
+
+    def new_redis(self, before: MemoryRecords | None) -> Redis:
+        """A server with another run id, and what it has of the data of before."""
+        self._redises += 1
+        old = self.redis
+        self.redis = Redis(self.loop, self.oracle, f"redis{self._redises}", before)
+        self.oracle.inherits(self.redis, old)
+        return old
+
+    async def _connect(self, factory: Callable[[], Any], _host: str, _port: int) -> Any:
+        service = self.services[OWNER.get().name]
+        path = self.paths[service.owner.name]["redis"]
+        arrived: asyncio.Future[None] = self.loop.create_future()
+        path.carry(lambda: None if arrived.done() else arrived.set_result(None), path.context)
+        await arrived
+        if not self.redis_up:
+            raise Refused("redis")
+        protocol = factory()
+        stream = Stream(path, protocol)
+        stream.session = RedisClient(self.redis, stream)
+        service.redis = self.redis
+        protocol.connection_made(stream)
+        return stream, protocol
+
+
+class Crashed(Exception):
+    """The process that was asked is no more."""
+
+
+class Cancelled(Exception):
+    """The caller did not wait."""
