@@ -92,13 +92,16 @@ class Client:
             key = draw.choice(profile.keys)
             await asyncio.gather(self._read(service, [key], need), self._read(service, [key], need))
         elif draw.random() < 0.2:
-            owner = draw.choice(("item", "note"))
+            owner = draw.choice(profile.keys)[0]
             await self._read(service, [key for key in profile.keys if key[0] == owner], need)
         else:
             await self._read(service, [draw.choice(profile.keys)], need)
 
     async def _read(self, service: Service, keys: list[Key], need: dict[Key, int] | None) -> None:
         wanted = {key: (need or {}).get(key, 0) for key in keys}
+        if keys[0][0] == "price" and self._world.holds:
+            rows = self._world.cluster.primary.rows
+            wanted = {key: max(least, rows[key][0]) for key, least in wanted.items()}
         found = await service.read(keys[0][0], [key[1] for key in keys])
         for key, least in wanted.items():
             version = found[key[1]]
@@ -112,7 +115,7 @@ class Client:
         keys = sorted({draw.choice(profile.keys) for _ in range(1 if draw.random() < 0.8 else 3)})
         whole = ""
         if draw.random() < profile.whole:
-            whole = draw.choice(("item", "note"))
+            whole = draw.choice(profile.keys)[0]
             keys = sorted(key for key in profile.keys if key[0] == whole)
         connection = await service.connection()
         try:

@@ -6,7 +6,7 @@ Owns what a driver would: who is connected to which life of which server, and ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -55,6 +55,7 @@ class Events(base.Events[Any]):
     def checkout(self, connection: Any, entry: Any, proxy: Any) -> None: ...
     def checkin(self, connection: Any, entry: Any) -> None: ...
     def invalidate(self, connection: Any, entry: Any, error: Any) -> None: ...
+    def commit(self, connection: Any) -> None: ...
     def before_cursor_execute(self, *arguments: Any) -> None: ...
     def set_connection_execution_options(self, connection: Any, options: Any) -> None: ...
     def set_engine_execution_options(self, engine: Any, options: Any) -> None: ...
@@ -292,7 +293,7 @@ class Connection:
         """The status of a transaction, or rows by key."""
         if isinstance(parameters, dict):
             return Result([(await self._statement(lambda server: status_of(server, parameters["xid"])),)])
-        return Result(await self._statement(lambda server: rows_of(server, parameters)))
+        return Result(await self._statement(lambda server: rows_of(server.rows, parameters)))
 
     async def update(self, key: Key, exists: bool) -> int:
         """Lock a row and write it; its version."""
@@ -310,7 +311,7 @@ class Connection:
         def at_server(answer: Callable[[Any], None]) -> None:
             cluster.loop.create_task(run(answer), context=WORLDS)
 
-        version: int = await self._waited(driver.send(at_server))
+        version: int = await self._waited(at_server)
         return version
 
     async def in_transaction(self, sql: str) -> Any:
@@ -319,12 +320,18 @@ class Connection:
         def query(server: Server) -> Any:
             assert transaction is not None
             if "pg_current_xact_id_if_assigned" in sql:
-                return (transaction.xid, "on" if transaction.synchronous else "off")
+                return (transaction.xid, "on" if transaction.synchronous else "off", server.cluster.insert)
             if "pg_current_wal_insert_lsn" in sql:
                 return (server.cluster.insert,)
             raise AssertionError(sql)
 
         return await self._statement(query)
+
+    async def locked_rows(self, keys: Sequence[Key]) -> list[tuple[int, int]]:
+        """As the transaction sees them."""
+        transaction = self._driver.transaction
+        own = {} if transaction is None else transaction.rows
+        return await self._statement(lambda server: rows_of({**server.rows, **own}, keys))
 
     async def commit(self) -> None:
         driver = self._driver
@@ -336,7 +343,7 @@ class Connection:
             assert transaction is not None
             cluster.commit(transaction, lambda state: answer(DriverError(state) if state else "COMMIT"))
 
-        await self._waited(driver.send(at_server))
+        await self._waited(at_server)
         driver.transaction = None
 
     async def rollback(self) -> None:
@@ -358,12 +365,12 @@ class Connection:
         self._engine.give_back(self._entry)
 
     async def _statement(self, query: Callable[[Server], T]) -> T:
-        result: T = await self._waited(self._driver.send(lambda answer: answer(query(self._driver.server))))
+        result: T = await self._waited(lambda answer: answer(query(self._driver.server)))
         return result
 
-    async def _waited(self, answer: asyncio.Future[Any]) -> Any:
+    async def _waited(self, run: Callable[[Callable[[Any], None]], None]) -> Any:
         try:
-            return await answer
+            return await self._driver.send(run)
         except Lost as error:
             if not self._failed:
                 self._failed = True
@@ -383,10 +390,26 @@ def status_of(server: Server, xid: str) -> str | None:
     return "committed" if transaction.state == "visible" else "aborted"
 
 
-def rows_of(server: Server, keys: Sequence[Key]) -> list[tuple[int, int]]:
+def rows_of(rows: Mapping[Key, tuple[int, bool]], keys: Sequence[Key]) -> list[tuple[int, int]]:
     """(id, version) of the rows that are there."""
-    found = ((key, *server.rows[key]) for key in keys)
+    found = ((key, *rows[key]) for key in keys)
     return [(key[1], version) for key, version, exists in found if exists]
+
+
+class Sync:
+    """The same connection as SQLAlchemy shows it inside its greenlet."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.info = connection.info
+
+    @property
+    def invalidated(self) -> bool:
+        return self.connection.driver_connection.dead
+
+    def execute(self, _: object, keys: Sequence[Key]) -> list[tuple[int, int]]:
+        rows: list[tuple[int, int]] = await_only(self.connection.locked_rows(keys))
+        return rows
 
 
 class Engine:

@@ -23,6 +23,8 @@ class Faults:
             "lose": self._lose,
             "restart": self._restart_redis,
             "failover": self._fail_redis_over,
+            "depose": self._depose,
+            "return": self._return,
             "pause": self._pause,
             "crawl": self._crawl,
             "restart replica": self._restart_replica,
@@ -53,9 +55,15 @@ class Faults:
         way, _, host = kind.partition(" ")
         if way in ("cut", "hold"):
             return await self._disturb(way, host)
-        place = {"restart": "redis", "failover": "redis", "flush": "redis", "lose": "redis", "evict": "eviction"}.get(
-            kind, ""
-        )
+        place = {
+            "restart": "redis",
+            "failover": "redis",
+            "flush": "redis",
+            "lose": "redis",
+            "evict": "eviction",
+            "depose": "redis",
+            "return": "redis",
+        }.get(kind, "")
         place = place or ("service" if kind in ("kill", "stop") else "postgres")
         if place in self._busy:
             return None
@@ -128,6 +136,38 @@ class Faults:
         old.replica = True
         world.behind = None
         old.stop()
+
+    async def _depose(self) -> None:
+        """The same, but the old master lives on for a while, and its clients with it. Then a sentinel ends their
+        connections; or it was demoted by hand, and goes on saying what it said.
+        """
+        world = self._world
+        world.remember()
+        await asyncio.sleep(0.5 * self._draw.random())
+        old = world.new_redis(world.behind)
+        old.deposed = True
+        await asyncio.sleep(2 * self._draw.random())
+        old.replica = True
+        if self._draw.random() < 0.5:
+            old.stop()
+        world.oracle.disclaims(old)
+        world.behind = None
+
+    async def _return(self) -> None:
+        """A replica goes on, the old master follows it and is then the master again, in the same process."""
+        world = self._world
+        await self._depose()
+        old, between = world.redises[-2], world.redis
+        await asyncio.sleep(0.3 * self._draw.random())
+        between.deposed = True
+        old.stop()
+        old.take_over(between.records)
+        old.promote(f"{old.run_id}.{len(world.redises)}")
+        world.oracle.inherits(old, between)
+        world.set_redis(old)
+        between.replica = True
+        between.stop()
+        world.oracle.disclaims(between)
 
     async def _pause(self) -> None:
         server = self._draw.choice(self._world.cluster.replicas)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from repocache.db.positions import PrimaryIdentity
 from repocache.keys import bucket_of
-from repocache.records import NO_POSITIONS, Change, Lease, Receipt, Terms
+from repocache.records import NO_POSITIONS, Receipt, Terms
 from repocache.records.names import ABSENT
 from tests.simulation.loop import Loop
 from tests.simulation.postgres import Cluster, Key, Transaction
-from tests.simulation.redis import Redis
+from tests.simulation.redis import Applied, Redis
 
 LONGEST = 8.0
 """Seconds that L1 may serve what its Redis has invalidated: until a dead connection is known to be dead."""
@@ -57,10 +57,11 @@ class Heard:
 
 
 class Oracle:
-    """`violations`: what was found, in words."""
+    """`violations`: what was found, in words. `astray`: keys whose last invalidation only a deposed Redis has heard."""
 
     def __init__(self, loop: Loop, cluster: Cluster) -> None:
         self.violations: list[str] = []
+        self.astray: set[Key] = set()
         self._loop = loop
         self._cluster = cluster
         self._lines: dict[str, int] = {}
@@ -83,12 +84,21 @@ class Oracle:
 
     # What Redis tells.
 
-    def changed(self, redis: Redis, change: Change, terms: Terms, receipt: Receipt) -> None:
+    def changed(self, redis: Redis, done: Applied, terms: Terms, receipt: Receipt) -> None:
+        """A value that landed vouches for itself only: a later one may be committed, its invalidation on its way."""
+        change = done.change
         keys = {key_of(text) for _, text in change.keys}
         for owner in change.owners:
             keys.update(self._keys.get((change.bucket, owner), ()))
         vouched = {key: self._vouched(key, terms.history, change.position) for key in sorted(keys)}
+        for text, value in done.landed.items():
+            key = key_of(text)
+            vouched[key] = min(vouched[key], version_in(value) or 0)
         applied = self._applied.setdefault(id(redis), {})
+        if redis.deposed:
+            self.astray.update(vouched)
+        else:
+            self.astray.difference_update(vouched)
         for key, version in vouched.items():
             if version > applied.get(key, 0):
                 applied[key] = version
@@ -103,10 +113,10 @@ class Oracle:
                 return transaction.rows[key][0]
         return 0
 
-    def landed(self, redis: Redis, lease: Lease, value: bytes) -> None:
-        key = key_of(lease.ask.text)
+    def landed(self, redis: Redis, text: str, value: bytes) -> None:
+        key = key_of(text)
         need = self.applied(redis, key)
-        self._judge(key, version_in(value), need, lambda: f"L2 was filled with {value!r}")
+        self._judge(key, version_in(value), need, lambda: f"L2 was given {value!r}")
 
     def applied(self, redis: Redis, key: Key) -> int:
         """The newest version of the key that an invalidation vouched for there."""
@@ -114,7 +124,13 @@ class Oracle:
 
     def inherits(self, new: Redis, old: Redis) -> None:
         """A Redis that goes on with another's data has also what was applied there: its records are made anew."""
-        self._applied[id(new)] = dict(self._applied.get(id(old), {}))
+        applied = self._applied.setdefault(id(new), {})
+        for key, version in self._applied.get(id(old), {}).items():
+            applied[key] = max(version, applied.get(key, 0))
+
+    def disclaims(self, redis: Redis) -> None:
+        """It is no master any more: what it still says is nobody's promise, until its clients leave it."""
+        self._applied[id(redis)] = {}
 
     # What processes tell.
 

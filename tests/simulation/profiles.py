@@ -57,13 +57,13 @@ def _ids(owner: str, bucket: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def keys_in(buckets: int, each: int) -> tuple[Key, ...]:
-    """So many keys of both owners in each of the first buckets."""
-    return tuple(
-        (owner, id) for bucket in range(buckets) for owner in ("item", "note") for id in _ids(owner, bucket)[:each]
-    )
+def keys_in(buckets: int, each: int, owners: tuple[str, ...] = ("item",)) -> tuple[Key, ...]:
+    """So many keys of each owner in each of the first buckets."""
+    return tuple((owner, id) for bucket in range(buckets) for owner in owners for id in _ids(owner, bucket)[:each])
 
 
+MIXES = (("item",), ("item", "note"), ("note",), ("price",), ("item", "note", "price"))
+"""Which owners a world has: cache-aside, write-through, strict."""
 FAMILIES: Mapping[str, Mapping[str, float]] = {
     "calm": {},
     "redis": REDIS,
@@ -115,6 +115,26 @@ def _usurped(profile: Profile) -> Profile:
     return replace(profile, slow=0.0003, keys=keys_in(1, 1), faults={"failover": 10.0, "restart": 4.0})
 
 
+def _returning(profile: Profile) -> Profile:
+    """Masters are demoted, unaware, and come back."""
+    return replace(profile, keys=keys_in(1, 2), faults={"depose": 3.0, "return": 6.0})
+
+
+def _strict(profile: Profile) -> Profile:
+    """Prices: writers are slow between write lease and COMMIT, and some of them die there."""
+    pace = replace(profile.pace, visible=0.01)
+    faults = {"kill": 2.0, "cut primary": 3.0, "cut redis": 2.0, "evict": 4.0}
+    return replace(
+        profile, pace=pace, keys=keys_in(1, 1, ("price",)), writes=0.3, think=0.003, clients=10, faults=faults
+    )
+
+
+def _stored(profile: Profile) -> Profile:
+    """Many writers of few rows store what they wrote."""
+    keys = keys_in(1, 1, ("note",))
+    return replace(profile, keys=keys, writes=0.6, think=0.002, clients=10, slow=0.003, whole=0.1)
+
+
 def _evicted(profile: Profile) -> Profile:
     """Records go all the time, while replicas lag."""
     pace = replace(profile.pace, replay=0.05, visible=0.002)
@@ -138,6 +158,9 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "sweeps": _sweeping,
     "usurpers": _usurped,
     "evictions": _evicted,
+    "returns": _returning,
+    "prices": _strict,
+    "stores": _stored,
     "restarts": _restarted,
 }
 """Worlds that are made for one kind of trouble."""
@@ -151,7 +174,7 @@ def drawn(seed: int, family: str = "") -> Profile:
     intensity = draw.choice((0.5, 1.0, 3.0))
     profile = Profile(
         name=family,
-        keys=keys_in(draw.choice((1, 1, 2, 3)), draw.choice((1, 1, 2))),
+        keys=keys_in(draw.choice((1, 1, 2)), draw.choice((1, 1, 2)), draw.choice(MIXES)),
         services=draw.choice((2, 2, 3)),
         clients=draw.choice((3, 6, 10)),
         faults={kind: rate * intensity for kind, rate in faults.items()},

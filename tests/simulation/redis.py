@@ -9,30 +9,52 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import hiredis
 import msgspec
 
 from repocache.message import Message
-from repocache.records import NO_POSITIONS, Ask, Change, Lease, MemoryRecords, Namespace, Nonces, Receipt, Terms
+from repocache.records import (
+    NO_POSITIONS,
+    Ask,
+    Change,
+    Intent,
+    Lease,
+    MemoryRecords,
+    Namespace,
+    Nonces,
+    Put,
+    Receipt,
+    Terms,
+    Writing,
+)
 from repocache.records.names import NOWHERE, UNKNOWN
-from repocache.records.scripts import FILL, INVALIDATE, OPEN, SETTLE
+from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
 from tests.simulation.loop import Loop
 from tests.simulation.network import WORLDS, Stream
 
 APP = "memory"
 """As `MemoryRecords` names its keys."""
 ROOM = 1_000_000
+STORES = ("_records", "_leases", "_values", "_writes")
+"""What a Redis holds, as `MemoryRecords` keeps it."""
 _NO = object()
+
+
+class Applied(NamedTuple):
+    """A change, and which of its values landed, by their keys' texts."""
+
+    change: Change
+    landed: dict[str, bytes]
 
 
 class Watch(Protocol):
     """Who is told what happened in Redis."""
 
-    def changed(self, redis: Redis, change: Change, terms: Terms, receipt: Receipt) -> None: ...
+    def changed(self, redis: Redis, applied: Applied, terms: Terms, receipt: Receipt) -> None: ...
 
-    def landed(self, redis: Redis, lease: Lease, value: bytes) -> None: ...
+    def landed(self, redis: Redis, text: str, value: bytes) -> None: ...
 
 
 class Redis:
@@ -42,6 +64,8 @@ class Redis:
 
     def __init__(self, loop: Loop, watch: Watch, run_id: str, before: MemoryRecords | None = None) -> None:
         self.run_id = run_id
+        self.replication = f"{run_id}.1"
+        self.deposed = False
         self.loop = loop
         self.watch = watch
         self.subscribers: dict[Client, None] = {}
@@ -51,8 +75,7 @@ class Redis:
         nonces = Nonces()
         self.records = MemoryRecords(self._announce, nonces, loop.time, ROOM, run_id)
         if before is not None:
-            for name in ("_records", "_leases", "_values"):
-                setattr(self.records, name, copy.deepcopy(getattr(before, name)))
+            self.take_over(before)
 
     def _announce(self, message: Message) -> None:
         push = _push(b"message", CHANNEL, msgspec.json.encode(message))
@@ -65,7 +88,7 @@ class Redis:
 
     def flush(self) -> None:
         """FLUSHALL."""
-        for name in ("_records", "_leases", "_values"):
+        for name in STORES:
             getattr(self.records, name).clear()
 
     def evict(self, draw: Callable[[], float]) -> None:
@@ -81,10 +104,17 @@ class Redis:
 
     def nudge(self) -> None:
         """Each bucket gets a message that changes nothing."""
-        self.records._server = self.run_id
         for bucket, record in list(self.records._records.items()):
-            if record.server == self.run_id:
+            if record.server == self.records._server:
                 self.records.change(Change(bucket, (), (), NO_POSITIONS), Terms(record.history))
+
+    def promote(self, replication: str) -> None:
+        """A master again, in the same process."""
+        self.replica, self.deposed, self.replication = False, False, replication
+
+    def take_over(self, before: MemoryRecords) -> None:
+        for name in STORES:
+            setattr(self.records, name, copy.deepcopy(getattr(before, name)))
 
     def stop(self) -> None:
         """Its connections end."""
@@ -131,9 +161,12 @@ class Client:
             return b"%1\r\n$5\r\nproto\r\n:3\r\n"
         if name == b"INFO":
             role = "slave" if self.redis.replica else "master"
-            return _bulk(f"run_id:{self.redis.run_id}\r\nredis_version:7.4.0\r\nrole:{role}\r\n".encode())
+            return _bulk(
+                f"run_id:{self.redis.run_id}\r\nredis_version:7.4.0\r\nrole:{role}\r\n"
+                f"master_replid:{self.redis.replication}\r\n".encode()
+            )
         if name == b"CONFIG":
-            return b"%0\r\n"
+            return b"%1\r\n" + _bulk(command[2]) + _bulk(b"noeviction")
         return b"+PONG\r\n" if name == b"PING" else b"+OK\r\n"
 
 
@@ -147,19 +180,23 @@ def _bucket(record: str) -> int:
 
 
 def answer_open(redis: Redis, record: str, argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, owner, shape, text, _, life, refused = [each.decode() for each in argv]
+    """The OPEN script."""
+    server, history, confirmed, _, _, owner, shape, text, _, life, refused, *over = [each.decode() for each in argv]
     redis.records._server = server
-    ask = Ask(_bucket(record), owner, shape, text, int(life) / 1000, refused)
+    ask = Ask(_bucket(record), owner, shape, text, int(life) / 1000, refused, tuple(over))
     answer = _now(redis.records.open(ask, Terms(history, confirmed == "1")))
     if answer.kind == "history":
         return _array(b"history", answer.history.encode())
+    floor = b"" if answer.floor is None else f"{answer.floor:016x}".encode()
+    state = (answer.incarnation.encode(), str(answer.seq).encode(), answer.generation.encode(), floor)
+    if answer.kind == "written":
+        names = [part.encode() for lease in answer.overdue for part in lease]
+        return _array(b"written", *state, names)
     last: bytes | int = answer.value
     if answer.kind == "lease":
         last = answer.nonce.encode()
     elif answer.kind == "wait":
         last = int(answer.wait * 1000)
-    floor = b"" if answer.floor is None else f"{answer.floor:016x}".encode()
-    state = (answer.incarnation.encode(), str(answer.seq).encode(), answer.generation.encode(), floor)
     return _array(answer.kind.encode(), *state, last)
 
 
@@ -169,7 +206,7 @@ def _fill(redis: Redis, record: str, argv: list[bytes]) -> bytes:
     lease = Lease(Ask(_bucket(record), owner, shape, text, 1.0), incarnation, generation, nonce)
     landed = _now(redis.records.fill(lease, Terms(history), argv[8], int(argv[9]) / 1000))
     if landed:
-        redis.watch.landed(redis, lease, argv[8])
+        redis.watch.landed(redis, text, argv[8])
     return b":%d\r\n" % landed
 
 
@@ -180,18 +217,66 @@ def _settle(redis: Redis, record: str, argv: list[bytes]) -> bytes:
     return b":%d\r\n" % settled
 
 
+def _position(text: str) -> int | None:
+    return None if text == UNKNOWN else NO_POSITIONS if text == NOWHERE else int(text, 16)
+
+
+def _put(part: list[bytes]) -> Put:
+    owner, text, shape, incarnation, generation = [each.decode() for each in part[:5]]
+    return Put(owner, text, shape, incarnation, generation, part[5], int(part[6]) / 1000, part[7] == b"1")
+
+
+def _holds(redis: Redis, bucket: int, put: Put) -> bool:
+    record = redis.records._records[bucket]
+    if (record.incarnation, record.generation(put.owner)) != (put.incarnation, put.generation):
+        return False
+    name = Namespace(APP).prefix(bucket, put.incarnation, put.generation, put.fingerprint) + put.text
+    return bool(_now(redis.records.get(name)) == put.value)
+
+
 def _invalidate(redis: Redis, record: str, argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, position, _, number, *rest = [each.decode() for each in argv]
+    server, history, confirmed, _, _, position, _, order, nonce, keys, puts = [each.decode() for each in argv[:11]]
     redis.records._server = server
-    named = 2 * int(number)
-    keys = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
-    at = None if position == UNKNOWN else NO_POSITIONS if position == NOWHERE else int(position, 16)
-    change, terms = Change(_bucket(record), keys, tuple(rest[named::2]), at), Terms(history, confirmed == "1")
+    rest = argv[11:]
+    named, given = 2 * int(keys), 8 * int(puts)
+    texts = [each.decode() for each in rest[:named]]
+    values = tuple(_put(rest[at : at + 8]) for at in range(named, named + given, 8))
+    change = Change(
+        _bucket(record),
+        tuple(zip(texts[::2], texts[1::2], strict=True)),
+        tuple(each.decode() for each in rest[named + given :: 2]),
+        _position(position),
+        Writing(NO_POSITIONS if order in (UNKNOWN, NOWHERE) else int(order, 16), values, nonce),
+    )
+    terms = Terms(history, confirmed == "1")
     receipt = _now(redis.records.change(change, terms))
     if receipt.history:
         return _array(b"history", receipt.history.encode())
-    redis.watch.changed(redis, change, terms, receipt)
-    return _array(b"done", receipt.incarnation.encode(), str(receipt.seq).encode())
+    landed = {put.text: put.value for put in values if _holds(redis, change.bucket, put)}
+    redis.watch.changed(redis, Applied(change, landed), terms, receipt)
+    for text, value in landed.items():
+        redis.watch.landed(redis, text, value)
+    return _array(b"done", receipt.incarnation.encode(), str(receipt.seq).encode(), receipt.landed)
+
+
+def _intend(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+    server, history, confirmed, _, _, nonce, xid, life, keys, owners, *rest = [each.decode() for each in argv]
+    redis.records._server = server
+    named, moved = 2 * int(keys), 2 * int(owners)
+    pairs = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
+    whole, seen = tuple(rest[named : named + moved : 2]), tuple(rest[named + moved :])
+    intent = Intent(_bucket(record), pairs, whole, seen, nonce, xid, int(life) / 1000)
+    noted = _now(redis.records.intend(intent, Terms(history, confirmed == "1")))
+    if noted.history:
+        return _array(b"history", noted.history.encode())
+    generations = [noted.generations[owner].encode() for owner in seen]
+    return _array(b"done", noted.incarnation.encode(), str(noted.seq).encode(), generations)
+
+
+def _give_back(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+    nonce, *names = [each.decode() for each in argv]
+    redis.records.give_back(Intent(_bucket(record), tuple(("", name) for name in names), (), (), nonce, "", 0.0))
+    return b":1\r\n"
 
 
 SCRIPTS = {
@@ -199,6 +284,8 @@ SCRIPTS = {
     FILL.sha.encode(): _fill,
     SETTLE.sha.encode(): _settle,
     INVALIDATE.sha.encode(): _invalidate,
+    INTEND.sha.encode(): _intend,
+    GIVE_BACK.sha.encode(): _give_back,
 }
 
 
@@ -206,11 +293,13 @@ def _bulk(value: bytes | None) -> bytes:
     return b"_\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def _item(value: bytes | int) -> bytes:
+def _item(value: bytes | int | list[bytes]) -> bytes:
+    if isinstance(value, list):
+        return _array(*value)
     return b":%d\r\n" % value if isinstance(value, int) else _bulk(value)
 
 
-def _array(*items: bytes | int) -> bytes:
+def _array(*items: bytes | int | list[bytes]) -> bytes:
     return b"*%d\r\n" % len(items) + b"".join(map(_item, items))
 
 

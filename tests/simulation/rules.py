@@ -14,7 +14,19 @@ from types import MappingProxyType
 from typing import Any, cast
 from unittest.mock import patch
 
-from repocache.records import Ask, Lease, MemoryRecords, Opened, Terms
+from repocache.records import (
+    NO_POSITIONS,
+    Ask,
+    Change,
+    Intent,
+    Lease,
+    MemoryRecords,
+    Noted,
+    Opened,
+    Put,
+    Receipt,
+    Terms,
+)
 from repocache.records.names import LEASE
 from repocache.records.scripts import OPEN
 from tests.protocol.switches import SWITCHES
@@ -145,6 +157,98 @@ def _unknown() -> Iterator[None]:
         yield
 
 
+@_switch("order")
+def _order() -> Iterator[None]:
+    """A put lands whenever it comes."""
+    with _changes(lambda _, change: change._replace(writing=change.writing._replace(order=2**62))):
+        yield
+
+
+@_switch("late put")
+def _late_put() -> Iterator[None]:
+    """A bulk change moves a generation and no floor, and a put takes the generation that it finds."""
+
+    def late(self: MemoryRecords, change: Change) -> Change:
+        record = self._records.get(change.bucket)
+        if record is None:
+            return change
+        puts = tuple(put._replace(generation=record.generation(put.owner)) for put in change.writing.puts)
+        position = change.position if change.keys or change.position is None else NO_POSITIONS
+        return change._replace(position=position, writing=change.writing._replace(puts=puts))
+
+    with _changes(late):
+        yield
+
+
+@contextmanager
+def _changes(given: Callable[[MemoryRecords, Change], Change]) -> Iterator[None]:
+    original = MemoryRecords.change
+
+    def change(self: MemoryRecords, change: Change, terms: Terms) -> Awaitable[Receipt]:
+        return original(self, given(self, change), terms)
+
+    with patch.object(MemoryRecords, "change", change):
+        yield
+
+
+@_switch("write lease")
+def _write_lease() -> Iterator[None]:
+    """Readers do not look for write leases."""
+    original = MemoryRecords.open
+
+    def ask(self: MemoryRecords, ask: Ask, terms: Terms) -> Awaitable[Opened]:
+        writes, self._writes = self._writes, {}
+        try:
+            return original(self, ask, terms)
+        finally:
+            self._writes = writes
+
+    with patch.object(MemoryRecords, "open", ask):
+        yield
+
+
+@_switch("others' write leases")
+def _others_write_leases() -> Iterator[None]:
+    """An invalidation takes all that a key has."""
+
+    def alone(self: MemoryRecords, change: Change) -> Change:
+        for _, text in change.keys:
+            writes = self._writes.get((change.bucket, text), {})
+            for nonce in [nonce for nonce in writes if nonce != change.writing.nonce]:
+                self._end_writes(nonce, [(change.bucket, text)])
+        return change
+
+    with _changes(alone):
+        yield
+
+
+@_switch("own write lease")
+def _own_write_lease() -> Iterator[None]:
+    """A strict put lands whoever holds the key, and replaces what was there."""
+
+    def may_land(self: MemoryRecords, record: Any, bucket: int, put: Put, _: str) -> bool:
+        seen = (put.incarnation, put.generation) == (record.incarnation, record.generation(put.owner))
+        if seen:
+            self._writes.pop((bucket, put.text), None)
+        return seen
+
+    with patch.object(MemoryRecords, "_may_land", may_land):
+        yield
+
+
+@_switch("read leases")
+def _read_leases() -> Iterator[None]:
+    """A write lease leaves what lies under its key."""
+    original = MemoryRecords.intend
+
+    def intend(self: MemoryRecords, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+        with patch.object(MemoryRecords, "_drop", lambda *_: None):
+            return original(self, intent, terms)
+
+    with patch.object(MemoryRecords, "intend", intend):
+        yield
+
+
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "primary only": "the simulated database has no unlogged tables: which ones are is asked of the catalogue",
@@ -152,6 +256,9 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "autocommit": "isolation levels are SQLAlchemy's and PostgreSQL's own",
         "as locked": "no statement is: what changed is given to the transaction by the client",
         "bare": "MULTI is Redis's own behaviour",
+        "as stored": "there is no object in memory: a put is read from the database's rows",
+        "pulse": "a Redis demoted by hand is left within a second here because somebody writes to it",
+        "own record": "a session that meets another record is served by a Redis that has heard of its write",
         "epochs": "all simulated processes reach one primary",
         "foreign records": "all simulated processes reach one primary",
     }
@@ -165,22 +272,33 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "nonce per lease": ("impatience", 1),
         "generation": ("sweeps", 3),
         "incarnation": ("evictions", 0),
-        "unknown": ("evictions", 3),
-        "server": ("usurpers", 3),
+        "unknown": ("evictions", 6),
+        "server": ("usurpers", 23),
         "floor": ("restarts", 0),
-        "settle": ("evictions", 23),
-        "sample": ("restarts", 9),
+        "settle": ("evictions", 40),
+        "sample": ("restarts", 37),
         "inorder": ("impatience", 0),
-        "landed": ("impatience", 0),
+        "landed": ("impatience", 1),
         "waited": ("impatience", 0),
-        "counters": ("deafness", 12),
+        "counters": ("deafness", 24),
         "own writes": ("silence", 0),
-        "bookmark": ("restarts", 2),
+        "bookmark": ("restarts", 3),
         "join": ("impatience", 3),
-        "position first": ("restarts", 2),
+        "position first": ("restarts", 4),
         "postcommit": ("impatience", 0),
         "published again": ("doubt", 0),
-        "server process": ("amnesia", 5),
+        "server process": ("amnesia", 11),
+        "order": ("stores", 0),
+        "late put": ("stores", 0),
+        "write lease": ("prices", 0),
+        "others' write leases": ("prices", 1),
+        "own write lease": ("prices", 0),
+        "strict primary": ("prices", 3),
+        "read leases": ("prices", 0),
+        "by script": ("prices", 14),
+        "sent": ("prices", 0),
+        "in progress": ("prices", 0),
+        "replication id": ("returns", 24),
     }
 )
 """Rule -> the profile in which its absence is found, and the seed to begin with. Other seeds find it too."""

@@ -51,7 +51,9 @@ def simulate(seed: int, operations: int, profile: Profile | None = None, tell: T
         except Stuck:
             world.oracle.blame("everybody waits for somebody")
         violations = (*world.oracle.violations, *loop.failures)
-        outcome = Outcome(seed, profile.name, world.operations, violations, world.trace, loop.now, world.counts)
+        outcome = Outcome(
+            seed, profile.name, world.operations, violations, world.trace, loop.now, Counter(world.counts)
+        )
     del world
     loop.close()
     return outcome
@@ -78,7 +80,7 @@ async def _all_right(world: World) -> None:
     for key in world.profile.keys:
         version, exists = world.cluster.primary.rows[key]
         publisher = world.publishers.get(version)
-        if publisher is not None and publisher.dead:
+        if (publisher is not None and publisher.dead) or key in world.oracle.astray:
             continue
         for service in world.running():
             found = await world.run_in(service, service.read(key[0], [key[1]]))

@@ -6,7 +6,7 @@ Owns start, stop and the requests that it answers. What is right is `oracle`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 from sqlalchemy.util import greenlet_spawn
 
 from repocache.bookmark import Bookmark
+from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell, Row, Source
 from repocache.cache.flights import Flight
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
 from repocache.cache.tiered import TieredCache
+from repocache.cache.values import Values
 from repocache.caching import Caching, caching
 from repocache.commits import Commits, Lives
 from repocache.db.commit import CommitWatch, Transaction
@@ -32,13 +34,15 @@ from repocache.settings import Settings
 from repocache.standing import Standing
 from repocache.tracking.changes import Changes
 from repocache.wire import Address
-from tests.simulation.engines import Connection, Nodes
+from repocache.writing import Means, Puts, Through
+from tests.simulation.engines import Connection, Nodes, Sync
 from tests.simulation.loop import Loop, Owner
 from tests.simulation.oracle import Heard, Oracle, text_of
 from tests.simulation.postgres import Key
 from tests.simulation.redis import Redis
 
-OWNERS = ("item", "note")
+OWNERS = ("item", "note", "price")
+"""Under cache-aside, write-through and strict write-through."""
 ADDRESS = Address.parse("redis://redis")
 PRIMARY, *REPLICAS = (f"postgresql+asyncpg://app@{host}/app" for host in ("primary", "r1", "r2"))
 
@@ -72,12 +76,28 @@ class Versions:
 
 
 class WatchedCache(TieredCache):
-    """The read path; what L2 answers is shown to the oracle, with what was applied there before the flight began."""
+    """The read path; what L2 answers is shown to the oracle, with what was applied there before it was asked."""
 
     service: Service
 
-    def fetch(self, id: Any, bookmark: Bookmark | None) -> asyncio.Future[Cell]:
-        waiter = super().fetch(id, bookmark)
+    def _ask(self, id: Any, bookmark: Bookmark | None) -> Asked:
+        asked = super()._ask(id, bookmark)
+        if asked.reply is not None:
+            self.service.began[asked] = (self.service.applied((self._owner, id)), self.service.now)
+        return asked
+
+    def _hit(self, asked: Asked, value: bytes | None) -> Cell | None:
+        need, began = self.service.began.pop(asked)
+        cell = super()._hit(asked, value)
+        if cell is not None:
+            key = (self._owner, asked.key[1])
+            self.service.oracle.served_far(self.service.owner.name, key, version_of(cell), need)
+            self.service.loaded(key, began)
+        return cell
+
+    def _load(self, asked: Asked) -> asyncio.Future[Cell]:
+        id = asked.key[1]
+        waiter = super()._load(asked)
         flight = self._flights.get((self._owner, id))
         if flight is not None and flight not in self.service.began:
             self.service.began[flight] = (self.service.applied((self._owner, id)), self.service.now)
@@ -93,7 +113,7 @@ class WatchedCache(TieredCache):
     def ended(self, flight: Flight, keep: bool) -> None:
         _, began = self.service.began.pop(flight, (0, 0.0))
         if keep:
-            self.service.heard.loaded((self._owner, flight.key[1]), began)
+            self.service.loaded((self._owner, flight.key[1]), began)
         super().ended(flight, keep)
 
     def failed(self, flight: Flight, error: BaseException) -> None:
@@ -103,6 +123,11 @@ class WatchedCache(TieredCache):
 
 def version_of(cell: Cell) -> int | None:
     return None if cell.row is None else cell.row[1]
+
+
+async def _no_load(_: object) -> Mapping[Any, Row]:
+    """Nothing is loaded to be stored."""
+    return {}
 
 
 class Hears:
@@ -146,7 +171,7 @@ class Service:
         self.context = owner.context
         self.redis: Redis | None = None
         self.heard = Heard()
-        self.began: dict[Flight, tuple[int, float]] = {}
+        self.began: dict[Asked | Flight, tuple[int, float]] = {}
         self.access: dict[str, CachedAccess[Any]] = {}
         self.running = False
         self._outside = outside
@@ -165,12 +190,14 @@ class Service:
         standing = Standing(topology)
         self._caching: Caching | None = None
         await stack.enter_async_context(topology)
-        cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing))
+        cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, strict=True))
         self._caching = cache
         cache.receivers.append(Hears(self.oracle, self.heard))
         lives = Lives(settings.window, stickiness.uncovered)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
-        commits.start(cache.tasks.spawn, settings.observe)
+        means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
+        through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
+        commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means))
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(self.watch.stop)
         for each in keys:
@@ -180,11 +207,23 @@ class Service:
     def _access(self, keys: Keys, cache: Caching) -> CachedAccess[Any]:
         plan: Any = Versions(keys.prefix)
         nodes = RowNodes(self.topology, self.routing, self._settings.observe)
-        rows: Rows[Any] = Rows(plan, plan, nodes, keys.prefix)
-        policy = CacheAside(ttl=self._ttl, local_ttl=self._ttl, negative_ttl=self._ttl / 2)
+        policy = self._policy(keys.prefix)
+        rows: Rows[Any] = Rows(plan, plan, nodes, keys.prefix, strict=is_strict(policy))
         watched = WatchedCache(Source(keys, "v", policy, plan, rows.load), cache.shared, current_session)
         watched.service = self
-        return CachedAccess(rows, watched, monotonic=self._settings.monotonic)
+        return CachedAccess(rows, watched, lambda *_: None, monotonic=self._settings.monotonic)
+
+    def _policy(self, owner: str) -> Policy:
+        if owner == "item":
+            return CacheAside(ttl=self._ttl, local_ttl=self._ttl, negative_ttl=self._ttl / 2)
+        strict = owner == "price"
+        return WriteThrough(ttl=self._ttl, local_ttl=self._ttl, negative_ttl=self._ttl / 2, strict=strict)
+
+    def _through(self, keys: Keys) -> Through:
+        plan: Any = Versions(keys.prefix)
+        policy = self._policy(keys.prefix)
+        values = Values(Source(keys, "v", policy, plan, _no_load), 1000, self._settings.observe)
+        return Through(keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy))
 
     async def stop(self) -> None:
         self.running = False
@@ -201,6 +240,12 @@ class Service:
     def applied(self, key: Key) -> int:
         """The newest version of the key that was invalidated in the Redis that this process reads."""
         return 0 if self.redis is None else self.oracle.applied(self.redis, key)
+
+    def loaded(self, key: Key, began: float) -> None:
+        """L1 may have what a load brought that began then. From a Redis that is no master it may be anything."""
+        self.heard.loaded(key, began)
+        if self.redis is not None and self.redis.replica:
+            self.heard.versions.pop(key, None)
 
     @property
     def caching(self) -> Caching:
@@ -233,8 +278,13 @@ class Service:
 
     async def commit(self, connection: Connection, written: dict[Key, int]) -> None:
         """Raises what the driver raises; then it may have committed or not."""
-        dialect: Any = self.topology.write_engine.sync_engine.dialect
-        await greenlet_spawn(dialect.do_commit, connection)
+        engine: Any = self.topology.write_engine.sync_engine
+
+        def commit() -> None:
+            engine.dispatch.commit(Sync(connection))
+            engine.dialect.do_commit(connection)
+
+        await greenlet_spawn(commit)
         self.heard.wrote(written, self.now)
 
     async def roll_back(self, connection: Connection) -> None:

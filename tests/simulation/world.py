@@ -31,6 +31,8 @@ from tests.simulation.service import Outside, Service
 
 TTL = 120.0
 HOSTS = ("redis", "primary", "r1", "r2")
+FORGETS = {"flush", "restart", "failover", "depose", "return"}
+"""Faults in which a Redis loses what it was told."""
 Tell = Callable[[str], object]
 
 
@@ -49,6 +51,7 @@ class World:
         self.cluster.tell = self.note
         self.oracle = Oracle(loop, self.cluster)
         self.redis = Redis(loop, self.oracle, "redis1")
+        self.redises = [self.redis]
         self.redis_up = True
         self.behind: MemoryRecords | None = None
         self.services: dict[str, Service] = {}
@@ -80,7 +83,7 @@ class World:
             ),
             cache=CacheSettings(lease=profile.lease, patience=profile.patience),
             link=LinkSettings(
-                limits=Limits(reply_timeout=profile.reply, idle_ping=profile.reply),
+                limits=Limits(reply_timeout=profile.reply, pulse=profile.reply),
                 breaker=BreakerSettings(cooldown=0.5),
             ),
         )
@@ -138,6 +141,11 @@ class World:
         finally:
             waiting.pop(reply, None)
 
+    @property
+    def holds(self) -> bool:
+        """Whether Redis keeps write leases in this run, so that a strict owner's readers are never given the past."""
+        return not FORGETS & self.profile.faults.keys()
+
     def running(self) -> list[Service]:
         return [each for each in self.services.values() if each.running and not each.owner.dead]
 
@@ -161,7 +169,13 @@ class World:
         old = self.redis
         self.redis = Redis(self.loop, self.oracle, f"redis{self._redises}", before)
         self.oracle.inherits(self.redis, old)
+        self.redises.append(self.redis)
         return old
+
+    def set_redis(self, redis: Redis) -> None:
+        """To it the name leads from now on."""
+        self.redis = redis
+        self.redises.append(redis)
 
     async def _connect(self, factory: Callable[[], Any], _host: str, _port: int) -> Any:
         service = self.services[OWNER.get().name]
