@@ -1,8 +1,9 @@
-"""Explicit-state check of the fenced cache protocol: one key in one bucket, one primary, one replica, one Redis, two processes.
+"""Explicit-state check of the fenced cache protocol: one key, one bucket, one primary, one replica, one Redis, two
+processes.
 
     python3 fence.py [RULE]...        check with these rules switched off (none: the whole protocol)
 
-Each rule that is switched off must produce a violation, else it is not needed (bounds and events that show it in brackets):
+Each rule that is switched off must produce a violation, else it is not needed (what shows it is in brackets):
 lease       a fill lands only if its own lease is still in the key
 nonce       every lease has a holder of its own                                        [BOUNDS="1 0 2 1"]
 floor       a fill reads only a node that has replayed the bucket's floor
@@ -17,7 +18,8 @@ server      a record made by another Redis counts as missing                    
 join        a caller joins a load in flight only if the key was not invalidated since         [EVENTS=join]
 order       (WRITE=through) a put lands only if the writer's in-transaction position is at least the floor
 
-BOUNDS="writes evictions reads-of-process-0 reads-of-process-1" (default "2 1 1 1"), EVENTS="restart failover join", WRITE=invalidate|through
+BOUNDS="writes evictions reads-of-process-0 reads-of-process-1" (default "2 1 1 1"), EVENTS="restart failover join",
+WRITE=invalidate|through
 """
 
 import os
@@ -210,7 +212,7 @@ def steps(s):
                 else:
                     yield f"r{p}.start", t._replace(rd=put(s.rd, p, ("get", None, None, None, False, mark, None)))
             continue
-        stage, val, nonce, floor, dirty, mark, inc = r
+        stage, val, nonce, floor, _dirty, mark, inc = r
         if stage == "get":  # GET, and on a miss the lease script
             t = s if "inorder" in OFF else deliver(s, p)
             r = t.rd[p]

@@ -129,6 +129,12 @@ def _strict(profile: Profile) -> Profile:
     )
 
 
+def _lingering(profile: Profile) -> Profile:
+    """Prices whose COMMIT takes longer than a write lease."""
+    pace = replace(profile.pace, visible=4.0, slow=0.0, asynchronous=0.0)
+    return replace(profile, pace=pace, keys=keys_in(1, 3, ("price",)), writes=0.008, think=0.01, slow=0.003, clients=8)
+
+
 def _stored(profile: Profile) -> Profile:
     """Many writers of few rows store what they wrote."""
     keys = keys_in(1, 1, ("note",))
@@ -161,6 +167,7 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "returns": _returning,
     "prices": _strict,
     "stores": _stored,
+    "lingering": _lingering,
     "restarts": _restarted,
 }
 """Worlds that are made for one kind of trouble."""

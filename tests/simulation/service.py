@@ -20,11 +20,12 @@ from repocache.cache.flights import Flight
 from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.caching import Caching, caching
+from repocache.caching import Caching, Needs, caching
 from repocache.commits import Commits, Lives
 from repocache.db.commit import CommitWatch, Transaction
 from repocache.db.routing import Routing, Stickiness, current_session
 from repocache.db.topology import Topology
+from repocache.durable import NOT_DURABLE
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.message import Message
 from repocache.repository.access import CachedAccess
@@ -190,14 +191,16 @@ class Service:
         standing = Standing(topology)
         self._caching: Caching | None = None
         await stack.enter_async_context(topology)
-        cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, strict=True))
+        outbox = NOT_DURABLE
+        needs = Needs(strict=True, recovered=outbox.wake)
+        cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, needs))
         self._caching = cache
         cache.receivers.append(Hears(self.oracle, self.heard))
         lives = Lives(settings.window, stickiness.uncovered)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
-        commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means))
+        commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means), outbox)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(self.watch.stop)
         for each in keys:

@@ -12,7 +12,7 @@ from tests.simulation.profiles import drawn
 from tests.simulation.rules import ELSEWHERE, FOUND, rule_off
 from tests.simulation.run import simulate
 
-OPERATIONS = 500
+OPERATIONS = 700
 MOST = 60
 """Seeds within which a violation must be found."""
 PAGE = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()
