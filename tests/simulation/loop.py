@@ -12,6 +12,7 @@ import random
 import secrets
 import sys
 import time
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
@@ -164,9 +165,11 @@ class Loop(asyncio.AbstractEventLoop):
         self.connect = None
         hook, sys.unraisablehook = sys.unraisablehook, _silent
         try:
-            for _ in range(3):  # what is thrown away may do something once more, to end
-                self._forget()
-                gc.collect()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for _ in range(3):  # what is thrown away may do something once more, to end
+                    self._forget()
+                    gc.collect()
         finally:
             sys.unraisablehook = hook
 

@@ -25,7 +25,7 @@ from repocache.commits import Commits, Lives
 from repocache.db.commit import CommitWatch, Transaction
 from repocache.db.routing import Routing, Stickiness, current_session
 from repocache.db.topology import Topology
-from repocache.durable import NOT_DURABLE
+from repocache.durable import NotDurable
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.message import Message
 from repocache.repository.access import CachedAccess
@@ -191,7 +191,7 @@ class Service:
         standing = Standing(topology)
         self._caching: Caching | None = None
         await stack.enter_async_context(topology)
-        outbox = NOT_DURABLE
+        outbox = NotDurable()
         needs = Needs(strict=True, recovered=outbox.wake)
         cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, needs))
         self._caching = cache
