@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.acknowledged import Acknowledged
-from repocache.invalidation.outbox import TABLE, Mark, Outbox, OutboxMode, available
+from repocache.invalidation.outbox import TABLE, Mark, Outbox, OutboxMode, available, find
 from repocache.invalidation.relay import Deliver, Relay
 from repocache.invalidation.seal import SealStatement
 from repocache.mapping.relation import places_statement
@@ -79,10 +79,12 @@ class Durable(NotDurable):
 @asynccontextmanager
 async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -> AsyncIterator[NotDurable]:
     """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was published is
-    acknowledged. Raises ConfigurationError if the outbox is required and missing, and DatabaseUnavailable."""
+    acknowledged. Raises ConfigurationError if the outbox is required and missing or out of the role's reach, and
+    DatabaseUnavailable."""
     observe = settings.observe
     try:
-        if not await Outbox(engine, ()).is_there():
+        place = await find(engine)
+        if not place:
             if settings.outbox is OutboxMode.REQUIRED:
                 raise ConfigurationError(
                     f"Settings(outbox=OutboxMode.REQUIRED): the role sees no table {TABLE}; run a migration with "
@@ -92,8 +94,8 @@ async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -
             yield NotDurable()
             return
         notices = Notices(owned, await _places(engine, owned))
-        outbox = Outbox(engine, notices.tables)
-        statement = SealStatement(engine.dialect, notices, settings.publish_timeout + SPARE)
+        outbox = Outbox(engine, place, notices.tables)
+        statement = SealStatement(engine.dialect, place, notices, settings.publish_timeout + SPARE)
         acknowledged = Acknowledged(outbox, observe)
         try:
             yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices.resolve, observe))

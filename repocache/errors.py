@@ -16,6 +16,7 @@ RepocacheError
     CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
     StrictWriteRefused          Redis could not hold back the readers of what was about to be written
     CodecError                  a value that cannot be encoded or decoded
+    OutboxGone                  the outbox's table disappeared, or the right to it
 """
 
 from __future__ import annotations
@@ -86,3 +87,8 @@ class StrictWriteRefused(RepocacheError):
 
 class CodecError(RepocacheError):
     """The value cannot be encoded or decoded."""
+
+
+class OutboxGone(RepocacheError):
+    """The outbox that was there at start cannot be written any more: nothing was committed, for the invalidation might
+    have been lost. Bring it back with op.create_repocache_outbox(), or restart the process to do without."""

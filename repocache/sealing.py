@@ -7,8 +7,13 @@ from typing import Protocol
 from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.db.commit import Transaction, ask, seal_postgresql
+from repocache.db.trouble import sqlstate
+from repocache.errors import OutboxGone
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.seal import SealStatement
+
+_GONE = ("42P01", "42501", "3F000")
+"""SQLSTATE: no such table, no privilege, no such schema."""
 
 
 class Sealing(Protocol):
@@ -32,7 +37,13 @@ class WithRow:
 
     async def __call__(self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch) -> None:
         statement = self._statement
-        seal = statement.read(await ask(connection, statement.sql, statement.parameters(batch)))
+        try:
+            row = await ask(connection, statement.sql, statement.parameters(batch))
+        except Exception as error:
+            if sqlstate(error) in _GONE:
+                raise OutboxGone from error
+            raise
+        seal = statement.read(row)
         transaction.xid, transaction.synchronous, transaction.order = seal.xid, seal.synchronous, seal.order
         transaction.rows = seal.rows
         for prefix, texts in seal.noticed.keys.items():

@@ -13,10 +13,10 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from repocache.errors import DatabaseUnavailable, RepocacheError
+from repocache.errors import ConfigurationError, DatabaseUnavailable, RepocacheError
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import notices_of
 
@@ -26,41 +26,45 @@ CHANNEL = "repocache_outbox"
 DEADLINE = 10.0
 """Seconds for one statement: a primary that is silent costs the connection."""
 
+# OUTBOX stands for the table, with its schema: an application may change its search_path as it likes.
+_FIND = text(
+    "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),"
+    " has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')"
+    " AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')"
+    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(:table)"
+)
 # The relays share the work, and none waits for another. Ids are no order of commits: none is remembered.
-_TAKE = f"""
-SELECT id, notices::text FROM {TABLE}
+_TAKE = """
+SELECT id, notices::text FROM OUTBOX
 WHERE due <= clock_timestamp()
   AND (source IS NULL OR source IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb))))
 LIMIT :most FOR UPDATE SKIP LOCKED
-"""  # noqa: S608
+"""
 # After a failover to a replica that had not seen all, ids are given out once more: a row of that id that is due at
 # another time is another transaction's, and nobody has published it.
-_ACKNOWLEDGE = text(
-    f"DELETE FROM {TABLE} AS o USING unnest(CAST(:ids AS bigint[]), CAST(:dues AS bigint[])) AS done (id, due)"  # noqa: S608
-    " WHERE o.id = done.id AND (extract(epoch FROM o.due) * 1000000)::bigint = done.due"
-)
-_PUT = text(f"INSERT INTO {TABLE} (notices) VALUES (CAST(:notices AS jsonb))")  # noqa: S608
+_ACKNOWLEDGE = """
+DELETE FROM OUTBOX AS o USING unnest(CAST(:ids AS bigint[]), CAST(:dues AS bigint[])) AS done (id, due)
+WHERE o.id = done.id AND (extract(epoch FROM o.due) * 1000000)::bigint = done.due
+"""
+_PUT = "INSERT INTO OUTBOX (notices) VALUES (CAST(:notices AS jsonb))"
 # What nobody here owns may be somebody's who is away: one row for the whole table says as much as many do.
-_FOLD_FOREIGN = f"""
+_FOLD_FOREIGN = """
 WITH many AS (
-    SELECT source FROM {TABLE}
+    SELECT source FROM OUTBOX
     WHERE source NOT IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb)))
     GROUP BY source HAVING count(*) > :most
 ), gone AS (
-    DELETE FROM {TABLE} WHERE id IN (
-        SELECT id FROM {TABLE} WHERE source IN (SELECT source FROM many) FOR UPDATE SKIP LOCKED
+    DELETE FROM OUTBOX WHERE id IN (
+        SELECT id FROM OUTBOX WHERE source IN (SELECT source FROM many) FOR UPDATE SKIP LOCKED
     ) RETURNING source
 ), folded AS (
-    INSERT INTO {TABLE} (source, notices)
+    INSERT INTO OUTBOX (source, notices)
     SELECT source, jsonb_build_array(jsonb_build_object('t', source)) FROM gone GROUP BY source
 )
 SELECT source, count(*) FROM gone GROUP BY source
-"""  # noqa: S608
-_DELETE = text(f"DELETE FROM {TABLE} WHERE id = ANY (CAST(:ids AS bigint[]))")  # noqa: S608
-_POSTPONE = text(
-    f"UPDATE {TABLE} SET due = clock_timestamp() + interval '1 minute' WHERE id = ANY (CAST(:ids AS bigint[]))"  # noqa: S608
-)
-_IS_THERE = text("SELECT to_regclass(:table) IS NOT NULL")
+"""
+_DELETE = "DELETE FROM OUTBOX WHERE id = ANY (CAST(:ids AS bigint[]))"
+_POSTPONE = "UPDATE OUTBOX SET due = clock_timestamp() + interval '1 minute' WHERE id = ANY (CAST(:ids AS bigint[]))"
 
 
 class Mark(NamedTuple):
@@ -85,19 +89,42 @@ class OutboxMode(Enum):
     OFF = "off"
 
 
-class Outbox:
-    """The table, on connections of its own. `tables`: as in `Watched`. Raises DatabaseUnavailable, whatever failed."""
+async def find(engine: AsyncEngine) -> str:
+    """The table with its schema, as the role's search_path finds it; empty if it was not made.
 
-    def __init__(self, engine: AsyncEngine, tables: Iterable[str]) -> None:
+    Raises ConfigurationError if the role may not use it, and DatabaseUnavailable.
+    """
+    async with available(), engine.connect() as connection:
+        found = (await connection.execute(_FIND, {"table": TABLE})).first()
+    if found is None:
+        return ""
+    place, allowed = found
+    if not allowed:
+        raise ConfigurationError(
+            f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place}: "
+            "op.create_repocache_outbox(grant_to=[...]) does it"
+        )
+    return str(place)
+
+
+def on_table(sql: str, place: str) -> TextClause:
+    """The statement, on this table."""
+    return text(sql.replace("OUTBOX", place.replace(":", "\\:")))
+
+
+class Outbox:
+    """The table, on connections of its own. `place`: with its schema, as `find` says. `tables`: as in `Watched`.
+
+    Raises DatabaseUnavailable, whatever failed.
+    """
+
+    def __init__(self, engine: AsyncEngine, place: str, tables: Iterable[str]) -> None:
         self._engine = engine
         known = msgspec.json.encode(sorted(tables)).decode()
-        self._take = text(_TAKE).bindparams(known=known)
-        self._fold_foreign = text(_FOLD_FOREIGN).bindparams(known=known)
-
-    async def is_there(self) -> bool:
-        """Whether the table was made, where the role's search_path finds it."""
-        async with available(), self._engine.connect() as connection:
-            return bool((await connection.execute(_IS_THERE, {"table": TABLE})).scalar())
+        self._take = on_table(_TAKE, place).bindparams(known=known)
+        self._fold_foreign = on_table(_FOLD_FOREIGN, place).bindparams(known=known)
+        self._acknowledge, self._put = on_table(_ACKNOWLEDGE, place), on_table(_PUT, place)
+        self._delete, self._postpone = on_table(_DELETE, place), on_table(_POSTPONE, place)
 
     @asynccontextmanager
     async def connected(self, heard: Callable[[], None]) -> AsyncIterator[AsyncConnection]:
@@ -125,17 +152,17 @@ class Outbox:
     async def delivered(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
         """Delete them, in the connection's transaction that has taken them."""
         async with available():
-            await connection.execute(_DELETE, {"ids": list(ids)})
+            await connection.execute(self._delete, {"ids": list(ids)})
 
     async def postpone(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
         """Set them aside for a minute: another release may understand them."""
         async with available():
-            await connection.execute(_POSTPONE, {"ids": list(ids)})
+            await connection.execute(self._postpone, {"ids": list(ids)})
 
     async def put(self, connection: AsyncConnection, batch: Batch) -> None:
         """A row that is due at once, in the connection's transaction."""
         async with available():
-            await connection.execute(_PUT, {"notices": notices_of(batch)})
+            await connection.execute(self._put, {"notices": notices_of(batch)})
 
     async def fold_foreign(self, connection: AsyncConnection, most: int) -> Sequence[tuple[str, int]]:
         """Tables that nobody here owns: more than `most` rows of one become one, for all of the table. Which, and how
@@ -147,7 +174,7 @@ class Outbox:
         """Delete rows that were published by their own transactions."""
         done = {"ids": [row.id for row in rows], "dues": [row.due for row in rows]}
         async with available(), self._engine.begin() as connection:
-            await connection.execute(_ACKNOWLEDGE, done)
+            await connection.execute(self._acknowledge, done)
 
 
 @asynccontextmanager

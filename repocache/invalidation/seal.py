@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import text
 from sqlalchemy.engine import Dialect
 
 from repocache.invalidation.batch import Batch, merged
 from repocache.invalidation.bus import MOST_KEYS
 from repocache.invalidation.notice import Watched, batch_of, notices_of
-from repocache.invalidation.outbox import TABLE, Mark
+from repocache.invalidation.outbox import Mark, on_table
 
 # One round trip, inside the transaction, under its row locks: the row, and with it the transaction's id, its
 # synchrony and its order position (protocol, Write path 2 and Write-through). What triggers noticed in this very
 # transaction comes back too, to be published with the rest: the relays wait for it as long as for the row itself.
-_SEAL = f"""
+_SEAL = """
 WITH noticed AS (
-    UPDATE {TABLE} SET due = statement_timestamp() + make_interval(secs => CAST(:grace AS double precision))
+    UPDATE OUTBOX SET due = statement_timestamp() + make_interval(secs => CAST(:grace AS double precision))
     WHERE id = ANY (CAST(string_to_array(nullif(current_setting('repocache.noticed', true), ''), ',') AS bigint[]))
       AND source IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb)))
     RETURNING id, notices
 ), mine AS (
-    INSERT INTO {TABLE} (notices, due)
+    INSERT INTO OUTBOX (notices, due)
     VALUES (CAST(:notices AS jsonb), statement_timestamp() + make_interval(secs => CAST(:grace AS double precision)))
     RETURNING id, due
 )
@@ -33,7 +32,7 @@ SELECT mine.id, (extract(epoch FROM mine.due) * 1000000)::bigint, pg_current_xac
        set_config('repocache.sealed', 'on', true),
        (SELECT jsonb_agg(jsonb_build_array(noticed.id, noticed.notices))::text FROM noticed)
 FROM mine
-"""  # noqa: S608  # a name of ours
+"""
 
 
 class Seal(NamedTuple):
@@ -48,11 +47,11 @@ class Seal(NamedTuple):
 
 
 class SealStatement:
-    """The statement that writes a transaction's row, for one driver. `grace`: seconds that the relays leave the row to
-    its own process."""
+    """The statement that writes a transaction's row, for one driver and table. `grace`: seconds that the relays leave
+    the row to its own process."""
 
-    def __init__(self, dialect: Dialect, watched: Watched, grace: float) -> None:
-        compiled = text(_SEAL).compile(dialect=dialect)
+    def __init__(self, dialect: Dialect, place: str, watched: Watched, grace: float) -> None:
+        compiled = on_table(_SEAL, place).compile(dialect=dialect)
         self.sql = str(compiled)
         self._names = compiled.positiontup
         self._fixed = {"known": msgspec.json.encode(sorted(watched.tables)).decode(), "grace": grace}

@@ -102,7 +102,7 @@ async def test_a_row_that_got_the_same_id_again_is_not_acknowledged(sql: Sql, re
     await sql(f"INSERT INTO {TABLE} (notices, due) VALUES ('[]', to_timestamp(1)), ('[]', to_timestamp(2.000001))")
     ids = [id for (id,) in await sql(f"SELECT id FROM {TABLE} ORDER BY id")]
     engine = create_async_engine(repocache_endpoints.primary)
-    outbox = Outbox(engine, ())
+    outbox = Outbox(engine, TABLE, ())
     await outbox.acknowledge([Mark(ids[0], 999_999), Mark(ids[1], 2_000_001)])
     assert await sql(f"SELECT id FROM {TABLE}") == [(ids[0],)]
     await engine.dispose()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import update
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy import text, update
 
 from repocache import ConfigurationError, OutboxMode, Settings
+from repocache.errors import OutboxGone
 from repocache.events import Degraded, Relayed, RelayFailed
 from repocache.invalidation.outbox import TABLE
 from repocache.testing import Endpoints, Servers
@@ -125,7 +126,7 @@ async def test_required_needs_somebody_to_tell(repocache_endpoints: Endpoints) -
 async def test_a_table_that_disappears_stops_the_commits(shop: Shop, sql: Sql) -> None:
     """Rather than losing invalidations that somebody relies on."""
     await sql(f"DROP TABLE {TABLE}")
-    with pytest.raises(ProgrammingError, match=TABLE):
+    with pytest.raises(OutboxGone, match="nothing was committed"):
         await shop.rename(7, "Ada")
     [(name,)] = await sql("SELECT name FROM users WHERE id = 7")
     assert name != "Ada"
@@ -148,3 +149,27 @@ async def test_what_is_published_as_it_closes_is_acknowledged(repocache_endpoint
     async with open_shop(repocache_endpoints) as shop:
         await shop.rename(7, "Ada")
     assert await left(sql) == 0
+
+
+async def test_a_session_may_change_its_search_path(shop: Shop, sql: Sql) -> None:
+    async with shop.db.sessionmaker() as session:
+        await session.execute(text("CREATE SCHEMA tenant"))
+        await session.execute(text("CREATE TABLE tenant.users AS SELECT * FROM public.users"))
+        await session.execute(text("SET LOCAL search_path = tenant"))
+        await session.execute(update(User).where(User.id == 7).values(name="Ada"))
+        await session.commit()
+    await until_empty(sql)
+
+
+async def test_a_role_that_may_not_use_it_is_told_at_start(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    database = repocache_endpoints.primary.rpartition("/")[2]
+    await asyncio.to_thread(
+        repocache_servers.primary.sql,
+        f"ALTER TABLE {TABLE} OWNER TO postgres; GRANT SELECT ON {TABLE} TO app",
+        database,
+    )
+    with pytest.raises(ConfigurationError, match=r"grant_to"):
+        async with open_shop(repocache_endpoints):
+            pass
