@@ -12,7 +12,7 @@ from sqlalchemy import DateTime, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CacheAside, Database, KeyOwner, Repository, View
+from repocache import CacheAside, Database, KeyOwner, OutboxMode, Repository, Settings, View
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
 
 POOL = 10
@@ -138,8 +138,15 @@ async def plain_engine(ends: Endpoints) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def database(ends: Endpoints, *repositories: type[Repository[User, int] | Repository[Item, int]]) -> Database:
-    return Database(primary=ends.primary, replicas=ends.replicas, redis=ends.redis, repositories=repositories)
+def database(
+    ends: Endpoints,
+    *repositories: type[Repository[User, int] | Repository[Item, int]],
+    outbox: OutboxMode = OutboxMode.OFF,
+) -> Database:
+    settings = Settings(outbox=outbox)
+    return Database(
+        primary=ends.primary, replicas=ends.replicas, redis=ends.redis, repositories=repositories, settings=settings
+    )
 
 
 def row_of(user: User) -> Row:

@@ -3,8 +3,8 @@
     python3 dev.py benchmark commits
 
 One row a transaction, other rows for each caller, on a PostgreSQL with fsync: as a Core UPDATE, and as an entity
-that is read, changed and flushed. Ours also learns the commit's position, runs the invalidation's script in Redis and
-clears this process. There is no outbox yet: its row would be one more statement, or part of one that is sent anyhow.
+that is read, changed and flushed. Ours also leaves a row in the outbox and takes it away again, learns the commit's
+position, runs the invalidation's script in Redis and clears this process.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from sqlalchemy import Update, update
+from sqlalchemy import Update, text, update
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from benchmarks._harness import Bar, Call, Effort, Load, Open, interleave, run, under
 from benchmarks._shop import User, Users, database, fill, plain_engine, servers
+from repocache import OutboxMode
+from repocache.alembic_ops.ddl import create_outbox
 from repocache.testing import Endpoints
 
 ROWS = 6_400
 CORE, ORM = "UPDATE and COMMIT", "get, change, COMMIT"
+WITH, WITHOUT = "repocache: unit of work", "the same, no outbox"
 
 
 def statement(number: int) -> Update:
@@ -57,8 +60,8 @@ async def plain_entity(ends: Endpoints) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def our_update(ends: Endpoints) -> AsyncIterator[Call]:
-    async with database(ends, Users) as db:
+async def our_update(ends: Endpoints, outbox: OutboxMode) -> AsyncIterator[Call]:
+    async with database(ends, Users, outbox=outbox) as db:
 
         async def commit(number: int) -> None:
             async with db.unit_of_work() as work:
@@ -69,8 +72,8 @@ async def our_update(ends: Endpoints) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def our_session(ends: Endpoints) -> AsyncIterator[Call]:
-    async with database(ends, Users) as db:
+async def our_session(ends: Endpoints, outbox: OutboxMode) -> AsyncIterator[Call]:
+    async with database(ends, Users, outbox=outbox) as db:
         sessions = db.sessionmaker
 
         async def commit(number: int) -> None:
@@ -82,8 +85,8 @@ async def our_session(ends: Endpoints) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def our_entity(ends: Endpoints) -> AsyncIterator[Call]:
-    async with database(ends, Users) as db:
+async def our_entity(ends: Endpoints, outbox: OutboxMode) -> AsyncIterator[Call]:
+    async with database(ends, Users, outbox=outbox) as db:
 
         async def commit(number: int) -> None:
             async with db.unit_of_work() as work:
@@ -94,6 +97,12 @@ async def our_entity(ends: Endpoints) -> AsyncIterator[Call]:
         yield await warm(commit)
 
 
+async def make_outbox(ends: Endpoints) -> None:
+    async with plain_engine(ends) as engine, engine.begin() as connection:
+        for each in create_outbox("public", ()):
+            await connection.execute(text(each))
+
+
 async def warm(commit: Call) -> Call:
     await asyncio.gather(*map(commit, range(64)))
     return commit
@@ -102,15 +111,21 @@ async def warm(commit: Call) -> Call:
 async def benchmark(effort: Effort) -> None:
     with servers(durable=True) as running:
         ends = await fill(running, ROWS)
+        await make_outbox(ends)
+        off, on = OutboxMode.OFF, OutboxMode.REQUIRED
         forms: dict[str, tuple[Open, dict[str, Open]]] = {
             CORE: (
                 partial(plain_update, ends),
                 {
-                    "repocache: unit of work": partial(our_update, ends),
-                    "repocache: plain session": partial(our_session, ends),
+                    WITH: partial(our_update, ends, on),
+                    WITHOUT: partial(our_update, ends, off),
+                    "repocache: plain session": partial(our_session, ends, on),
                 },
             ),
-            ORM: (partial(plain_entity, ends), {"repocache: unit of work": partial(our_entity, ends)}),
+            ORM: (
+                partial(plain_entity, ends),
+                {WITH: partial(our_entity, ends, on), WITHOUT: partial(our_entity, ends, off)},
+            ),
         }
         for callers in (1, 64):
             for name, (plain, ours) in forms.items():
@@ -120,7 +135,8 @@ async def benchmark(effort: Effort) -> None:
                     under(Load(callers, ROWS), 1.5 * effort.closed),
                     effort.rounds,
                 )
-                table.show([Bar(each, name, "calls", 0.7, at_least=True) for each in ours])
+                bars = [Bar(each, name, "calls", 0.7, at_least=True) for each in ours]
+                table.show([*bars, Bar(WITH, WITHOUT, "calls", 0.85, at_least=True)])
 
 
 if __name__ == "__main__":
