@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +10,7 @@ from repocache.testing import RedisServer, ServerError, Servers, embedded_server
 from repocache.testing.postgres import MAINTENANCE
 from tests.faults.items import ROWS, SCHEMA
 
-RECEIVED = "SELECT pg_last_wal_receive_lsn() - '0/0'"
+RECEIVED = "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'"
 LEAP = 1000
 """Versions that a failover leaves out, so that they only grow though commits were lost."""
 
@@ -49,11 +48,9 @@ class Ground:
         """The primary dies, and the replica that has received most takes its place; which one by its place among them,
         and the versions with which the rows go on under this token. What no replica had received is lost."""
         servers = self.servers
-        servers.primary.kill()
-        for replica in servers.replicas:
-            with contextlib.suppress(ServerError):
-                replica.resume_replay()
+        servers.primary.freeze()  # a receiver that lost its sender forgets how far it was
         received = [int(replica.sql(RECEIVED, MAINTENANCE)[0][0] or 0) for replica in servers.replicas]
+        servers.primary.kill()
         at = received.index(max(received))
         chosen, other = servers.replicas[at], servers.replicas[1 - at]
         chosen.promote()
@@ -64,8 +61,24 @@ class Ground:
         servers.replicas = (lost, other) if at == 0 else (other, lost)
         return at, versions
 
+    def follow_primary(self) -> None:
+        """All others get what the new primary writes. The old one is made anew, and one that had received more of the
+        old one's than the new primary had."""
+        servers = self.servers
+        servers.primary.sql("SELECT pg_switch_wal()", MAINTENANCE)  # far beyond what the old one had written
+        position = servers.primary.position()
+        for replica in servers.replicas:
+            try:
+                replica.await_position(position, seconds=3.0)
+            except ServerError:
+                servers.rebuild(replica, servers.primary)
+
     def mend(self) -> None:
         """Whatever was done to whom: all follow those who lead now."""
+        for server in (self.servers.primary, *self.servers.replicas):
+            server.thaw()
+            server.start()
+        self.follow_primary()
         self.servers.mend()
         self.spare.thaw()
         self.spare.start()

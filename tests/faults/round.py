@@ -187,14 +187,14 @@ class Round:
         self._recorder.tell(Staged(token, versions, started))
         self._recorder.tell(Ended(token, "committed", covered=False, wrote={}, why="", end=now()))
         for stream in streams:
-            stream.weather = FAIR
             stream.lead_to(servers.primary.url(user="postgres"))
-            await stream.reset()
-        lost = servers.replicas[at]
+            await stream.reset()  # before it speaks again: what it has swallowed must not arrive
+            stream.weather = FAIR
         await self._lead("primary", servers.primary.url())
-        await self._lead(f"replica{at + 1}", lost.url())
-        await asyncio.to_thread(servers.rebuild, lost, servers.primary)
-        await asyncio.to_thread(_stream_through, lost, streams[at].url)
+        await self._lead(f"replica{at + 1}", servers.replicas[at].url())
+        await asyncio.to_thread(self._ground.follow_primary)
+        for replica, stream in zip(servers.replicas, streams, strict=True):
+            await asyncio.to_thread(_stream_through, replica, stream.url)
 
     async def _lead(self, name: str, url: str) -> None:
         """Everybody's link of this name to another server."""
