@@ -274,7 +274,7 @@ class CommitWatch:
         connection = context.connection
         if connection is None or connection.invalidated:
             return None
-        if connection.info.pop(_LOST, None) is not context.original_exception:
+        if _info(connection).pop(_LOST, None) is not context.original_exception:
             return None
         if not isinstance(context.original_exception, Exception):
             return None
@@ -326,11 +326,12 @@ def _ask(connection: PoolProxiedConnection, sql: str, parameters: Any) -> Sequen
     return row
 
 
-def _info(connection: PoolProxiedConnection) -> MutableMapping[Any, Any]:
+def _info(connection: Connection | PoolProxiedConnection) -> MutableMapping[Any, Any]:
     try:
         return connection.info
     except NotImplementedError:
-        # The makeshift connection on which SQLAlchemy gets to know a server: it is not ours yet.
+        # The makeshift connection on which SQLAlchemy gets to know a server: it is not ours yet. SQLAlchemy would take
+        # this error for an answer of its dialect, and go on without the one that has really happened.
         return {}
 
 
