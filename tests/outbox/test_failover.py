@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache.errors import RepocacheError
+from repocache.errors import CacheUnavailable, CommitOutcomeUnknown, RepocacheError
 from repocache.events import HistoryChanged, RelayFailed, TaskFailed
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
 from repocache.testing import Endpoints, PostgresServer, Servers
@@ -118,3 +119,38 @@ async def test_a_driver_without_listen_looks_every_moment(
         await until_empty(sql)
         assert shop.seen.of(TaskFailed) == []
         assert await left(sql) == 0
+
+
+async def test_a_commit_that_appears_after_its_writer_is_dead(
+    sent: tuple[Shop, Doorman], sql: Sql, repocache_endpoints: Endpoints
+) -> None:
+    """1. COMMIT is sent and takes long. 2. The writer dies: nobody knows of the outcome. 3. The commit appears."""
+    await sql(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$",
+        "CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON users DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION slow()",
+    )
+    writer, door = sent
+    cutting: list[asyncio.Task[None]] = []
+    async with open_shop(repocache_endpoints) as reader:
+        await until(lambda: reader.db._caching.shared.views.alive, "it hears")
+        commits, undelivered = writer.db._watch._hooks, writer.db._caching.undelivered
+        undelivered.add = lambda batch: None  # type: ignore[method-assign]
+        commits._bus.publish = never  # type: ignore[attr-defined]
+        asyncio.get_running_loop().call_later(0.3, lambda: cutting.append(asyncio.ensure_future(door.cut())))
+        with pytest.raises(CommitOutcomeUnknown):
+            await writer.rename(7, "late")
+        await reader.users.get(7)
+        await until(lambda: reader.users._near(7) is not None, "it has the old row")
+
+        async def right() -> bool:
+            return (await reader.users.require(7)).name == "late"
+
+        await until(right, "the commit has appeared everywhere")
+        await until_empty(sql)
+    await asyncio.gather(*cutting)
+
+
+async def never(*_: object) -> NoReturn:
+    raise CacheUnavailable("the writer is dead")
