@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from repocache.durable import Durable
 from repocache.errors import CacheUnavailable, CommitOutcomeUnknown, RepocacheError
 from repocache.events import HistoryChanged, RelayFailed, TaskFailed
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
@@ -43,7 +44,10 @@ async def test_relay_and_acknowledgement_outlive_a_restart(
     shop: Shop, sql: Sql, repocache_controls: Servers, repocache_endpoints: Endpoints, crash: bool
 ) -> None:
     primary = repocache_controls.primary
+    assert isinstance(shop.db._outbox, Durable)
+    waiting = shop.db._outbox._acknowledged._rows
     shop.db._outbox.acknowledge([Mark(-1, 0)])
+    await until(lambda: not waiting, "a connection of the acknowledgements is in the pool")
     await asyncio.to_thread(primary.kill if crash else primary.stop)
     shop.db._outbox.acknowledge([Mark(-2, 0)])
     await until(lambda: bool(shop.seen.of(RelayFailed)), "the relay has seen it")
