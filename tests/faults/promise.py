@@ -31,7 +31,6 @@ OUTSIDE = (
     "InterfaceError",
     "InternalError",
     "OperationalError",
-    "ResourceClosedError",
     "TimeoutError",
     "ConnectionRefusedError",
     "ConnectionResetError",
