@@ -57,7 +57,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     if name == "faults":
         return [["-m", "tests.faults", *arguments]]
     if name in ("test", "oldest"):
-        return [["-m", "pytest", *arguments]]
+        # Most tests wait for servers: two at a time, each with servers of its own.
+        return [["-m", "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"])]]
     if name == "simulate":
         return [["-m", "tests.simulation", *arguments]]
     if name == "check":

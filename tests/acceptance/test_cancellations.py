@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
+import sqlalchemy
+
 from repocache import TopologySettings
 from repocache.testing import Servers
 from tests.acceptance.conftest import FOR_EVER, Start, Truth, leases, nothing_waits
@@ -59,7 +61,9 @@ async def test_cancelled_at_any_moment(start: Start, truth: Truth, repocache_con
     await truth.assert_caches_right(*remotes)
     writes = sum([(await remote.ask("tally"))["writes"] for remote in remotes])
     assert sum(await truth.ages()) >= sum(IDS) + len(remotes) + writes
-    await until(lambda: told_by_server(truth, remotes, database), "the server knows of no other connections")
+    if not sqlalchemy.__version__.startswith("2.0."):
+        # The pool of SQLAlchemy 2.0 does not close a connection whose set-up is cancelled.
+        await until(lambda: told_by_server(truth, remotes, database), "the server knows of no other connections")
     for id, remote in enumerate(remotes, start=1):
         wrote = await remote.ask("write", id=id)
         assert (wrote["read"], wrote["covered"]) == (wrote["age"], True)
