@@ -28,6 +28,15 @@ MARKED = re.compile(r"^<!-- run -->\n+```python\n(.*?)^```$", re.MULTILINE | re.
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
+NAMED_TEST = re.compile(r"`((?:tests|docs|repocache|benchmarks)/[\w/.*]+)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    missing = [name for name in NAMED_TEST.findall(page.read_text()) if not list(ROOT.glob(name))]
+    assert missing == []
+
+
 def snippets(text: str) -> Iterator[str]:
     """The marked blocks, each moved down to its own line numbers."""
     for block in MARKED.finditer(text):
