@@ -36,7 +36,7 @@ async def walk(users: Any, size: int, *where: Any, order_by: Any) -> list[Any]:
         [User.age.desc(), User.name],
         [User.age.desc(), User.name.desc(), User.id.desc()],
     ],
-    ids=str,
+    ids=lambda order_by: ", ".join(map(str, order_by)) or "none",
 )
 async def test_pages_in_any_order_with_ties(ties: Shop, order_by: list[Any]) -> None:
     whole = await ties.users.find(order_by=order_by)
