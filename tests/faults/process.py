@@ -22,7 +22,7 @@ GUARD = 60.0
 
 
 class WorkerFailed(Exception):
-    """A worker died unasked, or could not do what it was ordered to."""
+    """A worker died, or could not do what it was ordered to."""
 
 
 class Process:
@@ -36,7 +36,6 @@ class Process:
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._killed = False
         self._hearing = asyncio.create_task(self._hear())
 
     @classmethod
@@ -83,18 +82,12 @@ class Process:
 
     async def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
-        self.alive, self._killed = False, True
+        self.alive = False
         if self._process.returncode is None:
             # Past asyncio's own `kill`, which may take the exit status from its watcher, which then complains.
             send(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         await self._hearing
-
-    async def watch(self) -> None:
-        """Raises WorkerFailed if it ends before it is killed."""
-        await self._hearing
-        if not self._killed:
-            raise WorkerFailed(f"{self.name} ended by itself with status {await self._process.wait()}")
 
     def _write(self, what: Any) -> None:
         assert self._process.stdin is not None

@@ -19,7 +19,7 @@ from tests.faults.items import KEYS
 from tests.faults.link import FAIR, Link, Weather
 from tests.faults.process import Process, WorkerFailed
 from tests.faults.records import Begun, Ended, Ending, Fault, Initial, Recorder, Staged, now
-from tests.faults.schedule import FORGETTING, LINKS, Planned, schedule
+from tests.faults.schedule import LINKS, Planned, schedule
 from tests.faults.traffic import Guest
 from tests.faults.worker import Setup
 
@@ -62,7 +62,7 @@ class Round:
         self._recorder = Recorder(plan.folder / "conductor.jsonl")
 
     async def run(self) -> None:
-        """Raises WorkerFailed (in a group) if a worker dies unasked."""
+        """Raises WorkerFailed, or TimeoutError, if a worker dies unasked."""
         plan = self._plan
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._kill_all)
@@ -77,7 +77,7 @@ class Round:
             faults = plan.faults
             if faults is None:
                 faults = schedule(plan.seed, plan.seconds, list(plan.workers), plan.every)
-                faults = [each for each in faults if plan.policy != "strict" or each.kind not in FORGETTING]
+                faults = [each for each in faults if plan.policy != "strict" or not each.forgetting]
             async with asyncio.TaskGroup() as group:
                 for planned in faults:
                     group.create_task(self._inflict(planned, began))

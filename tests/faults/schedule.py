@@ -15,7 +15,7 @@ SERVERS: Mapping[str, Mapping[str, float]] = {
     "replica2": {"pause replay": 6, "crash": 1, "freeze": 1},
 }
 FORGETTING = ("flush", "crash", "old snapshot", "evict", "fail over")
-"""Kinds after which a Redis has forgotten leases: strict owners promise nothing then (docs/policies.md)."""
+"""Kinds after which a Redis has forgotten something."""
 AREAS: Mapping[str, float] = {
     "link": 10,
     "island": 1,
@@ -45,6 +45,11 @@ class Planned:
     at: float
     seconds: float
     much: float
+
+    @property
+    def forgetting(self) -> bool:
+        """Whether Redis forgets leases: strict owners promise nothing then (docs/policies.md)."""
+        return self.area == "redis" and self.kind in FORGETTING
 
 
 def schedule(seed: str, seconds: float, workers: Sequence[str], every: float = 1.0) -> list[Planned]:

@@ -30,6 +30,12 @@ def test_the_cluster_fails_over_in_peace() -> None:
         assert all(each.at + each.seconds < failover.at for each in others)
 
 
+def test_only_redis_forgets() -> None:
+    planned = [each for seed in range(50) for each in schedule(str(seed), 60.0, WORKERS)]
+    assert {each.target for each in planned if each.forgetting} == {"redis"}
+    assert {each.area for each in planned if each.kind == "crash"} == {"redis", "primary", "replica"}
+
+
 def test_every_kind_comes_up() -> None:
     kinds = {(each.area, each.kind) for seed in range(200) for each in schedule(str(seed), 60.0, WORKERS)}
     assert {area for area, _ in kinds} == {
