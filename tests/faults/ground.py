@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_trigger
-from repocache.testing import RedisServer, ServerError, Servers, embedded_servers, redis_group
+from repocache.testing import Layout, RedisServer, ServerError, Servers, embedded_servers, redis_group
 from repocache.testing.postgres import MAINTENANCE
 from tests.faults.items import ROWS, SCHEMA
 
 RECEIVED = "SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'"
+ROOMY = Layout(postgres={"max_connections": "400"})
+"""For the pools of all workers, and what a silent link has not let go of yet."""
 LEAP = 1000
 """Versions that a failover leaves out, so that they only grow though commits were lost."""
 
@@ -89,7 +91,7 @@ class Ground:
 @contextmanager
 def ground() -> Iterator[Ground]:
     """Servers of our own, with the rows and the outbox."""
-    with embedded_servers() as servers, redis_group(replicas=1, sentinels=0) as group:
+    with embedded_servers(ROOMY) as servers, redis_group(replicas=1, sentinels=0) as group:
         servers.redis = group.servers[0]
         servers.primary.sql("GRANT pg_read_all_stats TO app")
         servers.primary.sql(";".join([SCHEMA, ROWS, *create_outbox("public", ("app",))]))
