@@ -91,6 +91,7 @@ async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -
                     "op.create_repocache_outbox(), in a schema of its search_path"
                 )
             observe(Degraded("outbox", LOST))
+            await engine.dispose()  # it asked once: no connection waits for nothing
             yield NotDurable()
             return
         notices = Notices(owned, await _places(engine, owned))

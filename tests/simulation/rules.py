@@ -262,6 +262,12 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "own record": "a session that meets another record is served by a Redis that has heard of its write",
         "epochs": "all simulated processes reach one primary",
         "foreign records": "all simulated processes reach one primary",
+        "outbox": "the simulated processes have no outbox",
+        "acknowledged": "the simulated processes have no outbox",
+        "whose row": "the simulated processes have no outbox",
+        "noticed": "the simulated processes have no outbox",
+        "relayed": "the simulated processes have no outbox",
+        "relay position": "the simulated processes have no outbox",
     }
 )
 """Rules that cannot be broken in the simulation, and why. Their guards are the scenarios on real servers."""

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocol import outbox_switches
 from tests.protocol.switches import SWITCHES
 from tests.simulation.profiles import drawn
 from tests.simulation.rules import ELSEWHERE, FOUND, rule_off
 from tests.simulation.run import simulate
+
+__all__ = ["outbox_switches"]  # it adds switches
 
 OPERATIONS = 700
 MOST = 60
