@@ -28,16 +28,17 @@ class Local(Protocol):
 
 
 class View:
-    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names.
+    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names. `since`:
+    the `seq` that it began with; `moved`: how often anything here was invalidated.
 
     `history`: that of who announced the record, perhaps another than this process lives in.
     """
 
-    __slots__ = ("generations", "history", "incarnation", "moved", "prefixes", "seq")
+    __slots__ = ("generations", "history", "incarnation", "moved", "prefixes", "seq", "since")
 
     def __init__(self, incarnation: str, seq: int, history: str = "") -> None:
         self.incarnation = incarnation
-        self.seq = seq
+        self.seq = self.since = seq
         self.history = history
         self.moved = 0
         self.generations: dict[str, str] = {}
@@ -126,6 +127,10 @@ class Views:
             view = self._views[bucket] = View(seen.incarnation, seen.seq)
         known = view.generations.get(owner)
         if known is None:
+            if seen.seq < view.since:
+                # 1. a script is answered; 2. a message with a new generation is lost; 3. the next one shows the gap, and
+                # the view begins anew behind it; 4. the caller of the script runs, with the old generation.
+                return None
             view.generations[owner] = generation
         elif known != generation:
             if view.seq > seen.seq:

@@ -303,3 +303,14 @@ def test_the_keys_of_composite_ids_are_dropped_too() -> None:
     process.store.put(key, Cell((1, 2)), bucket_of(text), 60.0, 1)
     process.views.wrote([text], whole=False)
     assert key not in process.store.entries
+
+
+def test_an_answer_from_before_a_gap_tells_no_generation() -> None:
+    """The message that was lost may have moved it."""
+    process = begun(3)
+    before = process.views.get(BUCKET)
+    process.views.apply(message(5, A))  # 4 moved the generation, and never came
+    assert adopt(process, before, 3, generation="old") is None
+    view = adopt(process, process.views.get(BUCKET), 5, generation="new")
+    assert view is not None
+    assert view.generations == {"user": "new"}
