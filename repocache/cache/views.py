@@ -28,8 +28,8 @@ class Local(Protocol):
 
 
 class View:
-    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names. `since`:
-    the `seq` that it began with; `moved`: how often anything here was invalidated.
+    """A bucket's record as believed: `generations` of the owners that were met, `prefixes` of their keys' names.
+    `since`: the `seq` that it began with; `moved`: how often anything here was invalidated.
 
     `history`: that of who announced the record, perhaps another than this process lives in.
     """
@@ -128,8 +128,8 @@ class Views:
         known = view.generations.get(owner)
         if known is None:
             if seen.seq < view.since:
-                # 1. a script is answered; 2. a message with a new generation is lost; 3. the next one shows the gap, and
-                # the view begins anew behind it; 4. the caller of the script runs, with the old generation.
+                # 1. a script is answered; 2. a message with a new generation is lost; 3. the next one shows the gap,
+                # and the view begins anew behind it; 4. the caller of the script runs, with the old generation.
                 return None
             view.generations[owner] = generation
         elif known != generation:

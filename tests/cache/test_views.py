@@ -201,7 +201,8 @@ def test_an_answer_older_than_what_was_heard_meanwhile_is_not_believed() -> None
 
 
 def test_an_answer_of_the_record_that_is_known_is_believed_and_its_state_is_not_set_back() -> None:
-    process = begun(5)
+    process = begun(4)
+    process.views.apply(message(5))
     adopted = adopt(process, process.views.get(BUCKET), 4)
     assert adopted is view(process)
     assert adopted.seq == 5
