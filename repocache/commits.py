@@ -17,8 +17,8 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
 from repocache.cache.views import Views
-from repocache.db.commit import Outcome, Transaction
 from repocache.db.routing import current_session
+from repocache.db.transaction import Outcome, Transaction
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
 from repocache.invalidation.batch import Batch

@@ -14,7 +14,7 @@ from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.caching import Needs, caching
+from repocache.caching import GRACE, Needs, caching
 from repocache.commits import Commits, Lives
 from repocache.db.choice import ANYTHING, Need
 from repocache.db.commit import CommitWatch
@@ -152,8 +152,8 @@ class Database:
         commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
         outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
-        stack.callback(watch.stop)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
+        stack.push_async_callback(watch.close, GRACE)
         self._caching, self._watch, self._outbox = cache, watch, outbox
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)

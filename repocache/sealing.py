@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sqlalchemy.pool import PoolProxiedConnection
 
-from repocache.db.commit import Transaction, ask, seal_postgresql
+from repocache.db.transaction import Transaction, ask, seal_postgresql
 from repocache.db.trouble import sqlstate
 from repocache.errors import OutboxGone
 from repocache.invalidation.batch import Batch

@@ -17,7 +17,7 @@ from repocache.bookmark import Seen
 from repocache.cache.entry import Row
 from repocache.cache.values import NOT_KEPT, Values
 from repocache.cache.views import Views
-from repocache.db.commit import Transaction
+from repocache.db.transaction import Transaction
 from repocache.errors import CacheUnavailable, StrictWriteRefused
 from repocache.events import CacheFailed, Observer
 from repocache.invalidation.batch import Batch, keys_by_bucket

@@ -1,16 +1,15 @@
 """What happens around the primary's COMMIT, whoever commits: the one place where changes are handed over.
 
-Owns the transaction's state on its connection, the order seal, COMMIT, publish, and what is refused because it could
-not be followed. Blind to what the changes are (`tracking`) and to what is done with them (`CommitHooks`).
+Owns where the transaction's state lies on its connection, the order seal, COMMIT, publish, and what is refused because
+it could not be followed. Blind to what the changes are (`tracking`) and to what is done with them (`CommitHooks`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import suppress
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import Dialect, ExceptionContext
@@ -18,100 +17,20 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.util import await_only, greenlet_spawn
+from sqlalchemy.util import await_only
 
-from repocache.bookmark import Bookmark
 from repocache.db.sql_text import judge
-from repocache.errors import CommitOutcomeUnknown, ConfigurationError, TransactionRefused
+from repocache.db.transaction import Collected, CommitHooks, Outcome, Transaction
+from repocache.errors import CommitOutcomeUnknown, ConfigurationError, NotStarted, TransactionRefused
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Starts a task that somebody owns who outlives the caller: no cancellation of a caller may reach it."""
 
 _TRANSACTION = "repocache.transaction"
 _LOST = "repocache.lost"
-_ASK = (
-    "SELECT pg_current_xact_id_if_assigned()::text, current_setting('synchronous_commit'),"
-    " (pg_current_wal_insert_lsn() - '0/0')::bigint"
-)
 _ROLLED_BACK = frozenset(
     {"0A", "21", "22", "23", "24", "25", "26", "27", "2D", "2F", "34", "38", "39", "3B", "40", "42", "44", "P0"}
 )
-
-
-class Outcome(Enum):
-    """What is known of a COMMIT that was sent."""
-
-    COMMITTED = "committed"
-    UNKNOWN = "unknown"
-
-
-class Collected(Protocol):
-    """A transaction's changes, with a stack of savepoints."""
-
-    @property
-    def empty(self) -> bool: ...
-
-    def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
-        """The application says what it changes: keys of an owner, None: all of them."""
-
-    def push(self, name: str) -> None:
-        """A savepoint was made."""
-
-    def release(self, name: str) -> None:
-        """What came after the savepoint belongs to what was before it."""
-
-    def rollback(self, name: str) -> None:
-        """Forget what came after the savepoint, which stays."""
-
-
-class Transaction:
-    """The state of one database transaction, from the first statement to the end of its publication.
-
-    `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`: its commit waits for
-    the WAL to be flushed; False: it does not, or it is not known. `order`: WAL position in bytes noted under its row
-    locks (protocol, Write-through), None: not noted. `bookmark`: set by `CommitHooks.committed`. `why`: the error, if
-    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it. `rows`: of the
-    outbox, those that its publication delivers.
-    """
-
-    __slots__ = ("bookmark", "changes", "kept", "order", "rows", "synchronous", "why", "xid")
-
-    def __init__(self, changes: Collected) -> None:
-        self.changes = changes
-        self.xid: str | None = None
-        self.synchronous = False
-        self.order: int | None = None
-        self.bookmark: Bookmark | None = None
-        self.why = ""
-        self.kept: object = None
-        self.rows: tuple[Any, ...] = ()
-
-
-class CommitHooks(Protocol):
-    """What is done with a transaction's changes. Called only for transactions that have some."""
-
-    def look(self, connection: Connection, transaction: Transaction) -> None:
-        """Inside the transaction, where statements of SQLAlchemy's may still be executed. An error here rolls back."""
-
-    async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
-        """Inside the transaction, right before COMMIT (protocol, Write path 2). An error here rolls back."""
-
-    def rolled_back(self, transaction: Transaction) -> None:
-        """What was sealed, or begun to be, has certainly not been committed."""
-
-    async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
-        """After COMMIT: publish, and set `transaction.bookmark` whether that succeeds or not (Write path 4 to 6)."""
-
-
-async def seal_postgresql(connection: PoolProxiedConnection, transaction: Transaction) -> None:
-    """The least that `CommitHooks.seal` does on PostgreSQL: learn id, synchrony and order, in one round trip."""
-    transaction.xid, synchronous, transaction.order = await ask(connection, _ASK)
-    transaction.synchronous = synchronous != "off"
-
-
-async def ask(connection: PoolProxiedConnection, sql: str, parameters: Any = ()) -> Sequence[Any]:
-    """The one row of a statement in the driver's own words, inside the connection's transaction."""
-    return await greenlet_spawn(_ask, connection, sql, parameters)
 
 
 def certainly_rolled_back(sqlstate: str | None) -> bool:
@@ -124,7 +43,7 @@ def certainly_rolled_back(sqlstate: str | None) -> bool:
 
 
 class CommitWatch:
-    """Follows all transactions of one engine from now on, until `stop`.
+    """Follows all transactions of one engine from now on, until `close`: after it the engine commits nothing any more.
 
     Every way to commit (session, connection, `begin()` blocks, sessions joined to an outer transaction) ends in
     `do_commit` of the engine's dialect, which belongs to this engine alone. The order there is:
@@ -135,7 +54,8 @@ class CommitWatch:
 
     A commit whose outcome is unknown (lost connection, cancelled) is handed to `hooks.committed` too, as UNKNOWN;
     then a lost connection raises CommitOutcomeUnknown. Raises TransactionRefused for what could not be followed:
-    AUTOCOMMIT, two-phase commits, textual COMMIT and its kin; ConfigurationError if the engine is in AUTOCOMMIT.
+    AUTOCOMMIT, two-phase commits, textual COMMIT and its kin; NotStarted for a commit that begins after `close`;
+    ConfigurationError if the engine is in AUTOCOMMIT.
     Not seen: a COMMIT on the driver's own connection.
     """
 
@@ -146,6 +66,8 @@ class CommitWatch:
         self._hooks = hooks
         self._spawn = spawn
         self._new_changes = new_changes
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._refuse_engine()
         dialect: Dialect = self._engine.dialect
         self._commit = dialect.do_commit
         self._rollback = dialect.do_rollback
@@ -170,14 +92,17 @@ class CommitWatch:
             "handle_error": self._handle_error,
             "commit": self._on_commit,
         }
-        self._refuse_engine()
         dialect.__dict__.update(self._wrappers)
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
 
-    def stop(self) -> None:
-        """Leave the engine as it was."""
-        for name in self._wrappers:
+    async def close(self, grace: float) -> None:
+        """Refuse what would be committed from now on: it would be published by nobody. Commits under way are waited
+        for, `grace` seconds at most."""
+        self._engine.dialect.__dict__["do_commit"] = self._refuse_commit
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=grace)
+        for name in self._wrappers.keys() - {"do_commit"}:
             del self._engine.dialect.__dict__[name]
         for name, listener in self._listeners.items():
             event.remove(self._engine, name, listener)
@@ -205,7 +130,20 @@ class CommitWatch:
                 self._end(connection.connection)
             raise
 
+    def _refuse_commit(self, connection: PoolProxiedConnection) -> None:
+        self._end(connection)
+        raise NotStarted
+
     def _do_commit(self, connection: PoolProxiedConnection) -> None:
+        ended = asyncio.get_running_loop().create_future()
+        self._under_way.add(ended)
+        try:
+            self._commit_and_publish(connection)
+        finally:
+            self._under_way.discard(ended)
+            ended.set_result(None)
+
+    def _commit_and_publish(self, connection: PoolProxiedConnection) -> None:
         info = _info(connection)
         transaction: Transaction | None = info.get(_TRANSACTION)
         changed = transaction is not None and not transaction.changes.empty
@@ -221,14 +159,23 @@ class CommitWatch:
             info[_LOST] = error
             if transaction is not None and changed:
                 transaction.why = f"{type(error).__name__}: {error}"
-                task = self._spawn(self._hooks.committed(transaction, Outcome.UNKNOWN))
+                task = self._published(transaction, Outcome.UNKNOWN)
                 if isinstance(error, Exception):
                     await_only(asyncio.wait([task]))
             raise
         info.pop(_TRANSACTION, None)
         if transaction is not None and changed:
             # Not awaited itself: a cancelled caller would cancel it, and its errors are its owner's.
-            await_only(asyncio.wait([self._spawn(self._hooks.committed(transaction, Outcome.COMMITTED))]))
+            await_only(asyncio.wait([self._published(transaction, Outcome.COMMITTED)]))
+
+    def _published(self, transaction: Transaction, outcome: Outcome) -> asyncio.Task[None]:
+        try:
+            return self._spawn(self._hooks.committed(transaction, outcome))
+        except NotStarted:
+            raise CommitOutcomeUnknown(
+                "COMMIT ended after the database was closed: the transaction may have been committed, and this process "
+                "has told no cache"
+            ) from None
 
     def _seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         try:
@@ -304,7 +251,10 @@ class CommitWatch:
             )
 
     def _refuse_engine(self) -> None:
-        if "do_commit" in self._engine.dialect.__dict__:
+        wrappers = self._engine.dialect.__dict__
+        if getattr(wrappers.get("do_commit"), "__func__", None) is CommitWatch._refuse_commit:
+            del wrappers["do_commit"]
+        if "do_commit" in wrappers:
             raise ConfigurationError("this engine's commits are watched already: give each database its own engine")
         levels = (
             self._engine.get_execution_options().get("isolation_level"),
@@ -312,18 +262,6 @@ class CommitWatch:
         )
         if any(map(_is_autocommit, levels)):
             raise ConfigurationError("the primary's engine must not be in AUTOCOMMIT: leave isolation_level out")
-
-
-def _ask(connection: PoolProxiedConnection, sql: str, parameters: Any) -> Sequence[Any]:
-    """On a cursor of SQLAlchemy's, not the driver's: its errors are then known to it, a lost connection too."""
-    cursor = connection.cursor()
-    try:
-        cursor.execute(sql, parameters)
-        row: Sequence[Any] | None = cursor.fetchone()
-    finally:
-        cursor.close()
-    assert row is not None
-    return row
 
 
 def _info(connection: Connection | PoolProxiedConnection) -> MutableMapping[Any, Any]:

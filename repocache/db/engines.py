@@ -149,6 +149,17 @@ def on_lost(engine: AsyncEngine, heard: Callable[[], None]) -> None:
     event.listen(engine.sync_engine, "invalidate", invalidated)
 
 
+async def close_engine(engine: AsyncEngine) -> None:
+    """Close its connections, those in use as soon as they come back: nobody would, in a pool that was disposed of."""
+    pool = engine.sync_engine.pool
+    await engine.dispose()
+
+    def came_back(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.close()
+
+    event.listen(pool, "checkin", came_back)
+
+
 def _forbid_sqlite_writes(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA query_only = ON")

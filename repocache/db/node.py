@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.choice import Need, satisfies
-from repocache.db.engines import SERVER, Server, on_connect, on_lost, read_server
+from repocache.db.engines import SERVER, Server, close_engine, on_connect, on_lost, read_server
 from repocache.db.positions import (
     LagLimit,
     Process,
@@ -138,7 +138,7 @@ class ReplicaNode:
     async def close(self) -> None:
         """Close all connections."""
         await self.probe.drop()
-        await self.engine.dispose()
+        await close_engine(self.engine)
 
     async def _poll(self) -> Sample | None:
         if not self.probe.connected and time.monotonic() < self._retry_at:

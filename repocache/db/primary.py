@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from repocache.db.engines import SERVER, on_connect, on_lost, read_server
+from repocache.db.engines import SERVER, close_engine, on_connect, on_lost, read_server
 from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
 from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
 from repocache.db.settings import TopologySettings
@@ -113,8 +113,8 @@ class Primary:
         """Close all connections; no new one is made until it is started again."""
         self._closed = True
         await self.probe.drop()
-        await self.engine.dispose()
-        await self.write_engine.dispose()
+        await close_engine(self.engine)
+        await close_engine(self.write_engine)
 
     async def _poll(self) -> PrimaryPosition | None:
         if not self.probe.connected and time.monotonic() < self._retry_at:

@@ -20,7 +20,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from repocache.bookmark import Bookmark
 from repocache.db.cached_marker import cached_by
-from repocache.db.commit import Transaction
+from repocache.db.transaction import Transaction
 from repocache.errors import CachedEntityRefused, UsageError
 from repocache.events import HookFailed, Observer
 

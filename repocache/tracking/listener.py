@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
 
-from repocache.db.commit import Transaction
 from repocache.db.sql_text import judge
+from repocache.db.transaction import Transaction
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.changes import Changes
 from repocache.tracking.dml import (

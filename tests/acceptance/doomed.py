@@ -17,7 +17,7 @@ import msgspec
 
 from repocache import commits
 from repocache.commits import Commits
-from repocache.db.commit import Outcome, Transaction
+from repocache.db.transaction import Outcome, Transaction
 from repocache.events import ignore
 from repocache.invalidation import acknowledged, bus, outbox
 from repocache.records import redis

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, UsageError
+from repocache.commits import Commits
 from repocache.errors import NotStarted
 from repocache.events import TaskFailed
 from repocache.testing import Endpoints
-from tests.shop import Countries, Orders, Shop, User, Users, open_shop
+from tests.shop import Countries, Orders, Shop, User, Users, open_shop, until
 
 UNOPENED = Database("sqlite+aiosqlite:////nowhere/at/all", repositories=[Users])
 
@@ -74,6 +77,62 @@ async def test_no_session_outlives_the_database(repocache_endpoints: Endpoints) 
     async with sessions() as session:
         with pytest.raises(NotStarted):
             await session.get(User, 7)
+
+
+@pytest.mark.parametrize("how", ["unit of work", "plain session"])
+async def test_a_transaction_that_outlives_the_database_does_not_commit(
+    how: str, repocache_endpoints: Endpoints
+) -> None:
+    async with open_shop(repocache_endpoints) as shop, open_shop(repocache_endpoints) as other:
+        assert (await other.users.require(7)).name != "Late"
+        before = (await other.users.on_primary().require(7)).name
+        opened = shop.db.unit_of_work() if how == "unit of work" else shop.db.sessionmaker.begin()
+
+        async def late() -> None:
+            async with opened as work:
+                user = await work.get(User, 7) if isinstance(work, AsyncSession) else await work[Users].get(7)
+                assert user is not None
+                user.name = "Late"
+                await shop.db.__aexit__(None, None, None)
+                if how == "unit of work":
+                    await work.commit()
+
+        with pytest.raises(NotStarted):
+            await late()
+        assert (await other.users.on_primary().require(7)).name == before
+        await shop.db.__aenter__()
+        await shop.rename(7, "Again")
+        await until(lambda: _is(other, "Again"), "the database commits again")
+
+
+async def _is(shop: Shop, name: str) -> bool:
+    return (await shop.users.require(7)).name == name
+
+
+async def test_a_commit_under_way_when_it_is_left_is_published(repocache_endpoints: Endpoints) -> None:
+    async with open_shop(repocache_endpoints) as shop, open_shop(repocache_endpoints) as other:
+        await other.users.get(7)
+        sealed, go_on = asyncio.Event(), asyncio.Event()
+
+        async def hold(*_: object) -> None:
+            sealed.set()
+            await go_on.wait()
+
+        seal = Commits.seal
+
+        async def slow(self: Commits, *arguments: Any) -> None:
+            await seal(self, *arguments)
+            await hold()
+
+        with patch.object(Commits, "seal", slow):
+            writing = asyncio.create_task(shop.rename(7, "Held"))
+            await sealed.wait()
+            closing = asyncio.create_task(shop.db.__aexit__(None, None, None))
+            await asyncio.sleep(0)
+            go_on.set()
+            await asyncio.gather(writing, closing)
+        await until(lambda: _is(other, "Held"), "the other process hears of it")
+        await shop.db.__aenter__()
 
 
 async def test_reads_under_way_when_it_is_left_end(repocache_endpoints: Endpoints) -> None:

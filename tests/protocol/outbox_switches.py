@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.commits import Commits
-from repocache.db.commit import Outcome, Transaction, seal_postgresql
+from repocache.db.transaction import Outcome, Transaction, seal_postgresql
 from repocache.errors import CacheUnavailable
 from repocache.invalidation.batch import NOTHING, Batch
 from repocache.invalidation.outbox import TABLE, Mark, Outbox

@@ -31,12 +31,13 @@ from repocache.cache.views import View, Views
 from repocache.commits import Commits
 from repocache.db import commit
 from repocache.db.choice import Need, satisfies
-from repocache.db.commit import CommitWatch, Outcome, Transaction
+from repocache.db.commit import CommitWatch
 from repocache.db.node import ReplicaNode
 from repocache.db.positions import PrimaryIdentity
 from repocache.db.reading import Read, Reader
 from repocache.db.routing import Route, need_of
 from repocache.db.shared_poll import SharedPoll
+from repocache.db.transaction import Outcome, Transaction
 from repocache.db.unit_of_work import TrackedSession
 from repocache.mapping import plan
 from repocache.records import Namespace, Nonces, RedisRecords

@@ -41,6 +41,11 @@ class Target:
     def __init__(self) -> None:
         self.dialect = Dialect()
 
+    @property
+    def pool(self) -> Target:
+        """Its events are heard here too."""
+        return self
+
     def get_execution_options(self) -> dict[str, Any]:
         return {}
 
@@ -210,6 +215,9 @@ class Entry:
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def close(self) -> None:
+        self.driver_connection.terminate()
 
 
 class Greeting:

@@ -223,7 +223,9 @@ class Faults:
     async def _stop(self) -> None:
         service = self._any()
         if service is not None:
-            await self._world.run_in(service, service.stop())
+            outcome = await self._world.run_in(service, service.stop())
+            if isinstance(outcome, Exception) and not service.owner.dead:
+                self._world.oracle.blame(f"{service.owner.name} did not stop: {outcome!r}")
             self._world.kill(service)
             await self._world.start_service()
 

@@ -20,11 +20,12 @@ from repocache.cache.flights import Flight
 from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.caching import Caching, Needs, caching
+from repocache.caching import GRACE, Caching, Needs, caching
 from repocache.commits import Commits, Lives
-from repocache.db.commit import CommitWatch, Transaction
+from repocache.db.commit import CommitWatch
 from repocache.db.routing import Routing, Stickiness, current_session
 from repocache.db.topology import Topology
+from repocache.db.transaction import Transaction
 from repocache.durable import NotDurable
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.message import Message
@@ -202,7 +203,7 @@ class Service:
         through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
         commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means), outbox)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
-        stack.callback(self.watch.stop)
+        stack.push_async_callback(self.watch.close, GRACE)
         for each in keys:
             self.access[each.prefix] = self._access(each, cache)
         self.running = True

@@ -16,7 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import Bookmark
-from repocache.db.commit import CommitWatch, Outcome, Transaction, seal_postgresql
+from repocache.db.commit import CommitWatch
+from repocache.db.transaction import Outcome, Transaction, seal_postgresql
 from repocache.db.unit_of_work import TrackedSession, UnitOfWork
 from repocache.events import Event
 from repocache.keys import KeyOwner, Keys
@@ -263,8 +264,8 @@ async def opened(engine: AsyncEngine) -> AsyncIterator[Shop]:
     finally:
         shop.notes.open.set()
         await asyncio.gather(*shop.tasks.all, return_exceptions=True)
+        await shop.watch.close(0.0)
         shop.tracker.stop()
-        shop.watch.stop()
         await engine.dispose()
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from repocache.errors import NotStarted
 from tests.tracking.shop import (
     Country,
     Engineer,
@@ -464,18 +465,23 @@ async def test_two_databases_may_share_mapped_classes(postgres: Shop, sqlite: Sh
     assert postgres.notes.published == []
 
 
-async def test_a_stopped_tracker_leaves_the_engine_as_it_was(sqlite: Shop) -> None:
+async def test_a_closed_engine_is_as_it_was_but_commits_nothing(sqlite: Shop) -> None:
+    await sqlite.watch.close(0.0)
     sqlite.tracker.stop()
-    sqlite.watch.stop()
     try:
-        await run(sqlite, insert(Post).values(id=1))
+        with pytest.raises(NotStarted):
+            await run(sqlite, insert(Post).values(id=1))
         async with AsyncSession(sqlite.engine) as session:
             await session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         assert sqlite.notes.published == []
-        assert not {"do_commit", "do_rollback", "do_savepoint"} & set(sqlite.engine.sync_engine.dialect.__dict__)
+        assert not {"do_rollback", "do_savepoint"} & set(sqlite.engine.sync_engine.dialect.__dict__)
     finally:
         again = Shop(sqlite.engine)
-        sqlite.tracker, sqlite.watch = again.tracker, again.watch
+        sqlite.tracker, sqlite.watch, sqlite.notes = again.tracker, again.watch, again.notes
+    async with sqlite.sessions() as session:
+        assert await session.get(Post, 1) is None
+    await run(sqlite, insert(Post).values(id=1))
+    assert sqlite.keys == {"post:1"}
 
 
 def test_insert_has_the_attributes_that_are_relied_on() -> None:
