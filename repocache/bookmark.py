@@ -26,6 +26,8 @@ class Seen(NamedTuple):
     seq: int
 
 
+_SEVERAL = Seen("", 0)
+"""Of a bucket that was written under two records: no record is called so, so none is known to have heard of both."""
 _NOTHING: Mapping[int, Seen] = MappingProxyType({})
 
 
@@ -114,8 +116,13 @@ def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
     """The bookmark of a session that has seen both.
 
     Positions of two histories never compare: the newer history's counts.
-    Uncovered stays uncovered until it expires; of a bucket written twice the later record state counts (a higher
-    seq, or the newer incarnation).
+    Uncovered stays uncovered until it expires. Of a bucket written twice under one record the higher seq counts. Under
+    two records none does:
+
+    1. A session writes at the Redis of one process, then in another process at a second Redis: one of them is a master
+       that was replaced, and nothing tells which.
+    2. If the bookmark remembered the later record only, the earlier write, of which that one has not heard, could be
+       missed at it; if the earlier one, the later write.
     """
     if old is None:
         return new
@@ -131,9 +138,7 @@ def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
     else:
         wrote = dict(old.wrote)
         for bucket, seen in new.wrote.items():
-            before = wrote.get(bucket)
-            if before is None or before.incarnation != seen.incarnation or before.seq < seen.seq:
-                wrote[bucket] = seen
+            wrote[bucket] = _later(wrote.get(bucket), seen)
         if len(wrote) > MAX_BUCKETS:
             wrote = None
     return Bookmark(
@@ -143,3 +148,11 @@ def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
         covered=old.covered and new.covered,
         expires=max(old.expires, new.expires),
     )
+
+
+def _later(old: Seen | None, new: Seen) -> Seen:
+    if old is None:
+        return new
+    if old.incarnation != new.incarnation:
+        return _SEVERAL
+    return max(old, new)

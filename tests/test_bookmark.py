@@ -151,13 +151,30 @@ def test_merged_knows_each_written_bucket(old: Bookmark, new: Bookmark) -> None:
         return
     assert merged.buckets.keys() == buckets
     for bucket, seen in merged.buckets.items():
-        before, after = old.buckets.get(bucket), new.buckets.get(bucket)
-        assert seen in (before, after)
-        if after is not None:
-            assert seen.incarnation == after.incarnation
-            assert seen.seq >= after.seq
-        if before is not None and seen.incarnation == before.incarnation:
-            assert seen.seq >= before.seq
+        parts = [each.buckets[bucket] for each in (old, new) if bucket in each.buckets]
+        if len({each.incarnation for each in parts}) == 1:
+            assert seen == max(parts)
+        else:
+            assert not any(merged.known_to(bucket, each.incarnation, 10**9) for each in parts)
+
+
+@given(bookmarks, bookmarks, bookmarks)
+def test_the_order_of_merging_does_not_matter_to_what_was_written(
+    one: Bookmark, two: Bookmark, three: Bookmark
+) -> None:
+    assert (
+        merge(merge(one, two), three).wrote
+        == merge(one, merge(two, three)).wrote
+        == merge(merge(three, one), two).wrote
+    )
+
+
+def test_a_bucket_written_under_two_records_is_known_to_none() -> None:
+    at_one, at_two = bookmark(1, {1: Seen("one", 5)}), bookmark(2, {1: Seen("two", 1)})
+    for merged in (merge(at_one, at_two), merge(merge(at_one, at_two), bookmark(3, {1: Seen("two", 2)}))):
+        assert not merged.known_to(1, "one", 99)
+        assert not merged.known_to(1, "two", 99)
+        assert merged.known_to(2, "two", 1)
 
 
 @given(bookmarks)

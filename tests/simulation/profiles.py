@@ -173,14 +173,10 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
 """Worlds that are made for one kind of trouble."""
 
 
-LIMITS = ("returns",)
-"""Families in which a known limit is met (docs/simulation.md): for the rule that they are made for, not drawn."""
-
-
 def drawn(seed: int, family: str = "") -> Profile:
     """The profile of a seed. `family`: of faults, or a shape; drawn too if it is not given."""
     draw = Random(seed * 7919 + 1)
-    family = family or draw.choice([each for each in (*FAMILIES, *SHAPES) if each not in LIMITS])
+    family = family or draw.choice([*FAMILIES, *SHAPES])
     faults = {} if family in SHAPES else FAMILIES[family]
     intensity = draw.choice((0.5, 1.0, 3.0))
     profile = Profile(
