@@ -84,7 +84,7 @@ class Topology:
 
     def outbox_engine(self) -> AsyncEngine:
         """Another pool on the primary, for the outbox's own transactions. Whoever asks for it disposes of it."""
-        engine = make_engine(self._url, Purpose.OUTBOX, self.settings)
+        engine = self._engines(self._url, Purpose.OUTBOX, self.settings)
         self._primary.follow(engine)
         return engine
 

@@ -6,11 +6,14 @@ Owns what a client asks and what it may expect. Where its requests run is the wo
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 
 from repocache.errors import RepocacheError
-from tests.simulation.engines import DriverError
+from tests.simulation.driver import DriverError
+from tests.simulation.network import Lost
+from tests.simulation.outbox import notice
 from tests.simulation.postgres import Key
 from tests.simulation.service import Service
 from tests.simulation.world import Cancelled, Crashed, World
@@ -19,6 +22,37 @@ EXPECTED = (RepocacheError, OSError, DriverError, Cancelled, Crashed)
 """What a request may end with while there are faults."""
 TOO_LONG = 120.0
 """Seconds after which a request hangs: a queue of writers of one row, each with a slow COMMIT, takes a minute."""
+
+
+class Stranger:
+    """Writes straight to the database, with whatever client. What the tables' triggers notice is all that is left."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._draw = Random(world.draw.random())
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        world = self._world
+        while True:
+            await asyncio.sleep(self._draw.expovariate(world.profile.strangers))
+            if world.cluster.primary.up:
+                world.operations += 1
+                with suppress(Lost):
+                    await self._write()
+
+    async def _write(self) -> None:
+        draw, cluster = self._draw, self._world.cluster
+        transaction = cluster.begin()
+        for key in sorted({draw.choice(self._world.profile.keys) for _ in range(1 + int(draw.random() * 3))}):
+            await cluster.update(transaction, key, draw.random() < 0.9)
+            notice(cluster, transaction, key[0], [key[1]] if draw.random() < 0.95 else None)
+            await asyncio.sleep(0.02 * draw.random())
+        if draw.random() < 0.1:
+            cluster.abort(transaction)
+        else:
+            cluster.commit(transaction, lambda _: None)
+            self._world.note("a stranger wrote", transaction.rows)
 
 
 @dataclass
@@ -121,8 +155,9 @@ class Client:
         try:
             written: dict[Key, int] = {}
             for key in keys:
-                written[key] = await connection.update(key, draw.random() < 0.9)
-            service.touch(connection, [] if whole else keys, whole)
+                written[key] = await connection.update(key, draw.random() < 0.9, noticed=bool(profile.strangers))
+            told = keys if not profile.strangers or draw.random() < 0.5 else keys[:1]
+            service.touch(connection, [] if whole else told, whole)
             if draw.random() < 0.1:
                 await asyncio.sleep(0.05 * draw.random())
             if draw.random() < 0.05:

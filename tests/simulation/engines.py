@@ -1,36 +1,29 @@
-"""Engines, pools and connections as the library uses SQLAlchemy's and asyncpg's, over simulated servers.
+"""Engines, pools and connections as the library uses SQLAlchemy's, over simulated servers.
 
-Owns what a driver would: who is connected to which life of which server, and how that is found out to be over.
+Owns what a pool does with its connections, and which statement asks what. The wire below is `driver`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from itertools import count
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-import asyncpg
-from sqlalchemy import URL
+from sqlalchemy import URL, TextClause
 from sqlalchemy.event import base
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.util import await_only
 
 from repocache.db.engines import Purpose
 from repocache.db.settings import TopologySettings
+from tests.simulation import outbox
+from tests.simulation.driver import Driver, DriverError, row_of
 from tests.simulation.network import WORLDS, Lost, Path, Refused
 from tests.simulation.postgres import Cluster, Key, Server, Transaction
 
 T = TypeVar("T")
-
-
-class DriverError(Exception):
-    """An error that PostgreSQL answered with."""
-
-    def __init__(self, sqlstate: str) -> None:
-        super().__init__(sqlstate)
-        self.sqlstate = sqlstate
 
 
 class Target:
@@ -87,122 +80,6 @@ class Dialect:
     def do_commit_twophase(self, *_: object) -> None: ...
 
 
-class Driver(asyncpg.Connection):  # type: ignore[misc]  # it has no types
-    """A connection to one life of one server. One statement at a time."""
-
-    _counter = count()
-
-    def __init__(self, path: Path, server: Server) -> None:
-        self.path = path
-        self.server = server
-        self.process = server.process
-        self.dead = False
-        self.transaction: Transaction | None = None
-        self.number = next(self._counter)
-        self._pending: asyncio.Future[Any] | None = None
-        self._listeners: list[Callable[[Any], None]] = []
-        path.connections[self] = None
-        server.connections[self] = None
-
-    def __del__(self) -> None:
-        """Not asyncpg's."""
-
-    def __hash__(self) -> int:
-        return self.number
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def is_closed(self) -> bool:
-        return self.dead
-
-    def add_termination_listener(self, callback: Callable[[Any], None]) -> None:
-        self._listeners.append(callback)
-
-    def remove_termination_listener(self, callback: Callable[[Any], None]) -> None:
-        if callback in self._listeners:
-            self._listeners.remove(callback)
-
-    def terminate(self) -> None:
-        """The client hangs up."""
-        self._end(told=False)
-
-    def lose(self) -> None:
-        """The server, or the network, ends it. The client hears of it a little later, unless the way is held."""
-        if self.path.held:
-            self.path.carry(self.reset, self.path.context)
-        else:
-            self._end(told=True)
-
-    def reset(self) -> None:
-        """The network ends it."""
-        self._end(told=True)
-
-    def _end(self, *, told: bool) -> None:
-        if self.dead:
-            return
-        self.dead = True
-        self.path.connections.pop(self, None)
-        self.server.connections.pop(self, None)
-        transaction, self.transaction = self.transaction, None
-        if transaction is not None and transaction.state == "open":
-            # The backend notices when it next reads from its socket.
-            self.server.cluster.later(0.02, lambda: self.server.cluster.abort(transaction))
-        pending, self._pending = self._pending, None
-        if pending is not None and not pending.done():
-            pending.set_exception(Lost("the connection ended"))
-            pending.exception()
-        if told:
-            for listener in self._listeners:
-                self.path.loop.call_soon(listener, self, context=self.path.context)
-
-    def send(self, run: Callable[[Callable[[Any], None]], None]) -> asyncio.Future[Any]:
-        """`run` happens at the server, and answers when it calls what it is given. An exception is answered too."""
-        if self.dead:
-            raise Lost("the connection is closed")
-        pending: asyncio.Future[Any] = self.path.loop.create_future()
-        self._pending = pending
-
-        def answer(outcome: Any) -> None:
-            self.path.carry(lambda: arrive(outcome), self.path.context)
-
-        def arrive(outcome: Any) -> None:
-            if pending.done():
-                return
-            if isinstance(outcome, Exception):
-                pending.set_exception(outcome)
-                pending.exception()
-            else:
-                pending.set_result(outcome)
-
-        def at_server() -> None:
-            if self.server.up and self.server.process == self.process and not self.dead:
-                run(answer)
-
-        self.path.carry(at_server, WORLDS)
-        return pending
-
-    async def ask(self, query: Callable[[Server], T]) -> T:
-        """One statement with one answer."""
-        result: T = await self.send(lambda answer: answer(query(self.server)))
-        return result
-
-    async def fetchrow(self, sql: str, *_: Any, **__: Any) -> Any:
-        return await self.ask(lambda server: row_of(server, sql))
-
-
-def row_of(server: Server, sql: str) -> Sequence[Any]:
-    """What the library's own statements answer."""
-    if "pg_control_system" in sql:
-        return server.server_row()
-    if "pg_stat_wal_receiver" in sql:
-        return server.replica_row()
-    if "pg_current_wal_flush_lsn" in sql:
-        return server.primary_row()
-    assert sql == "SELECT 1", sql
-    return (1,)
-
-
 class Entry:
     """A pool's entry; the library keeps the server's identity in `info`."""
 
@@ -246,6 +123,9 @@ class Result:
     def one(self) -> Any:
         return self._rows[0]
 
+    def first(self) -> Any:
+        return self._rows[0] if self._rows else None
+
     def scalar(self) -> Any:
         return self._rows[0][0]
 
@@ -260,8 +140,11 @@ class Cursor:
         self._connection = connection
         self._row: Any = None
 
-    def execute(self, sql: str, *_: Any) -> None:
-        self._row = await_only(self._connection.in_transaction(sql))
+    def execute(self, sql: str, parameters: Any = ()) -> None:
+        if isinstance(parameters, dict):
+            self._row = await_only(self._connection.seal(parameters))
+        else:
+            self._row = await_only(self._connection.in_transaction(sql))
 
     def fetchone(self) -> Any:
         return self._row
@@ -270,11 +153,12 @@ class Cursor:
 
 
 class Connection:
-    """An AsyncConnection, and the pooled connection under it."""
+    """An AsyncConnection, and the pooled connection under it. `alone`: in AUTOCOMMIT."""
 
-    def __init__(self, engine: Engine, entry: Entry) -> None:
+    def __init__(self, engine: Engine, entry: Entry, alone: bool) -> None:
         self._engine = engine
         self._entry = entry
+        self._alone = alone
         self._driver = entry.driver_connection
         self._closed = False
         self._failed = False
@@ -297,30 +181,71 @@ class Connection:
     async def exec_driver_sql(self, sql: str) -> Result:
         return Result([await self._statement(lambda server: row_of(server, sql))])
 
-    async def execute(self, _: Any, parameters: Any) -> Result:
-        """The status of a transaction, or rows by key."""
+    async def execute(self, statement: Any, parameters: Any = None) -> Result:
+        """The status of a transaction, rows by key, or what the outbox asks."""
+        if self._engine.purpose is Purpose.OUTBOX:
+            return await self._outbox(statement, parameters)
         if isinstance(parameters, dict):
             return Result([(await self._statement(lambda server: status_of(server, parameters["xid"])),)])
         return Result(await self._statement(lambda server: rows_of(server.rows, parameters)))
 
-    async def update(self, key: Key, exists: bool) -> int:
-        """Lock a row and write it; its version."""
+    async def _outbox(self, statement: TextClause, parameters: Any) -> Result:
+        meaning, given = outbox.meaning(statement), outbox.arguments(statement, parameters)
+        transaction, cluster = self._begun(), self._driver.server.cluster
+        rows = await self._working(lambda: meaning(cluster, transaction, given))
+        if self._alone:
+            await self.commit()
+        return Result(rows)
+
+    async def seal(self, parameters: dict[str, Any]) -> Sequence[Any]:
+        """The row that the last statement of a transaction returns, where there is an outbox."""
+        transaction, cluster = self._begun(), self._driver.server.cluster
+        row: Sequence[Any] = await self._working(lambda: outbox.seal(cluster, transaction, parameters))
+        return row
+
+    async def update(self, key: Key, exists: bool, *, noticed: bool = False) -> int:
+        """Lock a row and write it; its version. `noticed`: its table has a trigger."""
+        transaction, cluster = self._begun(), self._driver.server.cluster
+
+        async def work() -> int:
+            version = await cluster.update(transaction, key, exists)
+            if noticed:
+                outbox.notice(cluster, transaction, key[0], [key[1]])
+            return version
+
+        version: int = await self._working(work)
+        return version
+
+    def _begun(self) -> Transaction:
         driver = self._driver
         if driver.transaction is None:
             driver.transaction = driver.server.cluster.begin()
-        transaction, cluster = driver.transaction, driver.server.cluster
+        return driver.transaction
+
+    async def _working(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """What may wait for locks at the server."""
 
         async def run(answer: Callable[[Any], None]) -> None:
             try:
-                answer(await cluster.update(transaction, key, exists))
+                answer(await work())
             except Lost as error:
                 answer(error)
 
         def at_server(answer: Callable[[Any], None]) -> None:
-            cluster.loop.create_task(run(answer), context=WORLDS)
+            self._driver.server.cluster.loop.create_task(run(answer), context=WORLDS)
 
-        version: int = await self._waited(at_server)
-        return version
+        return await self._waited(at_server)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[None]:
+        """Rolled back if the block fails, or its COMMIT."""
+        try:
+            yield
+            await self.commit()
+        except BaseException:
+            with suppress(Exception):
+                await self.rollback()
+            raise
 
     async def in_transaction(self, sql: str) -> Any:
         transaction = self._driver.transaction
@@ -432,11 +357,19 @@ class Engine:
         self._idle: list[Entry] = []
 
     @property
-    def dialect(self) -> Dialect:
-        return self.sync_engine.dialect
+    def dialect(self) -> Any:
+        return outbox.DIALECT if self.purpose is Purpose.OUTBOX else self.sync_engine.dialect
 
-    async def connect(self) -> Connection:
+    def execution_options(self, isolation_level: str) -> Alone:
+        """Over the same pool."""
+        assert isolation_level == "AUTOCOMMIT"
+        return Alone(self)
+
+    def connect(self, *, alone: bool = False) -> Connecting:
         """Raises OSError, and what a listener raises."""
+        return Connecting(self._connected(alone))
+
+    async def _connected(self, alone: bool) -> Connection:
         for _ in range(3):
             entry = self._idle.pop() if self._idle and self.purpose is not Purpose.PROBE else await self._made()
             try:
@@ -446,7 +379,7 @@ class Engine:
                     each.driver_connection.terminate()
                 self._idle.clear()
             else:
-                return Connection(self, entry)
+                return Connection(self, entry, alone)
         raise Lost("no connection stands")
 
     async def _made(self) -> Entry:
@@ -490,6 +423,33 @@ class Engine:
         for each in self._idle:
             each.driver_connection.terminate()
         self._idle.clear()
+
+
+class Connecting:
+    """A connection that is on its way: to be awaited, or for a block."""
+
+    def __init__(self, made: Coroutine[Any, Any, Connection]) -> None:
+        self._made = made
+
+    def __await__(self) -> Generator[Any, Any, Connection]:
+        return self._made.__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._made
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._connection.close()
+
+
+class Alone:
+    """The same engine, in AUTOCOMMIT."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def connect(self) -> Connecting:
+        return self._engine.connect(alone=True)
 
 
 class Nodes:

@@ -23,6 +23,7 @@ class Faults:
             "lose": self._lose,
             "restart": self._restart_redis,
             "failover": self._fail_redis_over,
+            "away": self._away,
             "depose": self._depose,
             "return": self._return,
             "pause": self._pause,
@@ -32,6 +33,7 @@ class Faults:
             "backend crash": self._crash_backend,
             "promote": self._promote,
             "kill": self._kill,
+            "die": self._die,
             "stop": self._stop,
         }
 
@@ -58,13 +60,14 @@ class Faults:
         place = {
             "restart": "redis",
             "failover": "redis",
+            "away": "redis",
             "flush": "redis",
             "lose": "redis",
             "evict": "eviction",
             "depose": "redis",
             "return": "redis",
         }.get(kind, "")
-        place = place or ("service" if kind in ("kill", "stop") else "postgres")
+        place = place or ("service" if kind in ("kill", "die", "stop") else "postgres")
         if place in self._busy:
             return None
         self._busy.add(place)
@@ -126,6 +129,14 @@ class Faults:
         await asyncio.sleep(0.3 * self._draw.random())
         world.new_redis(world.behind)
         world.redis_up, world.behind = True, None
+
+    async def _away(self) -> None:
+        """Nobody reaches it, and it forgets nothing."""
+        world = self._world
+        world.redis_up = False
+        world.redis.stop()
+        await asyncio.sleep(self._draw.choice((0.5, 2.0, 6.0)) * self._draw.random())
+        world.redis_up = True
 
     async def _fail_redis_over(self) -> None:
         """A replica that was some way behind goes on in the master's place."""
@@ -216,6 +227,19 @@ class Faults:
     async def _kill(self) -> None:
         service = self._any()
         if service is not None:
+            self._world.kill(service)
+            await asyncio.sleep(0.2 * self._draw.random())
+            await self._world.start_service()
+
+    async def _die(self) -> None:
+        """At its next COMMIT, before it has published it or a little later."""
+        service = self._any()
+        if service is None:
+            return
+        moment = self._world.doomed[service.owner] = self._world.loop.create_future()
+        await asyncio.wait([moment], timeout=2.0)
+        self._world.doomed.pop(service.owner, None)
+        if moment.done() and service.running and not service.owner.dead:
             self._world.kill(service)
             await asyncio.sleep(0.2 * self._draw.random())
             await self._world.start_service()

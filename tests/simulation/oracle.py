@@ -14,7 +14,7 @@ from repocache.keys import bucket_of
 from repocache.records import NO_POSITIONS, Receipt, Terms
 from repocache.records.names import ABSENT
 from tests.simulation.loop import Loop
-from tests.simulation.postgres import Cluster, Key, Transaction
+from tests.simulation.postgres import Cluster, Key, Noted, Transaction
 from tests.simulation.redis import Applied, Redis
 
 LONGEST = 8.0
@@ -66,6 +66,7 @@ class Oracle:
         self._cluster = cluster
         self._lines: dict[str, int] = {}
         self._applied: dict[int, dict[Key, int]] = {}
+        self._delivered: dict[Key, int] = {}
         self._meant: dict[tuple[str, int], dict[Key, int]] = {}
         self._when: dict[Key, list[tuple[float, int]]] = {}
         self._keys: dict[tuple[int, str], list[Key]] = {}
@@ -103,10 +104,12 @@ class Oracle:
             if version > applied.get(key, 0):
                 applied[key] = version
                 self._when.setdefault(key, []).append((self._loop.now, version))
+            self._delivered[key] = max(version, self._delivered.get(key, 0))
         self._meant[receipt.incarnation, receipt.seq] = vouched
 
     def _vouched(self, key: Key, history: str, position: int | None) -> int:
-        line = self._lines.get(history, -1)
+        """Without a position a new record is made, which vouches for all that is visible, of whatever history."""
+        line = self._cluster.line if position is None else self._lines.get(history, -1)
         for transaction in reversed(self._cluster.by_key[key]):
             within = position in (None, NO_POSITIONS) or transaction.lsn <= position
             if transaction.state == "visible" and transaction.line <= line and within:
@@ -121,6 +124,16 @@ class Oracle:
     def applied(self, redis: Redis, key: Key) -> int:
         """The newest version of the key that an invalidation vouched for there."""
         return self._applied.get(id(redis), {}).get(key, 0)
+
+    def left(self, note: Noted) -> None:
+        """A row has left the outbox."""
+        for key, version in note.owes.items():
+            if self._cluster.by_version[version].state == "visible" and self.delivered(key) < version:
+                self.blame(f"the row of {text_of(key)} at {version} left the outbox before it was invalidated")
+
+    def delivered(self, key: Key) -> int:
+        """The newest version of the key that an invalidation vouched for anywhere."""
+        return self._delivered.get(key, 0)
 
     def inherits(self, new: Redis, old: Redis) -> None:
         """A Redis that goes on with another's data has also what was applied there: its records are made anew."""

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from repocache.db.positions import Process
 from tests.simulation.loop import Loop
@@ -33,11 +33,21 @@ class Pace:
     aborts: float = 0.01
 
 
+class Noted(NamedTuple):
+    """A row of the outbox. `due`: microseconds since 1970. `owes`: the versions that are to be invalidated by it."""
+
+    source: str | None
+    notices: str
+    due: int
+    owes: dict[Key, int]
+
+
 @dataclass(slots=True, eq=False)
 class Transaction:
     """`rows`: what it writes, and whether the row is then there. `lsn`: end of its commit record, 0: none yet.
     `line`: of which history. `state`: "open", "record" (in the WAL), "visible", "lost", "aborted".
-    `ended`: when it was lost."""
+    `ended`: when it was lost. `notes`: rows of the outbox by their ids, None: deleted; `noticed`: those of triggers,
+    `sealed`: whether they need not be told of."""
 
     xid: str
     synchronous: bool
@@ -47,10 +57,14 @@ class Transaction:
     lsn: int = 0
     line: int = 0
     ended: float = 0.0
+    notes: dict[int, Noted | None] = field(default_factory=dict)
+    noticed: list[int] = field(default_factory=list)
+    sealed: bool = False
 
 
 class Server:
-    """One PostgreSQL. `started` and `recovered` tell its lives apart. `rows`: what a new snapshot shows."""
+    """One PostgreSQL. `started` and `recovered` tell its lives apart. `rows`, `notes`: what a new snapshot shows, the
+    latter of the outbox."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -59,6 +73,7 @@ class Server:
         self.primary = False
         self.process = Process(cluster.nonce(), cluster.nonce())
         self.rows: dict[Key, tuple[int, bool]] = {}
+        self.notes: dict[int, Noted] = {}
         self.replayed = 0
         self.applied = 0
         self.timeline = 1
@@ -113,13 +128,25 @@ class Server:
     def replay_to(self, position: int) -> None:
         wal = self.cluster.wal
         while self.applied < len(wal) and wal[self.applied].lsn <= position:
-            self.rows.update(wal[self.applied].rows)
+            self.show(wal[self.applied])
             self.applied += 1
         self.replayed = max(self.replayed, position)
 
-    def go_back(self, position: int) -> None:
+    def show(self, transaction: Transaction) -> None:
+        self.rows.update(transaction.rows)
+        for id, note in transaction.notes.items():
+            if note is not None:
+                self.notes[id] = note
+            else:
+                self.notes.pop(id, None)
+
+    def forget(self) -> None:
         """Replay begins anew, from the first row on."""
-        self.rows, self.applied, self.replayed = dict(self.cluster.first), 0, 0
+        self.rows, self.notes = dict(self.cluster.first), {}
+
+    def go_back(self, position: int) -> None:
+        self.forget()
+        self.applied = self.replayed = 0
         self.replay_to(position)
 
     def lose_connections(self) -> None:
@@ -151,6 +178,7 @@ class Cluster:
         self.by_version: dict[int, Transaction] = {}
         self._nonce = 1_000_000
         self._version = 0
+        self._id = self._branch = 0
         self._locks: dict[Key, Transaction] = {}
         self._queues: dict[Key, deque[tuple[Transaction, asyncio.Future[None]]]] = {}
         self._flushing = False
@@ -161,6 +189,7 @@ class Cluster:
             server.replayed = self.flush
         self.primary.primary, self.primary.receiver = True, None
         self.tell: Callable[..., None] = lambda *_: None
+        self.gone: Callable[[Noted], None] = lambda _: None
 
     @property
     def primary(self) -> Server:
@@ -192,6 +221,15 @@ class Cluster:
 
     async def update(self, transaction: Transaction, key: Key, exists: bool) -> int:
         """Lock the row and write it; its new version."""
+        await self.lock(transaction, key)
+        self._version += 1
+        transaction.rows[key] = (self._version, exists)
+        self.by_version[self._version] = transaction
+        self._write()
+        return self._version
+
+    async def lock(self, transaction: Transaction, key: Key) -> None:
+        """Raises Lost."""
         if transaction.state != "open":
             raise Lost("the transaction ended")
         holder = self._locks.get(key)
@@ -203,11 +241,17 @@ class Cluster:
             await turn
             if transaction.state != "open":
                 raise Lost("the transaction ended")
-        self._version += 1
-        transaction.rows[key] = (self._version, exists)
-        self.by_version[self._version] = transaction
-        self._write()
-        return self._version
+
+    def lock_at_once(self, transaction: Transaction, key: Key) -> bool:
+        """Whether nobody else has it."""
+        if key not in self._locks:
+            self._lock(key, transaction)
+        return self._locks[key] is transaction
+
+    def next_id(self) -> int:
+        """Of the outbox's sequence. What a failover loses of it is given out again."""
+        self._id += 1
+        return self._id
 
     def _lock(self, key: Key, transaction: Transaction) -> None:
         self._locks[key] = transaction
@@ -237,6 +281,9 @@ class Cluster:
         if self.loop.draw() < self.pace.aborts:
             self.abort(transaction)
             return done("40001")
+        if not (transaction.rows or transaction.notes):
+            self.abort(transaction)
+            return done("")
         self._write()
         transaction.state, transaction.lsn, transaction.line = "record", self.insert, self.line
         self.wal.append(transaction)
@@ -269,9 +316,15 @@ class Cluster:
 
     def _show(self, transaction: Transaction) -> None:
         transaction.state = "visible"
-        self.primary.rows.update(transaction.rows)
+        if not any(transaction.notes.values()):  # else what it leaves says it all
+            for id in transaction.notes:
+                self.gone(self.primary.notes[id])
+        self.primary.show(transaction)
         self._unlock(transaction)
         self.tell("visible", transaction.rows)
+        if transaction.noticed and not transaction.sealed:
+            for connection in list(self.primary.connections):
+                connection.notify()
 
     def abort(self, transaction: Transaction) -> None:
         if transaction.state == "open":
@@ -307,9 +360,9 @@ class Cluster:
     def recover(self, *, postmaster: bool) -> None:
         """After `crash`."""
         primary = self.primary
-        primary.rows = dict(self.first)
+        primary.forget()
         for transaction in self.wal:
-            primary.rows.update(transaction.rows)
+            primary.show(transaction)
             if transaction.state == "record":
                 transaction.state = "visible"
         self.line += 1
@@ -334,6 +387,7 @@ class Cluster:
             for key in transaction.rows:
                 self.by_key[key].remove(transaction)
         self.insert = self.flush = position
+        self._id = max((id for transaction in self.wal for id in transaction.notes), default=0)
         self._locks.clear()
         queues, self._queues = self._queues, {}
         for queue in queues.values():
@@ -352,6 +406,7 @@ class Cluster:
         old.primary, new.primary, new.receiver = False, True, None
         new.timeline += 1
         self.line += 1
+        self._branch = self.insert
         self.insert += 100
         self.flush = self.insert
         for server in self.replicas:
@@ -361,8 +416,8 @@ class Cluster:
 
     def rejoin(self) -> None:
         """After `fail_over`: whoever is no primary follows the new one, made anew where it must be."""
+        branch = self._branch
         for server in self.replicas:
-            branch = self.insert - 100
             if not server.up or server.replayed > branch or server.timeline != self.primary.timeline:
                 if not server.up or server.replayed > branch:
                     server.lose_connections()

@@ -13,16 +13,29 @@ from random import Random
 from repocache.keys import bucket_of
 from tests.simulation.postgres import Key, Pace
 
-REDIS = {"evict": 6.0, "flush": 0.6, "restart": 0.3, "failover": 0.4, "cut redis": 0.8, "hold redis": 0.5, "lose": 0.5}
+REDIS = {
+    "evict": 6.0,
+    "flush": 0.6,
+    "restart": 0.3,
+    "failover": 0.4,
+    "cut redis": 0.8,
+    "hold redis": 0.5,
+    "lose": 0.5,
+    "away": 0.3,
+}
 REPLICAS = {"pause": 2.0, "crawl": 1.0, "restart replica": 1.0, "cut replica": 0.5, "hold replica": 0.5}
 PRIMARY = {"crash": 0.2, "backend crash": 0.1, "promote": 0.2, "cut primary": 0.8, "hold primary": 0.3}
-SERVICES = {"kill": 0.2, "stop": 0.15}
+SERVICES = {"kill": 0.2, "stop": 0.15, "die": 0.3}
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """`keys`: of both owners. `clients`: at once. `faults`: of each kind, so many in ten seconds. `think`: seconds
-    between two requests of a client. `writes`, `whole`, `sessions`, `cancels`: shares. Times in seconds."""
+    between two requests of a client. `writes`, `whole`, `sessions`, `cancels`: shares. Times in seconds.
+
+    `outbox`: the database has one. `strangers`: writes in a second that know nothing of this library; if there are any,
+    all tables have triggers, and the library's own writers leave some of their rows to these.
+    """
 
     name: str
     keys: tuple[Key, ...]
@@ -44,6 +57,8 @@ class Profile:
     patience: float = 0.2
     reply: float = 1.0
     publish: float = 1.0
+    outbox: bool = False
+    strangers: float = 0.0
 
 
 @cache
@@ -69,7 +84,7 @@ FAMILIES: Mapping[str, Mapping[str, float]] = {
     "redis": REDIS,
     "replicas": REPLICAS,
     "primary": PRIMARY,
-    "services": {**SERVICES, "cut redis": 0.4, "evict": 2.0},
+    "services": {**SERVICES, "cut redis": 0.4, "evict": 2.0, "away": 0.4},
     "all": {**REDIS, **REPLICAS, **PRIMARY, **SERVICES},
 }
 
@@ -155,6 +170,33 @@ def _restarted(profile: Profile) -> Profile:
     return replace(profile, pace=pace, sample_every=0.5, keys=keys_in(1, 1), writes=0.3, faults=faults)
 
 
+def _orphaned(profile: Profile) -> Profile:
+    """Processes die between COMMIT and publication, and Redis is away when others find what they left."""
+    faults = {"die": 20.0, "away": 5.0}
+    keys = keys_in(2, 4, ("item", "note"))
+    return replace(
+        profile, keys=keys, writes=0.2, think=0.03, publish=0.1, faults=faults, outbox=True, strangers=0.0, services=3
+    )
+
+
+def _estranged(profile: Profile) -> Profile:
+    """Others write too, replicas lag, and processes die."""
+    pace = replace(profile.pace, replay=0.1)
+    faults = {"evict": 5.0, "cut primary": 2.0, "kill": 1.0}
+    keys = keys_in(2, 2)
+    return replace(
+        profile, pace=pace, keys=keys, writes=0.1, think=0.02, faults=faults, outbox=True, strangers=20.0, publish=1.0
+    )
+
+
+def _reborn(profile: Profile) -> Profile:
+    """Failovers lose rows of the outbox, and their ids are given out again."""
+    pace = replace(profile.pace, replay=0.1, asynchronous=0.5)
+    faults = {"promote": 20.0, "die": 10.0}
+    keys = keys_in(2, 4)
+    return replace(profile, pace=pace, keys=keys, writes=0.4, think=0.01, faults=faults, outbox=True, strangers=20.0)
+
+
 SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "doubt": _doubtful,
     "amnesia": _forgetful,
@@ -169,6 +211,9 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "stores": _stored,
     "lingering": _lingering,
     "restarts": _restarted,
+    "orphans": _orphaned,
+    "strangers": _estranged,
+    "rebirths": _reborn,
 }
 """Worlds that are made for one kind of trouble."""
 
@@ -204,7 +249,10 @@ def drawn(seed: int, family: str = "") -> Profile:
         patience=draw.choice((0.005, 0.05, 0.2)),
         reply=draw.choice((0.3, 1.0)),
         publish=draw.choice((0.1, 1.0)),
+        outbox=draw.random() < 0.6,
+        strangers=draw.choice((0.0, 0.0, 1.0, 10.0)),
     )
+    profile = profile if profile.outbox else replace(profile, strangers=0.0)
     shape = SHAPES.get(family)
     return profile if shape is None else shape(profile)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 from repocache.invalidation import batch
-from tests.simulation.clients import Client
+from tests.simulation.clients import Client, Stranger
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Stuck, environment, new_loop
 from tests.simulation.oracle import text_of
@@ -65,9 +65,13 @@ async def _course(world: World, operations: int) -> None:
     faults = Faults(world)
     trouble = world.loop.create_task(faults.run())
     clients = [Client(world, number, operations) for number in range(world.profile.clients)]
+    others = [trouble]
+    if world.profile.strangers:
+        others.append(world.loop.create_task(Stranger(world).run()))
     await asyncio.gather(*(client.run() for client in clients))
-    trouble.cancel()
-    await asyncio.wait([trouble])
+    for each in others:
+        each.cancel()
+    await asyncio.wait(others)
     await faults.heal()
     while world.cluster.committing:  # noqa: ASYNC110  # time costs nothing here
         await asyncio.sleep(0.5)
@@ -76,12 +80,20 @@ async def _course(world: World, operations: int) -> None:
 
 
 async def _all_right(world: World) -> None:
-    """Every cache tells what the primary has, unless its invalidation died with a process (the outbox's affair)."""
+    """Every cache tells what the primary has, and nothing waits any more.
+
+    Without an outbox an invalidation may have died with its process.
+    """
+    if world.cluster.primary.notes:
+        world.oracle.blame(f"the outbox still holds {world.cluster.primary.notes}")
     for key in world.profile.keys:
         version, exists = world.cluster.primary.rows[key]
         publisher = world.publishers.get(version)
-        if (publisher is not None and publisher.dead) or key in world.oracle.astray:
+        died = publisher is not None and publisher.dead and not world.profile.outbox
+        if died or key in world.oracle.astray:
             continue
+        if world.profile.outbox and world.oracle.delivered(key) < version:
+            world.oracle.blame(f"version {version} of {text_of(key)} was never invalidated")
         for service in world.running():
             found = await world.run_in(service, service.read(key[0], [key[1]]))
             if isinstance(found, Exception):

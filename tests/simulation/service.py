@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import BigInteger, Column, MetaData, Table
 from sqlalchemy.util import greenlet_spawn
 
 from repocache.bookmark import Bookmark
@@ -26,7 +27,8 @@ from repocache.db.commit import CommitWatch
 from repocache.db.routing import Routing, Stickiness, current_session
 from repocache.db.topology import Topology
 from repocache.db.transaction import Transaction
-from repocache.durable import NotDurable
+from repocache.durable import NotDurable, durable
+from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.message import Message
 from repocache.repository.access import CachedAccess
@@ -35,6 +37,7 @@ from repocache.repository.rows import Rows
 from repocache.settings import Settings
 from repocache.standing import Standing
 from repocache.tracking.changes import Changes
+from repocache.tracking.tables import Owned, OwnedTables
 from repocache.wire import Address
 from repocache.writing import Means, Puts, Through
 from tests.simulation.engines import Connection, Nodes, Sync
@@ -192,7 +195,7 @@ class Service:
         standing = Standing(topology)
         self._caching: Caching | None = None
         await stack.enter_async_context(topology)
-        outbox = NotDurable()
+        self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
         needs = Needs(strict=True, recovered=outbox.wake)
         cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, needs))
         self._caching = cache
@@ -202,11 +205,20 @@ class Service:
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
         commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means), outbox)
+        outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.push_async_callback(self.watch.close, GRACE)
         for each in keys:
             self.access[each.prefix] = self._access(each, cache)
         self.running = True
+
+    def _durable(self, keys: Sequence[Keys]) -> AbstractAsyncContextManager[NotDurable]:
+        if self._settings.outbox is OutboxMode.OFF:
+            return nullcontext(NotDurable())
+        metadata = MetaData()
+        tables = [Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True)) for each in keys]
+        owned = [Owned(each, {table: (table.c.id,)}) for each, table in zip(keys, tables, strict=True)]
+        return durable(self.topology.outbox_engine(), self._settings, OwnedTables(owned, tables))
 
     def _access(self, keys: Keys, cache: Caching) -> CachedAccess[Any]:
         plan: Any = Versions(keys.prefix)
@@ -236,6 +248,7 @@ class Service:
     def _history_changed(self, _: str) -> None:
         if self._caching is not None:
             self._caching.shared.views.forget_all()
+            self._outbox.reconnect()
 
     @property
     def now(self) -> float:

@@ -40,7 +40,6 @@ def test_the_order_is_the_seeds() -> None:
             await asyncio.sleep(1)
 
         loop.run_until_complete(course())
-        loop.close()
         return found
 
     orders = {tuple(order(seed)) for seed in range(20)}

@@ -16,12 +16,13 @@ from repocache.cache.entry import CacheSettings
 from repocache.db.settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Event
+from repocache.invalidation.outbox import OutboxMode
 from repocache.records import MemoryRecords
 from repocache.settings import Settings
 from repocache.wire import BreakerSettings, Limits, LinkSettings
 from tests.simulation.engines import Nodes
 from tests.simulation.loop import OWNER, Loop, Owner
-from tests.simulation.network import Path, Refused, Stream
+from tests.simulation.network import WORLDS, Path, Refused, Stream
 from tests.simulation.oracle import Oracle
 from tests.simulation.postgres import Cluster
 from tests.simulation.profiles import Profile
@@ -48,8 +49,9 @@ class World:
         self.trace = 0
         self.counts: Counter[str] = Counter()
         self.cluster = Cluster(loop, profile.pace, list(profile.keys))
-        self.cluster.tell = self.note
+        self.cluster.tell = self._happened
         self.oracle = Oracle(loop, self.cluster)
+        self.cluster.gone = self.oracle.left
         self.redis = Redis(loop, self.oracle, "redis1")
         self.redises = [self.redis]
         self.redis_up = True
@@ -58,6 +60,7 @@ class World:
         self.paths: dict[str, dict[str, Path]] = {}
         self.waiting: dict[str, dict[asyncio.Future[Any], None]] = {}
         self.publishers: dict[int, Owner] = {}
+        self.doomed: dict[Owner, asyncio.Future[None]] = {}
         self._number = 0
         self._redises = 1
         loop.connect = self._connect
@@ -68,6 +71,18 @@ class World:
         self.trace = zlib.crc32(said.encode(), self.trace)
         self.tell(said)
 
+    def _happened(self, what: str, *more: Any) -> None:
+        """In the database."""
+        self.note(what, *more)
+        rows = more[-1]
+        doomed = {self.publishers[version]: None for version, _ in rows.values() if version in self.publishers}
+        for owner in doomed if what == "record" else ():
+            moment = self.doomed.pop(owner, None)
+            if moment is not None:
+                soon = 2 * self.profile.pace.visible + 6 * self.profile.slow
+                delay = self.draw.random() * self.draw.choice((soon, soon, 0.4))
+                self.loop.call_later(delay, moment.set_result, None, context=WORLDS)
+
     def settings(self, observe: Callable[[Event], None]) -> Settings:
         profile = self.profile
         return Settings(
@@ -75,6 +90,7 @@ class World:
             monotonic=profile.monotonic,
             observe=observe,
             publish_timeout=profile.publish,
+            outbox=OutboxMode.REQUIRED if profile.outbox else OutboxMode.OFF,
             topology=TopologySettings(
                 sample_every=profile.sample_every,
                 max_lag=profile.max_lag,
@@ -143,8 +159,9 @@ class World:
 
     @property
     def holds(self) -> bool:
-        """Whether Redis keeps write leases in this run, so that a strict owner's readers are never given the past."""
-        return not FORGETS & self.profile.faults.keys()
+        """Whether Redis keeps write leases in this run, and everybody takes them, so that a strict owner's readers are
+        never given the past."""
+        return not (self.profile.strangers or FORGETS & self.profile.faults.keys())
 
     def running(self) -> list[Service]:
         return [each for each in self.services.values() if each.running and not each.owner.dead]

@@ -1,0 +1,171 @@
+"""The outbox's table in the simulated database: what the library's few statements do to it, and what a trigger leaves.
+
+Owns the meaning of each statement, which is known by its text. Rows are the transactions' and the servers' affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import TextClause
+from sqlalchemy.dialects.postgresql.base import PGDialect
+
+from repocache.invalidation import outbox
+from repocache.invalidation.outbox import TABLE, on_table
+from tests.simulation.loop import EPOCH
+from tests.simulation.postgres import Cluster, Key, Noted, Transaction
+
+PLACE = f"public.{TABLE}"
+DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+"""What statements for the outbox are compiled for."""
+SECOND = 1_000_000
+
+
+def now(cluster: Cluster) -> int:
+    """The server's clock, in microseconds since 1970."""
+    return int((EPOCH + cluster.loop.now) * SECOND)
+
+
+def table_of(owner: str) -> str:
+    """Where an owner's rows are, as a trigger's notice names it."""
+    return f"public.{owner}"
+
+
+def notice(cluster: Cluster, transaction: Transaction, owner: str, ids: Sequence[int] | None) -> None:
+    """As the trigger of the owner's table, after one statement. `ids`: of its rows, None: it was a TRUNCATE."""
+    said: dict[str, Any] = {"t": table_of(owner)}
+    if ids is not None:
+        said["rows"] = [{"id": id} for id in ids]
+    rows = ((key, version) for key, (version, _) in transaction.rows.items() if key[0] == owner)
+    owes = {key: version for key, version in rows if ids is None or key[1] in ids}
+    row = Noted(table_of(owner), msgspec.json.encode([said]).decode(), now(cluster), owes)
+    id = _insert(cluster, transaction, row)
+    transaction.noticed.append(id)
+
+
+def _insert(cluster: Cluster, transaction: Transaction, row: Noted) -> int:
+    id = cluster.next_id()
+    transaction.notes[id] = row
+    return id
+
+
+async def seal(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> Sequence[Any]:
+    """The last statement before COMMIT, and its one row."""
+    due = now(cluster) + int(given["grace"] * SECOND)
+    noticed: list[Any] = []
+    for id in transaction.noticed:
+        row = transaction.notes[id]
+        if row is not None and row.source in _known(given):
+            transaction.notes[id] = row._replace(due=due)
+            noticed.append([id, msgspec.json.decode(row.notices)])
+    id = _insert(cluster, transaction, Noted(None, given["notices"], due, _owed(transaction, given["notices"])))
+    transaction.sealed = True
+    synchronous = "on" if transaction.synchronous else "off"
+    said = msgspec.json.encode(noticed).decode() if noticed else None
+    return id, due, transaction.xid, synchronous, cluster.insert, "on", said
+
+
+def _owed(transaction: Transaction, notices: str) -> dict[Key, int]:
+    [said] = msgspec.json.decode(notices)
+    rows = ((key, version) for key, (version, _) in transaction.rows.items())
+    return {key: version for key, version in rows if key[0] in said["o"] or f"{key[0]}:{key[1]}" in said["k"]}
+
+
+def _known(given: Mapping[str, Any]) -> list[str]:
+    known: list[str] = msgspec.json.decode(given["known"])
+    return known
+
+
+async def _find(*_: object) -> list[Sequence[Any]]:
+    return [(PLACE, True)]
+
+
+async def _take(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    """FOR UPDATE SKIP LOCKED."""
+    found: list[Sequence[Any]] = []
+    moment, known = now(cluster), {None, *_known(given)}
+    for id, row in cluster.primary.notes.items():
+        if row.due <= moment and row.source in known and cluster.lock_at_once(transaction, _key(id)):
+            found.append((id, row.notices))
+            if len(found) == given["most"]:
+                break
+    return found
+
+
+async def _delete(_: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    transaction.notes.update(dict.fromkeys(given["ids"]))
+    return []
+
+
+async def _acknowledge(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    """Rows that a relay holds are waited for, and looked at again then."""
+    transaction.synchronous = False
+    for id, due in zip(given["ids"], given["dues"], strict=True):
+        if is_whose(cluster, id, due):
+            await cluster.lock(transaction, _key(id))
+            if is_whose(cluster, id, due):
+                transaction.notes[id] = None
+    return []
+
+
+def is_whose(cluster: Cluster, id: int, due: int) -> bool:
+    """Whether the row is the one that was written under this id to be due then."""
+    row = cluster.primary.notes.get(id)
+    return row is not None and row.due == due
+
+
+async def _put(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    """In place of those that it has deleted."""
+    deleted = [cluster.primary.notes[id] for id, row in transaction.notes.items() if row is None]
+    owes: dict[Key, int] = {}
+    for row in deleted:
+        owes.update((key, max(version, owes.get(key, 0))) for key, version in row.owes.items())
+    _insert(cluster, transaction, Noted(None, given["notices"], now(cluster), owes))
+    return []
+
+
+async def _postpone(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    for id in given["ids"]:
+        transaction.notes[id] = cluster.primary.notes[id]._replace(due=now(cluster) + 60 * SECOND)
+    return []
+
+
+async def _fold_foreign(cluster: Cluster, _: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    """Every table here is somebody's."""
+    assert all(row.source in {None, *_known(given)} for row in cluster.primary.notes.values())
+    return []
+
+
+def _key(id: int) -> tuple[str, int]:
+    """The row's lock."""
+    return TABLE, id
+
+
+Run = Callable[[Cluster, Transaction, Mapping[str, Any]], Coroutine[Any, Any, list[Sequence[Any]]]]
+
+_STATEMENTS: Mapping[str, Run] = {
+    outbox._FIND.text: _find,
+    on_table(outbox._TAKE, PLACE).text: _take,
+    on_table(outbox._DELETE, PLACE).text: _delete,
+    on_table(outbox._ACKNOWLEDGE, PLACE).text: _acknowledge,
+    on_table(outbox._PUT, PLACE).text: _put,
+    on_table(outbox._POSTPONE, PLACE).text: _postpone,
+    on_table(outbox._FOLD_FOREIGN, PLACE).text: _fold_foreign,
+}
+
+
+async def _places(_: Cluster, __: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+    return [(name, table_of(name)) for name in given["names"]]
+
+
+def meaning(statement: TextClause) -> Run:
+    """What a statement of the outbox's does. Raises KeyError for one that is not known here."""
+    return _places if "pg_partition_tree" in statement.text else _STATEMENTS[statement.text]
+
+
+def arguments(statement: TextClause, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is bound to the statement, and what it is given."""
+    bound = {name: parameter.value for name, parameter in statement._bindparams.items()}
+    return {**bound, **(given or {})}
