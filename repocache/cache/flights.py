@@ -22,7 +22,7 @@ class Flight:
     nobody joins any more. `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
     proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`: digest of a value in
     Redis that could not be read, and is to be replaced. `over`: write leases whose transactions have ended. `view`:
-    what was believed of the bucket when the record was last asked."""
+    what was believed of the bucket when the record was last asked, and then by its answer."""
 
     __slots__ = (
         "began",

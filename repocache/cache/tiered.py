@@ -173,6 +173,7 @@ class TieredCache:
         if view is None:
             return False
         view.history = self._shared.primary.history  # under which Redis answered
+        flight.view = view
         flight.began = Seen(view.incarnation, view.seq)
         return True
 
@@ -183,10 +184,14 @@ class TieredCache:
 
     def ended(self, flight: Flight, keep: bool) -> None:
         """L1 only after an L2 hit or a fill that landed, and only if no invalidation met the flight (protocol, Read
-        path 6)."""
+        path 6), nor could one have been missed unnoticed:
+
+        1. the connection is lost under a flight, and all views go; 2. its fill lands on the next one; 3. a message is
+        lost; 4. another makes the view, where there was none and hence no gap.
+        """
         self._flights.end(flight)
         cell = flight.cell
-        if cell is not None and keep and not flight.touched:
+        if cell is not None and keep and not flight.touched and flight.view is self._views.get(flight.bucket):
             self._keep(flight.key, cell, flight.bucket)
 
     def _keep(self, key: LocalKey, cell: Cell, bucket: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
@@ -166,6 +167,25 @@ async def test_what_landed_and_was_invalidated_before_its_answer_stays_out_of_l1
     await read
     await until(lambda: here.records.waiting)
     await here.change(A)
+    here.records.release()
+    await turns(20)
+    assert kept(here) == set()
+
+
+async def test_what_landed_on_another_connection_than_it_was_leased_on_stays_out_of_l1(here: Process) -> None:
+    """1. The connection is lost under a load; 2. its fill lands on the next; 3. the key's message is lost; 4. that of
+    another key makes the view: where there was none, nobody sees the gap."""
+    here.records.held.add("fill")
+    read = here.read(A)
+    call = await here.call(0)
+    here.views.down()
+    here.views.up()
+    call.answer.set_result({A: OLD})
+    await read
+    await until(lambda: here.records.waiting)
+    with patch.object(here.records.real, "_announce"):
+        await here.change(A)
+    await here.change(B)
     here.records.release()
     await turns(20)
     assert kept(here) == set()
