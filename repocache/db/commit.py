@@ -7,8 +7,8 @@ it could not be followed. Blind to what the changes are (`tracking`) and to what
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, MutableMapping
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
@@ -124,7 +124,8 @@ class CommitWatch:
         if transaction is None or transaction.changes.empty:
             return
         try:
-            self._hooks.look(connection, transaction)
+            with self._counted():  # this listener must not be taken away while it runs
+                self._hooks.look(connection, transaction)
         except Exception:
             if not connection.invalidated:
                 self._end(connection.connection)
@@ -135,10 +136,15 @@ class CommitWatch:
         raise NotStarted
 
     def _do_commit(self, connection: PoolProxiedConnection) -> None:
+        with self._counted():
+            self._commit_and_publish(connection)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
         ended = asyncio.get_running_loop().create_future()
         self._under_way.add(ended)
         try:
-            self._commit_and_publish(connection)
+            yield
         finally:
             self._under_way.discard(ended)
             ended.set_result(None)

@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util import await_only
 
 from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, UsageError
 from repocache.commits import Commits
+from repocache.db.commit import CommitWatch
 from repocache.errors import NotStarted
 from repocache.events import TaskFailed
 from repocache.testing import Endpoints
@@ -107,6 +109,34 @@ async def test_a_transaction_that_outlives_the_database_does_not_commit(
 
 async def _is(shop: Shop, name: str) -> bool:
     return (await shop.users.require(7)).name == name
+
+
+async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repocache_endpoints: Endpoints) -> None:
+    looking, leaving, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    look, close = Commits.look, CommitWatch.close
+
+    def slow(self: Commits, *arguments: Any) -> None:
+        looking.set()
+        await_only(go_on.wait())
+        look(self, *arguments)
+
+    async def leave(self: CommitWatch, grace: float) -> None:
+        leaving.set()
+        await close(self, grace)
+
+    with patch.object(CommitWatch, "close", leave):
+        async with open_shop(repocache_endpoints) as shop:
+            with patch.object(Commits, "look", slow):
+                writing = asyncio.create_task(shop.rename(7, "Late"))
+                await looking.wait()
+                left = asyncio.create_task(shop.db.__aexit__(None, None, None))
+                await leaving.wait()
+                go_on.set()
+                with pytest.raises(NotStarted):
+                    await writing
+                await left
+            await shop.db.__aenter__()
+            assert (await shop.users.on_primary().require(7)).name != "Late"
 
 
 async def test_a_commit_under_way_when_it_is_left_is_published(repocache_endpoints: Endpoints) -> None:
