@@ -16,7 +16,7 @@ from tests.simulation.profiles import Profile, drawn
 from tests.simulation.world import Tell, World
 
 RECOVERY = 5.0
-"""Seconds after the last fault within which every cache is right."""
+"""Seconds after the last fault within which every cache is right, where a COMMIT takes no time."""
 BUCKETS = 4
 """A whole-owner change concerns all buckets; these are the ones that the keys of a simulation fall into."""
 
@@ -75,7 +75,7 @@ async def _course(world: World, operations: int) -> None:
     await faults.heal()
     while world.cluster.committing:  # noqa: ASYNC110  # time costs nothing here
         await asyncio.sleep(0.5)
-    await asyncio.sleep(RECOVERY)
+    await asyncio.sleep(RECOVERY + 6 * world.profile.pace.visible)
     await _all_right(world)
 
 
