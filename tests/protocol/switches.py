@@ -346,7 +346,16 @@ def _waited() -> Iterator[None]:
 @_switch("counters")
 def _counters() -> Iterator[None]:
     """A gap clears L1 and lets loads in flight go on as if nothing had happened."""
-    with patch.object(Views, "_clear_bucket", lambda self, bucket: self._local.clear_bucket(bucket)):
+    original = TieredCache.ended
+
+    def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
+        flight.view = self._views.get(flight.bucket)
+        original(self, flight, keep)
+
+    with (
+        patch.object(Views, "_clear_bucket", lambda self, bucket: self._local.clear_bucket(bucket)),
+        patch.object(TieredCache, "ended", ended),
+    ):
         yield
 
 
