@@ -36,7 +36,7 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
     `history`: the line of WAL that `position` belongs to; empty where positions are not to be had.
     `position`: WAL position in bytes, or None: known to have written, not known where.
-    `wrote`: bucket -> record state after the session's writes; None: too many, this session's reads do not use L1.
+    `wrote`: bucket -> record state after the session's writes; None: too many, the session uses no cache.
     `covered`: False if an invalidation could not be delivered: the session uses no cache.
     `expires`: Unix time in seconds after which the bookmark says nothing.
     """
@@ -51,6 +51,11 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         """URL-safe text for a header or a cookie, at most about 1 KB; signed if a signer is given."""
         body = base64.urlsafe_b64encode(_ENCODER.encode(self)).rstrip(b"=").decode()
         return body if signer is None else signer.sign(body)
+
+    @property
+    def takes_cached(self) -> bool:
+        """Whether a cache may answer: it was told all that the session wrote, and that can be checked."""
+        return self.covered and self.wrote is not None
 
     @property
     def buckets(self) -> Mapping[int, Seen]:

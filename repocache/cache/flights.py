@@ -94,7 +94,7 @@ def may_join(flight: Flight, bookmark: Bookmark | None) -> bool:
         return False
     if bookmark is None or bookmark is flight.bookmark:
         return True
-    if not bookmark.covered and not flight.direct:
+    if not bookmark.takes_cached and not flight.direct:
         return False
     if not flight.direct and flight.bucket in bookmark.buckets:
         began = flight.began

@@ -89,7 +89,7 @@ class TieredCache:
         """
         text = self._keys.text(id)
         asked = Asked((self._owner, id), text, bucket_of(text), bookmark)
-        asked.direct = not self.switch.shared or (bookmark is not None and not bookmark.covered)
+        asked.direct = not self.switch.shared or (bookmark is not None and not bookmark.takes_cached)
         view = self._views.get(asked.bucket)
         if view is None or asked.direct or self._strict or self._flights.get(asked.key) is not None:
             return asked

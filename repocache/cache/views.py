@@ -71,9 +71,9 @@ class Views:
 
     def covers(self, bucket: int, bookmark: Bookmark) -> bool:
         """Whether L1 counts for this bucket in the bookmark's session (protocol, Read path 1)."""
-        if bookmark.wrote is None or not bookmark.covered:
+        if not bookmark.takes_cached:
             return False
-        seen = bookmark.wrote.get(bucket)
+        seen = bookmark.buckets.get(bucket)
         if seen is None:
             return True
         view = self._views[bucket]
@@ -125,12 +125,12 @@ class Views:
                 self._observe(GapSeen(bucket, "a new record"))
                 self._clear_bucket(bucket)
             view = self._views[bucket] = View(seen.incarnation, seen.seq)
+        if seen.seq < view.since:
+            # 1. A script is answered; 2. a message is lost, of its key or with a new generation; 3. the next message or
+            # another answer shows more, and the view begins behind it; 4. the caller of the script runs.
+            return None
         known = view.generations.get(owner)
         if known is None:
-            if seen.seq < view.since:
-                # 1. a script is answered; 2. a message with a new generation is lost; 3. the next one shows the gap,
-                # and the view begins anew behind it; 4. the caller of the script runs, with the old generation.
-                return None
             view.generations[owner] = generation
         elif known != generation:
             if view.seq > seen.seq:

@@ -246,6 +246,15 @@ def test_a_generation_from_before_the_last_message_is_not_believed() -> None:
     assert view(process).generations == {"user": "g2"}
 
 
+def test_an_answer_from_before_the_view_began_is_not_believed_though_its_generation_is_known() -> None:
+    """1. A is answered; 2. its message is lost; 3. the answer for B makes the view; 4. A's caller runs."""
+    process = local()
+    adopted = adopt(process, None, 6)
+    assert adopted is not None
+    assert adopt(process, None, 5) is None
+    assert adopt(process, adopted, 6) is adopted
+
+
 def bookmark(wrote: dict[int, Seen] | None, *, covered: bool = True) -> Bookmark:
     return Bookmark("h", 1, wrote, covered, 1e12)
 
