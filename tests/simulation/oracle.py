@@ -152,8 +152,9 @@ class Oracle:
         return self._meant.get((incarnation, seq), {})
 
     def served_near(self, name: str, key: Key, version: int | None, heard: Heard) -> None:
-        """A hit in L1."""
-        need = max(heard.versions.get(key, 0), heard.own.get(key, (0, 0.0))[0])
+        """A hit in L1. What only a deposed Redis has told does not bind the new one, nor who believes that."""
+        told = 0 if key in self.astray else heard.versions.get(key, 0)
+        need = max(told, heard.own.get(key, (0, 0.0))[0])
         self._judge(key, version, need, lambda: f"L1 of {name} served {version}")
         then, moments = self._loop.now - LONGEST, self._when.get(key, ())
         old = max((vouched for moment, vouched in moments if moment < then), default=0)

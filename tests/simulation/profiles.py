@@ -135,6 +135,26 @@ def _returning(profile: Profile) -> Profile:
     return replace(profile, keys=keys_in(1, 2), faults={"depose": 3.0, "return": 6.0})
 
 
+def _demoted(profile: Profile) -> Profile:
+    """Masters are demoted, and hardly anybody writes to whom they could say so."""
+    return replace(
+        profile,
+        keys=keys_in(1, 1),
+        services=3,
+        sessions=0.0,
+        writes=0.01,
+        whole=0.0,
+        faults={"depose": 5.0},
+        outbox=False,
+        strangers=0.0,
+    )
+
+
+def _divided(profile: Profile) -> Profile:
+    """Some processes have gone to the new master and some are still with the old one, and sessions go to both."""
+    return replace(profile, keys=keys_in(1, 1), services=3, sessions=1.0, faults={"depose": 6.0, "cut redis": 8.0})
+
+
 def _strict(profile: Profile) -> Profile:
     """Prices: writers are slow between write lease and COMMIT, and some of them die there."""
     pace = replace(profile.pace, visible=0.01)
@@ -142,6 +162,12 @@ def _strict(profile: Profile) -> Profile:
     return replace(
         profile, pace=pace, keys=keys_in(1, 1, ("price",)), writes=0.3, think=0.003, clients=10, faults=faults
     )
+
+
+def _widowed(profile: Profile) -> Profile:
+    """Prices whose few writers die after COMMIT, and nobody else tells of what they wrote."""
+    keys, faults = keys_in(1, 2, ("price",)), {"die": 40.0}
+    return replace(profile, keys=keys, writes=0.01, whole=0.0, faults=faults, services=3, outbox=False, strangers=0.0)
 
 
 def _lingering(profile: Profile) -> Profile:
@@ -207,8 +233,11 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "usurpers": _usurped,
     "evictions": _evicted,
     "returns": _returning,
+    "demotions": _demoted,
+    "divided": _divided,
     "prices": _strict,
     "stores": _stored,
+    "widows": _widowed,
     "lingering": _lingering,
     "restarts": _restarted,
     "orphans": _orphaned,
