@@ -67,6 +67,7 @@ class CommitWatch:
         self._spawn = spawn
         self._new_changes = new_changes
         self._under_way: set[asyncio.Future[None]] = set()
+        self._closed = False
         self._refuse_engine()
         dialect: Dialect = self._engine.dialect
         self._commit = dialect.do_commit
@@ -99,6 +100,7 @@ class CommitWatch:
     async def close(self, grace: float) -> None:
         """Refuse what would be committed from now on: it would be published by nobody. Commits under way are waited
         for, `grace` seconds at most."""
+        self._closed = True
         self._engine.dialect.__dict__["do_commit"] = self._refuse_commit
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=grace)
@@ -121,7 +123,7 @@ class CommitWatch:
     def _on_commit(self, connection: Connection) -> None:
         """Right before `do_commit`, which is given the driver's connection and not SQLAlchemy's."""
         transaction: Transaction | None = connection.info.get(_TRANSACTION)
-        if transaction is None or transaction.changes.empty:
+        if self._closed or transaction is None or transaction.changes.empty:
             return
         try:
             with self._counted():  # this listener must not be taken away while it runs

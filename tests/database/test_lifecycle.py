@@ -112,12 +112,17 @@ async def _is(shop: Shop, name: str) -> bool:
 
 
 async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repocache_endpoints: Endpoints) -> None:
-    looking, leaving, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    """One looks at its rows already, and the database is not gone before it has; another has not begun to."""
+    changed, looking, leaving, go_on = (asyncio.Event() for _ in range(4))
     look, close = Commits.look, CommitWatch.close
+    looks = 0
 
     def slow(self: Commits, *arguments: Any) -> None:
+        nonlocal looks
+        looks += 1
         looking.set()
-        await_only(go_on.wait())
+        if looks == 1:
+            await_only(go_on.wait())
         look(self, *arguments)
 
     async def leave(self: CommitWatch, grace: float) -> None:
@@ -126,15 +131,27 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repoca
 
     with patch.object(CommitWatch, "close", leave):
         async with open_shop(repocache_endpoints) as shop:
+
+            async def later() -> None:
+                async with shop.db.unit_of_work() as work:
+                    (await work[Users].require(8)).name = "Later"
+                    changed.set()
+                    await leaving.wait()
+                    await work.commit()
+
             with patch.object(Commits, "look", slow):
+                other = asyncio.create_task(later())
                 writing = asyncio.create_task(shop.rename(7, "Late"))
-                await looking.wait()
+                await asyncio.gather(changed.wait(), looking.wait())
                 left = asyncio.create_task(shop.db.__aexit__(None, None, None))
                 await leaving.wait()
+                with pytest.raises(NotStarted):
+                    await other
                 go_on.set()
                 with pytest.raises(NotStarted):
                     await writing
                 await left
+            assert looks == 1
             await shop.db.__aenter__()
             assert (await shop.users.on_primary().require(7)).name != "Late"
 
