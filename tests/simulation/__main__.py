@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
-from tests.simulation.profiles import FAMILIES, SHAPES, drawn
+from tests.simulation.profiles import ASKED, FAMILIES, SHAPES, drawn
 from tests.simulation.rules import rule_off
 from tests.simulation.run import Outcome, silent, simulate
 
@@ -130,7 +130,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", default="", metavar="A..B", help="one run for each, B included")
     parser.add_argument("--seconds", type=float, default=60.0, help="new seeds for so long, if none are given")
     parser.add_argument("--operations", type=int, default=2000, help="reads, writes and faults of one run")
-    parser.add_argument("--profile", default="", choices=["", *FAMILIES, *SHAPES], help="else the seed says")
+    parser.add_argument("--profile", default="", choices=["", *FAMILIES, *SHAPES, *ASKED], help="else the seed says")
     parser.add_argument("--without", action="append", default=[], metavar="RULE", help="switch a rule off")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tell", action="store_true", help="with --seed: print all that happens")

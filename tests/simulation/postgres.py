@@ -191,6 +191,12 @@ class Cluster:
         self.tell: Callable[..., None] = lambda *_: None
         self.gone: Callable[[Noted], None] = lambda _: None
 
+    def set_apart(self, nonce: int) -> None:
+        """Its servers are no other cluster's."""
+        self._nonce = nonce
+        for server in self.servers:
+            server.begin_life()
+
     @property
     def primary(self) -> Server:
         """The one that the name leads to."""

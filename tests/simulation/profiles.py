@@ -34,7 +34,8 @@ class Profile:
     between two requests of a client. `writes`, `whole`, `sessions`, `cancels`: shares. Times in seconds.
 
     `outbox`: the database has one. `strangers`: writes in a second that know nothing of this library; if there are any,
-    all tables have triggers, and the library's own writers leave some of their rows to these.
+    all tables have triggers, and the library's own writers leave some of their rows to these. `neighbours`: a process
+    of another primary, in the same Redis.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Profile:
     publish: float = 1.0
     outbox: bool = False
     strangers: float = 0.0
+    neighbours: bool = False
 
 
 @cache
@@ -223,6 +225,13 @@ def _reborn(profile: Profile) -> Profile:
     return replace(profile, pace=pace, keys=keys, writes=0.4, think=0.01, faults=faults, outbox=True, strangers=20.0)
 
 
+def _torn(profile: Profile) -> Profile:
+    """Two servers were promoted, and no COMMIT leaves a doubt."""
+    return replace(
+        profile, keys=keys_in(1, 2), whole=0.3, think=0.003, cancels=0.0, outbox=False, strangers=0.0, neighbours=True
+    )
+
+
 SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "doubt": _doubtful,
     "amnesia": _forgetful,
@@ -245,13 +254,15 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "rebirths": _reborn,
 }
 """Worlds that are made for one kind of trouble."""
+ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn}
+"""Worlds that no seed draws by itself: all that could go wrong in them is what they are made for."""
 
 
 def drawn(seed: int, family: str = "") -> Profile:
     """The profile of a seed. `family`: of faults, or a shape; drawn too if it is not given."""
     draw = Random(seed * 7919 + 1)
     family = family or draw.choice([*FAMILIES, *SHAPES])
-    faults = {} if family in SHAPES else FAMILIES[family]
+    faults = FAMILIES.get(family, {})
     intensity = draw.choice((0.5, 1.0, 3.0))
     profile = Profile(
         name=family,
@@ -282,7 +293,7 @@ def drawn(seed: int, family: str = "") -> Profile:
         strangers=draw.choice((0.0, 0.0, 1.0, 10.0)),
     )
     profile = profile if profile.outbox else replace(profile, strangers=0.0)
-    shape = SHAPES.get(family)
+    shape = {**SHAPES, **ASKED}.get(family)
     return profile if shape is None else shape(profile)
 
 

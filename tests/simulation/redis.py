@@ -54,11 +54,11 @@ class Watch(Protocol):
 
     def changed(self, redis: Redis, applied: Applied, terms: Terms, receipt: Receipt) -> None: ...
 
-    def landed(self, redis: Redis, text: str, value: bytes) -> None: ...
+    def landed(self, redis: Redis, text: str, value: bytes, terms: Terms) -> None: ...
 
 
 class Redis:
-    """One life of one server. `records`: what it holds."""
+    """One life of one server. `records`: what it holds; `made`: the incarnations of each bucket's record."""
 
     _names = count(1)
 
@@ -72,12 +72,14 @@ class Redis:
         self.clients: dict[Client, None] = {}
         self.replica = False
         self.deaf: Client | None = None
+        self.made: dict[int, set[str]] = {}
         nonces = Nonces()
         self.records = MemoryRecords(self._announce, nonces, loop.time, ROOM, run_id)
         if before is not None:
             self.take_over(before)
 
     def _announce(self, message: Message) -> None:
+        self.made.setdefault(message.bucket, set()).add(message.incarnation)
         push = _push(b"message", CHANNEL, msgspec.json.encode(message))
         for client in self.subscribers:
             if self.deaf is client:
@@ -206,7 +208,7 @@ def _fill(redis: Redis, record: str, argv: list[bytes]) -> bytes:
     lease = Lease(Ask(_bucket(record), owner, shape, text, 1.0), incarnation, generation, nonce)
     landed = _now(redis.records.fill(lease, Terms(history), argv[8], int(argv[9]) / 1000))
     if landed:
-        redis.watch.landed(redis, text, argv[8])
+        redis.watch.landed(redis, text, argv[8], Terms(history))
     return b":%d\r\n" % landed
 
 
@@ -255,7 +257,7 @@ def _invalidate(redis: Redis, record: str, argv: list[bytes]) -> bytes:
     landed = {put.text: put.value for put in values if _holds(redis, change.bucket, put)}
     redis.watch.changed(redis, Applied(change, landed), terms, receipt)
     for text, value in landed.items():
-        redis.watch.landed(redis, text, value)
+        redis.watch.landed(redis, text, value, terms)
     return _array(b"done", receipt.incarnation.encode(), str(receipt.seq).encode(), receipt.landed)
 
 

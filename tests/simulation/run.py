@@ -11,6 +11,7 @@ from repocache.invalidation import batch
 from tests.simulation.clients import Client, Stranger
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Stuck, environment, new_loop
+from tests.simulation.neighbour import Neighbour
 from tests.simulation.oracle import text_of
 from tests.simulation.profiles import Profile, drawn
 from tests.simulation.world import Tell, World
@@ -68,6 +69,8 @@ async def _course(world: World, operations: int) -> None:
     others = [trouble]
     if world.profile.strangers:
         others.append(world.loop.create_task(Stranger(world).run()))
+    if world.profile.neighbours:
+        others.append(world.loop.create_task(Neighbour(world).run()))
     await asyncio.gather(*(client.run() for client in clients))
     for each in others:
         each.cancel()

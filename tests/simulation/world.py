@@ -106,11 +106,15 @@ class World:
 
     async def start_service(self) -> None:
         """Another process; it tries until the primary answers."""
+        await self.start_on(self.cluster, self.oracle)
+
+    async def start_on(self, cluster: Cluster, oracle: Oracle) -> Service:
+        """The same, of the process of a database that is `oracle`'s."""
         self._number += 1
         owner = Owner(f"p{self._number}")
         paths = {host: Path(self.loop, self.profile.slow, owner.context) for host in HOSTS}
         self.paths[owner.name] = paths
-        outside = Outside(self.loop, self.oracle, Nodes(self.cluster, paths))
+        outside = Outside(self.loop, oracle, Nodes(cluster, paths))
         self.waiting[owner.name] = {}
         while True:
             service = Service(owner, outside, self.settings(self._observe(owner)), TTL)
@@ -122,6 +126,7 @@ class World:
             await asyncio.sleep(0.1)
         if isinstance(outcome, Exception) and not owner.dead:
             self.oracle.blame(f"{owner.name} did not start: {outcome!r}")
+        return service
 
     def _observe(self, owner: Owner) -> Callable[[Event], None]:
         def observe(event: Event) -> None:
@@ -164,7 +169,9 @@ class World:
         return not (self.profile.strangers or FORGETS & self.profile.faults.keys())
 
     def running(self) -> list[Service]:
-        return [each for each in self.services.values() if each.running and not each.owner.dead]
+        """The processes of the first database."""
+        ours = (each for each in self.services.values() if each.oracle is self.oracle)
+        return [each for each in ours if each.running and not each.owner.dead]
 
     def kill(self, service: Service) -> None:
         """The process ends between two of its steps."""
