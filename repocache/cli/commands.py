@@ -49,7 +49,8 @@ def demo(
     if missing:
         fail(f"{', '.join(missing)} not found: pip install 'sqlalchemy-repocache[demo]'")
     console = Console()
-    # As Ctrl-C: servers and processes end with the command, whoever ends it.
+    # As Ctrl-C: servers and processes end with the command, whoever ends it. A shell's background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     report = attempt(Plan(seconds, seed), show_for(console, json=json))
     if json:

@@ -108,6 +108,16 @@ def test_a_cache_that_breaks_the_promises_ends_the_command_with_1() -> None:
     assert "missed a write of their own session" in document["broken"][0]
 
 
+@pytest.fixture(params=["foreground", "background"])
+def started_in(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A shell without job control ignores SIGINT for what it starts in the background."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler if request.param == "foreground" else signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("started_in")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_wish_to_end_it_ends_everything(sent: signal.Signals) -> None:
     with running(*demo("--seconds", "60")) as process:
