@@ -170,6 +170,7 @@ class Loop(asyncio.AbstractEventLoop):
                 for _ in range(3):  # what is thrown away may do something once more, to end
                     self._forget()
                     gc.collect()
+                gc.freeze()  # greenlets that wait for ever are not thrown away, nor what they hold: never look again
         finally:
             sys.unraisablehook = hook
 
