@@ -47,6 +47,11 @@ class Heard:
             if version > self.versions.get(key, 0):
                 self.versions[key] = version
 
+    def leave(self, keys: Iterable[Key]) -> None:
+        """The Redis that told of these last: the next one does not know it."""
+        for key in keys:
+            self.versions.pop(key, None)
+
     def wrote(self, versions: dict[Key, int], now: float) -> None:
         self.own.update((key, (version, now)) for key, version in versions.items())
 
@@ -159,9 +164,8 @@ class Oracle:
         return self._meant.get((incarnation, seq), {})
 
     def served_near(self, name: str, key: Key, version: int | None, heard: Heard) -> None:
-        """A hit in L1. What only a deposed Redis has told does not bind the new one, nor who believes that."""
-        told = 0 if key in self.astray else heard.versions.get(key, 0)
-        need = max(told, heard.own.get(key, (0, 0.0))[0])
+        """A hit in L1."""
+        need = max(heard.versions.get(key, 0), heard.own.get(key, (0, 0.0))[0])
         self._judge(key, version, need, lambda: f"L1 of {name} served {version}")
         then, moments = self._loop.now - LONGEST, self._when.get(key, ())
         old = max((vouched for moment, vouched in moments if moment < then), default=0)

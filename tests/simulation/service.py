@@ -144,7 +144,9 @@ class Hears:
         self._last: dict[int, tuple[str, int]] = {}
 
     def up(self) -> None:
+        """What only a deposed Redis has told does not bind the next one, nor who believes that."""
         self._last.clear()
+        self._heard.leave(self._oracle.astray)
 
     def down(self) -> None: ...
     def forget_all(self) -> None: ...
