@@ -111,6 +111,10 @@ async def test_a_replica_that_goes_back_does_not_live_on_its_old_sample(
 ) -> None:
     """A standby that crashes starts again from its last restartpoint; the delay keeps it from running ahead again."""
     replica = repocache_controls.replicas[0]
+    # So that none falls due between the write and the crash, which the standby would start from.
+    await asyncio.to_thread(repocache_controls.primary.sql, "CHECKPOINT")
+    await asyncio.to_thread(repocache_controls.catch_up)
+    await asyncio.to_thread(replica.sql, "CHECKPOINT")
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1], STILL) as watched:
         position = await watched.write(1)
         await asyncio.to_thread(replica.await_position, position.flush)
