@@ -1,7 +1,7 @@
 """Misses of one moment become one batch: one script each for their leases, one statement for their rows.
 
-Owns what happens between a miss and its answer. The batches run in tasks of the database, never of a caller: a caller
-that is cancelled takes no lease with it.
+Owns what happens between a miss and its answer; what is said to the records on the way is `leases`'s. The batches run
+in tasks of the database, never of a caller: a caller that is cancelled takes no lease with it.
 """
 
 from __future__ import annotations
@@ -11,28 +11,17 @@ from collections import defaultdict
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from repocache.bookmark import Bookmark
-from repocache.cache.entry import Cell, Row, Source, Wanted
+from repocache.cache.entry import Cell, Source, Wanted
 from repocache.cache.flights import Flight
+from repocache.cache.leases import Leases
 from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
-from repocache.cache.values import NOT_KEPT, Values, digest
-from repocache.errors import CacheUnavailable, DatabaseUnavailable, NotStarted
-from repocache.events import CacheFailed, Filled
-from repocache.records import Ask, Lease, Opened, Terms
+from repocache.cache.values import Values, digest
+from repocache.errors import DatabaseUnavailable, NotStarted
+from repocache.records import Opened
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
-
-
-def knows_of(bookmark: Bookmark | None, bucket: int, answer: Opened) -> bool:
-    """Whether a value counts for the session: only in the record that it wrote in, not before its write.
-
-    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, has one of
-    before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a failover
-    brings for a moment.
-    """
-    return bookmark is None or bookmark.known_to(bucket, answer.incarnation, answer.seq)
 
 
 class Harbour(Protocol):
@@ -63,6 +52,7 @@ class Loader:
         self._shared = shared
         self._values = values
         self._harbour = harbour
+        self._leases = Leases(source, shared, values, harbour.opened)
         self._strict = is_strict(source.policy)
         self._queue: list[Flight] = []
         self._running = 0
@@ -105,7 +95,7 @@ class Loader:
         groups: defaultdict[tuple[bool, bool], list[tuple[Flight, Wanted]]] = defaultdict(list)
         for flight in batch:
             flight.sent = True
-        answers = await self._open(batch)
+        answers = await self._leases.open(batch)
         history = self._shared.primary.history
         for flight, answer in answers:
             if answer is not None and answer.kind == "value":
@@ -134,7 +124,7 @@ class Loader:
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
-            self._fill([(flight, answer, None) for flight, answer in leased], keep=False)
+            self._leases.fill([(flight, answer, None) for flight, answer in leased], keep=False)
             if not isinstance(error, Exception):
                 raise
             unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
@@ -144,78 +134,10 @@ class Loader:
             return self._fail([flight for flight, _ in wanted], error)
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
-        fills = self._fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)
-        landed = await self._landed(fills)
+        fills = self._leases.fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)
+        landed = await self._leases.landed(fills)
         for flight, _ in wanted:
             self._harbour.ended(flight, flight in landed)
-
-    async def _open(self, batch: Sequence[Flight]) -> Sequence[tuple[Flight, Opened | None]]:
-        """The records' answers; None for a flight that goes past the cache."""
-        answers: dict[Flight, Opened | None] = dict.fromkeys(batch)
-        asked = [flight for flight in batch if not flight.direct]
-        terms = Terms(self._shared.primary.history)
-        for _ in range(3):
-            if not asked:
-                break
-            again: list[Flight] = []
-            met: set[tuple[int, str]] = set()
-            answered = await self._ask(asked, terms)
-            if terms.history != self._shared.primary.history:
-                # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old answer comes.
-                terms = Terms(self._shared.primary.history)
-                continue
-            for flight, answer in answered:
-                if answer.kind == "history":
-                    met.add((flight.bucket, answer.history))
-                    again.append(flight)
-                elif self._harbour.opened(flight, answer):
-                    if answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer):
-                        answers[flight] = answer
-                else:
-                    again.append(flight)
-            asked = again
-            if met:
-                asked, terms = await self._confirm(asked, met)
-        return list(answers.items())
-
-    async def _confirm(self, asked: list[Flight], met: set[tuple[int, str]]) -> tuple[list[Flight], Terms]:
-        """Records of another history were met: poll the primary afresh, and only then make them anew."""
-        polled = await self._shared.primary.insert_position()
-        mine = polled[0] if polled is not None else ""
-        terms = Terms(mine, confirmed=True)
-        if not mine:
-            return [], terms
-        may = {bucket: self._shared.histories.may_replace(bucket, history, mine) for bucket, history in met}
-        return [flight for flight in asked if may.get(flight.bucket, True)], terms
-
-    async def _ask(self, flights: Sequence[Flight], terms: Terms) -> list[tuple[Flight, Opened]]:
-        """All at once; what Redis does not answer is missing from the list."""
-        pending: list[tuple[Flight, Awaitable[Opened]]] = []
-        answers: list[tuple[Flight, Opened]] = []
-        why = ""
-        try:
-            for flight in flights:
-                flight.view = self._shared.views.get(flight.bucket)
-                flight.touched = False
-                pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
-        except CacheUnavailable as error:
-            why = str(error)
-        for flight, answer in pending:
-            try:
-                answers.append((flight, await answer))
-            except CacheUnavailable as error:
-                # One record that Redis cannot work with is no reason to do without the others.
-                why = str(error)
-        if why:
-            self._shared.observe(CacheFailed("open", why))
-        return answers
-
-    def _ask_for(self, flight: Flight) -> Ask:
-        source = self._source
-        life = self._shared.settings.lease
-        return Ask(
-            flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused, flight.over
-        )
 
     def _deliver(self, flight: Flight, value: bytes) -> None:
         cell = self._values.decode(flight.text, value)
@@ -256,7 +178,7 @@ class Loader:
         while loop.time() < until:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
-            [(_, seen)] = await self._open([flight])
+            [(_, seen)] = await self._leases.open([flight])
             if seen is None:
                 break
             answer = seen
@@ -271,44 +193,8 @@ class Loader:
         flight.over = tuple([lease.nonce for lease in answer.overdue if not await in_progress(lease.xid)])
         if not flight.over:
             return answer
-        [(_, seen)] = await self._open([flight])
+        [(_, seen)] = await self._leases.open([flight])
         return seen
-
-    def _fill(
-        self, rows: Sequence[tuple[Flight, Opened, Row | None]], keep: bool
-    ) -> list[tuple[Flight, Awaitable[bool]]]:
-        """Offer the rows, or give the leases back."""
-        terms = Terms(self._shared.primary.history)
-        fills: list[tuple[Flight, Awaitable[bool]]] = []
-        try:
-            for flight, answer, row in rows:
-                lease = Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
-                value, life = self._values.encode(flight.text, row) if keep else (NOT_KEPT, 1.0)
-                if flight.cell is not None:
-                    flight.cell.size = len(value)
-                flight.touched = False
-                fills.append((flight, self._shared.records.fill(lease, terms, value, life)))
-                if keep and answer.floor is None:
-                    self._shared.settler.settle(flight.bucket, answer.incarnation)
-        except CacheUnavailable as error:
-            self._shared.observe(CacheFailed("fill", str(error)))
-        return fills
-
-    async def _landed(self, fills: Sequence[tuple[Flight, Awaitable[bool]]]) -> set[Flight]:
-        landed: set[Flight] = set()
-        why = ""
-        for flight, fill in fills:
-            try:
-                done = await fill
-            except CacheUnavailable as error:
-                why = str(error)
-                continue
-            self._shared.observe(Filled(flight.text, done))
-            if done:
-                landed.add(flight)
-        if why:
-            self._shared.observe(CacheFailed("fill", why))
-        return landed
 
     def _fail(self, flights: Sequence[Flight], error: Exception) -> None:
         for flight in flights:

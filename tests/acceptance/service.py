@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from repocache import CacheAside, CacheSettings, Database, Settings, TopologySettings
-from repocache.cache.loader import Loader
+from repocache.cache.leases import Leases
 from repocache.errors import CommitOutcomeUnknown
 from repocache.events import ChannelUp, Event, Filled, Invalidated, Published, Routed, Sampled, Served
 from repocache.wire import LinkSettings
@@ -221,15 +221,15 @@ class Service:
 
     async def stop_before_fill(self) -> None:
         """The next fill under a lease finds this process stopped (SIGSTOP) before it is sent."""
-        fill = Loader._fill
+        fill = Leases.fill
 
-        def stopping(loader: Loader, rows: Sequence[Any], keep: bool) -> Any:
+        def stopping(leases: Leases, rows: Sequence[Any], keep: bool) -> Any:
             if rows:
-                Loader._fill = fill  # type: ignore[method-assign]
+                Leases.fill = fill  # type: ignore[method-assign]
                 os.kill(os.getpid(), signal.SIGSTOP)
-            return fill(loader, rows, keep)
+            return fill(leases, rows, keep)
 
-        Loader._fill = stopping  # type: ignore[assignment,method-assign]
+        Leases.fill = stopping  # type: ignore[assignment,method-assign]
 
 
 def _pool(engine: AsyncEngine) -> QueuePool:

@@ -382,8 +382,7 @@ async def test_met_again_it_is_left_alone_and_read_past(at: Port) -> None:
     at.load(1)
     await at.done(1)
     await lives_in(at, "h0", 1)
-    at.harbour = Harbour()
-    at.loader._harbour = at.harbour
+    at = port(at.here)
     at.load(1)
     await at.done(1)
     assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})

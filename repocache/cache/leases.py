@@ -1,0 +1,145 @@
+"""What a batch of flights says to the records: it asks for values or leases, and gives rows for the leases.
+
+Owns the order of asking where a record's history or state is in doubt. What Redis does not answer is an event and no
+error: its flight goes past the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import Row, Source
+from repocache.cache.flights import Flight
+from repocache.cache.shared import Shared
+from repocache.cache.values import NOT_KEPT, Values
+from repocache.errors import CacheUnavailable
+from repocache.events import CacheFailed, Filled
+from repocache.records import Ask, Lease, Opened, Terms
+
+
+def knows_of(bookmark: Bookmark | None, bucket: int, answer: Opened) -> bool:
+    """Whether a value counts for the session: only in the record that it wrote in, not before its write.
+
+    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, has one of
+    before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a failover
+    brings for a moment.
+    """
+    return bookmark is None or bookmark.known_to(bucket, answer.incarnation, answer.seq)
+
+
+class Leases:
+    """Those of one owner. `opened`: takes over the state of a flight's record, and answers False if it is older than
+    what is known by now."""
+
+    def __init__(
+        self, source: Source, shared: Shared, values: Values, opened: Callable[[Flight, Opened], bool]
+    ) -> None:
+        self._source = source
+        self._shared = shared
+        self._values = values
+        self._opened = opened
+
+    async def open(self, batch: Sequence[Flight]) -> Sequence[tuple[Flight, Opened | None]]:
+        """The records' answers; None for a flight that goes past the cache."""
+        answers: dict[Flight, Opened | None] = dict.fromkeys(batch)
+        asked = [flight for flight in batch if not flight.direct]
+        terms = Terms(self._shared.primary.history)
+        for _ in range(3):
+            if not asked:
+                break
+            again: list[Flight] = []
+            met: set[tuple[int, str]] = set()
+            answered = await self._ask(asked, terms)
+            if terms.history != self._shared.primary.history:
+                # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old answer comes.
+                terms = Terms(self._shared.primary.history)
+                continue
+            for flight, answer in answered:
+                if answer.kind == "history":
+                    met.add((flight.bucket, answer.history))
+                    again.append(flight)
+                elif self._opened(flight, answer):
+                    if answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer):
+                        answers[flight] = answer
+                else:
+                    again.append(flight)
+            asked = again
+            if met:
+                asked, terms = await self._confirm(asked, met)
+        return list(answers.items())
+
+    async def _confirm(self, asked: list[Flight], met: set[tuple[int, str]]) -> tuple[list[Flight], Terms]:
+        """Records of another history were met: poll the primary afresh, and only then make them anew."""
+        polled = await self._shared.primary.insert_position()
+        mine = polled[0] if polled is not None else ""
+        terms = Terms(mine, confirmed=True)
+        if not mine:
+            return [], terms
+        may = {bucket: self._shared.histories.may_replace(bucket, history, mine) for bucket, history in met}
+        return [flight for flight in asked if may.get(flight.bucket, True)], terms
+
+    async def _ask(self, flights: Sequence[Flight], terms: Terms) -> list[tuple[Flight, Opened]]:
+        """All at once; what Redis does not answer is missing from the list."""
+        pending: list[tuple[Flight, Awaitable[Opened]]] = []
+        answers: list[tuple[Flight, Opened]] = []
+        why = ""
+        try:
+            for flight in flights:
+                flight.view = self._shared.views.get(flight.bucket)
+                flight.touched = False
+                pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
+        except CacheUnavailable as error:
+            why = str(error)
+        for flight, answer in pending:
+            try:
+                answers.append((flight, await answer))
+            except CacheUnavailable as error:
+                # One record that Redis cannot work with is no reason to do without the others.
+                why = str(error)
+        if why:
+            self._shared.observe(CacheFailed("open", why))
+        return answers
+
+    def _ask_for(self, flight: Flight) -> Ask:
+        source = self._source
+        life = self._shared.settings.lease
+        return Ask(
+            flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused, flight.over
+        )
+
+    def fill(
+        self, rows: Sequence[tuple[Flight, Opened, Row | None]], keep: bool
+    ) -> list[tuple[Flight, Awaitable[bool]]]:
+        """Offer the rows, or give the leases back."""
+        terms = Terms(self._shared.primary.history)
+        fills: list[tuple[Flight, Awaitable[bool]]] = []
+        try:
+            for flight, answer, row in rows:
+                lease = Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
+                value, life = self._values.encode(flight.text, row) if keep else (NOT_KEPT, 1.0)
+                if flight.cell is not None:
+                    flight.cell.size = len(value)
+                flight.touched = False
+                fills.append((flight, self._shared.records.fill(lease, terms, value, life)))
+                if keep and answer.floor is None:
+                    self._shared.settler.settle(flight.bucket, answer.incarnation)
+        except CacheUnavailable as error:
+            self._shared.observe(CacheFailed("fill", str(error)))
+        return fills
+
+    async def landed(self, fills: Sequence[tuple[Flight, Awaitable[bool]]]) -> set[Flight]:
+        landed: set[Flight] = set()
+        why = ""
+        for flight, fill in fills:
+            try:
+                done = await fill
+            except CacheUnavailable as error:
+                why = str(error)
+                continue
+            self._shared.observe(Filled(flight.text, done))
+            if done:
+                landed.add(flight)
+        if why:
+            self._shared.observe(CacheFailed("fill", why))
+        return landed
