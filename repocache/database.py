@@ -22,7 +22,7 @@ from repocache.db.routing import ON_PRIMARY, CausalSession, Routing, Stickiness,
 from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
-from repocache.db.unit_of_work import TrackedSession
+from repocache.db.tracked_session import TrackedSession
 from repocache.durable import Durable, NotDurable, durable
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, Switched

@@ -1,7 +1,7 @@
 """What happens around the primary's COMMIT, whoever commits: the one place where changes are handed over.
 
-Owns where the transaction's state lies on its connection, the order seal, COMMIT, publish, and what is refused because
-it could not be followed. Blind to what the changes are (`tracking`) and to what is done with them (`CommitHooks`).
+Owns where the transaction's state lies on its connection, and the order seal, COMMIT, publish. Blind to what the
+changes are (`tracking`) and to what is done with them (`CommitHooks`); `refusals` are what could not be followed.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import Dialect, ExceptionContext
-from sqlalchemy.engine.default import DefaultExecutionContext
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import await_only
 
-from repocache.db.sql_text import judge
+from repocache.db.refusals import check_watchable, refuse_autocommit, refuse_textual, refuse_twophase
 from repocache.db.transaction import Collected, CommitHooks, Outcome, Transaction
-from repocache.errors import CommitOutcomeUnknown, ConfigurationError, NotStarted, TransactionRefused
+from repocache.errors import CommitOutcomeUnknown, NotStarted
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Starts a task that somebody owns who outlives the caller: no cancellation of a caller may reach it."""
@@ -68,7 +66,7 @@ class CommitWatch:
         self._new_changes = new_changes
         self._under_way: set[asyncio.Future[None]] = set()
         self._closed = False
-        self._refuse_engine()
+        check_watchable(self._engine, CommitWatch._refuse_commit)
         dialect: Dialect = self._engine.dialect
         self._commit = dialect.do_commit
         self._rollback = dialect.do_rollback
@@ -82,14 +80,14 @@ class CommitWatch:
             "do_savepoint": self._do_savepoint,
             "do_release_savepoint": self._do_release_savepoint,
             "do_rollback_to_savepoint": self._do_rollback_to_savepoint,
-            "do_begin_twophase": _refuse_twophase,
-            "do_prepare_twophase": _refuse_twophase,
-            "do_commit_twophase": _refuse_twophase,
+            "do_begin_twophase": refuse_twophase,
+            "do_prepare_twophase": refuse_twophase,
+            "do_commit_twophase": refuse_twophase,
         }
         self._listeners: dict[str, Callable[..., Any]] = {
-            "before_cursor_execute": self._before_cursor_execute,
-            "set_connection_execution_options": _refuse_autocommit,
-            "set_engine_execution_options": _refuse_autocommit,
+            "before_cursor_execute": refuse_textual,
+            "set_connection_execution_options": refuse_autocommit,
+            "set_engine_execution_options": refuse_autocommit,
             "handle_error": self._handle_error,
             "commit": self._on_commit,
         }
@@ -240,37 +238,6 @@ class CommitWatch:
             "read the rows again before repeating it"
         )
 
-    def _before_cursor_execute(
-        self,
-        _connection: Connection,
-        _cursor: DBAPICursor,
-        statement: str,
-        _parameters: object,
-        context: DefaultExecutionContext,
-        _executemany: bool,
-    ) -> None:
-        if context.compiled is not None and not (context.is_text or context.isddl):
-            return
-        ends = judge(statement).ends
-        if ends and not (self._sqlite and ends == "BEGIN"):
-            raise TransactionRefused(
-                f"textual {ends} begins or ends a transaction unseen, and its invalidation would be lost: "
-                "use commit() and rollback() of the unit of work, session or connection, or savepoint()"
-            )
-
-    def _refuse_engine(self) -> None:
-        wrappers = self._engine.dialect.__dict__
-        if getattr(wrappers.get("do_commit"), "__func__", None) is CommitWatch._refuse_commit:
-            del wrappers["do_commit"]
-        if "do_commit" in wrappers:
-            raise ConfigurationError("this engine's commits are watched already: give each database its own engine")
-        levels = (
-            self._engine.get_execution_options().get("isolation_level"),
-            getattr(self._engine.dialect, "_on_connect_isolation_level", None),
-        )
-        if any(map(_is_autocommit, levels)):
-            raise ConfigurationError("the primary's engine must not be in AUTOCOMMIT: leave isolation_level out")
-
 
 def _info(connection: Connection | PoolProxiedConnection) -> MutableMapping[Any, Any]:
     try:
@@ -284,22 +251,3 @@ def _info(connection: Connection | PoolProxiedConnection) -> MutableMapping[Any,
 def _sqlstate(error: BaseException) -> str | None:
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     return state if isinstance(state, str) else None
-
-
-def _is_autocommit(level: object) -> bool:
-    return isinstance(level, str) and level.upper() == "AUTOCOMMIT"
-
-
-def _refuse_autocommit(_target: Connection | Engine, options: dict[str, Any]) -> None:
-    if _is_autocommit(options.get("isolation_level")):
-        raise TransactionRefused(
-            "AUTOCOMMIT on the primary would commit unseen, and its invalidation would be lost: "
-            "use another engine for it, or leave isolation_level out"
-        )
-
-
-def _refuse_twophase(*_arguments: object, **_options: object) -> None:
-    raise TransactionRefused(
-        "a two-phase commit may be finished by anybody at any time, and its invalidation would be lost: "
-        "use an ordinary transaction"
-    )

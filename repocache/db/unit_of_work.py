@@ -1,7 +1,7 @@
 """One transaction on the primary, committed by a written word or rolled back.
 
-Owns the session of the transaction, its hooks, and the refusal of entities that came from a cache. When a commit is
-published is `db.commit`'s affair, what it changed `tracking`'s; repositories inside it are added above.
+Owns the session of the transaction and its hooks. When a commit is published is `db.commit`'s affair, what it changed
+`tracking`'s; repositories inside it are added above.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Select, select, tuple_
 from sqlalchemy import inspect as inspect_entity
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_sessionmaker
-from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, lazyload, load_only
-from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.orm import InstanceState, Mapper, lazyload, load_only
 
 from repocache.bookmark import Bookmark
-from repocache.db.cached_marker import cached_by
+from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Transaction
-from repocache.errors import CachedEntityRefused, UsageError
+from repocache.errors import UsageError
 from repocache.events import HookFailed, Observer
 
 E = TypeVar("E", bound=object)
@@ -34,66 +33,6 @@ NOT_PUBLISHED = Bookmark("", None, None, covered=False, expires=math.inf)
 """The bookmark of a commit whose publication was cut short, as the process ends: no cache may be believed."""
 _AT_ONCE = 500
 """Rows whose generated values are fetched by one statement."""
-
-
-class TrackedSession(Session):
-    """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and `bulk_save_objects` raise
-    CachedEntityRefused. A cached row is never the base of a write: it may be older than the one that it overwrites.
-
-    `of_unit`: it belongs to a unit of work, whose `commit` alone may commit it.
-    """
-
-    of_unit = False
-
-    def begin(self, nested: bool = False) -> SessionTransaction:
-        """As Session.begin. Raises UsageError for the transaction of a unit of work, which has begun."""
-        if self.of_unit and not nested:
-            raise UsageError("a unit of work is one transaction already: for a nested one use work.savepoint()")
-        return super().begin(nested)
-
-    def commit(self) -> None:
-        """As Session.commit. Raises UsageError for the transaction of a unit of work."""
-        if self.of_unit:
-            raise UsageError("use work.commit(), which runs the hooks and gives the bookmark")
-        super().commit()
-
-    def _before_attach(self, state: InstanceState[Any], obj: object) -> bool:
-        # Every way into the session passes here, cascades too. The event of this name would have to be listened to
-        # again for each session.
-        _refuse_cached(obj)
-        return super()._before_attach(state, obj)
-
-    def add(self, instance: object, *, _warn: bool = True) -> None:
-        """As Session.add, before which the whole graph is looked at: half of it must not be added."""
-        _refuse_cached_graph(instance, "save-update")
-        super().add(instance, _warn=_warn)
-
-    def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
-        """As Session.merge, before which the whole graph is looked at: half of it must not be merged."""
-        _refuse_cached_graph(instance, "merge")
-        return super().merge(instance, load=load, options=options)
-
-    def merge_all(
-        self, instances: Iterable[E], *, load: bool = True, options: Sequence[ORMOption] | None = None
-    ) -> Sequence[E]:
-        """As Session.merge_all (SQLAlchemy 2.1)."""
-        merged = list(instances)
-        for instance in merged:
-            _refuse_cached_graph(instance, "merge")
-        return super().merge_all(merged, load=load, options=options)
-
-    def bulk_save_objects(
-        self,
-        objects: Iterable[object],
-        return_defaults: bool = False,
-        update_changed_only: bool = True,
-        preserve_order: bool = True,
-    ) -> None:
-        """As Session.bulk_save_objects."""
-        saved = list(objects)
-        for each in saved:
-            _refuse_cached(each)
-        super().bulk_save_objects(saved, return_defaults, update_changed_only, preserve_order)
 
 
 class UnitOfWork:
@@ -258,26 +197,3 @@ def _select_some(mapper: Mapper[Any], names: Sequence[str], states: Sequence[Ins
     among = key[0].in_([id[0] for id in ids]) if len(key) == 1 else tuple_(*key).in_(ids)
     attributes = [getattr(mapper.class_, name) for name in names]
     return select(mapper).where(among).options(load_only(*attributes), lazyload("*"))
-
-
-def _refuse_cached(instance: object) -> None:
-    state = inspect_entity(instance, raiseerr=False)
-    if not isinstance(state, InstanceState):
-        return  # SQLAlchemy will say so
-    prefix = cached_by(instance)
-    if prefix is None:
-        return
-    identity = state.identity or ()
-    shown = repr(identity[0] if len(identity) == 1 else identity)
-    raise CachedEntityRefused(
-        f"this {type(instance).__name__} {shown} came from the cache of owner {prefix!r}, its row may be newer: "
-        f"load it in the transaction, as in `await work[Users].require({shown})` with the repository of {prefix!r}"
-    )
-
-
-def _refuse_cached_graph(instance: object, cascade: str) -> None:
-    _refuse_cached(instance)
-    state = inspect_entity(instance, raiseerr=False)
-    if isinstance(state, InstanceState):
-        for related, *_ in state.mapper.cascade_iterator(cascade, state):
-            _refuse_cached(related)

@@ -5,12 +5,13 @@ Knows nothing of caches. `Link` is the way in; whoever builds one gives it an `A
 
 from repocache.wire.address import Address, Tls
 from repocache.wire.breaker import Breaker, BreakerSettings
-from repocache.wire.connection import Argument, Limits
+from repocache.wire.connection import Limits
 from repocache.wire.handshake import PubsubLimit, ServerFacts
 from repocache.wire.identity import Identity
 from repocache.wire.link import Link, LinkSettings, Listener
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
+from repocache.wire.waiting import Argument
 
 __all__ = [
     "Address",

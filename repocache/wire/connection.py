@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import cast
 
 import hiredis
 
@@ -20,8 +20,7 @@ from repocache.wire.identity import undoubted
 from repocache.wire.pulse import Pulse, Verdict
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
-
-Argument: TypeAlias = bytes | str | int
+from repocache.wire.waiting import Argument, ScriptCall, Waiting, WhoAreYou, fail
 
 DEMOTED = frozenset({"READONLY", "MASTERDOWN", "LOADING"})
 """Codes of errors that only a replica gives, or a server that is becoming one; a script's come inside other texts."""
@@ -46,54 +45,6 @@ class Limits:
     def __post_init__(self) -> None:
         if min(self.reply_timeout, self.pulse) <= 0 or min(self.max_pending, self.max_reply) < 1:
             raise ConfigurationError(f"{self}: every limit has to be more than 0")
-
-
-class ScriptCall:
-    """The reply to an EVALSHA, with what it takes to answer a NOSCRIPT by EVAL in its place.
-
-    Waits in line beside futures and answers to the same calls; a subclass of Future would cost four times as much.
-    """
-
-    __slots__ = ("arguments", "done", "evaluated", "exception", "future", "script", "set_exception", "set_result")
-
-    def __init__(self, future: asyncio.Future[Reply], script: Script, arguments: tuple[Argument, ...]) -> None:
-        self.future = future
-        self.script = script
-        self.arguments = arguments
-        self.evaluated = False
-        self.done = future.done
-        self.exception = future.exception
-        self.set_exception = future.set_exception
-        self.set_result = future.set_result
-
-
-class WhoAreYou:
-    """The reply to the pulse, judged where it stands in the stream: nothing that comes behind it is handed out if the
-    server is not what it was. `judge`: what is wrong with what INFO replication says, empty if nothing is."""
-
-    __slots__ = ("_drop", "_judge")
-
-    def __init__(self, judge: Callable[[bytes], str], drop: Callable[[str], None]) -> None:
-        self._judge = judge
-        self._drop = drop
-
-    def done(self) -> bool:
-        return False
-
-    def exception(self) -> None:
-        """Nobody looks."""
-
-    def set_result(self, reply: Reply) -> None:
-        doubt = self._judge(reply)
-        if doubt:
-            self._drop(doubt)
-
-    def set_exception(self, error: Exception) -> None:
-        if not isinstance(error, ReplyError) or error.code != "BUSY":
-            self._drop(f"the server does not say who it is: {error}")
-
-
-Waiting: TypeAlias = asyncio.Future[Reply] | ScriptCall | WhoAreYou
 
 
 class Connection(asyncio.Protocol):
@@ -174,7 +125,7 @@ class Connection(asyncio.Protocol):
             self._lost(reason)
         finally:
             for future in self._waiting:
-                _fail(future, CacheUnavailable(f"Redis: {reason}"))
+                fail(future, CacheUnavailable(f"Redis: {reason}"))
             self._waiting.clear()
             self._unsent.clear()
             if self._transport:
@@ -276,7 +227,7 @@ class Connection(asyncio.Protocol):
             self._write(_encode(("EVAL", future.script.source, *future.arguments)))
             self._waiting.append(future)
             return
-        _fail(future, error)
+        fail(future, error)
         if error.code in DEMOTED or "-READONLY" in str(error):
             self.drop(f"the server is no longer the master: {error.code}")
 
@@ -293,9 +244,3 @@ class Connection(asyncio.Protocol):
 
 def _nothing() -> None:
     """What is to be done while nobody subscribes."""
-
-
-def _fail(future: Waiting, error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # seen: a caller that never looks at its call is no news for the loop's handler

@@ -14,12 +14,13 @@ from typing import Any, Protocol, Self
 from repocache.errors import CacheUnavailable, ConfigurationError, UsageError
 from repocache.wire.address import Address
 from repocache.wire.breaker import Breaker, BreakerSettings
-from repocache.wire.connection import Argument, Connection, Limits
+from repocache.wire.connection import Connection, Limits
 from repocache.wire.dial import Dialer
 from repocache.wire.handshake import ServerFacts, shake_hands
 from repocache.wire.reply import Reply
 from repocache.wire.script import Script
 from repocache.wire.sentinels import guide_to
+from repocache.wire.waiting import Argument
 
 
 class Listener(Protocol):

@@ -37,8 +37,8 @@ from repocache.db.positions import PrimaryIdentity
 from repocache.db.reading import Read, Reader
 from repocache.db.routing import Route, need_of
 from repocache.db.shared_poll import SharedPoll
+from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Outcome, Transaction
-from repocache.db.unit_of_work import TrackedSession
 from repocache.mapping import plan
 from repocache.records import Namespace, Nonces, RedisRecords
 from repocache.records import redis as redis_records
@@ -468,7 +468,7 @@ def _outermost() -> Iterator[None]:
 @_switch("autocommit")
 def _autocommit() -> Iterator[None]:
     """The primary's connections may be in AUTOCOMMIT."""
-    with patch.object(commit, "_refuse_autocommit", lambda *_: None):
+    with patch.object(commit, "refuse_autocommit", lambda *_: None):
         yield
 
 

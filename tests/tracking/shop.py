@@ -17,8 +17,9 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import Bookmark
 from repocache.db.commit import CommitWatch
+from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Outcome, Transaction, seal_postgresql
-from repocache.db.unit_of_work import TrackedSession, UnitOfWork
+from repocache.db.unit_of_work import UnitOfWork
 from repocache.events import Event
 from repocache.keys import KeyOwner, Keys
 from repocache.tracking import Changes, Owned, OwnedTables, Tracker

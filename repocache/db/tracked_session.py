@@ -1,0 +1,98 @@
+"""SQLAlchemy's session with two refusals: of entities from a cache, and of a commit that is a unit of work's affair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import inspect as inspect_entity
+from sqlalchemy.orm import InstanceState, Session, SessionTransaction
+from sqlalchemy.orm.interfaces import ORMOption
+
+from repocache.db.cached_marker import cached_by
+from repocache.errors import CachedEntityRefused, UsageError
+
+E = TypeVar("E", bound=object)
+
+
+class TrackedSession(Session):
+    """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and `bulk_save_objects` raise
+    CachedEntityRefused. A cached row is never the base of a write: it may be older than the one that it overwrites.
+
+    `of_unit`: it belongs to a unit of work, whose `commit` alone may commit it.
+    """
+
+    of_unit = False
+
+    def begin(self, nested: bool = False) -> SessionTransaction:
+        """As Session.begin. Raises UsageError for the transaction of a unit of work, which has begun."""
+        if self.of_unit and not nested:
+            raise UsageError("a unit of work is one transaction already: for a nested one use work.savepoint()")
+        return super().begin(nested)
+
+    def commit(self) -> None:
+        """As Session.commit. Raises UsageError for the transaction of a unit of work."""
+        if self.of_unit:
+            raise UsageError("use work.commit(), which runs the hooks and gives the bookmark")
+        super().commit()
+
+    def _before_attach(self, state: InstanceState[Any], obj: object) -> bool:
+        # Every way into the session passes here, cascades too. The event of this name would have to be listened to
+        # again for each session.
+        _refuse_cached(obj)
+        return super()._before_attach(state, obj)
+
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        """As Session.add, before which the whole graph is looked at: half of it must not be added."""
+        _refuse_cached_graph(instance, "save-update")
+        super().add(instance, _warn=_warn)
+
+    def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
+        """As Session.merge, before which the whole graph is looked at: half of it must not be merged."""
+        _refuse_cached_graph(instance, "merge")
+        return super().merge(instance, load=load, options=options)
+
+    def merge_all(
+        self, instances: Iterable[E], *, load: bool = True, options: Sequence[ORMOption] | None = None
+    ) -> Sequence[E]:
+        """As Session.merge_all (SQLAlchemy 2.1)."""
+        merged = list(instances)
+        for instance in merged:
+            _refuse_cached_graph(instance, "merge")
+        return super().merge_all(merged, load=load, options=options)
+
+    def bulk_save_objects(
+        self,
+        objects: Iterable[object],
+        return_defaults: bool = False,
+        update_changed_only: bool = True,
+        preserve_order: bool = True,
+    ) -> None:
+        """As Session.bulk_save_objects."""
+        saved = list(objects)
+        for each in saved:
+            _refuse_cached(each)
+        super().bulk_save_objects(saved, return_defaults, update_changed_only, preserve_order)
+
+
+def _refuse_cached(instance: object) -> None:
+    state = inspect_entity(instance, raiseerr=False)
+    if not isinstance(state, InstanceState):
+        return  # SQLAlchemy will say so
+    prefix = cached_by(instance)
+    if prefix is None:
+        return
+    identity = state.identity or ()
+    shown = repr(identity[0] if len(identity) == 1 else identity)
+    raise CachedEntityRefused(
+        f"this {type(instance).__name__} {shown} came from the cache of owner {prefix!r}, its row may be newer: "
+        f"load it in the transaction, as in `await work[Users].require({shown})` with the repository of {prefix!r}"
+    )
+
+
+def _refuse_cached_graph(instance: object, cascade: str) -> None:
+    _refuse_cached(instance)
+    state = inspect_entity(instance, raiseerr=False)
+    if isinstance(state, InstanceState):
+        for related, *_ in state.mapper.cascade_iterator(cascade, state):
+            _refuse_cached(related)
