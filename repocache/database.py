@@ -30,19 +30,16 @@ from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
-from repocache.mapping.plan import EntityPlan
 from repocache.repository.access import CachedAccess
-from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
 from repocache.repository.repository import Repository
-from repocache.repository.rows import Nodes, Rows
-from repocache.repository.shelf import Shelf
-from repocache.repository.storing import INVALIDATED, check_storing, source_of, through, without
+from repocache.repository.rows import Nodes
+from repocache.repository.shelves import Shelves, checked
+from repocache.repository.storing import INVALIDATED, source_of, through, without
 from repocache.repository.work import UnitOfWork
 from repocache.settings import Settings
 from repocache.standing import Standing
 from repocache.tracking.changes import Changes
 from repocache.tracking.listener import Tracker
-from repocache.tracking.tables import Owned, OwnedTables
 from repocache.verification.shadow import Shadow, ShadowCount
 from repocache.verification.verdict import Verification
 from repocache.verification.verifier import Subject, Tiers, Verifier
@@ -82,8 +79,8 @@ class Database:
         if not isinstance(settings, Settings):
             raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
         self._observe = settings.observe
-        self._classes = _checked(repositories)
-        longest = max((each.policy.ttl + each.policy.local_ttl for each in self._classes), default=settings.window)
+        classes = checked(repositories)
+        longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
         signer = BookmarkSigner(settings.secrets, settings.window + longest) if settings.secrets else None
         self._stickiness = Stickiness(settings.window, max(settings.window, longest), settings.monotonic, signer)
         self._lives = Lives(settings.window, self._stickiness.uncovered)
@@ -91,31 +88,13 @@ class Database:
         self._routing = Routing(self._topology, self._stickiness, settings.observe)
         self._address = None if redis is None else Address.parse(redis)
         self._topology.on_history(self._history_changed)
-        self._shelves = self._make_shelves()
-        self._keys = KeySpace(shelf.keys for shelf in self._shelves.values())
-        self._owned = self._owned_tables()
+        nodes = Nodes(self._topology, self._routing, settings.observe)
+        self._shelves = Shelves(classes, nodes, redis=redis is not None)
+        self._keys = KeySpace(shelf.keys for _, shelf in self._shelves)
+        self._owned = self._shelves.owned
         self._stack: AsyncExitStack | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
         self._caches: dict[type[Repository[Any, Any]], tuple[TieredCache, Shadow]] = {}
-
-    def _make_shelves(self) -> dict[type[Repository[Any, Any]], Shelf[Any]]:
-        nodes = Nodes(self._topology, self._routing, self._observe)
-        dialect = self._topology.write_engine.dialect
-        shelves: dict[type[Repository[Any, Any]], Shelf[Any]] = {}
-        for repository in self._classes:
-            model, id_type = model_and_id(repository)
-            plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
-            keys = make_keys(repository, plan, id_type)
-            rows = Rows(plan, plan.statement_for(dialect), nodes, keys.prefix, strict=is_strict(repository.policy))
-            shelf = Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
-            check_storing(repository, shelf, redis=self._address is not None)
-            shelves[repository] = shelf
-        return shelves
-
-    def _owned_tables(self) -> OwnedTables:
-        owned = [Owned(shelf.keys, shelf.plan.tables) for shelf in self._shelves.values()]
-        metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
-        return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])
 
     async def __aenter__(self) -> Self:
         if self._stack is not None:
@@ -140,12 +119,11 @@ class Database:
         settings, standing = self.settings, Standing(self._topology)
         await stack.enter_async_context(self._topology)
         outbox = await stack.enter_async_context(self._durable())
-        needs = Needs(any(is_strict(each.policy) for each in self._classes), outbox.wake)
+        needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake)
         cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
         stack.callback(_end_feeds, cache.receivers)
         engine = self._topology.write_engine
-        for repository, checked in list(self._shelves.items()):
-            self._shelves[repository] = replace(checked, rows=await checked.rows.located())
+        await self._shelves.locate()
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         puts = Puts(self._stored(), standing, means)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
@@ -158,7 +136,7 @@ class Database:
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)
         self._verifier = Verifier(subjects, tiers, cache.undelivered.deliver, settings.observe)
-        for repository, shelf in self._shelves.items():
+        for repository, shelf in self._shelves:
             source = source_of(repository, shelf, settings.cache)
             tiered = TieredCache(source, cache.shared, current_session)
             values = Values(source, settings.cache.max_value, settings.observe)
@@ -181,7 +159,7 @@ class Database:
     def _stored(self) -> list[Through]:
         """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError for a strict
         one."""
-        owners = [(each, self._shelves[each]) for each in self._classes if isinstance(each.policy, WriteThrough)]
+        owners = [(each, shelf) for each, shelf in self._shelves if isinstance(each.policy, WriteThrough)]
         if not owners or (self._topology.history and self._address is not None):
             return through(owners, self.settings.cache, self._observe)
         for repository, _ in owners:
@@ -202,7 +180,8 @@ class Database:
         try:
             return cast("R", self._readers[repository])
         except KeyError:
-            raise self._unknown(repository) from None
+            _ = self._shelves[repository]
+            raise NotStarted from None
 
     @property
     def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
@@ -231,21 +210,21 @@ class Database:
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
-        return Feed(self._shelf(repository).keys, FEED_ROOM, self.settings.window, self._caching.receivers)
+        return Feed(self._shelves[repository].keys, FEED_ROOM, self.settings.window, self._caching.receivers)
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
         """Answer the repository's reads in this mode from now on, in this process; see `CacheMode`."""
         self._require_started()
         if not isinstance(mode, CacheMode):
             raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
-        shelf = self._shelf(repository)
+        shelf = self._shelves[repository]
         self._caches[repository][0].turn(mode)
         self._observe(Switched(shelf.keys.prefix, mode.value))
 
     def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
         """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
         self._require_started()
-        self._shelf(repository)
+        _ = self._shelves[repository]
         return self._caches[repository][1].count
 
     async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
@@ -264,7 +243,7 @@ class Database:
         self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
     ) -> None:
         """Declare what textual SQL in a plain session touches; without ids: every row of the repository."""
-        keys = self._shelf(repository).keys
+        keys = self._shelves[repository].keys
         connection = (await session.connection()).sync_connection
         assert connection is not None
         self._watch.transaction_of(connection).changes.declare(
@@ -282,20 +261,6 @@ class Database:
         """Every node as it stands: in the rotation or why not, its sample and load."""
         return self._topology.nodes
 
-    def _shelf(self, repository: type[Repository[Any, Any]]) -> Shelf[Any]:
-        try:
-            return self._shelves[repository]
-        except KeyError:
-            raise self._unknown(repository) from None
-
-    def _unknown(self, repository: type[Any]) -> ConfigurationError | NotStarted:
-        if repository in self._shelves:
-            return NotStarted()
-        name = getattr(repository, "__name__", repository)
-        return ConfigurationError(
-            f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
-        )
-
     def _require_started(self) -> None:
         if self._stack is None:
             raise NotStarted
@@ -305,21 +270,3 @@ def _end_feeds(receivers: Sequence[Receiver]) -> None:
     for receiver in tuple(receivers):
         if isinstance(receiver, Feed):
             receiver.end()
-
-
-def _checked(repositories: Iterable[type[Repository[Any, Any]]]) -> tuple[type[Repository[Any, Any]], ...]:
-    given: object = repositories
-    if isinstance(given, str | type) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"Database(repositories={given!r}): give a list of repository classes")
-    found = tuple(repositories)
-    everything: tuple[object, ...] = found
-    for each in everything:
-        if not isinstance(each, type) or not issubclass(each, Repository):
-            raise ConfigurationError(
-                f"Database(repositories=[... {each!r} ...]): give classes that derive from Repository"
-            )
-    if len(set(found)) != len(found):
-        raise ConfigurationError("Database(repositories=...): a class is named twice")
-    for repository in found:
-        check_declaration(repository)
-    return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from repocache.db.commit import CommitWatch
 from repocache.db.unit_of_work import UnitOfWork as Transactional
-from repocache.errors import ConfigurationError
 from repocache.events import Observer
 from repocache.repository.access import SessionAccess
 from repocache.repository.repository import Repository
-from repocache.repository.shelf import Shelf
+from repocache.repository.shelves import Shelves
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Repository[Any, Any])
@@ -26,7 +25,7 @@ class UnitOfWork(Transactional):
         self,
         sessions: async_sessionmaker[AsyncSession],
         watch: CommitWatch,
-        shelves: Mapping[type[Repository[Any, Any]], Shelf[Any]],
+        shelves: Shelves,
         observe: Observer,
     ) -> None:
         super().__init__(sessions, watch.transaction_of, observe)
@@ -34,20 +33,11 @@ class UnitOfWork(Transactional):
 
     def __getitem__(self, repository: type[R]) -> R:
         """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
-        shelf = self._shelf(repository)
+        shelf = self._shelves[repository]
         _ = self.session
         return repository(shelf, SessionAccess(shelf.plan, lambda: self.session))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository."""
-        keys = self._shelf(repository).keys
+        keys = self._shelves[repository].keys
         self.declare(keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids)))
-
-    def _shelf(self, repository: type[Any]) -> Shelf[Any]:
-        try:
-            return self._shelves[repository]
-        except KeyError:
-            name = getattr(repository, "__name__", repository)
-            raise ConfigurationError(
-                f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
-            ) from None

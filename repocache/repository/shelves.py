@@ -1,0 +1,84 @@
+"""From the repository classes that a database is given to their shelves: the one place where a class is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from repocache.cache.policies import is_strict
+from repocache.errors import ConfigurationError
+from repocache.mapping.plan import EntityPlan
+from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
+from repocache.repository.repository import Repository
+from repocache.repository.rows import Nodes, Rows
+from repocache.repository.shelf import Shelf
+from repocache.repository.storing import check_storing
+from repocache.tracking.tables import Owned, OwnedTables
+
+AnyRepository = type[Repository[Any, Any]]
+
+
+def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
+    """The classes as given. Raises ConfigurationError for what is none, is named twice or declares wrongly."""
+    given: object = repositories
+    if isinstance(given, str | type) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"Database(repositories={given!r}): give a list of repository classes")
+    found = tuple(repositories)
+    everything: tuple[object, ...] = found
+    for each in everything:
+        if not isinstance(each, type) or not issubclass(each, Repository):
+            raise ConfigurationError(
+                f"Database(repositories=[... {each!r} ...]): give classes that derive from Repository"
+            )
+    if len(set(found)) != len(found):
+        raise ConfigurationError("Database(repositories=...): a class is named twice")
+    for repository in found:
+        check_declaration(repository)
+    return found
+
+
+class Shelves:
+    """One for each class. `redis`: whether there is one.
+
+    Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it declares.
+    """
+
+    def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, *, redis: bool) -> None:
+        self._nodes = nodes
+        self._shelves = {repository: self._shelf(repository) for repository in repositories}
+        for repository, shelf in self:
+            check_storing(repository, shelf, redis=redis)
+
+    def __iter__(self) -> Iterator[tuple[AnyRepository, Shelf[Any]]]:
+        return iter(self._shelves.items())
+
+    def __getitem__(self, repository: type[Any]) -> Shelf[Any]:
+        """Raises ConfigurationError for a class that was not given."""
+        try:
+            return self._shelves[repository]
+        except KeyError:
+            name = getattr(repository, "__name__", repository)
+            raise ConfigurationError(
+                f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
+            ) from None
+
+    @property
+    def owned(self) -> OwnedTables:
+        """Whose rows are in which table, and what leads from one table to another."""
+        owned = [Owned(shelf.keys, shelf.plan.tables) for _, shelf in self]
+        metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
+        return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])
+
+    async def locate(self) -> None:
+        """Ask the database where the rows are. Raises MappingRefused for a database view."""
+        for repository, shelf in list(self):
+            self._shelves[repository] = replace(shelf, rows=await shelf.rows.located())
+
+    def _shelf(self, repository: AnyRepository) -> Shelf[Any]:
+        model, id_type = model_and_id(repository)
+        plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
+        keys = make_keys(repository, plan, id_type)
+        statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
+        rows = Rows(plan, statement, self._nodes, keys.prefix, strict=is_strict(repository.policy))
+        return Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
