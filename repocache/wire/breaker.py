@@ -9,18 +9,19 @@ from repocache.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """`failures` in a row open it. Seconds: `first` pause, `cooldown` while open, `steady` life that
-    forgives."""
+    """`failures` in a row open it. Seconds: `first` pause; while open, `retry` after an attempt that reached nobody and
+    `cooldown` after a connection that died young; `steady` life that forgives."""
 
     failures: int = 5
     first: float = 0.05
+    retry: float = 0.5
     cooldown: float = 2.0
     steady: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.failures < 1 or min(self.first, self.cooldown, self.steady) <= 0:
+        if self.failures < 1 or min(self.first, self.retry, self.cooldown, self.steady) <= 0:
             raise ConfigurationError(
-                f"{self}: failures must be at least 1, first, cooldown and steady more than 0 seconds"
+                f"{self}: failures must be at least 1, first, retry, cooldown and steady more than 0 seconds"
             )
 
 
@@ -34,7 +35,8 @@ class Breaker:
     - closed: fewer than `failures`. The next attempt comes after `first`, doubled for each failure, times
       chance.
     - open: the link stays away from the server for `cooldown` (half of it at least, so that processes
-      spread).
+      spread). An attempt that no server answered has cost no caller anything: the next comes after `retry`,
+      so that a Redis that is back is soon used.
     - half-open: the attempt after that. A failure opens again, and so does the loss of a connection younger
       than `steady`: a handshake that was answered proves little. An older connection's loss counts as the
       first failure.
@@ -44,6 +46,7 @@ class Breaker:
         self._settings = settings
         self._failures = 0
         self._connected_at: float | None = None
+        self._reached = False
 
     @property
     def open(self) -> bool:
@@ -58,12 +61,14 @@ class Breaker:
         """An attempt failed, or its connection was lost."""
         if self._connected_at is not None and now - self._connected_at >= self._settings.steady:
             self._failures = 0
+        self._reached = self._connected_at is not None
         self._connected_at = None
         self._failures += 1
 
     def pause(self, chance: float) -> float:
         """Seconds until the next attempt. `chance`: from [0, 1)."""
+        longest = self._settings.cooldown if self._reached else self._settings.retry
         if self.open:
-            return self._settings.cooldown * (1 + chance) / 2
-        longest: float = self._settings.first * 2.0 ** min(self._failures - 1, 30)
-        return min(longest, self._settings.cooldown) * chance
+            return longest * (1 + chance) / 2
+        doubled: float = self._settings.first * 2.0 ** min(self._failures - 1, 30)
+        return min(doubled, longest) * chance

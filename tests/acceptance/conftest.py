@@ -19,7 +19,7 @@ from tests.shop import shop_template, until
 
 PATIENT = TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0)
 """Replicas whose replay is paused stay in the rotation: what they show then is old for certain."""
-EAGER = LinkSettings(breaker=BreakerSettings(cooldown=0.3))
+EAGER = LinkSettings(breaker=BreakerSettings(retry=0.3, cooldown=0.3))
 """Redis is looked for often, so that tests are short."""
 
 FOR_EVER = CacheSettings(lease=600.0, patience=0.1)

@@ -18,7 +18,7 @@ from tests.acceptance.conftest import Start, Truth, nothing_waits, until_busy
 from tests.acceptance.proxy import Proxy, Way
 from tests.acceptance.storm import IDS
 
-WATCHFUL = LinkSettings(connect_timeout=1.0, limits=Limits(pulse=0.3), breaker=BreakerSettings(cooldown=0.3))
+WATCHFUL = LinkSettings(connect_timeout=1.0, limits=Limits(pulse=0.3), breaker=BreakerSettings(retry=0.3, cooldown=0.3))
 WAYS = {"both ways": Way.BOTH, "to Redis": Way.TO_SERVER, "from Redis": Way.TO_CLIENT}
 
 

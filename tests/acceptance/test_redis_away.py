@@ -65,7 +65,7 @@ async def test_a_redis_that_is_away_is_not_pestered(start: Start, repocache_cont
 
     await until(lambda: attempts() > breaker.failures + 3, "it has failed more often than the breaker allows")
     open_for = loop.time() - began
-    assert attempts() <= breaker.failures + 2 + 2 * open_for / breaker.cooldown
+    assert attempts() <= breaker.failures + 2 + 2 * open_for / breaker.retry
     assert (await remote.ask("read", id=7))["tier"] == "database"
 
 

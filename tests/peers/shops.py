@@ -18,7 +18,7 @@ from tests.shop import Shop, until
 
 PATIENT = Settings(
     topology=TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0),
-    link=LinkSettings(breaker=BreakerSettings(cooldown=0.2)),
+    link=LinkSettings(breaker=BreakerSettings(retry=0.2, cooldown=0.2)),
 )
 """Replicas whose replay is paused stay in the rotation: what they show then is old for certain."""
 

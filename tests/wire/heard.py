@@ -10,7 +10,7 @@ from repocache.wire import BreakerSettings, Limits, LinkSettings, ServerFacts
 QUICK = LinkSettings(
     connect_timeout=0.6,
     limits=Limits(reply_timeout=0.4, pulse=0.2),
-    breaker=BreakerSettings(failures=3, first=0.01, cooldown=0.1, steady=60),
+    breaker=BreakerSettings(failures=3, first=0.01, retry=0.1, cooldown=0.1, steady=60),
 )
 PATIENT = LinkSettings(connect_timeout=20, limits=Limits(reply_timeout=20, pulse=20), breaker=QUICK.breaker)
 
