@@ -18,25 +18,26 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from repocache.db.positions import Process
+from repocache.db.positions import Process, System
 from repocache.db.settings import TopologySettings
 from repocache.errors import ConfigurationError
 
 SERVER = "repocache.server"
 SERVER_SQL = """
-SELECT s.system_identifier::text,
+SELECT s.system_identifier::text, d.oid::bigint,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
        coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
        pg_is_in_recovery(),
        coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), '')
-FROM pg_control_system() s
+FROM pg_control_system() s, pg_database d
+WHERE d.datname = current_database()
 """
 
 
 class Server(NamedTuple):
     """The server at the other end of a connection. `address`: as it sees itself, empty for a local socket."""
 
-    system: str
+    system: System
     process: Process
     in_recovery: bool
     address: str
@@ -44,8 +45,8 @@ class Server(NamedTuple):
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
         """The server in a row of SERVER_SQL."""
-        system, started, recovered, in_recovery, address = row
-        return cls(system, Process(started, recovered), in_recovery, address)
+        cluster, database, started, recovered, in_recovery, address = row
+        return cls(System(cluster, database), Process(started, recovered), in_recovery, address)
 
 
 class Purpose(enum.Enum):

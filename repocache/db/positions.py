@@ -16,23 +16,30 @@ TRAIL = 1024
 """How many distinct positions of the primary are remembered; at four polls a second, four minutes and more."""
 
 
+class System(NamedTuple):
+    """What physical replicas have in common: the cluster's identifier, and the database's in it."""
+
+    cluster: str
+    database: int
+
+
 class PrimaryIdentity(NamedTuple):
     """Which line of WAL a primary writes, and which server process writes it.
 
-    `system`: the cluster's identifier. `timeline`: of the WAL being written. `started`: when the server
-    process began, Unix time in microseconds. `recovered`: when the server last threw its statistics away, in
-    the same unit: it does so after each crash, also one of a backend that the server process survives, on
-    which `started` stays.
+    `timeline`: of the WAL being written. `started`: when the server process began, Unix time in microseconds.
+    `recovered`: when the server last threw its statistics away, in the same unit: it does so after each crash, also
+    one of a backend that the server process survives, on which `started` stays.
     """
 
-    system: str
+    system: System
     timeline: int
     started: int
     recovered: int
 
     @property
     def history(self) -> str:
-        """The history's text (protocol, Words): system, timeline, and a digest of the server process.
+        """The history's text (protocol, Words): cluster, timeline, and a digest of the server process. Databases of one
+        cluster share it, as they share its WAL.
 
         A restart of the primary makes a new history too, the conservative form of the protocol's assumption
         about crashes that lose visible asynchronous commits (what broke earlier drafts, 15); two servers that
@@ -40,11 +47,11 @@ class PrimaryIdentity(NamedTuple):
         is left out: processes that reach one primary by different addresses must agree.
         """
         process = hashlib.blake2b(f"{self.started}.{self.recovered}".encode(), digest_size=6).hexdigest()
-        return f"{self.system}.{self.timeline}.{process}"
+        return f"{self.system.cluster}.{self.timeline}.{process}"
 
 
-def system_of(history: str) -> str:
-    """The system identifier in a history's text."""
+def cluster_of(history: str) -> str:
+    """The cluster's identifier in a history's text."""
     return history.partition(".")[0]
 
 
@@ -87,7 +94,7 @@ class ReplicaReading:
 
     in_recovery: bool
     position: int
-    system: str
+    system: System
     process: Process
     receiver: Receiver | None
     streaming: bool
@@ -233,7 +240,7 @@ def judge(
 def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
     """Why a replica's position is not of the primary's history, empty if it may be.
 
-    "refused": no replica, or of another system; "not streaming"; "other history": of another timeline.
+    "refused": no replica, or of another cluster or database; "not streaming"; "other history": of another timeline.
     """
     if not reading.in_recovery or reading.system != primary.system:
         return "refused"

@@ -15,7 +15,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.db.engines import SERVER_SQL, Server
-from repocache.db.positions import PrimaryIdentity, Process, Receiver, ReplicaReading
+from repocache.db.positions import PrimaryIdentity, Process, Receiver, ReplicaReading, System
 from repocache.db.trouble import sqlstate
 
 PRIMARY_SQL = """
@@ -98,7 +98,7 @@ class Probe:
         self._timeout = timeout
         self._connection: AsyncConnection | None = None
         self._asyncpg: asyncpg.Connection | None = None
-        self._server = Server("", Process(0, 0), in_recovery=False, address="")
+        self._server = Server(System("", 0), Process(0, 0), in_recovery=False, address="")
         self.positions = engine.dialect.name == "postgresql"
 
     @property

@@ -16,7 +16,7 @@ import msgspec
 
 from repocache.bookmark import Bookmark, Refused, Signer, decode, merge
 from repocache.db.choice import Need
-from repocache.db.positions import system_of
+from repocache.db.positions import cluster_of
 from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError
 from repocache.events import BookmarkRefused, Observer, ignore
@@ -231,7 +231,7 @@ def implausible(bookmark: Bookmark, history: str, newest: int | None) -> str:
     """
     if not bookmark.history:
         return "foreign" if bookmark.position else ""
-    if history and system_of(bookmark.history) != system_of(history):
+    if history and cluster_of(bookmark.history) != cluster_of(history):
         return "foreign"
     if newest is not None and bookmark.history == history and (bookmark.position or 0) > newest:
         return "ahead of the primary"

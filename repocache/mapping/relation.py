@@ -1,11 +1,12 @@
-"""What the database itself says of a plan's tables: whether replicas have their rows, whether they are tables, and
-whether a row that is read under its lock is the one that will be committed.
+"""What the database itself says of a plan's tables: where they are, whether replicas have their rows, whether they are
+tables, and whether a row that is read under its lock is the one that will be committed.
 
 Owns the question and the verdict. Asking it at start is the database object's affair; only PostgreSQL is asked.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ class Relation(NamedTuple):
     """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`; None: not found.
 
     `locked_away`: the role may not lock its rows; `deferred`: constraint triggers of the user's may run at COMMIT.
+    `place`: `database.schema.name`, None for a partition.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Relation(NamedTuple):
     kind: str | None
     locked_away: bool = False
     deferred: bool = False
+    place: str | None = None
 
 
 def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
@@ -38,7 +41,9 @@ def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause
     return text(
         "SELECT asked.name, class.relpersistence::text, class.relkind::text,"
         " class.oid = to_regclass(asked.name) AND NOT has_any_column_privilege(class.oid, 'UPDATE'),"
-        " EXISTS (SELECT FROM pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal)"
+        " EXISTS (SELECT FROM pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal),"
+        " CASE class.oid WHEN to_regclass(asked.name)"
+        " THEN concat_ws('.', current_database(), CAST(class.relnamespace AS regnamespace), class.relname) END"
         " FROM unnest(CAST(:names AS text[])) AS asked (name)"
         " LEFT JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
         " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts ON true"
@@ -76,6 +81,12 @@ def is_primary_only(relations: Iterable[Relation]) -> bool:
         relation.kind is not None and (relation.persistence != _PERMANENT or relation.kind == _ELSEWHERE)
         for relation in found
     )
+
+
+def fingerprint_of(shape: str, places: Iterable[str]) -> str:
+    """Eight hexadecimal digits that tell rows of this shape in the tables at these places from those of tables of the
+    same name in another schema or database."""
+    return hashlib.sha256("\n".join([shape, *sorted(places)]).encode()).hexdigest()[:8]
 
 
 def hindrance(relations: Iterable[Relation]) -> str:

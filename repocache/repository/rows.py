@@ -38,7 +38,8 @@ class Nodes:
 class Rows(Generic[M]):
     """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas have not these rows,
     whatever the mapping says. `strict`: reads by id are the primary's, unless the caller wishes otherwise.
-    `hindrance`: why no commit can store its rows (write-through)."""
+    `hindrance`: why no commit can store its rows (write-through). `places`: where its tables are, once the database
+    has said so."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
@@ -48,6 +49,7 @@ class Rows(Generic[M]):
     primary_only: bool = False
     strict: bool = False
     hindrance: str = ""
+    places: tuple[str, ...] = ()
 
     async def located(self) -> Rows[M]:
         """The same, once the database has said where its rows are: those of unlogged and temporary tables are the
@@ -61,7 +63,12 @@ class Rows(Generic[M]):
             return [Relation(*row) for row in await connection.execute(statement)]
 
         relations = (await topology.read(Need(primary="asked", asked=True), run)).value
-        return replace(self, primary_only=is_primary_only(relations), hindrance=hindrance(relations))
+        return replace(
+            self,
+            primary_only=is_primary_only(relations),
+            hindrance=hindrance(relations),
+            places=tuple(relation.place for relation in relations if relation.place is not None),
+        )
 
     async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
         """By id, past the cache; ids without a row are missing."""

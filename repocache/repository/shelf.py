@@ -10,6 +10,7 @@ from repocache.cache.entry import Row
 from repocache.db.routing import Route
 from repocache.keys import Keys
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.relation import fingerprint_of
 from repocache.repository.access import Access, NodeAccess
 from repocache.repository.rows import Rows
 
@@ -27,6 +28,11 @@ class Shelf(Generic[M]):
     @property
     def plan(self) -> EntityPlan[M]:
         return self.rows.plan
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the rows' shape and of the tables that they lie in: part of each key's name in Redis."""
+        return fingerprint_of(self.plan.fingerprint, self.rows.places)
 
     def routed(self, route: Route) -> Access[M]:
         """Reads past the cache, from the nodes of this route."""

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from repocache.bookmark import Bookmark
 from repocache.db.choice import Need
-from repocache.db.positions import system_of
+from repocache.db.positions import cluster_of
 from repocache.db.routing import ANYWHERE, need_of
 from repocache.db.settings import TopologySettings
 from repocache.db.topology import Topology
@@ -67,7 +67,7 @@ async def test_a_failover_behind_one_name(repocache_controls: Servers, database:
         assert watched.seen(HistoryChanged) == [HistoryChanged(old.history, new.history)]
         assert (heard, new.history) == ([watched.topology.history], watched.topology.history)
         assert [event.hook for event in watched.seen(HookFailed)] == ["on_history"]
-        assert system_of(new.history) == system_of(old.history)
+        assert cluster_of(new.history) == cluster_of(old.history)
         assert watched.out(name(first)) == "refused", "it is the primary, not a replica"
         assert (await watched.read(needed(new))).value == 2
         bookmark = Bookmark(old.history, old.flush, {}, covered=True, expires=1001.0)

@@ -15,19 +15,20 @@ from repocache.db.positions import (
     Receiver,
     ReplicaReading,
     Sample,
+    System,
     Trail,
+    cluster_of,
     judge,
     ran_ahead,
-    system_of,
 )
 
-IDENTITY = PrimaryIdentity("42", 1, 1000, 10)
+IDENTITY = PrimaryIdentity(System("42", 5), 1, 1000, 10)
 LIMIT = LagLimit(10.0, None)
 LIFE = Process(7, 1)
 READING = ReplicaReading(
     in_recovery=True,
     position=100,
-    system="42",
+    system=System("42", 5),
     process=LIFE,
     receiver=Receiver(LIFE, 70),
     streaming=True,
@@ -52,7 +53,7 @@ def judged(reading: ReplicaReading, primary: PrimaryView, before: Sample | None 
 @pytest.mark.parametrize(
     "other",
     [
-        IDENTITY._replace(system="43"),
+        IDENTITY._replace(system=System("43", 5)),
         IDENTITY._replace(timeline=2),
         IDENTITY._replace(started=1001),
         IDENTITY._replace(recovered=11),
@@ -61,7 +62,7 @@ def judged(reading: ReplicaReading, primary: PrimaryView, before: Sample | None 
 )
 def test_whatever_may_lose_commits_makes_another_history(other: PrimaryIdentity) -> None:
     assert other.history != IDENTITY.history
-    assert system_of(IDENTITY.history) == "42"
+    assert cluster_of(IDENTITY.history) == "42"
 
 
 def test_a_streaming_replica_vouches_for_what_it_has_replayed() -> None:
@@ -79,7 +80,8 @@ def test_a_streaming_replica_vouches_for_what_it_has_replayed() -> None:
     "reading, out",
     [
         (replace(READING, in_recovery=False), "refused"),
-        (replace(READING, system="43"), "refused"),
+        (replace(READING, system=System("43", 5)), "refused"),
+        (replace(READING, system=System("42", 6)), "refused"),
         (replace(READING, timeline=2), "other history"),
         (replace(READING, receiver=None), "not streaming"),
         (replace(READING, streaming=False), "not streaming"),

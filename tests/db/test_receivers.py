@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from repocache.db.positions import PrimaryIdentity, PrimaryView, Process, Receiver, ReplicaReading, Trail
+from repocache.db.positions import PrimaryIdentity, PrimaryView, Process, Receiver, ReplicaReading, System, Trail
 from repocache.db.receivers import MOST, Receivers
 
-IDENTITY = PrimaryIdentity("42", 1, 1000, 10)
+IDENTITY = PrimaryIdentity(System("42", 5), 1, 1000, 10)
 LIFE = Process(7, 1)
 
 
@@ -13,7 +13,7 @@ def seen(pid: int, moment: float) -> ReplicaReading:
     return ReplicaReading(
         in_recovery=True,
         position=100,
-        system="42",
+        system=System("42", 5),
         process=LIFE,
         receiver=Receiver(LIFE, pid),
         streaming=True,

@@ -528,7 +528,7 @@ def _foreign_records() -> Iterator[None]:
 @_switch("server process")
 def _server_process() -> Iterator[None]:
     """A history is a system and a timeline, whichever server process writes it."""
-    with patch.object(PrimaryIdentity, "history", property(lambda self: f"{self.system}.{self.timeline}")):
+    with patch.object(PrimaryIdentity, "history", property(lambda self: f"{self.system.cluster}.{self.timeline}")):
         yield
 
 

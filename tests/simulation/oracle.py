@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from repocache.db.positions import PrimaryIdentity
+from repocache.db.positions import PrimaryIdentity, System
 from repocache.keys import bucket_of
 from repocache.records import NO_POSITIONS, Receipt, Terms
 from repocache.records.names import ABSENT
@@ -83,7 +83,7 @@ class Oracle:
     def new_line(self) -> None:
         """The primary is about to write, or writes, another history."""
         primary = self._cluster.primary
-        identity = PrimaryIdentity("7", primary.timeline, *primary.process)
+        identity = PrimaryIdentity(System("7", 5), primary.timeline, *primary.process)
         self._lines[identity.history] = self._cluster.line
 
     def leaves_to(self, other: Oracle) -> None:

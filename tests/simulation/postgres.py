@@ -89,7 +89,7 @@ class Server:
 
     def server_row(self) -> tuple[Any, ...]:
         """As SERVER_SQL answers."""
-        return ("7", *self.process, not self.primary, self.address)
+        return ("7", 5, *self.process, not self.primary, self.address)
 
     def primary_row(self) -> tuple[Any, ...]:
         """As PRIMARY_SQL answers."""

@@ -150,7 +150,7 @@ class Ledger:
         namespace = Namespace(self.db.settings.app)
         fields = await self.call("HMGET", namespace.record(bucket_of(text)), "i", f"g:{prefix}")
         incarnation, generation = fields[0].decode(), (fields[1] or b"0").decode()
-        return namespace.prefix(bucket_of(text), incarnation, generation, shelf.plan.fingerprint) + text
+        return namespace.prefix(bucket_of(text), incarnation, generation, shelf.fingerprint) + text
 
     async def in_l2(self, repository: type[Repository[Any, Any]], id: Any) -> Any:
         """The entity in Redis, None: nothing, or a lease."""
