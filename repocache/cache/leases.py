@@ -49,10 +49,12 @@ class Leases:
             if not asked:
                 break
             again: list[Flight] = []
+            refused: list[tuple[Flight, Opened]] = []
             met: set[tuple[int, str]] = set()
             answered = await self._ask(asked, terms)
             if terms.history != self._shared.primary.history:
                 # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old answer comes.
+                self.give_back(answered, terms)
                 terms = Terms(self._shared.primary.history)
                 continue
             for flight, answer in answered:
@@ -63,7 +65,9 @@ class Leases:
                     if answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer):
                         answers[flight] = answer
                 else:
+                    refused.append((flight, answer))
                     again.append(flight)
+            self.give_back(refused, terms)
             asked = again
             if met:
                 asked, terms = await self._confirm(asked, met)
@@ -108,21 +112,30 @@ class Leases:
             flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused, flight.over
         )
 
-    def fill(
-        self, rows: Sequence[tuple[Flight, Opened, Row | None]], keep: bool
-    ) -> list[tuple[Flight, Awaitable[bool]]]:
-        """Offer the rows, or give the leases back."""
+    def _lease(self, flight: Flight, answer: Opened) -> Lease:
+        return Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
+
+    def give_back(self, answered: Sequence[tuple[Flight, Opened]], terms: Terms) -> None:
+        """Leases under which nothing will be filled: who asks next, perhaps the same flight, would wait for them."""
+        try:
+            for flight, answer in answered:
+                if answer.kind == "lease":
+                    self._shared.records.fill(self._lease(flight, answer), terms, NOT_KEPT, 1.0)
+        except CacheUnavailable as error:
+            self._shared.observe(CacheFailed("fill", str(error)))
+
+    def fill(self, rows: Sequence[tuple[Flight, Opened, Row | None]]) -> list[tuple[Flight, Awaitable[bool]]]:
+        """Offer the rows for the leases."""
         terms = Terms(self._shared.primary.history)
         fills: list[tuple[Flight, Awaitable[bool]]] = []
         try:
             for flight, answer, row in rows:
-                lease = Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
-                value, life = self._values.encode(flight.text, row) if keep else (NOT_KEPT, 1.0)
+                value, life = self._values.encode(flight.text, row)
                 if flight.cell is not None:
                     flight.cell.size = len(value)
                 flight.touched = False
-                fills.append((flight, self._shared.records.fill(lease, terms, value, life)))
-                if keep and answer.floor is None:
+                fills.append((flight, self._shared.records.fill(self._lease(flight, answer), terms, value, life)))
+                if answer.floor is None:
                     self._shared.settler.settle(flight.bucket, answer.incarnation)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))

@@ -18,7 +18,7 @@ from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
 from repocache.cache.values import Values, digest
 from repocache.errors import DatabaseUnavailable, NotStarted
-from repocache.records import Opened
+from repocache.records import Opened, Terms
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
@@ -124,7 +124,7 @@ class Loader:
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
-            self._leases.fill([(flight, answer, None) for flight, answer in leased], keep=False)
+            self._leases.give_back(leased, Terms(self._shared.primary.history))
             if not isinstance(error, Exception):
                 raise
             unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
@@ -134,7 +134,7 @@ class Loader:
             return self._fail([flight for flight, _ in wanted], error)
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
-        fills = self._leases.fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased], keep=True)
+        fills = self._leases.fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased])
         landed = await self._leases.landed(fills)
         for flight, _ in wanted:
             self._harbour.ended(flight, flight in landed)

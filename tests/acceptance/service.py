@@ -223,11 +223,11 @@ class Service:
         """The next fill under a lease finds this process stopped (SIGSTOP) before it is sent."""
         fill = Leases.fill
 
-        def stopping(leases: Leases, rows: Sequence[Any], keep: bool) -> Any:
+        def stopping(leases: Leases, rows: Sequence[Any]) -> Any:
             if rows:
                 Leases.fill = fill  # type: ignore[method-assign]
                 os.kill(os.getpid(), signal.SIGSTOP)
-            return fill(leases, rows, keep)
+            return fill(leases, rows)
 
         Leases.fill = stopping  # type: ignore[assignment,method-assign]
 

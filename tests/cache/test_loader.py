@@ -342,6 +342,29 @@ async def test_an_answer_that_is_not_believed_is_asked_for_again(at: Port) -> No
     assert at.here.records.sent.count("open") == 3
 
 
+async def test_the_lease_in_it_is_given_back(at: Port) -> None:
+    """Or the flight would wait for itself."""
+    at.harbour.distrusts = 2
+    at.here.loads.rows = {1: row(1)}
+    at.load(1)
+    await at.done(1)
+    assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: True})
+    assert at.here.records.sent.count("open") == 3
+
+
+async def test_so_is_that_of_an_answer_under_another_history(at: Port) -> None:
+    """Which nobody may replace, for the primary does not say what it is now: others may live in it."""
+    at.here.records.held = {"open"}
+    at.load(1)
+    await until(lambda: at.here.records.waiting)
+    at.here.primary.history, at.here.primary.away = "h2", True
+    at.here.records.release()
+    call = await at.here.call(0)
+    call.brings(1)
+    await at.done(1)
+    assert (await at.here.records.real.open(ask_for(1), Terms("h1"))).kind == "lease"
+
+
 async def test_one_that_is_never_believed_ends_past_the_cache(at: Port) -> None:
     at.harbour.distrusts = 99
     at.load(1)
