@@ -180,6 +180,11 @@ async def open_shop(
         yield Shop(db, seen)
 
 
+async def in_rotation(shop: Shop) -> None:
+    """Replicas are out at first: how far behind they are is not known yet."""
+    await until(lambda: not any(node.out for node in shop.db.nodes), "all nodes are in the rotation")
+
+
 async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 20) -> None:
     """Wait for the condition. Raises AssertionError at the deadline."""
     try:

@@ -8,7 +8,7 @@ import pytest
 
 from repocache.testing import Endpoints, Servers
 from tests.peers.shops import PATIENT
-from tests.shop import Shop, open_shop, shop_template
+from tests.shop import Shop, in_rotation, open_shop, shop_template
 
 DATABASE = "repocache_peers"
 KEEP = """
@@ -54,6 +54,7 @@ def repocache_endpoints(repocache_servers: Servers, database: str) -> Endpoints:
 @pytest.fixture
 async def shop(repocache_endpoints: Endpoints) -> AsyncIterator[Shop]:
     async with open_shop(repocache_endpoints, PATIENT) as shop:
+        await in_rotation(shop)
         yield shop
 
 
@@ -61,4 +62,5 @@ async def shop(repocache_endpoints: Endpoints) -> AsyncIterator[Shop]:
 async def other(repocache_endpoints: Endpoints) -> AsyncIterator[Shop]:
     """Another process on the same servers."""
     async with open_shop(repocache_endpoints, PATIENT) as other:
+        await in_rotation(other)
         yield other

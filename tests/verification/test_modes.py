@@ -8,7 +8,7 @@ from repocache import CacheMode, CacheSettings, Settings
 from repocache.errors import ConfigurationError
 from repocache.events import Event, Filled, Served, Shadowed, Switched
 from repocache.testing import Endpoints
-from tests.shop import QUICK, Documents, Shop, Users, open_shop, until
+from tests.shop import QUICK, Documents, Shop, Users, in_rotation, open_shop, until
 from tests.verification.conftest import Outside
 
 
@@ -78,6 +78,7 @@ async def test_writes_made_while_it_was_off_are_not_missed(shop: Shop) -> None:
 
 async def test_in_shadow_the_database_answers(shop: Shop, outside: Outside) -> None:
     await warm(shop)
+    await in_rotation(shop)
     shop.db.switch(Users, CacheMode.SHADOW)
     await outside(7, name="unheard")
 
