@@ -18,7 +18,8 @@ class Settings:
     """All times in seconds, all sizes in bytes.
 
     `app`: begins every key and the channel in Redis: the same in all services of one database, and another for each
-    other cluster that uses this Redis; else both read past the cache where they meet.
+    other cluster that uses this Redis; else both read past the cache where they meet, or, where positions are not
+    to be had, one reads the other's rows.
     `local_entries`, `local_bytes`: bounds of L1 in each process.
     `window`: how long a bookmark counts at most, and how long a session that wrote reads the primary where
     positions are not to be had; more than the greatest lag of a replica in the rotation.

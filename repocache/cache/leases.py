@@ -142,6 +142,7 @@ class Leases:
         return fills
 
     async def landed(self, fills: Sequence[tuple[Flight, Awaitable[bool]]]) -> set[Flight]:
+        """Those whose row Redis has taken."""
         landed: set[Flight] = set()
         why = ""
         for flight, fill in fills:

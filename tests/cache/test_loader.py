@@ -352,6 +352,18 @@ async def test_the_lease_in_it_is_given_back(at: Port) -> None:
     assert at.here.records.sent.count("open") == 3
 
 
+async def test_one_that_redis_does_not_take_back_fails_nobody() -> None:
+    async with process(CacheSettings(patience=0.05, lease=60)) as here:
+        at = port(here)
+        at.harbour.distrusts = 1
+        here.records.refuses = {"fill"}
+        here.loads.rows = {1: row(1)}
+        at.load(1)
+        await at.done(1)
+        assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})
+        assert [event.what for event in here.seen.of(CacheFailed)] == ["fill"]
+
+
 async def test_so_is_that_of_an_answer_under_another_history(at: Port) -> None:
     """Which nobody may replace, for the primary does not say what it is now: others may live in it."""
     at.here.records.held = {"open"}
