@@ -58,6 +58,8 @@ class Drops:
 
     def forget_all(self) -> None: ...
 
+    def new_history(self) -> None: ...
+
     def apply(self, message: Message) -> None:
         for text in message.keys:
             number = int(text.rpartition(":")[2])

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import msgspec
+
+from repocache.history import is_newer
 
 MAX_BUCKETS = 16
 """Beyond so many written buckets the bookmark says "L1 does not count" (protocol, Words)."""
@@ -35,10 +38,12 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     """What a session has seen, so that its next read, anywhere, is not older.
 
     `history`: the line of WAL that `position` belongs to; empty where positions are not to be had.
-    `position`: WAL position in bytes, or None: known to have written, not known where.
-    `wrote`: bucket -> record state after the session's writes; None: too many, the session uses no cache.
+    `position`: WAL position in bytes, or None: known to have written, not known where. `wrote`:
+    bucket -> record state after the session's writes; None: too many, the session uses no cache.
     `covered`: False if an invalidation could not be delivered: the session uses no cache.
-    `expires`: Unix time in seconds after which the bookmark says nothing.
+    `expires`: when its life ends, as its writer's settings have it: after that it still names its
+    position, and says nothing else. `made`: when it was made; a reader's own settings may give it a
+    longer life. Both are Unix times in seconds, of the primary's clock.
     """
 
     history: str
@@ -46,6 +51,7 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     wrote: dict[int, Seen] | None
     covered: bool
     expires: float
+    made: float = 0.0
 
     def encode(self, signer: Signer | None = None) -> str:
         """URL-safe text for a header or a cookie, at most about 1 KB; signed if a signer is given."""
@@ -88,11 +94,10 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Bookmark)
 
 
-def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookmark | Refused:
+def decode(text: str, signer: Signer | None) -> Bookmark | Refused:
     """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice from outside.
 
-    `now`: Unix time in seconds. `window`: no bookmark counts for longer than this many seconds from now, so that a
-    forged one cannot pin its sender to the primary.
+    How long it counts is not decided here: `routing` cuts lives, and refuses none for being long.
     """
     if len(text) > MAX_TEXT:
         return Refused("too long")
@@ -106,23 +111,23 @@ def decode(text: str, signer: Signer | None, now: float, window: float) -> Bookm
         bookmark = _DECODER.decode(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         return Refused("malformed")
-    if not bookmark.expires > now:
-        return Refused("expired")
-    if bookmark.expires > now + window:
-        return Refused("expires too late")
     if bookmark.wrote is not None and len(bookmark.wrote) > MAX_BUCKETS:
         return Refused("malformed")
     if bookmark.position is not None and bookmark.position < 0:
         return Refused("malformed")
+    if math.isnan(bookmark.expires) or not math.isfinite(bookmark.made):
+        return Refused("malformed")
     return bookmark
 
 
-def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
+def merge(old: Bookmark | None, new: Bookmark, *, beyond: bool = False) -> Bookmark:
     """The bookmark of a session that has seen both.
 
-    Positions of two histories never compare: the newer history's counts.
-    Uncovered stays uncovered until it expires. Of a bucket written twice under one record the higher seq counts. Under
-    two records none does:
+    Of two histories the newer timeline's counts. Positions of two never compare, so the merged one
+    is unknown, unless `beyond`: the new one was polled on the primary of a later line, which has
+    all that is left of an earlier one. An unknown position stays unknown: a known one was polled
+    for something else. Uncovered stays uncovered until it expires. Of a bucket written twice under
+    one record the higher seq counts. Under two records none does:
 
     1. A session writes at the Redis of one process, then in another process at a second Redis: one of them is a master
        that was replaced, and nothing tells which.
@@ -131,12 +136,7 @@ def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
     """
     if old is None:
         return new
-    if old.history != new.history:
-        position = new.position
-    elif old.position is None or new.position is None:
-        position = None
-    else:
-        position = max(old.position, new.position)
+    history, position = _place(old, new, beyond=beyond)
     wrote: dict[int, Seen] | None
     if old.wrote is None or new.wrote is None:
         wrote = None
@@ -147,12 +147,27 @@ def merge(old: Bookmark | None, new: Bookmark) -> Bookmark:
         if len(wrote) > MAX_BUCKETS:
             wrote = None
     return Bookmark(
-        history=new.history,
+        history=history,
         position=position,
         wrote=wrote,
         covered=old.covered and new.covered,
         expires=max(old.expires, new.expires),
+        made=max(old.made, new.made),
     )
+
+
+def _place(old: Bookmark, new: Bookmark, *, beyond: bool) -> tuple[str, int | None]:
+    """History and position of the merged bookmark. A position of 0 says nothing."""
+    if old.position == 0:
+        return new.history, new.position
+    if new.position == 0:
+        return old.history, old.position
+    newer = old.history if new.history == "" or is_newer(old.history, new.history) else new.history
+    if old.position is None or new.position is None:
+        return newer, None
+    if old.history == new.history:
+        return newer, max(old.position, new.position)
+    return newer, new.position if beyond and newer == new.history else None
 
 
 def _later(old: Seen | None, new: Seen) -> Seen:

@@ -23,11 +23,9 @@ from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRe
 from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.settings import Settings
 from repocache.standing import Standing
-from repocache.tasks import Tasks
+from repocache.tasks import Grace, Tasks
 from repocache.wire import Address, Link
 
-GRACE = 5.0
-"""Seconds that closing waits for commits that are being published."""
 ALONE = "this process hears of no other's writes: rows that others change stay in L1 until local_ttl ends"
 
 
@@ -52,10 +50,12 @@ class Caching:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """`strict`: an owner relies on Redis to evict nothing. `recovered`: is called when Redis is back."""
+    """`strict`: an owner relies on Redis to evict nothing. `recovered`: is called when Redis is
+    back. `grace`: how long leaving waits for commits that are being published."""
 
     strict: bool
     recovered: Callable[[], None]
+    grace: Grace
 
 
 @asynccontextmanager
@@ -75,7 +75,7 @@ async def caching(
             undelivered.wake()
             needs.recovered()
 
-        channel = Channel(receivers, recovered, observe, strict=needs.strict)
+        channel = Channel(receivers, recovered, observe, standing.met, strict=needs.strict)
         link: Link | None = None
         records: RedisRecords | MemoryRecords
         if address is None:
@@ -83,14 +83,14 @@ async def caching(
         else:
             link = Link(address, channel, scripts=SCRIPTS, channels=(namespace.channel,), settings=settings.link)
             records = RedisRecords(link, namespace, nonces, lambda: channel.server)
-        bus = Bus(records, settings.publish_timeout, observe)
+        bus = Bus(records, settings.publish_timeout, observe, standing.met)
         undelivered = Undelivered(bus, standing.covering_position, observe)
         if link is None:
             views.up()
             observe(Degraded("redis", ALONE))
         else:
             await stack.enter_async_context(link)
-        tasks = await stack.enter_async_context(Tasks(GRACE, observe))
+        tasks = await stack.enter_async_context(Tasks(needs.grace, observe))
         tasks.spawn(undelivered.run())
         settler = Settler(records, standing, tasks.spawn, observe)
         shared = Shared(

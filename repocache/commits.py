@@ -7,7 +7,6 @@ affair, when it is called `db.commit`'s.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -17,6 +16,8 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
 from repocache.cache.views import Views
+from repocache.db.engines import SERVER
+from repocache.db.positions import PrimaryPosition
 from repocache.db.routing import current_session
 from repocache.db.transaction import Outcome, Transaction
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
@@ -29,6 +30,10 @@ from repocache.sealing import Sealing
 from repocache.tracking.changes import Changes
 from repocache.writing import Puts
 
+UNKNOWN_PAUSES = (0.0, 1.0, 5.0, 25.0)
+"""Seconds between the publications of a commit whose outcome is unknown, and of which nobody can be
+asked."""
+
 
 class Primary(Protocol):
     """What a commit asks of the primary after COMMIT."""
@@ -36,15 +41,17 @@ class Primary(Protocol):
     @property
     def history(self) -> str: ...
 
-    async def committed_position(self, *, synchronous: bool) -> tuple[str, int] | None:
-        """History and position (bytes) from a poll begun after this call: flushed, or inserted if not `synchronous`.
-
-        None: it cannot be had.
-        """
+    async def committed_position(self) -> PrimaryPosition | None:
+        """From a poll begun after this call. None: it cannot be had."""
         ...
 
     async def in_progress(self, xid: str) -> bool:
         """Whether the transaction has neither committed nor rolled back yet. Raises DatabaseUnavailable."""
+        ...
+
+    def writes_with(self, server: object) -> str:
+        """The history that a connection writes; empty if that is not known. Raises
+        DatabaseUnavailable for one to a server that is the primary no more."""
         ...
 
 
@@ -61,10 +68,12 @@ class Outbox(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Lives:
-    """Seconds that a bookmark counts for: `covered` by a published invalidation, or not (the longest TTL)."""
+    """Seconds that a bookmark counts for: `covered` by a published invalidation, or not
+    (`routing.last_fill`). `clock`: the one that bookmarks live by."""
 
     covered: float
     uncovered: float
+    clock: Callable[[], float]
 
 
 class Commits:
@@ -94,7 +103,8 @@ class Commits:
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         """Inside the transaction: its outbox row, id and order position, whether its commit will be synchronous; write
-        leases."""
+        leases. Raises DatabaseUnavailable on a server that is the primary no more."""
+        self._primary.writes_with(connection.info.get(SERVER))
         if self._primary.history:
             await self._outbox.sealing(connection, transaction, _batch(transaction))
             if self._puts:
@@ -107,8 +117,11 @@ class Commits:
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
         """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the caller's session."""
         batch = _batch(transaction)
-        writings = self._puts.ready(transaction) if outcome is Outcome.COMMITTED else {}
-        history, position = await self._position(transaction, outcome)
+        session = current_session()
+        look = None if session is None else session.reads()
+        polled = await self._polled(outcome)
+        history, position = self._position(transaction, polled)
+        writings = self._puts.ready(transaction, history) if outcome is Outcome.COMMITTED else {}
         try:
             receipts = await self._bus.publish(batch, history, position, writings)
         except CacheUnavailable as error:
@@ -124,31 +137,36 @@ class Commits:
         self._views.wrote((text for texts in batch.keys.values() for text in texts), whole=bool(batch.owners))
         covered = bool(receipts) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
-        session = current_session()
-        if session is not None:
+        if session is not None and look is not None:
+            session.settle(look, polled)
             session.advance(transaction.bookmark)
         if outcome is Outcome.UNKNOWN:
             self._observe(CommitUnknown(transaction.xid or "", transaction.why))
             self._spawn(self._publish_again(transaction.xid, batch))
 
-    async def _position(self, transaction: Transaction, outcome: Outcome) -> tuple[str, int | None]:
-        """Never one from inside the transaction: its commit record comes after that. None: unknown."""
-        if not self._primary.history:
-            return "", NO_POSITIONS
-        if outcome is Outcome.UNKNOWN:
-            return self._primary.history, None
-        polled = await self._primary.committed_position(synchronous=transaction.synchronous)
-        return polled if polled is not None else (self._primary.history, None)
+    async def _polled(self, outcome: Outcome) -> PrimaryPosition | None:
+        """Never one from inside the transaction: its commit record comes after that."""
+        if not self._primary.history or outcome is Outcome.UNKNOWN:
+            return None
+        return await self._primary.committed_position()
+
+    def _position(self, transaction: Transaction, polled: PrimaryPosition | None) -> tuple[str, int | None]:
+        """The flushed position is enough for a synchronous commit, and replicas reach it at once; the inserted one also
+        covers what another transaction has not flushed yet, which they are not sent. None: unknown."""
+        if polled is None:
+            return self._primary.history, None if self._primary.history else NO_POSITIONS
+        return polled.history, polled.flush if transaction.synchronous else polled.insert
 
     def _bookmark(self, history: str, position: int | None, receipts: list[Receipt], covered: bool) -> Bookmark:
         wrote = {receipt.bucket: Seen(receipt.incarnation, receipt.seq) for receipt in receipts}
-        life = self._lives.covered if covered else self._lives.uncovered
+        life, now = self._lives.covered if covered else self._lives.uncovered, self._lives.clock()
         return Bookmark(
             history=history,
             position=None if position == NO_POSITIONS else position,
             wrote=wrote if len(wrote) <= MAX_BUCKETS else None,
             covered=covered,
-            expires=time.time() + life,
+            expires=now + life,
+            made=now,
         )
 
     async def _publish_again(self, xid: str | None, batch: Batch) -> None:
@@ -157,8 +175,14 @@ class Commits:
         1. the socket is lost during COMMIT; 2. the buckets get new records; 3. a reader fills from the primary, which
         does not show the commit yet; 4. the commit appears.
         """
+        if xid is None:
+            # Nobody can be asked, as where there are no positions: what comes later than this stays until its ttl ends.
+            for pause in UNKNOWN_PAUSES:
+                await asyncio.sleep(pause)
+                self._undelivered.add(batch)
+            return
         pause = 0.02
-        while xid is not None:
+        while True:
             try:
                 if not await self._primary.in_progress(xid):
                     break

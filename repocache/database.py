@@ -14,11 +14,12 @@ from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.caching import GRACE, Needs, caching
+from repocache.caching import Needs, caching
 from repocache.commits import Commits, Lives
-from repocache.db.choice import ANYTHING, Need
 from repocache.db.commit import CommitWatch
-from repocache.db.routing import ON_PRIMARY, CausalSession, Routing, Stickiness, current_session
+from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
+from repocache.db.seen import SeenTransactions
+from repocache.db.session import CausalSession
 from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
@@ -81,11 +82,13 @@ class Database:
         self._observe = settings.observe
         classes = checked(repositories)
         longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
-        signer = BookmarkSigner(settings.secrets, settings.window + longest) if settings.secrets else None
-        self._stickiness = Stickiness(settings.window, max(settings.window, longest), settings.monotonic, signer)
-        self._lives = Lives(settings.window, self._stickiness.uncovered)
+        longest = last_fill(longest, settings.cache.lease, settings.topology.staleness)
+        signer = BookmarkSigner(settings.secrets) if settings.secrets else None
+        longest = max(settings.window, settings.uncovered, longest)
+        self._stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)
         self._topology = Topology(primary, replicas, settings.topology, settings.observe)
         self._routing = Routing(self._topology, self._stickiness, settings.observe)
+        self._lives = Lives(settings.window, self._stickiness.uncovered, self._topology.now)
         self._address = None if redis is None else Address.parse(redis)
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
@@ -116,10 +119,10 @@ class Database:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Topology first and last: what is being published when the block is left still needs it."""
-        settings, standing = self.settings, Standing(self._topology)
+        settings, standing, grace = self.settings, Standing(self._topology), self._topology.grace
         await stack.enter_async_context(self._topology)
         outbox = await stack.enter_async_context(self._durable())
-        needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake)
+        needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake, grace)
         cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
         stack.callback(_end_feeds, cache.receivers)
         engine = self._topology.write_engine
@@ -131,7 +134,9 @@ class Database:
         outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
-        stack.push_async_callback(watch.close, GRACE)
+        seen = SeenTransactions(engine, self._routing, self._topology)
+        stack.callback(seen.stop)
+        stack.push_async_callback(watch.close, grace)
         self._caching, self._watch, self._outbox = cache, watch, outbox
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)
@@ -150,7 +155,7 @@ class Database:
         """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
         if self._topology.history and self._address is not None:
             if self.settings.outbox is not OutboxMode.OFF:
-                return durable(self._topology.outbox_engine(), self.settings, self._owned)
+                return durable(self._topology.outbox_engine(), self.settings, self._owned, self._topology.grace)
             return nullcontext(NotDurable())
         if self.settings.outbox is OutboxMode.REQUIRED:
             raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")
@@ -169,9 +174,10 @@ class Database:
         return []
 
     def _history_changed(self, _: str) -> None:
-        """What was cached in this process may hold commits that the new primary never had."""
+        """What was cached, or derived, in this process may hold commits that the new primary never
+        had."""
         if self._stack is not None:
-            self._caching.shared.views.forget_all()
+            self._caching.channel.new_history()
             self._outbox.reconnect()
 
     def __getitem__(self, repository: type[R]) -> R:
@@ -202,15 +208,20 @@ class Database:
         self._require_started()
         return self._routing.causal_session(incoming)
 
-    def snapshot(self, need: Need = ANYTHING) -> AbstractAsyncContextManager[AsyncConnection]:
-        """One read-only REPEATABLE READ transaction on one node, for reports: all statements see the same moment."""
+    def snapshot(self, *, max_lag: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One read-only REPEATABLE READ transaction on one node, for reports: all statements see
+        the same moment. In a causal session it is not older than what that wrote. `max_lag`:
+        seconds that the node may be behind; None: as replicas may be. Raises DatabaseUnavailable if
+        no node may answer."""
         self._require_started()
-        return self._topology.snapshot(need)
+        return self._routing.snapshot(ANYWHERE if max_lag is None else Route(max_lag=max_lag))
 
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
-        return Feed(self._shelves[repository].keys, FEED_ROOM, self.settings.window, self._caching.receivers)
+        receivers, now = self._caching.receivers, self._topology.now
+        window = self.settings.window
+        return Feed(self._shelves[repository].keys, receivers, room=FEED_ROOM, window=window, clock=now)
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
         """Answer the repository's reads in this mode from now on, in this process; see `CacheMode`."""

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from repocache.db.engines import InUse, close_engine
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.acknowledged import Acknowledged
@@ -22,6 +23,7 @@ from repocache.invalidation.seal import SealStatement
 from repocache.mapping.relation import places_statement
 from repocache.sealing import Plain, Sealing, WithRow
 from repocache.settings import Settings
+from repocache.tasks import Grace
 from repocache.tracking.notices import Notices
 from repocache.tracking.tables import OwnedTables
 
@@ -77,11 +79,13 @@ class Durable(NotDurable):
 
 
 @asynccontextmanager
-async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -> AsyncIterator[NotDurable]:
-    """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was published is
-    acknowledged. Raises ConfigurationError if the outbox is required and missing or out of the role's reach, and
-    DatabaseUnavailable."""
-    observe = settings.observe
+async def durable(
+    engine: AsyncEngine, settings: Settings, owned: OwnedTables, grace: Grace
+) -> AsyncIterator[NotDurable]:
+    """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was
+    published is acknowledged, as far as the `grace` lasts. Raises ConfigurationError if the outbox
+    is required and missing or out of the role's reach, and DatabaseUnavailable."""
+    observe, in_use = settings.observe, InUse(engine)
     try:
         place = await find(engine)
         if not place:
@@ -102,10 +106,10 @@ async def durable(engine: AsyncEngine, settings: Settings, owned: OwnedTables) -
             yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices.resolve, observe))
         finally:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSING):
+                async with asyncio.timeout(min(CLOSING, grace.left())):
                     await acknowledged.flush()
     finally:
-        await engine.dispose()
+        await close_engine(engine, in_use, grace.left())
 
 
 async def _places(engine: AsyncEngine, owned: OwnedTables) -> dict[str, Table]:

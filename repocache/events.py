@@ -78,6 +78,16 @@ class HistoryChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ClockJumped(Event):
+    """The clock of the primary is not where it was: somebody set it, or another server became
+    primary whose clock differs. `seconds`: by how much; `allowed`: what lives of bookmarks allow
+    for."""
+
+    seconds: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelUp(Event):
     """The Redis connection is subscribed; L1 begins empty. `server`: identity of the Redis, as in its records."""
 
@@ -265,6 +275,7 @@ def ignore(event: Event) -> None:
 _WARNINGS: tuple[type[Event], ...] = (
     NodeOut,
     HistoryChanged,
+    ClockJumped,
     ChannelDown,
     PublishFailed,
     RelayFailed,

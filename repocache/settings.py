@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from repocache.cache.entry import CacheSettings
@@ -17,24 +18,27 @@ from repocache.wire import LinkSettings
 class Settings:
     """All times in seconds, all sizes in bytes.
 
-    `app`: begins every key and the channel in Redis: the same in all services of one database, and another for each
-    other cluster that uses this Redis; else both read past the cache where they meet, or, where positions are not
-    to be had, one reads the other's rows.
-    `local_entries`, `local_bytes`: bounds of L1 in each process.
-    `window`: how long a bookmark counts at most, and how long a session that wrote reads the primary where
-    positions are not to be had; more than the greatest lag of a replica in the rotation.
-    `publish_timeout`: how long a commit waits for Redis to take its invalidation before it returns without.
-    `monotonic`: bookmarks also advance by what was read, so that a session never sees an older state than it has
-    seen; its reads go past the cache.
-    `secrets`: sign bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed.
-    `outbox`: whether invalidations are also written to the database's outbox, with the commit; see `OutboxMode`.
-    `observe`: gets every event; `LoggingObserver()` writes them to the log.
+    `app`: begins every key and the channel in Redis: the same in all services of one database, and
+    another for each other cluster that uses this Redis; else both read past the cache where they
+    meet, or, where positions are not to be had, one reads the other's rows. `local_entries`,
+    `local_bytes`: bounds of L1 in each process. `window`: how long a bookmark counts at most, and
+    how long a session that wrote reads the primary where positions are not to be had; more than the
+    greatest lag of a replica in the rotation. `uncovered`: how long a bookmark counts at least
+    whose invalidation nobody has delivered. By itself it is the longest ttl and local_ttl of this
+    process, and what a fill may come late; where processes or releases differ in these, give all of
+    them the longest. `publish_timeout`: how long a commit waits for Redis to take its invalidation
+    before it returns without. `monotonic`: bookmarks also advance by what was read, so that a
+    session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
+    bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
+    whether invalidations are also written to the database's outbox, with the commit; see
+    `OutboxMode`. `observe`: gets every event; `LoggingObserver()` writes them to the log.
     """
 
     app: str = "app"
     local_entries: int = 100_000
     local_bytes: int = 64 * 1024 * 1024
     window: float = 60.0
+    uncovered: float = 0.0
     publish_timeout: float = 1.0
     monotonic: bool = False
     secrets: tuple[str, ...] = ()
@@ -45,23 +49,8 @@ class Settings:
     link: LinkSettings = field(default_factory=LinkSettings)
 
     def __post_init__(self) -> None:
-        if (
-            not self.app
-            or not self.app.isascii()
-            or not self.app.isprintable()
-            or any(each in self.app for each in "{}:'\" \\")
-            or len(self.app) > 64
-        ):
-            raise ConfigurationError(
-                f"Settings(app={self.app!r}): give 1 to 64 ASCII characters without braces, colons, quotes and spaces"
-            )
-        if not self.window > self.topology.max_lag:
-            raise ConfigurationError(
-                f"Settings(window={self.window}): a bookmark must outlive the lag of a replica in the rotation, "
-                f"topology.max_lag={self.topology.max_lag}"
-            )
-        if not self.publish_timeout > 0:
-            raise ConfigurationError(f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0")
+        self._check_app()
+        self._check_lives()
         if not isinstance(self.outbox, OutboxMode):
             raise ConfigurationError(f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED")
         for name in ("local_entries", "local_bytes"):
@@ -74,3 +63,31 @@ class Settings:
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
         if not callable(self.observe):
             raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")
+
+    def _check_app(self) -> None:
+        if (
+            not self.app
+            or not self.app.isascii()
+            or not self.app.isprintable()
+            or any(each in self.app for each in "{}:'\" \\")
+            or len(self.app) > 64
+        ):
+            raise ConfigurationError(
+                f"Settings(app={self.app!r}): give 1 to 64 ASCII characters without braces, colons, quotes and spaces"
+            )
+
+    def _check_lives(self) -> None:
+        if not self.window > self.topology.staleness:
+            raise ConfigurationError(
+                f"Settings(window={self.window}): a bookmark must outlive the lag of a replica in the rotation, "
+                f"topology.max_lag + sample_every + probe_timeout = {self.topology.staleness}"
+            )
+        if not self.window > self.link.limits.silence:
+            raise ConfigurationError(
+                f"Settings(window={self.window}): a bookmark must outlive what L1 may show while the link to Redis is "
+                f"silent, link.limits.silence = {self.link.limits.silence}"
+            )
+        if not 0 <= self.uncovered < math.inf:
+            raise ConfigurationError(f"Settings(uncovered={self.uncovered}): give seconds, 0 or more")
+        if not self.publish_timeout > 0:
+            raise ConfigurationError(f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.db.choice import Need
+from repocache.db.positions import PrimaryPosition
 from repocache.db.topology import Topology
+from repocache.db.trouble import sqlstate
 from repocache.errors import DatabaseUnavailable
 from repocache.records import NO_POSITIONS
 
 _STATUS = text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
+_IN_THE_FUTURE = "22023"
+"""SQLSTATE: "transaction ID ... is in the future": this primary has given out no such id."""
 
 
 class Standing:
@@ -28,13 +31,8 @@ class Standing:
         position = await self._topology.position()
         return None if position is None else (position.history, position.insert)
 
-    async def committed_position(self, *, synchronous: bool) -> tuple[str, int] | None:
-        """The flushed position is enough for a synchronous commit, and replicas reach it at once; the inserted one also
-        covers what another transaction has not flushed yet, which they are not sent."""
-        position = await self._topology.position()
-        if position is None:
-            return None
-        return position.history, position.flush if synchronous else position.insert
+    async def committed_position(self) -> PrimaryPosition | None:
+        return await self._topology.position()
 
     async def covering_position(self) -> tuple[str, int | None] | None:
         """For what is published late: covers every commit up to now. None: the primary does not answer."""
@@ -42,10 +40,17 @@ class Standing:
             return "", NO_POSITIONS
         return await self.insert_position()
 
+    def met(self, history: str) -> None:
+        """Another process lives in this history: the primary may have been replaced."""
+        self._topology.met(history)
+
+    def writes_with(self, server: object) -> str:
+        return self._topology.writes_with(server)
+
     async def in_progress(self, xid: str) -> bool:
         """Whether the transaction is not decided yet. One that the primary knows nothing of is: it has another history.
 
-        Raises DatabaseUnavailable.
+        Any other failure is no answer. Raises DatabaseUnavailable.
         """
 
         async def run(connection: AsyncConnection) -> bool:
@@ -55,5 +60,7 @@ class Standing:
             return (await self._topology.read(Need(primary="asked", asked=True), run)).value
         except DatabaseUnavailable:
             raise
-        except SQLAlchemyError:
-            return False
+        except Exception as error:
+            if sqlstate(error) == _IN_THE_FUTURE:
+                return False
+            raise DatabaseUnavailable(f"the primary does not say whether {xid} has ended: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, Self
 
@@ -10,14 +11,34 @@ from repocache.errors import NotStarted
 from repocache.events import Observer, TaskFailed
 
 
+class Grace:
+    """The time that leaving may take, shared by all who wait then: it begins with the first who
+    asks."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    def renew(self) -> None:
+        """Nobody leaves yet."""
+        self._until = None
+
+    def left(self) -> float:
+        """Seconds, 0 once it is over."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._seconds
+        return max(0.0, self._until - now)
+
+
 class Tasks:
-    """Runs coroutines beside their callers. Leaving the block waits up to `grace` seconds for those that must end (a
-    commit's publication), and cancels the rest.
+    """Runs coroutines beside their callers. Leaving the block waits, as long as the grace lasts,
+    for those that must end (a commit's publication), and cancels the rest.
 
     A task that raises is an event (`TaskFailed`): what a caller needs to know reaches it another way.
     """
 
-    def __init__(self, grace: float, observe: Observer) -> None:
+    def __init__(self, grace: Grace, observe: Observer) -> None:
         self._grace = grace
         self._observe = observe
         self._must_end: set[asyncio.Task[None]] = set()
@@ -31,7 +52,7 @@ class Tasks:
     async def __aexit__(self, *_: object) -> None:
         try:
             if self._must_end:
-                await asyncio.wait(self._must_end, timeout=self._grace)
+                await asyncio.wait(self._must_end, timeout=self._grace.left())
             self._open = False
             # One that is cancelled before its first step never runs: it could not tell those who wait for it.
             await asyncio.sleep(0)

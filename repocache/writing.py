@@ -16,10 +16,13 @@ from sqlalchemy import Connection
 from repocache.bookmark import Seen
 from repocache.cache.entry import Row
 from repocache.cache.values import NOT_KEPT, Values
+from repocache.cache.views import View as BucketView
 from repocache.cache.views import Views
+from repocache.db.engines import SERVER
 from repocache.db.transaction import Transaction
 from repocache.errors import CacheUnavailable, StrictWriteRefused
 from repocache.events import CacheFailed, Observer
+from repocache.history import is_newer
 from repocache.invalidation.batch import Batch, keys_by_bucket
 from repocache.keys import Keys, bucket_of
 from repocache.mapping.statement import LoadStatement
@@ -49,11 +52,14 @@ class Through:
 
 @dataclass(slots=True)
 class Kept:
-    """What a transaction keeps for after its end. `read`: owner prefix, key text, value and its life of each row.
-    `until`: how much the transaction had changed then. `seen`: incarnation and generation by bucket and owner.
+    """What a transaction keeps for after its end. `read`: owner prefix, key text, value and its
+    life of each row. `until`: how much the transaction had changed then. `history`: the line of WAL
+    that the transaction's connection writes; only records of that line are believed, and only it
+    has an order with their floors. `seen`: incarnation and generation by bucket and owner.
     `intents`: that were sent, some of them perhaps in vain."""
 
     until: int = 0
+    history: str = ""
     read: list[tuple[str, str, bytes, float]] = field(default_factory=list)
     seen: dict[tuple[int, str], tuple[str, str]] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
@@ -65,6 +71,11 @@ class Primary(Protocol):
 
     @property
     def history(self) -> str: ...
+
+    def writes_with(self, server: object) -> str:
+        """The history that a connection writes; empty if that is not known. Raises
+        DatabaseUnavailable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +121,16 @@ class Puts:
         }
         if not self._views.alive or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
             return
-        kept = Kept(len(cast("Changes", transaction.changes)))
+        history = self._primary.writes_with(connection.info.get(SERVER))
+        if not history:
+            return
+        kept = Kept(len(cast("Changes", transaction.changes)), history)
         for prefix, texts in sorted(keys.items()):
             kept.read += self._rows(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
             bucket = bucket_of(text)
             view = self._views.get(bucket)
-            if view is not None and prefix in view.generations:
+            if view is not None and _is_of(view, history) and prefix in view.generations:
                 kept.seen[bucket, prefix] = view.incarnation, view.generations[prefix]
         transaction.kept = kept
 
@@ -184,10 +198,13 @@ class Puts:
                     adopted.history = self._primary.history
 
     async def _sent(self, intents: Sequence[Intent]) -> list[Noted]:
-        """A record of another history gives way to a write lease: this transaction is in a later one."""
+        """A record of another history gives way to a write lease: this transaction is in a later
+        one; not to one of an older timeline. Raises CacheUnavailable."""
         terms = Terms(self._primary.history)
         pending: list[Awaitable[Noted]] = [self._records.intend(intent, terms) for intent in intents]
         noted = [await each for each in pending]
+        if any(is_newer(answer.history, terms.history) for answer in noted):
+            raise CacheUnavailable("the records are of a newer timeline than this process's primary")
         terms = terms._replace(confirmed=True)
         return [
             await self._records.intend(intent, terms) if answer.history and intent.nonce else answer
@@ -204,14 +221,16 @@ class Puts:
     def _is_held(self, prefix: str) -> bool:
         return prefix in self._owners and self._owners[prefix].strict and not self._evicts()
 
-    def ready(self, transaction: Transaction) -> Mapping[int, Writing]:
-        """After COMMIT: what the records are offered, by bucket."""
+    def ready(self, transaction: Transaction, history: str) -> Mapping[int, Writing]:
+        """After COMMIT: what the records are offered, by bucket. `history`: of the position after
+        COMMIT; under another than the transaction was sealed under no value is offered, for its
+        order says nothing there."""
         kept = transaction.kept
         if not isinstance(kept, Kept):
             return {}
         order = NO_POSITIONS if transaction.order is None else transaction.order
         puts: defaultdict[int, list[Put]] = defaultdict(list)
-        for prefix, text, value, life in kept.read:
+        for prefix, text, value, life in kept.read if kept.history == history else ():
             bucket, owner = bucket_of(text), self._owners[prefix]
             seen = kept.seen.get((bucket, prefix))
             if seen is not None:
@@ -232,3 +251,9 @@ class Puts:
                 await answer
         except CacheUnavailable as error:
             self._observe(CacheFailed("give back", str(error)))
+
+
+def _is_of(view: BucketView, history: str) -> bool:
+    """Whether the record was announced, or answered, by somebody of this line of WAL: no other's
+    floor has an order with a position of it."""
+    return view.history == history

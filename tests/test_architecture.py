@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "repocache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
-    {"errors"},
+    {"errors", "history"},
     {"keys", "events", "bookmark", "message"},
     {"wire", "tasks"},
     {"records"},

@@ -11,9 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import MAX_BUCKETS, MAX_TEXT, Bookmark, Refused, Seen, decode, merge
+from repocache.db.routing import ANYWHERE, need_of
+from repocache.history import is_newer
 
 NOW = 1_000_000.0
 WINDOW = 60.0
+HISTORIES = ["s.1.a", "s.1.b", "s.2.c", "s.10.d"]
+"""Lines of WAL of one cluster: timeline 1 by two server processes, and later ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,33 +40,35 @@ def bookmark(
     history: str = "h1",
     covered: bool = True,
     expires: float = NOW + 10,
+    made: float = NOW,
 ) -> Bookmark:
-    return Bookmark(history, position, {} if wrote is None else wrote, covered, expires)
+    return Bookmark(history, position, {} if wrote is None else wrote, covered, expires, made)
 
 
 seens = st.builds(Seen, st.sampled_from(["i1", "i2"]), st.integers(0, 9))
 bookmarks = st.builds(
     Bookmark,
-    history=st.sampled_from(["", "h1", "h2"]),
-    position=st.none() | st.integers(0, 2**63),
+    history=st.sampled_from(["", *HISTORIES]),
+    position=st.none() | st.integers(0, 9) | st.integers(0, 2**63),
     wrote=st.none() | st.dictionaries(st.integers(0, 19), seens, max_size=MAX_BUCKETS),
     covered=st.booleans(),
     expires=st.floats(NOW + 1, NOW + WINDOW),
+    made=st.floats(0, NOW),
 )
 
 
 def test_decoding_is_strict_about_signatures() -> None:
     plain, signed = bookmark().encode(), bookmark().encode(Signer())
-    assert decode(signed, Signer(), NOW, WINDOW) == bookmark()
-    assert decode(plain, Signer(), NOW, WINDOW) == Refused("signature")
-    assert decode(signed, Signer(".other"), NOW, WINDOW) == Refused("signature")
-    assert decode(signed, None, NOW, WINDOW) == Refused("malformed")
+    assert decode(signed, Signer()) == bookmark()
+    assert decode(plain, Signer()) == Refused("signature")
+    assert decode(signed, Signer(".other")) == Refused("signature")
+    assert decode(signed, None) == Refused("malformed")
 
 
 @given(bookmarks)
 def test_a_bookmark_comes_back_from_its_text(given: Bookmark) -> None:
     text = given.encode()
-    back = decode(text, None, NOW, WINDOW)
+    back = decode(text, None)
     assert back == given
     assert isinstance(back, Bookmark)
     assert all(type(seen) is Seen for seen in back.buckets.values())
@@ -76,8 +82,8 @@ def test_the_largest_bookmark_is_a_header() -> None:
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")) | st.text(st.characters(), max_size=30))
 def test_any_text_is_refused_and_never_raises(text: str) -> None:
-    assert isinstance(decode(text, None, NOW, WINDOW), Refused)
-    assert decode(text, Signer(), NOW, WINDOW) == Refused("signature")
+    assert isinstance(decode(text, None), Refused)
+    assert decode(text, Signer()) == Refused("signature")
 
 
 packed: st.SearchStrategy[object] = st.recursive(
@@ -86,37 +92,47 @@ packed: st.SearchStrategy[object] = st.recursive(
 )
 
 
-@given(packed | st.lists(packed, min_size=5, max_size=5))
+@given(packed | st.lists(packed, min_size=5, max_size=6))
 def test_any_value_in_its_form_is_a_bookmark_or_refused(value: object) -> None:
     text = base64.urlsafe_b64encode(msgspec.msgpack.encode(value)).rstrip(b"=").decode()
-    assert isinstance(decode(text, None, NOW, WINDOW), Bookmark | Refused)
+    assert isinstance(decode(text, None), Bookmark | Refused)
 
 
 def test_what_is_nearly_a_bookmark_is_refused() -> None:
     text = bookmark().encode()
-    packed_more = msgspec.msgpack.encode(["h", 1, {}, True, NOW + 10, "more"])
+    packed_more = msgspec.msgpack.encode(["h", 1, {}, True, NOW + 10, NOW, "more"])
     nested = b"\x95" + b"\x91" * 3000
     for near in (text[:8] + "!!!!" + text[8:], text + "\n", text[:-1]):
-        assert decode(near, None, NOW, WINDOW) == Refused("malformed")
+        assert decode(near, None) == Refused("malformed")
     for raw in (packed_more, nested):
-        assert decode(base64.urlsafe_b64encode(raw).decode(), None, NOW, WINDOW) == Refused("malformed")
+        assert decode(base64.urlsafe_b64encode(raw).decode(), None) == Refused("malformed")
 
 
 @pytest.mark.parametrize(
     "given, reason",
     [
-        (bookmark(expires=NOW), "expired"),
-        (bookmark(expires=NOW - 1), "expired"),
-        (bookmark(expires=float("nan")), "expired"),
-        (bookmark(expires=NOW + WINDOW + 1), "expires too late"),
-        (bookmark(expires=float("inf")), "expires too late"),
+        (bookmark(expires=float("nan")), "malformed"),
+        (bookmark(made=float("nan")), "malformed"),
+        (bookmark(made=float("inf")), "malformed"),
+        (bookmark(made=float("-inf")), "malformed"),
         (bookmark(-1), "malformed"),
         (bookmark(wrote={n: Seen("i", 1) for n in range(MAX_BUCKETS + 1)}), "malformed"),
         (bookmark(history="h" * MAX_TEXT), "too long"),
     ],
 )
 def test_why_a_bookmark_is_refused(given: Bookmark, reason: str) -> None:
-    assert decode(given.encode(), None, NOW, WINDOW) == Refused(reason)
+    assert decode(given.encode(), None) == Refused(reason)
+
+
+@pytest.mark.parametrize("expires", [NOW - 1e9, NOW, NOW + 1e9, float("inf"), float("-inf")])
+def test_none_is_refused_for_how_long_it_lives(expires: float) -> None:
+    """Whether its life is over, or too long, is the reader's to say, by the primary's clock."""
+    assert decode(bookmark(expires=expires).encode(), None) == bookmark(expires=expires)
+
+
+def test_one_that_does_not_say_when_it_was_made_is_read() -> None:
+    raw = msgspec.msgpack.encode(["h1", 7, {}, True, NOW + 10])
+    assert decode(base64.urlsafe_b64encode(raw).decode(), None) == bookmark(made=0.0)
 
 
 def test_a_text_too_long_is_refused_unread() -> None:
@@ -124,22 +140,81 @@ def test_a_text_too_long_is_refused_unread() -> None:
         def unsign(self, text: str) -> str | None:
             raise AssertionError(len(text))
 
-    assert decode("A" * (MAX_TEXT + 1), Untouched(), NOW, WINDOW) == Refused("too long")
+    assert decode("A" * (MAX_TEXT + 1), Untouched()) == Refused("too long")
 
 
-@given(bookmarks, bookmarks)
-def test_merged_is_not_older_than_either(old: Bookmark, new: Bookmark) -> None:
-    merged = merge(old, new)
-    assert merged.history == new.history
+@given(bookmarks, bookmarks, st.booleans())
+def test_merged_lives_and_distrusts_as_either_does(old: Bookmark, new: Bookmark, beyond: bool) -> None:
+    merged = merge(old, new, beyond=beyond)
     assert merged.covered == (old.covered and new.covered)
     assert merged.expires == max(old.expires, new.expires)
-    assert merge(None, new) == new
-    if old.history != new.history:
-        assert merged.position == new.position
-    elif old.position is None or new.position is None:
-        assert merged.position is None
-    else:
-        assert merged.position == max(old.position, new.position)
+    assert merged.made == max(old.made, new.made)
+    assert merge(None, new, beyond=beyond) == new
+
+
+def asks_no_less(merged: Bookmark, part: Bookmark, history: str) -> bool:
+    """Whether whoever satisfies the merged one, where the primary writes `history`, has what the
+    part asks for."""
+    ours, its = (need_of(0, each, history, ANYWHERE) for each in (merged, part))
+    if its.unmet and not ours.unmet:
+        return False
+    return bool(ours.primary) or (not its.primary and its.position <= ours.position)
+
+
+@given(bookmarks, bookmarks, st.sampled_from(HISTORIES))
+def test_merged_never_asks_for_less_than_either(old: Bookmark, new: Bookmark, history: str) -> None:
+    merged = merge(old, new)
+    assert asks_no_less(merged, old, history)
+    assert asks_no_less(merged, new, history)
+
+
+@given(bookmarks, bookmarks, st.sampled_from(HISTORIES))
+def test_what_was_polled_beyond_the_old_one_stands_for_it(old: Bookmark, new: Bookmark, history: str) -> None:
+    """If that was of an earlier line; of a newer timeline, or not known, it goes on to count."""
+    merged = merge(old, new, beyond=True)
+    assert asks_no_less(merged, new, history)
+    same = old.history == new.history or old.position is None or new.position == 0
+    if same or is_newer(old.history, new.history):
+        assert asks_no_less(merged, old, history)
+
+
+OLD, LATER = "s.1.a", "s.2.c"
+
+
+@pytest.mark.parametrize(
+    "old, new, beyond, place",
+    [
+        ((OLD, 5), (OLD, 7), False, (OLD, 7)),
+        ((OLD, 7), (OLD, 5), True, (OLD, 7)),
+        ((OLD, None), (OLD, 7), False, (OLD, None)),
+        ((OLD, None), (OLD, 7), True, (OLD, None)),
+        ((OLD, 7), (OLD, None), True, (OLD, None)),
+        ((OLD, 7), ("", None), False, (OLD, None)),
+        (("", None), (OLD, 7), False, (OLD, None)),
+        (("", None), (OLD, 7), True, (OLD, None)),
+        ((OLD, 7), (LATER, 5), False, (LATER, None)),
+        ((OLD, 7), (LATER, 5), True, (LATER, 5)),
+        ((OLD, None), (LATER, 5), True, (LATER, None)),
+        ((LATER, 5), (OLD, 7), False, (LATER, None)),
+        ((LATER, 5), (OLD, 7), True, (LATER, None)),
+        (("s.1.a", 5), ("s.1.b", 7), False, ("s.1.b", None)),
+        (("s.1.a", 5), ("s.1.b", 7), True, ("s.1.b", 7)),
+        (("", 0), (OLD, 7), False, (OLD, 7)),
+        ((LATER, 0), (OLD, 7), False, (OLD, 7)),
+        ((OLD, 7), ("", 0), False, (OLD, 7)),
+        ((OLD, None), ("", 0), True, (OLD, None)),
+        (("s.9.a", 5), ("s.10.d", 7), False, ("s.10.d", None)),
+    ],
+)
+def test_where_a_session_is_that_has_seen_both(
+    old: tuple[str, int | None],
+    new: tuple[str, int | None],
+    beyond: bool,
+    place: tuple[str, int | None],
+) -> None:
+    one, other = (bookmark(position, history=history) for history, position in (old, new))
+    merged = merge(one, other, beyond=beyond)
+    assert (merged.history, merged.position) == place
 
 
 @given(bookmarks, bookmarks)

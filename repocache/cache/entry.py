@@ -41,14 +41,25 @@ class Codec(Protocol):
 class Wanted(NamedTuple):
     """One key that the database has to answer.
 
-    `floor`: the position that a replica must have replayed; None: unknown, so the primary answers; 0: any node may.
-    `history`: the line of WAL that the floor belongs to. `bookmark`: the session's, if it has one.
+    `floor`: the position that a replica must have replayed; None: unknown, so the primary answers;
+    0: any node may. `history`: the line of WAL that the floor belongs to. `bookmark`: the
+    session's, if it has one. `fills`: the row is to be stored, so that a replica must be known to
+    be within its limit of lag now.
     """
 
     id: Any
     floor: int | None
     history: str
     bookmark: Bookmark | None
+    fills: bool = False
+
+    @property
+    def primary(self) -> bool:
+        """Whether only the primary will do."""
+        mark = self.bookmark
+        if mark is None or mark.position == 0:
+            return self.floor is None
+        return self.floor is None or mark.position is None or mark.history != self.history
 
 
 Load = Callable[[Sequence[Wanted]], Awaitable[Mapping[Any, Row]]]

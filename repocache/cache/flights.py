@@ -17,12 +17,15 @@ LocalKey = tuple[str, Any]
 
 
 class Flight:
-    """`began`: the bucket's record state when it took off, None: no view. `direct`: past the cache. `sent`: something
-    was asked already, so that the answer may be older than who joins now. `dirty`: the key was invalidated since, so
-    nobody joins any more. `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
-    proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`: digest of a value in
-    Redis that could not be read, and is to be replaced. `over`: write leases whose transactions have ended. `view`:
-    what was believed of the bucket when the record was last asked, and then by its answer."""
+    """`began`: the bucket's record state when it took off, None: not answered yet. `direct`: past
+    the cache; `turns`: or it may yet turn out to go there, since its session wrote in the bucket
+    and the record has not answered. `sent`: something was asked already, so that the answer may be
+    older than who joins now. `dirty`: the key was invalidated since, so nobody joins any more.
+    `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
+    proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`:
+    digest of a value in Redis that could not be read, and is to be replaced. `over`: write leases
+    whose transactions have ended. `view`: what was believed of the bucket when the record was last
+    asked, and then by its answer."""
 
     __slots__ = (
         "began",
@@ -37,6 +40,7 @@ class Flight:
         "sent",
         "text",
         "touched",
+        "turns",
         "view",
         "waiters",
     )
@@ -50,6 +54,7 @@ class Flight:
         self.view: object = None
         self.cell: Cell | None = None
         self.direct = False
+        self.turns = bookmark is not None and bucket in bookmark.buckets
         self.dirty = False
         self.touched = False
         self.refused = ""
@@ -83,23 +88,43 @@ class Flight:
         self.waiters.clear()
 
 
-def may_join(flight: Flight, bookmark: Bookmark | None) -> bool:
+def may_join(flight: Flight, bookmark: Bookmark | None, *, direct: bool) -> bool:
     """Whether a caller with this bookmark may share the flight's answer (protocol, Read path 3).
+    `direct`: he goes past the cache.
 
-    Not if the key was invalidated since it took off: it may bring what was there before the caller's own commit.
-    Nor if the flight promised less than the bookmark asks for: a position, a record state, or to stay away from the
-    cache.
+    Not if the key was invalidated since it took off: it may bring what was there before the
+    caller's own commit. Nor if one of both goes past the cache: the caller who would use it may
+    have heard of more than a lagging replica shows. Nor if the flight promised less than the
+    bookmark asks for: a position, or a record state.
+
+    Nor, past the cache, once it was sent, for the primary may answer it, where a position is not
+    visibility: 1. two commits are flushed, and both their bookmarks name that position; 2. one of
+    them is visible, and its session reads on the primary; 3. the other becomes visible, and its
+    session comes to join. Under a lease the record tells.
     """
-    if flight.dirty:
+    if flight.dirty or flight.direct != direct:
         return False
-    if bookmark is None or bookmark is flight.bookmark:
+    if bookmark is flight.bookmark:
         return True
-    if not bookmark.takes_cached and not flight.direct:
+    if flight.turns:
         return False
-    if not flight.direct and flight.bucket in bookmark.buckets:
-        began = flight.began
-        if began is None or not bookmark.known_to(flight.bucket, began.incarnation, began.seq):
-            return False
+    if bookmark is None:
+        return True
+    return (not flight.sent if direct else _is_known(flight, bookmark)) and _has_position(flight, bookmark)
+
+
+def _is_known(flight: Flight, bookmark: Bookmark) -> bool:
+    """Whether the record that a flight has asked knows of all that the session wrote in its bucket."""
+    if not bookmark.takes_cached:
+        return False
+    began = flight.began
+    if began is None:
+        return flight.bucket not in bookmark.buckets
+    return bookmark.known_to(flight.bucket, began.incarnation, began.seq)
+
+
+def _has_position(flight: Flight, bookmark: Bookmark) -> bool:
+    """Whether a flight asks for the position that a bookmark asks for, or for more."""
     had = flight.bookmark
     if had is None or had.history != bookmark.history or had.position is None or bookmark.position is None:
         return False
@@ -107,31 +132,44 @@ def may_join(flight: Flight, bookmark: Bookmark | None) -> bool:
 
 
 class Flights:
-    """The flights of one process, by key and by bucket."""
+    """The flights of one process, by key and by bucket; for each key one that uses the cache and
+    one that goes past it may be joined."""
 
     def __init__(self) -> None:
-        self._by_key: dict[LocalKey, Flight] = {}
+        self._by_key: dict[tuple[LocalKey, bool], Flight] = {}
         self._by_bucket: dict[int, set[Flight]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._by_bucket.values()))
 
-    def get(self, key: LocalKey) -> Flight | None:
-        return self._by_key.get(key)
+    def get(self, key: LocalKey, *, direct: bool = False) -> Flight | None:
+        return self._by_key.get((key, direct))
 
     def begin(self, flight: Flight) -> None:
         """From now on joined for its key; one that flew there before goes on for its own passengers."""
-        self._by_key[flight.key] = flight
+        self._by_key[flight.key, flight.direct] = flight
         self._by_bucket.setdefault(flight.bucket, set()).add(flight)
 
+    def goes_past(self, flight: Flight) -> None:
+        """It turned out that it goes past the cache."""
+        flight.turns = False
+        if not flight.direct:
+            self._forget(flight)
+            flight.direct = True
+            self._by_key.setdefault((flight.key, True), flight)
+
     def end(self, flight: Flight) -> None:
-        if self._by_key.get(flight.key) is flight:
-            del self._by_key[flight.key]
+        self._forget(flight)
         bucket = self._by_bucket.get(flight.bucket)
         if bucket is not None:
             bucket.discard(flight)
             if not bucket:
                 del self._by_bucket[flight.bucket]
+
+    def _forget(self, flight: Flight) -> None:
+        name = flight.key, flight.direct
+        if self._by_key.get(name) is flight:
+            del self._by_key[name]
 
     def dirty_key(self, bucket: int, key: LocalKey) -> None:
         """The key was invalidated: also flights that are no longer joined keep out of L1."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from repocache.history import is_newer
+
 
 class Histories:
     """Which foreign history was replaced where.
@@ -9,6 +11,7 @@ class Histories:
     Two processes that see two primaries would make each other's records anew for ever. So a process replaces a history
     in a bucket once, after a fresh poll of the primary; if it meets the same one there again, somebody lives in it, and
     this process works without the cache there (protocol, State in Redis; "two processes lived in two epochs for ever").
+    A newer timeline is never replaced: whoever lives in an older one has a primary that was.
     """
 
     def __init__(self) -> None:
@@ -22,7 +25,7 @@ class Histories:
             self._replaced.clear()
         if met == mine:
             return True
-        if (bucket, met) in self._replaced:
+        if is_newer(met, mine) or (bucket, met) in self._replaced:
             return False
         self._replaced.add((bucket, met))
         return True

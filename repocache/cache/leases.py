@@ -41,7 +41,8 @@ class Leases:
         self._opened = opened
 
     async def open(self, batch: Sequence[Flight]) -> Sequence[tuple[Flight, Opened | None]]:
-        """The records' answers; None for a flight that goes past the cache."""
+        """The records' answers; None, or "history" where its record is of another line of WAL than
+        this process lives in, for a flight that goes past the cache."""
         answers: dict[Flight, Opened | None] = dict.fromkeys(batch)
         asked = [flight for flight in batch if not flight.direct]
         terms = Terms(self._shared.primary.history)
@@ -60,11 +61,15 @@ class Leases:
             for flight, answer in answered:
                 if answer.kind == "history":
                     met.add((flight.bucket, answer.history))
+                    answers[flight] = answer
                     again.append(flight)
                 elif self._opened(flight, answer):
-                    if answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer):
-                        answers[flight] = answer
+                    known = answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer)
+                    answers[flight] = answer if known else None
+                    if not known:
+                        self._shared.flights.goes_past(flight)
                 else:
+                    answers[flight] = None
                     refused.append((flight, answer))
                     again.append(flight)
             self.give_back(refused, terms)
@@ -75,6 +80,8 @@ class Leases:
 
     async def _confirm(self, asked: list[Flight], met: set[tuple[int, str]]) -> tuple[list[Flight], Terms]:
         """Records of another history were met: poll the primary afresh, and only then make them anew."""
+        for _, history in met:
+            self._shared.primary.met(history)
         polled = await self._shared.primary.insert_position()
         mine = polled[0] if polled is not None else ""
         terms = Terms(mine, confirmed=True)

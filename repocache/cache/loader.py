@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, Protocol
 
 from repocache.cache.entry import Cell, Source, Wanted
 from repocache.cache.flights import Flight
 from repocache.cache.leases import Leases
 from repocache.cache.policies import is_strict
+from repocache.cache.settler import Spawn
 from repocache.cache.shared import Shared
 from repocache.cache.values import Values, digest
 from repocache.errors import DatabaseUnavailable, NotStarted
+from repocache.history import is_newer
 from repocache.records import Opened, Terms
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
+OLDER = "no node may answer: the primary here has been replaced, as the session or the record of the key knows"
 
 
 class Harbour(Protocol):
@@ -42,10 +46,61 @@ class Harbour(Protocol):
     def failed(self, flight: Flight, error: BaseException) -> None: ...
 
 
-class Loader:
-    """Loads for one owner, at most `MOST` batches at a time; what comes meanwhile travels with the next."""
+class Group(NamedTuple):
+    """Flights that ask the database together. `wanted` says what of; `leased`: those that may
+    fill."""
+
+    wanted: Sequence[tuple[Flight, Wanted]]
+    leased: Sequence[tuple[Flight, Opened]]
+
+    @property
+    def flights(self) -> list[Flight]:
+        return [flight for flight, _ in self.wanted]
+
+
+class Lane:
+    """Work of one kind, at most `MOST` pieces at a time; what comes meanwhile waits for its
+    turn."""
 
     MOST = 2
+
+    def __init__(self, spawn: Spawn, fail: Callable[[Sequence[Flight], Exception], None]) -> None:
+        self._spawn = spawn
+        self._fail = fail
+        self._running = 0
+
+    @property
+    def free(self) -> bool:
+        return self._running < self.MOST
+
+    def run(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+        """Begin the work for these flights. Whatever it raises is theirs. `ended` comes last."""
+        try:
+            self._spawn(self._run(flights, work, ended))
+        except NotStarted as error:
+            work.close()
+            self._fail(flights, error)
+        else:
+            self._running += 1
+
+    async def _run(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            self._fail(flights, DatabaseUnavailable("the database was closed during the load"))
+            raise
+        except Exception as error:  # noqa: BLE001  # it is the callers'
+            self._fail(flights, error)
+        finally:
+            self._running -= 1
+            ended()
+
+
+class Loader:
+    """Loads for one owner. A batch takes its leases and reads what a replica may answer; what needs
+    the primary waits for that in a lane of its own, so that a primary which is frozen holds up
+    nobody else.
+    """
 
     def __init__(self, source: Source, shared: Shared, values: Values, harbour: Harbour) -> None:
         self._source = source
@@ -55,39 +110,38 @@ class Loader:
         self._leases = Leases(source, shared, values, harbour.opened)
         self._strict = is_strict(source.policy)
         self._queue: list[Flight] = []
-        self._running = 0
+        self._batches = Lane(shared.spawn, self._fail)
+        self._for_primary: list[tuple[Flight, Wanted, Opened | None]] = []
+        self._primary_reads = Lane(shared.spawn, self._fail)
         self._scheduled = False
 
     def enqueue(self, flight: Flight) -> None:
         """The batch leaves at the end of this turn of the loop, with everything else of the turn."""
         self._queue.append(flight)
-        if not self._scheduled and self._running < self.MOST:
+        if not self._scheduled and self._batches.free:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._depart)
 
     def _depart(self) -> None:
         self._scheduled = False
         size = self._shared.settings.batch
-        while self._queue and self._running < self.MOST:
+        while self._queue and self._batches.free:
             batch, self._queue = self._queue[:size], self._queue[size:]
-            try:
-                self._shared.spawn(self._fly(batch))
-            except NotStarted as error:
-                self._fail(batch, error)
-            else:
-                self._running += 1
+            self._batches.run(batch, self._load(batch), self._depart)
 
-    async def _fly(self, batch: Sequence[Flight]) -> None:
-        try:
-            await self._load(batch)
-        except asyncio.CancelledError:
-            self._fail(batch, DatabaseUnavailable("the database was closed during the load"))
-            raise
-        except Exception as error:  # noqa: BLE001  # it is the callers'
-            self._fail(batch, error)
-        finally:
-            self._running -= 1
-            self._depart()
+    def _ask_primary(self) -> None:
+        """What waits goes together, but for those without a bookmark, who may yet be answered otherwise."""
+        size = self._shared.settings.batch
+        while self._for_primary and self._primary_reads.free:
+            with_bookmark = self._for_primary[0][1].bookmark is not None
+            same = [each for each in self._for_primary if (each[1].bookmark is not None) is with_bookmark][:size]
+            taken = {flight for flight, _, _ in same}
+            self._for_primary = [each for each in self._for_primary if each[0] not in taken]
+            group = Group(
+                [(flight, want) for flight, want, _ in same],
+                [(flight, lease) for flight, _, lease in same if lease is not None],
+            )
+            self._primary_reads.run(group.flights, self._read(group), self._ask_primary)
 
     async def _load(self, batch: Sequence[Flight]) -> None:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
@@ -107,20 +161,22 @@ class Loader:
             else:
                 if answer is not None and answer.kind == "lease":
                     leased[flight] = answer
-                want = self._wanted(flight, answer, history)
-                groups[want.floor is None, want.bookmark is not None].append((flight, want))
+                if (want := self._wanted(flight, answer, history)) is not None:
+                    groups[want.primary, want.bookmark is not None].append((flight, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may answer.
-        reads = [
-            self._read(wanted, [(flight, leased[flight]) for flight, _ in wanted if flight in leased])
-            for wanted in groups.values()
-        ]
-        if len(reads) == 1:
-            await reads[0]
-        else:
-            await asyncio.gather(*reads)
+        reads = []
+        for (primary, _), wanted in groups.items():
+            if primary:
+                self._for_primary += [(flight, want, leased.get(flight)) for flight, want in wanted]
+            else:
+                held = [(flight, leased[flight]) for flight, _ in wanted if flight in leased]
+                reads.append(self._read(Group(wanted, held)))
+        self._ask_primary()
+        await asyncio.gather(*reads)
 
-    async def _read(self, wanted: Sequence[tuple[Flight, Wanted]], leased: Sequence[tuple[Flight, Opened]]) -> None:
+    async def _read(self, group: Group) -> None:
         """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a lease."""
+        wanted, leased = group
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
@@ -128,10 +184,13 @@ class Loader:
             if not isinstance(error, Exception):
                 raise
             unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
-            if unavailable and any(want.floor is None for _, want in wanted):
-                # Only the primary may fill; without it any node that suits the session may answer.
-                return await self._read([(flight, want._replace(floor=ANY_NODE)) for flight, want in wanted], [])
-            return self._fail([flight for flight, _ in wanted], error)
+            if unavailable and any(want.floor is None or want.fills for _, want in wanted):
+                # What would be filled asks for more than an answer does: any node that suits the session may give it.
+                for flight in group.flights:
+                    self._shared.flights.goes_past(flight)
+                content = [(flight, want._replace(floor=ANY_NODE, fills=False)) for flight, want in wanted]
+                return await self._read(Group(content, ()))
+            return self._fail(group.flights, error)
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
         fills = self._leases.fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased])
@@ -148,12 +207,22 @@ class Loader:
             flight.refused = digest(value)
             self.enqueue(flight)
 
-    def _wanted(self, flight: Flight, answer: Opened | None, history: str) -> Wanted:
-        """Strict owners are read on the primary; so are rows whose commit is on its way."""
-        floor = ANY_NODE if answer is None else answer.floor
+    def _wanted(self, flight: Flight, answer: Opened | None, history: str) -> Wanted | None:
+        """Strict owners are read on the primary; so are rows whose commit is on its way. None, once
+        the flight has failed: the record of a strict owner is of a newer timeline, and the primary
+        here shows the past."""
+        floor: int | None = ANY_NODE
+        if answer is None or answer.kind == "history":
+            if self._strict and answer is not None and is_newer(answer.history, history):
+                self._fail([flight], DatabaseUnavailable(OLDER))
+                return None
+            self._shared.flights.goes_past(flight)
+        else:
+            floor = answer.floor
         if self._strict or (answer is not None and answer.kind == "written"):
             floor = None
-        return Wanted(flight.key[1], floor, history, flight.bookmark)
+        fills = answer is not None and answer.kind == "lease"
+        return Wanted(flight.key[1], floor, history, flight.bookmark, fills)
 
     async def _apart(self, flight: Flight, going_on: Awaitable[Opened | None]) -> None:
         """A flight that leaves its batch. Its answer: a value, a lease, or that it reads and fills neither tier."""
@@ -162,8 +231,9 @@ class Loader:
             if answer is not None and answer.kind == "value":
                 return self._deliver(flight, answer.value)
             want = self._wanted(flight, answer, self._shared.primary.history)
-            leased = [(flight, answer)] if answer is not None and answer.kind == "lease" else []
-            await self._read([(flight, want)], leased)
+            if want is not None:
+                leased = [(flight, answer)] if answer is not None and answer.kind == "lease" else []
+                await self._read(Group([(flight, want)], leased))
         except asyncio.CancelledError:
             self._fail([flight], DatabaseUnavailable("the database was closed during the load"))
             raise
@@ -187,10 +257,15 @@ class Loader:
         return answer
 
     async def _take_over(self, flight: Flight, answer: Opened) -> Opened | None:
-        """Write leases past their deadline give way if their transactions have ended, which is asked before the read:
-        whatever they committed is visible to it (protocol, Strict write-through)."""
-        in_progress = self._shared.primary.in_progress
-        flight.over = tuple([lease.nonce for lease in answer.overdue if not await in_progress(lease.xid)])
+        """Write leases past their deadline give way if their transactions have ended, which is
+        asked before the read: whatever they committed is visible to it (protocol, Strict
+        write-through). No answer is not one that says so."""
+        over: list[str] = []
+        for lease in answer.overdue:
+            with suppress(DatabaseUnavailable):
+                if not await self._shared.primary.in_progress(lease.xid):
+                    over.append(lease.nonce)
+        flight.over = tuple(over)
         if not flight.over:
             return answer
         [(_, seen)] = await self._leases.open([flight])

@@ -29,6 +29,10 @@ class Primary(Protocol):
         """History and insert position (bytes), from a poll begun after this call; None: it cannot be had."""
         ...
 
+    def met(self, history: str) -> None:
+        """Another process lives in this history: the next poll may have to find the primary anew, by name."""
+        ...
+
 
 class Settler:
     """One task for each record whose floor is unknown (protocol, Read path 4)."""

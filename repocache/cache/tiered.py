@@ -15,15 +15,16 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell, Source
 from repocache.cache.flights import Flight, LocalKey, may_join
-from repocache.cache.loader import Loader
+from repocache.cache.loader import OLDER, Loader
 from repocache.cache.near import Near, Session, near_reader, observed
 from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
 from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest, is_lease
 from repocache.cache.views import View
-from repocache.errors import CacheUnavailable
+from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CacheFailed, Served
+from repocache.history import is_newer
 from repocache.keys import bucket_of
 from repocache.records import Opened
 
@@ -141,11 +142,15 @@ class TieredCache:
         return cell
 
     def _load(self, asked: Asked) -> asyncio.Future[Cell]:
-        """Join the load of this key that is under way, or begin one. Of a strict owner nobody is given an answer that
-        was asked for before he came."""
-        flight = self._flights.get(asked.key)
-        if flight is not None and may_join(flight, asked.bookmark) and not (self._strict and flight.sent):
+        """Join the load of this key that is under way, or begin one. Of a strict owner nobody is
+        given an answer that was asked for before he came. Raises DatabaseUnavailable for a session
+        that knows of a newer timeline than this process, whose primary has been replaced."""
+        flight = self._flights.get(asked.key, direct=asked.direct)
+        joins = flight is not None and may_join(flight, asked.bookmark, direct=asked.direct)
+        if flight is not None and joins and not (self._strict and flight.sent):
             return flight.join()
+        if asked.bookmark is not None and is_newer(asked.bookmark.history, self._shared.primary.history):
+            raise DatabaseUnavailable(OLDER)
         flight = Flight(asked.key, asked.text, asked.bucket, asked.bookmark)
         flight.direct = asked.direct
         flight.refused = asked.refused
@@ -168,6 +173,7 @@ class TieredCache:
         return prefix
 
     def opened(self, flight: Flight, answer: Opened) -> bool:
+        flight.turns = False
         seen = Seen(answer.incarnation, answer.seq)
         view = self._views.adopt(flight.bucket, flight.view, seen, self._owner, answer.generation)
         if view is None:

@@ -155,6 +155,10 @@ class Views:
         """Something on the channel could not be read: anything may have been missed."""
         self._forget()
 
+    def new_history(self) -> None:
+        """What was cached in this process may hold commits that the new primary never had."""
+        self._forget()
+
     def _drop_keys(self, bucket: int, texts: Iterable[str]) -> None:
         self._move(bucket)
         for text in texts:

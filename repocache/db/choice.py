@@ -17,12 +17,15 @@ from repocache.db.positions import Sample
 class Need:
     """What a node must have to answer a read (protocol, Read path 4).
 
-    `history` and `position`: it has replayed this much of this history, bytes; 0: nothing in particular.
-    `max_lag`: it has all that the primary had so many seconds ago, whatever the general limit says; None: the
-    general limit. `primary`: why only the primary will do, empty if a replica may answer. `asked`: the caller
-    asked for the primary, so the read is no fallback and passes the budget by. `fallback`: False: never the
-    primary while there are replicas. `stamped`: the answer must say which position it cannot be newer than
-    (for monotonic reads; one poll more).
+    `history` and `position`: it has replayed this much of this history, bytes; 0: nothing in
+    particular. `max_lag`: it has all that the primary had so many seconds ago, whatever the general
+    limit says; None: the general limit. `primary`: why only the primary will do, empty if a replica
+    may answer. `asked`: the caller asked for the primary, so the read is no fallback and passes the
+    budget by. `fallback`: False: never the primary while there are replicas. `stamped`: the answer
+    must say which position it cannot be newer than (for monotonic reads; one poll more). `fresh`:
+    it is known to have now all that the primary had so many seconds ago, whatever is known of it
+    since the primary was last heard (what fills a cache lives on). `unmet`: why no node may answer
+    at all, empty if one may.
     """
 
     history: str = ""
@@ -32,6 +35,8 @@ class Need:
     asked: bool = False
     fallback: bool = True
     stamped: bool = False
+    fresh: float | None = None
+    unmet: str = ""
 
 
 ANYTHING = Need()
@@ -83,6 +88,8 @@ def satisfies(sample: Sample | None, need: Need, now: float) -> bool:
     if sample is None:
         return False
     if need.position and (sample.position < need.position or sample.history != need.history):
+        return False
+    if need.fresh is not None and now - sample.fresh_at > need.fresh:
         return False
     if need.max_lag is None:
         return not sample.out

@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only
 from repocache.db.refusals import check_watchable, refuse_autocommit, refuse_textual, refuse_twophase
 from repocache.db.transaction import Collected, CommitHooks, Outcome, Transaction
 from repocache.errors import CommitOutcomeUnknown, NotStarted
+from repocache.tasks import Grace
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
 """Starts a task that somebody owns who outlives the caller: no cancellation of a caller may reach it."""
@@ -95,13 +96,13 @@ class CommitWatch:
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
 
-    async def close(self, grace: float) -> None:
+    async def close(self, grace: Grace) -> None:
         """Refuse what would be committed from now on: it would be published by nobody. Commits under way are waited
-        for, `grace` seconds at most."""
+        for, as long as the grace lasts."""
         self._closed = True
         self._engine.dialect.__dict__["do_commit"] = self._refuse_commit
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=grace)
+            await asyncio.wait(self._under_way, timeout=grace.left())
         for name in self._wrappers.keys() - {"do_commit"}:
             del self._engine.dialect.__dict__[name]
         for name, listener in self._listeners.items():

@@ -7,11 +7,13 @@ Owns how connections are made. When a server is no longer believed, and what fol
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
+import asyncpg
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
@@ -23,6 +25,8 @@ from repocache.db.settings import TopologySettings
 from repocache.errors import ConfigurationError
 
 SERVER = "repocache.server"
+FAREWELL = 0.5
+"""Seconds that a server is given to close its connections, however little time is left."""
 SERVER_SQL = """
 SELECT s.system_identifier::text, d.oid::bigint,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
@@ -150,14 +154,50 @@ def on_lost(engine: AsyncEngine, heard: Callable[[], None]) -> None:
     event.listen(engine.sync_engine, "invalidate", invalidated)
 
 
-async def close_engine(engine: AsyncEngine) -> None:
-    """Close its connections, those in use as soon as they come back: nobody would, in a pool that was disposed of."""
+class InUse:
+    """The connections of one engine that are checked out, and those that lie in its pool: who can
+    be hung up on."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._used: set[ConnectionPoolEntry] = set()
+        self._idle: set[ConnectionPoolEntry] = set()
+        event.listen(engine.sync_engine, "checkout", self._checked_out)
+        event.listen(engine.sync_engine, "checkin", self._checked_in)
+
+    def hang_up(self, *, idle: bool = False) -> None:
+        """A silent server keeps its callers waiting for as long as TCP does: let them fail. `idle`:
+        those in the pool too."""
+        for entry in tuple(self._used | self._idle if idle else self._used):
+            driver = entry.driver_connection
+            if isinstance(driver, asyncpg.Connection):
+                driver.terminate()
+
+    def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
+        self._idle.discard(entry)
+        self._used.add(entry)
+
+    def _checked_in(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        self._used.discard(entry)
+        if entry.driver_connection is not None:
+            self._idle.add(entry)
+
+
+async def close_engine(engine: AsyncEngine, in_use: InUse, grace: float) -> None:
+    """Close its connections, those in use as soon as they come back: nobody would, in a pool that
+    was disposed of. A server that lets a farewell wait for more than `grace` seconds is hung up
+    on."""
     pool = engine.sync_engine.pool
-    await engine.dispose()
 
     def came_back(_: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         entry.close()
 
+    if grace <= 0:
+        in_use.hang_up(idle=True)
+    try:
+        async with asyncio.timeout(max(grace, FAREWELL)):
+            await engine.dispose()
+    except TimeoutError:
+        in_use.hang_up(idle=True)
     event.listen(pool, "checkin", came_back)
 
 

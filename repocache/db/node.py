@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 import time
 
-import asyncpg
-from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.choice import Need, satisfies
-from repocache.db.engines import SERVER, Server, close_engine, on_connect, on_lost, read_server
+from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
 from repocache.db.positions import (
     LagLimit,
     Process,
@@ -76,11 +74,9 @@ class ReplicaNode:
         self._failures = 0
         self._pause = settings.sample_every
         self._retry_at = 0.0
-        self._in_use: set[ConnectionPoolEntry] = set()
+        self._reads = InUse(self.engine)
         on_connect(self.engine, self._connected)
         on_lost(self.engine, self.forget)
-        event.listen(self.engine.sync_engine, "checkout", self._checked_out)
-        event.listen(self.engine.sync_engine, "checkin", self._checked_in)
 
     @property
     def out(self) -> str:
@@ -135,10 +131,11 @@ class ReplicaNode:
         self.down = why
         self._say(why)
 
-    async def close(self) -> None:
-        """Close all connections."""
+    async def close(self, grace: float) -> None:
+        """Close all connections; those that are not closed within `grace` seconds are hung up
+        on."""
         await self.probe.drop()
-        await close_engine(self.engine)
+        await close_engine(self.engine, self._reads, grace)
 
     async def _poll(self) -> Sample | None:
         if not self.probe.connected and time.monotonic() < self._retry_at:
@@ -199,13 +196,7 @@ class ReplicaNode:
         else:
             self.lose(connecting_trouble(error) or f"lost: {error!r}")
         if isinstance(error, TimeoutError):
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        """A silent server keeps its readers waiting for as long as TCP does: let them fail, and be sent elsewhere."""
-        for entry in self._in_use:
-            if isinstance(entry.driver_connection, asyncpg.Connection):
-                entry.driver_connection.terminate()
+            self._reads.hang_up()
 
     async def life(self, connection: AsyncConnection) -> Process | None:
         """Of the server behind an open connection; None if it was not asked."""
@@ -229,12 +220,6 @@ class ReplicaNode:
         if self.probe.positions:
             entry.info[SERVER] = read_server(connection)
         self.forget()
-
-    def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
-        self._in_use.add(entry)
-
-    def _checked_in(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
-        self._in_use.discard(entry)
 
     def _said_of(self, sample: Sample) -> None:
         self._observe(Sampled(self.name, sample.position, sample.lag_bytes, sample.lag))

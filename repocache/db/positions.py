@@ -50,11 +50,6 @@ class PrimaryIdentity(NamedTuple):
         return f"{self.system.cluster}.{self.timeline}.{process}"
 
 
-def cluster_of(history: str) -> str:
-    """The cluster's identifier in a history's text."""
-    return history.partition(".")[0]
-
-
 class PrimaryPosition(NamedTuple):
     """Where the primary's WAL stood at some moment after it was asked for (protocol, Write path 4).
 
@@ -85,15 +80,18 @@ class Receiver(NamedTuple):
 class ReplicaReading:
     """What one poll saw of a replica.
 
-    `position`: what it has replayed, bytes; read before the receiver was looked at. `receiver`: None if it
-    receives no WAL. `streaming`: whether that is known to stream; an ordinary role sees that it runs and no
-    more. `timeline`: of the WAL received, or where the role may not see that (`timeline_seen` is False) the
-    newest that the control file knows of, which is late: it moves with the replica's restartpoints. `began`
-    and `ended`: monotonic seconds.
+    `position`: what it has replayed, bytes; read before the receiver was looked at. `shown`: the
+    most that it can have shown by then, bytes, read after the receiver was looked at; None where
+    nothing tells. `receiver`: None if it receives no WAL. `streaming`: whether that is known to
+    stream; an ordinary role sees that it runs and no more. `timeline`: of the WAL received, or
+    where the role may not see that (`timeline_seen` is False) the newest that the control file
+    knows of, which is late: it moves with the replica's restartpoints. `began` and `ended`:
+    monotonic seconds.
     """
 
     in_recovery: bool
     position: int
+    shown: int | None
     system: System
     process: Process
     receiver: Receiver | None
@@ -109,11 +107,12 @@ class Sample:
     """What a replica may be used for until the next poll. It belongs to one server process (protocol, Read
     path 4).
 
-    `history` and `position`: it has replayed this much of that history, in bytes; without positions both are
-    empty. `fresh_at`: monotonic time as of which it is known to have all that the primary had (`-inf`: not
-    known). `exact`: it has replayed no more than `position` either. `lag_bytes` and `lag` (seconds): 0 at or past
-    the primary's newest known position, so an idle primary is no lag; where `fresh_at` is not known, the lag is at
-    least this. `out`: why it is not in the rotation, empty if it is. `process`: see ReplicaReading.
+    `history` and `position`: it has replayed this much of that history, in bytes; without positions
+    both are empty. `fresh_at`: monotonic time as of which it is known to have all that the primary
+    had (`-inf`: not known). `at_most`: what it shows is not newer than this position of `history`,
+    bytes; None: not known. `lag_bytes` and `lag` (seconds): 0 at or past the primary's newest known
+    position, so an idle primary is no lag; where `fresh_at` is not known, the lag is at least this.
+    `out`: why it is not in the rotation, empty if it is. `process`: see ReplicaReading.
     """
 
     history: str
@@ -124,7 +123,7 @@ class Sample:
     taken_at: float
     out: str
     process: Process
-    exact: bool = True
+    at_most: int | None = None
 
 
 class Trail:
@@ -203,38 +202,74 @@ def judge(
     stream vouches for what it had replayed while streaming (`before`), in the same life of its server, and no more:
     what it replays now, from an archive say, may be of another timeline.
 
-    While the primary is lost, no position is believed that was not before: it may be coming up again with another
-    history. Nothing better is to be had then, so replicas that lost their stream, or already follow another primary,
-    stay in the rotation for reads that need no position, and the lag limit, which needs a primary to measure by, takes
-    nobody out.
+    While the primary is lost, no position is believed that was not before: it may be coming up
+    again with another history. Nothing better is to be had then, so replicas that lost their
+    stream, or already follow another primary, stay in the rotation for reads that need no position,
+    as far as they have what the primary had `limit` before it was last heard: who was out as
+    lagging stays out until then.
     """
     out = standing(reading, primary.identity) or following
-    kept = before is not None and before.process == reading.process and before.history == primary.history
-    if not out and not primary.lost:
+    last = before if before is not None and _same_line(before, reading, primary) else None
+    believed = not out and not primary.lost
+    if believed:
         position, history = reading.position, primary.history
-    elif out in ("", "not streaming", "unconfirmed") and before is not None and kept:
-        position, history = min(before.position, reading.position), primary.history
+    elif out in ("", "not streaming", "unconfirmed") and last is not None:
+        position, history = min(last.position, reading.position), primary.history
     else:
         position, history = 0, ""
-    fresh_at = primary.trail.fresh_at(position) if history else -math.inf
-    lag_bytes = max(0, primary.trail.newest - position)
-    lag = reading.ended - max(fresh_at, primary.trail.oldest_moment) if lag_bytes else 0.0
-    too_far = fresh_at == -math.inf or lag > limit.seconds
+    reached, until = position, reading.ended
     if primary.lost:
-        out = "" if out != "refused" else out
-    elif not out and (too_far or (limit.bytes is not None and lag_bytes > limit.bytes)):
-        out = "lagging"
+        reached, until = _reached(reading, last, primary), primary.began
+    trail = primary.trail
+    lag_bytes = max(0, trail.newest - reached)
+    lag = max(0.0, until - max(trail.fresh_at(reached), trail.oldest_moment)) if lag_bytes else 0.0
+    too_far = trail.fresh_at(reached) == -math.inf or lag > limit.seconds
+    too_far = too_far or (limit.bytes is not None and lag_bytes > limit.bytes)
+    if primary.lost and last is not None and last.out == "lagging":
+        too_far = too_far or reading.position <= last.position
+    if out != "refused" and (primary.lost or not out):
+        out = "lagging" if too_far else ""
     return Sample(
         history=history,
         position=position,
-        fresh_at=fresh_at,
+        fresh_at=trail.fresh_at(position) if history else -math.inf,
         lag_bytes=lag_bytes,
         lag=lag,
         taken_at=reading.ended,
         out=out,
         process=reading.process,
-        exact=position == reading.position,
+        at_most=_at_most(reading, None if believed else last, position) if history else None,
     )
+
+
+def _same_line(before: Sample, reading: ReplicaReading, primary: PrimaryView) -> bool:
+    """Whether an earlier sample is of the same life of the replica, and of what the primary still
+    writes."""
+    return before.process == reading.process and before.history == primary.history
+
+
+def _reached(reading: ReplicaReading, last: Sample | None, primary: PrimaryView) -> int:
+    """What a replica surely has of a lost primary's line, bytes: for its lag alone, no read may
+    build on it."""
+    if last is not None:
+        return last.position
+    return reading.position if reading.timeline == primary.identity.timeline else 0
+
+
+def _at_most(reading: ReplicaReading, last: Sample | None, position: int) -> int | None:
+    """The most that a replica shows of the line for which it vouches with `position`. `last`: the
+    sample that it vouches by, None: by the reading itself.
+
+    What it has replayed bounds that from below only: 1. it makes a commit visible; 2. it unlinks
+    the files that the commit dropped; 3. only then it moves its replay position (PostgreSQL,
+    xact_redo_commit and ApplyWalRecord). What comes over its stream has been received before; what
+    came before the stream began was replayed in full by then.
+    """
+    if reading.shown is None:
+        return None
+    if last is not None and (last.at_most is None or reading.shown > last.at_most):
+        return None
+    return max(position, reading.shown)
 
 
 def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:

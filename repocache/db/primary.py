@@ -5,6 +5,7 @@ Owns which server process is believed to be the primary. What follows from a new
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -14,17 +15,22 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from repocache.db.engines import SERVER, close_engine, on_connect, on_lost, read_server
+from repocache.db.clock import ALLOWED, Outages, PrimaryClock
+from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
 from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
 from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
 from repocache.db.settings import TopologySettings
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.trouble import connecting_trouble
 from repocache.errors import DatabaseUnavailable, NotStarted
-from repocache.events import Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
+from repocache.events import ClockJumped, Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
+from repocache.history import cluster_of, is_newer
 
 NAME = "primary"
 LONGEST_PAUSE = 2.0
+MOST_MET = 64
+"""How many histories of others are remembered as looked into."""
+RETIRED = "the transaction is on a server that is the primary no more: nothing was committed"
 BY_TIME = (
     "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, only the "
     "primary fills caches, and replicas do not leave the rotation for lagging"
@@ -34,10 +40,13 @@ BY_TIME = (
 class Primary:
     """The node that is written to.
 
-    `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that cached reads inside
-    a unit of work never wait for the work's connection. `out`: why it does not answer, empty if it does. `view`: what
-    is known, None before the first answer or without positions. `changed(history, another)` is called when the primary
-    turns out to write another history; `another`: it is another server, of the same timeline.
+    `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that
+    cached reads inside a unit of work never wait for the work's connection. `out`: why it does not
+    answer, empty if it does. `silent`: it takes connections, or keeps them, and says nothing.
+    `view`: what is known, None before the first answer or without positions. `clock` and `outages`:
+    what bookmarks live by; `life`: seconds, the longest that one lives. `changed(history, another)`
+    is called when the primary turns out to write another history; `another`: it is another server,
+    of the same timeline.
     """
 
     def __init__(
@@ -52,6 +61,13 @@ class Primary:
         self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge)
         self.in_flight = 0
         self.out = ""
+        self.silent = False
+        self.clock = PrimaryClock(time.monotonic, time.time)
+        self.outages = Outages()
+        self.life = math.inf
+        self._reads = InUse(self.engine)
+        self._writes = InUse(self.write_engine)
+        self._heard_at = 0.0
         self._closed = False
         self._insert = 0
         self._began = 0.0
@@ -61,6 +77,7 @@ class Primary:
         self._address = ""
         self._trail = Trail()
         self._retired: set[int] = set()
+        self._met: set[str] = set()
         self._pause = settings.sample_every
         self._failures = 0
         self._retry_at = 0.0
@@ -98,6 +115,7 @@ class Primary:
                 await self.probe.drop()
                 raise DatabaseUnavailable(f"the primary does not answer: {error!r}") from error
             self.probe.positions = False
+        self._heard_at = self.clock.now()
         if not self.probe.positions:
             self._observe(Degraded("positions", BY_TIME))
 
@@ -109,24 +127,59 @@ class Primary:
         """A connection of the read-only pool. Raises what the driver raises."""
         return await self.engine.connect()
 
-    async def close(self) -> None:
-        """Close all connections; no new one is made until it is started again."""
+    def met(self, history: str) -> None:
+        """Another process lives in this history: if it is none of ours, look by name who the primary is. Once for each,
+        and for one of a newer timeline until it is found: ours has been replaced.
+        """
+        if history == self._history or is_newer(self._history, history):
+            return
+        if cluster_of(history) != cluster_of(self._history):
+            return
+        if history in self._met and not is_newer(history, self._history):
+            return
+        if len(self._met) >= MOST_MET:
+            self._met.clear()
+        self._met.add(history)
+        self._suspected = True
+        self.poll.nudge()
+
+    def writes_with(self, server: object) -> str:
+        """The history that a connection to this server writes; empty if it is not the primary's, or
+        not known.
+
+        Raises DatabaseUnavailable for a server that is the primary no more: what is committed there
+        is lost.
+        """
+        if self._identity is None or not isinstance(server, Server):
+            return ""
+        if server.process.started in self._retired:
+            raise DatabaseUnavailable(RETIRED)
+        return self._history if server.process.started == self._identity.started else ""
+
+    async def close(self, grace: float) -> None:
+        """Close all connections; no new one is made until it is started again. Those that are not
+        closed within `grace` seconds are hung up on."""
         self._closed = True
         await self.probe.drop()
-        await close_engine(self.engine)
-        await close_engine(self.write_engine)
+        if self.silent:
+            grace = 0.0
+        await close_engine(self.engine, self._reads, grace)
+        await close_engine(self.write_engine, self._writes, grace)
 
     async def _poll(self) -> PrimaryPosition | None:
         if not self.probe.connected and time.monotonic() < self._retry_at:
             return None
+        began = self.clock.now()
         try:
             position = await self._sample_twice()
         except Exception as error:  # noqa: BLE001 - whatever it is, the primary's position is not known
             self._failed(error)
             return None
         self._failures = 0
+        self._heard_at = began
         if self.out:
-            self.out = ""
+            self.out, self.silent = "", False
+            self.outages.ended(self.clock.now())
             self._observe(NodeBack(NAME))
         return position
 
@@ -145,15 +198,28 @@ class Primary:
         return await self._sample()
 
     async def _sample(self) -> PrimaryPosition | None:
+        began = time.monotonic()
         if not self.probe.positions:
-            await self.probe.alive()
+            clock = await self.probe.clock()
+            if clock is not None:
+                self._tell_time(clock, began, time.monotonic())
             return None
         reading = await self.probe.primary()
+        self._tell_time(reading.clock, reading.began, reading.ended)
         self._believe(reading)
         self._trail.add(reading.flush, reading.began)
         self._insert, self._began = reading.insert, reading.began
         self._observe(Sampled(NAME, reading.flush, 0, 0.0))
         return PrimaryPosition(self._history, reading.flush, reading.insert)
+
+    def _tell_time(self, clock: float, began: float, ended: float) -> None:
+        """A clock that jumps, as that of another server may, has told no time since it was last
+        heard."""
+        jump = self.clock.told(clock, began, ended)
+        if abs(jump) > ALLOWED:
+            self.outages.began(self._heard_at, self.life)
+            self.outages.ended(self.clock.now())
+            self._observe(ClockJumped(jump, ALLOWED))
 
     def _believe(self, reading: PrimaryReading) -> None:
         before, now = self._identity, reading.identity
@@ -164,6 +230,7 @@ class Primary:
         if before is None:
             return
         self._trail.clear()
+        self._met.add(old)
         if before.started != now.started:
             self._retired.add(before.started)
             self._retired.discard(now.started)
@@ -174,6 +241,11 @@ class Primary:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 16)
         why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error) or f"lost: {error!r}"
+        self.silent = isinstance(error, TimeoutError)
+        if self.silent:
+            self._reads.hang_up()
+        if not self.out:
+            self.outages.began(self._heard_at, self.life)
         if why != self.out:
             self.out = why
             self._observe(NodeOut(NAME, why))

@@ -22,22 +22,29 @@ PRIMARY_SQL = """
 SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
        CASE WHEN NOT r THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END,
        CASE WHEN NOT r THEN (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint END,
-       CASE WHEN NOT r THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END
+       CASE WHEN NOT r THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
+       extract(epoch FROM clock_timestamp())::float8
 FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) recovery
 """
 # The position is read before the receiver: what was replayed while the receiver was already on this timeline, or
 # earlier, is of it or of its ancestors. The other way round, a change of timeline between the two would be missed.
+# What bounds the rows that it shows from above is read last: a receiver runs, so what was replayed before it began is
+# covered by the replay position, and what came since then by what was received (`positions.judge`).
 REPLICA_SQL = """
 SELECT p.started, p.in_recovery, p.replayed, w.pid, w.status, w.received_tli,
        CASE WHEN w.received_tli IS NULL THEN
            (SELECT greatest(c.timeline_id, m.min_recovery_end_timeline)
             FROM pg_control_checkpoint() c, pg_control_recovery() m)
+       END,
+       CASE WHEN w.pid IS NOT NULL THEN
+           (greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn()) - '0/0'::pg_lsn)::bigint
        END
 FROM (SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS replayed, pg_is_in_recovery() AS
 in_recovery, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started OFFSET 0) p LEFT
 JOIN pg_stat_wal_receiver w ON true
 """
 ALIVE_SQL = "SELECT 1"
+CLOCK_SQL = "SELECT extract(epoch FROM clock_timestamp())::float8"
 REFUSALS = ("42501", "42883", "0A000")
 """SQLSTATE: not permitted, no such function, not supported: what databases without positions say (Aurora)."""
 
@@ -52,12 +59,14 @@ class ProbeFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PrimaryReading:
-    """What one poll saw of the primary. `address`: as the server sees itself; positions in bytes; monotonic seconds."""
+    """What one poll saw of the primary. `address`: as the server sees itself; positions in bytes;
+    `clock`: the server's, Unix time in seconds; `began` and `ended`: monotonic seconds."""
 
     identity: PrimaryIdentity
     address: str
     flush: int
     insert: int
+    clock: float
     began: float
     ended: float
 
@@ -69,10 +78,11 @@ def refuses_positions(error: BaseException) -> bool:
 
 def replica_reading(row: Sequence[Any], server: Server, began: float, ended: float) -> ReplicaReading:
     """The reading in a row of REPLICA_SQL, from that server."""
-    _, in_recovery, replayed, pid, status, received, control = row
+    _, in_recovery, replayed, pid, status, received, control, shown = row
     return ReplicaReading(
         in_recovery=in_recovery,
         position=replayed or 0,
+        shown=shown,
         system=server.system,
         process=server.process,
         receiver=None if pid is None else Receiver(server.process, pid),
@@ -125,13 +135,13 @@ class Probe:
     async def primary(self) -> PrimaryReading:
         """Where the primary's WAL stands. Raises ProbeFailed, what the driver raises, and TimeoutError."""
         began = time.monotonic()
-        started, flush, insert, timeline = await self.fetch(PRIMARY_SQL)
+        started, flush, insert, timeline, clock = await self.fetch(PRIMARY_SQL)
         if flush is None:
             await self.drop()
             raise ProbeFailed("in recovery")
         await self._check(started)
         identity = PrimaryIdentity(self._server.system, int(timeline, 16), *self._server.process)
-        return PrimaryReading(identity, self._server.address, flush, insert, began, time.monotonic())
+        return PrimaryReading(identity, self._server.address, flush, insert, clock, began, time.monotonic())
 
     async def replica(self) -> ReplicaReading:
         """What the replica has replayed. Raises as `primary` does."""
@@ -143,6 +153,14 @@ class Probe:
     async def alive(self) -> None:
         """Return if the node answers. Raises as `primary` does."""
         await self.fetch(ALIVE_SQL)
+
+    async def clock(self) -> float | None:
+        """The server's clock, Unix time in seconds; None of SQLite, which has this machine's.
+        Raises as `primary`."""
+        if self._engine.dialect.name != "postgresql":
+            await self.alive()
+            return None
+        return float((await self.fetch(CLOCK_SQL))[0])
 
     async def fetch(self, sql: str) -> Sequence[Any]:
         """The one row of a statement. The connection is dropped if it fails, or takes too long (TimeoutError)."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,12 +35,24 @@ PAUSE = 0.002
 """Seconds between polls while a read waits for a replica to catch up."""
 
 
+class Stamp(NamedTuple):
+    """What was shown is not newer than `position` of `history`, bytes; None: not known. `primary`:
+    the primary said so, in a poll begun after the read: so it covers all that any node has shown
+    before the read began."""
+
+    history: str
+    position: int | None
+    primary: bool
+
+
+UNKNOWN = Stamp("", None, primary=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
     """What a read brought. `node`: who answered; `why`: the reason for that node.
 
-    `at_least`: what was read is not older than this position of `history`, bytes; 0: nothing is known.
-    `at_most`: nor newer than this one; None unless the need was `stamped` and the node could still say so.
+    `stamp`: what it shows of which history, if the need was `stamped`.
     """
 
     value: T
@@ -48,7 +60,7 @@ class Read(Generic[T]):
     why: str
     history: str
     at_least: int
-    at_most: int | None = None
+    stamp: Stamp = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +137,16 @@ class Reader:
                 await self._close(turn)
 
     @asynccontextmanager
-    async def snapshot(self, need: Need) -> AsyncIterator[AsyncConnection]:
+    async def snapshot(self, need: Need, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
         self._under_way += 1
         try:
-            async with self._transaction(need) as connection:
+            async with self._transaction(need, shown) as connection:
                 yield connection
         finally:
             self._ended()
 
     @asynccontextmanager
-    async def _transaction(self, need: Need) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, need: Need, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
         turn = await self._open(need, [])
         connection = turn.connection
         try:
@@ -149,10 +161,16 @@ class Reader:
                 finally:
                     await connection.execute(text("ROLLBACK"))
         finally:
-            await self._close(turn)
+            try:
+                if need.stamped:
+                    shown(await self._stamp(turn))
+            finally:
+                await self._close(turn)
 
     async def _open(self, need: Need, tried: list[ReplicaNode]) -> Turn:
         """A connection to a node that has what is needed; replicas that fail are added to `tried`."""
+        if need.unmet:
+            raise DatabaseUnavailable(f"no node may answer: {need.unmet}")
         polled = False
         for _ in range(TRIES):
             replicas = [node for node in self._replicas if node not in tried] if tried else self._replicas
@@ -188,9 +206,11 @@ class Reader:
 
     async def _open_primary(self, need: Need, why: str) -> Turn:
         fallback = bool(self._replicas) and not need.asked
+        if fallback and not need.fallback:
+            raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
+        if self._primary.silent:
+            raise DatabaseUnavailable(f"no node answers ({why}): the primary is silent; {self._status()}")
         if fallback:
-            if not need.fallback:
-                raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
             await self._budget.acquire(f"{why}; {self._status()}")
         self._primary.in_flight += 1
         try:
@@ -244,24 +264,26 @@ class Reader:
                 return choice
 
     async def _stamped(self, turn: Turn, need: Need, value: T) -> Read[T]:
-        """The outcome, with the position that it cannot be newer than if that was asked for: polled after the read.
-
-        Of a replica that is what it vouches for only if it shows no more than that, and has not begun another life,
-        further back, since it answered.
-        """
-        node, sample = turn.node, turn.sample
+        """The outcome, with its stamp if that was asked for."""
+        sample = turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
-        at_most: int | None = None
-        if need.stamped and node is not None:
-            after = await node.poll.ask()
-            same = after is not None and after.history == history and after.process == await node.life(turn.connection)
-            if after is not None and same and after.exact:
-                at_most = after.position
-        elif need.stamped:
+        stamp = await self._stamp(turn) if need.stamped else UNKNOWN
+        return Read(value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp)
+
+    async def _stamp(self, turn: Turn) -> Stamp:
+        """The position that what was read cannot be newer than, polled after the read. A replica
+        tells only of what it vouched for before, and only if it has not begun another life, further
+        back, since it answered."""
+        node, sample = turn.node, turn.sample
+        if node is None:
             position = await self._primary.position()
-            if position is not None:
-                history, at_most = position.history, position.insert
-        return Read(value, node.name if node else NAME, turn.why, history, at_least, at_most)
+            return UNKNOWN if position is None else Stamp(position.history, position.insert, primary=True)
+        after = await node.poll.ask()
+        if after is None or sample is None or after.history != sample.history:
+            return UNKNOWN
+        if after.process != await node.life(turn.connection):
+            return UNKNOWN
+        return Stamp(after.history, after.at_most, primary=False)
 
     def _status(self) -> str:
         states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]

@@ -6,20 +6,22 @@ Owns the one context variable, and what becomes of a bookmark from outside. Who 
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.bookmark import Bookmark, Refused, Signer, decode, merge
+from repocache.bookmark import Bookmark, Refused, Signer, decode
 from repocache.db.choice import Need
-from repocache.db.positions import cluster_of
+from repocache.db.reading import Stamp
+from repocache.db.session import CausalSession
 from repocache.db.topology import Topology
-from repocache.errors import ConfigurationError
+from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
+from repocache.history import cluster_of, is_newer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,12 @@ def on_replica(max_lag: float | None = None) -> Route:
 class Stickiness:
     """How long sessions remember, in seconds.
 
-    `window`: how long a bookmark counts after the write (or, `monotonic`, the read) that made it; it must
-    exceed the lag that replicas in the rotation may have. `uncovered`: how long one may count whose
-    invalidation was not delivered: the longest time to live in the cache where nothing else repeats it.
-    `monotonic`: bookmarks advance by what was read too. `signer`: signs bookmarks that leave the process, and
-    refuses others. Raises ConfigurationError.
+    `window`: how long a bookmark counts after the write (or, `monotonic`, the read) that made it,
+    for what its position does not tell; it must exceed the lag that replicas in the rotation may
+    have. `uncovered`: how long one may count whose invalidation was not delivered: until the last
+    stale value has left the caches (`last_fill`). `monotonic`: bookmarks advance by what was read
+    too. `signer`: signs bookmarks that leave the process, and refuses others. Raises
+    ConfigurationError.
     """
 
     window: float = 60.0
@@ -71,68 +74,70 @@ class Stickiness:
                 raise ConfigurationError(f"Stickiness({name}={getattr(self, name)}): seconds, more than 0")
 
 
-def need_of(floor: int | None, bookmark: Bookmark | None, history: str, now: float, route: Route) -> Need:
+LONGEST_CUT = 86_400.0
+"""Seconds to which a bookmark's life is cut, if no own setting is longer: nobody pins himself for
+ever."""
+
+
+def last_fill(ttl: float, lease: float, staleness: float) -> float:
+    """How long a stale value may be met after a commit whose invalidation nobody delivers, seconds.
+
+    1. A replica that is as far behind as one in the rotation may be (`staleness`) is read; 2. its
+    row is stored before the loader's `lease` ends; 3. it lives for its `ttl` in Redis, and then in
+    a process, which took it at the last moment.
+    """
+    return staleness + lease + ttl
+
+
+def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> Need:
     """What a node must have (protocol, Read path 4: at least `max(floor, bookmark's)` of the floor's
     history).
 
-    `floor`: of the keys that the read may fill, bytes; 0: none; None: unknown, only the primary may fill.
-    `history`: the floor's and the primary's; empty where there are no positions: then every floor is
-    unknown, so that no lagging replica fills a cache, and a bookmark means the primary. `now`: Unix time in seconds.
-    An expired bookmark says nothing. One of another history, or that does not know where its write is, means the
-    primary until it expires."""
+    `floor`: of the keys that the read may fill, bytes; 0: none; None: unknown, only the primary may
+    fill. `bookmark`: of the session, as `living` left it when the read began: its time is not
+    looked at again. `history`: the floor's and the primary's; empty where there are no positions:
+    then every floor is unknown, so that no lagging replica fills a cache, and a bookmark means the
+    primary. A bookmark of another history, or that does not know where its write is, means the
+    primary; one of a newer timeline means that the primary here has been replaced, and nobody here
+    may answer."""
+    says = bookmark if bookmark is not None and bookmark.position != 0 else None
+    unmet = NEWER if says is not None and is_newer(says.history, history) else ""
     if route.primary:
-        return Need(history=history, primary="asked", asked=True)
+        return Need(history=history, primary="asked", asked=True, unmet=unmet)
     position, primary = floor, ""
     if position is None:
         position, primary = 0, "floor unknown"
     elif not history:
         position = 0
-    if bookmark is not None and bookmark.position != 0 and bookmark.expires > now:
-        if bookmark.position is None:
+    if says is not None:
+        if says.position is None:
             primary = primary or "bookmark without position"
-        elif bookmark.history != history:
+        elif says.history != history:
             primary = primary or "bookmark of another history"
         else:
-            position = max(position or 0, bookmark.position)
-    return Need(history, position or 0, route.max_lag, primary, fallback=not route.replica)
+            position = max(position or 0, says.position)
+    return Need(history, position or 0, route.max_lag, primary, fallback=not route.replica, unmet=unmet)
 
 
-class CausalSession:
-    """What one flow of requests has written and, if asked for, read. One mutable object for a task and all
-    its children.
+NEWER = "the session knows of a newer timeline than the primary's here, which has been replaced"
 
-    `bookmark`: what a read of this session must not be older than; send it along with the answer.
+
+def living(bookmark: Bookmark, ends: float, now: float, history: str) -> Bookmark | None:
+    """What a bookmark still says to a read that begins `now`; None: nothing. `ends`: when its life
+    does. `history`: the primary's.
+
+    Its position does not lapse, any replica that is well has it: time ends only what no position
+    tells. A newer timeline counts for a day more: the primary here has been replaced, and goes on
+    showing the past.
     """
-
-    def __init__(self, stickiness: Stickiness, clock: Callable[[], float] = time.time) -> None:
-        self._stickiness = stickiness
-        self._clock = clock
-        self._bookmark = Bookmark("", 0, {}, covered=True, expires=clock() + stickiness.window)
-
-    @property
-    def bookmark(self) -> Bookmark:
-        return self._bookmark
-
-    def encode(self) -> str:
-        """The bookmark's text, signed if there is a signer."""
-        return self._bookmark.encode(self._stickiness.signer)
-
-    def advance(self, bookmark: Bookmark) -> None:
-        """After a commit: reads of this session are not older than it either. A bookmark that says nothing
-        changes nothing.
-        """
-        if says_something(bookmark):
-            self._bookmark = merge(self._bookmark, bookmark) if says_something(self._bookmark) else bookmark
-
-    def saw(self, history: str, position: int | None) -> None:
-        """After a read, for monotonic reads: what was read is not newer than `position` of `history`, bytes.
-
-        None: not known, so the next reads are the primary's. `history` must be the one that the topology has
-        now.
-        """
-        if self._stickiness.monotonic:
-            expires = self._clock() + self._stickiness.window
-            self.advance(Bookmark(history, position, {}, covered=True, expires=expires))
+    if not says_something(bookmark):
+        return None
+    if now < ends:
+        return bookmark
+    replaced = is_newer(bookmark.history, history) and now < bookmark.expires + LONGEST_CUT
+    if not bookmark.position or not (replaced or (history and bookmark.history == history)):
+        return None
+    return Bookmark(bookmark.history, bookmark.position, {}, covered=True, expires=ends, made=bookmark.made)
 
 
 def says_something(bookmark: Bookmark) -> bool:
@@ -157,70 +162,127 @@ class Routing:
         self._topology = topology
         self._stickiness = stickiness = stickiness or Stickiness()
         self._observe = observe
-        if stickiness.window <= topology.settings.max_lag:
+        if stickiness.window <= topology.settings.staleness:
             raise ConfigurationError(
                 f"Stickiness(window={stickiness.window}): a bookmark must outlive the lag of replicas in the rotation, "
-                f"TopologySettings(max_lag={topology.settings.max_lag})"
+                f"TopologySettings: max_lag + sample_every + probe_timeout = {topology.settings.staleness}"
             )
+        topology.bookmarks_live(max(stickiness.window, stickiness.uncovered))
+
+    def check(self) -> None:
+        """Raise DatabaseUnavailable if the session in scope knows of a newer timeline than the
+        primary's: a transaction here would show it the past, and what it commits is lost.
+        """
+        asked = self.asking()
+        if asked is not None and is_newer(asked.history, self._topology.history):
+            raise DatabaseUnavailable(f"no transaction may begin: {NEWER}")
+
+    @property
+    def monotonic(self) -> CausalSession | None:
+        """The session in scope, if it also has to be told of what it reads."""
+        return _session.get() if self._stickiness.monotonic else None
+
+    def asking(self) -> Bookmark | None:
+        """What the session in scope asks of a read that begins now; None: nothing, or there is no
+        session."""
+        session = _session.get()
+        return None if session is None else self._living(session.bookmark)
 
     def need(self, floor: int | None, route: Route = ANYWHERE) -> Need:
-        """What a node must have for a read in the present session; see `need_of`."""
+        """What a node must have for a read in the present session; see `need_of`.
+
+        A session that cannot name its position may have written what it has forgotten by now: its
+        wish for lag is cut to what bookmarks remember.
+        """
         session = _session.get()
-        bookmark = session.bookmark if session else None
-        need = need_of(floor, bookmark, self._topology.history, time.time(), route)
-        if session is not None and self._stickiness.monotonic:
-            need = replace(need, stamped=True)
-        return need
+        if route.max_lag is not None and session is not None and not session.bookmark.position:
+            settings = self._topology.settings
+            remembered = self._stickiness.window - (settings.staleness - settings.max_lag)
+            route = replace(route, max_lag=min(route.max_lag, remembered))
+        need = need_of(floor, self.asking(), self._topology.history, route)
+        return need if self.monotonic is None else replace(need, stamped=True)
+
+    @asynccontextmanager
+    async def snapshot(self, route: Route = ANYWHERE) -> AsyncIterator[AsyncConnection]:
+        """One REPEATABLE READ, READ ONLY transaction on a node that has what the session needs; see
+        `Topology.snapshot`. A session with monotonic reads has seen what it shows.
+        """
+        session, need = self.monotonic, self.need(0, route)
+        if session is None:
+            async with self._topology.snapshot(need) as connection:
+                yield connection
+            return
+        stamps: list[Stamp] = []
+        look = session.look()
+        try:
+            async with self._topology.snapshot(need, stamps.append) as connection:
+                yield connection
+        finally:
+            session.looked(look, stamps[0] if stamps else None)
 
     @asynccontextmanager
     async def causal_session(self, incoming: Bookmark | str | None = None) -> AsyncIterator[CausalSession]:
         """Reads in the block, and in tasks begun there, are not older than `incoming` nor than the block's
         own commits.
 
-        A text that is forged, malformed, foreign or expired is not taken (BookmarkRefused says why) and never
-        raises. Blocks may be nested; the inner one begins with its own `incoming` only.
+        A text that is forged, malformed or foreign is not taken (BookmarkRefused says why) and
+        never raises. Blocks may be nested; the inner one begins with its own `incoming` only, and
+        the outer one knows, once the inner one is left, what that did.
         """
-        session = CausalSession(self._stickiness, time.time)
+        stickiness, outer = self._stickiness, _session.get()
+        session = CausalSession(stickiness.window, self._topology.now, stickiness.signer, stickiness.monotonic)
         bookmark = await self.accepted(incoming)
         if bookmark is not None:
-            session.advance(bookmark)
+            session.begin_with(bookmark)
         token = _session.set(session)
         try:
             yield session
         finally:
             _session.reset(token)
+            if outer is not None:
+                outer.absorb(session)
 
     async def accepted(self, incoming: Bookmark | str | None) -> Bookmark | None:
         """The bookmark to begin with, None if there is none or it is refused. Never raises for what it is given."""
         if incoming is None or incoming == "":
             return None
-        bookmark = incoming if isinstance(incoming, Bookmark) else self._decoded(incoming)
+        bookmark = decode(incoming, self._stickiness.signer) if isinstance(incoming, str) else incoming
         if isinstance(bookmark, Refused):
             self._observe(BookmarkRefused(bookmark.reason))
             return None
+        bookmark = self._lengthened(bookmark)
+        left = self._living(bookmark)
+        if left is None:
+            if says_something(bookmark):
+                self._observe(BookmarkRefused("expired"))
+            return None
         newest: int | None = self._topology.newest
-        if bookmark.history != self._topology.history or (bookmark.position or 0) > self._topology.newest:
+        if left.history != self._topology.history or (left.position or 0) > self._topology.newest:
             # It may know more than this process does: of a failover, or of WAL written since the last poll.
+            if left.history:
+                self._topology.met(left.history)
             polled = await self._topology.position()
             newest = None if polled is None else polled.insert
-        if why := implausible(bookmark, self._topology.history, newest):
+        if why := implausible(left, self._topology.history, newest):
             self._observe(BookmarkRefused(why))
             return None
-        return bookmark
+        return left
 
-    def _decoded(self, text: str) -> Bookmark | Refused:
-        """The bookmark in a text, its life cut to what a bookmark may have: clocks of two processes differ a
-        little, so one that seems to live a little too long is not refused.
+    def _life(self, bookmark: Bookmark) -> float:
+        return self._stickiness.window if bookmark.covered else self._stickiness.uncovered
+
+    def _living(self, bookmark: Bookmark) -> Bookmark | None:
+        """See `living`; no time passes while the primary is not heard (`clock.Outages`)."""
+        ends = self._topology.counts_until(bookmark.expires, self._life(bookmark))
+        return living(bookmark, ends, self._topology.now(), self._topology.history)
+
+    def _lengthened(self, bookmark: Bookmark) -> Bookmark:
+        """With the longer of the lives that its writer and this process give it, and none that goes
+        on for ever: it is cut, not refused. Processes, and releases, may differ in what they give.
         """
-        now, stickiness = time.time(), self._stickiness
-        longest = max(stickiness.window, stickiness.uncovered)
-        bookmark = decode(text, stickiness.signer, now, 2 * longest)
-        if isinstance(bookmark, Refused):
-            return bookmark
-        life = stickiness.window if bookmark.covered else longest
-        if bookmark.expires > now + 2 * life:
-            return Refused("expires too late")
-        return msgspec.structs.replace(bookmark, expires=min(bookmark.expires, now + life))
+        longest = max(LONGEST_CUT, self._stickiness.window, self._stickiness.uncovered)
+        expires = max(bookmark.expires, bookmark.made + self._life(bookmark) if bookmark.made else 0.0)
+        return msgspec.structs.replace(bookmark, expires=min(expires, self._topology.now() + longest))
 
 
 def implausible(bookmark: Bookmark, history: str, newest: int | None) -> str:

@@ -48,6 +48,13 @@ class TopologySettings:
     primary_reads: int = 16
     primary_wait: float = 1.0
 
+    @property
+    def staleness(self) -> float:
+        """How long ago, in seconds, the primary may have had more than what a replica in the
+        rotation shows: lag, the time between two polls, and that of a poll.
+        """
+        return self.max_lag + self.sample_every + self.probe_timeout
+
     def __post_init__(self) -> None:
         for name in ("pool_size", "primary_reads"):
             if getattr(self, name) < 1:

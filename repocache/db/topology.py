@@ -21,15 +21,16 @@ from repocache.db.engines import Purpose, database_url, make_engine
 from repocache.db.node import ReplicaNode
 from repocache.db.positions import PrimaryPosition, Sample
 from repocache.db.primary import NAME, Primary
-from repocache.db.reading import Read, Reader
+from repocache.db.reading import Read, Reader, Stamp
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
+from repocache.tasks import Grace
 
 T = TypeVar("T")
 Engines = Callable[[URL, Purpose, TopologySettings], AsyncEngine]
 GRACE = 5.0
-"""Seconds that closing waits for reads under way."""
+"""Seconds that closing waits for what is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,16 @@ class NodeStatus:
     sample: Sample | None
 
 
+def unheard(stamp: Stamp) -> None:
+    """Nobody wants to know."""
+
+
 class Topology:
     """A primary and its replicas; an async context manager, for one event loop.
 
-    `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be empty.
-    `engines`: makes the engine of a node and purpose.
+    `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
+    empty. `engines`: makes the engine of a node and purpose. `grace`: what is left of the time that
+    leaving may take.
 
     Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
     primary does not answer (it has to say whether there are positions).
@@ -66,6 +72,7 @@ class Topology:
         self._heard: list[Callable[[str], None]] = []
         self._open = AsyncExitStack()
         self._started = False
+        self.grace = Grace(GRACE)
         url = self._url = database_url("primary", primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         made = (
@@ -100,6 +107,29 @@ class Topology:
         view = self._primary.view
         return view.insert if view else 0
 
+    def now(self) -> float:
+        """Unix time in seconds by the primary's clock, the one that bookmarks live by."""
+        return self._primary.clock.now()
+
+    def bookmarks_live(self, seconds: float) -> None:
+        """The longest life of a bookmark; see `clock.Outages`."""
+        self._primary.life = seconds
+
+    def counts_until(self, expires: float, life: float) -> float:
+        """When the life of a bookmark really ends: not while the primary is not heard, nor right
+        after."""
+        return self._primary.outages.counts_until(expires, life)
+
+    def met(self, history: str) -> None:
+        """Another process lives in this history; see `Primary.met`. The next poll may connect anew, by name."""
+        self._primary.met(history)
+
+    def writes_with(self, server: object) -> str:
+        """The history that a connection writes whose pool entry knows this of its server; empty if
+        it is not the primary's. Raises DatabaseUnavailable for a server that is the primary no
+        more."""
+        return self._primary.writes_with(server)
+
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:
         """All nodes as they are now, the primary first."""
@@ -133,14 +163,17 @@ class Topology:
         self._require_started()
         return await self._reader.read(need, run)
 
-    def snapshot(self, need: Need = ANYTHING) -> AbstractAsyncContextManager[AsyncConnection]:
+    def snapshot(
+        self, need: Need = ANYTHING, shown: Callable[[Stamp], None] = unheard
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
         """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for reports.
 
-        All its statements see the same moment. Raises as `read` on entering; once open, nothing is tried
-        again.
+        All its statements see the same moment. Raises as `read` on entering; once open, nothing is
+        tried again. `shown`: hears at its end what it cannot have been newer than, if the need is
+        `stamped`.
         """
         self._require_started()
-        return self._reader.snapshot(need)
+        return self._reader.snapshot(need, shown)
 
     async def __aenter__(self) -> Self:
         try:
@@ -156,9 +189,8 @@ class Topology:
         await self._stop()
 
     async def _start(self) -> None:
-        self._open.push_async_callback(self._primary.close)
-        for node in self._replicas:
-            self._open.push_async_callback(node.close)
+        self.grace.renew()
+        self._open.push_async_callback(self._close_nodes)
         await self._primary.start()
         for node in self._replicas:
             node.probe.positions = self._primary.probe.positions
@@ -178,9 +210,18 @@ class Topology:
     async def _stop(self) -> None:
         self._started = False
         try:
-            await self._reader.rest(GRACE)
+            await self._reader.rest(self.grace.left())
         finally:
             await self._open.aclose()
+
+    async def _close_nodes(self) -> None:
+        """All at once: a silent one costs no more than is left of the grace."""
+        left = self.grace.left()
+        nodes: list[Primary | ReplicaNode] = [self._primary, *self._replicas]
+        outcomes = await asyncio.gather(*(node.close(left) for node in nodes), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from repocache.errors import CacheUnavailable
 from repocache.events import Observer, Published, PublishFailed
+from repocache.history import is_newer
 from repocache.invalidation.batch import NOTHING, Batch, changes
 from repocache.records import NO_POSITIONS, Change, Receipt, Records, Terms, Writing
 
@@ -19,12 +20,14 @@ MOST_KEYS = 10_000
 
 
 class Bus:
-    """`deadline`: seconds for one batch, of any size."""
+    """`deadline`: seconds for one batch, of any size. `met`: hears of a newer timeline than that of
+    a commit."""
 
-    def __init__(self, records: Records, deadline: float, observe: Observer) -> None:
+    def __init__(self, records: Records, deadline: float, observe: Observer, met: Callable[[str], None]) -> None:
         self._records = records
         self._deadline = deadline
         self._observe = observe
+        self._met = met
 
     async def publish(
         self,
@@ -48,11 +51,19 @@ class Bus:
         return receipts
 
     async def _deliver(self, changes: Sequence[Change], terms: Terms) -> list[Receipt]:
-        """A record of another history gives way at once: the writer's own commit came after whatever it knew."""
+        """A record of another history gives way at once: the writer's own commit came after
+        whatever it knew. Not one of a newer timeline: the commit was made on a primary that has
+        been replaced, and whoever lives in the newer one knows nothing of it. It is published once
+        this process has found the new primary.
+        """
         receipts = await self._send(changes, terms)
         foreign = {receipt.bucket for receipt in receipts if receipt.history}
         if not foreign:
             return receipts
+        newer = [receipt.history for receipt in receipts if is_newer(receipt.history, terms.history)]
+        if newer:
+            self._met(newer[0])
+            raise CacheUnavailable(f"the records are of a newer timeline: {newer[0]}, not {terms.history}")
         again = [change for change in changes if change.bucket in foreign]
         confirmed = await self._send(again, terms._replace(confirmed=True))
         return [receipt for receipt in receipts if not receipt.history] + confirmed

@@ -27,23 +27,36 @@ class Receiver(Protocol):
         """A message could not be read."""
         ...
 
+    def new_history(self) -> None:
+        """This process's primary writes another history: what was cached may hold commits that it
+        never had."""
+        ...
+
 
 class Channel:
     """The link's listener. `server`: identity of the Redis, empty before the first handshake. `policy`: which keys it
     drops when its memory is full (`maxmemory-policy`), None: it does not tell. `strict`: an owner relies on it.
 
-    `receivers` are told in their order; the list may change while the channel runs. `recovered` comes last: what waits
-    for Redis may try again.
+    `receivers` are told in their order; the list may change while the channel runs. `recovered`
+    comes last: what waits for Redis may try again. `met`: hears of the history of each message,
+    first of all: it may be of a newer timeline than this process has noticed.
     """
 
     def __init__(
-        self, receivers: Sequence[Receiver], recovered: Callable[[], None], observe: Observer, *, strict: bool = False
+        self,
+        receivers: Sequence[Receiver],
+        recovered: Callable[[], None],
+        observe: Observer,
+        met: Callable[[str], None],
+        *,
+        strict: bool = False,
     ) -> None:
         self.server = ""
         self.policy: str | None = None
         self._receivers = receivers
         self._recovered = recovered
         self._observe = observe
+        self._met = met
         self._strict = strict
 
     def up(self, facts: ServerFacts) -> None:
@@ -63,6 +76,7 @@ class Channel:
     def push(self, channel: bytes, payload: bytes) -> None:
         message = parse(payload)
         if message is not None:
+            self._met(message.history)
             return self.announce(message)
         for receiver in tuple(self._receivers):
             receiver.forget_all()
@@ -72,6 +86,11 @@ class Channel:
         """Tell everybody. A process alone announces to itself."""
         for receiver in tuple(self._receivers):
             receiver.apply(message)
+
+    def new_history(self) -> None:
+        """Tell everybody."""
+        for receiver in tuple(self._receivers):
+            receiver.new_history()
 
     def trouble(self, text: str) -> None:
         self._observe(CacheFailed("link", text))

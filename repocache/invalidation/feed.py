@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import MutableSequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, MutableSequence
+from dataclasses import dataclass, field, replace
 from typing import Generic, Self, TypeVar
+
+import msgspec
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.errors import RepocacheError, UsageError
@@ -41,16 +42,26 @@ class ChangedAll:
 class Feed(Generic[I]):
     """An async iterator over the changes of one owner, first of all `ChangedAll("start")`.
 
-    At most `room` changes wait for a slow reader; beyond, they become one `ChangedAll("overflow")`. `window`: seconds
-    for which a change's bookmark counts. `receivers`: who hears the channel. To be entered once; the iteration ends
-    when the block is left, or the database is.
+    At most `room` changes wait for a slow reader; beyond, they become one `ChangedAll("overflow")`.
+    `window`: seconds for which a change's bookmark counts, from when it is handed over, by the
+    `clock` that bookmarks live by. `receivers`: who hears the channel. To be entered once; the
+    iteration ends when the block is left, or the database is.
     """
 
-    def __init__(self, keys: Keys, room: int, window: float, receivers: MutableSequence[Receiver]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        receivers: MutableSequence[Receiver],
+        *,
+        room: int,
+        window: float,
+        clock: Callable[[], float],
+    ) -> None:
         self._keys = keys
+        self._receivers = receivers
         self._room = room
         self._window = window
-        self._receivers = receivers
+        self._clock = clock
         self._waiting: deque[Changed[I] | ChangedAll] = deque()
         self._wake = asyncio.Event()
         self._seen: dict[int, Seen] = {}
@@ -87,7 +98,9 @@ class Feed(Generic[I]):
                 raise UsageError("use the feed in a block: `async with db.invalidations(...) as changes:`")
             self._wake.clear()
             await self._wake.wait()
-        return self._waiting.popleft()
+        change, now = self._waiting.popleft(), self._clock()
+        mark = msgspec.structs.replace(change.bookmark, expires=now + self._window, made=now)
+        return replace(change, bookmark=mark)
 
     def up(self) -> None:
         self._seen.clear()
@@ -98,6 +111,15 @@ class Feed(Generic[I]):
 
     def forget_all(self) -> None:
         self._all("gap")
+
+    def new_history(self) -> None:
+        """What was lost was perhaps read by now, and nobody will say anything of it any more:
+
+        1. the primary fails over, and loses a commit; 2. a message of the new history comes, and
+        the consumer rebuilds; 3. this process has not noticed yet, and answers with the lost
+        commit; 4. it notices.
+        """
+        self._all("history")
 
     def apply(self, message: Message) -> None:
         """A hole in a bucket's sequence is a loss; a record made anew begins at 0, which is none unless its history is
@@ -126,15 +148,17 @@ class Feed(Generic[I]):
             self._all("gap")
             return ()
 
-    def _bookmark(self, history: str, position: int | None, wrote: dict[int, Seen]) -> Bookmark:
-        return Bookmark(history, position, wrote, covered=True, expires=time.time() + self._window)
+    def _bookmark(self, history: str, position: int | None, wrote: dict[int, Seen] | None) -> Bookmark:
+        """Its life begins when it is handed over."""
+        return Bookmark(history, position, wrote, covered=True, expires=0.0)
 
     def _all(self, why: str) -> None:
-        """What waits is part of it. Where what may have been missed was written is not known."""
+        """What waits is part of it. Where what may have been missed was written is not known, nor
+        whether a cache has heard of it: the primary answers."""
         if self._waiting and isinstance(self._waiting[-1], ChangedAll):
             why = self._waiting[-1].why
         self._waiting.clear()
-        self._waiting.append(ChangedAll(why, self._bookmark("", None, {})))
+        self._waiting.append(ChangedAll(why, self._bookmark("", None, None)))
         self._wake.set()
 
     def _add(self, change: Changed[I]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, SelectBase
+from sqlalchemy import Column, SelectBase, func
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import visitors
 
@@ -19,10 +19,14 @@ from repocache.mapping.statement import LoadStatement, load_statement
 def locking_statement(plan: EntityPlan[Any], dialect: Dialect) -> LoadStatement:
     """Loads the rows of many ids that this transaction has locked, or may lock without waiting; in the key's order.
 
-    A row that somebody else has locked is none that this transaction changed: it is left out rather than waited for,
-    so that no deadlock comes of it.
+    A row that somebody else has locked is none that this transaction changed: it is left out rather
+    than waited for, so that no deadlock comes of it. Under an isolation level that looks at one
+    moment it loads nothing: a row that was only declared may have been changed since by somebody
+    else, and locking it would fail the whole transaction.
     """
     rows = plan.select.with_for_update(key_share=True, skip_locked=True).order_by(*plan.id_columns)
+    if dialect.name == "postgresql":
+        rows = rows.where(func.current_setting("transaction_isolation") == "read committed")
     return load_statement(rows, plan.id_columns, dialect)
 
 

@@ -16,7 +16,7 @@ from repocache.cache.entry import Cell, Row
 from repocache.cache.near import Near, nothing_near
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
-from repocache.db.routing import current_session, says_something
+from repocache.db.routing import current_session
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.rows import Rows
 
@@ -96,6 +96,7 @@ class CachedAccess(NodeAccess[M]):
         super().__init__(rows)
         self._cache = cache
         self._compared = compared
+        self._asking = rows.nodes.routing.asking
         self._monotonic = monotonic
         self.near: Near = nothing_near if monotonic else cache.at_hand
 
@@ -103,7 +104,7 @@ class CachedAccess(NodeAccess[M]):
         session = current_session()
         if session is not None and self._monotonic:
             return await super().cells(ids)
-        bookmark = None if session is None else _asking(session.bookmark)
+        bookmark = None if session is None else self._asking()
         if self._cache.switch.mode is CacheMode.SHADOW:
             return await self._shadowed(ids, bookmark)
         if len(ids) == 1:
@@ -114,7 +115,7 @@ class CachedAccess(NodeAccess[M]):
         session = current_session()
         if session is not None and self._monotonic:
             return await super().entity(id)
-        bookmark = None if session is None else _asking(session.bookmark)
+        bookmark = None if session is None else self._asking()
         if self._cache.switch.mode is CacheMode.SHADOW:
             row = (await self._shadowed((id,), bookmark))[id].row
         else:
@@ -140,11 +141,6 @@ class CachedAccess(NodeAccess[M]):
         cells = await self.cells(ids)
         rows = ((id, cells[id].row) for id in ids)
         return {id: self._entity(row) for id, row in rows if row is not None}
-
-
-def _asking(bookmark: Bookmark) -> Bookmark | None:
-    """None for a bookmark that asks nothing of anybody."""
-    return bookmark if says_something(bookmark) else None
 
 
 class SessionAccess(Generic[M]):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.cache.entry import Row, Wanted
 from repocache.db.choice import Need
 from repocache.db.reading import Read
-from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, current_session, need_of
+from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.db.topology import Topology
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
@@ -23,6 +22,7 @@ from repocache.mapping.statement import LoadStatement
 from repocache.tracking.statements import writes
 
 M = TypeVar("M")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,7 @@ class Rows(Generic[M]):
     async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
         """By id, past the cache; ids without a row are missing."""
         route = ON_PRIMARY if self.strict and self.route is ANYWHERE else self._route
-        read = await self._load(ids, self.nodes.routing.need(0, route))
-        self._saw(read)
-        return read.value
+        return await self._seen(lambda need: self._load(ids, need), route)
 
     async def select(self, statement: Select[Any]) -> list[Row]:
         """A select of any form; one that may write goes to the primary, which refuses it."""
@@ -84,15 +82,16 @@ class Rows(Generic[M]):
         async def run(connection: AsyncConnection) -> list[Row]:
             return [self.plan.row(row) for row in await connection.execute(statement)]
 
-        read = await self.nodes.topology.read(self.nodes.routing.need(0, route), run)
-        self._served(read, len(read.value))
-        self._saw(read)
-        return read.value
+        async def select(need: Need) -> Read[list[Row]]:
+            read = await self.nodes.topology.read(need, run)
+            self._served(read, len(read.value))
+            return read
+
+        return await self._seen(select, route)
 
     async def load(self, wanted: Sequence[Wanted]) -> Mapping[Any, Row]:
         """For the cache: one statement for those that replicas may answer, one for those that only the primary may."""
-        now = time.time()
-        needs = [(want, need_of(want.floor, want.bookmark, want.history, now, self._route)) for want in wanted]
+        needs = [(want, self._needed(want)) for want in wanted]
         groups = [
             group
             for group in (
@@ -106,9 +105,20 @@ class Rows(Generic[M]):
         both = await asyncio.gather(*map(self._load_group, groups))
         return {id: row for rows in both for id, row in rows.items()}
 
+    def _needed(self, want: Wanted) -> Need:
+        """What is stored must be known to be within the limit of lag now: no time passes for it
+        while the primary is not heard, and the bookmark of a commit that nobody published would end
+        before what was stored."""
+        need = need_of(want.floor, want.bookmark, want.history, self._route)
+        if want.fills and not need.primary:
+            return replace(need, fresh=self.nodes.topology.settings.max_lag)
+        return need
+
     async def _load_group(self, group: Sequence[tuple[Wanted, Need]]) -> dict[Any, Row]:
         """The strictest of the needs: a node that satisfies it satisfies them all."""
         need = max((need for _, need in group), key=lambda need: need.position)
+        fresh = next((each.fresh for _, each in group if each.fresh is not None), None)
+        need = replace(need, fresh=fresh, unmet=max(each.unmet for _, each in group))
         return (await self._load([want.id for want, _ in group], need)).value
 
     async def _load(self, ids: Sequence[Any], need: Need) -> Read[dict[Any, Row]]:
@@ -130,7 +140,14 @@ class Rows(Generic[M]):
     def _served(self, read: Read[Any], count: int) -> None:
         self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))
 
-    def _saw(self, read: Read[Any]) -> None:
-        session = current_session()
-        if session is not None:
-            session.saw(read.history, read.at_most)
+    async def _seen(self, read: Callable[[Need], Awaitable[Read[T]]], route: Route) -> T:
+        """A read in the present session, which is told what it has seen if its reads are
+        monotonic."""
+        routing = self.nodes.routing
+        session = routing.monotonic
+        if session is None:
+            return (await read(routing.need(0, route))).value
+        look = session.reads()
+        brought = await read(routing.need(0, route))
+        session.saw(look, brought.stamp)
+        return brought.value

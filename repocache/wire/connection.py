@@ -42,6 +42,13 @@ class Limits:
     max_pending: int = 50_000
     max_reply: int = 64 * 1024 * 1024
 
+    @property
+    def silence(self) -> float:
+        """For how long a connection may be open and silent before it is known to be lost: a pulse, the deadline of its
+        reply, and the time between two looks.
+        """
+        return self.pulse + self.reply_timeout + min(self.pulse, self.reply_timeout) / 2
+
     def __post_init__(self) -> None:
         if min(self.reply_timeout, self.pulse) <= 0 or min(self.max_pending, self.max_reply) < 1:
             raise ConfigurationError(f"{self}: every limit has to be more than 0")

@@ -62,7 +62,7 @@ async def test_a_session_is_never_shown_what_a_silent_link_has_not_told(
     """Within the bound L1 may be old; a session that knows of the write is past it already."""
     unhurried = LinkSettings(limits=Limits(pulse=600.0))
     async with Proxy(repocache_endpoints.redis) as proxy:
-        frozen, other = await asyncio.gather(start(redis=proxy.url, link=unhurried), start())
+        frozen, other = await asyncio.gather(start(redis=proxy.url, link=unhurried, window=700.0), start())
         await truth.assert_caches_right(frozen, other)
         proxy.freeze()
         wrote = await other.ask("write", id=7)

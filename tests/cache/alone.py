@@ -37,7 +37,7 @@ from repocache.records import (
     Receipt,
     Terms,
 )
-from repocache.tasks import Tasks
+from repocache.tasks import Grace, Tasks
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -106,6 +106,7 @@ class Standing:
     gated: bool = False
     away: bool = False
     polls: list[asyncio.Future[None]] = field(default_factory=list)
+    met_histories: list[str] = field(default_factory=list)
 
     async def insert_position(self) -> tuple[str, int] | None:
         poll: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,6 +117,9 @@ class Standing:
 
     async def in_progress(self, xid: str) -> bool:
         return False
+
+    def met(self, history: str) -> None:
+        self.met_histories.append(history)
 
 
 class Away:
@@ -254,7 +258,7 @@ async def process(
     views.up()
     away = Away(records or MemoryRecords(views.apply, nonces, time.monotonic, 1000))
     loads = Loads()
-    async with Tasks(0.0, seen) as tasks:
+    async with Tasks(Grace(0.0), seen) as tasks:
         settler = Settler(away, primary, tasks.spawn, seen)
         shared = Shared(
             away, Namespace("memory"), local, views, flights, primary, settler, tasks.spawn, seen,

@@ -37,10 +37,15 @@ class Took:
     began: Seen | None = None
     direct: bool = False
     dirty: bool = False
+    sent: bool = False
 
     def flight(self) -> Flight:
+        """Past the cache, or answered by the record if `began` is known."""
         flight = Flight(KEY, "user:7", BUCKET, self.bookmark)
         flight.began, flight.direct, flight.dirty = self.began, self.direct, self.dirty
+        flight.sent = self.sent
+        if self.direct or self.began is not None:
+            flight.turns = False
         return flight
 
 
@@ -48,23 +53,26 @@ STATE = Seen("i", 3)
 
 
 @pytest.mark.parametrize(
-    "took, bookmark",
+    "took, bookmark, direct",
     [
-        (Took(), None),
-        (Took(asks(5)), None),
-        (Took(direct=True), None),
-        (Took(asks(5)), asks(5)),
-        (Took(asks(6)), asks(5)),
-        (Took(asks(5), STATE), asks(5, {BUCKET: STATE})),
-        (Took(asks(5), Seen("i", 4)), asks(5, {BUCKET: STATE})),
-        (Took(asks(5)), asks(5, {BUCKET + 1: STATE})),
-        (Took(asks(5), direct=True), asks(5, covered=False)),
-        (Took(asks(5), direct=True), asks(5, {BUCKET: STATE})),
+        (Took(), None, False),
+        (Took(asks(5)), None, False),
+        (Took(direct=True), None, True),
+        (Took(direct=True, sent=True), None, True),
+        (Took(asks(5)), asks(5), False),
+        (Took(asks(6)), asks(5), False),
+        (Took(asks(6), sent=True), asks(5), False),
+        (Took(asks(5), STATE), asks(5, {BUCKET: STATE}), False),
+        (Took(asks(5), Seen("i", 4)), asks(5, {BUCKET: STATE}), False),
+        (Took(asks(5, {BUCKET: STATE}), STATE), None, False),
+        (Took(asks(5)), asks(5, {BUCKET + 1: STATE}), False),
+        (Took(asks(5), direct=True), asks(5, covered=False), True),
+        (Took(asks(5), direct=True), asks(5, {BUCKET: STATE}), True),
     ],
 )
-def test_a_load_is_shared_by_whom_it_satisfies(took: Took, bookmark: Bookmark | None) -> None:
-    assert may_join(took.flight(), bookmark)
-    assert not may_join(dataclasses.replace(took, dirty=True).flight(), bookmark)
+def test_a_load_is_shared_by_whom_it_satisfies(took: Took, bookmark: Bookmark | None, direct: bool) -> None:
+    assert may_join(took.flight(), bookmark, direct=direct)
+    assert not may_join(dataclasses.replace(took, dirty=True).flight(), bookmark, direct=direct)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +92,57 @@ def test_a_load_is_shared_by_whom_it_satisfies(took: Took, bookmark: Bookmark | 
     ],
 )
 def test_it_is_not_shared_by_who_asks_for_more(took: Took, bookmark: Bookmark) -> None:
-    assert not may_join(took.flight(), bookmark)
+    assert not may_join(took.flight(), bookmark, direct=took.direct)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("bookmark", [None, asks(5)])
+def test_who_uses_the_cache_and_who_goes_past_it_share_nothing(bookmark: Bookmark | None, sent: bool) -> None:
+    """1. A session whose write no cache has heard of reads past it, on a replica that has the write, and lags for
+    all others'; 2. who uses the cache has heard, there, of more than that replica shows. And the other way round what
+    the cache says is not for the first one."""
+    for direct in (False, True):
+        flight = Took(asks(5), direct=direct, sent=sent).flight()
+        assert not may_join(flight, bookmark, direct=not direct)
+    same = asks(5)
+    assert not may_join(Took(same).flight(), same, direct=True)
+
+
+def test_one_that_may_yet_go_past_the_cache_is_its_own_sessions_alone() -> None:
+    """Its session wrote in the bucket: a record that has not heard of that turns it away from the cache."""
+    mine = asks(5, {BUCKET: STATE})
+    flight = Took(mine).flight()
+    assert flight.turns
+    assert may_join(flight, mine, direct=False)
+    for other in (None, asks(5), asks(5, {BUCKET: STATE})):
+        assert not may_join(flight, other, direct=False)
+    flight.turns, flight.began = False, STATE
+    for other in (None, asks(5), asks(5, {BUCKET: STATE})):
+        assert may_join(flight, other, direct=False)
+
+
+@pytest.mark.parametrize("wrote", [{}, {BUCKET + 1: STATE}, None])
+def test_only_who_wrote_there_may_turn_away(wrote: dict[int, Seen] | None) -> None:
+    assert not Flight(KEY, "user:7", BUCKET, Bookmark("h", 5, wrote, True, 1e12)).turns
+
+
+def test_a_load_past_the_cache_that_was_sent_is_joined_by_no_bookmark_of_ones_own() -> None:
+    """On the primary a position is not visibility:
+
+    1. two commits are flushed, and both their bookmarks name that position; 2. one of them is visible, and its session
+    reads on the primary; 3. the other becomes visible, and its session comes to join."""
+    mine = asks(5, covered=False)
+    flight = Took(mine, direct=True, sent=True).flight()
+    for position in (5, 4, 0):
+        assert not may_join(flight, asks(position, covered=False), direct=True)
+    assert may_join(flight, mine, direct=True), "asked for together"
+    assert may_join(flight, None, direct=True), "he wrote nothing"
+    assert may_join(Took(mine, direct=True).flight(), asks(5, covered=False), direct=True)
 
 
 def test_the_bookmark_that_it_took_off_with_is_satisfied_whatever_it_asks() -> None:
     bookmark = asks(None, {BUCKET: STATE}, covered=False)
-    assert may_join(Took(bookmark).flight(), bookmark)
+    assert may_join(Took(bookmark, direct=True, sent=True).flight(), bookmark, direct=True)
 
 
 seens = st.builds(Seen, st.sampled_from(["i", "j"]), st.integers(0, 3))
@@ -100,29 +153,32 @@ bookmarks = st.builds(
     st.sampled_from(["h", "g"]),
     covered=st.booleans(),
 )
-tooks = st.builds(Took, st.none() | bookmarks, st.none() | seens, st.booleans())
+tooks = st.builds(Took, st.none() | bookmarks, st.none() | seens, st.booleans(), sent=st.booleans())
 
 
-@given(tooks, bookmarks)
-def test_who_joins_asks_no_more_than_was_promised(took: Took, bookmark: Bookmark) -> None:
+@given(tooks, bookmarks, st.booleans())
+def test_who_joins_asks_no_more_than_was_promised(took: Took, bookmark: Bookmark, direct: bool) -> None:
     """A session that had seen both would not have read further on."""
-    if may_join(took.flight(), bookmark):
+    if may_join(took.flight(), bookmark, direct=direct):
         assert took.bookmark is not None
         assert merge(bookmark, took.bookmark).position == took.bookmark.position
-        assert took.direct or bookmark.covered
+        assert took.direct == direct
+        assert direct or bookmark.covered
+        assert not (direct and took.sent)
 
 
-@given(tooks, bookmarks)
-def test_who_asks_less_joins_all_the_same(took: Took, bookmark: Bookmark) -> None:
-    if may_join(took.flight(), bookmark):
+@given(tooks, bookmarks, st.booleans())
+def test_who_asks_less_joins_all_the_same(took: Took, bookmark: Bookmark, direct: bool) -> None:
+    if may_join(took.flight(), bookmark, direct=direct):
         assert bookmark.position is not None
+        wrote, history, covered = dict(bookmark.buckets), bookmark.history, bookmark.covered
         for less in (
-            asks(bookmark.position - 1, dict(bookmark.buckets), bookmark.history, covered=bookmark.covered),
-            asks(bookmark.position, {}, bookmark.history, covered=bookmark.covered),
-            asks(bookmark.position, dict(bookmark.buckets), bookmark.history, covered=True),
+            asks(bookmark.position - 1, wrote, history, covered=covered),
+            asks(bookmark.position, {}, history, covered=covered),
+            asks(bookmark.position, wrote, history, covered=True),
         ):
-            assert may_join(took.flight(), less)
-        assert may_join(took.flight(), None)
+            assert may_join(took.flight(), less, direct=direct)
+        assert may_join(took.flight(), None, direct=direct)
 
 
 async def test_all_who_joined_are_answered_and_so_is_who_joins_later() -> None:
@@ -163,10 +219,49 @@ async def test_who_was_answered_is_not_failed_by_what_comes_later() -> None:
     assert (await answered).row == (1,)
 
 
+class TestGoesPast:
+    def test_from_then_on_it_is_found_by_those_who_go_past_alone(self) -> None:
+        flights, flight = Flights(), Took(asks(5, {BUCKET: STATE})).flight()
+        flights.begin(flight)
+        assert (flights.get(KEY), flights.get(KEY, direct=True)) == (flight, None)
+        flights.goes_past(flight)
+        assert (flights.get(KEY), flights.get(KEY, direct=True)) == (None, flight)
+        assert (flight.direct, flight.turns) == (True, False)
+        flights.goes_past(flight)
+        assert flights.get(KEY, direct=True) is flight
+        flights.end(flight)
+        assert (len(flights), flights._by_key) == (0, {})
+
+    def test_nobodys_place_is_taken(self) -> None:
+        flights, one, other = Flights(), Took().flight(), Took(direct=True).flight()
+        flights.begin(one)
+        flights.begin(other)
+        assert (flights.get(KEY), flights.get(KEY, direct=True)) == (one, other)
+        flights.goes_past(one)
+        assert (flights.get(KEY), flights.get(KEY, direct=True)) == (None, other)
+        flights.end(one)
+        assert flights.get(KEY, direct=True) is other
+
+    def test_one_that_has_a_successor_leaves_it_there(self) -> None:
+        flights, one, other = Flights(), Took().flight(), Took().flight()
+        flights.begin(one)
+        flights.begin(other)
+        flights.goes_past(one)
+        assert (flights.get(KEY), flights.get(KEY, direct=True)) == (other, one)
+
+    def test_an_invalidation_meets_both(self) -> None:
+        flights, one, other = Flights(), Took().flight(), Took().flight()
+        flights.begin(one)
+        flights.goes_past(one)
+        flights.begin(other)
+        flights.dirty_key(BUCKET, KEY)
+        assert (one.dirty, other.dirty) == (True, True)
+
+
 KEYS: list[tuple[LocalKey, int]] = [(("user", id), id % 2) for id in range(4)]
 steps = st.lists(
-    st.tuples(st.just("begin"), st.sampled_from(KEYS))
-    | st.tuples(st.just("end"), st.integers(0, 9))
+    st.tuples(st.sampled_from(["begin", "begin past"]), st.sampled_from(KEYS))
+    | st.tuples(st.sampled_from(["end", "past"]), st.integers(0, 9))
     | st.tuples(st.just("key"), st.sampled_from(KEYS))
     | st.tuples(st.just("bucket"), st.integers(0, 2))
     | st.tuples(st.just("all"), st.none()),
@@ -174,41 +269,77 @@ steps = st.lists(
 )
 
 
-@given(steps)
-def test_each_flight_is_found_by_its_key_and_met_in_its_bucket(steps: list[tuple[str, Any]]) -> None:
-    flights = Flights()
-    begun: list[Flight] = []
-    under_way: list[Flight] = []
-    joined: dict[LocalKey, Flight] = {}
-    met: set[Flight] = set()
-    for what, which in steps:
-        if what == "begin":
-            key, bucket = which
-            flight = Flight(key, str(key), bucket, None)
-            flights.begin(flight)
-            begun.append(flight)
-            under_way.append(flight)
-            joined[key] = flight
-        elif what == "end" and which < len(begun):
-            flight = begun[which]
-            flights.end(flight)
-            if flight in under_way:
-                under_way.remove(flight)
-            if joined.get(flight.key) is flight:
-                del joined[flight.key]
-        elif what == "key":
-            flights.dirty_key(which[1], which[0])
-            met.update(flight for flight in under_way if flight.key == which[0])
+class Model:
+    """What `Flights` is to know, in the plainest form."""
+
+    def __init__(self) -> None:
+        self.flights = Flights()
+        self.begun: list[Flight] = []
+        self.under_way: list[Flight] = []
+        self.joined: dict[tuple[LocalKey, bool], Flight] = {}
+        self.met: set[Flight] = set()
+
+    def begin(self, key: LocalKey, bucket: int, *, direct: bool) -> None:
+        flight = Flight(key, str(key), bucket, None)
+        flight.direct = direct
+        self.flights.begin(flight)
+        self.begun.append(flight)
+        self.under_way.append(flight)
+        self.joined[key, direct] = flight
+
+    def end(self, flight: Flight) -> None:
+        self.flights.end(flight)
+        if flight in self.under_way:
+            self.under_way.remove(flight)
+        self._forget(flight)
+
+    def goes_past(self, flight: Flight) -> None:
+        was = flight.direct
+        self.flights.goes_past(flight)
+        if not was:
+            self._forget(flight)
+            self.joined.setdefault((flight.key, True), flight)
+
+    def _forget(self, flight: Flight) -> None:
+        self.joined = {name: each for name, each in self.joined.items() if each is not flight}
+
+    def invalidate(self, what: str, which: Any) -> None:
+        if what == "key":
+            self.flights.dirty_key(which[1], which[0])
+            self.met |= {flight for flight in self.under_way if flight.key == which[0]}
         elif what == "bucket":
-            flights.dirty_bucket(which)
-            met.update(flight for flight in under_way if flight.bucket == which)
-        elif what == "all":
-            flights.dirty_all()
-            met.update(under_way)
-        assert len(flights) == len(under_way)
-        assert {key: flights.get(key) for key, _ in KEYS} == {key: joined.get(key) for key, _ in KEYS}
-        assert {flight for flight in begun if flight.dirty} == met
-        assert all(flight.touched == flight.dirty for flight in begun)
-    for flight in begun:
-        flights.end(flight)
-    assert (len(flights), flights._by_key, flights._by_bucket) == (0, {}, {})
+            self.flights.dirty_bucket(which)
+            self.met |= {flight for flight in self.under_way if flight.bucket == which}
+        else:
+            self.flights.dirty_all()
+            self.met |= set(self.under_way)
+
+    def check(self) -> None:
+        assert len(self.flights) == len(self.under_way)
+        for key, _ in KEYS:
+            for direct in (False, True):
+                assert self.flights.get(key, direct=direct) is self.joined.get((key, direct))
+        assert {flight for flight in self.begun if flight.dirty} == self.met
+        assert all(flight.touched == flight.dirty for flight in self.begun)
+
+
+@given(steps)
+def test_each_flight_is_found_by_its_key_and_met_in_its_bucket(
+    steps: list[tuple[str, Any]],
+) -> None:
+    model = Model()
+    for what, which in steps:
+        if what in ("begin", "begin past"):
+            model.begin(*which, direct=what == "begin past")
+        elif what == "end":
+            for flight in model.begun[which : which + 1]:
+                model.end(flight)
+        elif what == "past":
+            for flight in model.under_way[which : which + 1]:
+                model.goes_past(flight)
+        else:
+            model.invalidate(what, which)
+        model.check()
+    for flight in model.begun:
+        model.end(flight)
+    assert (len(model.flights), model.flights._by_key, model.flights._by_bucket) == (0, {}, {})

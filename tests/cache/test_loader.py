@@ -15,14 +15,16 @@ from repocache.bookmark import Seen
 from repocache.cache.entry import CacheSettings, Cell, Row
 from repocache.cache.flights import Flight
 from repocache.cache.loader import ANY_NODE, Loader
+from repocache.cache.policies import WriteThrough
 from repocache.cache.values import Values
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import CacheFailed, Filled
 from repocache.keys import bucket_of
-from repocache.records import Ask, Lease, Opened, Terms
+from repocache.records import Ask, Intent, Lease, Opened, Terms
 from tests.cache.alone import USERS, Process, neighbours, process, row, turns, until
 
 PATIENT = CacheSettings(patience=30, lease=60)
+STRICT = WriteThrough(ttl=300, negative_ttl=30, jitter=0, strict=True)
 
 
 @dataclass
@@ -130,6 +132,102 @@ async def test_two_loads_are_under_way_and_what_comes_meanwhile_travels_together
     assert (await at.here.call(3)).ids == [6]
 
 
+async def settled(at: Port, count: int) -> list[int]:
+    """Ids in one bucket whose floor is known, so that a replica may fill them."""
+    first, *ids = neighbours(count + 1)
+    at.load(first)
+    (await at.here.call(len(at.here.loads.calls))).brings()
+    await until(lambda: "settle" in at.here.records.sent)
+    await at.done(first)
+    await turns()
+    for told in (at.here.loads.calls, at.here.records.sent, at.harbour.landed, at.harbour.kept):
+        told.clear()
+    return ids
+
+
+def elsewhere(count: int) -> list[int]:
+    """Ids in buckets of their own, whose floors are not known, so that only the primary may fill them."""
+    found: dict[int, int] = {bucket_of(USERS.text(id)): id for id in range(99, 0, -1)}
+    del found[bucket_of(USERS.text(1))]
+    return list(found.values())[:count]
+
+
+async def test_so_are_two_loads_of_replicas(at: Port) -> None:
+    one, two, *rest = await settled(at, 6)
+    at.load(one)
+    first = await at.here.call(0)
+    at.load(two)
+    await at.here.call(1)
+    for id in rest:
+        at.load(id)
+        await turns()
+    assert len(at.here.loads.calls) == 2
+    first.brings(one)
+    call = await at.here.call(2)
+    assert call.ids == rest
+    assert {(want.floor, want.fills, want.primary) for want in call.wanted} == {(100, True, False)}
+
+
+async def test_loads_that_are_stuck_at_the_primary_hold_up_nobody(at: Port) -> None:
+    """The primary takes connections and says nothing: what a replica may answer is answered."""
+    ids = await settled(at, 4)
+    stuck = elsewhere(4)
+    for id in stuck:
+        at.load(id)
+        await turns()
+    calls = at.here.loads.calls
+    assert [call.ids for call in calls] == [[id] for id in stuck[:2]], "no more of it wait there"
+    for number, id in enumerate(ids, start=2):
+        at.load(id)
+        (await at.here.call(number)).brings(id)
+        await at.done(id)
+    assert {id: at.harbour.kept[id] for id in ids} == dict.fromkeys(ids, True)
+    calls[0].brings(stuck[0])
+    calls[1].answer.set_exception(ValueError("why"))
+    await at.done(*stuck[:2])
+    assert list(at.harbour.failures) == [stuck[1]]
+    at.here.loads.rows = {}
+    (await at.here.call(6)).brings(*stuck[2:])
+    await at.done(*stuck)
+
+
+async def test_of_one_batch_those_of_the_primary_wait_there_and_the_others_do_not(at: Port) -> None:
+    [replicas] = await settled(at, 1)
+    stuck = elsewhere(3)
+    for id in stuck[:2]:
+        at.load(id)
+        await turns()
+    at.load(stuck[2], replicas)
+    assert (await at.here.call(2)).ids == [replicas]
+    at.here.loads.calls[2].brings(replicas)
+    await at.done(replicas)
+    assert (at.harbour.landed, at.harbour.kept) == ({replicas: (row(replicas), "database")}, {replicas: True})
+
+
+async def test_who_waits_for_the_primary_is_told_when_it_is_left() -> None:
+    async with process(PATIENT) as here:
+        at = port(here)
+        stuck = elsewhere(4)
+        for id in stuck:
+            at.load(id)
+            await turns()
+        assert len(here.loads.calls) == 2
+    await at.done(*stuck)
+    assert [type(at.harbour.failures[id]) for id in stuck] == [DatabaseUnavailable] * 2 + [NotStarted] * 2
+
+
+async def test_a_session_and_who_has_none_are_asked_for_apart(at: Port) -> None:
+    """What the session asks for may be more than any replica has."""
+    with_one, without = await settled(at, 2)
+    at.load(with_one, bookmark=at.here.bookmark(500))
+    at.load(without)
+    calls = {call.ids[0]: call for call in (await at.here.call(0), await at.here.call(1))}
+    calls[with_one].answer.set_exception(ValueError("nobody has it"))
+    calls[without].brings(without)
+    await at.done(with_one, without)
+    assert list(at.harbour.failures) == [with_one]
+
+
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 7))
 async def test_each_key_is_loaded_once_in_batches_no_larger_than_allowed(moments: list[int], size: int) -> None:
@@ -205,6 +303,34 @@ async def test_without_the_primary_any_node_answers_and_nothing_is_filled(at: Po
     assert at.harbour.landed == {1: (row(1), "database")}
     assert at.harbour.kept == {1: False}
     assert await at.lies_there(1) == "lease"
+
+
+async def test_a_replica_that_may_not_fill_answers_all_the_same(at: Port) -> None:
+    """The primary was not heard for so long that nobody knows how far behind a replica is: it answers, and what it says
+    is not stored."""
+    [id] = await settled(at, 1)
+    at.load(id)
+    call = await at.here.call(0)
+    assert [want.fills for want in call.wanted] == [True]
+    call.answer.set_exception(DatabaseUnavailable("no replica is known to be within max_lag"))
+    again = await at.here.call(1)
+    assert [(want.floor, want.fills) for want in again.wanted] == [(ANY_NODE, False)]
+    again.brings(id)
+    await at.done(id)
+    assert (at.harbour.landed, at.harbour.kept) == ({id: (row(id), "database")}, {id: False})
+    assert await at.lies_there(id) == "lease"
+
+
+async def test_a_bookmark_holds_where_nothing_is_filled(at: Port) -> None:
+    [id] = await settled(at, 1)
+    mark = at.here.bookmark(500)
+    at.load(id, bookmark=mark)
+    (await at.here.call(0)).answer.set_exception(DatabaseUnavailable("away"))
+    again = await at.here.call(1)
+    assert [(want.floor, want.bookmark) for want in again.wanted] == [(ANY_NODE, mark)]
+    again.answer.set_exception(DatabaseUnavailable("away"))
+    await at.done(id)
+    assert len(at.here.loads.calls) == 2, "nobody may answer: that is not asked for ever"
 
 
 async def test_who_needs_the_primary_takes_nobody_along(at: Port) -> None:
@@ -433,6 +559,84 @@ async def test_without_the_primarys_word_a_foreign_record_is_left_alone(at: Port
     call.brings(1)
     await at.done(1)
     assert at.harbour.kept == {1: False}
+
+
+async def test_a_record_of_a_newer_timeline_is_left_alone_and_the_primary_looked_for(at: Port) -> None:
+    """1. The primary fails over, and its old server lives on; 2. others live with the new one; 3. this process has not
+    noticed, and its poll is answered by the old one."""
+    at.here.primary.history = "s.1.a"
+    await lives_in(at, "s.2.b", 1)
+    at.load(1)
+    call = await at.here.call(0)
+    assert at.here.primary.met_histories == ["s.2.b"]
+    call.brings(1)
+    await at.done(1)
+    assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})
+    assert (await at.here.records.real.open(ask_for(1), Terms("s.2.b"))).kind == "value"
+
+
+async def test_an_older_one_gives_way_if_the_primary_says_so_by_name(at: Port) -> None:
+    at.here.primary.history = "s.2.b"
+    at.here.loads.rows = {1: row(1)}
+    await lives_in(at, "s.1.a", 1)
+    at.load(1)
+    await at.done(1)
+    assert (at.harbour.kept, at.here.primary.met_histories) == ({1: True}, ["s.1.a"])
+
+
+def strict(here: Process) -> Port:
+    return port(replace(here, source=replace(here.source, policy=STRICT)))
+
+
+async def test_of_a_strict_owner_nobody_answers_then(at: Port) -> None:
+    """The primary here shows the past, and strict values are never stale."""
+    at = strict(at.here)
+    at.here.primary.history = "s.1.a"
+    await lives_in(at, "s.2.b", 1)
+    at.load(1)
+    await at.done(1)
+    assert isinstance(at.harbour.failures[1], DatabaseUnavailable)
+    assert (at.here.loads.calls, at.here.primary.met_histories) == ([], ["s.2.b"])
+
+
+@pytest.mark.parametrize("history", ["s.1.z", "t.9.a"])
+async def test_it_is_read_on_the_primary_where_the_other_history_is_no_newer_one(at: Port, history: str) -> None:
+    at = strict(at.here)
+    at.here.primary.history, at.here.primary.away = "s.1.a", True
+    await lives_in(at, history, 1)
+    at.load(1)
+    call = await at.here.call(0)
+    assert [(want.floor, want.primary) for want in call.wanted] == [(None, True)]
+    call.brings(1)
+    await at.done(1)
+    assert at.harbour.kept == {1: False}
+
+
+@pytest.mark.parametrize("decided", [True, False, None])
+async def test_an_overdue_write_lease_gives_way_to_a_word_that_its_transaction_has_ended(
+    at: Port, decided: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No answer is no such word: the transaction may commit yet, and a value from before it must not be filled."""
+
+    async def in_progress(xid: str) -> bool:
+        assert xid == "77"
+        if decided is None:
+            raise DatabaseUnavailable("the primary does not say")
+        return not decided
+
+    monkeypatch.setattr(at.here.primary, "in_progress", in_progress)
+    at.here.loads.rows = {1: row(1)}
+    await at.lies_there(1)
+    ask = ask_for(1)
+    intent = Intent(ask.bucket, (("user", ask.text),), (), (), "n", "77", 0.0)
+    await at.here.records.real.intend(intent, Terms("h1"))
+    at.load(1)
+    await at.done(1)
+    assert at.harbour.landed == {1: (row(1), "database")}
+    assert at.harbour.kept == {1: decided is True}
+    [call] = at.here.loads.calls
+    assert [(want.primary, want.fills) for want in call.wanted] == [(True, decided is True)]
+    assert await at.lies_there(1) == ("value" if decided else "written")
 
 
 async def test_an_error_that_nobody_expects_is_told_too(at: Port, monkeypatch: pytest.MonkeyPatch) -> None:

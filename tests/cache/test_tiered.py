@@ -13,6 +13,7 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.cache.entry import CacheSettings, Cell
 from repocache.cache.loader import ANY_NODE
 from repocache.cache.switch import CacheMode
+from repocache.errors import DatabaseUnavailable
 from repocache.events import CacheFailed, Served, ValueRefused
 from repocache.keys import bucket_of
 from repocache.records import Ask, Lease, Terms
@@ -332,6 +333,68 @@ async def test_a_session_that_wrote_later_does_not_join(here: Process) -> None:
     await until(lambda: here.records.sent.count("open") > 1)
     call.answer.set_result({A: OLD})
     assert [(await read)[A].row for read in (first, earlier, later)] == [OLD] * 3
+
+
+async def test_one_that_may_yet_go_past_the_cache_is_shared_by_nobody(here: Process) -> None:
+    """1. A session reads a key of the bucket that it wrote in; 2. before the record has answered, somebody comes who
+    may have heard, at the cache, of more than the replica shows that the first one may be sent to; 3. the record has
+    not heard of the write: the first one goes past the cache."""
+    await warm(here, A, B)
+    unheard = Bookmark("h1", 9, {BUCKET: Seen("gone", 1)}, covered=True, expires=1e12)
+    here.records.held.add("open")
+    first = here.read(A, bookmark=unheard)
+    await until(lambda: here.records.sent == ["open"])
+    second = here.read(A)
+    await turns()
+    here.records.release()
+    call = await brings(here, 0, a=OLD)
+    assert [(want.floor, want.bookmark, want.fills) for want in call.wanted] == [(ANY_NODE, unheard, False)]
+    assert [(await read)[A].row for read in (first, second)] == [OLD, OLD]
+    assert here.records.sent[0] == "open"
+    assert len(here.records.sent) > 1, "it asked for itself"
+    assert len(here.loads.calls) == 1, "and the cache answered"
+
+
+async def test_a_load_past_the_cache_is_shared_until_it_is_sent(here: Process) -> None:
+    """On the primary a position is not visibility: see `may_join`."""
+    marks = [here.bookmark(10, covered=False) for _ in range(3)]
+    together = [here.read(A, bookmark=mark) for mark in marks[:2]]
+    call = await here.call(0)
+    same = here.read(A, bookmark=marks[0])
+    await turns()
+    late = here.read(A, bookmark=marks[2])
+    other = await here.call(1)
+    call.brings(A)
+    other.answer.set_result({A: NEW})
+    assert [(await read)[A].row for read in (*together, same)] == [row(A)] * 3
+    assert (await late)[A].row == NEW
+    assert len(here.loads.calls) == 2
+
+
+async def test_who_uses_the_cache_does_not_join_a_load_past_it_nor_the_other_way_round(here: Process) -> None:
+    past = here.read(A, bookmark=here.bookmark(10, covered=False))
+    first = await here.call(0)
+    plain = here.read(A)
+    second = await here.call(1)
+    again = here.read(A, bookmark=here.bookmark(9, covered=False))
+    third = await here.call(2)
+    for number, call in enumerate((first, second, third)):
+        call.answer.set_result({A: row(A, f"{number}")})
+    rows = [(await read)[A].row for read in (past, plain, again)]
+    assert rows == [row(A, "0"), row(A, "1"), row(A, "2")]
+
+
+async def test_a_session_that_knows_of_a_newer_timeline_is_answered_by_no_node_here(here: Process) -> None:
+    """The primary here has been replaced, and shows the past."""
+    here.primary.history = "s.1.a"
+    newer = Bookmark("s.2.b", 1, {}, covered=True, expires=1e12)
+    with pytest.raises(DatabaseUnavailable, match="replaced"):
+        await here.rows(A, bookmark=newer)
+    assert here.loads.calls == []
+    older = Bookmark("s.0.b", 1, {}, covered=True, expires=1e12)
+    here.loads.rows = {A: OLD}
+    assert await here.rows(A, bookmark=older) == [OLD]
+    assert here.loads.calls[0].wanted[0].primary
 
 
 async def test_a_session_asks_redis_for_itself(here: Process) -> None:

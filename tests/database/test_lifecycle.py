@@ -15,6 +15,7 @@ from repocache.commits import Commits
 from repocache.db.commit import CommitWatch
 from repocache.errors import NotStarted
 from repocache.events import TaskFailed
+from repocache.tasks import Grace
 from repocache.testing import Endpoints
 from tests.shop import Countries, Orders, Shop, User, Users, open_shop, until
 
@@ -125,7 +126,7 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repoca
             await_only(go_on.wait())
         look(self, *arguments)
 
-    async def leave(self: CommitWatch, grace: float) -> None:
+    async def leave(self: CommitWatch, grace: Grace) -> None:
         leaving.set()
         await close(self, grace)
 

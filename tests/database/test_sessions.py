@@ -10,10 +10,12 @@ from sqlalchemy import Executable, delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from repocache import InvalidId, Settings
-from repocache.db.choice import Need
+from repocache.bookmark import Bookmark
 from repocache.events import BookmarkRefused, Published, UndeclaredWrite
 from repocache.testing import Servers
-from tests.shop import QUICK, Base, Countries, Order, OrderId, Orders, Shop, User, Users, open_shop
+from tests.shop import QUICK, Base, Countries, Order, OrderId, Orders, Shop, User, Users, in_rotation, open_shop, until
+
+ASKS_FOR_THE_PRIMARY = Bookmark("", None, {}, covered=True, expires=4e9)
 
 
 async def test_what_a_plain_session_commits_is_invalidated(shop: Shop) -> None:
@@ -100,8 +102,8 @@ async def test_textual_sql_in_a_plain_session_says_what_it_touches(shop: Shop) -
 
 async def test_a_snapshot_sees_one_moment_and_cannot_write(shop: Shop) -> None:
     count = select(User.name).where(User.id == 7)
-    for need in (Need(), Need(primary="asked", asked=True)):
-        async with shop.db.snapshot(need) as connection:
+    for mark in (None, ASKS_FOR_THE_PRIMARY):
+        async with shop.db.causal_session(mark), shop.db.snapshot() as connection:
             before = (await connection.execute(count)).scalar_one()
             await shop.rename(7, before + "'")
             assert (await connection.execute(count)).scalar_one() == before
@@ -174,6 +176,99 @@ async def test_monotonic_reads_go_past_the_cache_and_never_back(
             assert (await shop.users.on_primary().require(7)).name == "Ada"
             assert (await shop.users.require(7)).name == "Ada"
             assert [user.name for user in await shop.users.find(User.id == 7)] == ["Ada"]
+
+
+async def test_a_snapshot_holds_the_bookmark_of_its_session(
+    repocache_controls: Servers, repocache_endpoints: Any
+) -> None:
+    name = select(User.name).where(User.id == 7)
+    async with open_shop(repocache_endpoints) as shop:
+        await in_rotation(shop)
+        for replica in repocache_controls.replicas:
+            await asyncio.to_thread(replica.pause_replay)
+        async with shop.db.causal_session():
+            await shop.rename(7, "Ada")
+            async with shop.db.snapshot() as connection:
+                assert (await connection.execute(name)).scalar_one() == "Ada"
+        async with shop.db.snapshot() as connection:
+            assert (await connection.execute(name)).scalar_one() == "n07", "nobody asked for more"
+
+
+async def test_an_outer_session_knows_what_the_inner_one_wrote(
+    repocache_controls: Servers, repocache_endpoints: Any
+) -> None:
+    async with open_shop(repocache_endpoints) as shop:
+        for replica in repocache_controls.replicas:
+            await asyncio.to_thread(replica.pause_replay)
+        async with shop.db.causal_session() as outer:
+            async with shop.db.causal_session():
+                await shop.rename(7, "Ada")
+            assert outer.bookmark.position
+            assert [user.name for user in await shop.users.find(User.id == 7)] == ["Ada"]
+
+
+@pytest.mark.parametrize("how", ["unit of work", "session", "snapshot", "rolled back"])
+async def test_what_a_transaction_showed_has_been_seen(
+    repocache_controls: Servers, repocache_endpoints: Any, how: str
+) -> None:
+    """1. Somebody commits; 2. a monotonic session reads that in a transaction, which writes nothing;
+    3. its next read, on a replica that lags, would be older."""
+    name = select(User.name).where(User.id == 7)
+    settings = Settings(topology=QUICK, monotonic=True)
+    async with open_shop(repocache_endpoints, settings) as shop, open_shop(repocache_endpoints) as other:
+        await in_rotation(shop)
+        for replica in repocache_controls.replicas:
+            await asyncio.to_thread(replica.pause_replay)
+        await other.rename(7, "Ada")
+        async with shop.db.causal_session(ASKS_FOR_THE_PRIMARY if how == "snapshot" else None) as session:
+            if how == "snapshot":
+                async with shop.db.snapshot() as connection:
+                    assert (await connection.execute(name)).scalar_one() == "Ada"
+            elif how == "session":
+                async with shop.db.sessionmaker() as plain:
+                    assert (await plain.execute(name)).scalar_one() == "Ada"
+            else:
+                async with shop.db.unit_of_work() as work:
+                    assert (await work.session.execute(name)).scalar_one() == "Ada"
+                    assert session.bookmark.position is None, "it goes on, and shows whatever it will"
+                    await (work.rollback() if how == "rolled back" else work.commit())
+            assert session.bookmark.position
+            assert [user.name for user in await shop.users.find(User.id == 7)] == ["Ada"]
+
+
+@pytest.mark.parametrize("monotonic", [True, False])
+async def test_a_transaction_that_is_lost_raises_what_it_was_lost_by(repocache_endpoints: Any, monotonic: bool) -> None:
+    """A cancelled statement costs its connection; then the session looks at what the transaction
+    showed, of which nobody can be asked."""
+    settings = Settings(topology=QUICK, monotonic=monotonic)
+    async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+        with pytest.raises(ZeroDivisionError):
+            await _loses_its_connection(shop)
+        assert (session.bookmark.position is None) == monotonic
+        working = asyncio.create_task(_sleeps(shop))
+        await until(lambda: _asleep(shop), "it waits for the database")
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert await shop.users.find(User.id == 7)
+
+
+async def _loses_its_connection(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(select(User.name).where(User.id == 7))
+        await (await work.session.connection()).invalidate()
+        raise ZeroDivisionError
+
+
+async def _sleeps(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(text("SELECT pg_sleep(60)"))
+
+
+async def _asleep(shop: Shop) -> bool:
+    there = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+    async with shop.db._topology.write_engine.connect() as connection:
+        return bool((await connection.execute(there)).scalar_one())
 
 
 async def test_composite_ids_in_a_plain_session(shop: Shop) -> None:

@@ -56,23 +56,21 @@ class Doorman:
         self._tasks.add(task)
         host, port = self._targets[self._turn % len(self._targets)]
         self._turn += 1
+        ends = [writer]
         try:
             away_reader, away_writer = await asyncio.open_connection(host, port)
-        except OSError:
-            writer.close()
-            return
-        try:
+            ends.append(away_writer)
             async with asyncio.TaskGroup() as both:
                 there = both.create_task(carry(reader, away_writer))
                 back = both.create_task(carry(away_reader, writer))
                 await asyncio.wait([there, back], return_when=asyncio.FIRST_COMPLETED)
                 there.cancel()
                 back.cancel()
-        except asyncio.CancelledError:
-            return  # cut
+        except (OSError, asyncio.CancelledError):
+            return  # nobody is there, or it was cut
         finally:
             self._tasks.discard(task)
-            for each in (writer, away_writer):
+            for each in ends:
                 each.transport.abort()
 
 

@@ -50,10 +50,25 @@ class Node:
         (replace(SAMPLE, out="other history"), Need(max_lag=1.0), False),
         (replace(SAMPLE, fresh_at=-math.inf), Need(max_lag=1e9), False),
         (SAMPLE, Need("h", 101, max_lag=1.0), False),
+        (SAMPLE, Need(fresh=1.0), True),
+        (SAMPLE, Need(fresh=0.5), False),
+        (SAMPLE, Need(fresh=0.5, max_lag=5.0), False),
+        (SAMPLE, Need(fresh=5.0, max_lag=0.5), False),
+        (replace(SAMPLE, out="lagging"), Need(fresh=1.0), False),
+        (replace(SAMPLE, fresh_at=-math.inf), Need(fresh=1e9), False),
     ],
 )
 def test_what_satisfies(sample: Sample | None, need: Need, able: bool) -> None:
     assert satisfies(sample, need, 51.0) is able
+
+
+def test_what_fills_a_cache_is_known_to_be_within_the_limit_now() -> None:
+    """1. The primary is heard at 50, and a replica has all that it had; 2. it is heard no more, and the replica
+    stays in the rotation; 3. long after, what is read there may not be stored as if it were of now."""
+    limit = 10.0
+    for moment, fills in ((50.0, True), (60.0, True), (60.1, False), (5_000.0, False)):
+        assert satisfies(SAMPLE, Need("h", 100), moment)
+        assert satisfies(SAMPLE, Need("h", 100, fresh=limit), moment) is fills
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from sqlalchemy import text
 
 from repocache.bookmark import Bookmark
 from repocache.db.choice import Need
-from repocache.db.positions import cluster_of
 from repocache.db.routing import ANYWHERE, need_of
 from repocache.db.settings import TopologySettings
 from repocache.db.topology import Topology
 from repocache.events import Degraded, HistoryChanged, HookFailed, NodeOut
+from repocache.history import cluster_of
 from repocache.testing import PostgresServer, Servers
 from tests.db.conftest import QUICK, Watched, needed, until, watching
 from tests.db.doorman import Doorman
@@ -71,7 +71,7 @@ async def test_a_failover_behind_one_name(repocache_controls: Servers, database:
         assert watched.out(name(first)) == "refused", "it is the primary, not a replica"
         assert (await watched.read(needed(new))).value == 2
         bookmark = Bookmark(old.history, old.flush, {}, covered=True, expires=1001.0)
-        read = await watched.read(need_of(0, bookmark, new.history, 1000.0, ANYWHERE))
+        read = await watched.read(need_of(0, bookmark, new.history, ANYWHERE))
         assert (read.value, read.node) == (2, "primary"), "positions of two histories never compare"
         assert watched.out(name(second)) in ("not streaming", "other history", "unconfirmed")
         await asyncio.to_thread(second.follow, first)

@@ -1,6 +1,5 @@
 """What a session needs of a node, and what becomes of bookmarks: merged, remembered by child tasks, refused."""
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -11,18 +10,25 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.db.choice import Need
 from repocache.db.routing import (
     ANYWHERE,
+    LONGEST_CUT,
+    NEWER,
     ON_PRIMARY,
-    CausalSession,
     Route,
+    Routing,
     Stickiness,
     implausible,
+    last_fill,
+    living,
     need_of,
     on_replica,
+    says_something,
 )
+from repocache.db.session import CausalSession
+from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError
 
 NOW = 1000.0
-MARK = Bookmark("s.1.h", 50, {}, covered=True, expires=NOW + 1)
+HERE, BEFORE, AFTER = "s.1.h", "s.1.old", "s.2.new"
 
 
 def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW + 1) -> Bookmark:
@@ -37,26 +43,156 @@ def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW
         (40, mark(), "s.1.h", Need("s.1.h", 50)),
         (60, mark(), "s.1.h", Need("s.1.h", 60)),
         (None, mark(), "s.1.h", Need("s.1.h", 50, primary="floor unknown")),
-        (40, mark(expires=NOW), "s.1.h", Need("s.1.h", 40)),
         (40, mark("s.1.old"), "s.1.h", Need("s.1.h", 40, primary="bookmark of another history")),
-        (40, mark("s.1.old", expires=NOW), "s.1.h", Need("s.1.h", 40)),
         (40, mark(position=None), "s.1.h", Need("s.1.h", 40, primary="bookmark without position")),
         (40, mark("", 0), "s.1.h", Need("s.1.h", 40)),
         (None, None, "", Need("", 0, primary="floor unknown")),
         (40, mark("", None), "", Need("", 0, primary="bookmark without position")),
-        (40, mark("", None, NOW), "", Need("", 0)),
+        (40, mark("", 0), "", Need("", 0)),
+        (40, mark("s.2.new"), "s.1.h", Need("s.1.h", 40, primary="bookmark of another history", unmet=NEWER)),
+        (40, mark("s.2.new", None), "s.1.h", Need("s.1.h", 40, primary="bookmark without position", unmet=NEWER)),
+        (40, mark("s.2.new", 0), "s.1.h", Need("s.1.h", 40)),
+        (40, mark("s.1.old"), "s.2.new", Need("s.2.new", 40, primary="bookmark of another history")),
+        (40, mark("t.2.new"), "s.1.h", Need("s.1.h", 40, primary="bookmark of another history")),
     ],
 )
 def test_what_is_needed(floor: int | None, bookmark: Bookmark | None, history: str, need: Need) -> None:
-    assert need_of(floor, bookmark, history, NOW, ANYWHERE) == need
+    assert need_of(floor, bookmark, history, ANYWHERE) == need
 
 
 def test_the_caller_may_wish() -> None:
-    asked = need_of(None, mark("s.1.old"), "s.1.h", NOW, ON_PRIMARY)
+    asked = need_of(None, mark("s.1.old"), "s.1.h", ON_PRIMARY)
     assert (asked.asked, bool(asked.primary)) == (True, True)
-    assert need_of(0, mark(), "s.1.h", NOW, on_replica(2.0)) == Need("s.1.h", 50, max_lag=2.0, fallback=False)
+    assert need_of(0, mark(), "s.1.h", on_replica(2.0)) == Need("s.1.h", 50, max_lag=2.0, fallback=False)
     with pytest.raises(ConfigurationError, match="max_lag"):
         on_replica(0.0)
+
+
+@pytest.mark.parametrize("route", [ANYWHERE, ON_PRIMARY, on_replica()])
+def test_a_newer_timeline_is_satisfied_by_no_node_here(route: Route) -> None:
+    """Not by the primary either: it has been replaced."""
+    assert need_of(0, mark(AFTER), HERE, route).unmet
+    assert not need_of(0, mark(BEFORE), HERE, route).unmet
+
+
+def test_time_is_not_looked_at_again() -> None:
+    """1. A read begins, and its bookmark counts; 2. the bookmark's life ends; 3. the load is sent: who
+    joined it was promised what the bookmark said at 1."""
+    assert need_of(0, mark(position=None, expires=-1e9), HERE, ANYWHERE).primary
+
+
+class TestLife:
+    """`living`: what a bookmark says to a read that begins now."""
+
+    def test_before_its_end_it_says_all(self) -> None:
+        for each in (mark(), mark(position=None), mark(BEFORE), mark("", None)):
+            assert living(each, NOW + 0.1, NOW, HERE) is each
+
+    def test_its_end_is_not_what_stands_in_it(self) -> None:
+        each = mark(position=None, expires=NOW - 1)
+        assert living(each, NOW + 1, NOW, HERE) is each
+
+    @pytest.mark.parametrize("covered", [True, False])
+    @pytest.mark.parametrize("wrote", [{}, {1: Seen("i", 1)}, None])
+    def test_a_position_of_the_present_history_does_not_lapse(
+        self, covered: bool, wrote: dict[int, Seen] | None
+    ) -> None:
+        old = Bookmark(HERE, 50, wrote, covered, NOW - 1e6, NOW - 2e6)
+        left = living(old, NOW, NOW, HERE)
+        assert left == Bookmark(HERE, 50, {}, covered=True, expires=NOW, made=NOW - 2e6)
+        assert left is not None
+        assert left.takes_cached
+        assert need_of(0, left, HERE, ANYWHERE) == Need(HERE, 50)
+
+    @pytest.mark.parametrize(
+        "bookmark, history",
+        [
+            (mark(position=None), HERE),
+            (mark("", None), HERE),
+            (mark("", None), ""),
+            (mark(BEFORE), HERE),
+            (mark(BEFORE), AFTER),
+            (mark(AFTER, None), HERE),
+            (mark("t.1.h"), HERE),
+            (mark(), ""),
+            (mark("", 5), ""),
+            (Bookmark("", 0, {1: Seen("i", 1)}, covered=True, expires=NOW), HERE),
+            (Bookmark("", 0, None, covered=True, expires=NOW), HERE),
+            (Bookmark("", 0, {}, covered=False, expires=NOW), HERE),
+            (Bookmark(HERE, 0, {}, covered=False, expires=NOW), HERE),
+        ],
+    )
+    def test_what_no_position_tells_lapses(self, bookmark: Bookmark, history: str) -> None:
+        assert living(bookmark, NOW, NOW, history) is None
+
+    def test_of_a_newer_timeline_it_counts_for_a_day_more(self) -> None:
+        """Else an hour after the failover that this process has not noticed its old primary answers."""
+        last = mark(AFTER, expires=NOW)
+        for moment, counts in ((NOW, True), (NOW + LONGEST_CUT - 1, True), (NOW + LONGEST_CUT, False)):
+            left = living(last, NOW, moment, HERE)
+            assert (left is not None) == counts
+            assert left is None or need_of(0, left, HERE, ANYWHERE).unmet
+
+    def test_what_says_nothing_has_no_life(self) -> None:
+        assert living(mark("", 0), NOW + 1, NOW, HERE) is None
+        assert living(mark(HERE, 0), NOW + 1, NOW, HERE) is None
+
+    @given(
+        st.sampled_from(["", HERE, BEFORE, AFTER]),
+        st.none() | st.integers(0, 100),
+        st.sampled_from([HERE, BEFORE, AFTER]),
+        st.floats(NOW - 100, NOW + 100),
+    )
+    def test_what_is_left_needs_no_more_than_it_did(
+        self, history: str, position: int | None, present: str, ends: float
+    ) -> None:
+        whole = mark(history, position)
+        left = living(whole, ends, NOW, present)
+        assert left is None or says_something(left)
+        had, has = (need_of(0, each, present, ANYWHERE) for each in (whole, left))
+        assert has.position <= had.position
+        assert not has.primary or had.primary
+        assert not has.unmet or had.unmet
+        if history == present and position is not None:
+            assert has == had
+
+
+@given(st.floats(0.1, 1e5), st.floats(0.1, 10.0), st.floats(0.1, 100.0))
+def test_the_last_stale_fill_is_waited_for(ttl: float, lease: float, staleness: float) -> None:
+    assert last_fill(ttl, lease, staleness) >= max(ttl, lease, staleness)
+    assert last_fill(ttl, lease, staleness) == pytest.approx(ttl + lease + staleness)
+
+
+def made(window: float = 60.0, uncovered: float = 100.0) -> Routing:
+    """A routing that nobody has started: its clock is this machine's."""
+    topology = Topology("sqlite+aiosqlite:////nowhere/at/all")
+    topology._primary.clock._wall = lambda: NOW
+    return Routing(topology, Stickiness(window, uncovered))
+
+
+@pytest.mark.parametrize(
+    "given, expires",
+    [
+        (Bookmark(HERE, 5, {}, True, NOW + 10, NOW - 20), NOW + 40),
+        (Bookmark(HERE, 5, {}, True, NOW + 70, NOW - 20), NOW + 70),
+        (Bookmark(HERE, 5, {}, False, NOW + 10, NOW - 20), NOW + 80),
+        (Bookmark(HERE, 5, {}, True, NOW - 90, NOW - 100), NOW - 40),
+        (Bookmark(HERE, 5, {}, True, NOW + 10), NOW + 10),
+        (Bookmark(HERE, 5, {}, True, float("inf"), NOW), NOW + LONGEST_CUT),
+        (Bookmark(HERE, 5, {}, True, NOW + 1e9, NOW), NOW + LONGEST_CUT),
+        (Bookmark(HERE, 5, {}, True, NOW + 10, NOW + 1e12), NOW + LONGEST_CUT),
+        (Bookmark(HERE, 5, {}, True, float("-inf"), NOW - 10), NOW + 50),
+    ],
+    ids=["the reader's window", "the writer's", "uncovered", "over in both", "does not say when", "for ever",
+         "for years", "made in the future", "never lived"],
+)  # fmt: skip
+def test_the_longer_of_two_lives_counts_and_none_for_ever(given: Bookmark, expires: float) -> None:
+    assert made()._lengthened(given).expires == expires
+
+
+def test_the_readers_own_longest_life_is_not_cut() -> None:
+    long = 10 * LONGEST_CUT
+    assert made(uncovered=long)._lengthened(mark(expires=float("inf"))).expires == NOW + long
 
 
 @given(
@@ -67,11 +203,11 @@ def test_the_caller_may_wish() -> None:
 def test_a_session_never_needs_less_after_it_advanced(
     floor: int | None, advances: Sequence[tuple[str, int | None]], route: Route
 ) -> None:
-    session = CausalSession(Stickiness(), lambda: NOW)
-    before = need_of(floor, session.bookmark, "s.1.h", NOW, route)
+    session = CausalSession(60.0, lambda: NOW)
+    before = need_of(floor, session.bookmark, "s.1.h", route)
     for history, position in advances:
         session.advance(mark(history, position))
-        after = need_of(floor, session.bookmark, "s.1.h", NOW, route)
+        after = need_of(floor, session.bookmark, "s.1.h", route)
         if position == 0:
             assert after == before
         elif history == "s.1.h" and position is not None:
@@ -81,51 +217,6 @@ def test_a_session_never_needs_less_after_it_advanced(
         if history == "s.1.h" and not after.primary and not before.primary:
             assert after.position >= before.position
         before = after
-
-
-class TestSession:
-    def test_a_new_one_says_nothing_and_can_be_sent(self) -> None:
-        session = CausalSession(Stickiness(), lambda: NOW)
-        assert session.bookmark == Bookmark("", 0, {}, covered=True, expires=NOW + 60.0)
-        assert session.bookmark.encode()
-
-    def test_what_says_nothing_changes_nothing(self) -> None:
-        session = CausalSession(Stickiness(), lambda: NOW)
-        session.advance(MARK)
-        session.advance(Bookmark("", 0, {}, covered=True, expires=NOW + 60.0))
-        assert session.bookmark == MARK
-
-    @pytest.mark.parametrize(
-        "bookmark",
-        [
-            Bookmark("", 0, {1: Seen("i", 1)}, covered=True, expires=NOW),
-            Bookmark("", 0, None, covered=True, expires=NOW),
-            Bookmark("", 0, {}, covered=False, expires=NOW),
-        ],
-    )
-    def test_what_it_says_of_caches_is_kept(self, bookmark: Bookmark) -> None:
-        session = CausalSession(Stickiness(), lambda: NOW)
-        session.advance(bookmark)
-        assert session.bookmark == bookmark
-
-    def test_reads_count_only_if_asked(self) -> None:
-        plain, monotonic = (CausalSession(Stickiness(monotonic=each), lambda: NOW) for each in (False, True))
-        for session in (plain, monotonic):
-            session.saw("s.1.h", 70)
-            session.saw("s.1.h", 60)
-        assert plain.bookmark.position == 0
-        assert monotonic.bookmark == mark(position=70, expires=NOW + 60.0)
-        monotonic.saw("s.1.h", None)
-        assert monotonic.bookmark.position is None
-
-    async def test_a_childs_write_sticks_its_parent(self) -> None:
-        session = CausalSession(Stickiness(), lambda: NOW)
-
-        async def child() -> None:
-            session.advance(MARK)
-
-        await asyncio.create_task(child())
-        assert session.bookmark == MARK
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from repocache.db.positions import (
     Sample,
     System,
     Trail,
-    cluster_of,
     judge,
     ran_ahead,
 )
+from repocache.history import cluster_of
 
 IDENTITY = PrimaryIdentity(System("42", 5), 1, 1000, 10)
 LIMIT = LagLimit(10.0, None)
@@ -28,6 +28,7 @@ LIFE = Process(7, 1)
 READING = ReplicaReading(
     in_recovery=True,
     position=100,
+    shown=100,
     system=System("42", 5),
     process=LIFE,
     receiver=Receiver(LIFE, 70),
@@ -106,10 +107,24 @@ class TestWithoutStream:
         sample = judged(self.cut, view(), self.before)
         assert (sample.history, sample.position, sample.out) == (IDENTITY.history, 100, "not streaming")
 
-    def test_that_is_no_bound_of_what_it_shows_once_it_has_replayed_more(self) -> None:
-        assert not judged(self.cut, view(), self.before).exact
-        assert judged(replace(self.cut, position=100), view(), self.before).exact
-        assert judged(READING, view()).exact
+    def test_without_a_receiver_nothing_bounds_what_it_shows(self) -> None:
+        """What it replays from an archive was never received."""
+        cut = replace(self.cut, shown=None)
+        assert judged(cut, view(), self.before).at_most is None
+        assert judged(replace(cut, position=100), view(), self.before).at_most is None
+
+    def test_that_is_no_bound_of_what_it_shows_once_it_has_got_more(self) -> None:
+        """The receiver runs and is not known to stream, or the primary is lost: what came since may be of
+        another line, of which the position that it vouches for says nothing."""
+        for primary, reading in ((view(), replace(READING, streaming=False)), (view(lost=True), READING)):
+            assert judged(reading, primary, self.before).at_most == 100
+            assert judged(replace(reading, position=120, shown=120), primary, self.before).at_most is None
+            assert judged(replace(reading, shown=101), primary, self.before).at_most is None
+
+    def test_who_could_not_say_before_cannot_say_later(self) -> None:
+        before = judged(replace(READING, shown=None), view())
+        assert (before.position, before.at_most) == (100, None)
+        assert judged(READING, view(lost=True), before).at_most is None
 
     @pytest.mark.parametrize("process", [Process(8, 1), Process(7, 2)], ids=["restarted", "recovered from a crash"])
     def test_another_life_of_the_server_vouches_for_nothing(self, process: Process) -> None:
@@ -123,13 +138,60 @@ class TestWithoutStream:
         assert (sample.position, sample.out) == (100, "")
 
 
+class TestAtMost:
+    """What it has replayed bounds what it shows from below only:
+
+    1. it makes a commit visible; 2. it unlinks the files that the commit dropped; 3. only then it moves its
+    replay position. What was received bounds it from above."""
+
+    @pytest.mark.parametrize("shown, at_most", [(100, 100), (130, 130), (90, 100), (None, None)])
+    def test_it_is_the_higher_of_what_was_replayed_and_received(self, shown: int | None, at_most: int | None) -> None:
+        assert judged(replace(READING, shown=shown), view()).at_most == at_most
+
+    @pytest.mark.parametrize(
+        "reading",
+        [replace(READING, timeline=2), replace(READING, in_recovery=False), replace(READING, system=System("43", 5))],
+    )
+    def test_of_no_known_history_there_is_none(self, reading: ReplicaReading) -> None:
+        assert judged(reading, view()).at_most is None
+
+    @given(
+        st.tuples(st.integers(0, 200), st.none() | st.integers(0, 200)),
+        st.none() | st.tuples(st.integers(0, 200), st.none() | st.integers(0, 200)),
+        st.tuples(st.booleans(), st.booleans(), st.sampled_from(["", "unconfirmed", "other history"])),
+    )
+    def test_whatever_it_vouches_for_it_bounds_or_says_that_it_does_not(
+        self, now: tuple[int, int | None], had: tuple[int, int | None] | None, how: tuple[bool, bool, str]
+    ) -> None:
+        """`now` and `had`: what it has replayed, and the most that it has shown by then."""
+        lost, streaming, following = how
+        before = judged(replace(READING, position=had[0], shown=had[1]), view()) if had else None
+        reading = replace(READING, position=now[0], shown=now[1], streaming=streaming)
+        sample = judge(reading, before, view(lost=lost), following, LIMIT)
+        if sample.at_most is None:
+            return
+        assert sample.history
+        assert sample.position <= sample.at_most
+        assert now[1] is not None
+        assert now[1] <= sample.at_most
+        if lost or following or not streaming:
+            assert before is not None
+            assert before.at_most is not None
+            assert sample.at_most <= before.at_most
+
+
 class TestWithoutPrimary:
     before = judged(READING, view())
 
-    @pytest.mark.parametrize("timeline", [1, 2])
-    def test_reads_that_need_no_position_go_on(self, timeline: int) -> None:
-        sample = judged(replace(READING, timeline=timeline), view(lost=True))
+    def test_reads_that_need_no_position_go_on(self) -> None:
+        sample = judged(READING, view(lost=True))
         assert (sample.out, sample.history, sample.position) == ("", "", 0)
+
+    def test_so_they_do_where_a_replica_follows_another_primary_by_now(self) -> None:
+        """It had what the lost one had; without a sample of before nothing tells that it did."""
+        moved = replace(READING, timeline=2)
+        assert judged(moved, view(lost=True), self.before).out == ""
+        assert judged(moved, view(lost=True)).out == "lagging"
 
     def test_no_position_is_believed_that_was_not_before(self) -> None:
         sample = judged(replace(READING, position=200), view(lost=True), self.before)
@@ -162,8 +224,39 @@ class TestLag:
         assert (sample.out, sample.fresh_at) == ("lagging", -math.inf)
         assert sample.lag == pytest.approx(1.1)
 
-    def test_without_a_primary_to_measure_by_nobody_is_taken_out(self) -> None:
-        assert judged(READING, view((100, 39.0), (110, 40.0), lost=True), judged(READING, view())).out == ""
+    lost = view((100, 30.0), (110, 31.0), (500, 45.0), lost=True, began=45.0)
+
+    @pytest.mark.parametrize("position, out", [(100, "lagging"), (110, "lagging"), (499, "lagging"), (500, "")])
+    def test_while_the_primary_is_lost_it_is_measured_by_what_that_had(self, position: int, out: str) -> None:
+        """At 45 it was last heard, and had 500. Who then lacked what it had at 31, and so was out, does not
+        come back for the time that passes."""
+        before = judged(replace(READING, position=position), view((100, 30.0), (110, 31.0), (500, 45.0)))
+        for ended in (45.1, 50.0, 5_000.0):
+            assert judged(replace(READING, position=position, ended=ended), self.lost, before).out == out
+
+    def test_nor_does_anybody_leave_for_it(self) -> None:
+        primary = view((100, 40.0), (110, 45.0), lost=True, began=45.0)
+        for ended in (46.0, 5_000.0):
+            sample = judged(replace(READING, ended=ended), primary, judged(READING, view()))
+            assert (sample.out, sample.lag) == ("", 5.0)
+
+    def test_who_catches_up_with_that_is_back(self) -> None:
+        """What its own line says of it is enough for lag: no read builds on it."""
+        assert judged(replace(READING, position=110), self.lost).out == "lagging"
+        caught_up = judged(replace(READING, position=500), self.lost)
+        assert (caught_up.out, caught_up.history, caught_up.position) == ("", "", 0)
+
+    def test_bytes_keep_it_out_too(self) -> None:
+        limit = LagLimit(100.0, 50)
+        assert judge(replace(READING, position=440), None, self.lost, "", limit).out == "lagging"
+        assert judge(replace(READING, position=460), None, self.lost, "", limit).out == ""
+
+    def test_who_may_follow_another_is_out_whatever_its_position(self) -> None:
+        for out, reading in (
+            ("refused", replace(READING, in_recovery=False)),
+            ("lagging", replace(READING, timeline=2)),
+        ):
+            assert judged(replace(reading, position=500), self.lost).out == out
 
 
 @pytest.mark.parametrize(

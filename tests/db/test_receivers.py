@@ -13,6 +13,7 @@ def seen(pid: int, moment: float) -> ReplicaReading:
     return ReplicaReading(
         in_recovery=True,
         position=100,
+        shown=100,
         system=System("42", 5),
         process=LIFE,
         receiver=Receiver(LIFE, pid),

@@ -15,10 +15,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.bookmark import Bookmark, Refused, decode
 from repocache.db.choice import Need
 from repocache.db.positions import PrimaryPosition
-from repocache.db.routing import ON_PRIMARY, Routing, Stickiness, current_session, on_replica
+from repocache.db.reading import UNKNOWN
+from repocache.db.routing import (
+    ANYWHERE,
+    LONGEST_CUT,
+    ON_PRIMARY,
+    Routing,
+    Stickiness,
+    current_session,
+    on_replica,
+)
+from repocache.db.session import CausalSession
 from repocache.db.signing import BookmarkSigner
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused
+from repocache.history import cluster_of
 from repocache.testing import Endpoints, Servers
 from tests.acceptance.proxy import Proxy
 from tests.db.conftest import STILL, Watched, until, value_of, watching
@@ -29,6 +40,14 @@ WINDOW = 60.0
 
 def mark(position: PrimaryPosition, seconds: float = WINDOW) -> Bookmark:
     return Bookmark(position.history, position.flush, {}, covered=True, expires=time.time() + seconds)
+
+
+async def seen(watched: Watched, routing: Routing, session: CausalSession) -> int:
+    """The value, and the session is told of it."""
+    look = session.reads()
+    read = await watched.read(routing.need(0))
+    session.saw(look, read.stamp)
+    return read.value
 
 
 def routing_over(watched: Watched, stickiness: Stickiness | None = None) -> Routing:
@@ -75,6 +94,7 @@ import asyncio
 import sys
 from repocache.db.routing import Routing, Stickiness
 from repocache.db.settings import TopologySettings
+from repocache.db.session import CausalSession
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import Topology
 from tests.acceptance.proxy import Proxy
@@ -83,7 +103,7 @@ from tests.db.conftest import value_of
 async def main():
     secret, primary, *replicas = sys.argv[1:]
     async with Topology(primary, replicas, TopologySettings(max_lag=50.0)) as topology:
-        routing = Routing(topology, Stickiness(signer=BookmarkSigner([secret], 60.0)))
+        routing = Routing(topology, Stickiness(signer=BookmarkSigner([secret])))
         print("ready", flush=True)
         incoming = await asyncio.to_thread(sys.stdin.readline)
         for text in (None, incoming.strip()):
@@ -112,7 +132,7 @@ async def test_another_process_goes_on(repocache_endpoints: Endpoints, repocache
         assert await other.stdout.readline() == b"ready\n"
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.pause_replay)
-        routing = routing_over(watched, Stickiness(signer=BookmarkSigner([secret], 60.0)))
+        routing = routing_over(watched, Stickiness(signer=BookmarkSigner([secret])))
         async with routing.causal_session() as session:
             session.advance(mark(await watched.write(7)))
             printed, _ = await other.communicate(session.encode().encode() + b"\n")
@@ -127,12 +147,9 @@ async def test_monotonic_reads_never_go_back(repocache_endpoints: Endpoints, rep
         await asyncio.to_thread(fresh.await_position, (await watched.write(1)).flush)
         for monotonic in (True, False):
             routing = routing_over(watched, Stickiness(monotonic=monotonic))
-            found = []
+            found: list[int] = []
             async with routing.causal_session() as session:
-                for _ in range(60):
-                    read = await watched.read(routing.need(0))
-                    session.saw(read.history, read.at_most)
-                    found.append(read.value)
+                found += [await seen(watched, routing, session) for _ in range(60)]
             assert (found == sorted(found)) is monotonic, found
 
 
@@ -155,9 +172,7 @@ async def test_monotonic_reads_never_go_back_while_the_primary_is_lost(
         value = 0
         while value == 0:
             async with routing.causal_session() as session:
-                read = await watched.read(routing.need(0))
-                value = read.value
-                session.saw(read.history, read.at_most)
+                value = await seen(watched, routing, session)
                 for _ in range(20):
                     with suppress(DatabaseUnavailable):
                         assert (await watched.read(routing.need(0))).value >= value
@@ -184,8 +199,8 @@ async def test_a_replica_that_begins_another_life_behind_a_read_says_nothing_abo
             return node.sample is not None and node.sample.history != "" and node.sample.process not in lives
 
         need = replace(Need(watched.topology.history, 0), stamped=True)
-        assert (await watched.topology.read(need, run)).at_most is None
-        assert (await watched.topology.read(need, value_of)).at_most is not None
+        assert (await watched.topology.read(need, run)).stamp == UNKNOWN
+        assert (await watched.topology.read(need, value_of)).stamp.position is not None
 
 
 async def test_wishes(repocache_endpoints: Endpoints) -> None:
@@ -200,13 +215,14 @@ async def test_what_is_not_ours_is_refused_and_never_raises(repocache_endpoints:
         routing = routing_over(watched)
         position = await watched.write(1)
         good = mark(position)
+        gone = f"{cluster_of(position.history)}.1.gone"
         for text, why in [
             ("", None),
             ("\udcff", "malformed"),
             ("%%%", "malformed"),
             ("A" * 5000, "too long"),
-            (mark(position, -1.0).encode(), "expired"),
-            (mark(position, 3 * WINDOW).encode(), "expires too late"),
+            (msgspec.structs.replace(mark(position, -1.0), position=None).encode(), "expired"),
+            (msgspec.structs.replace(mark(position, -1.0), history=gone).encode(), "expired"),
             (msgspec.structs.replace(good, history="1.1.x").encode(), "foreign"),
             (msgspec.structs.replace(good, history="", position=5).encode(), "foreign"),
             (msgspec.structs.replace(good, position=position.insert + 10**9).encode(), "ahead of the primary"),
@@ -237,17 +253,96 @@ async def test_a_primary_that_is_silent_disproves_no_bookmark(
         assert (session.bookmark.position, needed, refusals(watched)) == (ahead.position, ahead.position, [])
 
 
-async def test_a_bookmark_of_an_older_history_means_the_primary_for_no_longer_than_the_window(
+async def test_a_bookmark_of_an_older_history_means_the_primary_while_it_lives(
     repocache_endpoints: Endpoints,
 ) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         position = await watched.write(1)
-        system = position.history.partition(".")[0]
-        old = Bookmark(f"{system}.1.gone", 2**62, {}, covered=True, expires=time.time() + 1.9 * WINDOW)
+        old = Bookmark(f"{cluster_of(position.history)}.1.gone", 2**62, {}, covered=True, expires=time.time() + 1)
         async with routing.causal_session(old.encode()) as session:
             assert routing.need(0).primary == "bookmark of another history"
-            assert session.bookmark.expires <= time.time() + WINDOW
+            watched.topology._primary.clock._offset = 4e9
+            assert not routing.need(0).primary
+        assert session.bookmark == old
+
+
+async def test_no_bookmark_is_refused_for_living_too_long(repocache_endpoints: Endpoints) -> None:
+    """1. A release, or another service, gives longer lives; 2. its bookmark comes here: refused, its session would miss
+    its own write."""
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        position = await watched.write(1)
+        for seconds in (3 * WINDOW, 1e9, float("inf")):
+            async with routing.causal_session(mark(position, seconds).encode()) as session:
+                assert session.bookmark.position == position.flush
+                assert session.bookmark.expires <= time.time() + LONGEST_CUT + 60
+        assert refusals(watched) == []
+
+
+async def test_a_position_does_not_lapse(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+    """However long ago: a replica that has it is easily had, and one that has not is no node to ask."""
+    for replica in repocache_controls.replicas:
+        await asyncio.to_thread(replica.pause_replay)
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        old = mark(await watched.write(1), -1e6)
+        async with routing.causal_session(old.encode()):
+            assert (await watched.read(routing.need(0))).value == 1
+        assert refusals(watched) == []
+
+
+async def test_a_bookmark_lives_by_the_primarys_clock(
+    repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. This machine's clock is an hour fast; 2. a session comes from another one: by it, its bookmark's life would be
+    over, and the write that no position tells is missed."""
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        now = time.time()
+        assert abs(watched.topology.now() - now) < 10
+        monkeypatch.setattr("time.time", lambda: now + 3600)
+        unknown = Bookmark("", None, {}, covered=True, expires=now + WINDOW)
+        async with routing.causal_session(unknown.encode()):
+            assert routing.need(0).primary == "bookmark without position"
+        assert refusals(watched) == []
+
+
+async def test_no_life_ends_while_the_primary_is_away(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """1. A session writes, and its position is not to be had; 2. the primary is lost before the replicas have the
+    write; 3. the life of the bookmark ends, by the clock, and they still have it not."""
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        async with routing.causal_session() as session:
+            session.advance(Bookmark("", None, {}, covered=True, expires=watched.topology.now() + WINDOW))
+            await asyncio.to_thread(repocache_controls.primary.freeze)
+            try:
+                await until(lambda: watched.out("primary") != "", "the primary is lost")
+                clock = watched.topology._primary.clock
+                assert clock._offset is not None
+                clock._offset += 10 * WINDOW
+                assert routing.need(0).primary == "bookmark without position"
+                with pytest.raises(DatabaseUnavailable):
+                    await watched.read(routing.need(0))
+            finally:
+                await asyncio.to_thread(repocache_controls.primary.thaw)
+            await until(lambda: watched.out("primary") == "", "the primary is back")
+            assert routing.need(0).primary, "for a whole life from now on"
+
+
+async def test_a_bookmark_of_a_newer_timeline_is_answered_by_nobody_here(repocache_endpoints: Endpoints) -> None:
+    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
+        routing = routing_over(watched)
+        position = await watched.write(1)
+        newer = Bookmark(f"{cluster_of(position.history)}.9.new", 5, {}, covered=True, expires=time.time() + WINDOW)
+        async with routing.causal_session(newer.encode()):
+            for route in (ANYWHERE, ON_PRIMARY):
+                with pytest.raises(DatabaseUnavailable, match="newer timeline"):
+                    await watched.read(routing.need(0, route))
+        assert (await watched.read(routing.need(0))).value in (0, 1), "others go on"
+        assert refusals(watched) == []
 
 
 async def test_a_bookmark_beyond_the_last_poll_is_not_foreign(repocache_endpoints: Endpoints) -> None:
@@ -263,10 +358,10 @@ async def test_a_bookmark_beyond_the_last_poll_is_not_foreign(repocache_endpoint
 
 async def test_signed_bookmarks_only(repocache_endpoints: Endpoints) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
-        signer = BookmarkSigner(["a secret for this test"], 60.0)
+        signer = BookmarkSigner(["a secret for this test"])
         routing = routing_over(watched, Stickiness(signer=signer))
         good = mark(await watched.write(1))
-        for text in (good.encode(), good.encode(BookmarkSigner(["not the same secret"], 60.0))):
+        for text in (good.encode(), good.encode(BookmarkSigner(["not the same secret"]))):
             async with routing.causal_session(text) as session:
                 assert session.bookmark.position == 0
         assert refusals(watched) == ["signature", "signature"]
@@ -283,4 +378,4 @@ async def test_a_window_that_replicas_may_outlag_is_refused(repocache_endpoints:
 @given(st.one_of(st.text(), st.binary().map(lambda raw: raw.decode("latin-1"))))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=500)
 def test_no_text_raises(text: str) -> None:
-    assert isinstance(decode(text, None, 0.0, 1.0), Bookmark | Refused)
+    assert isinstance(decode(text, None), Bookmark | Refused)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -9,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.db.choice import Need
+from repocache.db.reading import UNKNOWN, Stamp
 from repocache.db.settings import Replica, TopologySettings
 from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError, DatabaseUnavailable, NotStarted
@@ -99,6 +101,14 @@ async def test_a_snapshot_is_one_moment_of_one_node(repocache_endpoints: Endpoin
             with pytest.raises(DBAPIError, match="read-only"):
                 await connection.execute(text("UPDATE item SET value = 13"))
         assert (await watched.read(needed(position))).value == 2
+        stamps: list[Stamp] = []
+        async with asyncio.timeout(30):  # no answer of the replica's in time is "unknown"
+            while not stamps or stamps[-1].position is None:
+                told = len(stamps)
+                async with watched.topology.snapshot(replace(needed(position), stamped=True), stamps.append):
+                    assert len(stamps) == told
+        assert stamps[-1].history == position.history
+        assert stamps[-1].position >= position.flush
         assert {node.in_flight for node in watched.topology.nodes} == {0}
 
 
@@ -109,11 +119,11 @@ async def test_a_stamped_read_says_what_it_cannot_be_newer_than(repocache_endpoi
             Need(position.history, position.flush, stamped=True),
             Need(primary="asked", asked=True, stamped=True),
         ):
-            read = await watched.read(need)
-            assert (read.history, read.at_most is not None) == (position.history, True)
-            assert read.at_most is not None
-            assert read.at_most >= position.flush
-        assert (await watched.read()).at_most is None
+            stamp = (await watched.read(need)).stamp
+            assert (stamp.history, stamp.primary) == (position.history, need.asked)
+            assert stamp.position is not None
+            assert stamp.position >= position.flush
+        assert (await watched.read()).stamp == UNKNOWN
 
 
 async def test_a_new_connection_ends_the_sample(repocache_endpoints: Endpoints) -> None:

@@ -16,7 +16,7 @@ from repocache.invalidation.bus import Bus, Undelivered
 from repocache.keys import bucket_of
 from repocache.message import Message
 from repocache.records import NO_POSITIONS, Ask, Change, MemoryRecords, Nonces, Receipt, Terms
-from repocache.tasks import Tasks
+from repocache.tasks import Grace, Tasks
 
 
 class Records(MemoryRecords):
@@ -54,9 +54,20 @@ def batch(ids: Iterable[int], *owners: str) -> Batch:
 SOME = batch(range(1, 20))
 
 
+def never(history: str) -> None:
+    raise AssertionError(f"{history} is of no newer timeline")
+
+
+async def lives_in(records: Records, history: str, id: int = 1) -> int:
+    """The bucket of a user whose record is of this history."""
+    bucket = bucket_of(f"user:{id}")
+    await records.open(Ask(bucket, "user", "f1", f"user:{id}", 5.0), Terms(history))
+    return bucket
+
+
 async def test_each_bucket_gets_its_keys_and_its_receipt() -> None:
     records, events = Records(), list[Event]()
-    receipts = await Bus(records, 5.0, events.append).publish(SOME, "h1", 50)
+    receipts = await Bus(records, 5.0, events.append, never).publish(SOME, "h1", 50)
     assert {receipt.bucket for receipt in receipts} == buckets(SOME)
     assert records.told == SOME.keys["user"]
     assert events == [Published(19, len(buckets(SOME)), 50)]
@@ -67,7 +78,7 @@ async def test_each_bucket_gets_its_keys_and_its_receipt() -> None:
 async def test_all_are_sent_before_the_first_answers() -> None:
     records = Records()
     records.silent = True
-    publishing = asyncio.create_task(Bus(records, 60.0, print).publish(SOME, "h1", 50))
+    publishing = asyncio.create_task(Bus(records, 60.0, print, never).publish(SOME, "h1", 50))
     await asyncio.sleep(0)
     assert len(records.sent) == len(buckets(SOME))
     publishing.cancel()
@@ -78,19 +89,55 @@ async def test_all_are_sent_before_the_first_answers() -> None:
 @pytest.mark.parametrize("position, told", [(50, 50), (None, None), (NO_POSITIONS, None)])
 async def test_a_position_is_told_if_there_is_one(position: int | None, told: int | None) -> None:
     events: list[Event] = []
-    await Bus(Records(), 5.0, events.append).publish(SOME, "h1", position)
+    await Bus(Records(), 5.0, events.append, never).publish(SOME, "h1", position)
     assert events == [Published(19, len(buckets(SOME)), told)]
 
 
 async def test_a_record_of_another_history_gives_way_and_no_other_is_asked_twice() -> None:
     records = Records()
-    foreign = bucket_of("user:1")
-    await records.open(Ask(foreign, "user", "f1", "user:1", 5.0), Terms("h0"))
-    receipts = await Bus(records, 5.0, print).publish(SOME, "h1", 50)
+    foreign = await lives_in(records, "h0")
+    receipts = await Bus(records, 5.0, print, never).publish(SOME, "h1", 50)
     assert sorted(receipt.bucket for receipt in receipts) == sorted(buckets(SOME))
     assert all(not receipt.history for receipt in receipts)
     assert [change.bucket for change, terms in records.sent if terms.confirmed] == [foreign]
     assert records.told == SOME.keys["user"]
+
+
+@pytest.mark.parametrize("older", ["s.1.a", "s.2.a", "t.9.a", "garbage"])
+async def test_one_that_is_no_newer_timeline_gives_way(older: str) -> None:
+    records = Records()
+    foreign = await lives_in(records, older)
+    await Bus(records, 5.0, print, never).publish(SOME, "s.2.b", 50)
+    assert [change.bucket for change, terms in records.sent if terms.confirmed] == [foreign]
+
+
+async def test_one_of_a_newer_timeline_does_not() -> None:
+    """1. The primary fails over, and its old server lives on; 2. others live with the new one, and fill records; 3. a
+    commit here is one of the old server's: it is lost, and says nothing of theirs."""
+    records, met, events = Records(), list[str](), list[Event]()
+    newer = await lives_in(records, "s.2.b")
+    before = records.told
+    with pytest.raises(CacheUnavailable, match="newer timeline"):
+        await Bus(records, 5.0, events.append, met.append).publish(batch([1]), "s.1.a", 50)
+    assert met == ["s.2.b"]
+    assert records.told == before
+    assert not [change for change, terms in records.sent if terms.confirmed]
+    assert events == []
+    [receipt] = await Bus(records, 5.0, print, never).publish(batch([1]), "s.2.b", 50)
+    assert (receipt.bucket, records.told) == (newer, {"user:1"})
+
+
+async def test_what_could_not_be_published_there_is_once_the_new_primary_is_found() -> None:
+    async with running() as late:
+        await lives_in(late.records, "s.2.b")
+        late.polled = [("s.1.a", 70), ("s.2.b", 90)]
+        late.undelivered.add(SOME)
+        await until(lambda: late.of(Published))
+        assert late.met == ["s.2.b"]
+        assert late.records.told == SOME.keys["user"]
+        assert [event.keys for event in late.events if isinstance(event, PublishFailed)] == [19]
+        told = {text: change.position for change, _ in late.records.sent for _, text in change.keys}
+        assert set(told.values()) == {90}
 
 
 @pytest.mark.parametrize("how", ["away", "lost"])
@@ -101,7 +148,7 @@ async def test_a_redis_that_is_away_is_the_callers_to_know(how: str) -> None:
     else:
         records.lost = {bucket_of("user:1")}
     with pytest.raises(CacheUnavailable):
-        await Bus(records, 5.0, events.append).publish(SOME, "h1", 50)
+        await Bus(records, 5.0, events.append, never).publish(SOME, "h1", 50)
     assert events == []
 
 
@@ -109,7 +156,7 @@ async def test_the_deadline_is_of_the_whole_batch() -> None:
     records = Records()
     records.silent = True
     with pytest.raises(CacheUnavailable, match=r"not published within 0\.01 s"):
-        await Bus(records, 0.01, print).publish(SOME, "h1", 50)
+        await Bus(records, 0.01, print, never).publish(SOME, "h1", 50)
 
 
 class Late:
@@ -120,7 +167,9 @@ class Late:
         self.events: list[Event] = []
         self.polled: list[tuple[str, int | None] | None] = []
         self.during: Callable[[], None] = lambda: None
-        self.undelivered = Undelivered(Bus(self.records, 5.0, self.events.append), self._position, self.events.append)
+        self.met: list[str] = []
+        bus = Bus(self.records, 5.0, self.events.append, self.met.append)
+        self.undelivered = Undelivered(bus, self._position, self.events.append)
 
     async def _position(self) -> tuple[str, int | None] | None:
         self.during()
@@ -133,7 +182,7 @@ class Late:
 @asynccontextmanager
 async def running() -> AsyncIterator[Late]:
     late = Late()
-    async with Tasks(0.0, late.events.append) as tasks:
+    async with Tasks(Grace(0.0), late.events.append) as tasks:
         tasks.spawn(late.undelivered.run())
         yield late
 

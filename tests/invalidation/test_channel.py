@@ -34,6 +34,9 @@ class Follower:
     def forget_all(self) -> None:
         self._told.append(f"{self._name} forget")
 
+    def new_history(self) -> None:
+        self._told.append(f"{self._name} new history")
+
 
 class Place:
     """A channel with two followers."""
@@ -42,7 +45,12 @@ class Place:
         self.told: list[str] = []
         self.events: list[Event] = []
         self.followers: list[Receiver] = [Follower("a", self.told), Follower("b", self.told)]
-        self.channel = Channel(self.followers, lambda: self.told.append("recovered"), self.events.append)
+        self.channel = Channel(
+            self.followers,
+            lambda: self.told.append("recovered"),
+            self.events.append,
+            lambda history: self.told.append(f"met {history}"),
+        )
 
 
 def facts(limit: PubsubLimit | None = None, replication_id: str = "rep1") -> ServerFacts:
@@ -67,7 +75,7 @@ def test_down_tells_all() -> None:
 def test_a_message_reaches_all_in_their_order() -> None:
     place = Place()
     place.channel.push(b"c", msgspec.json.encode(MESSAGE))
-    assert place.told == ["a ('user:7',)", "b ('user:7',)"]
+    assert place.told == ["met h", "a ('user:7',)", "b ('user:7',)"]
     assert place.events == []
 
 
@@ -99,6 +107,9 @@ def test_one_who_leaves_while_all_are_told_costs_nobody_his_message(payload: byt
         def apply(self, message: Message) -> None:
             self.down()
 
+        def new_history(self) -> None:
+            self.down()
+
     def again() -> None:
         place.followers[:] = [Leaves("leaves", place.told), hears]
 
@@ -108,7 +119,24 @@ def test_one_who_leaves_while_all_are_told_costs_nobody_his_message(payload: byt
     place.channel.push(b"c", payload)
     again()
     place.channel.down("lost")
-    assert place.told == ["b up", "recovered", "b ('user:7',)" if payload else "b forget", "b down"]
+    again()
+    place.channel.new_history()
+    heard = ["met h", "b ('user:7',)"] if payload else ["b forget"]
+    assert place.told == ["b up", "recovered", *heard, "b down", "b new history"]
+
+
+def test_a_new_history_of_ones_own_tells_all() -> None:
+    """Feeds too: what they were told by a message of it came perhaps before this process had noticed."""
+    place = Place()
+    place.channel.new_history()
+    assert place.told == ["a new history", "b new history"]
+    assert place.events == []
+
+
+def test_what_a_process_alone_announces_is_of_its_own_history() -> None:
+    place = Place()
+    place.channel.announce(MESSAGE)
+    assert place.told == ["a ('user:7',)", "b ('user:7',)"]
 
 
 def test_trouble_is_told() -> None:

@@ -116,6 +116,7 @@ async def test_a_rebuild_behind_the_bookmark_sees_what_was_missed(
             change = await told(feed)
         assert isinstance(change, ChangedAll)
         assert [user.name for user in await reader.users.find(User.id == 7)] == ["n07"]
+        assert not change.bookmark.takes_cached
         async with reader.db.causal_session(change.bookmark):
             assert [user.name for user in await reader.users.find(User.id == 7)] == ["Ada"]
         async with reader.db.causal_session(change.bookmark.encode()):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache import Changed, ChangedAll, KeyOwner
+from repocache.db.routing import ANYWHERE, need_of
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
 from repocache.keys import Keys
 from repocache.message import Message
 
 KEYS = Keys(KeyOwner("user"), (int,))
+NOW = 1_000.0
 
 
-async def opened(room: int = 100) -> Feed[int]:
+def at_now() -> float:
+    return NOW
+
+
+async def opened(room: int = 100, clock: Callable[[], float] = at_now) -> Feed[int]:
     receivers: MutableSequence[Receiver] = []
-    feed: Feed[int] = Feed(KEYS, room, 60.0, receivers)
+    feed: Feed[int] = Feed(KEYS, receivers, room=room, window=60.0, clock=clock)
     await feed.__aenter__()
     assert [type(await anext(feed))] == [ChangedAll]
     assert receivers == [feed]
@@ -79,6 +85,46 @@ async def test_another_history_is_everything() -> None:
     assert waiting(feed) == ["history", (8,)]
 
 
+async def test_so_is_a_new_history_of_this_process() -> None:
+    """1. The primary fails over, and loses a commit; 2. a message of the new history comes, and the consumer rebuilds;
+    3. this process has not noticed yet, and answers with the lost commit; 4. it notices, and no message comes."""
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.apply(message(0, incarnation="b", history="i"))
+    assert [type(await anext(feed))] == [ChangedAll]
+    feed.new_history()
+    assert waiting(feed) == ["history"]
+    feed.apply(message(1, "user:8", incarnation="b", history="i"))
+    assert waiting(feed) == ["history", (8,)]
+
+
+async def test_nothing_of_a_cache_counts_for_who_rebuilds() -> None:
+    """What was missed may be of any bucket, and no cache is known to have heard of it."""
+    for tell in (Feed.up, Feed.forget_all, Feed.new_history):
+        feed = await opened()
+        tell(feed)
+        change = await anext(feed)
+        assert isinstance(change, ChangedAll)
+        assert not change.bookmark.takes_cached
+        assert change.bookmark.covered, "it counts for the window, not for the longest ttl"
+        assert change.bookmark.position is None
+        assert need_of(0, change.bookmark, "h", ANYWHERE).primary
+
+
+async def test_a_bookmarks_life_begins_when_it_is_handed_over() -> None:
+    """1. A change comes; 2. its consumer is busy with others for longer than a bookmark lives; 3. he reads behind it,
+    and a replica of the rotation may still lag."""
+    times = [NOW]
+    feed = await opened(clock=lambda: times[0])
+    feed.apply(message(5, "user:7"))
+    feed.forget_all()
+    feed.apply(message(6, "user:8"))
+    for wait in (0.0, 500.0):
+        times[0] += wait
+        mark = (await anext(feed)).bookmark
+        assert (mark.made, mark.expires) == (times[0], times[0] + 60.0)
+
+
 async def test_keys_that_cannot_be_read_are_a_gap() -> None:
     feed = await opened()
     feed.apply(message(5, "user:7", "user:x"))
@@ -102,7 +148,7 @@ async def test_a_slow_reader_costs_no_room() -> None:
     assert waiting(feed)[0] == "overflow"
 
 
-STEPS = st.sampled_from(["heard", "lost", "renewed", "connected", "unreadable"])
+STEPS = st.sampled_from(["heard", "lost", "renewed", "connected", "unreadable", "history"])
 
 
 @given(st.lists(st.tuples(STEPS, st.integers(0, 5)), max_size=30))
@@ -117,6 +163,9 @@ async def test_whoever_follows_it_knows_all_changes(steps: list[tuple[str, int]]
             feed.apply(message(seq := seq + 1, incarnation=str(incarnation)))
         elif step == "unreadable":
             feed.forget_all()
+        elif step == "history":
+            written |= set(range(9))
+            feed.new_history()
         elif step == "renewed":
             feed.apply(message(seq + 1, incarnation=str(incarnation)))
             seq, incarnation = 0, incarnation + 1

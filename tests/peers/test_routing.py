@@ -17,13 +17,14 @@ from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from repocache.db.choice import Need
+from repocache.bookmark import Bookmark
 from repocache.events import Routed
 from repocache.testing import Endpoints, Servers
 from tests.peers.shops import PATIENT, in_l1
 from tests.shop import Order, OrderId, Orders, Shop, User, Users, open_shop
 
 ROOT = Path(__file__).parents[2]
+ASKS_FOR_THE_PRIMARY = Bookmark("", None, {}, covered=True, expires=4e9)
 
 
 @pytest.fixture
@@ -69,8 +70,8 @@ async def test_reads_that_would_write_are_refused_and_no_replica_is_asked(
         with pytest.raises(DBAPIError, match="read-only"):
             await shop.users.find(condition)
         assert {event.node for event in shop.seen.of(Routed)[told:]} == {"primary"}
-    for need in (Need(), Need(primary="asked", asked=True)):
-        async with shop.db.snapshot(need) as connection:
+    for mark in (None, ASKS_FOR_THE_PRIMARY):
+        async with shop.db.causal_session(mark), shop.db.snapshot() as connection:
             with pytest.raises(DBAPIError, match="read-only"):
                 await connection.execute(text("UPDATE users SET name = 'never'"))
     untouched = "SELECT is_called::text FROM calls UNION ALL SELECT name FROM users WHERE name = 'never'"
@@ -81,8 +82,8 @@ async def test_a_transaction_is_on_one_node(shop: Shop) -> None:
     """Defect 16: six statements of one session went to two replicas by turns: several snapshots in one transaction,
     and a connection to each."""
     where = text("SELECT inet_server_port(), pg_backend_pid(), pg_is_in_recovery()")
-    for need, replica in ((Need(), True), (Need(primary="asked", asked=True), False)):
-        async with shop.db.snapshot(need) as connection:
+    for mark, replica in ((None, True), (ASKS_FOR_THE_PRIMARY, False)):
+        async with shop.db.causal_session(mark), shop.db.snapshot() as connection:
             snapshot = {tuple((await connection.execute(where)).one()) for _ in range(6)}
         assert [on_replica for *_, on_replica in snapshot] == [replica]
     async with shop.db.unit_of_work() as work:

@@ -133,16 +133,19 @@ async def test_a_signature_is_of_our_making_and_never_of_the_texts_choice(
             await shop.rename(7, "Ada")
             right = session.encode()
             body = session.bookmark.encode()
-        _, time, signature = right.rsplit(".", 2)
-        forged = [body, f"{body}.{time}", f"{digest}:{body}.{time}.{signature}", f"{body}.{time}.{digest}:{signature}"]
+        _, signature = right.rsplit(".", 1)
+        timed = f"{body}.aTm0Zw"
+        forged = [body, timed, f"{timed}.{signature}"]
+        forged += [f"{digest}:{body}.{signature}", f"{body}.{digest}:{signature}"]
         if digest == "sum":
-            forged += [f"sum:{body}.{time}.{sum(body.encode())}", f"{body}.{time}.sum:{sum(body.encode())}"]
+            forged += [f"sum:{body}.{sum(body.encode())}", f"{body}.sum:{sum(body.encode())}"]
         elif digest != "none":
             for key in (b"", SECRET[:-1].encode(), b"repocache.bookmark"):
-                made = hmac.new(key, f"{body}.{time}".encode(), digest).digest()
-                text = base64.urlsafe_b64encode(made).rstrip(b"=").decode()
-                forged += [f"{body}.{time}.{text}", f"{digest}:{body}.{time}.{text}"]
-            forged.append(f"{body}.{time}.{hashlib.new(digest, body.encode()).hexdigest()}")
+                for said in (body, timed):
+                    made = hmac.new(key, said.encode(), digest).digest()
+                    text = base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+                    forged += [f"{said}.{text}", f"{digest}:{said}.{text}"]
+            forged.append(f"{body}.{hashlib.new(digest, body.encode()).hexdigest()}")
         for text in forged:
             async with shop.db.causal_session(text) as session:
                 assert session.bookmark.position == 0, text

@@ -22,6 +22,7 @@ from repocache.db.transaction import Outcome, Transaction, seal_postgresql
 from repocache.db.unit_of_work import UnitOfWork
 from repocache.events import Event
 from repocache.keys import KeyOwner, Keys
+from repocache.tasks import Grace
 from repocache.tracking import Changes, Owned, OwnedTables, Tracker
 
 WHOLE = "*"
@@ -265,7 +266,7 @@ async def opened(engine: AsyncEngine) -> AsyncIterator[Shop]:
     finally:
         shop.notes.open.set()
         await asyncio.gather(*shop.tasks.all, return_exceptions=True)
-        await shop.watch.close(0.0)
+        await shop.watch.close(Grace(0.0))
         shop.tracker.stop()
         await engine.dispose()
 

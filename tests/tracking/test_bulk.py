@@ -28,6 +28,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from repocache.errors import NotStarted
+from repocache.tasks import Grace
 from tests.tracking.shop import (
     Country,
     Engineer,
@@ -466,7 +467,7 @@ async def test_two_databases_may_share_mapped_classes(postgres: Shop, sqlite: Sh
 
 
 async def test_a_closed_engine_is_as_it_was_but_commits_nothing(sqlite: Shop) -> None:
-    await sqlite.watch.close(0.0)
+    await sqlite.watch.close(Grace(0.0))
     sqlite.tracker.stop()
     try:
         with pytest.raises(NotStarted):

@@ -1,0 +1,49 @@
+"""Whether only the primary will do for a key, before anybody works out the need."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import Wanted
+from repocache.db.routing import ANYWHERE, need_of
+
+HERE = "s.1.h"
+
+
+def mark(position: int | None, history: str = HERE) -> Bookmark:
+    return Bookmark(history, position, {}, covered=True, expires=1e12)
+
+
+@pytest.mark.parametrize(
+    "floor, bookmark, primary",
+    [
+        (0, None, False),
+        (40, None, False),
+        (None, None, True),
+        (40, mark(50), False),
+        (None, mark(50), True),
+        (40, mark(None), True),
+        (40, mark(None, ""), True),
+        (40, mark(50, "s.1.old"), True),
+        (40, mark(50, "s.2.new"), True),
+        (40, mark(0, ""), False),
+        (40, mark(0, "s.2.new"), False),
+        (None, mark(0), True),
+    ],
+)
+def test_who_needs_the_primary(floor: int | None, bookmark: Bookmark | None, primary: bool) -> None:
+    for fills in (False, True):
+        assert Wanted(7, floor, HERE, bookmark, fills).primary is primary
+
+
+marks = st.builds(mark, st.none() | st.integers(0, 9), st.sampled_from([HERE, "", "s.1.old", "s.2.new"]))
+
+
+@given(st.none() | st.integers(0, 9), st.none() | marks, st.sampled_from([HERE, "", "s.2.new"]))
+def test_it_is_what_the_need_will_say(floor: int | None, bookmark: Bookmark | None, history: str) -> None:
+    """Else one that needs the primary, and is not known to, would hold up in its lane those who do not."""
+    want = Wanted(7, floor, history, bookmark)
+    assert want.primary == bool(need_of(floor, bookmark, history, ANYWHERE).primary)
