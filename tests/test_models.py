@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 MODELS = Path(__file__).parents[1] / "models"
+PLAIN = {"SESSIONS": "plain plain", "ROWS": "2", "EVENTS": ""}
+RECEIVER = {"EVENTS": "receiver"}
+FAILED = {"EVENTS": "failed"}
+DOUBT = {"EVENTS": "doubt"}
 
 
 def check(model: str, rule: str, **world: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +35,18 @@ def check(model: str, rule: str, **world: str) -> subprocess.CompletedProcess[st
         ("generations.py", {"BOUNDS": "1 0 1 1 2", "KEYS": "0", "EVENTS": "lost reconnect"}),
         ("servers.py", {"BOUNDS": "1 2 0 2 1"}),
         ("servers.py", {"BOUNDS": "1 1 1 1 0"}),
+        ("sessions.py", {**PLAIN, "BOUNDS": "1 1 2 0 0"}),
+        ("sessions.py", {**RECEIVER, "BOUNDS": "0 1 2 0 1"}),
+        ("sessions.py", {**FAILED, "BOUNDS": "1 0 3 0 1"}),
+        ("sessions.py", {**DOUBT, "BOUNDS": "1 0 2 0 1"}),
+        ("sessions.py", {"EVENTS": "", "BOUNDS": "0 1 1 1 0"}),
+        ("lives.py", {"TIME": "7"}),
+        ("fills.py", {"TIME": "9", "SETTINGS": "1:1 1:2 1:1"}),
+        ("direct.py", {"BOUNDS": "2 2"}),
+        ("doubt.py", {}),
+        ("doubt.py", {"WRITE": "strict"}),
+        ("primaries.py", {}),
+        ("primaries.py", {"STRICT": "1"}),
     ],
 )
 def test_the_protocol_holds(model: str, world: dict[str, str]) -> None:
@@ -92,6 +108,45 @@ def test_the_protocol_holds(model: str, world: dict[str, str]) -> None:
         ("servers.py", "own record", {"BOUNDS": "1 1 1 1 0"}),
         ("servers.py", "two masters", {"BOUNDS": "2 0 2 1 0", "KEYS": "2"}),
         ("servers.py", "many", {"BOUNDS": "1 1 1 1 0"}),
+        ("sessions.py", "sent to the primary", {**PLAIN, "BOUNDS": "2 0 2 0 0"}),
+        ("sessions.py", "shown", {"EVENTS": "", "BOUNDS": "0 1 2 0 0"}),
+        ("sessions.py", "looked first", {**RECEIVER, "BOUNDS": "0 1 2 0 1"}),
+        ("sessions.py", "transactions", {"EVENTS": "", "BOUNDS": "0 1 1 1 0"}),
+        ("sessions.py", "while open", {"EVENTS": "", "BOUNDS": "0 1 1 1 0"}),
+        ("sessions.py", "unknown stays", {**FAILED, "BOUNDS": "0 1 3 0 1"}),
+        ("sessions.py", "begun later", {**FAILED, "BOUNDS": "0 1 3 0 1"}),
+        ("sessions.py", "noted anew", {**FAILED, "BOUNDS": "1 0 3 0 1"}),
+        ("sessions.py", "in doubt", {**DOUBT, "BOUNDS": "1 0 2 0 1"}),
+        ("lives.py", "long lives", {"TIME": "7"}),
+        ("lives.py", "reader's life", {"TIME": "7"}),
+        ("lives.py", "primary's clock", {"TIME": "7"}),
+        ("lives.py", "positions stay", {"TIME": "7"}),
+        ("lives.py", "outages", {"TIME": "7"}),
+        ("lives.py", "lagging", {"TIME": "9", "SETTINGS": "1:3", "CLOCKS": "0"}),
+        ("lives.py", "sample's age", {"TIME": "7", "SETTINGS": "1:2", "CLOCKS": "0"}),
+        ("lives.py", "wish", {"TIME": "7"}),
+        ("fills.py", "last fill", {}),
+        ("fills.py", "unheard", {}),
+        ("fills.py", "longest", {"SETTINGS": "1:1 2:3 1:1"}),
+        ("direct.py", "direct", {}),
+        ("direct.py", "may be direct", {}),
+        ("direct.py", "no answer", {}),
+        ("direct.py", "other way", {}),
+        ("direct.py", "dirty", {}),
+        ("doubt.py", "not known", {}),
+        ("doubt.py", "not known", {"WRITE": "strict"}),
+        ("doubt.py", "again", {}),
+        ("doubt.py", "visible", {}),
+        ("doubt.py", "visible", {"WRITE": "strict"}),
+        ("doubt.py", "covering", {}),
+        ("primaries.py", "newer timeline", {}),
+        ("primaries.py", "strict too", {"STRICT": "1"}),
+        ("primaries.py", "not back", {"STRICT": "1"}),
+        ("primaries.py", "newer counts", {}),
+        ("primaries.py", "feed history", {}),
+        ("primaries.py", "asked", {}),
+        ("primaries.py", "sealed history", {}),
+        ("primaries.py", "known no more", {}),
     ],
 )
 def test_a_rule_is_needed(model: str, rule: str, world: dict[str, str]) -> None:
