@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from repocache.testing import Endpoints, RedisServer, Servers, embedded_servers, redis_group
-from tests.protocol.items import ROWS, SCHEMA
+from repocache.testing import Endpoints, Layout, RedisServer, Servers, embedded_servers, redis_group
+from tests.protocol.items import ROWS, SCHEMA, STRANGER
 
 DATABASE = "repocache_protocol"
 
@@ -47,6 +47,25 @@ def torn_servers(promoted_servers: Servers) -> Servers:
         replica.sql(ROWS)
     promoted_servers.redis.clear()
     return promoted_servers
+
+
+@pytest.fixture(scope="module")
+def surviving_servers() -> Iterator[Servers]:
+    """Servers whose replica was promoted, while the primary lives on: what nobody fenced."""
+    with embedded_servers(Layout(replicas=1)) as servers:
+        servers.primary.sql(SCHEMA)
+        servers.catch_up()
+        servers.replicas[0].promote()
+        yield servers
+
+
+@pytest.fixture
+def survived_servers(surviving_servers: Servers) -> Servers:
+    """Both have version 1 of all rows; processes take the old primary for the primary unless told otherwise."""
+    for server in (surviving_servers.primary, *surviving_servers.replicas):
+        server.sql(f"{ROWS} INSERT INTO item VALUES ({STRANGER}, 1)")
+    surviving_servers.redis.clear()
+    return surviving_servers
 
 
 class PairedServers(Servers):

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 from repocache.testing import Servers
+from tests.protocol import wider_switches
 from tests.protocol.switches import rule_off
 from tests.protocol.world import World, open_world
+
+__all__ = ["wider_switches"]  # it adds switches
 
 Scenario = Callable[[World], Awaitable[list[str]]]
 """Forces one interleaving and returns the violations that it found."""

@@ -14,6 +14,8 @@ KEY = 1
 BUCKET = bucket_of(f"item:{KEY}")
 NEIGHBOUR = next(id for id in count(KEY + 1) if bucket_of(f"item:{id}") == BUCKET)
 """Another key of the same bucket."""
+STRANGER = next(id for id in count(NEIGHBOUR + 1) if bucket_of(f"item:{id}") != BUCKET)
+"""A key of another bucket. Rows of it are made where they are needed."""
 
 SCHEMA = """
 CREATE TABLE item (id int PRIMARY KEY, version int NOT NULL);

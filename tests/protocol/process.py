@@ -13,12 +13,14 @@ from repocache.cache.loader import Loader
 from repocache.cache.shared import Shared
 from repocache.cache.tiered import TieredCache
 from repocache.database import Database
+from repocache.db.probe import Probe
 from repocache.db.topology import Topology
 from repocache.errors import CacheUnavailable
 from repocache.events import ChannelUp, Event, Filled
 from repocache.message import Message
 from repocache.records import RedisRecords
-from tests.protocol.items import KEY, Items
+from repocache.repository.repository import Repository
+from tests.protocol.items import KEY, Item, Items
 
 DEADLINE = 20.0
 """Seconds until a condition that never comes true fails its test."""
@@ -52,6 +54,10 @@ class Gate:
             self._held.set()
             await self._opened.wait()
 
+    @property
+    def is_held(self) -> bool:
+        return self._held.is_set()
+
     async def reached(self) -> None:
         await until(self._held.is_set, f"somebody is held at {self._what}")
 
@@ -62,11 +68,12 @@ class Gate:
 class Process:
     """One process: a database with its cache, and every step of it within reach."""
 
-    def __init__(self, name: str, db: Database, events: list[Event]) -> None:
+    def __init__(self, name: str, db: Database, events: list[Event], items: type[Repository[Any, Any]] = Items) -> None:
         self.name = name
         self.db = db
         self.events = events
-        self.items = db[Items]
+        self._repository = items
+        self.items: Items = db[items]  # type: ignore[assignment]
         self._deliveries = 0
         self._count_deliveries()
 
@@ -98,16 +105,27 @@ class Process:
         item = await self.items.get(id)
         return 0 if item is None else item.version
 
-    async def get_behind(self, bookmark: Bookmark, id: int = KEY) -> int:
+    async def get_behind(self, bookmark: Bookmark | str, id: int = KEY) -> int:
         """The same in the session of a bookmark."""
         async with self.db.causal_session(bookmark):
             return await self.get(id)
 
+    async def find(self, id: int = KEY) -> int:
+        """The version that a read past the cache brings."""
+        return (await self.items.find(Item.id == id))[0].version
+
+    async def find_behind(self, bookmark: Bookmark | str, id: int = KEY) -> int:
+        """The same in the session of a bookmark."""
+        async with self.db.causal_session(bookmark):
+            return await self.find(id)
+
+    async def sampled(self) -> None:
+        await asyncio.gather(*(node.poll.ask() for node in self.topology._replicas))
+
     async def write(self, version: int, id: int = KEY) -> Bookmark:
         """Commit a version."""
         async with self.db.unit_of_work() as work:
-            item = await work[Items].require(id)
-            item.version = version
+            (await work[self._repository].require(id)).version = version
             bookmark = await work.commit()
         assert bookmark is not None
         return bookmark
@@ -161,6 +179,17 @@ class Process:
         self.loader._source = replace(source, load=load)
         return gate
 
+    def hold_load(self) -> Gate:
+        """Hold the next load right before its database read."""
+        gate, source = Gate(f"the load of {self.name}"), self.loader._source
+
+        async def load(wanted: Sequence[Wanted]) -> Any:
+            await gate.hold()
+            return await source.load(wanted)
+
+        self.loader._source = replace(source, load=load)
+        return gate
+
     def hold_get(self) -> Gate:
         """Hold the reply of the next GET before its caller sees it."""
         return self._hold_reply("get")
@@ -182,15 +211,21 @@ class Process:
 
     def hold_poll(self) -> Gate:
         """Hold the next poll of the primary between its reading and its outcome."""
-        probe = self.topology._primary.probe
-        gate, original = Gate(f"the poll of {self.name}"), probe.primary
+        return self._hold_reading(self.topology._primary.probe, "primary")
 
-        async def primary() -> Any:
+    def hold_replica_poll(self) -> Gate:
+        """The same of the first replica."""
+        return self._hold_reading(self.topology._replicas[0].probe, "replica")
+
+    def _hold_reading(self, probe: Probe, call: str) -> Gate:
+        gate, original = Gate(f"the poll of {call} in {self.name}"), getattr(probe, call)
+
+        async def held() -> Any:
             reading = await original()
             await gate.hold()
             return reading
 
-        probe.primary = primary  # type: ignore[method-assign]
+        setattr(probe, call, held)
         return gate
 
     def hold_seal(self) -> Gate:

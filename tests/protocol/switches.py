@@ -25,7 +25,7 @@ from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight
 from repocache.cache.histories import Histories
-from repocache.cache.loader import Loader
+from repocache.cache.loader import Group, Loader
 from repocache.cache.tiered import TieredCache
 from repocache.cache.views import View, Views
 from repocache.commits import Commits
@@ -164,8 +164,8 @@ def _own_record() -> Iterator[None]:
 def _floor() -> Iterator[None]:
     """A fill reads any replica."""
 
-    def need(floor: int | None, bookmark: Bookmark | None, history: str, now: float, route: Route) -> Need:
-        return need_of(0, bookmark, history, now, route)
+    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> Need:
+        return need_of(0, bookmark, history, route)
 
     with patch.object(rows, "need_of", need):
         yield
@@ -330,9 +330,10 @@ def _waited() -> Iterator[None]:
     """A reader that waited for another's lease in vain keeps its row in L1, as if it had filled."""
     original = Loader._read
 
-    async def read(self: Loader, wanted: Sequence[Any], leased: Sequence[Any]) -> None:
-        if not wanted or leased or any(flight.direct for flight, _ in wanted):
-            return await original(self, wanted, leased)
+    async def read(self: Loader, group: Group) -> None:
+        wanted = group.wanted
+        if not wanted or group.leased or any(flight.direct for flight, _ in wanted):
+            return await original(self, group)
         found = await self._source.load([want for _, want in wanted])
         for flight, want in wanted:
             self._harbour.answered(flight, Cell(found.get(want.id)), "database")
@@ -370,8 +371,8 @@ def _own_writes() -> Iterator[None]:
 def _bookmark() -> Iterator[None]:
     """Bookmarks bound neither L1 hits nor replica reads."""
 
-    def need(floor: int | None, bookmark: Bookmark | None, history: str, now: float, route: Route) -> Need:
-        return need_of(floor, None, history, now, route)
+    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> Need:
+        return need_of(floor, None, history, route)
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(Views, "covers", lambda *_: True))
@@ -383,7 +384,7 @@ def _bookmark() -> Iterator[None]:
 @_switch("join")
 def _join() -> Iterator[None]:
     """Any load in flight is shared."""
-    with patch.object(tiered, "may_join", lambda *_: True):
+    with patch.object(tiered, "may_join", lambda *_, **__: True):
         yield
 
 
@@ -433,7 +434,7 @@ def _postcommit() -> Iterator[None]:
         await original(self, connection, transaction)
         transaction.order = await greenlet_spawn(_insert_position, connection)
 
-    async def position(self: Commits, transaction: Transaction, _: Outcome) -> tuple[str, int | None]:
+    def position(self: Commits, transaction: Transaction, _: object) -> tuple[str, int | None]:
         return self._primary.history, transaction.order
 
     with patch.object(Commits, "seal", seal), patch.object(Commits, "_position", position):

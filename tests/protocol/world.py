@@ -6,10 +6,17 @@ Nothing here decides what is right but `World.stale`: the newest published versi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any, TypeVar
+from unittest.mock import patch
+
+import pytest
 
 from repocache.cache.entry import CacheSettings
 from repocache.cache.values import is_lease
@@ -18,9 +25,12 @@ from repocache.db.settings import TopologySettings
 from repocache.events import Event
 from repocache.keys import bucket_of
 from repocache.records import Namespace
+from repocache.repository.repository import Repository
 from repocache.settings import Settings
 from repocache.testing import Endpoints, Servers
+from repocache.testing.errors import NotOurs
 from repocache.testing.postgres import PostgresServer
+from repocache.testing.process import processes
 from tests.protocol.items import KEY, Drafts, Items, Prices, Stocks
 from tests.protocol.process import Process, until
 
@@ -30,8 +40,13 @@ STILL = Settings(
     topology=TopologySettings(sample_every=20.0, max_lag=40.0),
     cache=CacheSettings(lease=60.0, patience=0.02),
     publish_timeout=10.0,
+    window=120.0,
 )
 """Nothing is polled unless somebody asks, and no lease ends by time: what happens is what a scenario makes happen."""
+REPOSITORIES: tuple[type[Repository[Any, Any]], ...] = (Items, Drafts, Stocks, Prices)
+
+_ahead: ContextVar[float] = ContextVar("seconds by which the clock of the code that runs is ahead", default=0.0)
+_time = time.time
 
 
 class World:
@@ -61,19 +76,33 @@ class World:
     def database(self) -> str:
         return self.endpoints.primary.rpartition("/")[2]
 
-    async def process(self, name: str, primary: str = "") -> Process:
-        """Start another one. `primary`: URL of another server that it takes for the primary; then without replicas."""
+    async def process(
+        self,
+        name: str,
+        primary: str = "",
+        *,
+        replicas: Sequence[str] | None = None,
+        settings: Settings = STILL,
+        repositories: Sequence[type[Repository[Any, Any]]] = REPOSITORIES,
+        ahead: float = 0.0,
+    ) -> Process:
+        """Start another one. `primary`: URL of another server that it takes for the primary; then without replicas,
+        unless these are named. `repositories`: the first is that of the items. `ahead`: seconds by which its clock is;
+        what it is asked to do is to be done inside `clock_ahead` too."""
         events: list[Event] = []
-        db = Database(
-            primary=primary or self.endpoints.primary,
-            replicas=[] if primary else self.endpoints.replicas[:1],
-            redis=self.endpoints.redis,
-            repositories=[Items, Drafts, Stocks, Prices],
-            settings=replace(STILL, observe=events.append),
-        )
-        await self._stack.enter_async_context(db)
-        self.processes[name] = process = Process(name, db, events)
-        await process.items.exists()  # a node's first connection costs its sample
+        if replicas is None:
+            replicas = [] if primary else self.endpoints.replicas[:1]
+        with clock_ahead(ahead):
+            db = Database(
+                primary=primary or self.endpoints.primary,
+                replicas=replicas,
+                redis=self.endpoints.redis,
+                repositories=repositories,
+                settings=replace(settings, observe=events.append),
+            )
+            await self._stack.enter_async_context(db)
+            self.processes[name] = process = Process(name, db, events, repositories[0])
+            await process.items.exists()  # a node's first connection costs its sample
         return process
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -103,12 +132,32 @@ class World:
         position = await asyncio.to_thread(self.servers.primary.position)
         await asyncio.to_thread(self.replica.await_position, position)
         for process in self.processes.values():
-            await asyncio.gather(*(node.poll.ask() for node in process.topology._replicas))
+            await process.sampled()
 
-    async def stop_replay(self) -> None:
+    async def stop_replay(self, replica: PostgresServer | None = None) -> None:
         """From here on the replica sees nothing new."""
-        self._stack.callback(self.replica.resume_replay)
-        await asyncio.to_thread(self.replica.pause_replay)
+        replica = replica or self.replica
+        self._stack.callback(replica.resume_replay)
+        await asyncio.to_thread(replica.pause_replay)
+
+    async def stop_backend(self, server: PostgresServer, kind: str) -> None:
+        """Stop the server's process of this kind where it is, until the end of the scenario."""
+        ((pid,),) = await self.sql(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'", server)
+        try:
+            ours = (int(pid), server.pid) in set(processes())
+        except NotOurs:
+            ours = False
+        if not ours:
+            pytest.skip("the servers do not run on this machine")
+        self._stack.callback(self.run_on, int(pid))
+        os.kill(int(pid), signal.SIGSTOP)
+
+    def run_on(self, pid: int) -> None:
+        """Let a stopped process go on, if it is still there."""
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            return
 
     async def record(self, id: int = KEY) -> dict[bytes, bytes]:
         """The fields of the key's record."""
@@ -164,12 +213,29 @@ def behind(seen: int, committed: int) -> list[str]:
     return [] if seen == committed else [f"a session got version {seen}, it had committed {committed}"]
 
 
+def prefer(process: Process, number: int) -> None:
+    """Of several replicas that may answer, this one does from now on."""
+    for other, node in enumerate(process.topology._replicas):
+        node.weight = 1.0 if other == number else 1e-9
+
+
+@contextmanager
+def clock_ahead(seconds: float) -> Iterator[None]:
+    """What is begun in the block, and all that follows from it, lives so many seconds ahead of the other clocks."""
+    token = _ahead.set(seconds)
+    try:
+        yield
+    finally:
+        _ahead.reset(token)
+
+
 @asynccontextmanager
 async def open_world(
     servers: Servers, endpoints: Endpoints, primaries: Sequence[str] = ("", "")
 ) -> AsyncIterator[World]:
     """`primaries`: URLs of what `a` and `b` take for the primary, if that is not the primary."""
     async with AsyncExitStack() as stack:
+        stack.enter_context(patch("time.time", lambda: _time() + _ahead.get()))
         world = World(servers, endpoints, stack)
         for name, primary in zip("ab", primaries, strict=True):
             await world.process(name, primary)
