@@ -17,18 +17,20 @@ from pathlib import Path
 import msgspec
 
 from repocache.wire.connection import Limits
-from tests.faults.check import Verdict, check
+from tests.faults.check import check
 from tests.faults.edn import as_edn
 from tests.faults.figures import Figures, told
 from tests.faults.ground import Ground, ground
 from tests.faults.promise import bounds_of
 from tests.faults.records import Entry, read_history
 from tests.faults.round import Plan, Round
+from tests.faults.verdict import Verdict
 
 SECONDS = 60.0
 """Of traffic in one round."""
 TURNS = ((False, "aside"), (True, "aside"), (False, "through"), (True, "through"), (False, "strict"))
-"""Rounds differ in whether the table has its trigger, and in the policy."""
+"""Rounds differ in whether the table has its trigger, and in the policy; every other one signs its
+bookmarks."""
 
 
 def main(words: list[str]) -> int:
@@ -43,7 +45,8 @@ def main(words: list[str]) -> int:
         while number == asked.round or time.monotonic() - began < 60.0 * asked.minutes:
             seconds = min(SECONDS, 60.0 * asked.minutes)
             folder = asked.out / f"{seed}-{number}"
-            plan = Plan(f"{seed}/{number}", seconds, folder, asked.off, asked.every, *TURNS[number % len(TURNS)])
+            turn = (*TURNS[number % len(TURNS)], number % 2 == 0, number % 3 == 0)
+            plan = Plan(f"{seed}/{number}", seconds, folder, asked.off, asked.every, *turn)
             again, number = _again(seed, number, asked), number + 1
             try:
                 history, verdict = play(servers, plan)
@@ -71,7 +74,7 @@ def play(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
     """One round and its verdict."""
     asyncio.run(Round(servers, plan).run())
     history = read_history(plan.folder)
-    monotonic = [name for name, is_monotonic in plan.workers.items() if is_monotonic]
+    monotonic = [name for name, service in plan.workers.items() if service.monotonic]
     return history, check(history, bounds_of(Limits(), strict=plan.policy == "strict"), monotonic)
 
 

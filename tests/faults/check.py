@@ -4,37 +4,28 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from tests.faults.known import NEVER, Known, Versions, Write
-from tests.faults.promise import FORBIDDEN, OUTSIDE, READ_ERRORS, WRITE_ERRORS, Bounds
-from tests.faults.records import Counted, Ended, Ending, Entry, Failed, Read
+from tests.faults.liveness import hangs
+from tests.faults.promise import (
+    EXCUSED,
+    FORBIDDEN,
+    OUTSIDE,
+    READ_ERRORS,
+    TRANSACTIONS,
+    WRITE_ERRORS,
+    Bounds,
+)
+from tests.faults.records import AtLeast, Closed, Counted, Ended, Ending, Entry, Failed, Read
+from tests.faults.verdict import Verdict, Violation
 
 STRICT = ("l2", "filled")
 """Ways that show every commit whose invalidation was acknowledged before the read began."""
 BY_ID = ("get", "get_many")
+LEFT = "NotStarted"
+"""What a call is told that comes as its process leaves the database."""
 HEARD = ("l1", "joined")
 """Ways that show what this process has been told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """`promise`: which one. `at`: nanoseconds, as in the history."""
-
-    promise: str
-    process: str
-    what: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`checked`: how many reads (or writes, errors, rows) each promise was held against. `latest`: the most seconds for
-    which L1 showed a row after an acknowledged commit had replaced it."""
-
-    violations: tuple[Violation, ...]
-    checked: dict[str, int]
-    latest: float
 
 
 def check(history: Sequence[Entry], bounds: Bounds, monotonic: Iterable[str]) -> Verdict:
@@ -63,33 +54,49 @@ class _Court:
             ((write.begun.session, key), *_ends(write, key)[1:]) for write in done for key in write.versions
         )
         self._seen = Versions(
-            ((read.session, read.key), read.version, read.end)
-            for process, read in known.reads
+            ((read.session, read.key), version, read.end)
+            for process, read, version in _shown(known)
             if read.session and process.startswith(monotonic)
         )
         self._applied = Versions(known.applications())
 
     def judge(self) -> Iterator[Violation]:
         for process, read in self._known.reads:
-            yield from self._session(process, read)
+            yield from self._session(process, read, read.version)
             yield from self._cached(process, read)
             yield from self._written(process, read)
+        for process, compared in self._known.comparisons:
+            if not compared.holds:
+                yield from self._session(process, compared, compared.least - 1)
         yield from self._updates()
         yield from self._errors()
+        yield from hangs(self._history, self._known, self._bounds, self.checked)
         yield from self._endings()
 
-    def _session(self, process: str, read: Read) -> Iterator[Violation]:
-        """Own writes in every session, and what was seen in those that read monotonically."""
-        for session, until in self._known.lineage(read.session):
-            name, limit = (session, read.key), min(until, read.start)
+    def _session(self, process: str, read: Read | AtLeast, version: int) -> Iterator[Violation]:
+        """Own writes in every session, and what was seen in those that read monotonically.
+        `version`: the newest that the read can have met."""
+        for session, limit in self._known.lineage(read.session, read.start):
+            name = (session, read.key)
             if self._by_session.any(name, limit):
                 self.checked["own write"] += 1
-                if self._by_session.first_newer(name, read.version) < limit:
-                    yield _violation("own write", process, read, f"session {session} had committed a newer one")
+                if self._by_session.first_newer(name, version) < limit:
+                    why = f"session {session} had committed a newer one"
+                    yield _violation("own write", process, read, why + self._begun(read.session))
             if process.startswith(self._monotonic) and self._seen.any(name, limit):
                 self.checked["monotonic"] += 1
-                if self._seen.first_newer(name, read.version) < limit:
-                    yield _violation("monotonic", process, read, f"session {session} had seen a newer one")
+                if self._seen.first_newer(name, version) < limit:
+                    why = f"session {session} had seen a newer one"
+                    yield _violation("monotonic", process, read, why + self._begun(read.session))
+
+    def _begun(self, session: str) -> str:
+        """What may explain it."""
+        lineage = (name for name, _ in self._known.lineage(session))
+        return "".join(
+            f"; {name}'s bookmark was refused: {self._known.refused(name)}"
+            for name in lineage
+            if self._known.refused(name)
+        )
 
     def _cached(self, process: str, read: Read) -> Iterator[Violation]:
         newer = self._acknowledged.first_newer(read.key, read.version)
@@ -152,29 +159,31 @@ class _Court:
         for process, each in self._history:
             if isinstance(each, Counted):
                 self.checked["error"] += 1
-                for event in FORBIDDEN:
-                    if each.events.get(event):
-                        yield Violation("error", process, f"told of {event}, {each.events[event]} times", NEVER)
-            if not isinstance(each, Failed | Ended) or not each.why:
-                continue
-            self.checked["error"] += 1
-            documented = READ_ERRORS if isinstance(each, Failed) else WRITE_ERRORS
-            kind = each.why.partition("(")[0]
-            if kind not in (*documented, *OUTSIDE):
-                what = each.how if isinstance(each, Failed) else each.token
-                yield Violation("error", process, f"{what}: {each.why}: {each.text}", each.end)
+                for event, times in each.events.items():
+                    if event.partition("(")[0] in FORBIDDEN and event not in EXCUSED:
+                        yield Violation("error", process, f"told of {event}, {times} times", NEVER)
+            elif isinstance(each, Closed) and each.why not in ("", "Hang"):
+                yield Violation("error", process, f"leaving the database: {each.why}", each.end)
+            elif isinstance(each, Failed | Ended) and each.why not in ("", "Hang"):
+                self.checked["error"] += 1
+                kind = each.why.partition("(")[0]
+                over = kind == LEFT and self._known.leaves(process) < each.end
+                if kind not in (*_documented(each), *OUTSIDE) and not over:
+                    what = each.how if isinstance(each, Failed) else each.token
+                    yield Violation("error", process, f"{what}: {each.why}: {each.text}", each.end)
 
     def _endings(self) -> Iterator[Violation]:
-        """Every cache equals the primary, and the primary has all that was acknowledged."""
+        """Every cache and copy equals the primary, which has all that was acknowledged."""
         unsettled = set() if self._bounds.settled else self._unsettled()
         for process, each in self._history:
             if not isinstance(each, Ending):
                 continue
             if each.key not in unsettled:
-                self.checked["ending"] += 1
+                promise = "feed" if each.tier == "feed" else "ending"
+                self.checked[promise] += 1
                 if each.version != each.truth:
                     what = f"{each.tier} has {each.version} of key {each.key}, the primary {each.truth}"
-                    yield Violation("ending", process, f"{what}, {each.seconds} s later", NEVER)
+                    yield Violation(promise, process, f"{what}, {each.seconds} s later", NEVER)
             if self._acknowledged.first_newer(each.key, each.truth) < NEVER:
                 yield Violation("ending", process, f"the primary has lost a commit of key {each.key}", NEVER)
 
@@ -196,6 +205,26 @@ def _ends(write: Write, key: int) -> tuple[int, int, int]:
     return key, write.versions[key], write.ended.end
 
 
-def _violation(promise: str, process: str, read: Read, why: str) -> Violation:
-    where = f"{read.how} by {read.caller} in {read.session or 'no session'}, via {read.via} {read.node}"
-    return Violation(promise, process, f"key {read.key}: version {read.version} ({where}): {why}", read.start)
+def _shown(known: Known) -> Iterator[tuple[str, Read | AtLeast, int]]:
+    """Reads with the version that each has shown, at least."""
+    for process, read in known.reads:
+        yield process, read, read.version
+    for process, compared in known.comparisons:
+        if compared.holds:
+            yield process, compared, compared.least
+
+
+def _documented(each: Failed | Ended) -> tuple[str, ...]:
+    if isinstance(each, Failed) and each.how not in TRANSACTIONS:
+        return READ_ERRORS
+    return WRITE_ERRORS
+
+
+def _violation(promise: str, process: str, read: Read | AtLeast, why: str) -> Violation:
+    where = f"{read.how} by {read.caller} in {read.session or 'no session'}"
+    if isinstance(read, AtLeast):
+        what = f"key {read.key}: less than {read.least} ({where}): {why}"
+    else:
+        way = f"via {read.via} {read.node}"
+        what = f"key {read.key}: version {read.version} ({where}, {way}): {why}"
+    return Violation(promise, process, what, read.start)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.faults.check import Verdict, Violation
 from tests.faults.promise import PROMISES
-from tests.faults.records import Channel, Ended, Ending, Entry, Failed, Fault, Read
+from tests.faults.records import AtLeast, Channel, Ended, Ending, Entry, Failed, Fault, Read
+from tests.faults.verdict import Verdict, Violation
 
 
 @dataclass(slots=True)
@@ -23,6 +23,7 @@ class Figures:
     slowest: float = 0.0
     latest: float = 0.0
     reads: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
     writes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
@@ -42,6 +43,10 @@ class Figures:
             match each:
                 case Read():
                     self.reads[each.via] += 1
+                    self.kinds[each.how] += 1
+                case AtLeast():
+                    self.reads["past"] += 1
+                    self.kinds[each.how] += 1
                 case Ended():
                     kind = "uncovered" if each.outcome == "committed" and not each.covered else each.outcome
                     self.writes[kind] += 1
@@ -68,6 +73,7 @@ class Figures:
         return [
             f"{self.rounds} rounds, {self.seconds:.0f} s of traffic, {operations:,} operations",
             f"reads: {listed(self.reads)}",
+            f"of these by: {listed(self.kinds)}",
             f"writes: {listed(self.writes)}",
             f"errors: {listed(self.errors) or 'none'}",
             f"faults: {listed(self.faults)}",

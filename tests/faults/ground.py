@@ -49,11 +49,24 @@ class Ground:
     def lose_primary(self, token: str) -> tuple[int, dict[int, int]]:
         """The primary dies, and the replica that has received most takes its place; which one by its place among them,
         and the versions with which the rows go on under this token. What no replica had received is lost."""
+        primary = self.servers.primary
+        primary.freeze()  # a receiver that lost its sender forgets how far it was
+        at = self._furthest()
+        primary.kill()
+        return at, self._promote(at, token)
+
+    def leave_primary(self, token: str) -> tuple[int, dict[int, int]]:
+        """The same, but the old primary lives on, and who is connected to it may go on with it."""
+        at = self._furthest()
+        return at, self._promote(at, token)
+
+    def _furthest(self) -> int:
+        received = (replica.sql(RECEIVED, MAINTENANCE) for replica in self.servers.replicas)
+        positions = [int(position or 0) for ((position,),) in received]
+        return positions.index(max(positions))
+
+    def _promote(self, at: int, token: str) -> dict[int, int]:
         servers = self.servers
-        servers.primary.freeze()  # a receiver that lost its sender forgets how far it was
-        received = [int(replica.sql(RECEIVED, MAINTENANCE)[0][0] or 0) for replica in servers.replicas]
-        servers.primary.kill()
-        at = received.index(max(received))
         chosen, other = servers.replicas[at], servers.replicas[1 - at]
         chosen.promote()
         chosen.sql(f"SELECT pg_create_physical_replication_slot('{other.name}', true)", MAINTENANCE)
@@ -61,7 +74,7 @@ class Ground:
         versions = {int(id): int(version) for id, version in chosen.sql("SELECT id, version FROM item")}
         lost, servers.primary = servers.primary, chosen
         servers.replicas = (lost, other) if at == 0 else (other, lost)
-        return at, versions
+        return versions
 
     def follow_primary(self) -> None:
         """All others get what the new primary writes. The old one is made anew, and one that had received more of the

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
+import msgspec
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CacheAside, KeyOwner, Repository, WriteThrough
+from repocache import CacheAside, KeyOwner, Repository, View, WriteThrough
 from repocache.cache.policies import Policy
+from tests.faults.services import LOCAL_TTL, TTL, Service
 
 KEYS = range(1, 33)
 SCHEMA = """
@@ -31,9 +34,12 @@ class Item(Base):
     token: Mapped[str]
 
 
-TTL = 1800.0
-LOCAL_TTL = 900.0
-"""Far beyond a round: what is wrong stays wrong unless it is invalidated."""
+class Shown(msgspec.Struct, frozen=True):
+    """A view of all that there is of a row."""
+
+    id: int
+    version: int
+    token: str
 
 
 class Items(Repository[Item, int]):
@@ -41,6 +47,7 @@ class Items(Repository[Item, int]):
 
     owner = KeyOwner("item")
     policy: ClassVar[Policy] = CacheAside(TTL, LOCAL_TTL)
+    shown = View(Shown)
 
 
 class StoredItems(Items):
@@ -56,3 +63,10 @@ class StrictItems(Items):
 
 
 POLICIES: Mapping[str, type[Items]] = {"aside": Items, "through": StoredItems, "strict": StrictItems}
+
+
+def items_of(policy: str, service: Service) -> type[Items]:
+    """The repository of one of POLICIES, with the times of this service."""
+    base = POLICIES[policy]
+    life = replace(base.policy, ttl=service.ttl, local_ttl=service.local_ttl)
+    return type(base.__name__, (base,), {"policy": life})

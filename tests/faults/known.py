@@ -8,9 +8,26 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
 from repocache.keys import bucket_of
-from tests.faults.records import Applied, Begun, Ended, Entry, Initial, Read, Session, Staged, Stall
+from tests.faults.records import (
+    Applied,
+    AtLeast,
+    Begun,
+    Closed,
+    Ended,
+    Entry,
+    Fault,
+    Initial,
+    Nested,
+    Read,
+    Refused,
+    Session,
+    Staged,
+    Stall,
+)
 
 NEVER = 2**63
+SILENT = ("primary: freeze", "link: silent", "link: deaf")
+"""Faults under which connections are open and say nothing."""
 
 
 @dataclass(slots=True)
@@ -72,21 +89,50 @@ class Known:
         history = list(history)
         self.initial = {each.key: each for _, each in history if isinstance(each, Initial)}
         self.reads = [(process, each) for process, each in history if isinstance(each, Read)]
+        self._refused = {each.session: each.why for _, each in history if isinstance(each, Refused)}
+        self._leaves = {by: each.start for by, each in history if isinstance(each, Closed)}
+        self.comparisons = [(by, each) for by, each in history if isinstance(each, AtLeast)]
         self.writes = _writes(history)
         self._parents = {each.id: (each.parent, each.at) for _, each in history if isinstance(each, Session)}
+        self._inner: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         self._applied = _applications(history)
+        self._silences: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         self._stalls: dict[str, list[Stall]] = defaultdict(list)
         for process, each in history:
             if isinstance(each, Stall):
                 self._stalls[process].append(each)
+            elif isinstance(each, Nested):
+                self._inner[each.outer].append((each.inner, each.at))
+            elif isinstance(each, Fault) and each.kind in SILENT:
+                self._silences[each.target].append((each.start, each.end))
 
-    def lineage(self, session: str) -> Iterable[tuple[str, int]]:
-        """The session and those that it goes on from, each with the time until which it belongs to it."""
-        until = NEVER
-        while session:
-            yield session, until
-            parent, at = self._parents.get(session, ("", 0))
-            session, until = parent, min(until, at)
+    def lineage(self, session: str, until: int = NEVER) -> Iterable[tuple[str, int]]:
+        """The session, those that it goes on from, and those that ended inside any of them, each
+        with the time until which what it did belongs to the session as it is at `until`."""
+        found: dict[str, int] = {}
+        ahead = [(session, until)]
+        while ahead:
+            name, limit = ahead.pop()
+            if not name or found.get(name, -1) >= limit:
+                continue
+            found[name] = limit
+            parent, at = self._parents.get(name, ("", 0))
+            ahead.append((parent, min(limit, at)))
+            ahead += [(inner, at) for inner, at in self._inner.get(name, ()) if at < limit]
+        return found.items()
+
+    def refused(self, session: str) -> str:
+        """Why it began without its bookmark; empty if it did not."""
+        return self._refused.get(session, "")
+
+    def leaves(self, process: str) -> int:
+        """When the process began to leave its database; NEVER if it did not."""
+        return self._leaves.get(process, NEVER)
+
+    def silences(self, process: str) -> Iterable[tuple[int, int]]:
+        """From when to when the primary said nothing to the process."""
+        worker = process.partition(".")[0]
+        return [*self._silences.get("primary", ()), *self._silences.get(f"{worker}-primary", ())]
 
     def applied(self, process: str, bucket: int, incarnation: str, seq: int) -> int:
         """When the process had applied this invalidation or a later one of the record; NEVER if it has not."""

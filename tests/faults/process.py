@@ -42,7 +42,8 @@ class Process:
     async def start(cls, setup: Setup, hand_over: Callable[[Guest], None]) -> Process:
         """Returns when it is connected. Raises WorkerFailed."""
         pipe = asyncio.subprocess.PIPE
-        words = (sys.executable, "-W", "error", "-m", "tests.faults.worker")
+        clock = (str(setup.service.clock), str(setup.service.drift))
+        words = (sys.executable, "-W", "error", "-m", "tests.faults.clock", *clock)
         with Path(setup.history).with_suffix(".err").open("wb") as complaints:
             process = await asyncio.create_subprocess_exec(
                 *words, stdin=pipe, stdout=pipe, stderr=complaints, cwd=ROOT, limit=2**22, start_new_session=True
@@ -80,6 +81,12 @@ class Process:
     def thaw(self) -> None:
         os.kill(self._process.pid, signal.SIGCONT)
 
+    async def leave(self) -> None:
+        """It leaves its database in good order, and is no more. Raises as `ask`."""
+        self.alive = False
+        await self.ask("leave")
+        await self.kill()
+
     async def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
         self.alive = False
@@ -100,7 +107,7 @@ class Process:
             if "ready" in told:
                 self._ready.set_result(None)
             elif "hand_over" in told:
-                self._hand_over(msgspec.convert(told["hand_over"], Guest))
+                self._hand_over(msgspec.convert(told["hand_over"], Guest, strict=False))
             elif (asked := self._asked.get(told["number"])) is not None and not asked.done():
                 if "failed" in told:
                     asked.set_exception(WorkerFailed(f"{self.name}: {told['failed']}"))

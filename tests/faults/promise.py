@@ -20,7 +20,9 @@ PROMISES = (
     "rolled back",
     "lost update",
     "error",
+    "hang",
     "ending",
+    "feed",
 )
 READ_ERRORS = ("DatabaseUnavailable", "PrimaryBudgetExceeded")
 """Of ours. A statement's own errors come as SQLAlchemy's."""
@@ -38,21 +40,29 @@ OUTSIDE = (
     "CannotConnectNowError",
 )
 """SQLAlchemy's, the driver's and the operating system's, which a transaction on the primary passes on."""
+TRANSACTIONS = ("work", "work undone", "plain")
+"""Reads in transactions of the caller's own: they raise what writes do, and take their time."""
 
 
 FORBIDDEN = ("TaskFailed", "HookFailed", "ValueRefused", "BookmarkRefused")
 """Events that nothing in a storm excuses: no value and no bookmark is bad, and the library's own work does not fail."""
+EXCUSED = ("BookmarkRefused(expired)",)
+"""A bookmark may come too late to say anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`local`: seconds after which L1, and loads that were joined, show no row that an acknowledged commit replaced, if
     the process hears nothing. `settled`: a worker that is killed leaves no invalidation unpublished (outbox).
-    `strict`: no read by id shows what was before a commit that had been answered when it began."""
+    `strict`: no read by id shows what was before a commit that had been answered when it began.
+    `read`: seconds in which a read ends while the primary says nothing. `leave`: seconds in which a
+    process has left its database."""
 
     local: float
     settled: bool = True
     strict: bool = False
+    read: float = 8.0
+    leave: float = 10.0
 
 
 def bounds_of(limits: Limits, *, strict: bool = False) -> Bounds:

@@ -94,6 +94,36 @@ class Session(msgspec.Struct, frozen=True, tag="session"):
     at: int
 
 
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The bookmark that the session was to begin with was not taken."""
+
+    session: str
+    why: str
+    at: int
+
+
+class Nested(msgspec.Struct, frozen=True, tag="nested"):
+    """A session that was begun inside another has ended: what it did is the outer one's from `at`
+    on."""
+
+    inner: str
+    outer: str
+    at: int
+
+
+class AtLeast(msgspec.Struct, frozen=True, tag="at least"):
+    """A read that does not show a row, but whether its version is `least` or more."""
+
+    caller: str
+    session: str
+    how: str
+    key: int
+    least: int
+    holds: bool
+    start: int
+    end: int
+
+
 class Applied(msgspec.Struct, frozen=True, tag="applied"):
     """This process has done what a message says."""
 
@@ -126,9 +156,33 @@ class Fault(msgspec.Struct, frozen=True, tag="fault"):
     end: int
 
 
+class Lived(msgspec.Struct, frozen=True, tag="lived"):
+    """What the process takes for the primary's history from now on."""
+
+    history: str
+    at: int
+
+
+class Turned(msgspec.Struct, frozen=True, tag="turned"):
+    """The owner's mode in this process from now on."""
+
+    mode: str
+    at: int
+
+
+class Closed(msgspec.Struct, frozen=True, tag="closed"):
+    """The process has left its database. `why`: the error's kind, or "Hang" if it had not by
+    then."""
+
+    why: str
+    start: int
+    end: int
+
+
 class Ending(msgspec.Struct, frozen=True, tag="ending"):
-    """After all faults were lifted: what a process has in a tier ("l1" from there on, "l2" from there on), and the
-    primary. `seconds`: since they were lifted."""
+    """After all faults were lifted: what a process has in a tier ("l1" from there on, "l2" from
+    there on, or "feed", the copy that it keeps), and the primary. `seconds`: since they were
+    lifted."""
 
     tier: str
     key: int
@@ -138,13 +192,31 @@ class Ending(msgspec.Struct, frozen=True, tag="ending"):
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):
-    """How many events of each kind the process has seen."""
+    """How many events of each kind the process has seen; of refused bookmarks: for each reason."""
 
     events: dict[str, int]
 
 
 Record = (
-    Initial | Begun | Staged | Ended | Read | Failed | Session | Applied | Channel | Stall | Fault | Ending | Counted
+    Initial
+    | Begun
+    | Staged
+    | Ended
+    | Read
+    | AtLeast
+    | Failed
+    | Session
+    | Refused
+    | Nested
+    | Applied
+    | Channel
+    | Stall
+    | Lived
+    | Turned
+    | Closed
+    | Fault
+    | Ending
+    | Counted
 )
 Entry = tuple[str, Record]
 """Who told it, and what."""

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import make_url
+import msgspec
 
-from repocache.testing import PostgresServer
-from repocache.testing.postgres import MAINTENANCE
 from tests.faults.damage import bad_server, bad_weather
+from tests.faults.failover import LOST_SECONDS, Failover, stream_through
 from tests.faults.ground import Ground
 from tests.faults.items import KEYS
-from tests.faults.link import FAIR, Link, Weather
+from tests.faults.link import Link
 from tests.faults.process import Process, WorkerFailed
-from tests.faults.records import Begun, Ended, Ending, Fault, Initial, Recorder, Staged, now
-from tests.faults.schedule import LINKS, Planned, schedule
+from tests.faults.records import Ending, Fault, Initial, Recorder, now
+from tests.faults.schedule import LINKS, Planned, schedule, spare_redis
+from tests.faults.services import SERVICES, Service
 from tests.faults.traffic import Guest
 from tests.faults.worker import Setup
 
-LOST_SECONDS = 0.4
-"""How long a server works on what a failover will lose."""
 RIGHT_WITHIN = 5.0
 """Seconds after the last fault within which every cache is to be right."""
 
@@ -33,7 +31,8 @@ RIGHT_WITHIN = 5.0
 class Plan:
     """`seconds`: of traffic. `folder`: for the history. `off`: a rule that all workers live without. `every`: seconds
     between two faults. `watched`: the table has its trigger, and is written from outside too. `policy`: one of
-    POLICIES. `workers`: names, with whether their sessions read monotonically. `faults`: in the seed's place."""
+    POLICIES. `signed`: bookmarks are. `peace`: nobody writes a whole owner, and Redis is spared
+    from the failover on. `workers`: by name, how each is set. `faults`: in the seed's place."""
 
     seed: str
     seconds: float
@@ -42,7 +41,9 @@ class Plan:
     every: float = 1.0
     watched: bool = False
     policy: str = "aside"
-    workers: dict[str, bool] = field(default_factory=lambda: {"w1": False, "w2": False, "w3": True, "w4": True})
+    signed: bool = False
+    peace: bool = False
+    workers: Mapping[str, Service] = field(default_factory=lambda: SERVICES)
     faults: Sequence[Planned] | None = None
 
 
@@ -78,6 +79,7 @@ class Round:
             if faults is None:
                 faults = schedule(plan.seed, plan.seconds, list(plan.workers), plan.every)
                 faults = [each for each in faults if plan.policy != "strict" or not each.forgetting]
+                faults = spare_redis(faults, plan.seconds) if plan.peace else faults
             async with asyncio.TaskGroup() as group:
                 for planned in faults:
                     group.create_task(self._inflict(planned, began))
@@ -102,13 +104,13 @@ class Round:
         async with AsyncExitStack() as stack:
             for number, replica in enumerate(self._servers.replicas, 1):
                 link = self._links[f"stream{number}"] = await stack.enter_async_context(Link(primary))
-                await asyncio.to_thread(_stream_through, replica, link.url)
+                await asyncio.to_thread(stream_through, replica, link.url)
             try:
                 yield
             finally:
                 primary = self._servers.primary.url(user="postgres")
                 for replica in self._servers.replicas:
-                    await asyncio.to_thread(_stream_through, replica, primary)
+                    await asyncio.to_thread(stream_through, replica, primary)
 
     async def _start(self, name: str) -> None:
         """The worker's next life. It tells under a name of its own."""
@@ -121,7 +123,9 @@ class Round:
             redis=self._links[f"{name}-redis"].url,
             history=str(self._plan.folder / f"{life}.jsonl"),
             seed=self._chance.randrange(2**31),
-            monotonic=self._plan.workers[name],
+            service=self._plan.workers[name],
+            signed=self._plan.signed,
+            peace=self._plan.peace,
             off=self._plan.off,
             outside=self._plan.watched,
             policy=self._plan.policy,
@@ -129,10 +133,15 @@ class Round:
         self._processes[name] = await Process.start(setup, self._hand_over)
 
     def _hand_over(self, guest: Guest) -> None:
+        if guest.after:
+            asyncio.get_running_loop().call_later(guest.after, self._deliver, guest)
+        else:
+            self._deliver(guest)
+
+    def _deliver(self, guest: Guest) -> None:
         others = [process for process in self._processes.values() if process.alive]
         if others:
-            using = {"session": guest.session, "bookmark": guest.bookmark, "at": guest.at, "keys": guest.keys}
-            self._chance.choice(others).tell("guest", using)
+            self._chance.choice(others).tell("guest", msgspec.to_builtins(guest))
 
     async def _inflict(self, planned: Planned, began: float) -> None:
         loop = asyncio.get_running_loop()
@@ -154,7 +163,7 @@ class Round:
                 for name in LINKS:
                     await stack.enter_async_context(bad_weather(self._links[f"{worker}-{name}"], planned))
             elif planned.area == "cluster":
-                await self._fail_over(planned)
+                await stack.enter_async_context(self._failover().happens(planned))
             elif planned.kind == "fail over":
                 await stack.enter_async_context(self._redis_fails_over())
             else:
@@ -168,40 +177,24 @@ class Round:
         await asyncio.to_thread(self._ground.spare.pause_replication)
         await asyncio.sleep(LOST_SECONDS)
         await asyncio.to_thread(self._ground.lose_redis)
-        await self._lead("redis", self._servers.redis.url)
+        await self._lead("redis", self._servers.redis.url, True)
         try:
             yield
         finally:
             await asyncio.to_thread(self._ground.follow_redis)
 
-    async def _fail_over(self, planned: Planned) -> None:
-        """The primary commits for a moment what reaches nobody, and dies. Its name leads to the new one from then."""
-        token, servers = f"failover/{planned.at}", self._servers
+    def _failover(self) -> Failover:
         streams = [self._links[f"stream{number}"] for number in (1, 2)]
-        for stream in streams:
-            stream.weather = Weather(to_client=False)
-        await asyncio.sleep(LOST_SECONDS)
-        started = now()
-        at, versions = await asyncio.to_thread(self._ground.lose_primary, token)
-        self._recorder.tell(Begun(token, "outside", "conductor", "", started))
-        self._recorder.tell(Staged(token, versions, started))
-        self._recorder.tell(Ended(token, "committed", covered=False, wrote={}, why="", end=now()))
-        for stream in streams:
-            stream.lead_to(servers.primary.url(user="postgres"))
-            await stream.reset()  # before it speaks again: what it has swallowed must not arrive
-            stream.weather = FAIR
-        await self._lead("primary", servers.primary.url())
-        await self._lead(f"replica{at + 1}", servers.replicas[at].url())
-        await asyncio.to_thread(self._ground.follow_primary)
-        for replica, stream in zip(servers.replicas, streams, strict=True):
-            await asyncio.to_thread(_stream_through, replica, stream.url)
+        return Failover(self._ground, self._recorder, streams, self._lead)
 
-    async def _lead(self, name: str, url: str) -> None:
-        """Everybody's link of this name to another server."""
+    async def _lead(self, name: str, url: str, at_once: bool) -> None:
+        """Everybody's link of this name to another server; connections stay open unless
+        `at_once`."""
         for worker in self._plan.workers:
             link = self._links[f"{worker}-{name}"]
             link.lead_to(url)
-            await link.reset()
+            if at_once:
+                await link.reset()
 
     @asynccontextmanager
     async def _bad_worker(self, planned: Planned) -> AsyncIterator[None]:
@@ -215,7 +208,7 @@ class Round:
                 finally:
                     process.thaw()
             else:
-                await process.kill()
+                await (process.leave() if planned.kind == "leave" else process.kill())
                 try:
                     yield
                 finally:
@@ -251,11 +244,12 @@ class Round:
 
     async def _held(self) -> dict[tuple[str, str], list[int]]:
         held = {}
-        for tier in ("l1", "l2"):
-            processes = list(self._processes.values())
+        processes = list(self._processes.values())
+        for tier in ("l1", "l2", "feed"):
             asked = (process.ask("everything", ids=list(KEYS), tier=tier) for process in processes)
             for process, versions in zip(processes, await asyncio.gather(*asked), strict=True):
-                held[process.name, tier] = versions
+                if versions is not None:
+                    held[process.name, tier] = versions
         return held
 
     async def _rows(self) -> list[tuple[int, int, str]]:
@@ -270,9 +264,3 @@ class Round:
 def _plain(url: str) -> str:
     """Without asking for TLS first: the driver complains aloud of a connection that is lost while it asks."""
     return f"{url}?ssl=disable"
-
-
-def _stream_through(replica: PostgresServer, url: str) -> None:
-    place = make_url(url)
-    source = f"host={place.host} port={place.port} user={place.username} password={place.password}"
-    replica.sql(f"ALTER SYSTEM SET primary_conninfo = '{source}'; SELECT pg_reload_conf()", MAINTENANCE)

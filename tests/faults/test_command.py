@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.faults import __main__ as command
-from tests.faults.check import Verdict, Violation
 from tests.faults.ground import Ground
 from tests.faults.records import Entry
 from tests.faults.round import Plan
+from tests.faults.verdict import Verdict, Violation
 
 GOOD = Verdict((), {}, 0.0)
 BAD = Verdict((Violation("own write", "w1.1", "key 1", 0),), {}, 0.0)

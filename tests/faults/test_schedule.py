@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.faults.schedule import CLUSTER, schedule
+from tests.faults.promise import Bounds
+from tests.faults.schedule import CLUSTER, LEAVING, LINGERING, Planned, schedule, spare_redis
 
 WORKERS = ("w1", "w2")
 
@@ -28,6 +29,42 @@ def test_the_cluster_fails_over_in_peace() -> None:
         [failover] = [each for each in planned if each.area == "cluster"]
         others = [each for each in planned if each.target in CLUSTER]
         assert all(each.at + each.seconds < failover.at for each in others)
+        assert failover.at + failover.seconds < 50.0
+        assert (failover.kind == "promote") == (failover.seconds >= LINGERING)
+
+
+def test_the_primary_says_nothing_for_longer_than_anybody_may_wait() -> None:
+    long = 0
+    for seed in range(50):
+        planned = schedule(str(seed), 60.0, WORKERS, every=0.3)
+        for freeze in planned:
+            if freeze.target == "primary" and freeze.seconds > Bounds(0.0).read:
+                long += 1
+                assert freeze.kind == "freeze"
+                late = freeze.at + LEAVING
+                [leaving] = [each for each in planned if (each.kind, each.at) == ("leave", late)]
+                pauses = (each for each in planned if each.kind == "pause replay")
+                pause = next(each for each in pauses if each.seconds > 10.0)
+                assert pause.at < freeze.at
+                for mine in (freeze, leaving, pause):
+                    others = (each for each in planned if each is not mine)
+                    assert not any(_overlap(each, mine) for each in others)
+    assert 10 < long < 40
+
+
+def _overlap(one: Planned, other: Planned) -> bool:
+    together = one.at < other.at + other.seconds and other.at < one.at + one.seconds
+    return one.target == other.target and together
+
+
+def test_in_peace_nobody_loses_the_channel_after_the_failover() -> None:
+    for seed in range(50):
+        planned = spare_redis(schedule(str(seed), 60.0, WORKERS, every=0.3), 60.0)
+        [failover] = [each for each in planned if each.area == "cluster"]
+        later = [each for each in planned if each.at + each.seconds >= failover.at]
+        assert later
+        assert {each.area for each in later} <= {"link", "cluster"}
+        assert not [each for each in later if each.target.endswith("redis")]
 
 
 def test_only_redis_forgets() -> None:
@@ -49,3 +86,4 @@ def test_every_kind_comes_up() -> None:
         "cluster",
     }
     assert len(kinds) > 25
+    assert kinds >= {("cluster", "fail over"), ("cluster", "promote"), ("worker", "leave")}

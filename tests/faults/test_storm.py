@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from repocache.wire.connection import Limits
-from tests.faults.check import Verdict, check
+from tests.faults.check import check
 from tests.faults.edn import as_edn
 from tests.faults.figures import Figures, told
 from tests.faults.ground import Ground, ground
@@ -16,9 +16,12 @@ from tests.faults.promise import PROMISES, bounds_of
 from tests.faults.records import Entry, Fault, read_history
 from tests.faults.round import Plan, Round
 from tests.faults.schedule import Planned
+from tests.faults.verdict import Verdict
 
 SECONDS = 10.0
 LAGGING = tuple(Planned("replica", "pause replay", f"replica{n}", 0.3, 5.0, 0.0) for n in (1, 2))
+BESIDE = (Planned("cluster", "promote", "cluster", 1.5, 4.0, 0.0),)
+"""An old primary lives on beside the new one."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,8 @@ def stormy_servers() -> Iterator[Ground]:
 async def blown(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
     await Round(servers, plan).run()
     history = read_history(plan.folder)
-    return history, check(history, bounds_of(Limits()), [name for name, monotonic in plan.workers.items() if monotonic])
+    monotonic = [name for name, service in plan.workers.items() if service.monotonic]
+    return history, check(history, bounds_of(Limits()), monotonic)
 
 
 async def test_no_promise_is_broken(stormy_servers: Ground, tmp_path: Path) -> None:
@@ -41,8 +45,18 @@ async def test_no_promise_is_broken(stormy_servers: Ground, tmp_path: Path) -> N
     figures = Figures()
     figures.add(history, verdict, SECONDS)
     assert figures.reads.total() > 100
-    assert len(figures.lines()) == 9
+    assert len(figures.lines()) == 10
     assert as_edn(history).count(":type :ok") > 100
+
+
+async def test_no_promise_is_broken_beside_an_old_primary(
+    stormy_servers: Ground,
+    tmp_path: Path,
+) -> None:
+    plan = Plan("pytest", 7.0, tmp_path / "storm", faults=BESIDE, signed=True)
+    history, verdict = await blown(stormy_servers, plan)
+    assert not verdict.violations, "\n".join(told(verdict.violations))
+    assert [each.kind for _, each in history if isinstance(each, Fault)] == ["cluster: promote"]
 
 
 @pytest.mark.parametrize(

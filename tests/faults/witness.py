@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,11 +15,18 @@ from repocache.bookmark import Bookmark
 from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight
-from repocache.cache.loader import ANY_NODE, Loader
+from repocache.cache.loader import ANY_NODE, Group, Loader
 from repocache.cache.tiered import TieredCache
-from repocache.events import ChannelDown, ChannelUp, Event, Served
+from repocache.events import (
+    BookmarkRefused,
+    ChannelDown,
+    ChannelUp,
+    Event,
+    HistoryChanged,
+    Served,
+)
 from repocache.message import Message
-from tests.faults.records import Applied, Channel, Recorder, Stall, now
+from tests.faults.records import Applied, Channel, Lived, Recorder, Stall, now
 
 BEAT = 0.05
 """Seconds between two looks at the event loop."""
@@ -30,18 +37,22 @@ REMEMBERED = 2000
 
 
 class Story:
-    """What became of a load. `via` and `node` as in `Read`."""
+    """What became of a load. `via` and `node` as in `Read`. `direct`: it goes past the cache as
+    that was wished, and not because Redis is away."""
 
     def __init__(self) -> None:
+        self.direct = False
         self.via = "past"
         self.node = ""
 
 
-Trace = dict[Any, tuple[str, Story | None, bool]]
-"""By id: the way if it is known at once, else the load's story and whether it was joined."""
+Trace = dict[Any, tuple[str, Story | None, str]]
+"""By id: the way if it is known at once, else the load's story and how it was joined: "" if it was
+begun, "joined", or "astray" by somebody who would not have gone past the cache as the load does."""
 
 _trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _loading: ContextVar[Sequence[Story]] = ContextVar("loading", default=())
+_refused: ContextVar[str] = ContextVar("refused", default="")
 
 
 class Witness:
@@ -53,13 +64,20 @@ class Witness:
         self._stories: OrderedDict[Flight, Story] = OrderedDict()
 
     def observe(self, seen: Event) -> None:
-        self.events[type(seen).__name__] += 1
+        match seen:
+            case BookmarkRefused(why=why):
+                _refused.set(why)
+                self.events[f"BookmarkRefused({why})"] += 1
+            case _:
+                self.events[type(seen).__name__] += 1
         match seen:
             case Served(tier="database", node=node):
                 for story in _loading.get():
                     story.node = node
             case ChannelUp() | ChannelDown():
                 self._recorder.tell(Channel(isinstance(seen, ChannelUp), now()))
+            case HistoryChanged(new=history):
+                self._recorder.tell(Lived(history, now()))
             case _:
                 pass
 
@@ -69,13 +87,21 @@ class Witness:
         _trace.set(trace)
         return trace
 
-    def way(self, trace: Trace, id: Any) -> tuple[str, str]:
-        """Way and node of an answer, as in `Read`. What nobody was asked for was in L1."""
-        via, story, joined = trace.get(id, ("l1", None, False))
-        if story is None:
-            return via, ""
-        via = "joined" if joined and story.via != "past" else story.via
-        return via, story.node
+    def refused(self) -> str:
+        """Why the last bookmark that this task gave to a session was not taken, if it was not."""
+        return _refused.get()
+
+    def ways(self, trace: Trace) -> Callable[[Any], tuple[str, str]]:
+        """By id: way and node of an answer, as in `Read`. What nobody was asked for was in L1."""
+
+        def way(id: Any) -> tuple[str, str]:
+            via, story, joined = trace.get(id, ("l1", None, ""))
+            if story is None:
+                return via, ""
+            via = "joined" if joined == "astray" or (joined and story.via != "past") else story.via
+            return via, story.node
+
+        return way
 
     async def watch_the_loop(self) -> None:
         """For ever."""
@@ -96,15 +122,20 @@ class Witness:
             cell = hit(self, asked, value)
             trace = _trace.get()
             if cell is not None and trace is not None:
-                trace[asked.key[1]] = ("l2", None, False)
+                trace[asked.key[1]] = ("l2", None, "")
             return cell
 
         def _load(self: TieredCache, asked: Asked) -> asyncio.Future[Cell]:
-            before = self._flights.get(asked.key)
+            before = self._flights.get(asked.key, direct=asked.direct)
             waiter = load(self, asked)
-            flight, trace = self._flights.get(asked.key), _trace.get()
+            flight, trace = self._flights.get(asked.key, direct=asked.direct), _trace.get()
             if flight is not None and trace is not None:
-                trace[asked.key[1]] = ("", witness._story(flight), flight is before)
+                story, joined = witness._story(flight), ""
+                if flight is before:
+                    joined = "astray" if story.direct and not asked.direct else "joined"
+                else:
+                    story.direct = asked.direct and _wished(self, asked)
+                trace[asked.key[1]] = ("", story, joined)
             return waiter
 
         def _answered(self: TieredCache, flight: Flight, cell: Cell, tier: str) -> None:
@@ -112,15 +143,15 @@ class Witness:
                 witness._story(flight).via = "l2"
             answered(self, flight, cell, tier)
 
-        async def _read(self: Loader, wanted: Sequence[Any], leased: Sequence[Any]) -> None:
+        async def _read(self: Loader, group: Group) -> None:
             stories = []
-            for flight, want in wanted:
+            for flight, want in group.wanted:
                 story = witness._story(flight)
                 story.via = "past" if want.floor == ANY_NODE else "filled"
                 stories.append(story)
             token = _loading.set(stories)
             try:
-                await read(self, wanted, leased)
+                await read(self, group)
             finally:
                 _loading.reset(token)
 
@@ -150,11 +181,20 @@ class Hearer:
     def down(self) -> None:
         pass
 
+    def new_history(self) -> None:
+        """The history is told by an event."""
+
     def forget_all(self) -> None:
         pass
 
     def apply(self, message: Message) -> None:
         self._recorder.tell(Applied(message.bucket, message.incarnation, message.seq, now()))
+
+
+def _wished(cache: TieredCache, asked: Asked) -> bool:
+    """Whether a read past the cache goes there by the owner's mode or for its session's sake."""
+    bookmark = asked.bookmark
+    return not cache.switch.shared or (bookmark is not None and not bookmark.takes_cached)
 
 
 def covers_everything(bookmark: Bookmark, buckets: Sequence[int]) -> bool:

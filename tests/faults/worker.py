@@ -17,26 +17,35 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache import Database, OutboxMode, Settings, TopologySettings
+from repocache import CacheMode, Database, OutboxMode, Settings, TopologySettings
 from repocache.db.settings import Replica
 from repocache.wire import LinkSettings
 from repocache.wire.breaker import BreakerSettings
-from tests.faults.items import POLICIES
-from tests.faults.records import Counted, Recorder
-from tests.faults.traffic import Guest, Place, Traffic
+from tests.faults.items import items_of
+from tests.faults.mirror import Mirror
+from tests.faults.place import HANG, Place, kind_of
+from tests.faults.records import Closed, Counted, Recorder, Turned, now
+from tests.faults.services import MAX_LAG, Service
+from tests.faults.traffic import Guest, Traffic
 from tests.faults.witness import Hearer, Witness
 from tests.protocol.switches import rule_off
 
 CALLERS = 6
-WINDOW = 120.0
-TOPOLOGY = TopologySettings(max_lag=60.0, connect_timeout=1.0)
-"""A replica whose replay is paused stays in the rotation: what it shows then is old for certain."""
+TOPOLOGY = TopologySettings(max_lag=MAX_LAG, connect_timeout=1.0)
+SECRETS = ("a secret that all services share",)
+TURNS = 3.0
+"""Seconds between two switches of the owner's mode, on average."""
+GIVEN_UP = 1.0
+"""Seconds after which calls under way are cancelled by a process that leaves."""
+LEFT = 20.0
+"""Seconds after which leaving the database hangs."""
 LINK = LinkSettings(breaker=BreakerSettings(cooldown=1.0))
 
 
 class Setup(msgspec.Struct):
     """`history`: file of the process's own. `off`: a rule of the protocol to live without, empty for none. `outside`:
-    rows are also written past the library. `policy`: one of POLICIES."""
+    rows are also written past the library. `policy`: one of POLICIES. `signed`: bookmarks are.
+    `peace`: nobody writes a whole owner."""
 
     name: str
     primary: str
@@ -44,7 +53,9 @@ class Setup(msgspec.Struct):
     redis: str
     history: str
     seed: int
-    monotonic: bool = False
+    service: Service = Service()
+    signed: bool = False
+    peace: bool = False
     off: str = ""
     outside: bool = False
     policy: str = "aside"
@@ -65,7 +76,7 @@ class Worker:
         self._recorder = Recorder(Path(setup.history))
         self._witness = Witness(self._recorder)
         self._witness.install()
-        self._class = POLICIES[setup.policy]
+        self._class = items_of(setup.policy, setup.service)
         self._db = Database(
             setup.primary,
             replicas=[Replica(url, name=f"replica{number}") for number, url in enumerate(setup.replicas, 1)],
@@ -75,12 +86,14 @@ class Worker:
                 observe=self._witness.observe,
                 topology=TOPOLOGY,
                 link=LINK,
-                window=WINDOW,
-                monotonic=setup.monotonic,
+                window=setup.service.window,
+                monotonic=setup.service.monotonic,
+                secrets=SECRETS if setup.signed else (),
                 outbox=OutboxMode.REQUIRED,
             ),
         )
         self._callers: set[asyncio.Task[None]] = set()
+        self._turning: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -90,9 +103,12 @@ class Worker:
             self._tasks = tasks
             self._db._caching.receivers.append(Hearer(self._recorder))
             outside = create_async_engine(self._setup.primary) if self._setup.outside else None
-            self._traffic = Traffic(
-                Place(self._setup.name, self._db, self._class, outside), self._recorder, self._witness, _hand_over
-            )
+            watchers = (self._recorder, self._witness)
+            place = Place(self._setup.name, self._db, self._class, outside, *watchers)
+            place.peace = self._setup.peace
+            self._traffic, self._mirror = Traffic(place, _hand_over), Mirror(place)
+            if self._setup.service.mirrors:
+                tasks.create_task(self._mirror.follow())
             watching = tasks.create_task(self._witness.watch_the_loop())
             tell({"ready": os.getpid()})
             while line := await lines.readline():
@@ -114,11 +130,24 @@ class Worker:
             chance = random.Random(f"{self._setup.seed} {self._setup.name} {number}")
             call = self._traffic.call(f"{self._setup.name}/caller{number}", chance)
             self._admit(call)
+        if self._setup.service.switches:
+            self._turning = self._tasks.create_task(self._turn())
+
+    async def _turn(self) -> None:
+        """The owner's mode changes, again and again."""
+        chance = random.Random(f"{self._setup.seed} {self._setup.name} turns")
+        while True:
+            await asyncio.sleep(chance.expovariate(1 / TURNS))
+            self._switch(chance.choice((CacheMode.OFF, CacheMode.SHARED, CacheMode.ON)))
+
+    def _switch(self, mode: CacheMode) -> None:
+        self._db.switch(self._class, mode)
+        self._recorder.tell(Turned(mode.value, now()))
 
     async def guest(self, **guest: Any) -> None:
         """Serve a session that comes from elsewhere."""
         chance = random.Random(f"{self._setup.seed} {guest['session']}")
-        self._admit(self._traffic.serve(msgspec.convert(guest, Guest), chance))
+        self._admit(self._traffic.serve(msgspec.convert(guest, Guest, strict=False), chance))
 
     def _admit(self, calling: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(calling)
@@ -128,11 +157,18 @@ class Worker:
     async def calm(self) -> None:
         """Returns when nobody does anything any more."""
         self._traffic.calm()
+        if self._turning is not None:
+            self._turning.cancel()
+            self._switch(CacheMode.ON)
         while self._callers:
             await asyncio.wait(self._callers)
 
-    async def everything(self, ids: Sequence[int], tier: str) -> list[int]:
-        """The versions that the process has, from L1 on or, with an empty L1, from L2 on; 0: no row."""
+    async def everything(self, ids: Sequence[int], tier: str) -> list[int] | None:
+        """The versions that the process has, from L1 on or, with an empty L1, from L2 on, or in its
+        copy; 0: no row. None if it keeps no copy."""
+        if tier == "feed":
+            has = self._mirror.versions
+            return [has.get(id, 0) for id in ids] if self._setup.service.mirrors else None
         if tier == "l2":
             self._db._caching.shared.local.clear()
         found = await self._db[self._class].get_many(ids)
@@ -141,8 +177,25 @@ class Worker:
     async def undelivered(self) -> int:
         return len(self._db._caching.undelivered)
 
+    async def leave(self) -> None:
+        """As a process that is stopped in good order: who is still served after a moment is not."""
+        self._traffic.calm()
+        if self._turning is not None:
+            self._turning.cancel()
+        if self._callers:
+            await asyncio.wait(self._callers, timeout=GIVEN_UP)
+        for caller in self._callers:
+            caller.cancel()
+        await self.finish()
+
     async def finish(self) -> None:
-        """All that was told is written."""
+        """The database is left, and all that was told is written."""
+        start = now()
+        leaving = asyncio.create_task(self._db.__aexit__(None, None, None))
+        done, _ = await asyncio.wait([leaving], timeout=LEFT)
+        error = leaving.exception() if done else None
+        why = HANG if not done else kind_of(error) if error else ""
+        self._recorder.tell(Closed(why, start, now()))
         self._recorder.tell(Counted(dict(self._witness.events)), at_once=True)
 
 
