@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 
-from tests.simulation.profiles import ASKED, FAMILIES, SHAPES, drawn
+from tests.simulation.profiles import NAMES, drawn
 from tests.simulation.rules import rule_off
 from tests.simulation.run import Outcome, silent, simulate
 
@@ -38,6 +38,7 @@ class Job:
     profile: str
     without: tuple[str, ...]
     tell: bool = False
+    narrow: bool = False
 
 
 def run(job: Job) -> Outcome:
@@ -45,7 +46,8 @@ def run(job: Job) -> Outcome:
     with ExitStack() as stack:
         for rule in job.without:
             stack.enter_context(rule_off(rule))
-        return simulate(job.seed, job.operations, drawn(job.seed, job.profile), print if job.tell else silent)
+        profile = drawn(job.seed, job.profile, narrow=job.narrow)
+        return simulate(job.seed, job.operations, profile, print if job.tell else silent)
 
 
 def prepare() -> None:
@@ -65,13 +67,14 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
         seeds = count(secrets.randbelow(SPREAD))
     without = tuple(options.without)
     tell = options.tell and options.seed is not None
-    return (Job(seed, options.operations, options.profile, without, tell) for seed in seeds)
+    return (Job(seed, options.operations, options.profile, without, tell, options.narrow) for seed in seeds)
 
 
 def replay(outcome: Outcome, options: argparse.Namespace) -> str:
     """The command that shows it again."""
     words = ["python -m tests.simulation", f"--seed {outcome.seed}", f"--operations {options.operations}"]
     words += [f"--profile {options.profile}"] if options.profile else []
+    words += ["--narrow"] if options.narrow else []
     words += [f"--without {rule!r}" for rule in options.without]
     return " ".join(words)
 
@@ -130,11 +133,15 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seeds", default="", metavar="A..B", help="one run for each, B included")
     parser.add_argument("--seconds", type=float, default=60.0, help="new seeds for so long, if none are given")
     parser.add_argument("--operations", type=int, default=2000, help="reads, writes and faults of one run")
-    parser.add_argument("--profile", default="", choices=["", *FAMILIES, *SHAPES, *ASKED], help="else the seed says")
+    parser.add_argument("--profile", default="", help="else the seed says; changes are added: all+feeds")
+    parser.add_argument("--narrow", action="store_true", help="draw as before there were wider worlds")
     parser.add_argument("--without", action="append", default=[], metavar="RULE", help="switch a rule off")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tell", action="store_true", help="with --seed: print all that happens")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := [name for name in options.profile.split("+") if options.profile and name not in NAMES]:
+        parser.error(f"no profile is called {unknown[0]!r}; there are {', '.join(NAMES)}")
+    return options
 
 
 def outcomes(jobs: Iterator[Job], processes: int, until: float) -> Iterator[Outcome]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from tests.simulation.network import WORLDS, Lost, Path
-from tests.simulation.postgres import Server, Transaction
+from tests.simulation.server import Server, Transaction
 
 T = TypeVar("T")
 
@@ -137,7 +137,11 @@ class Driver(asyncpg.Connection):  # type: ignore[misc]  # it has no types
         return result
 
     async def fetchrow(self, sql: str, *_: Any, **__: Any) -> Any:
-        return await self.ask(lambda server: row_of(server, sql))
+        sent = self.path.loop.now
+        row = await self.ask(lambda server: row_of(server, sql))
+        if row and "pg_current_wal_flush_lsn" in sql and row[1] is not None:
+            self.path.heard = max(self.path.heard, sent)
+        return row
 
 
 def row_of(server: Server, sql: str) -> Sequence[Any]:
@@ -145,8 +149,10 @@ def row_of(server: Server, sql: str) -> Sequence[Any]:
     if "pg_control_system" in sql:
         return server.server_row()
     if "pg_stat_wal_receiver" in sql:
-        return server.replica_row()
+        shown = (server.received,) if "pg_last_wal_receive_lsn" in sql else ()
+        return server.replica_row() + shown
     if "pg_current_wal_flush_lsn" in sql:
-        return server.primary_row()
+        clock = (server.clock,) if "clock_timestamp" in sql else ()
+        return server.primary_row() + clock
     assert sql == "SELECT 1", sql
     return (1,)

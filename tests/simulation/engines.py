@@ -1,17 +1,16 @@
 """Engines, pools and connections as the library uses SQLAlchemy's, over simulated servers.
 
-Owns what a pool does with its connections, and which statement asks what. The wire below is `driver`'s.
+Owns what a pool does with its connections. What these answer is `connections`'s, the wire below `driver`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Coroutine, Generator, Sequence
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import URL, TextClause
+from sqlalchemy import URL
 from sqlalchemy.event import base
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.util import await_only
@@ -19,11 +18,11 @@ from sqlalchemy.util import await_only
 from repocache.db.engines import Purpose
 from repocache.db.settings import TopologySettings
 from tests.simulation import outbox
-from tests.simulation.driver import Driver, DriverError, row_of
-from tests.simulation.network import WORLDS, Lost, Path, Refused
-from tests.simulation.postgres import Cluster, Key, Server, Transaction
-
-T = TypeVar("T")
+from tests.simulation.connections import Connection
+from tests.simulation.driver import Driver, DriverError
+from tests.simulation.network import Lost, Path, Refused
+from tests.simulation.postgres import Cluster
+from tests.simulation.server import Server
 
 
 class Target:
@@ -53,7 +52,9 @@ class Events(base.Events[Any]):
     def checkout(self, connection: Any, entry: Any, proxy: Any) -> None: ...
     def checkin(self, connection: Any, entry: Any) -> None: ...
     def invalidate(self, connection: Any, entry: Any, error: Any) -> None: ...
+    def begin(self, connection: Any) -> None: ...
     def commit(self, connection: Any) -> None: ...
+    def rollback(self, connection: Any) -> None: ...
     def before_cursor_execute(self, *arguments: Any) -> None: ...
     def set_connection_execution_options(self, connection: Any, options: Any) -> None: ...
     def set_engine_execution_options(self, engine: Any, options: Any) -> None: ...
@@ -114,237 +115,6 @@ class Greeting:
         return self._row
 
 
-class Result:
-    """Rows of one statement."""
-
-    def __init__(self, rows: Sequence[Any]) -> None:
-        self._rows = rows
-
-    def one(self) -> Any:
-        return self._rows[0]
-
-    def first(self) -> Any:
-        return self._rows[0] if self._rows else None
-
-    def scalar(self) -> Any:
-        return self._rows[0][0]
-
-    def __iter__(self) -> Any:
-        return iter(self._rows)
-
-
-class Cursor:
-    """A cursor of the driver's, inside SQLAlchemy's greenlet."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._row: Any = None
-
-    def execute(self, sql: str, parameters: Any = ()) -> None:
-        if isinstance(parameters, dict):
-            self._row = await_only(self._connection.seal(parameters))
-        else:
-            self._row = await_only(self._connection.in_transaction(sql))
-
-    def fetchone(self) -> Any:
-        return self._row
-
-    def close(self) -> None: ...
-
-
-class Connection:
-    """An AsyncConnection, and the pooled connection under it. `alone`: in AUTOCOMMIT."""
-
-    def __init__(self, engine: Engine, entry: Entry, alone: bool) -> None:
-        self._engine = engine
-        self._entry = entry
-        self._alone = alone
-        self._driver = entry.driver_connection
-        self._closed = False
-        self._failed = False
-        self.dialect = engine.sync_engine.dialect
-
-    @property
-    def info(self) -> dict[Any, Any]:
-        return self._entry.info
-
-    @property
-    def driver_connection(self) -> Driver:
-        return self._driver
-
-    async def get_raw_connection(self) -> Entry:
-        return self._entry
-
-    def cursor(self) -> Cursor:
-        return Cursor(self)
-
-    async def exec_driver_sql(self, sql: str) -> Result:
-        return Result([await self._statement(lambda server: row_of(server, sql))])
-
-    async def execute(self, statement: Any, parameters: Any = None) -> Result:
-        """The status of a transaction, rows by key, or what the outbox asks."""
-        if self._engine.purpose is Purpose.OUTBOX:
-            return await self._outbox(statement, parameters)
-        if isinstance(parameters, dict):
-            return Result([(await self._statement(lambda server: status_of(server, parameters["xid"])),)])
-        return Result(await self._statement(lambda server: rows_of(server.rows, parameters)))
-
-    async def _outbox(self, statement: TextClause, parameters: Any) -> Result:
-        meaning, given = outbox.meaning(statement), outbox.arguments(statement, parameters)
-        transaction, cluster = self._begun(), self._driver.server.cluster
-        rows = await self._working(lambda: meaning(cluster, transaction, given))
-        if self._alone:
-            await self.commit()
-        return Result(rows)
-
-    async def seal(self, parameters: dict[str, Any]) -> Sequence[Any]:
-        """The row that the last statement of a transaction returns, where there is an outbox."""
-        transaction, cluster = self._begun(), self._driver.server.cluster
-        row: Sequence[Any] = await self._working(lambda: outbox.seal(cluster, transaction, parameters))
-        return row
-
-    async def update(self, key: Key, exists: bool, *, noticed: bool = False) -> int:
-        """Lock a row and write it; its version. `noticed`: its table has a trigger."""
-        transaction, cluster = self._begun(), self._driver.server.cluster
-
-        async def work() -> int:
-            version = await cluster.update(transaction, key, exists)
-            if noticed:
-                outbox.notice(cluster, transaction, key[0], [key[1]])
-            return version
-
-        version: int = await self._working(work)
-        return version
-
-    def _begun(self) -> Transaction:
-        driver = self._driver
-        if driver.transaction is None:
-            driver.transaction = driver.server.cluster.begin()
-        return driver.transaction
-
-    async def _working(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """What may wait for locks at the server."""
-
-        async def run(answer: Callable[[Any], None]) -> None:
-            try:
-                answer(await work())
-            except Lost as error:
-                answer(error)
-
-        def at_server(answer: Callable[[Any], None]) -> None:
-            self._driver.server.cluster.loop.create_task(run(answer), context=WORLDS)
-
-        return await self._waited(at_server)
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[None]:
-        """Rolled back if the block fails, or its COMMIT."""
-        try:
-            yield
-            await self.commit()
-        except BaseException:
-            with suppress(Exception):
-                await self.rollback()
-            raise
-
-    async def in_transaction(self, sql: str) -> Any:
-        transaction = self._driver.transaction
-
-        def query(server: Server) -> Any:
-            assert transaction is not None
-            if "pg_current_xact_id_if_assigned" in sql:
-                return (transaction.xid, "on" if transaction.synchronous else "off", server.cluster.insert)
-            if "pg_current_wal_insert_lsn" in sql:
-                return (server.cluster.insert,)
-            raise AssertionError(sql)
-
-        return await self._statement(query)
-
-    async def locked_rows(self, keys: Sequence[Key]) -> list[tuple[int, int]]:
-        """As the transaction sees them."""
-        transaction = self._driver.transaction
-        own = {} if transaction is None else transaction.rows
-        return await self._statement(lambda server: rows_of({**server.rows, **own}, keys))
-
-    async def commit(self) -> None:
-        driver = self._driver
-        transaction, cluster = driver.transaction, driver.server.cluster
-        if transaction is None and not driver.dead:
-            return
-
-        def at_server(answer: Callable[[Any], None]) -> None:
-            assert transaction is not None
-            cluster.commit(transaction, lambda state: answer(DriverError(state) if state else "COMMIT"))
-
-        await self._waited(at_server)
-        driver.transaction = None
-
-    async def rollback(self) -> None:
-        transaction = self._driver.transaction
-        if transaction is not None and not self._driver.dead:
-            cluster = self._driver.server.cluster
-            await self._statement(lambda _: cluster.abort(transaction))
-        self._driver.transaction = None
-
-    async def invalidate(self) -> None:
-        self._driver.terminate()
-
-    async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self._driver.transaction is not None:
-            self._driver.terminate()
-        self._engine.give_back(self._entry)
-
-    async def _statement(self, query: Callable[[Server], T]) -> T:
-        result: T = await self._waited(lambda answer: answer(query(self._driver.server)))
-        return result
-
-    async def _waited(self, run: Callable[[Callable[[Any], None]], None]) -> Any:
-        try:
-            return await self._driver.send(run)
-        except Lost as error:
-            if not self._failed:
-                self._failed = True
-                self._engine.found_broken(self._entry, error)
-            raise
-        except asyncio.CancelledError:
-            self._driver.terminate()
-            raise
-
-
-def status_of(server: Server, xid: str) -> str | None:
-    transaction = server.cluster.status.get(xid)
-    if transaction is None or transaction.state == "lost":
-        return None
-    if transaction.state in ("open", "record"):
-        return "in progress"
-    return "committed" if transaction.state == "visible" else "aborted"
-
-
-def rows_of(rows: Mapping[Key, tuple[int, bool]], keys: Sequence[Key]) -> list[tuple[int, int]]:
-    """(id, version) of the rows that are there."""
-    found = ((key, *rows[key]) for key in keys)
-    return [(key[1], version) for key, version, exists in found if exists]
-
-
-class Sync:
-    """The same connection as SQLAlchemy shows it inside its greenlet."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.info = connection.info
-
-    @property
-    def invalidated(self) -> bool:
-        return self.connection.driver_connection.dead
-
-    def execute(self, _: object, keys: Sequence[Key]) -> list[tuple[int, int]]:
-        rows: list[tuple[int, int]] = await_only(self.connection.locked_rows(keys))
-        return rows
-
-
 class Engine:
     """One purpose's pool to wherever the host's name leads."""
 
@@ -390,7 +160,7 @@ class Engine:
         async with asyncio.timeout(self._timeout):
             await arrived
             path, server = self._nodes.route(self._host)
-            if not server.up:
+            if not server.up or (server.primary and self._host != "primary"):
                 raise Refused(self._host)
             entry = Entry(Driver(path, server))
             try:
@@ -453,16 +223,20 @@ class Alone:
 
 
 class Nodes:
-    """One process's names and ways: which server each host leads to now."""
+    """One process's names and ways: which server each host leads to now. `stale`: the one that was the primary, while
+    its name still leads there."""
 
     def __init__(self, cluster: Cluster, paths: dict[str, Path]) -> None:
         self._cluster = cluster
         self._paths = paths
+        self.stale: Server | None = None
 
     def route(self, host: str) -> tuple[Path, Server]:
         """`primary`, `r1`, `r2`."""
         place = ("primary", "r1", "r2").index(host)
         server = self._cluster.servers[place]
+        if place == 0 and self.stale is not None and self.stale.cluster is not self._cluster:
+            server = self.stale
         return self._paths[host], server
 
     def engine(self, url: URL, purpose: Purpose, settings: TopologySettings) -> Any:

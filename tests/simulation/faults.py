@@ -5,8 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from repocache.cache.switch import CacheMode
+from tests.simulation.outages import Outages
 from tests.simulation.service import Service
 from tests.simulation.world import World
+
+PLACES = {
+    **dict.fromkeys(("restart", "failover", "away", "flush", "lose", "depose", "return"), "redis"),
+    **dict.fromkeys(("kill", "die", "stop", "strand"), "service"),
+    "evict": "eviction",
+    "turn": "switch",
+    "unstream": "stream",
+    "miss primary": "way",
+    **{f"freeze {host}": f"frozen {host}" for host in ("primary", "replica", "redis")},
+}
+"""Where a fault happens, if not in the database: one of a place at a time."""
+LEAVING = 15.0
+"""Seconds within which a process has left its database, whoever is silent."""
 
 
 class Faults:
@@ -35,6 +50,7 @@ class Faults:
             "kill": self._kill,
             "die": self._die,
             "stop": self._stop,
+            **Outages(world).kinds,
         }
 
     async def run(self) -> None:
@@ -57,17 +73,7 @@ class Faults:
         way, _, host = kind.partition(" ")
         if way in ("cut", "hold"):
             return await self._disturb(way, host)
-        place = {
-            "restart": "redis",
-            "failover": "redis",
-            "away": "redis",
-            "flush": "redis",
-            "lose": "redis",
-            "evict": "eviction",
-            "depose": "redis",
-            "return": "redis",
-        }.get(kind, "")
-        place = place or ("service" if kind in ("kill", "die", "stop") else "postgres")
+        place = PLACES.get(kind, "postgres")
         if place in self._busy:
             return None
         self._busy.add(place)
@@ -85,6 +91,9 @@ class Faults:
             for path in paths.values():
                 if path.held:
                     path.cut()
+        for service in world.running():
+            for owner in service.caches:
+                service.turn(owner, CacheMode.ON)
         for server in world.cluster.replicas:
             server.paused, server.pace = False, world.profile.pace.replay
             server.poke()
@@ -247,7 +256,10 @@ class Faults:
     async def _stop(self) -> None:
         service = self._any()
         if service is not None:
+            began = self._world.loop.now
             outcome = await self._world.run_in(service, service.stop())
+            if self._world.loop.now - began > LEAVING and not service.owner.dead:
+                self._world.oracle.blame(f"{service.owner.name} took more than {LEAVING} s to leave")
             if isinstance(outcome, Exception) and not service.owner.dead:
                 self._world.oracle.blame(f"{service.owner.name} did not stop: {outcome!r}")
             self._world.kill(service)

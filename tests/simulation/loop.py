@@ -32,14 +32,16 @@ class Stuck(Exception):
 class Owner:
     """A process as the loop sees it: once it is dead, nothing of it runs any more, not even a `finally`.
 
-    `context`: in which everything belongs to it.
+    `context`: in which everything belongs to it. `skew`: seconds that its wall clock is ahead, at the beginning;
+    `drift`: seconds by which it gains in each second.
     """
 
-    __slots__ = ("context", "dead", "name")
+    __slots__ = ("context", "dead", "drift", "name", "skew")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.dead = False
+        self.skew = self.drift = 0.0
         self.context = copy_context()
         self.context.run(OWNER.set, self)
 
@@ -47,6 +49,12 @@ class Owner:
 OWNER: ContextVar[Owner] = ContextVar("owner")
 """Whose code runs. Tasks and callbacks inherit it from whoever makes them."""
 WORLD = Owner("world")
+
+
+def wall_clock(now: float) -> float:
+    """What `time.time()` says to whose code runs."""
+    owner = OWNER.get(WORLD)
+    return EPOCH + now + owner.skew + owner.drift * now
 
 
 class Loop(asyncio.AbstractEventLoop):
@@ -212,7 +220,7 @@ def environment(loop: Loop, seed: int) -> Iterator[None]:
     try:
         with (
             patch.object(time, "monotonic", loop.time),
-            patch.object(time, "time", lambda: EPOCH + loop.now),
+            patch.object(time, "time", lambda: wall_clock(loop.now)),
             patch.object(secrets, "token_hex", token_hex),
         ):
             yield

@@ -33,7 +33,8 @@ class Held(Protocol):
 class Path:
     """From one process to one server and back. `slow`: seconds of a hop, typically; one in fifty takes many times that.
 
-    `held`: nothing arrives any more, and nobody is told.
+    `held`: nothing arrives any more, and nobody is told. `heard`: when the last question that the primary has answered
+    for its position was sent.
     """
 
     def __init__(self, loop: Loop, slow: float, context: Context) -> None:
@@ -41,6 +42,7 @@ class Path:
         self.slow = slow
         self.context = context
         self.held = False
+        self.heard = 0.0
         self.connections: dict[Held, None] = {}
         self._waiting: list[tuple[Callable[[], None], Context]] = []
 

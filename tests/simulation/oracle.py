@@ -14,8 +14,9 @@ from repocache.keys import bucket_of
 from repocache.records import NO_POSITIONS, Receipt, Terms
 from repocache.records.names import ABSENT
 from tests.simulation.loop import Loop
-from tests.simulation.postgres import Cluster, Key, Noted, Transaction
+from tests.simulation.postgres import Cluster
 from tests.simulation.redis import Applied, Redis
+from tests.simulation.server import Key, Noted, Transaction
 
 LONGEST = 8.0
 """Seconds that L1 may serve what its Redis has invalidated: until a dead connection is known to be dead."""
@@ -47,6 +48,10 @@ class Heard:
             if version > self.versions.get(key, 0):
                 self.versions[key] = version
 
+    def need(self, key: Key) -> int:
+        """The newest version of the key that L1 must not be older than."""
+        return max(self.versions.get(key, 0), self.own.get(key, (0, 0.0))[0])
+
     def leave(self, keys: Iterable[Key]) -> None:
         """The Redis that told of these last: the next one does not know it."""
         for key in keys:
@@ -62,7 +67,8 @@ class Heard:
 
 
 class Oracle:
-    """`violations`: what was found, in words. `astray`: keys whose last invalidation only a deposed Redis has heard."""
+    """`violations`: what was found, in words. `astray`: keys whose last invalidation only a deposed Redis has heard.
+    `parted`: histories of primaries that were replaced while they lived: what is filled there is read there."""
 
     def __init__(self, loop: Loop, cluster: Cluster) -> None:
         self.violations: list[str] = []
@@ -71,6 +77,7 @@ class Oracle:
         self._cluster = cluster
         self._lines: dict[str, int] = {}
         self._foreign: set[str] = set()
+        self.parted: set[str] = set()
         self._applied: dict[int, dict[Key, int]] = {}
         self._delivered: dict[Key, int] = {}
         self._meant: dict[tuple[str, int], dict[Key, int]] = {}
@@ -85,6 +92,7 @@ class Oracle:
         primary = self._cluster.primary
         identity = PrimaryIdentity(System("7", 5), primary.timeline, *primary.process)
         self._lines[identity.history] = self._cluster.line
+        self.newest = identity.history
 
     def leaves_to(self, other: Oracle) -> None:
         """What is filled in the other's histories is no matter of this one."""
@@ -127,7 +135,7 @@ class Oracle:
         return 0
 
     def landed(self, redis: Redis, text: str, value: bytes, terms: Terms) -> None:
-        if terms.history in self._foreign:
+        if terms.history in self._foreign or terms.history in self.parted:
             return
         key = key_of(text)
         need = self.applied(redis, key)
@@ -165,15 +173,24 @@ class Oracle:
 
     def served_near(self, name: str, key: Key, version: int | None, heard: Heard) -> None:
         """A hit in L1."""
-        need = max(heard.versions.get(key, 0), heard.own.get(key, (0, 0.0))[0])
-        self._judge(key, version, need, lambda: f"L1 of {name} served {version}")
+        self._judge(key, version, heard.need(key), lambda: f"L1 of {name} served {version}")
         then, moments = self._loop.now - LONGEST, self._when.get(key, ())
         old = max((vouched for moment, vouched in moments if moment < then), default=0)
         self._judge(key, version, old, lambda: f"L1 of {name} served {version}, {LONGEST} s late")
 
+    def served_joined(self, name: str, key: Key, version: int | None, need: int) -> None:
+        """What another's load brought. `need`: what was applied in the process before this caller came."""
+        self._judge(key, version, need, lambda: f"{name} served {version} by another's load")
+
     def served_far(self, name: str, key: Key, version: int | None, need: int) -> None:
         """A hit in L2. `need`: what was applied there before the read began."""
         self._judge(key, version, need, lambda: f"{name} served {version} from L2")
+
+    def served_lagging(self, name: str, key: Key, version: int | None, moment: float) -> None:
+        """What a replica in the rotation gave. `moment`: what the primary showed then it has."""
+        shown = (each for each in reversed(self._cluster.by_key[key]) if each.state == "visible")
+        need = next((each.rows[key][0] for each in shown if each.shown <= moment), 0)
+        self._judge(key, version, need, lambda: f"a replica of {name} beyond its lag served {version}")
 
     def served(self, session: str, key: Key, version: int | None, need: int) -> None:
         """Whatever a session got. `need`: the version that it had written or seen."""
@@ -186,10 +203,10 @@ class Oracle:
         transaction = self._cluster.by_version.get(version or 0)
         if transaction is not None and transaction.state == "lost" and self._loop.now - transaction.ended > FORGOTTEN:
             self.blame(f"{what()} of {text_of(key)}, whose commit was lost {FORGOTTEN} s ago")
-        if version is not None and version >= need:
+        if version is not None and self._worth(version) >= need:
             return
         need = self.surviving(key, need)
-        if (self.last_gone(key) if version is None else version) < need:
+        if (self.last_gone(key) if version is None else self._worth(version)) < need:
             self.blame(f"{what()} of {text_of(key)}, which has {need}")
 
     def surviving(self, key: Key, version: int) -> int:
@@ -199,20 +216,25 @@ class Oracle:
         may go back once, to the primary.
         """
         transaction = self._cluster.by_version.get(version)
-        if transaction is None or transaction.state == "visible":
+        if transaction is None or (transaction.state == "visible" and transaction.branch is None):
             return version
+        bound = version if transaction.branch is None else min(version, transaction.branch + 1)
         visible = (each for each in reversed(self._cluster.by_key[key]) if each.state == "visible")
-        return next((each.rows[key][0] for each in visible if each.rows[key][0] < version), 0)
+        return next((each.rows[key][0] for each in visible if each.rows[key][0] < bound), 0)
+
+    def _worth(self, version: int) -> int:
+        """The version, or of a commit beside the primary's line, up to which version of that line it is not older."""
+        transaction = self._cluster.by_version.get(version)
+        branch = None if transaction is None else transaction.branch
+        return version if branch is None else min(version, branch)
 
     def last_gone(self, key: Key) -> int:
         """The newest version that says: there is no such row."""
-        newest = -1
-        for transaction in self._gone(key):
-            newest = max(newest, transaction.rows[key][0])
-        return newest
+        return max((self._worth(each.rows[key][0]) for each in self._gone(key)), default=-1)
 
     def _gone(self, key: Key) -> Iterable[Transaction]:
-        return (each for each in [*self._cluster.by_key[key], *self._cluster.lost] if _is_gone(each, key))
+        cluster = self._cluster
+        return (each for each in [*cluster.by_key[key], *cluster.lost, *cluster.astray] if _is_gone(each, key))
 
 
 def _is_gone(transaction: Transaction, key: Key) -> bool:

@@ -1,170 +1,34 @@
 """A database cluster: one line of WAL, a primary that appends to it, replicas that replay it, and what each loses.
 
-Owns which versions each server shows. A version is a number that grows; a row is (id, version) or gone. What a
-connection is belongs to `engines`.
+Owns the WAL, the transactions and the row locks. What a server shows is `server`'s, what a connection is `driver`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from copy import copy
 
 from repocache.db.positions import Process
+from tests.simulation.locks import Locks
 from tests.simulation.loop import Loop
-from tests.simulation.network import WORLDS, Lost
-
-Key = tuple[str, int]
-"""(owner, id)."""
+from tests.simulation.network import WORLDS
+from tests.simulation.server import Key, Noted, Pace, Server, Transaction
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds, typically: of a flush, between a commit record and its visibility, of replay; `slow`: how often each
-    takes a hundred times as long. `asynchronous`: share of commits that wait for no flush, `aborts`: that fail."""
+class Numbers:
+    """What is given out once, whichever line asks: ids of transactions and lives, and versions."""
 
-    flush: float = 0.001
-    visible: float = 0.001
-    replay: float = 0.005
-    slow: float = 0.02
-    asynchronous: float = 0.1
-    aborts: float = 0.01
-
-
-class Noted(NamedTuple):
-    """A row of the outbox. `due`: microseconds since 1970. `owes`: the versions that are to be invalidated by it."""
-
-    source: str | None
-    notices: str
-    due: int
-    owes: dict[Key, int]
-
-
-@dataclass(slots=True, eq=False)
-class Transaction:
-    """`rows`: what it writes, and whether the row is then there. `lsn`: end of its commit record, 0: none yet.
-    `line`: of which history. `state`: "open", "record" (in the WAL), "visible", "lost", "aborted".
-    `ended`: when it was lost. `notes`: rows of the outbox by their ids, None: deleted; `noticed`: those of triggers,
-    `sealed`: whether they need not be told of."""
-
-    xid: str
-    synchronous: bool
-    rows: dict[Key, tuple[int, bool]] = field(default_factory=dict)
-    locks: list[Key] = field(default_factory=list)
-    state: str = "open"
-    lsn: int = 0
-    line: int = 0
-    ended: float = 0.0
-    notes: dict[int, Noted | None] = field(default_factory=dict)
-    noticed: list[int] = field(default_factory=list)
-    sealed: bool = False
-
-
-class Server:
-    """One PostgreSQL. `started` and `recovered` tell its lives apart. `rows`, `notes`: what a new snapshot shows, the
-    latter of the outbox."""
-
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.cluster = cluster
-        self.name = name
-        self.up = True
-        self.primary = False
-        self.process = Process(cluster.nonce(), cluster.nonce())
-        self.rows: dict[Key, tuple[int, bool]] = {}
-        self.notes: dict[int, Noted] = {}
-        self.replayed = 0
-        self.applied = 0
-        self.timeline = 1
-        self.receiver: int | None = cluster.nonce()
-        self.paused = False
-        self.pace = cluster.pace.replay
-        self._replaying = False
-        self.connections: dict[Any, None] = {}
-
-    @property
-    def address(self) -> str:
-        return f"{self.name} 5432"
-
-    def server_row(self) -> tuple[Any, ...]:
-        """As SERVER_SQL answers."""
-        return ("7", 5, *self.process, not self.primary, self.address)
-
-    def primary_row(self) -> tuple[Any, ...]:
-        """As PRIMARY_SQL answers."""
-        if not self.primary:
-            return (self.process.started, None, None, None)
-        cluster = self.cluster
-        return (self.process.started, cluster.flush, cluster.insert, f"{self.timeline:08X}")
-
-    def replica_row(self) -> tuple[Any, ...]:
-        """As REPLICA_SQL answers."""
-        received = None if self.receiver is None else self.timeline
-        status = None if self.receiver is None else "streaming"
-        control = self.timeline if received is None else None
-        return (self.process.started, not self.primary, self.replayed, self.receiver, status, received, control)
-
-    def poke(self) -> None:
-        """There may be WAL to replay."""
-        if self._replaying or self.primary or self.paused or not self.up or self.receiver is None:
-            return
-        if self.replayed < self.cluster.flush:
-            self._replaying = True
-            self.cluster.later(self.pace, self._replay)
-
-    def _replay(self) -> None:
-        self._replaying = False
-        if self.primary or self.paused or not self.up or self.receiver is None:
-            return
-        self.replay_to(self.cluster.flush if self.cluster.loop.draw() < 0.6 else self._next())
-        self.poke()
-
-    def _next(self) -> int:
-        """The end of the next commit record that was flushed."""
-        wal, flush = self.cluster.wal, self.cluster.flush
-        return min(wal[self.applied].lsn, flush) if self.applied < len(wal) else flush
-
-    def replay_to(self, position: int) -> None:
-        wal = self.cluster.wal
-        while self.applied < len(wal) and wal[self.applied].lsn <= position:
-            self.show(wal[self.applied])
-            self.applied += 1
-        self.replayed = max(self.replayed, position)
-
-    def show(self, transaction: Transaction) -> None:
-        self.rows.update(transaction.rows)
-        for id, note in transaction.notes.items():
-            if note is not None:
-                self.notes[id] = note
-            else:
-                self.notes.pop(id, None)
-
-    def forget(self) -> None:
-        """Replay begins anew, from the first row on."""
-        self.rows, self.notes = dict(self.cluster.first), {}
-
-    def go_back(self, position: int) -> None:
-        self.forget()
-        self.applied = self.replayed = 0
-        self.replay_to(position)
-
-    def lose_connections(self) -> None:
-        for connection in list(self.connections):
-            connection.lose()
-
-    def down(self) -> None:
-        self.up = False
-        self.receiver = None
-        self.lose_connections()
-
-    def begin_life(self) -> None:
-        self.up = True
-        self.process = Process(self.cluster.nonce(), self.cluster.nonce())
+    def __init__(self) -> None:
+        self.nonce = 1_000_000
+        self.version = 0
 
 
 class Cluster:
-    """`insert`, `flush`: ends of the WAL in bytes. `wal`: the commits of this line, in the order of their records."""
+    """`insert`, `flush`: ends of the WAL in bytes. `wal`: the commits of this line, in the order of their records.
+    `branch`: of the line of a primary that was replaced: the newest version when it was. `astray`: such lines' commits.
+    """
+
+    branch: int | None = None
 
     def __init__(self, loop: Loop, pace: Pace, keys: list[Key]) -> None:
         self.loop = loop
@@ -176,11 +40,10 @@ class Cluster:
         self.by_key: dict[Key, list[Transaction]] = {key: [] for key in keys}
         self.status: dict[str, Transaction] = {}
         self.by_version: dict[int, Transaction] = {}
-        self._nonce = 1_000_000
-        self._version = 0
+        self.astray: list[Transaction] = []
+        self.numbers = Numbers()
+        self.locks = Locks(loop)
         self._id = self._branch = 0
-        self._locks: dict[Key, Transaction] = {}
-        self._queues: dict[Key, deque[tuple[Transaction, asyncio.Future[None]]]] = {}
         self._flushing = False
         self.first = dict.fromkeys(keys, (0, True))
         self.servers = [Server(self, name) for name in ("s0", "s1", "s2")]
@@ -193,7 +56,7 @@ class Cluster:
 
     def set_apart(self, nonce: int) -> None:
         """Its servers are no other cluster's."""
-        self._nonce = nonce
+        self.numbers.nonce = nonce
         for server in self.servers:
             server.begin_life()
 
@@ -212,8 +75,8 @@ class Cluster:
         return any(transaction.state == "record" for transaction in self.wal)
 
     def nonce(self) -> int:
-        self._nonce += 1
-        return self._nonce
+        self.numbers.nonce += 1
+        return self.numbers.nonce
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         draw = self.loop.draw()
@@ -227,41 +90,18 @@ class Cluster:
 
     async def update(self, transaction: Transaction, key: Key, exists: bool) -> int:
         """Lock the row and write it; its new version."""
-        await self.lock(transaction, key)
-        self._version += 1
-        transaction.rows[key] = (self._version, exists)
-        self.by_version[self._version] = transaction
+        await self.locks.lock(transaction, key)
+        self.numbers.version += 1
+        version = self.numbers.version
+        transaction.rows[key] = (version, exists)
+        self.by_version[version] = transaction
         self._write()
-        return self._version
-
-    async def lock(self, transaction: Transaction, key: Key) -> None:
-        """Raises Lost."""
-        if transaction.state != "open":
-            raise Lost("the transaction ended")
-        holder = self._locks.get(key)
-        if holder is None:
-            self._lock(key, transaction)
-        elif holder is not transaction:
-            turn: asyncio.Future[None] = self.loop.create_future()
-            self._queues.setdefault(key, deque()).append((transaction, turn))
-            await turn
-            if transaction.state != "open":
-                raise Lost("the transaction ended")
-
-    def lock_at_once(self, transaction: Transaction, key: Key) -> bool:
-        """Whether nobody else has it."""
-        if key not in self._locks:
-            self._lock(key, transaction)
-        return self._locks[key] is transaction
+        return version
 
     def next_id(self) -> int:
         """Of the outbox's sequence. What a failover loses of it is given out again."""
         self._id += 1
         return self._id
-
-    def _lock(self, key: Key, transaction: Transaction) -> None:
-        self._locks[key] = transaction
-        transaction.locks.append(key)
 
     def _write(self) -> None:
         self.insert += 8 + int(self.loop.draw() * 56)
@@ -290,8 +130,12 @@ class Cluster:
         if not (transaction.rows or transaction.notes):
             self.abort(transaction)
             return done("")
+        transaction.begin = self.insert
         self._write()
         transaction.state, transaction.lsn, transaction.line = "record", self.insert, self.line
+        if self.branch is not None:
+            transaction.branch = self.branch
+            self.astray.append(transaction)
         self.wal.append(transaction)
         for key in transaction.rows:
             self.by_key[key].append(transaction)
@@ -303,16 +147,16 @@ class Cluster:
         primary, process = self.primary, self.primary.process
 
         def same() -> bool:
-            return self.primary is primary and primary.process == process and primary.up
+            return primary.primary and primary.process == process and primary.up
 
         def flushed() -> None:
             if same():
-                self._flush(transaction.lsn)
+                primary.cluster._flush(transaction.lsn)
                 self.later(self.pace.visible, visible)
 
         def visible() -> None:
             if same():
-                self._show(transaction)
+                primary.cluster._show(transaction)
                 done("")
 
         if transaction.synchronous:
@@ -321,12 +165,12 @@ class Cluster:
             self.later(self.pace.visible, visible)
 
     def _show(self, transaction: Transaction) -> None:
-        transaction.state = "visible"
+        transaction.state, transaction.shown = "visible", self.loop.now
         if not any(transaction.notes.values()):  # else what it leaves says it all
             for id in transaction.notes:
                 self.gone(self.primary.notes[id])
         self.primary.show(transaction)
-        self._unlock(transaction)
+        self.locks.end(transaction)
         self.tell("visible", transaction.rows)
         if transaction.noticed and not transaction.sealed:
             for connection in list(self.primary.connections):
@@ -335,22 +179,7 @@ class Cluster:
     def abort(self, transaction: Transaction) -> None:
         if transaction.state == "open":
             transaction.state = "aborted"
-            self._unlock(transaction)
-
-    def _unlock(self, transaction: Transaction) -> None:
-        for key in transaction.locks:
-            if self._locks.get(key) is transaction:
-                del self._locks[key]
-                self._hand_on(key)
-
-    def _hand_on(self, key: Key) -> None:
-        queue = self._queues.get(key)
-        while queue:
-            transaction, turn = queue.popleft()
-            if not turn.done() and transaction.state == "open":
-                self._lock(key, transaction)
-                turn.set_result(None)
-                return
+            self.locks.end(transaction)
 
     def crash(self, *, postmaster: bool) -> None:
         """All connections end, WAL that was not flushed is lost. `postmaster`: the server process is new, too."""
@@ -369,8 +198,7 @@ class Cluster:
         primary.forget()
         for transaction in self.wal:
             primary.show(transaction)
-            if transaction.state == "record":
-                transaction.state = "visible"
+            self._settle(transaction)
         self.line += 1
         self.insert += 40
         self.flush = self.insert
@@ -378,28 +206,38 @@ class Cluster:
             primary.process = Process(self.nonce(), self.nonce())
         primary.up = True
         for replica in self.replicas:
-            self._stream(replica)
+            self.stream(replica)
 
     def _truncate(self, position: int) -> None:
         """What comes after is lost, and whatever was open is rolled back."""
         for transaction in self.status.values():
             if transaction.state == "open":
                 transaction.state = "aborted"
-        while self.wal and self.wal[-1].lsn > position:
-            transaction = self.wal.pop()
-            transaction.state, transaction.ended = "lost", self.loop.now
-            self.tell("lost", transaction.rows)
-            self.lost.append(transaction)
-            for key in transaction.rows:
-                self.by_key[key].remove(transaction)
+        for transaction in self._cut(position):
+            self._lose(transaction)
         self.insert = self.flush = position
         self._id = max((id for transaction in self.wal for id in transaction.notes), default=0)
-        self._locks.clear()
-        queues, self._queues = self._queues, {}
-        for queue in queues.values():
-            for _, turn in queue:
-                if not turn.done():
-                    turn.set_result(None)
+        self.locks.clear()
+
+    def _settle(self, transaction: Transaction) -> None:
+        """It was in the WAL, and a new primary, or life, shows it."""
+        if transaction.state != "visible":
+            transaction.state, transaction.shown = "visible", self.loop.now
+
+    def _cut(self, position: int) -> list[Transaction]:
+        """Commits after the position, which this line never had."""
+        cut: list[Transaction] = []
+        while self.wal and self.wal[-1].lsn > position:
+            transaction = self.wal.pop()
+            cut.append(transaction)
+            for key in transaction.rows:
+                self.by_key[key].remove(transaction)
+        return cut
+
+    def _lose(self, transaction: Transaction) -> None:
+        transaction.state, transaction.ended = "lost", self.loop.now
+        self.tell("lost", transaction.rows)
+        self.lost.append(transaction)
 
     def fail_over(self, at: int) -> None:
         """The primary is gone; the replica at this place goes on, with what it has received."""
@@ -407,30 +245,76 @@ class Cluster:
         old.down()
         new.replay_to(new.replayed)
         self._truncate(new.replayed)
+        old.primary = False
+        self._promote(at)
+        for server in self.replicas:
+            server.receiver = None
+        for transaction in self.wal:
+            self._settle(transaction)
+
+    def _promote(self, at: int) -> None:
+        old, new = self.primary, self.servers[at]
         new.lose_connections()
         self.servers[0], self.servers[at] = new, old
-        old.primary, new.primary, new.receiver = False, True, None
+        new.primary, new.receiver, new.stuck = True, None, False
         new.timeline += 1
         self.line += 1
         self._branch = self.insert
         self.insert += 100
         self.flush = self.insert
+
+    def divide(self, at: int, *, followed: bool) -> Cluster:
+        """The replica at this place goes on, and the old primary lives on, unaware: the line that it writes from now
+        on. `followed`: the other replica goes on with the old one."""
+        old, new = self.primary, self.servers[at]
+        new.replay_to(new.replayed)
+        parted = copy(self)
+        parted.wal, parted.by_key = list(self.wal), {key: list(each) for key, each in self.by_key.items()}
+        parted.branch, parted._flushing, parted.gone = self.numbers.version, False, lambda _: None
+        self.locks = Locks(self.loop)
+        cut = self._cut(new.replayed)
+        self.status = {transaction.xid: transaction for transaction in self.wal}
+        for transaction in cut:
+            transaction.branch = parted.branch
+        self.astray.extend(cut)
+        self.insert = self.flush = new.replayed
+        self._id = max((id for transaction in self.wal for id in transaction.notes), default=0)
+        self._promote(at)
+        parted.servers = [old, *(each for each in self.replicas if each is not old and followed)]
+        for server in parted.servers:
+            server.cluster = parted
         for server in self.replicas:
-            server.receiver = None
+            if server.cluster is self:
+                server.receiver = None
         for transaction in self.wal:
-            transaction.state = "visible"
+            self._settle(transaction)
+        return parted
+
+    def fence(self, parted: Cluster) -> None:
+        """The old primary ends, and with it what it alone had; `rejoin` brings its servers back."""
+        for server in parted.servers:
+            server.down()
+            server.cluster, server.primary = self, False
+        for transaction in parted.status.values():
+            if transaction.state == "open":
+                transaction.state = "aborted"
+        for transaction in self.astray:
+            if transaction.state != "lost":
+                self._lose(transaction)
+        parted.locks.clear()
 
     def rejoin(self) -> None:
-        """After `fail_over`: whoever is no primary follows the new one, made anew where it must be."""
+        """After `fail_over`: whoever is no primary follows the new one, made anew where it must be. Those that are with
+        an old one stay there."""
         branch = self._branch
-        for server in self.replicas:
+        for server in [each for each in self.replicas if each.cluster is self]:
             if not server.up or server.replayed > branch or server.timeline != self.primary.timeline:
                 if not server.up or server.replayed > branch:
                     server.lose_connections()
                     server.go_back(min(server.replayed, branch))
                     server.begin_life()
                 server.timeline = self.primary.timeline
-            self._stream(server)
+            self.stream(server)
 
     def restart_replica(self, server: Server, back: float) -> None:
         """It loses the last of what it had replayed."""
@@ -441,9 +325,10 @@ class Cluster:
     def start_replica(self, server: Server) -> None:
         """After `restart_replica`; it streams a little later."""
         server.begin_life()
-        self.later(0.02, lambda: self._stream(server))
+        self.later(0.02, lambda: self.stream(server))
 
-    def _stream(self, server: Server) -> None:
-        if server.up and not server.primary:
+    def stream(self, server: Server) -> None:
+        """It receives WAL from now on."""
+        if server.up and not server.primary and server.cluster.primary.up:
             server.receiver = self.nonce()
             server.poke()

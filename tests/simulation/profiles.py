@@ -6,12 +6,12 @@ A profile is drawn from a seed: small worlds and short times, since that is wher
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import replace
 from random import Random
 
-from repocache.keys import bucket_of
-from tests.simulation.postgres import Key, Pace
+from tests.simulation.profile import Profile, keys_in
+from tests.simulation.server import Pace
+from tests.simulation.wider import WIDER
 
 REDIS = {
     "evict": 6.0,
@@ -26,57 +26,6 @@ REDIS = {
 REPLICAS = {"pause": 2.0, "crawl": 1.0, "restart replica": 1.0, "cut replica": 0.5, "hold replica": 0.5}
 PRIMARY = {"crash": 0.2, "backend crash": 0.1, "promote": 0.2, "cut primary": 0.8, "hold primary": 0.3}
 SERVICES = {"kill": 0.2, "stop": 0.15, "die": 0.3}
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """`keys`: of both owners. `clients`: at once. `faults`: of each kind, so many in ten seconds. `think`: seconds
-    between two requests of a client. `writes`, `whole`, `sessions`, `cancels`: shares. Times in seconds.
-
-    `outbox`: the database has one. `strangers`: writes in a second that know nothing of this library; if there are any,
-    all tables have triggers, and the library's own writers leave some of their rows to these. `neighbours`: a process
-    of another primary, in the same Redis.
-    """
-
-    name: str
-    keys: tuple[Key, ...]
-    services: int = 2
-    clients: int = 8
-    faults: Mapping[str, float] = field(default_factory=dict)
-    pace: Pace = field(default_factory=Pace)
-    slow: float = 0.0005
-    think: float = 0.01
-    writes: float = 0.2
-    whole: float = 0.01
-    sessions: float = 0.6
-    cancels: float = 0.01
-    monotonic: bool = False
-    sample_every: float = 0.25
-    max_lag: float = 10.0
-    catch_up: float = 0.01
-    lease: float = 2.0
-    patience: float = 0.2
-    reply: float = 1.0
-    publish: float = 1.0
-    outbox: bool = False
-    strangers: float = 0.0
-    neighbours: bool = False
-
-
-@cache
-def _ids(owner: str, bucket: int) -> tuple[int, ...]:
-    found: list[int] = []
-    id = 0
-    while len(found) < 4:
-        if bucket_of(f"{owner}:{id}") == bucket:
-            found.append(id)
-        id += 1
-    return tuple(found)
-
-
-def keys_in(buckets: int, each: int, owners: tuple[str, ...] = ("item",)) -> tuple[Key, ...]:
-    """So many keys of each owner in each of the first buckets."""
-    return tuple((owner, id) for bucket in range(buckets) for owner in owners for id in _ids(owner, bucket)[:each])
 
 
 MIXES = (("item",), ("item", "note"), ("note",), ("price",), ("item", "note", "price"))
@@ -258,8 +207,33 @@ ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn}
 """Worlds that no seed draws by itself: all that could go wrong in them is what they are made for."""
 
 
-def drawn(seed: int, family: str = "") -> Profile:
-    """The profile of a seed. `family`: of faults, or a shape; drawn too if it is not given."""
+NAMES = [*FAMILIES, *SHAPES, *WIDER, *ASKED]
+"""Of all families and shapes."""
+
+
+def drawn(seed: int, family: str = "", *, narrow: bool = False) -> Profile:
+    """The profile of a seed. `family`: of faults, or a shape, or one and changes of it as in "services+feeds"; drawn
+    too if it is not given. `narrow`: as seeds were drawn before there were wider worlds; half of them still are."""
+    if not family and not narrow:
+        wide = Random(f"{seed} wider")
+        if wide.random() < 0.5:
+            family = wide.choice(list(WIDER))
+            if wide.random() < 0.3:
+                family = f"{wide.choice([*FAMILIES, *SHAPES])}+{family}"
+    first, *others = family.split("+")
+    profile = _drawn(seed, first)
+    for other in others:
+        profile = _both(profile, WIDER[other](profile), other)
+    return profile
+
+
+def _both(first: Profile, second: Profile, name: str) -> Profile:
+    """The second, with the faults of both."""
+    faults = {**first.faults, **second.faults}
+    return replace(second, name=f"{first.name}+{name}", faults=faults)
+
+
+def _drawn(seed: int, family: str) -> Profile:
     draw = Random(seed * 7919 + 1)
     family = family or draw.choice([*FAMILIES, *SHAPES])
     faults = FAMILIES.get(family, {})
@@ -293,7 +267,7 @@ def drawn(seed: int, family: str = "") -> Profile:
         strangers=draw.choice((0.0, 0.0, 1.0, 10.0)),
     )
     profile = profile if profile.outbox else replace(profile, strangers=0.0)
-    shape = {**SHAPES, **ASKED}.get(family)
+    shape = {**SHAPES, **WIDER, **ASKED}.get(family)
     return profile if shape is None else shape(profile)
 
 

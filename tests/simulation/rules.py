@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, cast
 from unittest.mock import patch
 
+from repocache.db import routing
 from repocache.records import (
     NO_POSITIONS,
     Ask,
@@ -29,11 +30,11 @@ from repocache.records import (
 )
 from repocache.records.names import LEASE
 from repocache.records.scripts import OPEN
-from tests.protocol import outbox_switches
+from tests.protocol import outbox_switches, wider_switches
 from tests.protocol.switches import SWITCHES
 from tests.simulation import outbox, redis
 
-__all__ = ["outbox_switches"]  # it adds switches
+__all__ = ["outbox_switches", "wider_switches"]  # they add switches
 
 _SIMULATED: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 
@@ -249,6 +250,13 @@ def _read_leases() -> Iterator[None]:
             return original(self, intent, terms)
 
     with patch.object(MemoryRecords, "intend", intend):
+        yield
+
+
+@_switch("last fill")
+def _last_fill() -> Iterator[None]:
+    """What a lagging replica fills is as old as what was there at the commit."""
+    with patch.object(routing, "last_fill", lambda ttl, *_: ttl):
         yield
 
 

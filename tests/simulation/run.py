@@ -9,11 +9,14 @@ from unittest.mock import patch
 
 from repocache.invalidation import batch
 from tests.simulation.clients import Client, Stranger
+from tests.simulation.consumers import Consumer
 from tests.simulation.faults import Faults
 from tests.simulation.loop import Stuck, environment, new_loop
 from tests.simulation.neighbour import Neighbour
 from tests.simulation.oracle import text_of
-from tests.simulation.profiles import Profile, drawn
+from tests.simulation.profile import Profile
+from tests.simulation.profiles import drawn
+from tests.simulation.server import Key
 from tests.simulation.world import Tell, World
 
 RECOVERY = 5.0
@@ -107,7 +110,7 @@ async def _all_right(world: World) -> None:
             continue
         if world.profile.outbox and world.oracle.delivered(key) < version:
             world.oracle.blame(f"version {version} of {text_of(key)} was never invalidated")
-        for service in world.running():
+        for service in (each for each in world.running() if key[0] in each.access):
             found = await world.run_in(service, service.read(key[0], [key[1]]))
             if isinstance(found, Exception):
                 world.oracle.blame(f"{service.owner.name} cannot read {text_of(key)} in peace: {found!r}")
@@ -116,3 +119,14 @@ async def _all_right(world: World) -> None:
                     f"{service.owner.name} has {text_of(key)} at {found[key[1]]} for good; it is at {version}"
                     + ("" if exists else ", gone")
                 )
+        for consumer in world.consumers:
+            _believes(world, consumer, key, version if exists else None)
+
+
+def _believes(world: World, consumer: Consumer, key: Key, version: int | None) -> None:
+    """What a consumer derived is what the primary has."""
+    service, owner = consumer.service, consumer.owner
+    if service not in world.running() or owner != key[0] or consumer.derived.get(key[1], -1) == version:
+        return
+    believed = consumer.derived.get(key[1], "nothing")
+    world.oracle.blame(f"a consumer of {service.owner.name} has {text_of(key)} at {believed} for good, not {version}")

@@ -5,32 +5,33 @@ Owns start, stop and the requests that it answers. What is right is `oracle`'s.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, MetaData, Table
+from sqlalchemy import BigInteger, Column, MetaData, Select, Table
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
-from repocache.bookmark import Bookmark
 from repocache.cache.asked import Asked
-from repocache.cache.entry import Cell, Row, Source
+from repocache.cache.entry import Load, Row, Source, Wanted
 from repocache.cache.flights import Flight
 from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
-from repocache.cache.tiered import TieredCache
+from repocache.cache.switch import CacheMode
 from repocache.cache.values import Values
-from repocache.caching import GRACE, Caching, Needs, caching
+from repocache.caching import Caching, Needs, caching
 from repocache.commits import Commits, Lives
+from repocache.db import routing
 from repocache.db.commit import CommitWatch
 from repocache.db.routing import Routing, Stickiness, current_session
+from repocache.db.seen import SeenTransactions
 from repocache.db.topology import Topology
 from repocache.db.transaction import Transaction
 from repocache.durable import NotDurable, durable
+from repocache.invalidation.feed import Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
-from repocache.message import Message
 from repocache.repository.access import CachedAccess
 from repocache.repository.rows import Nodes as RowNodes
 from repocache.repository.rows import Rows
@@ -40,124 +41,20 @@ from repocache.tracking.changes import Changes
 from repocache.tracking.tables import Owned, OwnedTables
 from repocache.wire import Address
 from repocache.writing import Means, Puts, Through
-from tests.simulation.engines import Connection, Nodes, Sync
+from tests.simulation.connections import Connection, Sync
+from tests.simulation.engines import Nodes
 from tests.simulation.loop import Loop, Owner
 from tests.simulation.oracle import Heard, Oracle, text_of
-from tests.simulation.postgres import Key
 from tests.simulation.redis import Redis
+from tests.simulation.server import Key
+from tests.simulation.watched import JOINED, Found, Hears, Versions, WatchedCache, no_load, version_of
 
 OWNERS = ("item", "note", "price")
 """Under cache-aside, write-through and strict write-through."""
+FEED_ROOM = 100
+"""Changes that wait for a slow consumer."""
 ADDRESS = Address.parse("redis://redis")
 PRIMARY, *REPLICAS = (f"postgresql+asyncpg://app@{host}/app" for host in ("primary", "r1", "r2"))
-
-
-class Versions:
-    """A codec of rows (id, version), and what `Rows` asks of a plan and of a statement."""
-
-    primary_only = False
-
-    def __init__(self, owner: str) -> None:
-        self._owner = owner
-        self.select: Any = None
-
-    def encode(self, row: Row) -> bytes:
-        return b"%d" % row[1]
-
-    def decode(self, payload: bytes) -> Row:
-        return (0, int(payload))
-
-    def row(self, row: Row) -> Row:
-        return row
-
-    def entity(self, row: Row) -> Row:
-        return row
-
-    def id_of_row(self, row: Row) -> Any:
-        return row[0]
-
-    def parameters(self, ids: Sequence[int]) -> list[Key]:
-        return [(self._owner, id) for id in ids]
-
-
-class WatchedCache(TieredCache):
-    """The read path; what L2 answers is shown to the oracle, with what was applied there before it was asked."""
-
-    service: Service
-
-    def _ask(self, id: Any, bookmark: Bookmark | None) -> Asked:
-        asked = super()._ask(id, bookmark)
-        if asked.reply is not None:
-            self.service.began[asked] = (self.service.applied((self._owner, id)), self.service.now)
-        return asked
-
-    def _hit(self, asked: Asked, value: bytes | None) -> Cell | None:
-        need, began = self.service.began.pop(asked)
-        cell = super()._hit(asked, value)
-        if cell is not None:
-            key = (self._owner, asked.key[1])
-            self.service.oracle.served_far(self.service.owner.name, key, version_of(cell), need)
-            self.service.loaded(key, began)
-        return cell
-
-    def _load(self, asked: Asked) -> asyncio.Future[Cell]:
-        id = asked.key[1]
-        waiter = super()._load(asked)
-        flight = self._flights.get((self._owner, id))
-        if flight is not None and flight not in self.service.began:
-            self.service.began[flight] = (self.service.applied((self._owner, id)), self.service.now)
-        return waiter
-
-    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
-        need, _ = self.service.began.get(flight, (0, 0.0))
-        if tier == "l2":
-            service = self.service
-            service.oracle.served_far(service.owner.name, (self._owner, flight.key[1]), version_of(cell), need)
-        super().answered(flight, cell, tier)
-
-    def ended(self, flight: Flight, keep: bool) -> None:
-        _, began = self.service.began.pop(flight, (0, 0.0))
-        if keep:
-            self.service.loaded((self._owner, flight.key[1]), began)
-        super().ended(flight, keep)
-
-    def failed(self, flight: Flight, error: BaseException) -> None:
-        self.service.began.pop(flight, None)
-        super().failed(flight, error)
-
-
-def version_of(cell: Cell) -> int | None:
-    return None if cell.row is None else cell.row[1]
-
-
-async def _no_load(_: object) -> Mapping[Any, Row]:
-    """Nothing is loaded to be stored."""
-    return {}
-
-
-class Hears:
-    """The last of the channel's receivers: what this process was told."""
-
-    def __init__(self, oracle: Oracle, heard: Heard) -> None:
-        self._oracle = oracle
-        self._heard = heard
-        self._last: dict[int, tuple[str, int]] = {}
-
-    def up(self) -> None:
-        """What only a deposed Redis has told does not bind the next one, nor who believes that."""
-        self._last.clear()
-        self._heard.leave(self._oracle.astray)
-
-    def down(self) -> None: ...
-    def forget_all(self) -> None: ...
-
-    def apply(self, message: Message) -> None:
-        """With those that were lost before it."""
-        incarnation, seq = self._last.get(message.bucket, ("", 0))
-        first = seq + 1 if incarnation == message.incarnation else message.seq
-        for each in range(first, message.seq + 1):
-            self._heard.note(self._oracle.meant(message.incarnation, each))
-        self._last[message.bucket] = (message.incarnation, message.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +66,20 @@ class Outside:
     nodes: Nodes
 
 
-class Service:
-    """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world."""
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a process was made with beside its settings: which repositories, and how long these keep rows (seconds)."""
 
-    def __init__(self, owner: Owner, outside: Outside, settings: Settings, ttl: float) -> None:
+    owners: tuple[str, ...] = OWNERS
+    ttl: float = 120.0
+    local_ttl: float = 120.0
+
+
+class Service:
+    """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world. `past`: key -> when it was
+    last asked of any node, past the cache. `ups`: how often the channel was up."""
+
+    def __init__(self, owner: Owner, outside: Outside, settings: Settings, release: Release) -> None:
         self.owner = owner
         self.oracle = outside.oracle
         self.context = owner.context
@@ -180,67 +87,86 @@ class Service:
         self.heard = Heard()
         self.began: dict[Asked | Flight, tuple[int, float]] = {}
         self.access: dict[str, CachedAccess[Any]] = {}
+        self.caches: dict[str, WatchedCache] = {}
+        self.past: dict[Key, float] = {}
+        self.ups = 0
         self.running = False
+        self.nodes = outside.nodes
+        self.settings = settings
+        self.release = release
         self._outside = outside
-        self._settings = settings
-        self._ttl = ttl
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
         """As `Database._start`. Raises DatabaseUnavailable."""
-        settings, stack = self._settings, self._stack
+        settings, stack = self.settings, self._stack
         topology = Topology(PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine)
-        stickiness = Stickiness(settings.window, max(settings.window, self._ttl), settings.monotonic)
+        longest = self.release.ttl + self.release.local_ttl
+        longest = routing.last_fill(longest, settings.cache.lease, settings.topology.staleness)
+        stickiness = Stickiness(settings.window, max(settings.window, longest), settings.monotonic)
         topology.on_history(self._history_changed)
         self.topology, self.routing = topology, Routing(topology, stickiness, settings.observe)
-        keys = [Keys(KeyOwner(owner), (int,)) for owner in OWNERS]
+        keys = [Keys(KeyOwner(owner), (int,)) for owner in self.release.owners]
+        self._keys = {each.prefix: each for each in keys}
         standing = Standing(topology)
         self._caching: Caching | None = None
         await stack.enter_async_context(topology)
         self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
-        needs = Needs(strict=True, recovered=outbox.wake)
+        needs = Needs(strict=True, recovered=outbox.wake, grace=topology.grace)
         cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, needs))
         self._caching = cache
-        cache.receivers.append(Hears(self.oracle, self.heard))
-        lives = Lives(settings.window, stickiness.uncovered)
+        stack.callback(self._end_feeds)
+        cache.receivers.append(Hears(self))
+        lives = Lives(settings.window, stickiness.uncovered, topology.now)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
         commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means), outbox)
         outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
-        stack.push_async_callback(self.watch.close, GRACE)
+        stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
+        stack.push_async_callback(self.watch.close, topology.grace)
         for each in keys:
             self.access[each.prefix] = self._access(each, cache)
         self.running = True
 
     def _durable(self, keys: Sequence[Keys]) -> AbstractAsyncContextManager[NotDurable]:
-        if self._settings.outbox is OutboxMode.OFF:
+        if self.settings.outbox is OutboxMode.OFF:
             return nullcontext(NotDurable())
         metadata = MetaData()
         tables = [Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True)) for each in keys]
         owned = [Owned(each, {table: (table.c.id,)}) for each, table in zip(keys, tables, strict=True)]
-        return durable(self.topology.outbox_engine(), self._settings, OwnedTables(owned, tables))
+        tables_owned = OwnedTables(owned, tables)
+        return durable(self.topology.outbox_engine(), self.settings, tables_owned, self.topology.grace)
 
     def _access(self, keys: Keys, cache: Caching) -> CachedAccess[Any]:
         plan: Any = Versions(keys.prefix)
-        nodes = RowNodes(self.topology, self.routing, self._settings.observe)
+        nodes = RowNodes(self.topology, self.routing, self.settings.observe)
         policy = self._policy(keys.prefix)
         rows: Rows[Any] = Rows(plan, plan, nodes, keys.prefix, strict=is_strict(policy))
-        watched = WatchedCache(Source(keys, "v", policy, plan, rows.load), cache.shared, current_session)
+        load = self._loading(keys.prefix, rows.load)
+        watched = WatchedCache(Source(keys, "v", policy, plan, load), cache.shared, current_session)
         watched.service = self
-        return CachedAccess(rows, watched, lambda *_: None, monotonic=self._settings.monotonic)
+        self.caches[keys.prefix] = watched
+        return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
+
+    def _loading(self, owner: str, load: Load) -> Load:
+        async def loading(wanted: Sequence[Wanted]) -> Mapping[Any, Row]:
+            self.past.update(((owner, want.id), self.now) for want in wanted if want.floor == 0)
+            return await load(wanted)
+
+        return loading
 
     def _policy(self, owner: str) -> Policy:
+        ttl, local = self.release.ttl, self.release.local_ttl
         if owner == "item":
-            return CacheAside(ttl=self._ttl, local_ttl=self._ttl, negative_ttl=self._ttl / 2)
-        strict = owner == "price"
-        return WriteThrough(ttl=self._ttl, local_ttl=self._ttl, negative_ttl=self._ttl / 2, strict=strict)
+            return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2)
+        return WriteThrough(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, strict=owner == "price")
 
     def _through(self, keys: Keys) -> Through:
         plan: Any = Versions(keys.prefix)
         policy = self._policy(keys.prefix)
-        values = Values(Source(keys, "v", policy, plan, _no_load), 1000, self._settings.observe)
+        values = Values(Source(keys, "v", policy, plan, no_load), 1000, self.settings.observe)
         return Through(keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy))
 
     async def stop(self) -> None:
@@ -249,7 +175,7 @@ class Service:
 
     def _history_changed(self, _: str) -> None:
         if self._caching is not None:
-            self._caching.shared.views.forget_all()
+            self._caching.channel.new_history()
             self._outbox.reconnect()
 
     @property
@@ -259,6 +185,16 @@ class Service:
     def applied(self, key: Key) -> int:
         """The newest version of the key that was invalidated in the Redis that this process reads."""
         return 0 if self.redis is None else self.oracle.applied(self.redis, key)
+
+    @property
+    def astray(self) -> bool:
+        """Whether it is with a primary that was replaced: what it caches is nobody else's, and of that one."""
+        return self.topology.history in self.oracle.parted
+
+    def served_far(self, key: Key, version: int | None, need: int) -> None:
+        """Redis has answered. `need`: what was applied there before the read began."""
+        if not self.astray:
+            self.oracle.served_far(self.owner.name, key, version, need)
 
     def loaded(self, key: Key, began: float) -> None:
         """L1 may have what a load brought that began then. From a Redis that is no master it may be anything."""
@@ -271,25 +207,87 @@ class Service:
         assert self._caching is not None
         return self._caching
 
-    async def read(self, owner: str, ids: Sequence[int]) -> dict[int, int | None]:
-        """The version of each, as a repository reads: L1 at once, then the tiers."""
+    async def read(self, owner: str, ids: Sequence[int], *, entity: bool = False) -> Found:
+        """The version of each, as a repository reads: L1 at once, then the tiers. `entity`: as `get` does, of one."""
         access = self.access[owner]
-        found: dict[int, int | None] = {}
+        found, ups, began, astray = Found(), self.ups, self.now, self.astray
         if len(ids) == 1:
             cell = access.near(ids[0])
             if cell is not None:
                 version = version_of(cell)
-                self.oracle.served_near(self.owner.name, (owner, ids[0]), version, self.heard)
-                return {ids[0]: version}
-        cells = await access.cells(ids)
-        for id, cell in cells.items():
-            found[id] = version_of(cell)
+                if not self.astray:
+                    self.oracle.served_near(self.owner.name, (owner, ids[0]), version, self.heard)
+                found[ids[0]] = version
+                return found
+        told = JOINED.set(found.joined)
+        try:
+            if entity:
+                row = await access.entity(ids[0])
+                found[ids[0]] = None if row is None else row[1]
+            else:
+                for id, cell in (await access.cells(ids)).items():
+                    found[id] = version_of(cell)
+        finally:
+            JOINED.reset(told)
+        if ups == self.ups and self.caching.shared.views.alive and not astray:
+            self._judge_joined(owner, found, began)
         return found
+
+    def _judge_joined(self, owner: str, found: Found, began: float) -> None:
+        """Who would use the cache gets nothing older than what was applied here before he came, of another's load
+        either; unless that one found no Redis, or no primary, and went past the cache because of it."""
+        for (_, id), joined in found.joined.items():
+            counts = joined.goes_past or self.past.get((owner, id), -1.0) < began
+            if joined.need is not None and counts:
+                self.oracle.served_joined(self.owner.name, (owner, id), found[id], joined.need)
+
+    async def find(self, owner: str, ids: Sequence[int]) -> Found:
+        """Past the cache, as any select."""
+        found = Found(dict.fromkeys(ids))
+        for row in await self.access[owner].select(self.statement(owner, ids)):
+            found[row[0]] = row[1]
+        return found
+
+    def statement(self, owner: str, ids: Sequence[int]) -> Select[Any]:
+        """A select that the simulated database understands."""
+        return self.access[owner].all_rows.execution_options(keys=[(owner, id) for id in ids])
+
+    def snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Database.snapshot`."""
+        return self.routing.snapshot()
+
+    def invalidations(self, owner: str) -> Feed[int]:
+        """As `Database.invalidations`."""
+        window, now = self.settings.window, self.topology.now
+        return Feed(self._keys[owner], self.caching.receivers, room=FEED_ROOM, window=window, clock=now)
+
+    def _end_feeds(self) -> None:
+        for receiver in tuple(self.caching.receivers):
+            if isinstance(receiver, Feed):
+                receiver.end()
+
+    def turn(self, owner: str, mode: CacheMode) -> None:
+        """As `Database.switch`."""
+        self.caches[owner].turn(mode)
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Connection]:
+        """One transaction on the primary, as a unit of work or a plain session has it: rolled back where the block does
+        not commit it."""
+        connection = await self.connection()
+        try:
+            yield connection
+            if not connection.ended:
+                await self.roll_back(connection)
+        finally:
+            await connection.close()
 
     async def connection(self) -> Connection:
         """Of the primary's, for a transaction."""
         connection: Any = await self.topology.write_engine.connect()
         found: Connection = connection
+        engine: Any = self.topology.write_engine.sync_engine
+        engine.dispatch.begin(Sync(found))
         return found
 
     def transaction_of(self, connection: Any) -> Transaction:
@@ -307,8 +305,13 @@ class Service:
         self.heard.wrote(written, self.now)
 
     async def roll_back(self, connection: Connection) -> None:
-        dialect: Any = self.topology.write_engine.sync_engine.dialect
-        await greenlet_spawn(dialect.do_rollback, connection)
+        engine: Any = self.topology.write_engine.sync_engine
+
+        def roll_back() -> None:
+            engine.dispatch.rollback(Sync(connection))
+            engine.dialect.do_rollback(connection)
+
+        await greenlet_spawn(roll_back)
 
     def touch(self, connection: Connection, keys: Sequence[Key], whole: str) -> None:
         """`whole`: an owner all of whose keys are said to have changed, or nothing."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.profiles import ASKED, FAMILIES, SHAPES, drawn
+from tests.simulation.profiles import NAMES, drawn
 from tests.simulation.run import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ print(simulate(8, 300).trace)
 """
 
 
-@pytest.mark.parametrize("profile", [*FAMILIES, *SHAPES, *ASKED])
+@pytest.mark.parametrize("profile", NAMES)
 def test_nothing_is_violated(profile: str) -> None:
     outcome = simulate(1, OPERATIONS, drawn(1, profile))
     assert outcome.violations == ()

@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from repocache.cache.entry import CacheSettings
+from repocache.cache.switch import CacheMode
 from repocache.db.settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Event
@@ -20,21 +21,27 @@ from repocache.invalidation.outbox import OutboxMode
 from repocache.records import MemoryRecords
 from repocache.settings import Settings
 from repocache.wire import BreakerSettings, Limits, LinkSettings
+from tests.simulation.consumers import Consumer
 from tests.simulation.engines import Nodes
 from tests.simulation.loop import OWNER, Loop, Owner
 from tests.simulation.network import WORLDS, Path, Refused, Stream
 from tests.simulation.oracle import Oracle
 from tests.simulation.postgres import Cluster
-from tests.simulation.profiles import Profile
+from tests.simulation.profile import Profile
 from tests.simulation.redis import APP, Redis
 from tests.simulation.redis import Client as RedisClient
-from tests.simulation.service import Outside, Service
+from tests.simulation.service import OWNERS, Outside, Release, Service
 
-TTL = 120.0
 HOSTS = ("redis", "primary", "r1", "r2")
 FORGETS = {"flush", "restart", "failover", "depose", "return"}
 """Faults in which a Redis loses what it was told."""
 Tell = Callable[[str], object]
+T = TypeVar("T")
+
+
+def turn(values: Sequence[T], number: int) -> T:
+    """Whose turn it is."""
+    return values[number % len(values)]
 
 
 class World:
@@ -42,13 +49,18 @@ class World:
 
     def __init__(self, loop: Loop, seed: int, profile: Profile, tell: Tell) -> None:
         self.loop = loop
+        self.seed = seed
         self.draw = Random(seed ^ 0xFA17)
+        self.wide = Random(f"{seed} wide")
         self.profile = profile
         self.tell = tell
         self.operations = 0
         self.trace = 0
         self.counts: Counter[str] = Counter()
         self.cluster = Cluster(loop, profile.pace, list(profile.keys))
+        skew = profile.wide.skew * self.wide.uniform(-1.0, 1.0)
+        for server in self.cluster.servers:
+            server.skew = skew + (self.wide.uniform(-0.05, 0.05) if skew else 0.0)
         self.cluster.tell = self._happened
         self.oracle = Oracle(loop, self.cluster)
         self.cluster.gone = self.oracle.left
@@ -61,6 +73,11 @@ class World:
         self.waiting: dict[str, dict[asyncio.Future[Any], None]] = {}
         self.publishers: dict[int, Owner] = {}
         self.doomed: dict[Owner, asyncio.Future[None]] = {}
+        self.consumers: list[Consumer] = []
+        self.frozen: set[str] = set()
+        self.divided = False
+        self.links: dict[str, str] = {}
+        self.stranded: Owner | None = None
         self._number = 0
         self._redises = 1
         loop.connect = self._connect
@@ -83,26 +100,40 @@ class World:
                 delay = self.draw.random() * self.draw.choice((soon, soon, 0.4))
                 self.loop.call_later(delay, moment.set_result, None, context=WORLDS)
 
-    def settings(self, observe: Callable[[Event], None]) -> Settings:
-        profile = self.profile
+    def settings(self, observe: Callable[[Event], None], number: int = 0) -> Settings:
+        """Of the process with this number. A window is no shorter than its other times allow."""
+        profile, wide = self.profile, self.profile.wide
+        topology = TopologySettings(
+            sample_every=turn(wide.samples or (profile.sample_every,), number),
+            max_lag=turn(wide.lags or (profile.max_lag,), number),
+            catch_up_wait=profile.catch_up,
+            probe_timeout=profile.reply,
+        )
+        limits = Limits(reply_timeout=profile.reply, pulse=profile.reply)
         return Settings(
             app=APP,
+            window=max(turn(wide.windows, number), topology.staleness + 0.01, limits.silence + 0.01),
             monotonic=profile.monotonic,
             observe=observe,
             publish_timeout=profile.publish,
             outbox=OutboxMode.REQUIRED if profile.outbox else OutboxMode.OFF,
-            topology=TopologySettings(
-                sample_every=profile.sample_every,
-                max_lag=profile.max_lag,
-                catch_up_wait=profile.catch_up,
-                probe_timeout=profile.reply,
+            topology=topology,
+            cache=CacheSettings(
+                lease=profile.lease,
+                patience=profile.patience,
+                mode=CacheMode.OFF if wide.off else CacheMode.ON,
             ),
-            cache=CacheSettings(lease=profile.lease, patience=profile.patience),
             link=LinkSettings(
-                limits=Limits(reply_timeout=profile.reply, pulse=profile.reply),
+                limits=limits,
                 breaker=BreakerSettings(cooldown=0.5),
             ),
         )
+
+    def release(self, number: int) -> Release:
+        """What the process with this number was made with."""
+        wide = self.profile.wide
+        owners = turn(wide.owners or (OWNERS,), number)
+        return Release(owners, turn(wide.ttls, number), turn(wide.local_ttls, number))
 
     async def start_service(self) -> None:
         """Another process; it tries until the primary answers."""
@@ -111,13 +142,21 @@ class World:
     async def start_on(self, cluster: Cluster, oracle: Oracle) -> Service:
         """The same, of the process of a database that is `oracle`'s."""
         self._number += 1
-        owner = Owner(f"p{self._number}")
+        owner, wide = Owner(f"p{self._number}"), self.profile.wide
+        if wide.skew or wide.drift:
+            owner.skew, owner.drift = (most * self.wide.uniform(-1.0, 1.0) for most in (wide.skew, wide.drift))
         paths = {host: Path(self.loop, self.profile.slow, owner.context) for host in HOSTS}
+        for host in HOSTS[1:]:
+            paths[host].slow *= turn(wide.ways, self._number - 1)
         self.paths[owner.name] = paths
+        for host in sorted(self.frozen):
+            paths[host].hold()
         outside = Outside(self.loop, oracle, Nodes(cluster, paths))
         self.waiting[owner.name] = {}
+        number = self._number - 1
+        settings = self.settings(self._observe(owner), number)
         while True:
-            service = Service(owner, outside, self.settings(self._observe(owner)), TTL)
+            service = Service(owner, outside, settings, self.release(number))
             self.services[owner.name] = service
             outcome = await self.run_in(service, service.start())
             if not isinstance(outcome, DatabaseUnavailable):
@@ -126,7 +165,16 @@ class World:
             await asyncio.sleep(0.1)
         if isinstance(outcome, Exception) and not owner.dead:
             self.oracle.blame(f"{owner.name} did not start: {outcome!r}")
+        for each in service.access if wide.feeds else ():
+            consumer = Consumer(service, each, self.profile.keys)
+            self.consumers.append(consumer)
+            self.loop.create_task(self._consume(consumer))
         return service
+
+    async def _consume(self, consumer: Consumer) -> None:
+        outcome = await self.run_in(consumer.service, consumer.run())
+        if isinstance(outcome, Exception) and not consumer.service.owner.dead:
+            self.oracle.blame(f"a consumer of {consumer.service.owner.name} failed: {outcome!r}")
 
     def _observe(self, owner: Owner) -> Callable[[Event], None]:
         def observe(event: Event) -> None:
