@@ -46,7 +46,8 @@ class Routed(Event):
 
 @dataclass(frozen=True, slots=True)
 class NodeOut(Event):
-    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming", "other history"."""
+    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming",
+    "other history", "pooled" (a pooler answers in its place), "not read-only"."""
 
     node: str
     why: str
@@ -243,7 +244,8 @@ class Verified(Event):
 
 @dataclass(frozen=True, slots=True)
 class Degraded(Event):
-    """Something that was asked for is not there, and what is lost without it. Emitted at start."""
+    """Something that was asked for is not there, and what is lost without it. Emitted at start,
+    or when it is found out."""
 
     what: str
     lost: str

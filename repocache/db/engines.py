@@ -32,25 +32,32 @@ SELECT s.system_identifier::text, d.oid::bigint,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
        coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
        pg_is_in_recovery(),
-       coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), '')
+       coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), ''),
+       pg_backend_pid(), current_setting('default_transaction_read_only')
 FROM pg_control_system() s, pg_database d
 WHERE d.datname = current_database()
 """
+READ_ONLY_SQL = "SELECT current_setting('default_transaction_read_only')"
 
 
 class Server(NamedTuple):
-    """The server at the other end of a connection. `address`: as it sees itself, empty for a local socket."""
+    """The server at the other end of a connection. `address`: as it sees itself, empty for a local
+    socket. `backend`: the process that answered, `read_only`: whether transactions are, unless they
+    say otherwise."""
 
     system: System
     process: Process
     in_recovery: bool
     address: str
+    backend: int = 0
+    read_only: bool = True
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
         """The server in a row of SERVER_SQL."""
-        cluster, database, started, recovered, in_recovery, address = row
-        return cls(System(cluster, database), Process(started, recovered), in_recovery, address)
+        cluster, database, started, recovered, in_recovery, address, backend, read_only = row
+        system, process = System(cluster, database), Process(started, recovered)
+        return cls(system, process, in_recovery, address, backend, read_only == "on")
 
 
 class Purpose(enum.Enum):
@@ -121,15 +128,25 @@ def connect_args(url: URL, settings: TopologySettings, *, read_only: bool) -> di
 
 def read_server(connection: DBAPIConnection) -> Server:
     """Ask a fresh PostgreSQL connection which server process it reached."""
+    return Server.of(_row(connection, SERVER_SQL))
+
+
+def read_only(connection: DBAPIConnection) -> bool:
+    """Ask a fresh PostgreSQL connection the same as `Server.read_only`, where more may not be
+    asked."""
+    return bool(_row(connection, READ_ONLY_SQL)[0] == "on")
+
+
+def _row(connection: DBAPIConnection, sql: str) -> Sequence[Any]:
     cursor = connection.cursor()
     try:
-        cursor.execute(SERVER_SQL)
-        row = cursor.fetchone()
+        cursor.execute(sql)
+        row: Sequence[Any] | None = cursor.fetchone()
     finally:
         cursor.close()
         connection.rollback()
     assert row is not None
-    return Server.of(row)
+    return row
 
 
 def on_connect(engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.choice import Need, satisfies
 from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
+from repocache.db.poolers import REPLICA_UNUSED, require_direct, require_read_only
 from repocache.db.positions import (
     LagLimit,
     Process,
@@ -30,7 +31,7 @@ from repocache.db.receivers import Receivers
 from repocache.db.settings import Replica, TopologySettings
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.trouble import connecting_trouble
-from repocache.events import NodeBack, NodeOut, Observer, Sampled
+from repocache.events import Degraded, NodeBack, NodeOut, Observer, Sampled
 
 TRIES = 3
 LONGEST_PAUSE = 2.0
@@ -71,6 +72,7 @@ class ReplicaNode:
         self._receivers = Receivers()
         self._vouched: Sample | None = None
         self._said = ""
+        self._explained: set[str] = set()
         self._failures = 0
         self._pause = settings.sample_every
         self._retry_at = 0.0
@@ -130,6 +132,9 @@ class ReplicaNode:
         self.forget()
         self.down = why
         self._say(why)
+        if why in REPLICA_UNUSED and why not in self._explained:
+            self._explained.add(why)
+            self._observe(Degraded(f"replica {self.name}", REPLICA_UNUSED[why]))
 
     async def close(self, grace: float) -> None:
         """Close all connections; those that are not closed within `grace` seconds are hung up
@@ -159,6 +164,7 @@ class ReplicaNode:
         if not self.probe.connected:
             await self.probe.connect()
             self.forget()
+            await self.probe.require_fit()
         # 1. This poll begins on a connection to one server process. 2. That process ends, unnoticed. 3. The pool
         # connects to its successor. 4. The poll's answer, sent before 2, arrives: it must not vouch for the successor.
         epoch = self.epoch
@@ -217,8 +223,13 @@ class ReplicaNode:
             raise Moved
 
     def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        """Before anything is read on it: through a pooler, what is known of the server's life may
+        be of another one by the next statement."""
         if self.probe.positions:
-            entry.info[SERVER] = read_server(connection)
+            entry.info[SERVER] = server = read_server(connection)
+            require_direct(server, entry.driver_connection)
+        elif self.engine.dialect.name == "postgresql":
+            require_read_only(connection)
         self.forget()
 
     def _said_of(self, sample: Sample) -> None:

@@ -16,12 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.clock import ALLOWED, Outages, PrimaryClock
-from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
+from repocache.db.engines import (
+    SERVER,
+    InUse,
+    Server,
+    close_engine,
+    on_connect,
+    on_lost,
+    read_only,
+    read_server,
+)
+from repocache.db.poolers import OWN_ADDRESS, PRIMARY_POOLED, PRIMARY_WRITABLE, is_pooled
 from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
 from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
 from repocache.db.settings import TopologySettings
 from repocache.db.shared_poll import SharedPoll
-from repocache.db.trouble import connecting_trouble
+from repocache.db.trouble import POOLED, connecting_trouble
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import ClockJumped, Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
 from repocache.history import cluster_of, is_newer
@@ -69,6 +79,7 @@ class Primary:
         self._writes = InUse(self.write_engine)
         self._heard_at = 0.0
         self._closed = False
+        self._explained = False
         self._insert = 0
         self._began = 0.0
         self._suspected = False
@@ -86,6 +97,7 @@ class Primary:
         for engine in (self.write_engine, self.engine):
             self.follow(engine)
             event.listen(engine.sync_engine, "do_connect", self._connecting)
+        on_connect(self.engine, self._reads_connected)
 
     def follow(self, engine: AsyncEngine) -> None:
         """Another pool that leads to the primary: its connections are the primary's, or end."""
@@ -106,14 +118,17 @@ class Primary:
 
     async def start(self) -> None:
         """Find out whether there are positions, and the first history. Raises DatabaseUnavailable."""
-        self._closed = False
+        self._closed = self._explained = False
         try:
-            await self.probe.connect()
+            await self._connect_probe()
             await self._sample()
         except Exception as error:
             if not self.probe.positions or not refuses_positions(error):
                 await self.probe.drop()
-                raise DatabaseUnavailable(f"the primary does not answer: {error!r}") from error
+                why = f"the primary does not answer: {error!r}"
+                if connecting_trouble(error) == POOLED:
+                    why = f"{why}; {OWN_ADDRESS}"
+                raise DatabaseUnavailable(why) from error
             self.probe.positions = False
         self._heard_at = self.clock.now()
         if not self.probe.positions:
@@ -194,8 +209,19 @@ class Primary:
                 if not (isinstance(error, ProbeFailed) or connecting_trouble(error)):
                     raise
         self._suspected = False
-        await self.probe.connect()
+        await self._connect_probe()
         return await self._sample()
+
+    async def _connect_probe(self) -> None:
+        await self.probe.connect()
+        if self.probe.pooled:
+            self._explain()
+
+    def _explain(self) -> None:
+        """A pooler was found in the primary's place: told once."""
+        if not self._explained:
+            self._explained = True
+            self._observe(Degraded(NAME, PRIMARY_POOLED))
 
     async def _sample(self) -> PrimaryPosition | None:
         began = time.monotonic()
@@ -267,12 +293,24 @@ class Primary:
             return
         server = read_server(connection)
         entry.info[SERVER] = server
+        if is_pooled(server, entry.driver_connection):
+            self._explain()
         if server.in_recovery:
             self.poll.nudge()
             raise DatabaseUnavailable("the address of the primary leads to a server that is in recovery")
         if self._identity is not None and server.process.started != self._identity.started:
             self._suspected = True
             self.poll.nudge()
+
+    def _reads_connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        """A read must not be able to write, unseen. A SET would not do: behind a pooler it may be
+        the session of somebody else that is set. Raises DatabaseUnavailable."""
+        if self.engine.dialect.name != "postgresql":
+            return
+        server = entry.info.get(SERVER)
+        holds = server.read_only if isinstance(server, Server) else read_only(connection)
+        if not holds:
+            raise DatabaseUnavailable(PRIMARY_WRITABLE)
 
     def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
         server = entry.info.get(SERVER)

@@ -14,9 +14,10 @@ from typing import Any
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from repocache.db.engines import SERVER_SQL, Server
+from repocache.db.engines import READ_ONLY_SQL, SERVER_SQL, Server
+from repocache.db.poolers import is_pooled
 from repocache.db.positions import PrimaryIdentity, Process, Receiver, ReplicaReading, System
-from repocache.db.trouble import sqlstate
+from repocache.db.trouble import POOLED, WRITABLE, Unusable, sqlstate
 
 PRIMARY_SQL = """
 SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
@@ -98,7 +99,8 @@ class Probe:
     """One connection, made when it is needed and dropped at the first failure. Not for two callers at once.
 
     `positions`: whether the database has them; without, a poll only asks for a sign of life. `lost` is called when the
-    server ends the connection, where the driver tells so (asyncpg).
+    server ends the connection, where the driver tells so (asyncpg). `pooled`: whether the last
+    connection was to a pooler; known only where there are positions.
     """
 
     def __init__(self, engine: AsyncEngine, connect_timeout: float, timeout: float, lost: Callable[[], None]) -> None:
@@ -109,6 +111,7 @@ class Probe:
         self._connection: AsyncConnection | None = None
         self._asyncpg: asyncpg.Connection | None = None
         self._server = Server(System("", 0), Process(0, 0), in_recovery=False, address="")
+        self.pooled = False
         self.positions = engine.dialect.name == "postgresql"
 
     @property
@@ -128,9 +131,22 @@ class Probe:
                     driver.add_termination_listener(self._terminated)
                 if self.positions:
                     self._server = Server.of(await self._row(SERVER_SQL))
+                    self.pooled = is_pooled(self._server, driver)
         except BaseException:
             await self.drop()
             raise
+
+    async def require_fit(self) -> None:
+        """Raises Unusable, and drops the connection, if reads must not use what it leads to; raises
+        as `primary` does."""
+        if self._engine.dialect.name != "postgresql":
+            return
+        read_only = self._server.read_only
+        if not self.positions:
+            read_only = (await self.fetch(READ_ONLY_SQL))[0] == "on"
+        if self.pooled or not read_only:
+            await self.drop()
+            raise Unusable(POOLED if self.pooled else WRITABLE)
 
     async def primary(self) -> PrimaryReading:
         """Where the primary's WAL stands. Raises ProbeFailed, what the driver raises, and TimeoutError."""

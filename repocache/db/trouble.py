@@ -12,8 +12,24 @@ system errors.
 """
 NO_ENTRY = ("28", "3D000", "57P03", "53")
 """SQLSTATE: authorization refused, no such database, not accepting connections, too many of them."""
+OTHER_SESSION = ("26000", "42P05")
+"""SQLSTATE: a prepared statement is not there, or was there before: the session is another than the
+one that was connected to."""
+REFUSED_PARAMETER = "unsupported startup parameter"
+"""What PgBouncer says, and no PostgreSQL."""
+POOLED = "pooled"
+WRITABLE = "not read-only"
 CONFLICTS = ("40001", "40P01")
 """SQLSTATE: what a standby says when recovery cancels a statement of its own accord."""
+
+
+class Unusable(Exception):
+    """A new connection that reads must not use. `why`: POOLED (a pooler answers in the server's
+    place), WRITABLE (it was to be read-only, and is not)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 def sqlstate(error: BaseException) -> str:
@@ -26,12 +42,16 @@ def sqlstate(error: BaseException) -> str:
 
 
 def connecting_trouble(error: BaseException) -> str:
-    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost"; empty if the error is of
-    another kind.
+    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost", POOLED,
+    WRITABLE; empty if the error is of another kind.
     """
     if isinstance(error, PoolTimeoutError):
         return "busy"
+    if isinstance(error, Unusable):
+        return error.why
     state = sqlstate(error)
+    if state in OTHER_SESSION or REFUSED_PARAMETER in str(error):
+        return POOLED
     if state.startswith(NO_ENTRY):
         return "refused"
     return "lost" if state or isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) else ""

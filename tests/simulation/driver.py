@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from tests.simulation.network import WORLDS, Lost, Path
-from tests.simulation.server import Server, Transaction
+from tests.simulation.server import BACKEND, Server, Transaction
 
 T = TypeVar("T")
 
@@ -52,6 +52,9 @@ class Driver(asyncpg.Connection):  # type: ignore[misc]  # it has no types
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def get_server_pid(self) -> int:
+        return BACKEND
 
     def is_closed(self) -> bool:
         return self.dead

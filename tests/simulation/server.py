@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Key = tuple[str, int]
 """(owner, id)."""
+BACKEND = 1
+"""The process id of each backend, as announced and as asked for: no pooler is simulated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Server:
 
     def server_row(self) -> tuple[Any, ...]:
         """As SERVER_SQL answers."""
-        return ("7", 5, *self.process, not self.primary, self.address)
+        return ("7", 5, *self.process, not self.primary, self.address, BACKEND, "on")
 
     def primary_row(self) -> tuple[Any, ...]:
         """As PRIMARY_SQL answers."""
