@@ -77,7 +77,7 @@ class Release:
 
 class Service:
     """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world. `past`: key -> when it was
-    last asked of any node, past the cache. `ups`: how often the channel was up."""
+    last asked of any node, past the cache. `by_redis`: loads that Redis answered. `ups`: how often the channel was up."""
 
     def __init__(self, owner: Owner, outside: Outside, settings: Settings, release: Release) -> None:
         self.owner = owner
@@ -89,6 +89,7 @@ class Service:
         self.access: dict[str, CachedAccess[Any]] = {}
         self.caches: dict[str, WatchedCache] = {}
         self.past: dict[Key, float] = {}
+        self.by_redis: set[Flight] = set()
         self.ups = 0
         self.running = False
         self.nodes = outside.nodes
@@ -238,7 +239,8 @@ class Service:
         either; unless that one found no Redis, or no primary, and went past the cache because of it."""
         for (_, id), joined in found.joined.items():
             counts = joined.goes_past or self.past.get((owner, id), -1.0) < began
-            if joined.need is not None and counts:
+            # What Redis answered is held against what that Redis had heard of, and against nothing else.
+            if joined.need is not None and counts and joined.flight not in self.by_redis:
                 self.oracle.served_joined(self.owner.name, (owner, id), found[id], joined.need)
 
     async def find(self, owner: str, ids: Sequence[int]) -> Found:

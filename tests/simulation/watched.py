@@ -33,6 +33,7 @@ class Joined(NamedTuple):
     need: int | None
     goes_past: bool
     behind: bool
+    flight: Flight
 
 
 JOINED: ContextVar[dict[Key, Joined] | None] = ContextVar("joined", default=None)
@@ -112,12 +113,13 @@ class WatchedCache(TieredCache):
             need, bookmark = None if asked.direct else self.service.heard.need(key), asked.bookmark
             behind = bookmark is not None and bool(bookmark.position) and bookmark is not flight.bookmark
             behind = behind and bookmark is not None and bookmark.expires > time.time()
-            notes[key] = Joined(need, flight.direct, behind)
+            notes[key] = Joined(need, flight.direct, behind, flight)
 
     def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
         need, _ = self.service.began.get(flight, (0, 0.0))
         if tier == "l2":
             self.service.served_far((self._owner, flight.key[1]), version_of(cell), need)
+            self.service.by_redis.add(flight)
         super().answered(flight, cell, tier)
 
     def ended(self, flight: Flight, keep: bool) -> None:

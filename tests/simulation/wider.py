@@ -48,6 +48,24 @@ def _ahead(profile: Profile) -> Profile:
     )
 
 
+def _relapsing(profile: Profile) -> Profile:
+    """Monotonic sessions read many things at once, while replicas begin new lives under them."""
+    pace = replace(profile.pace, replay=0.05, asynchronous=0.0)
+    return replace(
+        profile,
+        pace=pace,
+        keys=keys_in(1, 1),
+        monotonic=True,
+        sessions=1.0,
+        clients=8,
+        writes=0.3,
+        think=0.005,
+        sample_every=0.1,
+        faults={"restart replica": 15.0, "pause": 4.0, "cut primary": 10.0},
+        wide=replace(profile.wide, gathers=0.6, finds=0.2),
+    )
+
+
 def _reported(profile: Profile) -> Profile:
     """Monotonic sessions read in transactions and snapshots too, and sessions stand in sessions."""
     pace = replace(profile.pace, replay=0.1, asynchronous=0.0)
@@ -271,6 +289,7 @@ WIDER: Mapping[str, Callable[[Profile], Profile]] = {
     "veils": _veiled,
     "ahead": _ahead,
     "reports": _reported,
+    "relapses": _relapsing,
     "nests": _nested,
     "releases": _releases,
     "skews": _skewed,
