@@ -60,12 +60,21 @@ async def test_no_promise_is_broken_beside_an_old_primary(
 
 
 @pytest.mark.parametrize(
-    "off, broken",
-    [("floor", {"stale fill", "applied", "own process", "late"}), ("bookmark", {"own write"})],
+    "off, faults, broken",
+    [
+        ("floor", LAGGING, {"stale fill", "applied", "own process", "late"}),
+        ("bookmark", LAGGING, {"own write"}),
+        ("newer timeline", BESIDE, {"own write", "monotonic", "stale fill", "applied", "late"}),
+    ],
 )
 async def test_a_rule_that_is_off_is_found_out(
-    stormy_servers: Ground, tmp_path: Path, off: str, broken: set[str]
+    stormy_servers: Ground,
+    tmp_path: Path,
+    off: str,
+    faults: tuple[Planned, ...],
+    broken: set[str],
 ) -> None:
-    plan = Plan("pytest", 5.5, tmp_path / "storm", off=off, faults=LAGGING)
+    seconds = 7.0 if faults is BESIDE else 5.5
+    plan = Plan("pytest", seconds, tmp_path / "storm", off=off, faults=faults)
     _, verdict = await blown(stormy_servers, plan)
     assert {violation.promise for violation in verdict.violations} & broken

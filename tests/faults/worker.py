@@ -28,7 +28,10 @@ from tests.faults.records import Closed, Counted, Recorder, Turned, now
 from tests.faults.services import MAX_LAG, Service
 from tests.faults.traffic import Guest, Traffic
 from tests.faults.witness import Hearer, Witness
+from tests.protocol import wider_switches
 from tests.protocol.switches import rule_off
+
+__all__ = ["wider_switches"]  # it adds switches
 
 CALLERS = 6
 TOPOLOGY = TopologySettings(max_lag=MAX_LAG, connect_timeout=1.0)

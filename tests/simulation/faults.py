@@ -42,6 +42,7 @@ class Faults:
             "depose": self._depose,
             "return": self._return,
             "pause": self._pause,
+            "dam": self._dam,
             "crawl": self._crawl,
             "restart replica": self._restart_replica,
             "crash": self._crash,
@@ -95,7 +96,7 @@ class Faults:
             for owner in service.caches:
                 service.turn(owner, CacheMode.ON)
         for server in world.cluster.replicas:
-            server.paused, server.pace = False, world.profile.pace.replay
+            server.paused, server.dam, server.pace = False, None, world.profile.pace.replay
             server.poke()
 
     async def _disturb(self, way: str, host: str) -> None:
@@ -188,6 +189,14 @@ class Faults:
         between.replica = True
         between.stop()
         world.oracle.disclaims(between)
+
+    async def _dam(self) -> None:
+        """A replica's stream is held up: it is connected, and receives nothing new."""
+        server = self._draw.choice(self._world.cluster.replicas)
+        server.dam = self._world.cluster.flush
+        await asyncio.sleep(self._draw.choice((0.05, 0.5, 1.0)))
+        server.dam = None
+        server.poke()
 
     async def _pause(self) -> None:
         server = self._draw.choice(self._world.cluster.replicas)

@@ -72,7 +72,7 @@ class Transaction:
 
 class Server:
     """One PostgreSQL. `started` and `recovered` tell its lives apart. `rows`, `notes`: what a new snapshot shows, the
-    latter of the outbox. `skew`: seconds that its clock is ahead. `stuck`: replay stands between a commit that it
+    latter of the outbox. `dam`: where its stream is held up, bytes. `skew`: seconds that its clock is ahead. `stuck`: replay stands between a commit that it
     shows already and the position that says so."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
@@ -87,6 +87,7 @@ class Server:
         self.applied = 0
         self.timeline = 1
         self.receiver: int | None = cluster.nonce()
+        self.dam: int | None = None
         self.paused = False
         self.pace = cluster.pace.replay
         self.skew = 0.0
@@ -102,7 +103,12 @@ class Server:
     @property
     def received(self) -> int | None:
         """The most that it may show, in bytes; None without a receiver."""
-        return None if self.receiver is None else max(self.replayed, self.cluster.flush)
+        return None if self.receiver is None else max(self.replayed, self.sent)
+
+    @property
+    def sent(self) -> int:
+        """What was sent to it, in bytes: what is flushed, unless its stream is held up."""
+        return self.cluster.flush if self.dam is None else min(self.dam, self.cluster.flush)
 
     @property
     def address(self) -> str:
@@ -130,7 +136,7 @@ class Server:
         """There may be WAL to replay."""
         if self._replaying or self.stuck or self.primary or self.paused or not self.up or self.receiver is None:
             return
-        if self.replayed < self.cluster.flush:
+        if self.replayed < self.sent:
             self._replaying = True
             self.cluster.later(self.pace, self._replay)
 
@@ -138,7 +144,7 @@ class Server:
         self._replaying = False
         if self.primary or self.paused or not self.up or self.receiver is None:
             return None
-        position = self.cluster.flush if self.cluster.loop.draw() < 0.6 else self._next()
+        position = self.sent if self.cluster.loop.draw() < 0.6 else self._next()
         if self.cluster.pace.ahead:
             return self._step(position)
         self.replay_to(position)
@@ -172,9 +178,9 @@ class Server:
             self.poke()
 
     def _next(self) -> int:
-        """The end of the next commit record that was flushed."""
-        wal, flush = self.cluster.wal, self.cluster.flush
-        return min(wal[self.applied].lsn, flush) if self.applied < len(wal) else flush
+        """The end of the next commit record that was sent."""
+        wal, sent = self.cluster.wal, self.sent
+        return min(wal[self.applied].lsn, sent) if self.applied < len(wal) else sent
 
     def replay_to(self, position: int) -> None:
         wal = self.cluster.wal

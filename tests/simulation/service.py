@@ -77,7 +77,8 @@ class Release:
 
 class Service:
     """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world. `past`: key -> when it was
-    last asked of any node, past the cache. `by_redis`: loads that Redis answered. `ups`: how often the channel was up."""
+    last asked of any node, past the cache. `by_redis`: loads that Redis answered. `ups`: how often the channel was
+    up."""
 
     def __init__(self, owner: Owner, outside: Outside, settings: Settings, release: Release) -> None:
         self.owner = owner

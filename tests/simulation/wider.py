@@ -49,20 +49,21 @@ def _ahead(profile: Profile) -> Profile:
 
 
 def _relapsing(profile: Profile) -> Profile:
-    """Monotonic sessions read many things at once, while replicas begin new lives under them."""
-    pace = replace(profile.pace, replay=0.05, asynchronous=0.0)
+    """Monotonic sessions read many things at once, and replicas are lost between an answer and what it is worth."""
+    pace = replace(profile.pace, replay=0.005, asynchronous=0.0)
     return replace(
         profile,
         pace=pace,
         keys=keys_in(1, 1),
         monotonic=True,
         sessions=1.0,
-        clients=8,
-        writes=0.3,
-        think=0.005,
+        clients=10,
+        writes=0.2,
+        think=0.003,
         sample_every=0.1,
-        faults={"restart replica": 15.0, "pause": 4.0, "cut primary": 10.0},
-        wide=replace(profile.wide, gathers=0.6, finds=0.2),
+        catch_up=0.0,
+        faults={"cut replica": 60.0, "dam": 60.0},
+        wide=replace(profile.wide, gathers=0.7, finds=0.2),
     )
 
 
@@ -254,6 +255,29 @@ def _stranded(profile: Profile) -> Profile:
     )
 
 
+def _inherited(profile: Profile) -> Profile:
+    """The same, between processes whose settings and clocks differ, and one of which may have lost the
+    primary alone."""
+    world = _stranded(profile)
+    wide = replace(
+        world.wide,
+        windows=(3.0, 9.0),
+        lags=(1.0, 2.0),
+        ttls=(1.0, 5.0),
+        local_ttls=(0.5, 2.0),
+        skew=6.0,
+        drift=0.01,
+    )
+    return replace(world, faults={"strand": 6.0, "doze": 6.0, "outage": 1.0}, wide=wide)
+
+
+def _sealed(profile: Profile) -> Profile:
+    """Many writers store what they wrote, beside primaries that live on."""
+    world = _divided(profile)
+    keys = keys_in(1, 1, ("note",))
+    return replace(world, keys=keys, writes=0.6, think=0.004, clients=10, whole=0.0)
+
+
 def _confused(profile: Profile) -> Profile:
     """Connections are lost during COMMIT, the question what came of it is cancelled, and replicas lag."""
     pace = replace(profile.pace, visible=0.3, replay=1.0, slow=0.0, asynchronous=0.0, confused=0.7)
@@ -300,6 +324,8 @@ WIDER: Mapping[str, Callable[[Profile], Profile]] = {
     "lapses": _lapsed,
     "feeds": _fed,
     "strands": _stranded,
+    "heirs": _inherited,
+    "seals": _sealed,
     "confusion": _confused,
     "frost": _frozen,
 }
