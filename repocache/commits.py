@@ -22,6 +22,7 @@ from repocache.db.routing import current_session
 from repocache.db.transaction import Outcome, Transaction
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
+from repocache.history import is_newer
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, Undelivered
 from repocache.invalidation.outbox import Mark
@@ -104,7 +105,7 @@ class Commits:
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         """Inside the transaction: its outbox row, id and order position, whether its commit will be synchronous; write
         leases. Raises DatabaseUnavailable on a server that is the primary no more."""
-        self._primary.writes_with(connection.info.get(SERVER))
+        transaction.line = self._primary.writes_with(connection.info.get(SERVER))
         if self._primary.history:
             await self._outbox.sealing(connection, transaction, _batch(transaction))
             if self._puts:
@@ -136,7 +137,8 @@ class Commits:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
         self._views.wrote((text for texts in batch.keys.values() for text in texts), whole=bool(batch.owners))
         covered = bool(receipts) and outcome is Outcome.COMMITTED
-        transaction.bookmark = self._bookmark(history, position, receipts, covered)
+        line = transaction.line if is_newer(transaction.line, history) else history
+        transaction.bookmark = self._bookmark(line, position, receipts, covered)
         if session is not None and look is not None:
             session.settle(look, polled)
             session.advance(transaction.bookmark)
@@ -155,6 +157,9 @@ class Commits:
         covers what another transaction has not flushed yet, which they are not sent. None: unknown."""
         if polled is None:
             return self._primary.history, None if self._primary.history else NO_POSITIONS
+        if is_newer(transaction.line, polled.history):
+            # The commit was made on a newer primary than the one that was asked.
+            return polled.history, None
         return polled.history, polled.flush if transaction.synchronous else polled.insert
 
     def _bookmark(self, history: str, position: int | None, receipts: list[Receipt], covered: bool) -> Bookmark:

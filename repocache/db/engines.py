@@ -33,7 +33,10 @@ SELECT s.system_identifier::text, d.oid::bigint,
        coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
        pg_is_in_recovery(),
        coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), ''),
-       pg_backend_pid(), current_setting('default_transaction_read_only')
+       pg_backend_pid(), current_setting('default_transaction_read_only'),
+       CASE WHEN NOT pg_is_in_recovery() THEN
+           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+       END
 FROM pg_control_system() s, pg_database d
 WHERE d.datname = current_database()
 """
@@ -43,7 +46,7 @@ READ_ONLY_SQL = "SELECT current_setting('default_transaction_read_only')"
 class Server(NamedTuple):
     """The server at the other end of a connection. `address`: as it sees itself, empty for a local
     socket. `backend`: the process that answered, `read_only`: whether transactions are, unless they
-    say otherwise."""
+    say otherwise. `timeline`: that it writes, 0 if it is in recovery."""
 
     system: System
     process: Process
@@ -51,13 +54,14 @@ class Server(NamedTuple):
     address: str
     backend: int = 0
     read_only: bool = True
+    timeline: int = 0
 
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
         """The server in a row of SERVER_SQL."""
-        cluster, database, started, recovered, in_recovery, address, backend, read_only = row
+        cluster, database, started, recovered, in_recovery, address, backend, read_only, writes = row
         system, process = System(cluster, database), Process(started, recovered)
-        return cls(system, process, in_recovery, address, backend, read_only == "on")
+        return cls(system, process, in_recovery, address, backend, read_only == "on", writes or 0)
 
 
 class Purpose(enum.Enum):

@@ -178,6 +178,8 @@ class ReplicaNode:
             return None
         if sample is not None and sample.history:
             self._vouched = sample
+        if sample is not None and sample.newer:
+            self._primary.met(sample.newer)
         return sample
 
     async def _judged(self, reading: ReplicaReading) -> Sample | None:

@@ -110,9 +110,11 @@ class Sample:
     `history` and `position`: it has replayed this much of that history, in bytes; without positions
     both are empty. `fresh_at`: monotonic time as of which it is known to have all that the primary
     had (`-inf`: not known). `at_most`: what it shows is not newer than this position of `history`,
-    bytes; None: not known. `lag_bytes` and `lag` (seconds): 0 at or past the primary's newest known
-    position, so an idle primary is no lag; where `fresh_at` is not known, the lag is at least this.
-    `out`: why it is not in the rotation, empty if it is. `process`: see ReplicaReading.
+    bytes; None: not known. `newer`: a later timeline than the primary's that it follows, as the
+    beginning of a history's text, else empty. `lag_bytes` and `lag` (seconds): 0 at or past the
+    primary's newest known position, so an idle primary is no lag; where `fresh_at` is not known,
+    the lag is at least this. `out`: why it is not in the rotation, empty if it is. `process`: see
+    ReplicaReading.
     """
 
     history: str
@@ -124,6 +126,7 @@ class Sample:
     out: str
     process: Process
     at_most: int | None = None
+    newer: str = ""
 
 
 class Trail:
@@ -239,6 +242,7 @@ def judge(
         out=out,
         process=reading.process,
         at_most=_at_most(reading, None if believed else last, position) if history else None,
+        newer=_newer(reading, primary.identity),
     )
 
 
@@ -270,6 +274,14 @@ def _at_most(reading: ReplicaReading, last: Sample | None, position: int) -> int
     if last is not None and (last.at_most is None or reading.shown > last.at_most):
         return None
     return max(position, reading.shown)
+
+
+def _newer(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
+    """The timeline of a server of ours, if the primary has been replaced: it follows the new one, or is that itself.
+    Which server process writes the new line is not known.
+    """
+    replaced = reading.system == primary.system and reading.timeline > primary.timeline
+    return f"{primary.system.cluster}.{reading.timeline}." if replaced else ""
 
 
 def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:

@@ -155,20 +155,26 @@ class Primary:
         if len(self._met) >= MOST_MET:
             self._met.clear()
         self._met.add(history)
+        self.suspect()
+
+    def suspect(self) -> None:
+        """The next poll connects anew, by name, and sees who answers there."""
         self._suspected = True
         self.poll.nudge()
 
     def writes_with(self, server: object) -> str:
-        """The history that a connection to this server writes; empty if it is not the primary's, or
-        not known.
+        """The history that a connection to this server writes, or the beginning of its text if it is
+        of a newer timeline than this process has noticed; empty if that is not known.
 
         Raises DatabaseUnavailable for a server that is the primary no more: what is committed there
         is lost.
         """
         if self._identity is None or not isinstance(server, Server):
             return ""
-        if server.process.started in self._retired:
+        if self._is_past(server):
             raise DatabaseUnavailable(RETIRED)
+        if server.system == self._identity.system and server.timeline > self._identity.timeline:
+            return f"{server.system.cluster}.{server.timeline}."
         return self._history if server.process.started == self._identity.started else ""
 
     async def close(self, grace: float) -> None:
@@ -231,6 +237,9 @@ class Primary:
                 self._tell_time(clock, began, time.monotonic())
             return None
         reading = await self.probe.primary()
+        if self._identity is not None and is_newer(self._history, reading.identity.history):
+            await self.probe.drop()
+            raise ProbeFailed("an older timeline")
         self._tell_time(reading.clock, reading.began, reading.ended)
         self._believe(reading)
         self._trail.add(reading.flush, reading.began)
@@ -298,9 +307,19 @@ class Primary:
         if server.in_recovery:
             self.poll.nudge()
             raise DatabaseUnavailable("the address of the primary leads to a server that is in recovery")
+        if self._is_past(server):
+            raise DatabaseUnavailable("the address of the primary leads to one that has been replaced")
         if self._identity is not None and server.process.started != self._identity.started:
             self._suspected = True
             self.poll.nudge()
+
+    def _is_past(self, server: Server) -> bool:
+        """Whether a server has been the primary: of ours, or, of an older timeline, before this process
+        knew of it. It may live on, and its address may lead there again.
+        """
+        known = self._identity
+        older = known is not None and server.system == known.system and 0 < server.timeline < known.timeline
+        return older or server.process.started in self._retired
 
     def _reads_connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         """A read must not be able to write, unseen. A SET would not do: behind a pooler it may be
@@ -314,5 +333,5 @@ class Primary:
 
     def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
         server = entry.info.get(SERVER)
-        if server is not None and server.process.started in self._retired:
+        if isinstance(server, Server) and self._is_past(server):
             raise InvalidatePoolError("the connection leads to a server that is the primary no more")

@@ -33,7 +33,9 @@ FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) recovery
 # covered by the replay position, and what came since then by what was received (`positions.judge`).
 REPLICA_SQL = """
 SELECT p.started, p.in_recovery, p.replayed, w.pid, w.status, w.received_tli,
-       CASE WHEN w.received_tli IS NULL THEN
+       CASE WHEN NOT p.in_recovery THEN
+           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+       WHEN w.received_tli IS NULL THEN
            (SELECT greatest(c.timeline_id, m.min_recovery_end_timeline)
             FROM pg_control_checkpoint() c, pg_control_recovery() m)
        END,
@@ -51,7 +53,8 @@ REFUSALS = ("42501", "42883", "0A000")
 
 
 class ProbeFailed(Exception):
-    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process answered)."""
+    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process answered),
+    "an older timeline" (one that has been replaced)."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)

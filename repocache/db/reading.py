@@ -279,11 +279,22 @@ class Reader:
             position = await self._primary.position()
             return UNKNOWN if position is None else Stamp(position.history, position.insert, primary=True)
         after = await node.poll.ask()
-        if after is None or sample is None or after.history != sample.history:
-            return UNKNOWN
-        if after.process != await node.life(turn.connection):
-            return UNKNOWN
+        same = after is not None and sample is not None and after.history == sample.history
+        if after is None or not same or after.process != await node.life(turn.connection):
+            return await self._doubted("" if after is None else after.newer)
         return Stamp(after.history, after.at_most, primary=False)
+
+    async def _doubted(self, newer: str) -> Stamp:
+        """What was read may be of another line than the primary's here:
+
+        1. the primary fails over, and its old server lives on; 2. a replica follows the new one
+        already, and is read by a sample of before; 3. what it showed is not known, so that the
+        session's next read is the primary's: the old one's.
+        """
+        if not self._primary.out:
+            self._primary.suspect()
+            await self._primary.position()
+        return Stamp(newer, None, primary=False)
 
     def _status(self) -> str:
         states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]

@@ -134,8 +134,9 @@ def living(bookmark: Bookmark, ends: float, now: float, history: str) -> Bookmar
         return None
     if now < ends:
         return bookmark
+    stays = bool(bookmark.position) and history != "" and bookmark.history == history
     replaced = is_newer(bookmark.history, history) and now < bookmark.expires + LONGEST_CUT
-    if not bookmark.position or not (replaced or (history and bookmark.history == history)):
+    if not stays and not replaced:
         return None
     return Bookmark(bookmark.history, bookmark.position, {}, covered=True, expires=ends, made=bookmark.made)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -16,9 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
+from repocache.db.engines import SERVER
 from repocache.db.reading import Stamp
 from repocache.db.routing import Routing
 from repocache.db.topology import Topology
+from repocache.errors import DatabaseUnavailable
+from repocache.history import is_newer
 
 _SEEN = "repocache.seen"
 
@@ -64,14 +68,20 @@ class SeenTransactions:
         session, look = connection.info.pop(_SEEN)
         stamp: Stamp | None = None
         try:
-            stamp = await_only(self._stamp())
+            stamp = await_only(self._stamp(connection.info.get(SERVER)))
         finally:
             session.looked(look, stamp)
 
-    async def _stamp(self) -> Stamp | None:
+    async def _stamp(self, server: object) -> Stamp | None:
+        """What a transaction on this server can have shown. One that this process takes for no
+        primary may be that of a newer timeline, and how far its WAL goes was not asked."""
         asked = asyncio.ensure_future(self._topology.position())
         await asyncio.wait([asked])
         position = None if asked.exception() else asked.result()
+        with suppress(DatabaseUnavailable):
+            line = self._topology.writes_with(server)
+            if line and (position is None or is_newer(line, position.history)):
+                return Stamp(line, None, primary=False)
         return None if position is None else Stamp(position.history, position.insert, primary=True)
 
     def _given_back(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:

@@ -101,7 +101,7 @@ class CausalSession:
         if not self._monotonic:
             return None
         if stamp is None or stamp.position is None:
-            return self._take(self._unknown())
+            return self._take(self._unknown("" if stamp is None else stamp.history))
         now = self._clock()
         seen = Bookmark(stamp.history, stamp.position, {}, True, now + self._window, now)
         if stamp.primary and self._may_settle(look):
@@ -119,9 +119,10 @@ class CausalSession:
         self._did = None if self._did is None else _without_position(self._did)
         self._take(place, beyond=True)
 
-    def _unknown(self) -> Bookmark:
+    def _unknown(self, history: str = "") -> Bookmark:
+        """`history`: what is known of the line that it is of."""
         now = self._clock()
-        return Bookmark("", None, {}, covered=True, expires=now + self._window, made=now)
+        return Bookmark(history, None, {}, covered=True, expires=now + self._window, made=now)
 
     def _take(self, new: Bookmark, *, beyond: bool = False) -> None:
         if new.position == 0 and new.wrote == {} and new.covered:

@@ -50,20 +50,23 @@ class Collected(Protocol):
 class Transaction:
     """The state of one database transaction, from the first statement to the end of its publication.
 
-    `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`: its commit waits for
-    the WAL to be flushed; False: it does not, or it is not known. `order`: WAL position in bytes noted under its row
-    locks (protocol, Write-through), None: not noted. `bookmark`: set by `CommitHooks.committed`. `why`: the error, if
-    the outcome is unknown. `kept`: what the hooks noted inside the transaction for after it. `rows`: of the
-    outbox, those that its publication delivers.
+    `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`:
+    its commit waits for the WAL to be flushed; False: it does not, or it is not known. `order`: WAL
+    position in bytes noted under its row locks (protocol, Write-through), None: not noted. `line`:
+    the history that its connection writes, as far as that is known. `bookmark`: set by
+    `CommitHooks.committed`. `why`: the error, if the outcome is unknown. `kept`: what the hooks
+    noted inside the transaction for after it. `rows`: of the outbox, those that its publication
+    delivers.
     """
 
-    __slots__ = ("bookmark", "changes", "kept", "order", "rows", "synchronous", "why", "xid")
+    __slots__ = ("bookmark", "changes", "kept", "line", "order", "rows", "synchronous", "why", "xid")
 
     def __init__(self, changes: Collected) -> None:
         self.changes = changes
         self.xid: str | None = None
         self.synchronous = False
         self.order: int | None = None
+        self.line = ""
         self.bookmark: Bookmark | None = None
         self.why = ""
         self.kept: object = None

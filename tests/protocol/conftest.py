@@ -68,6 +68,17 @@ def survived_servers(surviving_servers: Servers) -> Servers:
     return surviving_servers
 
 
+@pytest.fixture
+def turned_servers() -> Iterator[Servers]:
+    """Servers of one test alone, whose replicas it promotes and turns to another primary. The role sees which timeline
+    a replica receives."""
+    with embedded_servers() as servers:
+        servers.primary.sql(SCHEMA + "GRANT pg_read_all_stats TO app;")
+        servers.primary.sql(ROWS)
+        servers.catch_up()
+        yield servers
+
+
 class PairedServers(Servers):
     """`redis_replica`: in step with `redis`."""
 

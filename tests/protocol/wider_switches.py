@@ -21,6 +21,7 @@ from repocache.db.choice import Need
 from repocache.db.clock import Outages, PrimaryClock
 from repocache.db.positions import LagLimit, PrimaryView, ReplicaReading, Sample, judge
 from repocache.db.primary import Primary
+from repocache.db.reading import UNKNOWN, Reader, Stamp
 from repocache.db.routing import Routing, need_of
 from repocache.db.session import CausalSession, Look
 from repocache.db.transaction import Transaction
@@ -212,6 +213,17 @@ def _newer_timeline() -> Iterator[None]:
         for module in (routing, tiered, loader, histories, bus, writing):
             stack.enter_context(patch.object(module, "is_newer", lambda *_: False))
         stack.enter_context(patch.object(Primary, "met", lambda *_: None))
+        yield
+
+
+@_switch("followed timeline")
+def _followed_timeline() -> Iterator[None]:
+    """What is read on a replica that follows another primary is not known, and nothing more."""
+
+    async def doubted(_: Reader, __: str) -> Stamp:
+        return UNKNOWN
+
+    with patch.object(positions, "_newer", lambda *_: ""), patch.object(Reader, "_doubted", doubted):
         yield
 
 

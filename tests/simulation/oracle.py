@@ -216,7 +216,8 @@ class Oracle:
         may go back once, to the primary.
         """
         transaction = self._cluster.by_version.get(version)
-        if transaction is None or (transaction.state == "visible" and transaction.branch is None):
+        shown = transaction is not None and transaction.state == "visible" and not transaction.veiled
+        if transaction is None or (shown and transaction.branch is None):
             return version
         bound = version if transaction.branch is None else min(version, transaction.branch + 1)
         visible = (each for each in reversed(self._cluster.by_key[key]) if each.state == "visible")

@@ -166,6 +166,7 @@ class Cluster:
 
     def _show(self, transaction: Transaction) -> None:
         transaction.state, transaction.shown = "visible", self.loop.now
+        transaction.veiled = False
         if not any(transaction.notes.values()):  # else what it leaves says it all
             for id in transaction.notes:
                 self.gone(self.primary.notes[id])
@@ -273,6 +274,8 @@ class Cluster:
         parted.branch, parted._flushing, parted.gone = self.numbers.version, False, lambda _: None
         self.locks = Locks(self.loop)
         cut = self._cut(new.replayed)
+        for transaction in self.wal:
+            transaction.veiled = transaction.state == "record"
         self.status = {transaction.xid: transaction for transaction in self.wal}
         for transaction in cut:
             transaction.branch = parted.branch
@@ -292,6 +295,8 @@ class Cluster:
 
     def fence(self, parted: Cluster) -> None:
         """The old primary ends, and with it what it alone had; `rejoin` brings its servers back."""
+        for transaction in self.wal:
+            transaction.veiled = False
         for server in parted.servers:
             server.down()
             server.cluster, server.primary = self, False

@@ -1,6 +1,7 @@
 """One PostgreSQL server: its lives, what a new snapshot shows, and how far a replica has replayed.
 
-Owns what a server shows and says of itself. Who writes the WAL, and what is lost of it, is `postgres`'s.
+Owns what a server shows and says of itself. Who writes the WAL, and what is lost of it, is
+`postgres`'s.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ BACKEND = 1
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds, typically: of a flush, between a commit record and its visibility, of replay; `ahead`: between what a
-    replica shows and its position that says so; `slow`: how often each takes a hundred times as long.
-    `asynchronous`: share of commits that wait for no flush, `aborts`: that fail; `confused`: share of questions for a
-    transaction's status that are cancelled."""
+    """Seconds, typically: of a flush, between a commit record and its visibility, of replay;
+    `ahead`: between what a replica shows and its position that says so; `slow`: how often each
+    takes a hundred times as long. `asynchronous`: share of commits that wait for no flush,
+    `aborts`: that fail; `confused`: share of questions for a transaction's status that are
+    cancelled."""
 
     flush: float = 0.001
     visible: float = 0.001
@@ -38,7 +40,8 @@ class Pace:
 
 
 class Noted(NamedTuple):
-    """A row of the outbox. `due`: microseconds since 1970. `owes`: the versions that are to be invalidated by it."""
+    """A row of the outbox. `due`: microseconds since 1970. `owes`: the versions that are to be
+    invalidated by it."""
 
     source: str | None
     notices: str
@@ -48,11 +51,13 @@ class Noted(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """`rows`: what it writes, and whether the row is then there. `begin`, `lsn`: where its commit record begins and
-    ends, 0: none yet. `line`: of which history. `state`: "open", "record" (in the WAL), "visible", "lost", "aborted".
-    `ended`: when it was lost. `notes`: rows of the outbox by their ids, None: deleted; `noticed`: those of triggers,
-    `sealed`: whether they need not be told of. `branch`: of a commit that the present primary never had: the newest
-    version that there was when the lines parted. `shown`: when the primary showed it first."""
+    """`rows`: what it writes, and whether the row is then there. `begin`, `lsn`: where its commit
+    record begins and ends, 0: none yet. `line`: of which history. `state`: "open", "record" (in the
+    WAL), "visible", "lost", "aborted". `ended`: when it was lost. `notes`: rows of the outbox by
+    their ids, None: deleted; `noticed`: those of triggers, `sealed`: whether they need not be told
+    of. `branch`: of a commit that the present primary never had: the newest version that there was
+    when the lines parted. `shown`: when the primary showed it first. `veiled`:
+    an old primary that lives on does not show it yet."""
 
     xid: str
     synchronous: bool
@@ -68,12 +73,14 @@ class Transaction:
     sealed: bool = False
     branch: int | None = None
     shown: float = 0.0
+    veiled: bool = False
 
 
 class Server:
-    """One PostgreSQL. `started` and `recovered` tell its lives apart. `rows`, `notes`: what a new snapshot shows, the
-    latter of the outbox. `dam`: where its stream is held up, bytes. `skew`: seconds that its clock is ahead. `stuck`: replay stands between a commit that it
-    shows already and the position that says so."""
+    """One PostgreSQL. `started` and `recovered` tell its lives apart. `rows`, `notes`: what a new
+    snapshot shows, the latter of the outbox. `dam`: where its stream is held up, bytes. `skew`:
+    seconds that its clock is ahead. `stuck`: replay stands between a commit that it shows already
+    and the position that says so."""
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.cluster = cluster
@@ -116,7 +123,8 @@ class Server:
 
     def server_row(self) -> tuple[Any, ...]:
         """As SERVER_SQL answers."""
-        return ("7", 5, *self.process, not self.primary, self.address, BACKEND, "on")
+        writes = self.timeline if self.primary else None
+        return ("7", 5, *self.process, not self.primary, self.address, BACKEND, "on", writes)
 
     def primary_row(self) -> tuple[Any, ...]:
         """As PRIMARY_SQL answers."""
@@ -151,8 +159,8 @@ class Server:
         self.poke()
 
     def _step(self, position: int) -> None:
-        """Up to right before the next commit, or further: then the last commit up to there is shown before the position
-        says so, since replay removes files in between."""
+        """Up to right before the next commit, or further: then the last commit up to there is shown
+        before the position says so, since replay removes files in between."""
         wal, last = self.cluster.wal, self.applied
         if last < len(wal) and self.replayed < wal[last].begin <= position and self.cluster.loop.draw() < 0.5:
             self.replay_to(wal[last].begin)

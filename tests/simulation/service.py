@@ -105,7 +105,8 @@ class Service:
         topology = Topology(PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine)
         longest = self.release.ttl + self.release.local_ttl
         longest = routing.last_fill(longest, settings.cache.lease, settings.topology.staleness)
-        stickiness = Stickiness(settings.window, max(settings.window, longest), settings.monotonic)
+        longest = max(settings.window, settings.uncovered, longest)
+        stickiness = Stickiness(settings.window, longest, settings.monotonic)
         topology.on_history(self._history_changed)
         self.topology, self.routing = topology, Routing(topology, stickiness, settings.observe)
         keys = [Keys(KeyOwner(owner), (int,)) for owner in self.release.owners]

@@ -134,6 +134,22 @@ def _divided(profile: Profile) -> Profile:
     return replace(profile, pace=pace, keys=keys_in(1, 2), services=3, sessions=1.0, faults=faults, wide=wide)
 
 
+def _forked(profile: Profile) -> Profile:
+    """The same with monotonic sessions, and replicas that follow the new primary before their readers know of it."""
+    world = _divided(profile)
+    wide = replace(world.wide, finds=0.5)
+    pace = replace(world.pace, visible=0.0002, slow=0.0)
+    return replace(
+        world,
+        pace=pace,
+        keys=keys_in(1, 1),
+        monotonic=True,
+        think=0.003,
+        sample_every=0.5,
+        wide=wide,
+    )
+
+
 def _bereft(profile: Profile) -> Profile:
     """The primary is away for longer than bookmarks count, and replicas were behind when it went."""
     pace = replace(profile.pace, asynchronous=0.0)
@@ -257,18 +273,20 @@ def _stranded(profile: Profile) -> Profile:
 
 def _inherited(profile: Profile) -> Profile:
     """The same, between processes whose settings and clocks differ, and one of which may have lost the
-    primary alone."""
+    primary alone; primaries fail over, too."""
     world = _stranded(profile)
     wide = replace(
         world.wide,
         windows=(3.0, 9.0),
-        lags=(1.0, 2.0),
+        lags=(1.0, 6.0),
         ttls=(1.0, 5.0),
         local_ttls=(0.5, 2.0),
         skew=6.0,
         drift=0.01,
+        finds=0.3,
     )
-    return replace(world, faults={"strand": 6.0, "doze": 6.0, "outage": 1.0}, wide=wide)
+    faults = {"strand": 5.0, "doze": 8.0, "outage": 1.0, "promote": 1.5}
+    return replace(world, faults=faults, wide=wide)
 
 
 def _sealed(profile: Profile) -> Profile:
@@ -318,6 +336,7 @@ WIDER: Mapping[str, Callable[[Profile], Profile]] = {
     "releases": _releases,
     "skews": _skewed,
     "parted": _divided,
+    "forks": _forked,
     "bereft": _bereft,
     "orphaned": _orphaned,
     "turns": _turned,

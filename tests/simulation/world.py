@@ -113,6 +113,7 @@ class World:
         return Settings(
             app=APP,
             window=max(turn(wide.windows, number), topology.staleness + 0.01, limits.silence + 0.01),
+            uncovered=self._uncovered() if len(wide.ttls) > 1 else 0.0,
             monotonic=profile.monotonic,
             observe=observe,
             publish_timeout=profile.publish,
@@ -128,6 +129,12 @@ class World:
                 breaker=BreakerSettings(cooldown=0.5),
             ),
         )
+
+    def _uncovered(self) -> float:
+        """What all processes are told where their lives of values differ: the longest of all."""
+        profile, wide = self.profile, self.profile.wide
+        lag = max(wide.lags or (profile.max_lag,)) + max(wide.samples or (profile.sample_every,)) + profile.reply
+        return max(wide.ttls) + max(wide.local_ttls) + lag + profile.lease
 
     def release(self, number: int) -> Release:
         """What the process with this number was made with."""

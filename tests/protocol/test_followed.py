@@ -1,0 +1,45 @@
+"""A replica that follows a new primary already, beside the old one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from repocache.errors import DatabaseUnavailable
+from repocache.testing import Endpoints, Servers
+from tests.db.doorman import Doorman
+from tests.protocol.guard import guards
+from tests.protocol.items import KEY
+from tests.protocol.test_visibility import MONOTONIC, went_back
+from tests.protocol.world import World
+
+
+@pytest.fixture
+def repocache_endpoints(turned_servers: Servers) -> Endpoints:
+    return turned_servers.endpoints()
+
+
+@guards("followed timeline", on="turned_servers")
+async def test_what_a_replica_of_the_new_primary_showed_is_not_missed_at_the_old(
+    world: World,
+) -> list[str]:
+    """1. A replica is promoted, and the old primary lives on; 2. the other replica follows the new
+    one, which a process with a monotonic session has not noticed; 3. its session reads a commit of
+    the new one on that replica; 4. what it showed is not known, and its next read is the
+    primary's: the old one's."""
+    new, replica = world.servers.replicas
+    async with Doorman(world.endpoints.primary) as name:
+        reader = await world.process("reader", name.url, replicas=[replica.url()], settings=MONOTONIC)
+        await reader.sampled()
+        await asyncio.to_thread(new.promote)
+        await asyncio.to_thread(replica.follow, new)
+        await world.sql(f"UPDATE item SET version = 2 WHERE id = {KEY}", new)
+        await asyncio.to_thread(replica.await_position, await asyncio.to_thread(new.position))
+        async with reader.db.causal_session():
+            seen = [await reader.find()]
+            assert seen == [2], "the replica was read"
+            with suppress(DatabaseUnavailable):
+                seen.append(await reader.find())
+    return went_back(seen)
