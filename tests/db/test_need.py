@@ -112,7 +112,6 @@ class TestLife:
             (mark("", None), ""),
             (mark(BEFORE), HERE),
             (mark(BEFORE), AFTER),
-            (mark(AFTER, None), HERE),
             (mark("t.1.h"), HERE),
             (mark(), ""),
             (mark("", 5), ""),
@@ -125,9 +124,10 @@ class TestLife:
     def test_what_no_position_tells_lapses(self, bookmark: Bookmark, history: str) -> None:
         assert living(bookmark, NOW, NOW, history) is None
 
-    def test_of_a_newer_timeline_it_counts_for_a_day_more(self) -> None:
+    @pytest.mark.parametrize("position", [50, None])
+    def test_of_a_newer_timeline_it_counts_for_a_day_more(self, position: int | None) -> None:
         """Else an hour after the failover that this process has not noticed its old primary answers."""
-        last = mark(AFTER, expires=NOW)
+        last = mark(AFTER, position, NOW)
         for moment, counts in ((NOW, True), (NOW + LONGEST_CUT - 1, True), (NOW + LONGEST_CUT, False)):
             left = living(last, NOW, moment, HERE)
             assert (left is not None) == counts

@@ -275,6 +275,10 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as locked": "no statement is: what changed is given to the transaction by the client",
         "bare": "MULTI is Redis's own behaviour",
         "as stored": "there is no object in memory: a put is read from the database's rows",
+        "reader's life": "positions do not lapse, and processes agree on how long values live: what is left takes a "
+        "failover, or a position that is not known, and a replica that is seconds behind",
+        "unheard": "it takes a process that alone has lost the primary for longer than replicas may lag, and a commit that "
+        "nobody publishes meanwhile",
     }
 )
 """Rules that cannot be broken in the simulation, and why. Their guards are the scenarios on real servers."""
@@ -329,15 +333,14 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "transactions": ("reports", 0),
         "unknown stays": ("relapses", 7),
         "long lives": ("releases", 0),
-        "reader's life": ("heirs", 63),
-        "primary's clock": ("heirs", 7),
+        "primary's clock": ("drifts", 0),
         "positions stay": ("releases", 54),
         "asked": ("lapses", 5),
         "outages": ("bereft", 19),
         "lagging": ("bereft", 5),
-        "last fill": ("heirs", 30),
-        "unheard": ("heirs", 171),
+        "last fill": ("strands", 96),
         "newer timeline": ("parted", 1),
+        "followed timeline": ("forks", 100),
         "feed history": ("feeds", 19),
         "sealed history": ("seals", 0),
         "not known": ("confusion", 16),

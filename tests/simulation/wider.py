@@ -271,6 +271,12 @@ def _stranded(profile: Profile) -> Profile:
     )
 
 
+def _drifting(profile: Profile) -> Profile:
+    """The same, and clocks differ by more than anything lives."""
+    world = _stranded(profile)
+    return replace(world, wide=replace(world.wide, skew=12.0, drift=0.01))
+
+
 def _inherited(profile: Profile) -> Profile:
     """The same, between processes whose settings and clocks differ, and one of which may have lost the
     primary alone; primaries fail over, too."""
@@ -343,6 +349,7 @@ WIDER: Mapping[str, Callable[[Profile], Profile]] = {
     "lapses": _lapsed,
     "feeds": _fed,
     "strands": _stranded,
+    "drifts": _drifting,
     "heirs": _inherited,
     "seals": _sealed,
     "confusion": _confused,
