@@ -276,12 +276,17 @@ class Reader:
         back, since it answered."""
         node, sample = turn.node, turn.sample
         if node is None:
-            position = await self._primary.position()
-            return UNKNOWN if position is None else Stamp(position.history, position.insert, primary=True)
+            polled = await self._primary.position()
+            if polled is None:
+                return Stamp(self._primary.history, None, primary=False)
+            return Stamp(polled.history, polled.insert, primary=True)
         after = await node.poll.ask()
+        newer = (after.newer if after else "") or (sample.newer if sample else "")
         same = after is not None and sample is not None and after.history == sample.history
-        if after is None or not same or after.process != await node.life(turn.connection):
-            return await self._doubted("" if after is None else after.newer)
+        if after is None or not same or after.at_most is None:
+            return await self._doubted(newer)
+        if after.process != await node.life(turn.connection):
+            return await self._doubted(newer)
         return Stamp(after.history, after.at_most, primary=False)
 
     async def _doubted(self, newer: str) -> Stamp:
@@ -289,12 +294,13 @@ class Reader:
 
         1. the primary fails over, and its old server lives on; 2. a replica follows the new one
         already, and is read by a sample of before; 3. what it showed is not known, so that the
-        session's next read is the primary's: the old one's.
+        session's next read is the primary's: the old one's, here or in another process. So what is
+        not known names the newest line that this process has learnt of.
         """
-        if not self._primary.out:
+        if self._primary.history and not self._primary.out:
             self._primary.suspect()
             await self._primary.position()
-        return Stamp(newer, None, primary=False)
+        return Stamp(newer or self._primary.history, None, primary=False)
 
     def _status(self) -> str:
         states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]

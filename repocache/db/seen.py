@@ -72,17 +72,21 @@ class SeenTransactions:
         finally:
             session.looked(look, stamp)
 
-    async def _stamp(self, server: object) -> Stamp | None:
+    async def _stamp(self, server: object) -> Stamp:
         """What a transaction on this server can have shown. One that this process takes for no
         primary may be that of a newer timeline, and how far its WAL goes was not asked."""
         asked = asyncio.ensure_future(self._topology.position())
         await asyncio.wait([asked])
-        position = None if asked.exception() else asked.result()
+        if asked.exception():
+            return Stamp("", None, primary=False)
+        position = asked.result()
         with suppress(DatabaseUnavailable):
             line = self._topology.writes_with(server)
             if line and (position is None or is_newer(line, position.history)):
                 return Stamp(line, None, primary=False)
-        return None if position is None else Stamp(position.history, position.insert, primary=True)
+        if position is None:
+            return Stamp(self._topology.history, None, primary=False)
+        return Stamp(position.history, position.insert, primary=True)
 
     def _given_back(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         seen = entry.info.pop(_SEEN, None)

@@ -277,8 +277,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as stored": "there is no object in memory: a put is read from the database's rows",
         "reader's life": "positions do not lapse, and processes agree on how long values live: what is left takes a "
         "failover, or a position that is not known, and a replica that is seconds behind",
-        "unheard": "it takes a process that alone has lost the primary for longer than replicas may lag, and a commit that "
-        "nobody publishes meanwhile",
+        "unheard": "it takes a process that alone has lost the primary for longer than replicas may lag, and a "
+        "commit that nobody publishes meanwhile",
     }
 )
 """Rules that cannot be broken in the simulation, and why. Their guards are the scenarios on real servers."""
