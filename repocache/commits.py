@@ -137,8 +137,7 @@ class Commits:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
         self._views.wrote((text for texts in batch.keys.values() for text in texts), whole=bool(batch.owners))
         covered = bool(receipts) and outcome is Outcome.COMMITTED
-        line = transaction.line if is_newer(transaction.line, history) else history
-        transaction.bookmark = self._bookmark(line, position, receipts, covered)
+        transaction.bookmark = self._bookmark(history, position, receipts, covered)
         if session is not None and look is not None:
             session.settle(look, polled)
             session.advance(transaction.bookmark)
@@ -155,12 +154,14 @@ class Commits:
     def _position(self, transaction: Transaction, polled: PrimaryPosition | None) -> tuple[str, int | None]:
         """The flushed position is enough for a synchronous commit, and replicas reach it at once; the inserted one also
         covers what another transaction has not flushed yet, which they are not sent. None: unknown."""
+        believed = self._primary.history if polled is None else polled.history
+        if is_newer(transaction.line, believed):
+            # The commit was made on a newer primary than this process knows of: its records are of that line from now
+            # on, so that nobody who still reads the older one fills them.
+            return transaction.line, None
         if polled is None:
-            return self._primary.history, None if self._primary.history else NO_POSITIONS
-        if is_newer(transaction.line, polled.history):
-            # The commit was made on a newer primary than the one that was asked.
-            return polled.history, None
-        return polled.history, polled.flush if transaction.synchronous else polled.insert
+            return believed, None if believed else NO_POSITIONS
+        return believed, polled.flush if transaction.synchronous else polled.insert
 
     def _bookmark(self, history: str, position: int | None, receipts: list[Receipt], covered: bool) -> Bookmark:
         wrote = {receipt.bucket: Seen(receipt.incarnation, receipt.seq) for receipt in receipts}

@@ -26,6 +26,8 @@ from tests.faults.records import (
 )
 
 NEVER = 2**63
+BESIDE = "cluster: promote"
+"""An old primary lives on beside the new one, until it is fenced."""
 SILENT = ("primary: freeze", "link: silent", "link: deaf")
 """Faults under which connections are open and say nothing."""
 
@@ -97,12 +99,15 @@ class Known:
         self._inner: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         self._applied = _applications(history)
         self._silences: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+        self._beside: list[tuple[int, int]] = []
         self._stalls: dict[str, list[Stall]] = defaultdict(list)
         for process, each in history:
             if isinstance(each, Stall):
                 self._stalls[process].append(each)
             elif isinstance(each, Nested):
                 self._inner[each.outer].append((each.inner, each.at))
+            elif isinstance(each, Fault) and each.kind == BESIDE:
+                self._beside.append((each.start, each.end))
             elif isinstance(each, Fault) and each.kind in SILENT:
                 self._silences[each.target].append((each.start, each.end))
 
@@ -128,6 +133,10 @@ class Known:
     def leaves(self, process: str) -> int:
         """When the process began to leave its database; NEVER if it did not."""
         return self._leaves.get(process, NEVER)
+
+    def beside(self, moment: int) -> bool:
+        """Whether an old primary lived on beside the new one then."""
+        return any(start <= moment <= end for start, end in self._beside)
 
     def silences(self, process: str) -> Iterable[tuple[int, int]]:
         """From when to when the primary said nothing to the process."""
