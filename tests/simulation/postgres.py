@@ -169,7 +169,8 @@ class Cluster:
         transaction.veiled = False
         if not any(transaction.notes.values()):  # else what it leaves says it all
             for id in transaction.notes:
-                self.gone(self.primary.notes[id])
+                if (note := self.primary.notes.get(id)) is not None:  # a parted primary can lack it
+                    self.gone(note)
         self.primary.show(transaction)
         self.locks.end(transaction)
         self.tell("visible", transaction.rows)
