@@ -52,6 +52,12 @@ class Heard:
         """The newest version of the key that L1 must not be older than."""
         return max(self.versions.get(key, 0), self.own.get(key, (0, 0.0))[0])
 
+    def need_of_load(self, key: Key, began: float) -> int:
+        """The same of a load that began then. An own commit before it binds no load, as in `loaded`: a Redis that was
+        away has not heard of it, and a replica may lack it for a window."""
+        version, moment = self.own.get(key, (0, 0.0))
+        return max(self.versions.get(key, 0), version if moment > began else 0)
+
     def leave(self, keys: Iterable[Key]) -> None:
         """The Redis that told of these last: the next one does not know it."""
         for key in keys:

@@ -110,7 +110,8 @@ class WatchedCache(TieredCache):
     def _note_joined(self, asked: Asked, flight: Flight) -> None:
         notes, key = JOINED.get(), (self._owner, asked.key[1])
         if notes is not None:
-            need, bookmark = None if asked.direct else self.service.heard.need(key), asked.bookmark
+            _, began = self.service.began.get(flight, (0, 0.0))
+            need, bookmark = None if asked.direct else self.service.heard.need_of_load(key, began), asked.bookmark
             behind = bookmark is not None and bool(bookmark.position) and bookmark is not flight.bookmark
             behind = behind and bookmark is not None and bookmark.expires > time.time()
             notes[key] = Joined(need, flight.direct, behind, flight)
