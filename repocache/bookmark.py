@@ -120,6 +120,11 @@ def decode(text: str, signer: Signer | None) -> Bookmark | Refused:
     return bookmark
 
 
+def says_something(bookmark: Bookmark) -> bool:
+    """Whether a bookmark asks anything of anybody."""
+    return bookmark.position != 0 or bookmark.wrote != {} or not bookmark.covered
+
+
 def merge(old: Bookmark | None, new: Bookmark, *, beyond: bool = False) -> Bookmark:
     """The bookmark of a session that has seen both.
 

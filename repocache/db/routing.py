@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.bookmark import Bookmark, Refused, Signer, decode
+from repocache.bookmark import Bookmark, Refused, Signer, decode, says_something
 from repocache.db.choice import Need
 from repocache.db.reading import Stamp
 from repocache.db.session import CausalSession
@@ -139,11 +139,6 @@ def living(bookmark: Bookmark, ends: float, now: float, history: str) -> Bookmar
     if not stays and not replaced:
         return None
     return Bookmark(bookmark.history, bookmark.position, {}, covered=True, expires=ends, made=bookmark.made)
-
-
-def says_something(bookmark: Bookmark) -> bool:
-    """Whether a bookmark asks anything of anybody."""
-    return bookmark.position != 0 or bookmark.wrote != {} or not bookmark.covered
 
 
 _session: ContextVar[CausalSession | None] = ContextVar("repocache_session", default=None)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from repocache.bookmark import Bookmark, Signer, merge
+from repocache.bookmark import Bookmark, Signer, merge, says_something
 from repocache.db.positions import PrimaryPosition
 from repocache.db.reading import Stamp
 
@@ -125,11 +125,10 @@ class CausalSession:
         return Bookmark(history, None, {}, covered=True, expires=now + self._window, made=now)
 
     def _take(self, new: Bookmark, *, beyond: bool = False) -> None:
-        if new.position == 0 and new.wrote == {} and new.covered:
+        if not says_something(new):
             return
         old = self._bookmark
-        nothing = old.position == 0 and old.wrote == {} and old.covered
-        self._bookmark = taken = new if nothing else merge(old, new, beyond=beyond)
+        self._bookmark = taken = merge(old, new, beyond=beyond) if says_something(old) else new
         self._did = merge(self._did, new, beyond=beyond)
         if taken.position is None or new.history != old.history:
             # Also what is merged into an unknown position: a read under way is not known to cover it.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.bookmark import Bookmark, Seen
+from repocache.bookmark import Bookmark, Seen, says_something
 from repocache.db.choice import Need
 from repocache.db.routing import (
     ANYWHERE,
@@ -21,7 +21,6 @@ from repocache.db.routing import (
     living,
     need_of,
     on_replica,
-    says_something,
 )
 from repocache.db.session import CausalSession
 from repocache.db.topology import Topology
