@@ -6,7 +6,6 @@ What a session makes of it is `session`'s.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,7 +20,7 @@ from repocache.db.engines import SERVER
 from repocache.db.reading import Stamp
 from repocache.db.routing import Routing
 from repocache.db.topology import Topology
-from repocache.errors import DatabaseUnavailable
+from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.history import is_newer
 
 _SEEN = "repocache.seen"
@@ -75,11 +74,10 @@ class SeenTransactions:
     async def _stamp(self, server: object) -> Stamp:
         """What a transaction on this server can have shown. One that this process takes for no
         primary may be that of a newer timeline, and how far its WAL goes was not asked."""
-        asked = asyncio.ensure_future(self._topology.position())
-        await asyncio.wait([asked])
-        if asked.exception():
+        try:
+            position = await self._topology.position()
+        except NotStarted:
             return Stamp("", None, primary=False)
-        position = asked.result()
         with suppress(DatabaseUnavailable):
             line = self._topology.writes_with(server)
             if line and (position is None or is_newer(line, position.history)):
