@@ -253,6 +253,39 @@ async def test_a_transaction_that_is_lost_raises_what_it_was_lost_by(repocache_e
         assert await shop.users.find(User.id == 7)
 
 
+async def test_a_transaction_that_is_cancelled_while_the_primary_is_asked_leaves_nothing_running(
+    repocache_endpoints: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. A transaction of a monotonic session ends, and the primary is asked how far its WAL goes;
+    2. its task is cancelled before the answer."""
+    settings = Settings(topology=QUICK, monotonic=True)
+    asked = asyncio.Event()
+
+    async def never() -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async def reads() -> None:
+        async with shop.db.sessionmaker() as plain:
+            await plain.execute(select(User.name).where(User.id == 7))
+            await plain.rollback()
+
+    async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+        with monkeypatch.context() as patch:
+            patch.setattr(shop.db._topology, "position", never)
+            working = asyncio.create_task(reads())
+            await asked.wait()
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+            await asyncio.sleep(0)
+            left = [task for task in asyncio.all_tasks() if "position" in repr(task) or "never" in repr(task)]
+        assert left == []
+        assert session.bookmark.position is None, "what it showed is not known"
+        assert [user.id for user in await shop.users.find(User.id == 7)] == [7]
+        assert session.bookmark.position, "and the primary has told since"
+
+
 async def _loses_its_connection(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         await work.session.execute(select(User.name).where(User.id == 7))
