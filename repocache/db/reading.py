@@ -285,7 +285,8 @@ class Reader:
         same = after is not None and sample is not None and after.history == sample.history
         if after is None or not same or after.at_most is None:
             return await self._doubted(newer)
-        if after.process != await node.life(turn.connection):
+        # A connection that was lost is made anew when it is asked for: it would tell of another life.
+        if turn.connection.invalidated or after.process != await node.life(turn.connection):
             return await self._doubted(newer)
         return Stamp(after.history, after.at_most, primary=False)
 

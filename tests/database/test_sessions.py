@@ -286,6 +286,26 @@ async def test_a_transaction_that_is_cancelled_while_the_primary_is_asked_leaves
         assert session.bookmark.position, "and the primary has told since"
 
 
+async def test_what_a_lost_snapshot_showed_is_not_known(repocache_endpoints: Any) -> None:
+    """1. A snapshot on a replica has shown something; 2. its connection is lost, as when that server
+    begins another life, further back; 3. a new connection would tell of that one."""
+    settings = Settings(topology=QUICK, monotonic=True)
+    async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+        await in_rotation(shop)
+        with pytest.raises(ZeroDivisionError):
+            await _loses_its_snapshot(shop)
+        assert session.bookmark.position is None
+        assert await shop.users.find(User.id == 7)
+        assert session.bookmark.position, "the primary has told since"
+
+
+async def _loses_its_snapshot(shop: Shop) -> None:
+    async with shop.db.snapshot() as connection:
+        assert (await connection.execute(text("SELECT pg_is_in_recovery()"))).scalar_one()
+        await connection.invalidate()
+        raise ZeroDivisionError
+
+
 async def _loses_its_connection(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         await work.session.execute(select(User.name).where(User.id == 7))
