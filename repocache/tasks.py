@@ -31,6 +31,14 @@ class Grace:
         return max(0.0, self._until - now)
 
 
+async def all_ended(*work: Coroutine[Any, Any, None]) -> None:
+    """Run them at once, each to its end whatever becomes of the others; then raise the first
+    error."""
+    for outcome in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+
 class Tasks:
     """Runs coroutines beside their callers. Leaving the block waits, as long as the grace lasts,
     for those that must end (a commit's publication), and cancels the rest.

@@ -10,7 +10,7 @@ import pytest
 
 from repocache.errors import NotStarted
 from repocache.events import Event, TaskFailed
-from repocache.tasks import Grace, Tasks
+from repocache.tasks import Grace, Tasks, all_ended
 
 FOREVER = 3600.0
 
@@ -176,3 +176,18 @@ class TestGrace:
         assert ended == ["cancelled"] * 2
         assert grace.left() == 0.0
         assert asyncio.get_running_loop().time() - began >= 0.05
+
+
+async def test_all_end_though_one_fails() -> None:
+    ended: list[str] = []
+
+    async def works() -> None:
+        await asyncio.sleep(0)
+        ended.append("works")
+
+    async def fails() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await all_ended(fails(), works())
+    assert ended == ["works"]

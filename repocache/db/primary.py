@@ -35,6 +35,7 @@ from repocache.db.trouble import POOLED, connecting_trouble
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import ClockJumped, Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
 from repocache.history import cluster_of, is_newer
+from repocache.tasks import all_ended
 
 NAME = "primary"
 LONGEST_PAUSE = 2.0
@@ -184,8 +185,10 @@ class Primary:
         await self.probe.drop()
         if self.silent:
             grace = 0.0
-        await close_engine(self.engine, self._reads, grace)
-        await close_engine(self.write_engine, self._writes, grace)
+        await all_ended(
+            close_engine(self.engine, self._reads, grace),
+            close_engine(self.write_engine, self._writes, grace),
+        )
 
     async def _poll(self) -> PrimaryPosition | None:
         if not self.probe.connected and time.monotonic() < self._retry_at:

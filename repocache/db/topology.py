@@ -25,7 +25,7 @@ from repocache.db.reading import Read, Reader, Stamp
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
-from repocache.tasks import Grace
+from repocache.tasks import Grace, all_ended
 
 T = TypeVar("T")
 Engines = Callable[[URL, Purpose, TopologySettings], AsyncEngine]
@@ -218,10 +218,7 @@ class Topology:
         """All at once: a silent one costs no more than is left of the grace."""
         left = self.grace.left()
         nodes: list[Primary | ReplicaNode] = [self._primary, *self._replicas]
-        outcomes = await asyncio.gather(*(node.close(left) for node in nodes), return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await all_ended(*(node.close(left) for node in nodes))
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.db.choice import Need
 from repocache.db.settings import TopologySettings
+from repocache.db.topology import Topology
 from repocache.errors import DatabaseUnavailable, PrimaryBudgetExceeded
 from repocache.events import NodeBack, NodeOut, Sampled
 from repocache.testing import Endpoints, PostgresServer, Servers
@@ -259,3 +260,17 @@ async def test_a_cancelled_read_leaves_nothing_behind(repocache_endpoints: Endpo
         assert {node.in_flight for node in watched.topology.nodes} == {0}
         for _ in range(20):
             assert (await watched.read()).value == 0
+
+
+async def test_both_pools_of_the_primary_are_closed_within_one_grace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each may take all of it: one after the other would take twice as much."""
+    both = asyncio.Barrier(2)
+
+    async def closes(*_: object) -> None:
+        await both.wait()
+
+    monkeypatch.setattr("repocache.db.primary.close_engine", closes)
+    async with asyncio.timeout(5):
+        await Topology("sqlite+aiosqlite:////nowhere/at/all")._primary.close(1.0)
