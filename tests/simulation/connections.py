@@ -89,6 +89,10 @@ class Connection:
     def driver_connection(self) -> Driver:
         return self._driver
 
+    @property
+    def invalidated(self) -> bool:
+        return self._failed
+
     async def get_raw_connection(self) -> Entry:
         return self._entry
 
