@@ -20,9 +20,12 @@ from tests.simulation.server import Key
 from tests.simulation.world import Tell, World
 
 RECOVERY = 5.0
-"""Seconds after the last fault within which every cache is right, those apart in which a COMMIT is under way."""
+"""Seconds after the last fault within which every cache is right, those apart in which a COMMIT is under way or a
+replica catches up."""
+LATEST = 120.0
+"""Seconds for which a replica is waited for."""
 TICK = 0.1
-"""How often, in seconds, it is looked whether one is."""
+"""How often, in seconds, it is looked whether that is so."""
 BUCKETS = 4
 """A whole-owner change concerns all buckets; these are the ones that the keys of a simulation fall into."""
 
@@ -86,11 +89,13 @@ async def _course(world: World, operations: int) -> None:
 
 
 async def _recovered(world: World) -> None:
-    """A relay's COMMIT, or that of an acknowledgement, holds its rows for as long as it takes, as a writer's does."""
-    left = RECOVERY + 6 * world.profile.pace.visible
+    """A relay's COMMIT, or that of an acknowledgement, holds its rows for as long as it takes, as a writer's does. A
+    replica that is slow, and within the limit of lag, shows what it has until it has caught up."""
+    left, until = RECOVERY + 6 * world.profile.pace.visible, world.loop.now + LATEST
     while left > 0:
         await asyncio.sleep(TICK)
-        if not world.cluster.committing:
+        catching_up = any(server.is_behind for server in world.cluster.replicas) and world.loop.now < until
+        if not world.cluster.committing and not catching_up:
             left -= TICK
 
 

@@ -140,6 +140,11 @@ class Server:
         control = self.timeline if received is None else None
         return (self.process.started, not self.primary, self.replayed, self.receiver, status, received, control)
 
+    @property
+    def is_behind(self) -> bool:
+        """It receives WAL that it has not replayed yet."""
+        return self.up and not self.primary and self.receiver is not None and self.replayed < self.sent
+
     def poke(self) -> None:
         """There may be WAL to replay."""
         if self._replaying or self.stuck or self.primary or self.paused or not self.up or self.receiver is None:
