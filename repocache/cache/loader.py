@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from repocache.cache.entry import Cell, Source, Wanted
 from repocache.cache.flights import Flight
@@ -22,6 +23,9 @@ from repocache.cache.values import Values, digest
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.history import is_newer
 from repocache.records import Opened, Terms
+
+Work = Callable[[], Awaitable[None]]
+"""Begun by the task that runs it: one that never runs leaves no coroutine behind."""
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
@@ -73,19 +77,18 @@ class Lane:
     def free(self) -> bool:
         return self._running < self.MOST
 
-    def run(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+    def run(self, flights: Sequence[Flight], work: Work, ended: Callable[[], None]) -> None:
         """Begin the work for these flights. Whatever it raises is theirs. `ended` comes last."""
         try:
             self._spawn(self._run(flights, work, ended))
         except NotStarted as error:
-            work.close()
             self._fail(flights, error)
         else:
             self._running += 1
 
-    async def _run(self, flights: Sequence[Flight], work: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+    async def _run(self, flights: Sequence[Flight], work: Work, ended: Callable[[], None]) -> None:
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             self._fail(flights, DatabaseUnavailable("the database was closed during the load"))
             raise
@@ -127,7 +130,7 @@ class Loader:
         size = self._shared.settings.batch
         while self._queue and self._batches.free:
             batch, self._queue = self._queue[:size], self._queue[size:]
-            self._batches.run(batch, self._load(batch), self._depart)
+            self._batches.run(batch, partial(self._load, batch), self._depart)
 
     def _ask_primary(self) -> None:
         """What waits goes together, but for those without a bookmark, who may yet be answered otherwise."""
@@ -141,7 +144,7 @@ class Loader:
                 [(flight, want) for flight, want, _ in same],
                 [(flight, lease) for flight, _, lease in same if lease is not None],
             )
-            self._primary_reads.run(group.flights, self._read(group), self._ask_primary)
+            self._primary_reads.run(group.flights, partial(self._read, group), self._ask_primary)
 
     async def _load(self, batch: Sequence[Flight]) -> None:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
