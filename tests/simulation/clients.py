@@ -23,8 +23,9 @@ from tests.simulation.world import Cancelled, Crashed, World
 
 EXPECTED = (RepocacheError, OSError, DriverError, Cancelled, Crashed)
 """What a request may end with while there are faults."""
-TOO_LONG = 120.0
-"""Seconds after which a request hangs: a queue of writers of one row, each with a slow COMMIT, takes a minute."""
+TOO_LONG = 400.0
+"""Seconds after which a request hangs: a queue of twenty writers of one row, each with a slow COMMIT, takes a minute,
+and a request may write several times."""
 
 SLOWEST = 12.0
 """Seconds that a read may take at the most, whoever is silent."""
