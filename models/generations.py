@@ -1,5 +1,6 @@
-"""Explicit-state check of several keys and buckets under one owner: keys 0 and 1 in bucket 0, keys 2 and 3 in bucket 1;
-writers elsewhere, and a process that reads, hears messages, and may miss some.
+"""Explicit-state check of several keys and buckets under one owner: keys 0 and 1 in bucket 0, keys 2 and 3 in bucket 1,
+and a record of the owner's own with its generation; writers elsewhere, and a process that reads, hears messages, and
+may miss some.
 
     python3 generations.py [RULE]...       check with these rules switched off (none: the whole protocol)
 
@@ -7,12 +8,13 @@ Redis holds nothing under a key's name that is older than an invalidation applie
 than what his process had heard of when he began (an invalidation counts as heard of once the process has taken over a
 state of the record that has it), unless he reads a replica past the cache; reader 1, whatever he reads, nothing older
 than what his session wrote. A write to one key is of key 0 or
-key 2, a bulk write is of them all. A read asks Redis by name or by the script, and goes on some time after the answer
-came: messages behind it may have been handled by then.
+key 2, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by name or by the script,
+which looks at both records, and goes on some time after the answer came: messages behind it may have been handled by
+then.
 
 In the beginning Redis holds keys 0 and 2. BOUNDS="writes bulks reads-of-0 reads-of-1 events" (default "0 1 1 1 1"),
-KEYS: which keys are read, and written of 0 and 2 (default "0 1"; `everywhere` needs key 2). EVENTS, each of which costs
-one of the bound (default: all):
+KEYS: which keys are read, and written of 0 and 2 (default "0 1"). EVENTS, each of which costs one of the bound
+(default: all):
 lost        a message never arrives
 anew        a record is made anew
 reconnect   the process loses its connection and what was on its way, and forgets all it believed
@@ -25,8 +27,8 @@ from typing import NamedTuple
 from search import rules_off, search
 
 RULES = {
-    "everywhere": "a bulk write moves the generation in every bucket",
-    "floor": "and raises each one's floor, or a replica that lags fills under the new generation",
+    "owner": "a bulk write moves the generation, which is part of every key's name, and is asked for with every key",
+    "floor": "and raises the owner's floor, which binds fills beside the bucket's",
     "generation": "a fill lands only under the generation of its lease, or L1 keeps it for having landed",
     "gap": "a message that is not the next one drops all that is known of the bucket",
     "gap told": "and so does an answer that knows of more",
@@ -36,17 +38,26 @@ RULES = {
     "forgotten": "what GET brought under a view that is gone does not count: nobody tells what was missed since",
     "same view": "nor does L1 keep what was filled under one",
     "moved": "what was invalidated since it was asked for stays out of L1",
-    "bookmark": "a session takes values only from a record, and by a view, that knows of what it wrote there",
+    "owner moved": "nor what was asked for before the owner changed as a whole",
+    "bookmark": "a session takes values only from records, and by views, that know of what it wrote there",
+    "owner's bookmark": "of a bulk write the owner's",
 }
 OFF = rules_off(RULES, sys.argv[1:])
 WRITES, BULKS, *READS, MOST = map(int, os.environ.get("BOUNDS", "0 1 1 1 1").split())
 EVENTS = set(os.environ.get("EVENTS", "lost anew reconnect").split())
 KEYS = tuple(map(int, os.environ.get("KEYS", "0 1").split()))
 ALL = -1
+OWNER = 2
+"""Of the records, that of the owner."""
 
 
 def bucket(key):
     return key // 2
+
+
+def keys_of(record):
+    """Whose values lie under names with this record's state."""
+    return (0, 1, 2, 3) if record == OWNER else (2 * record, 2 * record + 1)
 
 
 def covers(target, key):
@@ -54,7 +65,7 @@ def covers(target, key):
 
 
 class Rec(NamedTuple):
-    """A bucket's record. `gen`: number of its newest generation."""
+    """A bucket's record, or the owner's. `gen`: number of its newest generation."""
 
     inc: int = 0
     seq: int = 0
@@ -63,7 +74,7 @@ class Rec(NamedTuple):
 
 
 class View(NamedTuple):
-    """What the process believes of a bucket."""
+    """What the process believes of a record. `gen`: that of the owner's."""
 
     inc: int
     seq: int
@@ -72,8 +83,9 @@ class View(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """stage: named open opened read fill filled. `same`, `touched`: whether the view is the one that he asked under,
-    and the key was invalidated since. `need`: he may get nothing older, `own`: nowhere. `mark`: of his session."""
+    """stage: named open opened read fill filled. `same`, `same_own`: whether the bucket's and the owner's views are
+    the ones that he asked under; `touched`: the key was invalidated since; `swept`: the owner was, as a whole. `need`:
+    he may get nothing older, `own`: nowhere. `mark`: of his session."""
 
     key: int
     stage: str
@@ -81,25 +93,27 @@ class Reader(NamedTuple):
     own: int = 0
     mark: tuple = ()
     same: bool = True
+    same_own: bool = True
     touched: bool = False
-    name: tuple = ()  # incarnation and generation
-    answer: object = None  # of a script: (kind, incarnation, seq, generation, value or floor)
+    swept: bool = False
+    name: tuple = ()  # incarnation, and the owner's incarnation and generation
+    answer: object = None  # of a script: (kind, both records, value or floor)
     value: object = None
 
 
 class S(NamedTuple):
     log: tuple = ()  # the primary's commits: which keys; a version is a place in it
     rep: int = 0
-    pending: tuple = ()  # publications on their way: (bucket, target, version)
-    recs: tuple = (Rec(), Rec())
-    # sorted: a key, its record's incarnation and generation; a version or ('L', reader)
-    cells: tuple = (((0, (0, 0)), 0), ((2, (0, 0)), 0))
-    applied: tuple = ((), ())  # by bucket, in order: (incarnation, seq, target, version)
-    queue: tuple = ()  # messages on their way: (bucket, incarnation, seq, target, generation or None)
-    views: tuple = (View(0, 0, 0, 0), View(0, 0, 0, 0))
+    pending: tuple = ()  # publications on their way: (record, target, version)
+    recs: tuple = (Rec(), Rec(), Rec())
+    # sorted: a key, its name; a version or ('L', reader)
+    cells: tuple = (((0, (0, 0, 0)), 0), ((2, (0, 0, 0)), 0))
+    applied: tuple = ((), (), ())  # by record, in order: (incarnation, seq, target, version)
+    queue: tuple = ()  # messages on their way: (record, incarnation, seq, target, generation or None)
+    views: tuple = (View(0, 0, 0), View(0, 0, 0), View(0, 0, 0, 0))
     heard: tuple = (0, 0, 0, 0)  # by key, the newest version whose invalidation the process knows of
     l1: tuple = (None,) * 4
-    marks: tuple = ()  # what the session's bookmark tells, or will: (bucket, incarnation, seq, version)
+    marks: tuple = ()  # what the session's bookmark tells, or will: (record, incarnation, seq, version)
     readers: tuple = (None, None)
     left: tuple = (WRITES, BULKS, MOST, *READS)
     wrong: str = ""
@@ -118,6 +132,12 @@ def cell(s, key, name):
     return dict(s.cells).get((key, name))
 
 
+def name_of(s, key):
+    """Under which the key's value lies now."""
+    rec, own = s.recs[bucket(key)], s.recs[OWNER]
+    return (rec.inc, own.inc, own.gen)
+
+
 def store(s, key, name, v):
     cells = dict(s.cells)
     cells.pop((key, name), None)
@@ -126,29 +146,31 @@ def store(s, key, name, v):
     return s._replace(cells=tuple(sorted(cells.items(), key=lambda c: c[0])))
 
 
-def drop(s, key):
-    """A key was invalidated in the process."""
-    readers = tuple(r._replace(touched=True) if r and r.key == key else r for r in s.readers)
+def drop(s, key, swept=False):
+    """A key was invalidated in the process, perhaps with all of the owner's."""
+    what = {"swept": True} if swept else {"touched": True}
+    readers = tuple(r._replace(**what) if r and r.key == key else r for r in s.readers)
     return s._replace(l1=put(s.l1, key, None), readers=readers)
 
 
-def clear(s, b):
-    for key in (2 * b, 2 * b + 1):
-        s = drop(s, key)
+def clear(s, record):
+    for key in keys_of(record):
+        s = drop(s, key, record == OWNER)
     return s
 
 
-def seen(s, b, view, replaced):
+def seen(s, record, view, replaced):
     """The process has a view that knows of what was applied up to it."""
     until = (view.inc, view.seq)
-    known = [(target, version) for inc, seq, target, version in s.applied[b] if (inc, seq) <= until]
-    heard = s.heard
-    for key in (2 * b, 2 * b + 1):
+    known = [(target, version) for inc, seq, target, version in s.applied[record] if (inc, seq) <= until]
+    heard, keys = s.heard, keys_of(record)
+    for key in keys:
         heard = put(heard, key, max([heard[key], *(v for target, v in known if covers(target, key))]))
     readers = s.readers
     if replaced:
-        readers = tuple(r._replace(same=False) if r and bucket(r.key) == b else r for r in readers)
-    return s._replace(views=put(s.views, b, view), heard=heard, readers=readers)
+        other = {"same_own": False} if record == OWNER else {"same": False}
+        readers = tuple(r._replace(**other) if r and r.key in keys else r for r in readers)
+    return s._replace(views=put(s.views, record, view), heard=heard, readers=readers)
 
 
 def apply(s, message):
@@ -175,39 +197,47 @@ def deliver(s):
     return s._replace(queue=())
 
 
-def adopted(s, p):
-    """Views.adopt; None: the answer is not believed."""
+def adopted(s, p, record):
+    """Views.adopt, of one of both records; None: the answer is not believed."""
     r = s.readers[p]
-    b = bucket(r.key)
-    view, (_, inc, seq, gen, _) = s.views[b], r.answer
-    if view is not None and view.inc == inc:
-        if view.seq < seq:
+    _, *states, _ = r.answer
+    rec = states[record == OWNER]
+    view = s.views[record]
+    if view is not None and view.inc == rec.inc:
+        if view.seq < rec.seq:
             if "gap told" in OFF:
-                s = seen(s, b, view._replace(seq=seq), False)
+                s = seen(s, record, view._replace(seq=rec.seq), False)
             else:
-                s = seen(clear(s, b), b, View(inc, seq, seq), True)
-    elif not r.same and "record" not in OFF:
+                s = seen(clear(s, record), record, View(rec.inc, rec.seq, rec.seq), True)
+    elif not (r.same_own if record == OWNER else r.same) and "record" not in OFF:
         return None
     else:
-        s = seen(s if view is None else clear(s, b), b, View(inc, seq, seq), True)
-    view = s.views[b]
-    if seq < view.since and "since" not in OFF:
+        s = seen(s if view is None else clear(s, record), record, View(rec.inc, rec.seq, rec.seq), True)
+    view = s.views[record]
+    if rec.seq < view.since and "since" not in OFF:
         return None
+    if record != OWNER:
+        return s
     if view.gen is None:
-        return seen(s, b, view._replace(gen=gen), False)
-    if view.gen != gen:
-        if view.seq > seq and "newest" not in OFF:
+        return seen(s, record, view._replace(gen=rec.gen), False)
+    if view.gen != rec.gen:
+        if view.seq > rec.seq and "newest" not in OFF:
             return None
-        s = seen(clear(s, b), b, view._replace(gen=gen), False)
+        s = seen(clear(s, record), record, view._replace(gen=rec.gen), False)
     return s
 
 
-def knows(r, state):
-    """Bookmark.known_to, and Views.covers. `state`: incarnation and seq, of a view or an answer."""
-    wrote = [(inc, seq) for b, inc, seq, _ in r.mark if b == bucket(r.key)]
-    if not wrote or "bookmark" in OFF:
+def knows(r, rec, own):
+    """Bookmark.known_to, and Views.covers. `rec`, `own`: both records as viewed or answered."""
+    if "bookmark" in OFF:
         return True
-    return state is not None and {inc for inc, _ in wrote} == {state[0]} and wrote[-1][1] <= state[1]
+    for record, state in ((bucket(r.key), rec), (OWNER, own)):
+        wrote = [(inc, seq) for at, inc, seq, _ in r.mark if at == record]
+        if not wrote or (record == OWNER and "owner's bookmark" in OFF):
+            continue
+        if state is None or {inc for inc, _ in wrote} != {state.inc} or wrote[-1][1] > state.seq:
+            return False
+    return True
 
 
 def got(s, p, value, reader=None, keep=False):
@@ -215,7 +245,8 @@ def got(s, p, value, reader=None, keep=False):
     r, wrong = s.readers[p], ""
     if value < r.need:
         wrong = f"reader {p} got version {value} of key {r.key}, and {r.need} was known to him"
-    if keep and (not r.touched or "moved" in OFF) and (r.same or "same view" in OFF or r.stage == "got"):
+    moved = (r.touched and "moved" not in OFF) or (r.swept and "owner moved" not in OFF)
+    if keep and not moved and ((r.same and r.same_own) or "same view" in OFF or r.stage == "got"):
         s = s._replace(l1=put(s.l1, r.key, value))
     return s._replace(readers=put(s.readers, p, reader), wrong=s.wrong or wrong)
 
@@ -225,12 +256,12 @@ def begins(s, p, key):
     mark = tuple(each for each in s.marks if each[3] not in coming) if p else ()
     own = max((version for *_, version in mark if covers(s.log[version - 1], key)), default=0)
     r = Reader(key, "open", max(s.heard[key], own), own, mark)
-    view = s.views[bucket(key)]
+    view, own = s.views[bucket(key)], s.views[OWNER]
     s = s._replace(left=put(s.left, 3 + p, s.left[3 + p] - 1), readers=put(s.readers, p, r))
-    if s.l1[key] is not None and knows(r, view):
+    if s.l1[key] is not None and knows(r, view, own):
         return "l1-hit", got(s, p, s.l1[key])
-    if view is not None and view.gen is not None and knows(r, view):
-        r = r._replace(stage="named", name=(view.inc, view.gen))
+    if view is not None and own is not None and own.gen is not None and knows(r, view, own):
+        r = r._replace(stage="named", name=(view.inc, own.inc, own.gen))
     return r.stage, s._replace(readers=put(s.readers, p, r))
 
 
@@ -253,31 +284,35 @@ def reads(s, p):
         now = cell(t, r.key, r.name)
         yield "get", to(t, stage="got" if isinstance(now, int) else "open", value=now if isinstance(now, int) else None)
     elif r.stage == "got":
-        if (r.same or "forgotten" in OFF) and (s.views[b] is None or s.views[b].gen == r.name[1]):
+        own = s.views[OWNER]
+        if ((r.same and r.same_own) or "forgotten" in OFF) and (own is None or (own.inc, own.gen) == r.name[1:]):
             yield "l2-hit", got(s, p, r.value, keep=True)
         else:
             yield "old-name", to(s, stage="open", value=None)
     elif r.stage == "open":
-        t = to(deliver(s), same=True, touched=False)
-        rec = t.recs[b]
-        name = (rec.inc, rec.gen)
+        t = to(deliver(s), same=True, same_own=True, touched=False, swept=False)
+        rec, own = t.recs[b], t.recs[OWNER]
+        name = name_of(t, r.key)
         now = cell(t, r.key, name)
+        floors = [rec.floor, 0 if "floor" in OFF else own.floor]
+        floor = None if None in floors else max(floors)
         if isinstance(now, int):
             answers = [("value", now)]
         elif now is None:
-            answers = [("lease", rec.floor)]
+            answers = [("lease", floor)]
         else:
-            answers = [("wait", rec.floor)]
+            answers = [("wait", floor)]
         for kind, what in answers:
             u = store(t, r.key, name, ("L", p)) if kind == "lease" else t
-            yield f"open-{kind}", to(u, stage="opened", name=name, answer=(kind, rec.inc, rec.seq, rec.gen, what))
+            yield f"open-{kind}", to(u, stage="opened", name=name, answer=(kind, rec, own, what))
     elif r.stage == "opened":
-        t = adopted(s, p)
-        t = t and t._replace(readers=put(t.readers, p, t.readers[p]._replace(same=True)))
-        kind, inc, seq, _, what = r.answer
+        t = adopted(s, p, b)
+        t = t and adopted(t, p, OWNER)
+        t = t and t._replace(readers=put(t.readers, p, t.readers[p]._replace(same=True, same_own=True)))
+        kind, rec, own, what = r.answer
         if t is None:  # his own lease, if he has one, stays and is met again: he waits for it in vain
             yield "not-believed", to(s, stage="open", answer=None)
-        elif kind == "value" and knows(r, (inc, seq)):
+        elif kind == "value" and knows(r, rec, own):
             yield "l2-value", got(t, p, what, keep=True)
         elif kind == "value":
             yield "past-the-cache", to(t, stage="read", need=r.own, answer=(kind, 0))
@@ -292,14 +327,14 @@ def reads(s, p):
         for how, position in nodes:
             value = at(s.log, position, r.key)
             if kind == "lease":
-                fill = Reader(r.key, "fill", 0, same=r.same, name=r.name, value=value)
+                fill = Reader(r.key, "fill", 0, same=r.same, same_own=r.same_own, name=r.name, value=value)
                 yield how, got(s, p, value, fill)
             else:
                 yield how, got(s, p, value)
     elif r.stage == "fill":
-        t = to(deliver(s), touched=False)
-        rec = t.recs[b]
-        current = rec.inc == r.name[0] and (rec.gen == r.name[1] or "generation" in OFF)
+        t = to(deliver(s), touched=False, swept=False)
+        rec, own = t.recs[b], t.recs[OWNER]
+        current = rec.inc == r.name[0] and ((own.inc, own.gen) == r.name[1:] or "generation" in OFF)
         if current and cell(t, r.key, r.name) == ("L", p):
             yield "fill", to(store(t, r.key, r.name, r.value), stage="filled")
         else:
@@ -311,28 +346,28 @@ def reads(s, p):
 def forgets(s):
     """Views.down, Views.up. A GET that was answered knows of it by its view alone."""
     readers = tuple(
-        r and r._replace(same=False, touched=r.touched or r.stage not in ("named", "got")) for r in s.readers
+        r and r._replace(same=False, same_own=False, touched=r.touched or r.stage not in ("named", "got"))
+        for r in s.readers
     )
-    return s._replace(queue=(), views=(None, None), l1=(None,) * 4, readers=readers)
+    return s._replace(queue=(), views=(None,) * 3, l1=(None,) * 4, readers=readers)
 
 
 def publish(s, i):
-    b, target, version = s.pending[i]
+    record, target, version = s.pending[i]
     pending = s.pending[:i] + s.pending[i + 1 :]
-    rec = s.recs[b]
+    rec = s.recs[record]
     bulk = target == ALL
-    floor = rec.floor
-    if floor is not None and not (bulk and "floor" in OFF):
-        floor = max(floor, version)
-    rec = Rec(rec.inc, rec.seq + 1, rec.gen + bulk, floor)
-    s = s if bulk else store(s, target, (rec.inc, rec.gen), None)
-    message = (b, rec.inc, rec.seq, target, rec.gen if bulk else None)
+    floor = rec.floor if rec.floor is None else max(rec.floor, version)
+    if not bulk:
+        s = store(s, target, name_of(s, target), None)
+    rec = Rec(rec.inc, rec.seq + 1, rec.gen + (bulk and "owner" not in OFF), floor)
+    message = (record, rec.inc, rec.seq, target, rec.gen if bulk else None)
     return s._replace(
-        recs=put(s.recs, b, rec),
-        applied=put(s.applied, b, (*s.applied[b], (rec.inc, rec.seq, target, version))),
+        recs=put(s.recs, record, rec),
+        applied=put(s.applied, record, (*s.applied[record], (rec.inc, rec.seq, target, version))),
         queue=(*s.queue, message),
         pending=pending,
-        marks=(*s.marks, (b, rec.inc, rec.seq, version)),
+        marks=(*s.marks, (record, rec.inc, rec.seq, version)),
     )
 
 
@@ -345,8 +380,7 @@ def steps(s):
             t = s._replace(log=(*s.log, key), pending=(*s.pending, (bucket(key), key, version)))
             yield f"commit-{key}", t._replace(left=put(s.left, 0, writes - 1))
     if bulks:
-        pending = tuple((b, ALL, version) for b in (0, 1)[: 1 if "everywhere" in OFF else 2])
-        t = s._replace(log=(*s.log, ALL), pending=s.pending + pending)
+        t = s._replace(log=(*s.log, ALL), pending=(*s.pending, (OWNER, ALL, version)))
         yield "commit-all", t._replace(left=put(s.left, 1, bulks - 1))
     for i, (b, target, _) in enumerate(s.pending):
         yield f"publish-{'all' if target == ALL else target}-in-{b}", publish(s, i)
@@ -356,7 +390,7 @@ def steps(s):
         yield "message", apply(s, s.queue[0])._replace(queue=s.queue[1:])
         if events and "lost" in EVENTS:
             yield "message-lost", less._replace(queue=s.queue[1:])
-    for b in (0, 1) if events and "anew" in EVENTS else ():
+    for b in (0, 1, OWNER) if events and "anew" in EVENTS else ():
         inc = s.recs[b].inc + 1
         yield (
             f"record-{b}-anew",
@@ -373,9 +407,9 @@ def bad(s):
     if s.wrong:
         return s.wrong
     for (key, name), v in s.cells:
-        rec = s.recs[bucket(key)]
-        if isinstance(v, int) and name == (rec.inc, rec.gen):
-            newest = max((n for _, _, target, n in s.applied[bucket(key)] if covers(target, key)), default=0)
+        if isinstance(v, int) and name == name_of(s, key):
+            applied = s.applied[bucket(key)] + s.applied[OWNER]
+            newest = max((n for _, _, target, n in applied if covers(target, key)), default=0)
             if v < newest:
                 return f"Redis holds version {v} of key {key} after the invalidation of {newest}"
     for key, v in enumerate(s.l1):
