@@ -12,12 +12,12 @@ import statistics
 import time
 import tracemalloc
 from bisect import bisect
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from itertools import accumulate
 
 import cachetools
 
-from repocache.cache.local_store import MOST_FREQ, LocalStore
+from repocache.cache.local_store import MOST_FREQ, LocalKey, LocalStore
 
 ROUNDS = 31
 READS = 20_000
@@ -27,8 +27,8 @@ REQUESTS = 400_000
 TTL = 3600.0
 SIZE = 100
 
-Get = Callable[[Hashable], Awaitable[object]]
-Put = Callable[[Hashable, object], None]
+Get = Callable[[LocalKey], Awaitable[object]]
+Put = Callable[[LocalKey, object], None]
 
 
 def our_store() -> LocalStore:
@@ -38,7 +38,7 @@ def our_store() -> LocalStore:
 def ours() -> tuple[Get, Put]:
     store = our_store()
 
-    async def get(key: Hashable) -> object:
+    async def get(key: LocalKey) -> object:
         entry = store.get(key)
         return None if entry is None else entry.value
 
@@ -49,7 +49,7 @@ def inlined() -> tuple[Get, Put]:
     store = our_store()
     find, clock = store.entries.get, time.monotonic
 
-    async def get(key: Hashable) -> object:
+    async def get(key: LocalKey) -> object:
         entry = find(key)
         if entry is not None and entry.expires > clock():
             if entry.freq < MOST_FREQ:
@@ -61,14 +61,14 @@ def inlined() -> tuple[Get, Put]:
     return get, lambda key, value: store.put(key, value, hash(key) & 1023, TTL, SIZE)
 
 
-def of_cachetools(cache: "cachetools.Cache[Hashable, object]") -> tuple[Get, Put]:
-    async def get(key: Hashable) -> object:
+def of_cachetools(cache: "cachetools.Cache[LocalKey, object]") -> tuple[Get, Put]:
+    async def get(key: LocalKey) -> object:
         try:  # faster than `cache.get`, which looks twice
             return cache[key]
         except KeyError:
             return None
 
-    def put(key: Hashable, value: object) -> None:
+    def put(key: LocalKey, value: object) -> None:
         cache[key] = value
 
     return get, put
@@ -101,14 +101,14 @@ def zipf(count: int, keys: int, seed: int) -> list[int]:
     return [bisect(weights, draw() * weights[-1]) for _ in range(count)]
 
 
-async def time_reads(get: Get, keys: list[Hashable]) -> float:
+async def time_reads(get: Get, keys: list[LocalKey]) -> float:
     begin = time.perf_counter_ns()
     for key in keys:
         await get(key)
     return (time.perf_counter_ns() - begin) / len(keys)
 
 
-def time_writes(put: Put, keys: list[Hashable]) -> float:
+def time_writes(put: Put, keys: list[LocalKey]) -> float:
     begin = time.perf_counter_ns()
     for key in keys:
         put(key, None)
@@ -139,8 +139,8 @@ def bytes_an_entry(contestant: Callable[[], tuple[Get, Put]]) -> float:
 
 
 async def main() -> None:
-    hot: list[Hashable] = [("user", number) for number in zipf(READS, CAPACITY // 2, 1)]
-    cold: list[Hashable] = [("user", number) for number in range(CAPACITY, CAPACITY + READS)]
+    hot: list[LocalKey] = [("user", number) for number in zipf(READS, CAPACITY // 2, 1)]
+    cold: list[LocalKey] = [("user", number) for number in range(CAPACITY, CAPACITY + READS)]
     reads: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     writes: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     pairs = {name: make() for name, make in CONTESTANTS.items()}

@@ -7,13 +7,13 @@ may miss some.
 Redis holds nothing under a key's name that is older than an invalidation applied there; a reader gets nothing older
 than what his process had heard of when he began (an invalidation counts as heard of once the process has taken over a
 state of the record that has it), unless he reads a replica past the cache; reader 1, whatever he reads, nothing older
-than what his session wrote. A write to one key is of key 0 or
-key 2, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by name or by the script,
+than what his session wrote. A write is of one of
+the keys, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by name or by the script,
 which looks at both records, and goes on some time after the answer came: messages behind it may have been handled by
 then.
 
 In the beginning Redis holds keys 0 and 2. BOUNDS="writes bulks reads-of-0 reads-of-1 events" (default "0 1 1 1 1"),
-KEYS: which keys are read, and written of 0 and 2 (default "0 1"). EVENTS, each of which costs one of the bound
+KEYS: which keys are read and written (default "0 1"). EVENTS, each of which costs one of the bound
 (default: all):
 lost        a message never arrives
 anew        a record is made anew
@@ -28,6 +28,7 @@ from search import rules_off, search
 
 RULES = {
     "owner": "a bulk write moves the generation, which is part of every key's name, and is asked for with every key",
+    "owner told": "a message of a key tells of the owner's record too: one of its own may have been lost",
     "floor": "and raises the owner's floor, which binds fills beside the bucket's",
     "generation": "a fill lands only under the generation of its lease, or L1 keeps it for having landed",
     "gap": "a message that is not the next one drops all that is known of the bucket",
@@ -109,7 +110,8 @@ class S(NamedTuple):
     # sorted: a key, its name; a version or ('L', reader)
     cells: tuple = (((0, (0, 0, 0)), 0), ((2, (0, 0, 0)), 0))
     applied: tuple = ((), (), ())  # by record, in order: (incarnation, seq, target, version)
-    queue: tuple = ()  # messages on their way: (record, incarnation, seq, target, generation or None)
+    # Messages on their way: (record, incarnation, seq, target, generation or None, the owner's incarnation and seq).
+    queue: tuple = ()
     views: tuple = (View(0, 0, 0), View(0, 0, 0), View(0, 0, 0, 0))
     heard: tuple = (0, 0, 0, 0)  # by key, the newest version whose invalidation the process knows of
     l1: tuple = (None,) * 4
@@ -175,7 +177,7 @@ def seen(s, record, view, replaced):
 
 def apply(s, message):
     """Views.apply."""
-    b, inc, seq, target, gen = message
+    b, inc, seq, target, gen, own = message
     view = s.views[b]
     if view is not None and view.inc == inc and seq <= view.seq:
         return s
@@ -187,7 +189,11 @@ def apply(s, message):
         s, view = clear(s, b), view._replace(gen=gen)
     elif target is not None:
         s = drop(s, target)
-    return seen(s, b, view, replaced)
+    s, known = seen(s, b, view, replaced), s.views[OWNER]
+    behind = own is not None and known is not None and (known.inc, known.seq) < own
+    if behind and "owner told" not in OFF:
+        s = seen(clear(s, OWNER), OWNER, View(*own, own[1]), True)
+    return s
 
 
 def deliver(s):
@@ -361,7 +367,8 @@ def publish(s, i):
     if not bulk:
         s = store(s, target, name_of(s, target), None)
     rec = Rec(rec.inc, rec.seq + 1, rec.gen + (bulk and "owner" not in OFF), floor)
-    message = (record, rec.inc, rec.seq, target, rec.gen if bulk else None)
+    own = None if bulk else (s.recs[OWNER].inc, s.recs[OWNER].seq)
+    message = (record, rec.inc, rec.seq, target, rec.gen if bulk else None, own)
     return s._replace(
         recs=put(s.recs, record, rec),
         applied=put(s.applied, record, (*s.applied[record], (rec.inc, rec.seq, target, version))),
@@ -375,8 +382,8 @@ def steps(s):
     writes, bulks, events, *_ = s.left
     less = s._replace(left=put(s.left, 2, events - 1))
     version = len(s.log) + 1
-    for key in (0, 2):
-        if writes and key in KEYS:
+    for key in KEYS:
+        if writes:
             t = s._replace(log=(*s.log, key), pending=(*s.pending, (bucket(key), key, version)))
             yield f"commit-{key}", t._replace(left=put(s.left, 0, writes - 1))
     if bulks:
@@ -394,7 +401,7 @@ def steps(s):
         inc = s.recs[b].inc + 1
         yield (
             f"record-{b}-anew",
-            less._replace(recs=put(s.recs, b, Rec(inc, 0, 0, None)), queue=(*s.queue, (b, inc, 0, None, None))),
+            less._replace(recs=put(s.recs, b, Rec(inc, 0, 0, None)), queue=(*s.queue, (b, inc, 0, None, None, None))),
         )
     if events and "reconnect" in EVENTS:
         yield "reconnect", forgets(less)

@@ -135,7 +135,7 @@ class Commits:
         offered = sum(len(writing.puts) for writing in writings.values())
         if offered:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
-        self._views.wrote((text for texts in batch.keys.values() for text in texts), whole=bool(batch.owners))
+        self._views.wrote((text for texts in batch.keys.values() for text in texts), batch.owners)
         covered = bool(receipts) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
         if session is not None and look is not None:

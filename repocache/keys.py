@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote
 from repocache.errors import ConfigurationError, InvalidId, OwnerClash
 
 BUCKETS = 1024
-KEY_FORMAT = 1
-"""Counts changes of `bucket_of` and of the key text: it is part of the namespace in Redis."""
+KEY_FORMAT = 2
+"""Counts changes of `bucket_of`, `owner_bucket` and of the key text: it is part of the namespace in Redis."""
 
 _PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
@@ -26,6 +26,12 @@ _PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 def bucket_of(text: str) -> int:
     """The bucket of a key's text, the same in every process and release (CRC-32, modulo 1,024)."""
     return zlib.crc32(text.encode()) & (BUCKETS - 1)
+
+
+def owner_bucket(prefix: str) -> int:
+    """The bucket of an owner's own record, which has its generation: one of 1,024 behind those of
+    keys, the same in every process and release."""
+    return BUCKETS + bucket_of(prefix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The invalidation message: what a bucket's record announces on the channel, and its wire format (docs/wire-format.md).
+"""The invalidation message: what a record announces on the channel, and its wire format (docs/wire-format.md).
 
 Owns parsing that never raises. Who obeys it: the views of the read path, and `db.invalidations`.
 """
@@ -23,14 +23,15 @@ class Message(
         "generations": "g",
         "history": "h",
         "floor": "f",
+        "owners": "w",
     },
 ):
-    """One change of a bucket's record, in the record's order.
+    """One change of a record, a bucket's or an owner's, in the record's order.
 
     `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a hole is a lost message.
     `origin`: the process that wrote, for diagnosis only: everybody applies everything.
-    `keys`: texts such as `user:42`. `generations`: owner -> its new generation in this bucket (all of its keys
-    changed).
+    `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation and `seq` of its own record.
+    `generations`: owner -> its new generation (all of its keys changed): the record is the owner's.
     `floor`: position in bytes that a replica must have replayed before its rows are news, None: unknown.
     """
 
@@ -43,6 +44,7 @@ class Message(
     keys: tuple[str, ...] = ()
     generations: dict[str, str] = {}
     floor: str | None = None
+    owners: dict[str, tuple[str, int]] = {}
 
     @property
     def position(self) -> int | None:

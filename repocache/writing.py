@@ -23,8 +23,8 @@ from repocache.db.transaction import Transaction
 from repocache.errors import CacheUnavailable, StrictWriteRefused
 from repocache.events import CacheFailed, Observer
 from repocache.history import is_newer
-from repocache.invalidation.batch import Batch, keys_by_bucket
-from repocache.keys import Keys, bucket_of
+from repocache.invalidation.batch import Batch, keys_by_bucket, owners_by_bucket
+from repocache.keys import Keys, bucket_of, owner_bucket
 from repocache.mapping.statement import LoadStatement
 from repocache.records import NO_POSITIONS, Intent, Nonces, Noted, Put, Records, Terms, Writing
 from repocache.tracking.changes import Changes
@@ -129,9 +129,10 @@ class Puts:
             kept.read += self._rows(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
             bucket = bucket_of(text)
-            view = self._views.get(bucket)
-            if view is not None and _is_of(view, history) and prefix in view.generations:
-                kept.seen[bucket, prefix] = view.incarnation, view.generations[prefix]
+            view, own = self._views.get(bucket), self._views.get(owner_bucket(prefix))
+            known = _is_of(view, history) and _is_of(own, history)
+            if known and view is not None and own is not None and prefix in own.generations:
+                kept.seen[bucket, prefix] = view.incarnation, own.generations[prefix]
         transaction.kept = kept
 
     def _rows(
@@ -160,20 +161,19 @@ class Puts:
             bucket = bucket_of(text)
             if self._is_held(prefix) or (bucket, prefix) not in kept.seen:
                 wanted[bucket].add(prefix)
-        buckets = keys_by_bucket(held)
+        keys, owners = keys_by_bucket(held), owners_by_bucket(held)
         kept.nonce = self._nonces() if held else ""
-        owners = tuple(sorted(held.owners))
         kept.intents = [
             Intent(
                 bucket=bucket,
-                keys=tuple(buckets.get(bucket, ())),
-                owners=owners if bucket in buckets else (),
+                keys=tuple(keys.get(bucket, ())),
+                owners=owners.get(bucket, ()),
                 seen=tuple(sorted(wanted[bucket])),
                 nonce=kept.nonce,
                 xid=transaction.xid or "",
                 life=WRITE_LEASE,
             )
-            for bucket in sorted({*buckets, *wanted})
+            for bucket in sorted({*keys, *owners, *wanted})
         ]
         try:
             async with asyncio.timeout(self._deadline):
@@ -188,14 +188,18 @@ class Puts:
             self._observe(CacheFailed("intend", why))
 
     async def _intend(self, kept: Kept) -> None:
+        owners = {owner for intent in kept.intents for owner in intent.seen}
+        own = {owner: self._views.get(owner_bucket(owner)) for owner in owners}
         before = [self._views.get(intent.bucket) for intent in kept.intents]
         for intent, view, noted in zip(kept.intents, before, await self._sent(kept.intents), strict=True):
-            for owner, generation in noted.generations.items():
+            for owner, (generation, incarnation, seq) in noted.generations.items():
                 kept.seen[intent.bucket, owner] = noted.incarnation, generation
-                seen = Seen(noted.incarnation, noted.seq)
-                adopted = self._views.adopt(intent.bucket, view, seen, owner, generation)
-                if adopted is not None:
-                    adopted.history = self._primary.history
+                for adopted in (
+                    self._views.adopt_generation(owner, own[owner], Seen(incarnation, seq), generation),
+                    self._views.adopt(intent.bucket, view, Seen(noted.incarnation, noted.seq)),
+                ):
+                    if adopted is not None:
+                        adopted.history = self._primary.history
 
     async def _sent(self, intents: Sequence[Intent]) -> list[Noted]:
         """A record of another history gives way to a write lease: this transaction is in a later
@@ -253,7 +257,7 @@ class Puts:
             self._observe(CacheFailed("give back", str(error)))
 
 
-def _is_of(view: BucketView, history: str) -> bool:
-    """Whether the record was announced, or answered, by somebody of this line of WAL: no other's
+def _is_of(view: BucketView | None, history: str) -> bool:
+    """Whether the record is known, and was announced, or answered, by somebody of this line of WAL: no other's
     floor has an order with a position of it."""
-    return view.history == history
+    return view is not None and view.history == history

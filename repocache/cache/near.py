@@ -11,6 +11,7 @@ from repocache.cache.local_store import MOST_FREQ
 from repocache.cache.shared import Shared
 from repocache.cache.switch import Gate
 from repocache.events import Observer, Served
+from repocache.keys import owner_bucket
 
 Near = Callable[[Any], Cell | None]
 """The answer at hand for an id of the key's type, without waiting."""
@@ -28,11 +29,11 @@ def near_reader(
 ) -> Near:
     """Reads L1 as `LocalStore.get` does, without the calls: it was 2 us, and is 0.3.
 
-    A hit counts only if the gate is open, the channel is alive, and the view of the bucket is not older than what the
-    caller's session wrote (protocol, Read path 1). `clock`: the store's.
+    A hit counts only if the gate is open, the channel is alive, and the views of the bucket and of the owner are not
+    older than what the caller's session wrote (protocol, Read path 1). `clock`: the store's.
     """
     local, views = shared.local, shared.views
-    entries, covers = local.entries, views.covers
+    entries, covers, own = local.entries, views.covers, owner_bucket(owner)
 
     def near(id: Any) -> Cell | None:
         if not views.alive or not gate.open:
@@ -42,7 +43,7 @@ def near_reader(
             local.misses += 1
             return None
         session = session_of()
-        if session is not None and not covers(entry.bucket, session.bookmark):
+        if session is not None and not covers((entry.bucket, own), session.bookmark):
             return None
         if entry.freq < MOST_FREQ:
             entry.freq += 1

@@ -14,8 +14,9 @@ from typing import Any
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell, Source
-from repocache.cache.flights import Flight, LocalKey, may_join
+from repocache.cache.flights import Flight, may_join
 from repocache.cache.loader import OLDER, Loader
+from repocache.cache.local_store import LocalKey
 from repocache.cache.near import Near, Session, near_reader, observed
 from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
@@ -25,7 +26,7 @@ from repocache.cache.views import View
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CacheFailed, Served
 from repocache.history import is_newer
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import Opened
 
 
@@ -38,6 +39,7 @@ class TieredCache:
 
     def __init__(self, source: Source, shared: Shared, session_of: Callable[[], Session | None]) -> None:
         self._owner = source.keys.prefix
+        self._own = owner_bucket(self._owner)
         self._keys = source.keys
         self._fingerprint = source.fingerprint
         self._strict = is_strict(source.policy)
@@ -60,8 +62,7 @@ class TieredCache:
     def turn(self, mode: CacheMode) -> None:
         """Answer in this mode from the next read on. The owner's L1 begins empty when it is used again."""
         self.switch.turn(mode)
-        for key in [key for key in self._local.entries if isinstance(key, tuple) and key[0] == self._owner]:
-            self._local.discard(key)
+        self._local.clear_owner(self._owner)
 
     async def read(self, id: Any, bookmark: Bookmark | None) -> Cell:
         """One id that L1 had not. As `get_many`."""
@@ -91,14 +92,14 @@ class TieredCache:
         text = self._keys.text(id)
         asked = Asked((self._owner, id), text, bucket_of(text), bookmark)
         asked.direct = not self.switch.shared or (bookmark is not None and not bookmark.takes_cached)
-        view = self._views.get(asked.bucket)
-        if view is None or asked.direct or self._strict or self._flights.get(asked.key) is not None:
+        view, own = self._views.get(asked.bucket), self._views.get(self._own)
+        if view is None or own is None or asked.direct or self._strict or self._flights.get(asked.key) is not None:
             return asked
-        if bookmark is not None and not bookmark.known_to(asked.bucket, view.incarnation, view.seq):
-            return asked  # only a script tells the state of the record
-        prefix = self._prefix(asked.bucket, view)
+        if bookmark is not None and not self._views.covers((asked.bucket, self._own), bookmark):
+            return asked  # only a script tells the state of the records
+        prefix = self._prefix(asked.bucket, view, own)
         if prefix is not None:
-            asked.view, asked.prefix, asked.moved = view, prefix, view.moved
+            asked.views, asked.prefix, asked.moved = (view, own), prefix, view.moved + own.moved
             try:
                 asked.reply = self._shared.records.get(prefix + text)
             except CacheUnavailable as error:
@@ -127,8 +128,10 @@ class TieredCache:
 
         1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes before the reply.
         """
-        view = asked.view
-        if value is None or view is None or view is not self._views.get(asked.bucket) or is_lease(value):
+        if value is None or asked.views is None or is_lease(value):
+            return None
+        view, own = asked.views
+        if view is not self._views.get(asked.bucket) or own is not self._views.get(self._own):
             return None
         if view.prefixes.get(self._owner) != asked.prefix:
             return None
@@ -137,7 +140,7 @@ class TieredCache:
             asked.refused = digest(value)
             return None
         self._shared.observe(self._l2_hit)
-        if view.moved == asked.moved:
+        if view.moved + own.moved == asked.moved:
             self._keep(asked.key, cell, asked.bucket)
         return cell
 
@@ -159,13 +162,14 @@ class TieredCache:
         self._loader.enqueue(flight)
         return waiter
 
-    def _prefix(self, bucket: int, view: View) -> str | None:
-        """What stands before the key's text under this view; None while its generation is not known, or if the record
+    def _prefix(self, bucket: int, view: View, own: View) -> str | None:
+        """What stands before the key's text under these views; None while the generation is not known, or if a record
         is of another history than ours: only a script may find out what to do about that."""
         prefix = view.prefixes.get(self._owner)
         if prefix is None:
-            generation = view.generations.get(self._owner)
-            if generation is None or view.history != self._shared.primary.history:
+            generation = own.generations.get(self._owner)
+            history = self._shared.primary.history
+            if generation is None or view.history != history or own.history != history:
                 return None
             names = self._shared.namespace
             prefix = names.prefix(bucket, view.incarnation, generation, self._fingerprint)
@@ -174,13 +178,15 @@ class TieredCache:
 
     def opened(self, flight: Flight, answer: Opened) -> bool:
         flight.turns = False
-        seen = Seen(answer.incarnation, answer.seq)
-        view = self._views.adopt(flight.bucket, flight.view, seen, self._owner, answer.generation)
-        if view is None:
+        before, history = flight.views, self._shared.primary.history  # under which Redis answered
+        owner = Seen(answer.owner.incarnation, answer.owner.seq)
+        own = self._views.adopt_generation(self._owner, before[1], owner, answer.generation)
+        view = self._views.adopt(flight.bucket, before[0], Seen(answer.incarnation, answer.seq))
+        if view is None or own is None:
             return False
-        view.history = self._shared.primary.history  # under which Redis answered
-        flight.view = view
-        flight.began = Seen(view.incarnation, view.seq)
+        view.history = own.history = history
+        flight.views = view, own
+        flight.began = Seen(view.incarnation, view.seq), Seen(own.incarnation, own.seq)
         return True
 
     def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
@@ -196,8 +202,9 @@ class TieredCache:
         lost; 4. another makes the view, where there was none and hence no gap.
         """
         self._flights.end(flight)
-        cell = flight.cell
-        if cell is not None and keep and not flight.touched and flight.view is self._views.get(flight.bucket):
+        cell, (view, own) = flight.cell, flight.views
+        same = view is self._views.get(flight.bucket) and own is self._views.get(flight.own)
+        if cell is not None and keep and not flight.touched and same:
             self._keep(flight.key, cell, flight.bucket)
 
     def _keep(self, key: LocalKey, cell: Cell, bucket: int) -> None:

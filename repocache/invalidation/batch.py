@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from repocache.keys import BUCKETS, bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import Change, Writing
 
 
@@ -49,27 +49,28 @@ def merged(batches: Iterable[Batch], most: int) -> Batch:
     return Batch({owner: frozenset(texts) for owner, texts in keys.items() if owner not in owners}, frozenset(owners))
 
 
-def buckets(batch: Batch) -> set[int]:
-    """The buckets that a batch touches: all of them if an owner changed as a whole."""
-    if batch.owners:
-        return set(range(BUCKETS))
-    return {bucket_of(text) for texts in batch.keys.values() for text in texts}
-
-
 def changes(batch: Batch, position: int | None, writings: Mapping[int, Writing] = MappingProxyType({})) -> list[Change]:
     """One change for each bucket that the batch touches. `position`: as in `Change`. `writings`: by bucket."""
-    owners = tuple(sorted(batch.owners))
+    keys, owners = keys_by_bucket(batch), owners_by_bucket(batch)
     return [
-        Change(bucket, tuple(keys), owners, position, writings.get(bucket, Writing()))
-        for bucket, keys in sorted(keys_by_bucket(batch).items())
+        Change(bucket, tuple(keys.get(bucket, ())), owners.get(bucket, ()), position, writings.get(bucket, Writing()))
+        for bucket in sorted({*keys, *owners})
     ]
 
 
 def keys_by_bucket(batch: Batch) -> dict[int, list[tuple[str, str]]]:
-    """(owner, key text) for every bucket that the batch touches; none for what changed as a whole."""
-    named: dict[int, list[tuple[str, str]]] = {bucket: [] for bucket in buckets(batch)}
+    """(owner, key text) by bucket; none for what changed as a whole."""
+    named: dict[int, list[tuple[str, str]]] = {}
     for owner, texts in batch.keys.items():
         if owner not in batch.owners:
             for text in sorted(texts):
-                named[bucket_of(text)].append((owner, text))
+                named.setdefault(bucket_of(text), []).append((owner, text))
     return named
+
+
+def owners_by_bucket(batch: Batch) -> dict[int, tuple[str, ...]]:
+    """Owners that changed as a whole, by their own bucket."""
+    moved: dict[int, tuple[str, ...]] = {}
+    for owner in sorted(batch.owners):
+        moved[owner_bucket(owner)] = (*moved.get(owner_bucket(owner), ()), owner)
+    return moved

@@ -1,4 +1,4 @@
-"""The buckets' records and what lies under them, in Redis or in this process's memory: one port, two fits."""
+"""The records of buckets and owners, and what lies under them, in Redis or in this process's memory."""
 
 from repocache.records.memory import MemoryRecords
 from repocache.records.names import Namespace, Nonces, position_text
@@ -6,6 +6,7 @@ from repocache.records.port import (
     NO_POSITIONS,
     Ask,
     Change,
+    Generation,
     Intent,
     Lease,
     Noted,
@@ -13,6 +14,7 @@ from repocache.records.port import (
     Put,
     Receipt,
     Records,
+    State,
     Terms,
     WriteLease,
     Writing,
@@ -25,6 +27,7 @@ __all__ = [
     "SCRIPTS",
     "Ask",
     "Change",
+    "Generation",
     "Intent",
     "Lease",
     "MemoryRecords",
@@ -36,6 +39,7 @@ __all__ = [
     "Receipt",
     "Records",
     "RedisRecords",
+    "State",
     "Terms",
     "WriteLease",
     "Writing",

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
+from repocache.keys import owner_bucket
 from repocache.message import WIRE_VERSION, Message
+from repocache.records.cells import Cells
 from repocache.records.names import LEASE, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
     Ask,
     Change,
+    Generation,
     Intent,
     Lease,
     Noted,
     Opened,
     Put,
     Receipt,
+    State,
     Terms,
     WriteLease,
 )
@@ -39,8 +43,12 @@ class _Record:
     generations: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, set[str]] = field(default_factory=dict)
 
+    @property
+    def state(self) -> State:
+        return State(self.incarnation, self.seq, self.floor)
+
     def generation(self, owner: str) -> str:
-        return self.generations.get(owner, "0")
+        return self.generations.get(owner, self.incarnation)
 
     def take(self, position: int | None) -> None:
         """The floor rises; unknown stays unknown and remembers the highest position."""
@@ -71,113 +79,126 @@ class MemoryRecords:
         self._announce = announce
         self._nonces = nonces
         self._clock = clock
-        self._capacity = capacity
         self._server = server
         self._namespace = Namespace("memory")
         self._records: dict[int, _Record] = {}
-        self._leases: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
-        self._values: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._cells = Cells(clock, capacity)
         self._writes: dict[tuple[int, str], dict[str, tuple[str, float]]] = {}
 
     def get(self, name: str) -> Awaitable[bytes | None]:
-        return _answered(self._cell(name)[0])
+        return _answered(self._cells.get(name)[0])
 
     def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
-        record = self._record(ask.bucket, terms)
-        if isinstance(record, str):
-            return _answered(Opened("history", history=record))
-        generation = record.generation(ask.owner)
+        record, own = self._record(ask.bucket, terms), self._record(owner_bucket(ask.owner), terms)
+        if isinstance(record, str) or isinstance(own, str):
+            foreign = [each if isinstance(each, str) else "" for each in (record, own)]
+            return _answered(Opened("history", history=foreign[0], owner_history=foreign[1]))
+        generation = own.generation(ask.owner)
         record.shapes.setdefault(ask.owner, set()).add(ask.fingerprint)
-        state = (record.incarnation, record.seq, generation, record.floor)
-        held = [(ask.bucket, ask.text), (ask.bucket, ask.owner)]
+        state = partial(
+            Opened,
+            incarnation=record.incarnation,
+            seq=record.seq,
+            generation=generation,
+            floor=record.floor,
+            owner=own.state,
+        )
+        held = [(ask.bucket, ask.text), (owner_bucket(ask.owner), ask.owner)]
         for nonce in ask.over:
             self._end_writes(nonce, held)
         writes = [lease for name in held for lease in self._writes.get(name, {}).items()]
         if writes:
             overdue = tuple(WriteLease(nonce, xid) for nonce, (xid, until) in writes if until <= self._clock())
-            return _answered(Opened("written", *state, overdue=overdue))
+            return _answered(state("written", overdue=overdue))
         name = self._name(ask, record.incarnation, generation)
-        cell, expires = self._cell(name)
+        cell, expires = self._cells.get(name)
         if cell is not None and hashlib.sha1(cell, usedforsecurity=False).hexdigest() == ask.refused:
             cell = None
         if cell is not None and not cell.startswith(LEASE):
-            return _answered(Opened("value", *state, value=cell))
+            return _answered(state("value", value=cell))
         if cell is not None:
-            return _answered(Opened("wait", *state, wait=expires - self._clock()))
+            return _answered(state("wait", wait=expires - self._clock()))
         nonce = self._nonces()
-        self._leases[name] = (LEASE + nonce.encode(), self._clock() + ask.life)
-        self._leases.move_to_end(name)
-        self._sweep()
-        return _answered(Opened("lease", *state, nonce=nonce))
+        self._cells.lease(name, LEASE + nonce.encode(), ask.life)
+        return _answered(state("lease", nonce=nonce))
 
     def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
-        record = self._records.get(ask.bucket)
+        record, own = self._records.get(ask.bucket), self._records.get(owner_bucket(ask.owner))
         name = self._name(ask, lease.incarnation, lease.generation)
-        if (
-            record is None
-            or (record.server, record.incarnation) != (self._server, lease.incarnation)
-            or record.history != terms.history
-            or record.generation(ask.owner) != lease.generation
-            or self._cell(name)[0] != LEASE + lease.nonce.encode()
-        ):
+        current = self._counts(record, terms) and self._counts(own, terms)
+        if not current or record is None or own is None:
             return _answered(False)
-        del self._leases[name]
+        under = (record.incarnation, own.generation(ask.owner))
+        if under != (lease.incarnation, lease.generation) or self._cells.get(name)[0] != LEASE + lease.nonce.encode():
+            return _answered(False)
         if not value:
+            self._cells.drop(name)
             return _answered(False)
-        self._store(name, value, life)
+        self._cells.store(name, value, life)
         return _answered(True)
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
         record = self._records.get(bucket)
-        if record is None or record.server != self._server:
+        if record is None or not self._counts(record, terms):
             return _answered(False)
-        if (record.incarnation, record.history) != (incarnation, terms.history):
-            return _answered(False)
-        if record.floor is not None:
+        if record.incarnation != incarnation or record.floor is not None:
             return _answered(False)
         record.floor = max(position, record.highest)
         return _answered(True)
 
     def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
-        record = self._record(change.bucket, terms)
-        if isinstance(record, str):
-            return _answered(Receipt(change.bucket, "", 0, record))
+        found = self._with_owners(change.bucket, {owner for owner, _ in change.keys}, terms)
+        if isinstance(found, str):
+            return _answered(Receipt(change.bucket, "", 0, found))
+        record, owners = found
         order, puts, nonce = change.writing
-        inorder = order != NO_POSITIONS and record.floor is not None and order >= record.floor
+        inorder = {
+            owner: None not in (record.floor, own.floor) and order >= max(record.floor or 0, own.floor or 0)
+            for owner, own in owners.items()
+        }
         if change.position is None:
             highest = record.highest if record.floor is None else record.floor
             record = self._renew(change.bucket, terms.history)
             record.highest = highest
         record.take(change.position)
         for owner, text in change.keys:
-            self._drop(record, change.bucket, owner, text)
-        landed = [put for put in puts if inorder and self._may_land(record, change.bucket, put, nonce)]
+            self._drop(record, owners[owner], change.bucket, owner, text)
+        landed = [
+            put
+            for put in puts
+            if inorder[put.owner] and self._may_land(record, owners[put.owner], change.bucket, put, nonce)
+        ]
         for put in landed:
             record.shapes.setdefault(put.owner, set()).add(put.fingerprint)
             ask = Ask(change.bucket, put.owner, put.fingerprint, put.text, 0.0)
-            self._store(self._name(ask, record.incarnation, put.generation), put.value, put.life)
+            self._cells.store(self._name(ask, record.incarnation, put.generation), put.value, put.life)
         names = (*(text for _, text in change.keys), *change.owners)
         self._end_writes(nonce, [(change.bucket, name) for name in names])
         generations = {owner: self._nonces() for owner in change.owners}
         record.generations.update(generations)
         record.seq += 1
         keys = tuple(text for _, text in change.keys)
-        self._tell(change.bucket, record, keys, generations)
+        self._tell(change.bucket, record, keys, generations, owners)
         return _answered(Receipt(change.bucket, record.incarnation, record.seq, landed=len(landed)))
 
     def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
-        record = self._record(intent.bucket, terms)
-        if isinstance(record, str):
-            return _answered(Noted("", 0, {}, record))
+        named = {*intent.seen, *(owner for owner, _ in intent.keys)}
+        found = self._with_owners(intent.bucket, named, terms)
+        if isinstance(found, str):
+            return _answered(Noted("", 0, {}, found))
+        record, owners = found
         lease = (intent.xid, self._clock() + intent.life)
         for owner, text in intent.keys:
-            self._drop(record, intent.bucket, owner, text)
+            self._drop(record, owners[owner], intent.bucket, owner, text)
             self._writes.setdefault((intent.bucket, text), {})[intent.nonce] = lease
         for owner in intent.owners:
             record.generations[owner] = self._nonces()
             self._writes.setdefault((intent.bucket, owner), {})[intent.nonce] = lease
-        generations = {owner: record.generation(owner) for owner in intent.seen}
+        generations = {
+            owner: Generation(owners[owner].generation(owner), owners[owner].incarnation, owners[owner].seq)
+            for owner in intent.seen
+        }
         return _answered(Noted(record.incarnation, record.seq, generations))
 
     def give_back(self, intent: Intent) -> Awaitable[None]:
@@ -185,12 +206,12 @@ class MemoryRecords:
         self._end_writes(intent.nonce, [(intent.bucket, name) for name in names])
         return _answered(None)
 
-    def _may_land(self, record: _Record, bucket: int, put: Put, nonce: str) -> bool:
+    def _may_land(self, record: _Record, own: _Record, bucket: int, put: Put, nonce: str) -> bool:
         writes = self._writes.get((bucket, put.text), {})
-        held = len(writes) + len(self._writes.get((bucket, put.owner), {}))
+        held = len(writes) + len(self._writes.get((owner_bucket(put.owner), put.owner), {}))
         mine = int(nonce in writes)
         return (
-            (put.incarnation, put.generation) == (record.incarnation, record.generation(put.owner))
+            (put.incarnation, put.generation) == (record.incarnation, own.generation(put.owner))
             and mine == put.strict
             and held == put.strict
         )
@@ -201,18 +222,10 @@ class MemoryRecords:
             if writes.pop(nonce, None) is not None and not writes:
                 del self._writes[name]
 
-    def _drop(self, record: _Record, bucket: int, owner: str, text: str) -> None:
+    def _drop(self, record: _Record, own: _Record, bucket: int, owner: str, text: str) -> None:
         for shape in record.shapes.get(owner, ()):
-            name = self._name(Ask(bucket, owner, shape, text, 0.0), record.incarnation, record.generation(owner))
-            self._leases.pop(name, None)
-            self._values.pop(name, None)
-
-    def _store(self, name: str, value: bytes, life: float) -> None:
-        self._leases.pop(name, None)
-        self._values[name] = (value, self._clock() + life)
-        self._values.move_to_end(name)
-        while len(self._values) > self._capacity:
-            self._values.popitem(last=False)
+            name = self._name(Ask(bucket, owner, shape, text, 0.0), record.incarnation, own.generation(owner))
+            self._cells.drop(name)
 
     def _record(self, bucket: int, terms: Terms) -> _Record | str:
         """The record, made anew if it is missing; or the other history that it belongs to."""
@@ -223,12 +236,32 @@ class MemoryRecords:
             return record
         return self._renew(bucket, terms.history) if terms.confirmed else record.history
 
+    def _with_owners(self, bucket: int, names: Iterable[str], terms: Terms) -> tuple[_Record, dict[str, _Record]] | str:
+        """A bucket's record and those of owners; or the other history that one of them belongs to."""
+        record = self._record(bucket, terms)
+        found = {name: self._record(owner_bucket(name), terms) for name in sorted(names)}
+        owners = {name: own for name, own in found.items() if not isinstance(own, str)}
+        if isinstance(record, str):
+            return record
+        return next((own for own in found.values() if isinstance(own, str)), (record, owners))
+
+    def _counts(self, record: _Record | None, terms: Terms) -> bool:
+        """Whether it is there, of this server, and of the caller's history."""
+        return record is not None and (record.server, record.history) == (self._server, terms.history)
+
     def _renew(self, bucket: int, history: str) -> _Record:
         record = self._records[bucket] = _Record(self._nonces(), self._server, history)
-        self._tell(bucket, record, (), {})
+        self._tell(bucket, record, (), {}, {})
         return record
 
-    def _tell(self, bucket: int, record: _Record, keys: tuple[str, ...], generations: dict[str, str]) -> None:
+    def _tell(
+        self,
+        bucket: int,
+        record: _Record,
+        keys: tuple[str, ...],
+        generations: dict[str, str],
+        owners: Mapping[str, _Record],
+    ) -> None:
         floor = None if record.floor is None else position_text(record.floor)
         self._announce(
             Message(
@@ -241,21 +274,12 @@ class MemoryRecords:
                 keys=keys,
                 generations=generations,
                 floor=floor,
+                owners={owner: (own.incarnation, own.seq) for owner, own in owners.items()},
             )
         )
 
     def _name(self, ask: Ask, incarnation: str, generation: str) -> str:
         return self._namespace.prefix(ask.bucket, incarnation, generation, ask.fingerprint) + ask.text
-
-    def _cell(self, name: str) -> tuple[bytes | None, float]:
-        cell, expires = self._leases.get(name) or self._values.get(name) or (None, 0.0)
-        return (cell, expires) if expires > self._clock() else (None, 0.0)
-
-    def _sweep(self) -> None:
-        """Leases whose holder never came back; all have the same life, so the oldest stand in front."""
-        now = self._clock()
-        while self._leases and next(iter(self._leases.values()))[1] <= now:
-            self._leases.popitem(last=False)
 
 
 def _answered(value: T) -> Awaitable[T]:

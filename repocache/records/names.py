@@ -42,7 +42,8 @@ class Namespace:
         return f"{self.root}:{{b{bucket}}}"
 
     def prefix(self, bucket: int, incarnation: str, generation: str, fingerprint: str) -> str:
-        """What stands before a key's text. The scripts build the same."""
+        """What stands before a key's text: of its bucket's record, of its owner's, of its row's shape. The scripts
+        build the same."""
         return f"{self.record(bucket)}:{incarnation}.{generation}:{fingerprint}:"
 
 

@@ -1,4 +1,7 @@
-"""The port: what the read path and the write path ask of a bucket's record, as values, and what they are told."""
+"""The port: what the read path and the write path ask of the records, as values, and what they are told.
+
+A key lies under two of them: that of its bucket, and that of its owner, which has the generation.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +51,24 @@ class WriteLease(NamedTuple):
     xid: str
 
 
+class State(NamedTuple):
+    """A record's. `floor`: the position that a replica must have replayed to fill what lies under it, None: unknown,
+    only the primary may."""
+
+    incarnation: str = ""
+    seq: int = 0
+    floor: int | None = None
+
+
 class Opened(NamedTuple):
     """The answer to `Ask`.
 
     "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it, for at most
     `wait` seconds more; "written": commits are on their way, so read the primary and fill nothing; `overdue` are the
-    write leases past their deadline; "history": the record belongs to `history`, another than the caller's, and
-    nothing was done.
-    `floor`: the position that a replica must have replayed to fill, None: unknown, only the primary may.
+    write leases past their deadline; "history": the bucket's record belongs to `history`, or the owner's to
+    `owner_history`, another than the caller's, and nothing was done.
+    `incarnation`, `seq`, `floor`: the state of the bucket's record; `owner`: that of the owner's, which has the
+    `generation`.
     """
 
     kind: Literal["value", "lease", "wait", "written", "history"]
@@ -68,6 +81,20 @@ class Opened(NamedTuple):
     wait: float = 0.0
     history: str = ""
     overdue: tuple[WriteLease, ...] = ()
+    owner: State = State()
+    owner_history: str = ""
+
+    @property
+    def needed(self) -> int | None:
+        """The position that a replica must have replayed to fill: of both records. None: only the primary may."""
+        if self.floor is None or self.owner.floor is None:
+            return None
+        return max(self.floor, self.owner.floor)
+
+    @property
+    def histories(self) -> tuple[str, ...]:
+        """Other than the caller's, that were met."""
+        return tuple(filter(None, (self.history, self.owner_history)))
 
 
 class Put(NamedTuple):
@@ -97,7 +124,8 @@ class Writing(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a commit changed in one bucket. `keys`: (owner, key text); `owners`: all their keys changed.
+    """What a commit changed in one bucket. `keys`: (owner, key text); `owners`: all their keys changed, wherever they
+    are: the bucket is these owners' own.
 
     `position`: WAL position in bytes after the commit, None: unknown (the record is made anew), or NO_POSITIONS.
     `writing`: values that may take the place of what was under their keys; each of these is in `keys`.
@@ -124,19 +152,27 @@ class Intent(NamedTuple):
     life: float
 
 
+class Generation(NamedTuple):
+    """An owner's, with its record's state."""
+
+    name: str
+    incarnation: str
+    seq: int
+
+
 class Noted(NamedTuple):
     """The record as it is inside the transaction; `generations` of the owners of its intent. If `history` is not
-    empty nothing was done: the record belongs to that other history."""
+    empty nothing was done: a record, of the bucket or of an owner, belongs to that other history."""
 
     incarnation: str
     seq: int
-    generations: dict[str, str]
+    generations: dict[str, Generation]
     history: str = ""
 
 
 class Receipt(NamedTuple):
     """A change was applied: the record's state right after it, and how many of its puts `landed`. Or, if `history` is
-    not empty, it was not: the record belongs to that other history."""
+    not empty, it was not: a record, of the bucket or of an owner, belongs to that other history."""
 
     bucket: int
     incarnation: str

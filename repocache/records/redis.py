@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from repocache.errors import CacheUnavailable
+from repocache.keys import owner_bucket
 from repocache.records.names import NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
     Ask,
     Change,
+    Generation,
     Intent,
     Lease,
     Noted,
     Opened,
     Put,
     Receipt,
+    State,
     Terms,
     WriteLease,
 )
@@ -65,17 +68,18 @@ class RedisRecords:
             *(_milliseconds(ask.life), ask.refused),
             *ask.over,
         )
-        return Answer(self._link.run(OPEN, (self._record(ask.bucket),), (*self._head(terms), *own)), read_opened)
+        keys = self._records(ask.bucket, (ask.owner,))
+        return Answer(self._link.run(OPEN, keys, (*self._head(terms), *own)), read_opened)
 
     def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
         under = (self._server(), terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
-        return Answer(self._link.run(FILL, (self._record(ask.bucket),), (*under, *own)), bool)
+        return Answer(self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool)
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
         own = (self._server(), terms.history, incarnation, position_text(position))
-        return Answer(self._link.run(SETTLE, (self._record(bucket),), own), bool)
+        return Answer(self._link.run(SETTLE, self._records(bucket), own), bool)
 
     def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
         generations = {owner: self._nonces() for owner in change.owners}
@@ -83,38 +87,42 @@ class RedisRecords:
             {"o": self._nonces.process, "k": [text for _, text in change.keys], "g": generations}
         ).decode()
         order, puts, nonce = change.writing
-        counts = (len(change.keys), len(puts))
+        owners = sorted({owner for owner, _ in change.keys})
         own: tuple[bytes | str | int, ...] = (
             *(_floor(change.position), "," + fields[1:-1], _floor(order), nonce),
-            *counts,
+            *(len(change.keys), len(puts)),
+            *owners,
             *(part for key in change.keys for part in key),
             *(part for put in puts for part in _put(put)),
             *(part for moved in generations.items() for part in moved),
         )
         return Answer(
-            self._link.run(INVALIDATE, (self._record(change.bucket),), (*self._head(terms), *own)),
+            self._link.run(INVALIDATE, self._records(change.bucket, owners), (*self._head(terms), *own)),
             lambda reply: read_receipt(change.bucket, reply),
         )
 
     def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+        owners = sorted({*(owner for owner, _ in intent.keys), *intent.seen})
         own: tuple[str | int, ...] = (
             *(intent.nonce, intent.xid, _milliseconds(intent.life), len(intent.keys), len(intent.owners)),
+            *owners,
             *(part for key in intent.keys for part in key),
             *(part for owner in intent.owners for part in (owner, self._nonces())),
             *intent.seen,
         )
         return Answer(
-            self._link.run(INTEND, (self._record(intent.bucket),), (*self._head(terms), *own)),
+            self._link.run(INTEND, self._records(intent.bucket, owners), (*self._head(terms), *own)),
             lambda reply: read_noted(intent.seen, reply),
         )
 
     def give_back(self, intent: Intent) -> Awaitable[None]:
         names = (*(text for _, text in intent.keys), *intent.owners)
-        reply = self._link.run(GIVE_BACK, (self._record(intent.bucket),), (intent.nonce, *names))
+        reply = self._link.run(GIVE_BACK, self._records(intent.bucket), (intent.nonce, *names))
         return Answer(reply, lambda _: None)
 
-    def _record(self, bucket: int) -> str:
-        return self._namespace.record(bucket)
+    def _records(self, bucket: int, owners: Sequence[str] = ()) -> tuple[str, ...]:
+        """The names of a bucket's record and of those of owners."""
+        return tuple(map(self._namespace.record, (bucket, *map(owner_bucket, owners))))
 
     def _head(self, terms: Terms) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
@@ -141,17 +149,21 @@ def read_opened(reply: Reply) -> Opened:
     """The OPEN script's reply as a value."""
     kind = reply[0]
     if kind == b"history":
-        return Opened("history", history=reply[1].decode())
-    floor = int(reply[4], 16) if reply[4] else None
-    state = (reply[1].decode(), int(reply[2]), reply[3].decode(), floor)
+        return Opened("history", history=reply[1].decode(), owner_history=reply[2].decode())
+    state = (reply[1].decode(), int(reply[2]), reply[3].decode(), _read_floor(reply[4]))
+    owner = State(reply[5].decode(), int(reply[6]), _read_floor(reply[7]))
     if kind == b"value":
-        return Opened("value", *state, value=reply[5])
+        return Opened("value", *state, value=reply[8], owner=owner)
     if kind == b"lease":
-        return Opened("lease", *state, nonce=reply[5].decode())
+        return Opened("lease", *state, nonce=reply[8].decode(), owner=owner)
     if kind == b"written":
-        names = [part.decode() for part in reply[5]]
-        return Opened("written", *state, overdue=tuple(map(WriteLease, names[::2], names[1::2])))
-    return Opened("wait", *state, wait=max(0, reply[5]) / 1000)
+        names = [part.decode() for part in reply[8]]
+        return Opened("written", *state, overdue=tuple(map(WriteLease, names[::2], names[1::2])), owner=owner)
+    return Opened("wait", *state, wait=max(0, reply[8]) / 1000, owner=owner)
+
+
+def _read_floor(text: bytes) -> int | None:
+    return int(text, 16) if text else None
 
 
 def read_receipt(bucket: int, reply: Reply) -> Receipt:
@@ -165,5 +177,9 @@ def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
     """The INTEND script's reply as a value."""
     if reply[0] == b"history":
         return Noted("", 0, {}, reply[1].decode())
-    generations = {owner: generation.decode() for owner, generation in zip(owners, reply[3], strict=True)}
+    parts = iter(reply[3])
+    generations = {
+        owner: Generation(name.decode(), incarnation.decode(), int(seq))
+        for owner, name, incarnation, seq in zip(owners, parts, parts, parts, strict=True)
+    }
     return Noted(reply[1].decode(), int(reply[2]), generations)

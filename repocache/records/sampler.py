@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from repocache.errors import CacheUnavailable
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records.names import Namespace
 from repocache.wire import Link, ReplyError
 
@@ -58,15 +58,18 @@ class RedisSampler:
         values: list[bytes | None] = []
         for start in range(0, len(places), _AT_ONCE):
             some = places[start : start + _AT_ONCE]
-            asked = [("HMGET", self._namespace.record(bucket_of(each.text)), "i", f"g:{each.owner}") for each in some]
-            records = await self._all(asked)
-            values += await self._all([self._get(each, record) for each, record in zip(some, records, strict=True)])
+            record = self._namespace.record
+            records = await self._all([("HGET", record(bucket_of(each.text)), "i") for each in some])
+            owners = await self._all(
+                [("HMGET", record(owner_bucket(each.owner)), "i", f"g:{each.owner}") for each in some]
+            )
+            values += await self._all(list(map(self._get, some, records, owners)))
         return values
 
-    def _get(self, place: Place, record: Sequence[bytes | None]) -> tuple[str, str]:
-        incarnation, generation = (part.decode() if part else "" for part in record)
-        prefix = self._namespace.prefix(bucket_of(place.text), incarnation, generation or "0", place.fingerprint)
-        return "GET", prefix + place.text
+    def _get(self, place: Place, incarnation: bytes | None, own: Sequence[bytes | None]) -> tuple[str, str]:
+        generation = own[1] or own[0] or b""
+        bucket, under = bucket_of(place.text), ((incarnation or b"").decode(), generation.decode())
+        return "GET", self._namespace.prefix(bucket, *under, place.fingerprint) + place.text
 
     async def _all(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         try:

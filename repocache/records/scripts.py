@@ -1,4 +1,4 @@
-"""The six Lua scripts that alone may touch a bucket's record and what lies under it.
+"""The six Lua scripts that alone may touch the records and what lies under them.
 
 Every rule of the protocol that Redis enforces stands here, once. They run as bare EVALSHA, never in MULTI (it would
 swallow the push). `records.redis` calls them; `records.memory` does the same in Python.
@@ -9,37 +9,60 @@ from __future__ import annotations
 from repocache.message import WIRE_VERSION
 from repocache.wire.script import Script
 
-# KEYS[1] the record. ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
+# ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
 # ARGV[2] history: the caller's. ARGV[3] "1" if the caller has polled the primary after it met another history here.
-# ARGV[4] a nonce, the incarnation of a record made now. ARGV[5] channel.
+# ARGV[4] a nonce, the incarnation of records made now. ARGV[5] channel.
 #
 # A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
 # old values, leases and floors are then out of reach, whatever brought them back. What is no record at all does too.
 _RECORD = """
-local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h', 's', 'f')
-local incarnation, seq, floor = rec[1], rec[4], rec[5]
-local function announce(more)
-  redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(KEYS[1], '{b(%d+)}$') .. ',"i":"' .. incarnation
-    .. '","s":' .. seq .. ',"h":"' .. ARGV[2] .. '"' .. more .. '}')
+local function announce(key, rec, more)
+  redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(key, '{b(%d+)}$') .. ',"i":"' .. rec.incarnation
+    .. '","s":' .. rec.seq .. ',"h":"' .. ARGV[2] .. '"' .. more .. '}')
 end
-local function renew(highest)
-  incarnation, seq, floor = ARGV[4], '0', false
-  redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'i', incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', seq)
-  if highest then redis.call('HSET', KEYS[1], 'm', highest) end
-  announce('')
+local function renew(key, highest)
+  local rec = {incarnation = ARGV[4], seq = '0', floor = false}
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'i', rec.incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', rec.seq)
+  if highest then redis.call('HSET', key, 'm', highest) end
+  announce(key, rec, '')
+  return rec
 end
-if rec.err or not incarnation or not tonumber(seq) or rec[2] ~= ARGV[1] then
-  renew(false)
-elseif rec[3] ~= ARGV[2] then
-  if ARGV[3] ~= '1' then return {'history', rec[3]} end
-  renew(false)
+local function look(key)
+  local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 'f')
+  if found.err or not found[1] or not tonumber(found[4]) or found[2] ~= ARGV[1] then return renew(key, false) end
+  if found[3] == ARGV[2] then return {incarnation = found[1], seq = found[4], floor = found[5]} end
+  if ARGV[3] == '1' then return renew(key, false) end
+  return {history = found[3]}
 end
 """.replace("VERSION", str(WIRE_VERSION))
 
-# ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce, ARGV[10] the lease's life in milliseconds,
-# ARGV[11] digest of a value that could not be read, or empty; then nonces of write leases that are over.
-# -> {'value'|'lease'|'wait'|'written', incarnation, seq, generation, floor, value | nonce | milliseconds | overdue}
+# KEYS[1] the record, the others those of owners, who are named from ARGV[at] on. A generation that was never moved is
+# called as its record's incarnation is: no name is used twice.
+_OWNERS = """
+local rec, owners = look(KEYS[1]), {}
+local foreign = rec.history
+for n = 2, #KEYS do
+  local own = look(KEYS[n])
+  foreign = foreign or own.history
+  own.key, own.generation = KEYS[n], redis.call('HGET', KEYS[n], 'g:' .. ARGV[at]) or own.incarnation
+  owners[ARGV[at]] = own
+  at = at + 1
+end
+if foreign then return {'history', foreign} end
+local function drop(owner, text)
+  local generation, shapes = owners[owner].generation, redis.call('HGET', KEYS[1], 'p:' .. owner)
+  for shape in string.gmatch(shapes or '', '[^,]+') do
+    redis.call('DEL', KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text)
+  end
+end
+"""
+
+# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce,
+# ARGV[10] the lease's life in milliseconds, ARGV[11] digest of a value that could not be read, or empty; then nonces of
+# write leases that are over.
+# -> {'value'|'lease'|'wait'|'written', incarnation, seq, generation, floor, the owner's incarnation, seq and floor,
+#     value | nonce | milliseconds | overdue}, or {'history', the bucket's, the owner's}
 # overdue: nonce and transaction id of each write lease past its deadline.
 #
 # A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict write-through).
@@ -49,17 +72,22 @@ end
 OPEN = Script(
     _RECORD
     + """
-local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[6], 'p:' .. ARGV[6])
-local generation, shapes = own[1] or '0', own[2] or ''
+local rec, own = look(KEYS[1]), look(KEYS[2])
+if rec.history or own.history then return {'history', rec.history or '', own.history or ''} end
+local generation = redis.call('HGET', KEYS[2], 'g:' .. ARGV[6]) or own.incarnation
+local function answer(kind, what)
+  return {kind, rec.incarnation, rec.seq, generation, rec.floor or '', own.incarnation, own.seq, own.floor or '', what}
+end
+local shapes = redis.call('HGET', KEYS[1], 'p:' .. ARGV[6]) or ''
 if not string.find(shapes, ',' .. ARGV[7] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[6], (shapes == '' and ',' or shapes) .. ARGV[7] .. ',')
 end
-local held = {KEYS[1] .. ':W:' .. ARGV[8], KEYS[1] .. ':W:' .. ARGV[6]}
+local held = {KEYS[1] .. ':W:' .. ARGV[8], KEYS[2] .. ':W:' .. ARGV[6]}
 for at = 12, #ARGV do
   redis.call('HDEL', held[1], ARGV[at])
   redis.call('HDEL', held[2], ARGV[at])
 end
-if redis.call('EXISTS', held[1], held[2]) > 0 then
+if redis.call('EXISTS', held[1]) + redis.call('EXISTS', held[2]) > 0 then
   local overdue, clock = {}, redis.call('TIME')
   local milliseconds = clock[1] * 1000 + math.floor(clock[2] / 1000)
   for _, writes in ipairs(held) do
@@ -72,30 +100,29 @@ if redis.call('EXISTS', held[1], held[2]) > 0 then
       end
     end
   end
-  return {'written', incarnation, seq, generation, floor or '', overdue}
+  return answer('written', overdue)
 end
-local key = KEYS[1] .. ':' .. incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
+local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
 local now = redis.pcall('GET', key)
 if type(now) == 'table' then now = false end
 if now and ARGV[11] ~= '' and redis.sha1hex(now) == ARGV[11] then now = false end
-if now and string.sub(now, 1, 1) ~= 'L' then
-  return {'value', incarnation, seq, generation, floor or '', now}
-elseif now then
-  return {'wait', incarnation, seq, generation, floor or '', redis.call('PTTL', key)}
-end
+if now and string.sub(now, 1, 1) ~= 'L' then return answer('value', now) end
+if now then return answer('wait', redis.call('PTTL', key)) end
 redis.call('SET', key, 'L' .. ARGV[9], 'PX', ARGV[10])
-return {'lease', incarnation, seq, generation, floor or '', ARGV[9]}
+return answer('lease', ARGV[9])
 """
 )
 
-# KEYS[1] the record. ARGV: server, history, incarnation, generation, owner, fingerprint, key text, nonce, value (empty:
-# give the lease back), life in milliseconds. -> 1 if the value landed.
+# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation, owner, fingerprint,
+# key text, nonce, value (empty: give the lease back), life in milliseconds. -> 1 if the value landed.
 #
-# A fill lands only if its own lease is still there, in the record under which it was taken (protocol, Read path 5).
+# A fill lands only if its own lease is still there, in the records under which it was taken (protocol, Read path 5).
 FILL = Script(
     """
-local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 'g:' .. ARGV[5])
-if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] or (rec[4] or '0') ~= ARGV[4] then return 0 end
+local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h')
+local own = redis.call('HMGET', KEYS[2], 'i', 'r', 'h', 'g:' .. ARGV[5])
+if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] then return 0 end
+if (own[4] or own[1]) ~= ARGV[4] or own[2] ~= ARGV[1] or own[3] ~= ARGV[2] then return 0 end
 local key = KEYS[1] .. ':' .. ARGV[3] .. '.' .. ARGV[4] .. ':' .. ARGV[6] .. ':' .. ARGV[7]
 if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end
 if ARGV[9] == '' then
@@ -123,81 +150,92 @@ return 1
 """
 )
 
-# ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message fields (JSON without braces), ARGV[8] order
-# position or empty, ARGV[9] nonce of the commit's own write leases or empty, ARGV[10] number of keys, ARGV[11] number
-# of puts; then for each key its owner and its text; then for each put its owner, text, fingerprint, incarnation,
-# generation, value, life in milliseconds, 1 if strict else 0; then for each owner that changed as a whole its name and
-# new generation.
-# -> {'done', incarnation, seq, puts that landed}
+# KEYS[1] the record, then those of the keys' owners. ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message
+# fields (JSON without braces), ARGV[8] order position or empty, ARGV[9] nonce of the commit's own write leases or
+# empty, ARGV[10] number of keys, ARGV[11] number of puts; then the owners of the records; then for each key its owner
+# and its text; then for each put its owner, text, fingerprint, incarnation, generation, value, life in milliseconds, 1
+# if strict else 0; then for each owner that changed as a whole its name and new generation: the record is theirs then.
+# -> {'done', incarnation, seq, puts that landed}, or {'history', of one of the records}
 #
-# Keys go with their values and leases, in every live shape. The floor rises; unknown stays unknown and remembers the
-# highest position; an unknown position makes a new record (protocol, Write path 5).
+# Keys go with their values and leases, in every live shape, and the message tells how far the owners' records are: one
+# of theirs may have been lost, and who reads by an old name finds what is older than what he has just been told. The
+# floor rises; unknown stays unknown and remembers the highest position; an unknown position makes a new record
+# (protocol, Write path 5).
 #
-# A put lands only in the record seen inside its transaction, and if no commit that came after it was published before
-# it: its order position is at least the floor, as that was until now (protocol, Write-through). Where commits of others
-# are on their way it does not land, and their write leases stay; a strict one needs its own, and takes it away.
+# A put lands only in the records seen inside its transaction, and if no commit that came after it was published before
+# it: its order position is at least the floors, as they were until now (protocol, Write-through). Where commits of
+# others are on their way it does not land, and their write leases stay; a strict one needs its own, and takes it away.
 INVALIDATE = Script(
     _RECORD
     + """
+local at = 12
+"""
+    + _OWNERS
+    + """
 local position, order, nonce = ARGV[6], ARGV[8], ARGV[9]
-local inorder = order ~= '' and floor and order >= floor
+local inorder = order ~= '' and rec.floor and order >= rec.floor
 if position == '?' then
-  renew(floor or redis.call('HGET', KEYS[1], 'm'))
+  rec = renew(KEYS[1], rec.floor or redis.call('HGET', KEYS[1], 'm'))
 elseif position ~= '' then
-  if floor then
-    if position > floor then
-      floor = position
-      redis.call('HSET', KEYS[1], 'f', floor)
+  if rec.floor then
+    if position > rec.floor then
+      rec.floor = position
+      redis.call('HSET', KEYS[1], 'f', position)
     end
   else
     local highest = redis.call('HGET', KEYS[1], 'm')
     if not highest or position > highest then redis.call('HSET', KEYS[1], 'm', position) end
   end
 end
-local at, keys, landed = 12, tonumber(ARGV[10]), 0
+local first, keys, landed = at, tonumber(ARGV[10]), 0
 for _ = 1, keys do
-  local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[at], 'p:' .. ARGV[at])
-  for shape in string.gmatch(own[2] or '', '[^,]+') do
-    redis.call('DEL', KEYS[1] .. ':' .. incarnation .. '.' .. (own[1] or '0') .. ':' .. shape .. ':' .. ARGV[at + 1])
-  end
+  drop(ARGV[at], ARGV[at + 1])
   at = at + 2
 end
 for _ = 1, tonumber(ARGV[11]) do
   local owner, text, shape, generation = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
-  local own = redis.call('HMGET', KEYS[1], 'g:' .. owner, 'p:' .. owner)
+  local own = owners[owner]
   local writes, strict = KEYS[1] .. ':W:' .. text, tonumber(ARGV[at + 7])
   local mine = redis.call('HEXISTS', writes, nonce)
-  local held = redis.call('HLEN', writes) + redis.call('HLEN', KEYS[1] .. ':W:' .. owner)
-  local seen = ARGV[at + 3] == incarnation and generation == (own[1] or '0')
-  if inorder and seen and mine == strict and held == strict then
-    local shapes = own[2] or ''
+  local held = redis.call('HLEN', writes) + redis.call('HLEN', own.key .. ':W:' .. owner)
+  local seen = ARGV[at + 3] == rec.incarnation and generation == own.generation
+  local last = inorder and own.floor and order >= own.floor
+  if last and seen and mine == strict and held == strict then
+    local shapes = redis.call('HGET', KEYS[1], 'p:' .. owner) or ''
     if not string.find(shapes, ',' .. shape .. ',', 1, true) then
       redis.call('HSET', KEYS[1], 'p:' .. owner, (shapes == '' and ',' or shapes) .. shape .. ',')
     end
-    local key = KEYS[1] .. ':' .. incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text
+    local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text
     redis.call('SET', key, ARGV[at + 5], 'PX', ARGV[at + 6])
     landed = landed + 1
   end
   at = at + 8
 end
 if nonce ~= '' then
-  for key = 1, keys do redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[11 + 2 * key], nonce) end
+  for key = 1, keys do redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[first + 2 * key - 1], nonce) end
 end
 while ARGV[at] do
   redis.call('HSET', KEYS[1], 'g:' .. ARGV[at], ARGV[at + 1])
   if nonce ~= '' then redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[at], nonce) end
   at = at + 2
 end
-seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 's', 1))
-announce(ARGV[7] .. (floor and ',"f":"' .. floor .. '"' or ''))
-return {'done', incarnation, seq, landed}
+rec.seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 's', 1))
+local told = {}
+for owner, own in pairs(owners) do
+  told[#told + 1] = '"' .. owner .. '":["' .. own.incarnation .. '",' .. own.seq .. ']'
+end
+announce(KEYS[1], rec, ARGV[7] .. ',"w":{' .. table.concat(told, ',') .. '}'
+  .. (rec.floor and ',"f":"' .. rec.floor .. '"' or ''))
+return {'done', rec.incarnation, rec.seq, landed}
 """
 )
 
-# ARGV[6] nonce, ARGV[7] transaction id, ARGV[8] life in milliseconds, ARGV[9] number of keys, ARGV[10] number of owners
-# that change as a whole; then for each key its owner and its text; then for each such owner its name and a new
-# generation; then owners of whom the generation is asked.
-# -> {'done', incarnation, seq, {generation of each owner asked about}}
+# KEYS[1] the record, then those of the keys' owners and of those of whom the generation is asked. ARGV[6] nonce,
+# ARGV[7] transaction id, ARGV[8] life in milliseconds, ARGV[9] number of keys, ARGV[10] number of owners that change as
+# a whole: the record is theirs then; then the owners of the records; then for each key its owner and its text; then for
+# each owner that changes its name and a new generation; then owners of whom the generation is asked.
+# -> {'done', incarnation, seq, {of each owner asked about: generation, its record's incarnation and seq}}, or
+# {'history', of one of the records}
 #
 # Before COMMIT: from here on readers find a write lease and go to the primary. What lies under the keys goes now, read
 # leases too, in every shape: whoever takes the write lease over finds nothing (protocol, Strict write-through). Write
@@ -205,14 +243,15 @@ return {'done', incarnation, seq, landed}
 INTEND = Script(
     _RECORD
     + """
-local at, clock = 11, redis.call('TIME')
+local at = 11
+"""
+    + _OWNERS
+    + """
+local clock = redis.call('TIME')
 local until_ = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[8])
 local lease = ARGV[7] .. ':' .. until_
 for _ = 1, tonumber(ARGV[9]) do
-  local own = redis.call('HMGET', KEYS[1], 'g:' .. ARGV[at], 'p:' .. ARGV[at])
-  for shape in string.gmatch(own[2] or '', '[^,]+') do
-    redis.call('DEL', KEYS[1] .. ':' .. incarnation .. '.' .. (own[1] or '0') .. ':' .. shape .. ':' .. ARGV[at + 1])
-  end
+  drop(ARGV[at], ARGV[at + 1])
   redis.call('HSET', KEYS[1] .. ':W:' .. ARGV[at + 1], ARGV[6], lease)
   at = at + 2
 end
@@ -223,10 +262,13 @@ for _ = 1, tonumber(ARGV[10]) do
 end
 local generations = {}
 while ARGV[at] do
-  generations[#generations + 1] = redis.call('HGET', KEYS[1], 'g:' .. ARGV[at]) or '0'
+  local own = owners[ARGV[at]]
+  generations[#generations + 1] = own.generation
+  generations[#generations + 1] = own.incarnation
+  generations[#generations + 1] = own.seq
   at = at + 1
 end
-return {'done', incarnation, seq, generations}
+return {'done', rec.incarnation, rec.seq, generations}
 """
 )
 

@@ -125,7 +125,7 @@ class Verifier:
         chosen = random.sample(list(entries.values()), min(samples, len(entries)))
         found: dict[str, dict[Any, Row | None]] = {}
         for entry in chosen:
-            if isinstance(entry.key, tuple) and isinstance(entry.value, Cell) and entry.expires > now:
+            if isinstance(entry.value, Cell) and entry.expires > now:
                 owner, id = entry.key
                 found.setdefault(owner, {})[id] = entry.value.row
         return found

@@ -23,7 +23,7 @@ from repocache.cache.tiered import TieredCache
 from repocache.cache.views import Views
 from repocache.errors import CacheUnavailable, CodecError
 from repocache.events import Event
-from repocache.keys import KeyOwner, Keys, KeySpace, bucket_of
+from repocache.keys import KeyOwner, Keys, KeySpace, bucket_of, owner_bucket
 from repocache.records import (
     Ask,
     Change,
@@ -232,9 +232,10 @@ class Process:
             return [cell.row for cell in (await self.users.get_many(ids, bookmark)).values()]
 
     async def change(self, *ids: int, position: int | None = 50, owners: tuple[str, ...] = ()) -> Receipt:
-        """Somebody else's commit, announced."""
+        """Somebody else's commit, announced: of users of one bucket, or of whole owners of one."""
         texts = [USERS.text(id) for id in ids]
-        change = Change(bucket_of(texts[0]), tuple(("user", text) for text in texts), owners, position)
+        bucket = owner_bucket(owners[0]) if owners else bucket_of(texts[0])
+        change = Change(bucket, tuple(("user", text) for text in texts), owners, position)
         return await self.records.real.change(change, Terms(self.primary.history))
 
     async def call(self, number: int) -> Call:

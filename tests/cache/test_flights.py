@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen, merge
 from repocache.cache.entry import Cell
-from repocache.cache.flights import Flight, Flights, LocalKey, may_join
+from repocache.cache.flights import Flight, Flights, may_join
+from repocache.cache.local_store import LocalKey
+from repocache.keys import owner_bucket
 
 BUCKET = 17
 KEY: LocalKey = ("user", 7)
@@ -29,6 +31,10 @@ def asks(
     return Bookmark(history, position, {} if wrote is None else wrote, covered, 1e12)
 
 
+OWN = owner_bucket("user")
+OWN_STATE = Seen("o", 2)
+
+
 @dataclasses.dataclass(frozen=True)
 class Took:
     """How a flight took off."""
@@ -38,11 +44,13 @@ class Took:
     direct: bool = False
     dirty: bool = False
     sent: bool = False
+    own: Seen = OWN_STATE
 
     def flight(self) -> Flight:
         """Past the cache, or answered by the record if `began` is known."""
         flight = Flight(KEY, "user:7", BUCKET, self.bookmark)
-        flight.began, flight.direct, flight.dirty = self.began, self.direct, self.dirty
+        flight.began = None if self.began is None else (self.began, self.own)
+        flight.direct, flight.dirty = self.direct, self.dirty
         flight.sent = self.sent
         if self.direct or self.began is not None:
             flight.turns = False
@@ -66,6 +74,7 @@ STATE = Seen("i", 3)
         (Took(asks(5), Seen("i", 4)), asks(5, {BUCKET: STATE}), False),
         (Took(asks(5, {BUCKET: STATE}), STATE), None, False),
         (Took(asks(5)), asks(5, {BUCKET + 1: STATE}), False),
+        (Took(asks(5), STATE), asks(5, {OWN: OWN_STATE}), False),
         (Took(asks(5), direct=True), asks(5, covered=False), True),
         (Took(asks(5), direct=True), asks(5, {BUCKET: STATE}), True),
     ],
@@ -87,6 +96,9 @@ def test_a_load_is_shared_by_whom_it_satisfies(took: Took, bookmark: Bookmark | 
         (Took(asks(5)), asks(5, {BUCKET: STATE})),
         (Took(asks(5), Seen("i", 2)), asks(5, {BUCKET: STATE})),
         (Took(asks(5), Seen("j", 9)), asks(5, {BUCKET: STATE})),
+        (Took(asks(5)), asks(5, {OWN: OWN_STATE})),
+        (Took(asks(5), STATE), asks(5, {OWN: Seen("o", 3)})),
+        (Took(asks(5), STATE), asks(5, {OWN: Seen("p", 0)})),
         (Took(asks(5), STATE), asks(5, covered=False)),
         (Took(asks(4), direct=True), asks(5, covered=False)),
     ],
@@ -116,7 +128,7 @@ def test_one_that_may_yet_go_past_the_cache_is_its_own_sessions_alone() -> None:
     assert may_join(flight, mine, direct=False)
     for other in (None, asks(5), asks(5, {BUCKET: STATE})):
         assert not may_join(flight, other, direct=False)
-    flight.turns, flight.began = False, STATE
+    flight.turns, flight.began = False, (STATE, OWN_STATE)
     for other in (None, asks(5), asks(5, {BUCKET: STATE})):
         assert may_join(flight, other, direct=False)
 

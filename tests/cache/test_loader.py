@@ -38,7 +38,7 @@ class Harbour:
     distrusted: Callable[[Flight], object] = id
 
     def opened(self, flight: Flight, answer: Opened) -> bool:
-        flight.began = Seen(answer.incarnation, answer.seq)
+        flight.began = Seen(answer.incarnation, answer.seq), Seen(answer.owner.incarnation, answer.owner.seq)
         self.distrusts -= 1
         if self.distrusts < 0:
             return True

@@ -3,7 +3,7 @@
 import random
 from bisect import bisect
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from repocache.cache.local_store import LARGEST, MOST_FREQ, PATIENCE, LocalStore
+from repocache.cache.local_store import LARGEST, MOST_FREQ, PATIENCE, LocalKey, LocalStore
 from repocache.errors import ConfigurationError
 
 LONG = 1000.0
@@ -26,7 +26,7 @@ class Clock:
         return self.now
 
 
-def key(number: int) -> Hashable:
+def key(number: int) -> LocalKey:
     return ("user", number)
 
 
@@ -126,9 +126,9 @@ class RandomUse(RuleBasedStateMachine):
         store = self.store
         assert {**store._small, **store._main} == store.entries
         assert len(store._small) + len(store._main) == len(store)
-        by_bucket = {each for peers in store._buckets.values() for each in peers}
-        assert by_bucket == set(store.entries)
-        assert all(store._buckets.values())
+        buckets = [peers for shelf in store._shelves.values() for peers in shelf.values()]
+        assert {each for peers in buckets for each in peers} == set(store.entries)
+        assert all(buckets)
         assert len(store._ghosts) <= self.max_entries
 
 
@@ -212,7 +212,7 @@ def test_a_discarded_key_that_is_put_again_and_again_leaves_nothing_behind() -> 
     for _ in range(1000):
         fill(store, [1])
         store.discard(key(1))
-    assert (len(store._small), len(store._main), len(store._ghosts), store._buckets) == (0, 0, 0, {})
+    assert (len(store._small), len(store._main), len(store._ghosts), store._shelves["user"]) == (0, 0, 0, {})
 
 
 def test_clearing_a_bucket_looks_at_no_other_entries() -> None:
@@ -227,12 +227,25 @@ def test_clearing_a_bucket_looks_at_no_other_entries() -> None:
 
     store = store_of(5000)
     for number in range(4000):
-        store.put(Spy(number), None, 1, LONG, 1)
-    store.put(key(1), None, 2, LONG, 1)
+        store.put(("user", Spy(number)), None, 1, LONG, 1)
+    store.put(("user", Spy(-1)), None, 2, LONG, 1)
+    store.put(("order", Spy(-1)), None, 2, LONG, 1)
     Spy.compared = 0
-    assert store.clear_bucket(2) == 1
-    assert Spy.compared <= 10
+    assert store.clear_bucket(2) == 2
+    assert Spy.compared <= 20
     assert len(store) == 4000
+
+
+def test_clearing_an_owner_leaves_the_others() -> None:
+    store = store_of(100)
+    fill(store, range(8))
+    for number in range(8):
+        store.put(("order", number), number, number % 4, LONG, 1)
+    assert store.clear_owner("user") == 8
+    assert set(store.entries) == {("order", number) for number in range(8)}
+    assert store.bytes == 8
+    assert store.clear_owner("user") == 0
+    assert store.stats.invalidated == 8
 
 
 def test_one_put_does_a_bounded_amount_of_work_even_if_everything_is_popular() -> None:

@@ -125,7 +125,8 @@ def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> N
             mine = place.store.entries.get(("user", id))
             if entry is not None:
                 assert mine is not None
-                assert mine.freq == entry.freq <= MOST_FREQ
+                # `get` drops what has expired, with its hits; here they are kept if it is put again.
+                assert entry.freq <= mine.freq <= MOST_FREQ
     assert (place.store.hits, place.store.misses) == (twin.store.hits, twin.store.misses)
 
 

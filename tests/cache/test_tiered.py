@@ -43,7 +43,7 @@ async def here() -> AsyncIterator[Process]:
 
 
 def kept(here: Process) -> set[int]:
-    return {key[1] for key in here.shared.local.entries}  # type: ignore[index]
+    return {id for _, id in here.shared.local.entries}
 
 
 def ask_for(id: int) -> Ask:
@@ -220,7 +220,7 @@ async def test_nor_under_the_name_of_a_generation_that_is_over(here: Process) ->
     here.records.held.add("get")
     read = here.read(A)
     await until(lambda: here.records.waiting)
-    await here.change(B, owners=("user",))
+    await here.change(owners=("user",))
     here.records.release()
     await brings(here, 0, a=NEW)
     assert (await read)[A].row == NEW

@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.entry import Cell
-from repocache.cache.flights import Flight, Flights, LocalKey
-from repocache.cache.local_store import LocalStore
+from repocache.cache.flights import Flight, Flights
+from repocache.cache.local_store import LocalKey, LocalStore
 from repocache.cache.views import View, Views
 from repocache.events import GapSeen, Invalidated
-from repocache.keys import BUCKETS, KeySpace, bucket_of
+from repocache.keys import BUCKETS, KeySpace, bucket_of, owner_bucket
 from repocache.message import WIRE_VERSION, Message
 from tests.cache.alone import ORDERS, USERS, neighbours
 from tests.cache.alone import Seen as Events
 
 A, B, C = neighbours(3)
 BUCKET = bucket_of(USERS.text(A))
+OWN = owner_bucket("user")
 ELSEWHERE = next(id for id in range(1, 99) if bucket_of(USERS.text(id)) != BUCKET)
 
 
@@ -40,7 +41,7 @@ class Local:
 
     @property
     def kept(self) -> set[int]:
-        return {key[1] for key in self.store.entries}  # type: ignore[index]
+        return {id for owner, id in self.store.entries if owner == "user"}
 
     def fly(self, id: int) -> Flight:
         text = USERS.text(id)
@@ -57,8 +58,9 @@ def local() -> Local:
 
 
 def message(
-    seq: int, *ids: int, incarnation: str = "i", generations: dict[str, str] | None = None, origin: str = "other"
+    seq: int, *ids: int, incarnation: str = "i", origin: str = "other", own: tuple[str, int] | None = None
 ) -> Message:
+    """Of a bucket. `own`: the state of the users' own record that it tells of."""
     return Message(
         version=WIRE_VERSION,
         bucket=BUCKET,
@@ -67,8 +69,14 @@ def message(
         history="h",
         origin=origin,
         keys=tuple(map(USERS.text, ids)),
-        generations=generations or {},
+        owners={} if own is None else {"user": own},
     )
+
+
+def whole(seq: int, generation: str = "", incarnation: str = "o") -> Message:
+    """Of the users' own record: all of them changed, or it was made."""
+    generations = {"user": generation} if generation else {}
+    return Message(WIRE_VERSION, OWN, incarnation, seq, "h", generations=generations)
 
 
 def begun(seq: int = 0) -> Local:
@@ -131,16 +139,66 @@ def test_the_first_message_of_a_bucket_is_no_gap() -> None:
     assert view(process).seq == 7
 
 
-def test_a_change_of_a_whole_owner_drops_the_bucket_and_its_names() -> None:
-    process = begun()
+def own_view(process: Local) -> View:
+    found = process.views.get(OWN)
+    assert found is not None
+    return found
+
+
+def with_names(process: Local) -> Local:
+    """It reads users by name, and has an order in L1, in the same bucket."""
+    process.views.apply(whole(0))
+    own_view(process).generations["user"] = "g1"
     view(process).prefixes |= {"user": "old", "order": "stays"}
-    flight = process.fly(B)
-    process.views.apply(message(1, generations={"user": "g2"}))
-    assert process.kept == {ELSEWHERE}
-    assert flight.dirty
-    assert view(process).generations == {"user": "g2"}
+    process.store.put(("order", 1), Cell((1,)), BUCKET, 60.0, 1)
+    process.events.clear()
+    return process
+
+
+def assert_owner_cleared(process: Local) -> None:
+    assert process.kept == set()
+    assert ("order", 1) in process.store.entries
     assert view(process).prefixes == {"order": "stays"}
-    assert process.events == [Invalidated(BUCKET, (), mine=False)]
+
+
+def test_a_change_of_a_whole_owner_drops_all_its_keys_and_names_and_no_others() -> None:
+    process = with_names(begun())
+    flights = process.fly(B), process.fly(ELSEWHERE)
+    process.views.apply(whole(1, "g2"))
+    assert_owner_cleared(process)
+    assert all(flight.dirty for flight in flights)
+    assert own_view(process).generations == {"user": "g2"}
+    assert process.events == [Invalidated(OWN, (), mine=False)]
+
+
+@pytest.mark.parametrize(
+    "heard, why", [(whole(2), "messages were lost"), (whole(1, incarnation="p"), "a new record")], ids=["gap", "new"]
+)
+def test_a_gap_of_an_owners_record_drops_all_its_keys_and_names(heard: Message, why: str) -> None:
+    process = with_names(begun())
+    process.views.apply(heard)
+    assert_owner_cleared(process)
+    assert process.events == [GapSeen(OWN, why)]
+    assert own_view(process).generations == {}
+
+
+@pytest.mark.parametrize("own", [("o", 1), ("p", 0)], ids=["further", "another record"])
+def test_a_keys_message_tells_of_a_change_of_its_owner_that_was_not_heard(own: tuple[str, int]) -> None:
+    process = with_names(begun())
+    process.views.apply(message(1, A, own=own))
+    assert_owner_cleared(process)
+    assert GapSeen(OWN, "messages were lost") in process.events
+    assert (own_view(process).incarnation, own_view(process).seq) == own
+    assert own_view(process).generations == {}
+
+
+def test_a_keys_message_that_tells_nothing_new_of_its_owner_drops_the_key_alone() -> None:
+    process = with_names(begun())
+    process.views.apply(message(1, A, own=("o", 0)))
+    assert process.kept == {B, C, ELSEWHERE}
+    assert own_view(process).generations == {"user": "g1"}
+    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 2, "h", owners={"stranger": ("x", 9)}))
+    assert process.kept == {B, C, ELSEWHERE}
 
 
 @pytest.mark.parametrize("text", ["stranger:7", "user:x", "user", "", "user:7:8"])
@@ -151,7 +209,7 @@ def test_keys_of_others_are_passed_over(text: str) -> None:
     assert view(process).seq == 1
 
 
-@pytest.mark.parametrize("bucket", [-1, BUCKETS, 10**9])
+@pytest.mark.parametrize("bucket", [-1, 2 * BUCKETS, 10**9])
 def test_a_bucket_that_is_none_is_passed_over(bucket: int) -> None:
     process = begun()
     process.views.apply(Message(WIRE_VERSION, bucket, "i", 1, "h", keys=(USERS.text(A),)))
@@ -180,8 +238,12 @@ def test_what_is_lost_twice_or_late_keeps_nothing_in_l1_that_was_invalidated(
         assert process.kept == {A, B, C, ELSEWHERE}
 
 
-def adopt(process: Local, before: object, seq: int, incarnation: str = "i", generation: str = "0") -> View | None:
-    return process.views.adopt(BUCKET, before, Seen(incarnation, seq), "user", generation)
+def adopt(process: Local, before: object, seq: int, incarnation: str = "i") -> View | None:
+    return process.views.adopt(BUCKET, before, Seen(incarnation, seq))
+
+
+def adopt_own(process: Local, before: object, seq: int, generation: str = "g1") -> View | None:
+    return process.views.adopt_generation("user", before, Seen("o", seq), generation)
 
 
 def test_an_answer_where_nothing_was_known_is_believed() -> None:
@@ -189,7 +251,11 @@ def test_an_answer_where_nothing_was_known_is_believed() -> None:
     adopted = adopt(process, None, 3)
     assert adopted is not None
     assert adopted is process.views.get(BUCKET)
-    assert (adopted.incarnation, adopted.seq, adopted.generations) == ("i", 3, {"user": "0"})
+    assert (adopted.incarnation, adopted.seq) == ("i", 3)
+    own = adopt_own(process, None, 5)
+    assert own is process.views.get(OWN)
+    assert own is not None
+    assert (own.incarnation, own.seq, own.generations) == ("o", 5, {"user": "g1"})
 
 
 def test_an_answer_older_than_what_was_heard_meanwhile_is_not_believed() -> None:
@@ -229,21 +295,19 @@ def test_an_answer_of_a_record_made_anew_drops_the_bucket() -> None:
     assert process.events == [GapSeen(BUCKET, "a new record")]
 
 
-def test_a_generation_that_moved_unheard_drops_the_bucket_and_its_names() -> None:
-    process = begun(5)
-    view(process).generations["user"] = "0"
-    view(process).prefixes["user"] = "old"
-    adopted = adopt(process, process.views.get(BUCKET), 5, generation="g2")
-    assert adopted is not None
-    assert process.kept == {ELSEWHERE}
-    assert (adopted.generations, adopted.prefixes) == ({"user": "g2"}, {})
+def test_a_generation_that_moved_unheard_drops_all_keys_and_names() -> None:
+    process = with_names(begun())
+    adopted = adopt_own(process, process.views.get(OWN), 0, "g2")
+    assert adopted is own_view(process)
+    assert_owner_cleared(process)
+    assert adopted.generations == {"user": "g2"}
 
 
 def test_a_generation_from_before_the_last_message_is_not_believed() -> None:
-    process = begun(5)
-    process.views.apply(message(6, generations={"user": "g2"}))
-    assert adopt(process, process.views.get(BUCKET), 5, generation="0") is None
-    assert view(process).generations == {"user": "g2"}
+    process = with_names(begun())
+    process.views.apply(whole(1, "g2"))
+    assert adopt_own(process, process.views.get(OWN), 0, "g1") is None
+    assert own_view(process).generations == {"user": "g2"}
 
 
 def test_an_answer_from_before_the_view_began_is_not_believed_though_its_generation_is_known() -> None:
@@ -273,11 +337,17 @@ def bookmark(wrote: dict[int, Seen] | None, *, covered: bool = True) -> Bookmark
     ],
 )
 def test_l1_counts_where_the_view_is_not_older_than_what_was_written(given: Bookmark, covered: bool) -> None:
-    assert begun(5).views.covers(BUCKET, given) == covered
+    assert begun(5).views.covers((BUCKET, OWN), given) == covered
+
+
+@pytest.mark.parametrize("seen, covered", [(Seen("o", 0), True), (Seen("o", 1), False), (Seen("p", 0), False)])
+def test_nor_where_that_of_the_owner_is_older(seen: Seen, covered: bool) -> None:
+    assert with_names(begun(5)).views.covers((BUCKET, OWN), bookmark({OWN: seen})) == covered
 
 
 def test_without_a_view_l1_counts_for_nobody_who_wrote_there() -> None:
-    assert not local().views.covers(BUCKET, bookmark({BUCKET: Seen("i", 0)}))
+    assert not local().views.covers((BUCKET, OWN), bookmark({BUCKET: Seen("i", 0)}))
+    assert not local().views.covers((BUCKET, OWN), bookmark({OWN: Seen("o", 0)}))
 
 
 @pytest.mark.parametrize("what", ["up", "down", "forget_all"])
@@ -298,11 +368,12 @@ def test_it_is_not_alive_before_the_channel_is_up() -> None:
 def test_an_own_commit_leaves_l1_and_the_flights() -> None:
     process = begun()
     flights = process.fly(A), process.fly(B)
-    process.views.wrote([USERS.text(A), USERS.text(ELSEWHERE), "stranger:1"], whole=False)
+    process.views.wrote([USERS.text(A), USERS.text(ELSEWHERE), "stranger:1"], [])
     assert process.kept == {B, C}
     assert [flight.dirty for flight in flights] == [True, False]
-    process.views.wrote([], whole=True)
-    assert process.kept == set()
+    process.store.put(("order", 1), Cell((1,)), BUCKET, 60.0, 1)
+    process.views.wrote([], ["user"])
+    assert set(process.store.entries) == {("order", 1)}
     assert all(flight.dirty for flight in flights)
 
 
@@ -311,16 +382,17 @@ def test_the_keys_of_composite_ids_are_dropped_too() -> None:
     key: LocalKey = ("order", (1, 2))
     text = ORDERS.text((1, 2))
     process.store.put(key, Cell((1, 2)), bucket_of(text), 60.0, 1)
-    process.views.wrote([text], whole=False)
+    process.views.wrote([text], [])
     assert key not in process.store.entries
 
 
 def test_an_answer_from_before_a_gap_tells_no_generation() -> None:
     """The message that was lost may have moved it."""
-    process = begun(3)
-    before = process.views.get(BUCKET)
-    process.views.apply(message(5, A))  # 4 moved the generation, and never came
-    assert adopt(process, before, 3, generation="old") is None
-    view = adopt(process, process.views.get(BUCKET), 5, generation="new")
-    assert view is not None
-    assert view.generations == {"user": "new"}
+    process = begun()
+    process.views.apply(whole(3))
+    before = process.views.get(OWN)
+    process.views.apply(whole(5))  # 4 moved the generation, and never came
+    assert adopt_own(process, before, 3, "old") is None
+    own = adopt_own(process, process.views.get(OWN), 5, "new")
+    assert own is not None
+    assert own.generations == {"user": "new"}

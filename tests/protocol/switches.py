@@ -19,7 +19,7 @@ from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from repocache.bookmark import Bookmark
+from repocache.bookmark import Bookmark, Seen
 from repocache.cache import loader, tiered
 from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell
@@ -39,8 +39,9 @@ from repocache.db.routing import Route, need_of
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Outcome, Transaction
+from repocache.keys import BUCKETS
 from repocache.mapping import plan
-from repocache.records import Namespace, Nonces, RedisRecords
+from repocache.records import Namespace, Nonces, Opened, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.repository import rows
 from repocache.standing import Standing
@@ -88,7 +89,7 @@ def _lease() -> Iterator[None]:
 @_switch("nonce")
 def _nonce() -> Iterator[None]:
     """All leases are alike."""
-    with _script("OPEN", ("'L' .. ARGV[9]", "'Lsame'"), ("floor or '', ARGV[9]}", "floor or '', 'same'}")):
+    with _script("OPEN", ("'L' .. ARGV[9]", "'Lsame'"), ("answer('lease', ARGV[9])", "answer('lease', 'same')")):
         yield
 
 
@@ -96,7 +97,7 @@ def _nonce() -> Iterator[None]:
 def _nonce_per_lease() -> Iterator[None]:
     """A process holds leases under its own id, the first 16 characters of its nonces."""
     process = "string.sub(ARGV[9], 1, 16)"
-    changes = (("'L' .. ARGV[9]", f"'L' .. {process}"), ("floor or '', ARGV[9]}", f"floor or '', {process}}}"))
+    changes = (("'L' .. ARGV[9]", f"'L' .. {process}"), ("answer('lease', ARGV[9])", f"answer('lease', {process})"))
     with _script("OPEN", *changes):
         yield
 
@@ -104,14 +105,14 @@ def _nonce_per_lease() -> Iterator[None]:
 @_switch("generation")
 def _generation() -> Iterator[None]:
     """A fill lands under the generation of its lease, also after a bulk change."""
-    with _script("FILL", (" or (rec[4] or '0') ~= ARGV[4]", "")):
+    with _script("FILL", ("(own[4] or own[1]) ~= ARGV[4] or ", "")):
         yield
 
 
 @_switch("incarnation")
 def _incarnation() -> Iterator[None]:
     """A record made anew is called as the one before."""
-    renamed = ("incarnation, seq, floor = ARGV[4], '0', false", "incarnation, seq, floor = 'same', '0', false")
+    renamed = ("incarnation = ARGV[4], seq = '0'", "incarnation = 'same', seq = '0'")
     with _script("OPEN", renamed), _script("INVALIDATE", renamed):
         yield
 
@@ -120,8 +121,8 @@ def _incarnation() -> Iterator[None]:
 def _unknown() -> Iterator[None]:
     """A record made anew has a floor at once: any replica has replayed it."""
     known = (
-        "if highest then redis.call('HSET', KEYS[1], 'm', highest) end",
-        "floor = string.rep('0', 16) redis.call('HSET', KEYS[1], 'f', floor)",
+        "if highest then redis.call('HSET', key, 'm', highest) end",
+        "rec.floor = string.rep('0', 16) redis.call('HSET', key, 'f', rec.floor)",
     )
     with _script("OPEN", known), _script("INVALIDATE", known):
         yield
@@ -171,10 +172,36 @@ def _floor() -> Iterator[None]:
         yield
 
 
+@_switch("owner's floor")
+def _owners_floor() -> Iterator[None]:
+    """A fill needs what the bucket's record says, whatever the owner's."""
+    with patch.object(Opened, "needed", property(lambda self: self.floor)):
+        yield
+
+
+@_switch("owner told")
+def _owner_told() -> Iterator[None]:
+    """A key's message tells of its bucket alone."""
+    with patch.object(Views, "_told", lambda *_: None):
+        yield
+
+
+@_switch("owner's record")
+def _owners_record() -> Iterator[None]:
+    """A session remembers which keys it wrote, and no owner that it wrote as a whole."""
+
+    def of_keys(self: Bookmark) -> dict[int, Seen]:
+        return {bucket: seen for bucket, seen in (self.wrote or {}).items() if bucket < BUCKETS}
+
+    with patch.object(Bookmark, "buckets", property(of_keys)):
+        yield
+
+
 @_switch("order")
 def _order() -> Iterator[None]:
     """A put lands whenever it comes."""
-    with _script("INVALIDATE", (" and floor and order >= floor", "")):
+    own = ("inorder and own.floor and order >= own.floor", "inorder")
+    with _script("INVALIDATE", (" and rec.floor and order >= rec.floor", ""), own):
         yield
 
 
@@ -184,8 +211,7 @@ def _late_put() -> Iterator[None]:
     with _script(
         "INVALIDATE",
         ("elseif position ~= '' then", "elseif position ~= '' and ARGV[10] ~= '0' then"),
-        ("generation == (own[1] or '0')", "true"),
-        ("incarnation .. '.' .. generation .. ':' .. shape", "incarnation .. '.' .. (own[1] or '0') .. ':' .. shape"),
+        ("ARGV[at + 2], ARGV[at + 4]\n", "ARGV[at + 2], owners[ARGV[at]].generation\n"),
     ):
         yield
 
@@ -193,7 +219,9 @@ def _late_put() -> Iterator[None]:
 @_switch("write lease")
 def _write_lease() -> Iterator[None]:
     """Readers do not look for write leases."""
-    with _script("OPEN", ("if redis.call('EXISTS', held[1], held[2]) > 0 then", "if false then")):
+    with _script(
+        "OPEN", ("if redis.call('EXISTS', held[1]) + redis.call('EXISTS', held[2]) > 0 then", "if false then")
+    ):
         yield
 
 
@@ -308,8 +336,8 @@ def _inorder() -> Iterator[None]:
         original_ended(self, flight, keep)
 
     def hit(self: TieredCache, asked: Asked, value: bytes | None) -> Cell | None:
-        if asked.view is not None:
-            asked.moved = asked.view.moved
+        if asked.views is not None:
+            asked.moved = sum(view.moved for view in asked.views)
         return original_hit(self, asked, value)
 
     with patch.object(TieredCache, "ended", ended), patch.object(TieredCache, "_hit", hit):
@@ -347,14 +375,20 @@ def _waited() -> Iterator[None]:
 @_switch("counters")
 def _counters() -> Iterator[None]:
     """A gap clears L1 and lets loads in flight go on as if nothing had happened."""
-    original = TieredCache.ended
+    original, original_clear = TieredCache.ended, Views._clear
+
+    def clear(self: Views, bucket: int) -> None:
+        if bucket < BUCKETS:
+            self._local.clear_bucket(bucket)
+        else:
+            original_clear(self, bucket)
 
     def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
-        flight.view = self._views.get(flight.bucket)
+        flight.views = self._views.get(flight.bucket), self._views.get(flight.own)
         original(self, flight, keep)
 
     with (
-        patch.object(Views, "_clear_bucket", lambda self, bucket: self._local.clear_bucket(bucket)),
+        patch.object(Views, "_clear", clear),
         patch.object(TieredCache, "ended", ended),
     ):
         yield
@@ -518,9 +552,9 @@ def _foreign_records() -> Iterator[None]:
     """Whose record a message announces does not matter."""
     original = TieredCache._prefix
 
-    def prefix(self: TieredCache, bucket: int, view: View) -> str | None:
-        view.history = self._shared.primary.history
-        return original(self, bucket, view)
+    def prefix(self: TieredCache, bucket: int, view: View, own: View) -> str | None:
+        view.history = own.history = self._shared.primary.history
+        return original(self, bucket, view, own)
 
     with patch.object(TieredCache, "_prefix", prefix):
         yield

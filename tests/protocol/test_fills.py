@@ -123,6 +123,6 @@ async def test_an_evicted_generation_revives_no_keys(world: World) -> list[str]:
     async with world.a.db.unit_of_work() as work:
         await work.session.execute(update(Item).values(version=2))
         await work.commit()
-    await world.evict_record()
+    await world.evict_owner()
     seen = await world.b.get()
     return await world.stale(2) + ([] if seen == 2 else [f"b got version {seen} after the invalidation of 2"])

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import is_lease
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import Namespace
 from tests.protocol.guard import guards
 from tests.protocol.items import KEY, Stock, Stocks
@@ -75,24 +75,25 @@ async def write(process: Process, version: int) -> None:
 
 async def settle(world: World) -> None:
     """Both processes have met the record, whose floor is known; nothing is cached."""
-    name = Namespace(STILL.app).record(bucket_of(TEXT))
+    names = [Namespace(STILL.app).record(bucket) for bucket in (bucket_of(TEXT), owner_bucket("stock"))]
     for process in (world.a, world.b):
         await process.db[Stocks].require(KEY)
     link = world.a.records._link
 
     async def known() -> bool:
-        return bool(await link.call("HEXISTS", name, "f"))
+        return all([await link.call("HEXISTS", name, "f") for name in names])
 
-    await until(known, "the floor is known")
+    await until(known, "the floors are known")
 
 
 async def in_l2(world: World) -> Stock | None:
     """The row in Redis."""
     access: Any = world.a.db[Stocks]._access
     cache: TieredCache = access._cache
-    record = Namespace(STILL.app).record(bucket_of(TEXT))
-    fields = await world.a.records._link.call("HMGET", record, "i", "g:stock")
-    incarnation, generation = fields[0].decode(), (fields[1] or b"0").decode()
+    record, own = (Namespace(STILL.app).record(bucket) for bucket in (bucket_of(TEXT), owner_bucket("stock")))
+    incarnation = (await world.a.records._link.call("HGET", record, "i")).decode()
+    fields = await world.a.records._link.call("HMGET", own, "g:stock", "i")
+    generation = (fields[0] or fields[1]).decode()
     name = Namespace(STILL.app).prefix(bucket_of(TEXT), incarnation, generation, cache._fingerprint) + TEXT
     value = await world.a.records._link.call("GET", name)
     if value is None or is_lease(value):

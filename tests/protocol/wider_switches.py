@@ -15,7 +15,8 @@ from repocache import database, writing
 from repocache.bookmark import Bookmark, Refused, Seen, decode, merge
 from repocache.cache import histories, loader, tiered
 from repocache.cache.entry import Wanted
-from repocache.cache.flights import Flight, Flights, LocalKey, may_join
+from repocache.cache.flights import Flight, Flights, may_join
+from repocache.cache.local_store import LocalKey
 from repocache.db import node, positions, routing, session
 from repocache.db.choice import Need
 from repocache.db.clock import Outages, PrimaryClock

@@ -23,7 +23,7 @@ from repocache.cache.values import is_lease
 from repocache.database import Database
 from repocache.db.settings import TopologySettings
 from repocache.events import Event
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import Namespace
 from repocache.repository.repository import Repository
 from repocache.settings import Settings
@@ -117,14 +117,15 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def settle(self, id: int = KEY) -> None:
-        """The bucket's record is there with a known floor, the replica level with the primary, the key in no tier."""
+        """The records are there with known floors, the replica level with the primary, the key in no tier."""
         await self.a.get(id)
         await until(lambda: self._is_settled(id), "the floor is known")
         await self.evict(id)
         await self.catch_up()
 
     async def _is_settled(self, id: int) -> bool:
-        return b"f" in await self.record(id)
+        own = await self.a.records._link.call("HEXISTS", Namespace(STILL.app).record(owner_bucket("item")), "f")
+        return b"f" in await self.record(id) and bool(own)
 
     async def catch_up(self) -> None:
         """The replica has replayed all that was written, and every process knows."""
@@ -169,6 +170,10 @@ class World:
         """Redis needed room."""
         await self.a.records._link.call("DEL", Namespace(STILL.app).record(bucket_of(f"item:{id}")))
 
+    async def evict_owner(self) -> None:
+        """It needed room, and took the owner's record."""
+        await self.a.records._link.call("DEL", Namespace(STILL.app).record(owner_bucket("item")))
+
     async def evict(self, id: int = KEY) -> None:
         """The key leaves L2, and L1 everywhere."""
         await self.a.records._link.call("DEL", await self._name(id))
@@ -186,7 +191,9 @@ class World:
 
     async def _name(self, id: int) -> str:
         record = await self.record(id)
-        incarnation, generation = record.get(b"i", b"").decode(), record.get(b"g:item", b"0").decode()
+        own = Namespace(STILL.app).record(owner_bucket("item"))
+        fields = await self.a.records._link.call("HMGET", own, "g:item", "i")
+        incarnation, generation = record.get(b"i", b"").decode(), (fields[0] or fields[1] or b"").decode()
         fingerprint = self.a.loader._source.fingerprint
         return Namespace(STILL.app).prefix(bucket_of(f"item:{id}"), incarnation, generation, fingerprint) + f"item:{id}"
 

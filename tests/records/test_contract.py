@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from repocache.keys import owner_bucket
 from repocache.message import Message, parse
 from repocache.records import (
     NO_POSITIONS,
     SCRIPTS,
     Ask,
     Change,
+    Generation,
     Intent,
     Lease,
     MemoryRecords,
@@ -85,6 +87,7 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
 TERMS = Terms("1/1/a")
 OTHER = Terms("1/2/b")
 ASK = Ask(17, "user", "f1", "user:42", 5.0)
+OWN = owner_bucket("user")
 
 
 def lease(opened: Opened, ask: Ask = ASK) -> Lease:
@@ -92,8 +95,13 @@ def lease(opened: Opened, ask: Ask = ASK) -> Lease:
     return Lease(ask, opened.incarnation, opened.generation, opened.nonce)
 
 
-def change(position: int | None, *, keys: bool = True, owners: tuple[str, ...] = ()) -> Change:
-    return Change(17, (("user", "user:42"),) if keys else (), owners, position)
+def change(position: int | None) -> Change:
+    return Change(17, (("user", "user:42"),), (), position)
+
+
+def whole(position: int | None) -> Change:
+    """All users changed."""
+    return Change(OWN, (), ("user",), position)
 
 
 async def fill(fit: Fit, ask: Ask = ASK, value: bytes = VALUE + b"old", terms: Terms = TERMS) -> Lease:
@@ -105,8 +113,10 @@ async def fill(fit: Fit, ask: Ask = ASK, value: bytes = VALUE + b"old", terms: T
 async def test_a_missing_record_is_made_and_announced(fit: Fit) -> None:
     opened = await fit.records.open(ASK, TERMS)
     assert opened.floor is None
+    assert opened.owner.floor is None
     assert [(m.bucket, m.incarnation, m.seq, m.keys, m.history) for m in fit.messages] == [
-        (17, opened.incarnation, 0, (), TERMS.history)
+        (17, opened.incarnation, 0, (), TERMS.history),
+        (OWN, opened.owner.incarnation, 0, (), TERMS.history),
     ]
 
 
@@ -170,15 +180,56 @@ async def test_an_invalidation_is_announced_with_keys_floor_and_the_next_number(
     assert (receipt.incarnation, receipt.seq) == (opened.incarnation, 1)
     message = fit.messages[-1]
     assert (message.seq, message.keys, message.position) == (1, ("user:42",), 0xABC)
+    assert message.owners == {"user": (opened.owner.incarnation, opened.owner.seq)}
+
+
+async def test_a_message_of_a_key_tells_how_far_its_owners_record_is(fit: Fit) -> None:
+    """Whoever missed the owner's own message would go on reading by the old name, which nobody clears any more."""
+    await fill(fit)
+    moved = await fit.records.change(whole(50), TERMS)
+    await fit.records.change(change(100), TERMS)
+    assert fit.messages[-1].owners == {"user": (moved.incarnation, 1)}
+
+
+async def test_a_change_of_keys_makes_a_missing_record_of_their_owner(fit: Fit) -> None:
+    await fit.records.change(change(100), TERMS)
+    made = next(message for message in fit.messages if message.bucket == OWN)
+    assert fit.messages[-1].owners == {"user": (made.incarnation, 0)}
+    assert (await fit.records.open(ASK, TERMS)).owner.incarnation == made.incarnation
 
 
 async def test_an_owner_that_changed_as_a_whole_gets_a_generation_never_used(fit: Fit) -> None:
     held = await fill(fit)
-    await fit.records.change(change(100, keys=False, owners=("user",)), TERMS)
+    await fit.records.change(whole(100), TERMS)
     opened = await fit.records.open(ASK, TERMS)
     assert opened.kind == "lease"
     assert opened.generation != held.generation
-    assert fit.messages[-1].generations == {"user": opened.generation}
+    message = fit.messages[-1]
+    assert (message.bucket, message.generations) == (OWN, {"user": opened.generation})
+    assert (opened.owner.incarnation, opened.owner.seq) == (message.incarnation, 1)
+    assert opened.incarnation == held.incarnation
+    assert not await fit.records.fill(held, TERMS, VALUE + b"old", 10.0)
+
+
+async def test_a_fill_needs_the_floors_of_both_records(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    assert opened.needed is None
+    await fit.records.settle(17, TERMS, opened.incarnation, 50)
+    assert (await fit.records.open(ASK, TERMS)).needed is None
+    await fit.records.settle(OWN, TERMS, opened.owner.incarnation, 70)
+    assert (await fit.records.open(ASK, TERMS)).needed == 70
+    await fit.records.change(change(90), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).needed == 90
+    await fit.records.change(whole(95), TERMS)
+    assert (await fit.records.open(ASK, TERMS)).needed == 95
+
+
+async def test_an_owners_record_made_anew_puts_its_values_out_of_reach(fit: Fit) -> None:
+    held = await fill(fit)
+    await fit.records.change(whole(None), TERMS)
+    opened = await fit.records.open(ASK, TERMS)
+    assert (opened.kind, opened.owner.floor) == ("lease", None)
+    assert opened.generation != held.generation
     assert not await fit.records.fill(held, TERMS, VALUE + b"old", 10.0)
 
 
@@ -228,7 +279,7 @@ async def test_without_positions_keys_go_and_the_record_stays(fit: Fit) -> None:
 async def test_a_record_of_another_history_gives_way_only_to_one_who_asked_the_primary(fit: Fit) -> None:
     held = await fill(fit)
     refused = await fit.records.open(ASK, OTHER)
-    assert (refused.kind, refused.history) == ("history", TERMS.history)
+    assert (refused.kind, refused.histories) == ("history", (TERMS.history, TERMS.history))
     receipt = await fit.records.change(change(5), OTHER)
     assert receipt.history == TERMS.history
     assert not await fit.records.fill(held, OTHER, VALUE + b"x", 1.0)
@@ -260,6 +311,7 @@ async def known(fit: Fit, floor: int = 100) -> Opened:
     """The record with this floor."""
     opened = await fit.records.open(ASK, TERMS)
     assert await fit.records.settle(17, TERMS, opened.incarnation, floor)
+    assert await fit.records.settle(OWN, TERMS, opened.owner.incarnation, floor)
     return opened
 
 
@@ -306,7 +358,7 @@ async def test_a_put_does_not_land_in_another_record_than_was_seen(fit: Fit) -> 
 
 async def test_a_put_does_not_land_after_a_change_that_moved_only_the_generation(fit: Fit) -> None:
     opened = await known(fit)
-    await fit.records.change(change(50, keys=False, owners=("user",)), TERMS)
+    await fit.records.change(whole(50), TERMS)
     assert (await write(fit, 500, put(opened))).landed == 0
     assert (await fit.records.open(ASK, TERMS)).kind == "lease"
 
@@ -333,7 +385,9 @@ async def test_a_late_put_deletes_what_was_there(fit: Fit) -> None:
 
 
 def intent(nonce: str, xid: str = "7", life: float = 5.0, owners: tuple[str, ...] = ()) -> Intent:
-    return Intent(17, () if owners else (("user", "user:42"),), owners, ("user",), nonce, xid, life)
+    if owners:
+        return Intent(OWN, (), owners, (), nonce, xid, life)
+    return Intent(17, (("user", "user:42"),), (), ("user",), nonce, xid, life)
 
 
 async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit: Fit) -> None:
@@ -341,7 +395,8 @@ async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit:
     other = ASK._replace(text="user:43")
     held = await fit.records.open(ASK._replace(fingerprint="f2"), TERMS)
     noted = await fit.records.intend(intent("a"), TERMS)
-    assert (noted.incarnation, noted.generations) == (held.incarnation, {"user": held.generation})
+    assert noted.incarnation == held.incarnation
+    assert noted.generations == {"user": Generation(held.generation, held.owner.incarnation, held.owner.seq)}
     opened = await fit.records.open(ASK, TERMS)
     assert (opened.kind, opened.overdue) == ("written", ())
     assert (await fit.records.open(other, TERMS)).kind == "lease"
@@ -353,7 +408,7 @@ async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit:
 async def test_a_write_lease_hides_the_key_in_every_record_and_generation(fit: Fit) -> None:
     await known(fit)
     await fit.records.intend(intent("a"), TERMS)
-    await fit.records.change(change(50, keys=False, owners=("user",)), TERMS)
+    await fit.records.change(whole(50), TERMS)
     assert (await fit.records.open(ASK, TERMS)).kind == "written"
     await fit.records.change(change(None), TERMS)
     assert (await fit.records.open(ASK, TERMS)).kind == "written"
@@ -416,7 +471,7 @@ async def test_a_write_lease_of_a_whole_owner_hides_all_its_keys_for_good(fit: F
 async def test_a_whole_owners_write_lease_ends_with_its_commit(fit: Fit) -> None:
     await known(fit)
     await fit.records.intend(intent("a", owners=("user",)), TERMS)
-    await fit.records.change(change(300, keys=False, owners=("user",))._replace(writing=Writing(200, (), "a")), TERMS)
+    await fit.records.change(whole(300)._replace(writing=Writing(200, (), "a")), TERMS)
     assert (await fit.records.open(ASK, TERMS)).kind == "lease"
 
 

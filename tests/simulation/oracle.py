@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from repocache.db.positions import PrimaryIdentity, System
-from repocache.keys import bucket_of
 from repocache.records import NO_POSITIONS, Receipt, Terms
 from repocache.records.names import ABSENT
 from tests.simulation.loop import Loop
@@ -88,9 +87,9 @@ class Oracle:
         self._delivered: dict[Key, int] = {}
         self._meant: dict[tuple[str, int], dict[Key, int]] = {}
         self._when: dict[Key, list[tuple[float, int]]] = {}
-        self._keys: dict[tuple[int, str], list[Key]] = {}
+        self._keys: dict[str, list[Key]] = {}
         for key in cluster.by_key:
-            self._keys.setdefault((bucket_of(text_of(key)), key[0]), []).append(key)
+            self._keys.setdefault(key[0], []).append(key)
         self.new_line()
 
     def new_line(self) -> None:
@@ -114,7 +113,7 @@ class Oracle:
         change = done.change
         keys = {key_of(text) for _, text in change.keys}
         for owner in change.owners:
-            keys.update(self._keys.get((change.bucket, owner), ()))
+            keys.update(self._keys.get(owner, ()))
         vouched = {key: self._vouched(key, terms.history, change.position) for key in sorted(keys)}
         for text, value in done.landed.items():
             key = key_of(text)

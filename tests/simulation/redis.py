@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import hiredis
 import msgspec
 
+from repocache.keys import owner_bucket
 from repocache.message import Message
 from repocache.records import (
     NO_POSITIONS,
@@ -37,9 +38,12 @@ from tests.simulation.network import WORLDS, Stream
 APP = "memory"
 """As `MemoryRecords` names its keys."""
 ROOM = 1_000_000
-STORES = ("_records", "_leases", "_values", "_writes")
-"""What a Redis holds, as `MemoryRecords` keeps it."""
 _NO = object()
+
+
+def stores(records: MemoryRecords) -> tuple[dict[Any, Any], ...]:
+    """What a Redis holds: records, values and leases, and write leases, as `MemoryRecords` keeps them."""
+    return records._records, records._cells.values, records._cells.leases, records._writes
 
 
 class Applied(NamedTuple):
@@ -90,12 +94,12 @@ class Redis:
 
     def flush(self) -> None:
         """FLUSHALL."""
-        for name in STORES:
-            getattr(self.records, name).clear()
+        for store in stores(self.records):
+            store.clear()
 
     def evict(self, draw: Callable[[], float]) -> None:
         """Something goes, to make room: a record, a value or a lease."""
-        store: dict[Any, Any] = getattr(self.records, ("_records", "_values", "_leases")[int(draw() * 3)])
+        store = stores(self.records)[int(draw() * 3)]
         if store:
             del store[list(store)[int(draw() * len(store))]]
 
@@ -115,8 +119,9 @@ class Redis:
         self.replica, self.deposed, self.replication = False, False, replication
 
     def take_over(self, before: MemoryRecords) -> None:
-        for name in STORES:
-            setattr(self.records, name, copy.deepcopy(getattr(before, name)))
+        for store, old in zip(stores(self.records), stores(before), strict=True):
+            store.clear()
+            store.update(copy.deepcopy(old))
 
     def stop(self) -> None:
         """Its connections end."""
@@ -152,7 +157,8 @@ class Client:
         if name == b"EVALSHA":
             if self.redis.replica:
                 return b"-READONLY You can't write against a read only replica.\r\n"
-            return SCRIPTS[command[1]](self.redis, command[3].decode(), command[4:])
+            first = 3 + int(command[2])
+            return SCRIPTS[command[1]](self.redis, [key.decode() for key in command[3:first]], command[first:])
         return self._other(name, command)
 
     def _other(self, name: bytes, command: list[bytes]) -> bytes:
@@ -181,16 +187,18 @@ def _bucket(record: str) -> int:
     return int(record.rpartition("{b")[2][:-1])
 
 
-def answer_open(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     """The OPEN script."""
     server, history, confirmed, _, _, owner, shape, text, _, life, refused, *over = [each.decode() for each in argv]
     redis.records._server = server
-    ask = Ask(_bucket(record), owner, shape, text, int(life) / 1000, refused, tuple(over))
+    ask = Ask(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
     answer = _now(redis.records.open(ask, Terms(history, confirmed == "1")))
     if answer.kind == "history":
-        return _array(b"history", answer.history.encode())
-    floor = b"" if answer.floor is None else f"{answer.floor:016x}".encode()
-    state = (answer.incarnation.encode(), str(answer.seq).encode(), answer.generation.encode(), floor)
+        return _array(b"history", answer.history.encode(), answer.owner_history.encode())
+    state = (
+        *(answer.incarnation.encode(), str(answer.seq).encode(), answer.generation.encode(), _floor(answer.floor)),
+        *(answer.owner.incarnation.encode(), str(answer.owner.seq).encode(), _floor(answer.owner.floor)),
+    )
     if answer.kind == "written":
         names = [part.encode() for lease in answer.overdue for part in lease]
         return _array(b"written", *state, names)
@@ -202,20 +210,24 @@ def answer_open(redis: Redis, record: str, argv: list[bytes]) -> bytes:
     return _array(answer.kind.encode(), *state, last)
 
 
-def _fill(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+def _floor(floor: int | None) -> bytes:
+    return b"" if floor is None else f"{floor:016x}".encode()
+
+
+def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, incarnation, generation, owner, shape, text, nonce = [each.decode() for each in argv[:8]]
     redis.records._server = server
-    lease = Lease(Ask(_bucket(record), owner, shape, text, 1.0), incarnation, generation, nonce)
+    lease = Lease(Ask(_bucket(keys[0]), owner, shape, text, 1.0), incarnation, generation, nonce)
     landed = _now(redis.records.fill(lease, Terms(history), argv[8], int(argv[9]) / 1000))
     if landed:
         redis.watch.landed(redis, text, argv[8], Terms(history))
     return b":%d\r\n" % landed
 
 
-def _settle(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+def _settle(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, incarnation, position = [each.decode() for each in argv]
     redis.records._server = server
-    settled = _now(redis.records.settle(_bucket(record), Terms(history), incarnation, int(position, 16)))
+    settled = _now(redis.records.settle(_bucket(keys[0]), Terms(history), incarnation, int(position, 16)))
     return b":%d\r\n" % settled
 
 
@@ -229,22 +241,22 @@ def _put(part: list[bytes]) -> Put:
 
 
 def _holds(redis: Redis, bucket: int, put: Put) -> bool:
-    record = redis.records._records[bucket]
-    if (record.incarnation, record.generation(put.owner)) != (put.incarnation, put.generation):
+    record, own = redis.records._records[bucket], redis.records._records[owner_bucket(put.owner)]
+    if (record.incarnation, own.generation(put.owner)) != (put.incarnation, put.generation):
         return False
     name = Namespace(APP).prefix(bucket, put.incarnation, put.generation, put.fingerprint) + put.text
     return bool(_now(redis.records.get(name)) == put.value)
 
 
-def _invalidate(redis: Redis, record: str, argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, position, _, order, nonce, keys, puts = [each.decode() for each in argv[:11]]
+def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
+    server, history, confirmed, _, _, position, _, order, nonce, named_, puts = [each.decode() for each in argv[:11]]
     redis.records._server = server
-    rest = argv[11:]
-    named, given = 2 * int(keys), 8 * int(puts)
+    rest = argv[10 + len(keys) :]
+    named, given = 2 * int(named_), 8 * int(puts)
     texts = [each.decode() for each in rest[:named]]
     values = tuple(_put(rest[at : at + 8]) for at in range(named, named + given, 8))
     change = Change(
-        _bucket(record),
+        _bucket(keys[0]),
         tuple(zip(texts[::2], texts[1::2], strict=True)),
         tuple(each.decode() for each in rest[named + given :: 2]),
         _position(position),
@@ -261,23 +273,23 @@ def _invalidate(redis: Redis, record: str, argv: list[bytes]) -> bytes:
     return _array(b"done", receipt.incarnation.encode(), str(receipt.seq).encode(), receipt.landed)
 
 
-def _intend(redis: Redis, record: str, argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, nonce, xid, life, keys, owners, *rest = [each.decode() for each in argv]
-    redis.records._server = server
-    named, moved = 2 * int(keys), 2 * int(owners)
+def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
+    server, history, confirmed, _, _, nonce, xid, life, texts, owners, *rest = [each.decode() for each in argv]
+    redis.records._server, rest = server, rest[len(keys) - 1 :]
+    named, moved = 2 * int(texts), 2 * int(owners)
     pairs = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
     whole, seen = tuple(rest[named : named + moved : 2]), tuple(rest[named + moved :])
-    intent = Intent(_bucket(record), pairs, whole, seen, nonce, xid, int(life) / 1000)
+    intent = Intent(_bucket(keys[0]), pairs, whole, seen, nonce, xid, int(life) / 1000)
     noted = _now(redis.records.intend(intent, Terms(history, confirmed == "1")))
     if noted.history:
         return _array(b"history", noted.history.encode())
-    generations = [noted.generations[owner].encode() for owner in seen]
+    generations = [str(part).encode() for owner in seen for part in noted.generations[owner]]
     return _array(b"done", noted.incarnation.encode(), str(noted.seq).encode(), generations)
 
 
-def _give_back(redis: Redis, record: str, argv: list[bytes]) -> bytes:
+def _give_back(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     nonce, *names = [each.decode() for each in argv]
-    redis.records.give_back(Intent(_bucket(record), tuple(("", name) for name in names), (), (), nonce, "", 0.0))
+    redis.records.give_back(Intent(_bucket(keys[0]), tuple(("", name) for name in names), (), (), nonce, "", 0.0))
     return b":1\r\n"
 
 

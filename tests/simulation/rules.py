@@ -15,6 +15,7 @@ from typing import Any, cast
 from unittest.mock import patch
 
 from repocache.db import routing
+from repocache.keys import owner_bucket
 from repocache.records import (
     NO_POSITIONS,
     Ask,
@@ -70,8 +71,7 @@ def _lease() -> Iterator[None]:
 
     def fill(self: MemoryRecords, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         name = self._name(lease.ask, lease.incarnation, lease.generation)
-        self._values.pop(name, None)
-        self._leases[name] = (LEASE + lease.nonce.encode(), math.inf)
+        self._cells.lease(name, LEASE + lease.nonce.encode(), math.inf)
         return original(self, lease, terms, value, life)
 
     with patch.object(MemoryRecords, "fill", fill):
@@ -87,7 +87,7 @@ def _leases_called(name_of: Callable[[], str]) -> Iterator[None]:
         if opened.kind == "lease":
             opened = opened._replace(nonce=name_of())
             name = self._name(ask, opened.incarnation, opened.generation)
-            self._leases[name] = (LEASE + opened.nonce.encode(), self._leases[name][1])
+            self._cells.leases[name] = (LEASE + opened.nonce.encode(), self._cells.leases[name][1])
         return _answered(opened)
 
     with patch.object(MemoryRecords, "open", ask):
@@ -106,10 +106,10 @@ def _nonce_per_lease() -> Iterator[None]:
     """A process holds leases under its own id, the first 16 characters of its nonces."""
     asking = ""
 
-    def ask(server: redis.Redis, record: str, argv: list[bytes]) -> bytes:
+    def ask(server: redis.Redis, keys: list[str], argv: list[bytes]) -> bytes:
         nonlocal asking
         asking = argv[8][:16].decode()
-        return redis.answer_open(server, record, argv)
+        return redis.answer_open(server, keys, argv)
 
     with patch.dict(redis.SCRIPTS, {OPEN.sha.encode(): ask}), _leases_called(lambda: asking):
         yield
@@ -121,10 +121,10 @@ def _generation() -> Iterator[None]:
     original = MemoryRecords.fill
 
     def fill(self: MemoryRecords, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
-        record = self._records.get(lease.ask.bucket)
-        if record is None:
+        own = self._records.get(owner_bucket(lease.ask.owner))
+        if own is None:
             return original(self, lease, terms, value, life)
-        with patch.dict(record.generations, {lease.ask.owner: lease.generation}):
+        with patch.dict(own.generations, {lease.ask.owner: lease.generation}):
             return original(self, lease, terms, value, life)
 
     with patch.object(MemoryRecords, "fill", fill):
@@ -140,7 +140,7 @@ def _records_made(change: Callable[[Any], None]) -> Iterator[None]:
         record = original(self, bucket, history)
         change(record)
         self._announce = announce
-        self._tell(bucket, record, (), {})
+        self._tell(bucket, record, (), {}, {})
         return record
 
     with patch.object(MemoryRecords, "_renew", renew):
@@ -173,10 +173,11 @@ def _late_put() -> Iterator[None]:
     """A bulk change moves a generation and no floor, and a put takes the generation that it finds."""
 
     def late(self: MemoryRecords, change: Change) -> Change:
-        record = self._records.get(change.bucket)
-        if record is None:
-            return change
-        puts = tuple(put._replace(generation=record.generation(put.owner)) for put in change.writing.puts)
+        owns = {put.owner: self._records.get(owner_bucket(put.owner)) for put in change.writing.puts}
+        puts = tuple(
+            put._replace(generation=own.generation(put.owner)) if (own := owns[put.owner]) is not None else put
+            for put in change.writing.puts
+        )
         position = change.position if change.keys or change.position is None else NO_POSITIONS
         return change._replace(position=position, writing=change.writing._replace(puts=puts))
 
@@ -230,8 +231,8 @@ def _others_write_leases() -> Iterator[None]:
 def _own_write_lease() -> Iterator[None]:
     """A strict put lands whoever holds the key, and replaces what was there."""
 
-    def may_land(self: MemoryRecords, record: Any, bucket: int, put: Put, _: str) -> bool:
-        seen = (put.incarnation, put.generation) == (record.incarnation, record.generation(put.owner))
+    def may_land(self: MemoryRecords, record: Any, own: Any, bucket: int, put: Put, _: str) -> bool:
+        seen = (put.incarnation, put.generation) == (record.incarnation, own.generation(put.owner))
         if seen:
             self._writes.pop((bucket, put.text), None)
         return seen
@@ -314,7 +315,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "strict primary": ("prices", 9),
         "by script": ("prices", 4),
         "sent": ("prices", 4),
-        "in progress": ("lingering", 164),
+        "in progress": ("lingering", 377),
         "replication id": ("returns", 69),
         "pulse": ("demotions", 7),
         "own record": ("divided", 5),

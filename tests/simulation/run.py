@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from unittest.mock import patch
 
-from repocache.invalidation import batch
 from tests.simulation.clients import Client, Stranger
 from tests.simulation.consumers import Consumer
 from tests.simulation.faults import Faults
@@ -53,7 +51,7 @@ def simulate(seed: int, operations: int, profile: Profile | None = None, tell: T
     that happens."""
     profile = profile or drawn(seed)
     loop = new_loop(seed)
-    with environment(loop, seed), patch.object(batch, "BUCKETS", BUCKETS):
+    with environment(loop, seed):
         world = World(loop, seed, profile, tell)
         try:
             loop.run_until_complete(_course(world, operations))

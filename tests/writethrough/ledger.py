@@ -17,7 +17,7 @@ from repocache.bookmark import Bookmark
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import is_lease
 from repocache.events import Event, Served, Stored
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import Namespace, RedisRecords
 from repocache.testing import Endpoints
 from tests.shop import until
@@ -138,6 +138,7 @@ class Ledger:
             await cache.get_many([shelf.keys.id(text)], None)
             record = Namespace(self.db.settings.app).record(bucket_of(text))
             await until_known(self, record)
+            await until_known(self, Namespace(self.db.settings.app).record(owner_bucket(shelf.keys.prefix)))
             name = await self.name(repository, shelf.keys.id(text))
             await self.call("DEL", name)
             self.db._caching.shared.local.clear()
@@ -148,8 +149,9 @@ class Ledger:
         shelf = self.db._shelves[repository]
         text, prefix = shelf.keys.text(id), shelf.keys.prefix
         namespace = Namespace(self.db.settings.app)
-        fields = await self.call("HMGET", namespace.record(bucket_of(text)), "i", f"g:{prefix}")
-        incarnation, generation = fields[0].decode(), (fields[1] or b"0").decode()
+        fields = await self.call("HMGET", namespace.record(owner_bucket(prefix)), f"g:{prefix}", "i")
+        incarnation = (await self.call("HGET", namespace.record(bucket_of(text)), "i")).decode()
+        generation = (fields[0] or fields[1]).decode()
         return namespace.prefix(bucket_of(text), incarnation, generation, shelf.fingerprint) + text
 
     async def in_l2(self, repository: type[Repository[Any, Any]], id: Any) -> Any:

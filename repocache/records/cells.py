@@ -1,0 +1,50 @@
+"""What lies under the keys' names in this process's memory: values and leases, each for its time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+Cell = tuple[bytes, float]
+"""What lies there, and when it expires on the clock, in seconds."""
+
+
+class Cells:
+    """At most `capacity` values; the oldest is forgotten first, which costs a miss and never more. `clock`: seconds,
+    monotonic."""
+
+    def __init__(self, clock: Callable[[], float], capacity: int) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self.leases: OrderedDict[str, Cell] = OrderedDict()
+        self.values: OrderedDict[str, Cell] = OrderedDict()
+
+    def get(self, name: str) -> tuple[bytes | None, float]:
+        """A value or a lease, None if there is neither, and when it expires."""
+        cell, expires = self.leases.get(name) or self.values.get(name) or (None, 0.0)
+        return (cell, expires) if expires > self._clock() else (None, 0.0)
+
+    def store(self, name: str, value: bytes, life: float) -> None:
+        """A value, in the place of whatever is there. `life`: seconds."""
+        self.leases.pop(name, None)
+        self.values[name] = (value, self._clock() + life)
+        self.values.move_to_end(name)
+        while len(self.values) > self._capacity:
+            self.values.popitem(last=False)
+
+    def lease(self, name: str, lease: bytes, life: float) -> None:
+        """A lease, over whatever is there. `life`: seconds."""
+        self.leases[name] = (lease, self._clock() + life)
+        self.leases.move_to_end(name)
+        self._sweep()
+
+    def drop(self, name: str) -> None:
+        """Whatever is there."""
+        self.leases.pop(name, None)
+        self.values.pop(name, None)
+
+    def _sweep(self) -> None:
+        """Leases whose holder never came back; all have the same life, so the oldest stand in front."""
+        now = self._clock()
+        while self.leases and next(iter(self.leases.values()))[1] <= now:
+            self.leases.popitem(last=False)
