@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from repocache import Changed, ChangedAll
 from repocache.errors import NotStarted
+from repocache.invalidation.feed import Feed
 from tests.faults.items import KEYS, Item
 from tests.faults.place import HANG, PATIENCE, Place, kind_of
 from tests.faults.records import Failed, Read, now
@@ -22,11 +23,19 @@ class Mirror:
         self.versions: dict[int, int] = {}
         self._place = place
         self._rebuilds = 0
+        self._changes: Feed[int] | None = None
+        self._following = False
+
+    @property
+    def is_behind(self) -> bool:
+        """It has been told of changes that it has not read yet."""
+        return self._following or (self._changes is not None and bool(self._changes._waiting))
 
     async def follow(self) -> None:
         """Until the database is left."""
-        async with self._place.db.invalidations(self._place.items) as changes:
-            async for change in changes:
+        async with self._place.db.invalidations(self._place.items) as self._changes:
+            async for change in self._changes:
+                self._following = True
                 try:
                     while True:
                         if await self._followed(change):
@@ -34,6 +43,7 @@ class Mirror:
                         await asyncio.sleep(PAUSE)
                 except NotStarted:
                     return
+                self._following = False
 
     async def _followed(self, change: Changed[int] | ChangedAll) -> bool:
         """False if the database did not answer: it has to be asked again. Raises NotStarted."""

@@ -180,6 +180,10 @@ class Worker:
     async def undelivered(self) -> int:
         return len(self._db._caching.undelivered)
 
+    async def behind(self) -> bool:
+        """Its copy is not as new as what it has been told of."""
+        return self._mirror.is_behind
+
     async def leave(self) -> None:
         """As a process that is stopped in good order: who is still served after a moment is not."""
         self._traffic.calm()
