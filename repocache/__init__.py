@@ -10,6 +10,7 @@ from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.database import Database
+from repocache.db.cached_marker import Misuse
 from repocache.db.session import CausalSession
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import (
@@ -54,6 +55,7 @@ __all__ = [
     "LinkSettings",
     "LoggingObserver",
     "MappingOptions",
+    "Misuse",
     "NotFound",
     "Observers",
     "OutboxMode",

@@ -16,6 +16,7 @@ from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
 from repocache.caching import Needs, caching
 from repocache.commits import Commits, Lives
+from repocache.db.cached_marker import state_maker
 from repocache.db.commit import CommitWatch
 from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
 from repocache.db.seen import SeenTransactions
@@ -92,7 +93,7 @@ class Database:
         self._address = None if redis is None else Address.parse(redis)
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
-        self._shelves = Shelves(classes, nodes, redis=redis is not None)
+        self._shelves = Shelves(classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None)
         self._keys = KeySpace(shelf.keys for _, shelf in self._shelves)
         self._owned = self._shelves.owned
         self._stack: AsyncExitStack | None = None

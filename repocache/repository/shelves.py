@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from repocache.cache.policies import is_strict
+from repocache.db.cached_marker import StateMaker
 from repocache.errors import ConfigurationError
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
@@ -39,13 +40,14 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 
 
 class Shelves:
-    """One for each class. `redis`: whether there is one.
+    """One for each class. `state`: makes the states of their entities. `redis`: whether there is one.
 
     Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it declares.
     """
 
-    def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, *, redis: bool) -> None:
+    def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, state: StateMaker, *, redis: bool) -> None:
         self._nodes = nodes
+        self._state = state
         self._shelves = {repository: self._shelf(repository) for repository in repositories}
         for repository, shelf in self:
             check_storing(repository, shelf, redis=redis)
@@ -77,7 +79,8 @@ class Shelves:
 
     def _shelf(self, repository: AnyRepository) -> Shelf[Any]:
         model, id_type = model_and_id(repository)
-        plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
+        prefix = repository.owner.prefix
+        plan: EntityPlan[Any] = EntityPlan.of(model, prefix, repository.mapping, self._state)
         keys = make_keys(repository, plan, id_type)
         statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
         rows = Rows(plan, statement, self._nodes, keys.prefix, strict=is_strict(repository.policy))

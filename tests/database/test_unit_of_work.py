@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from repocache import CachedEntityRefused, ConfigurationError, InvalidId, Repository, UsageError
-from repocache.events import Filled, Published, Served, UndeclaredWrite
+from repocache import CachedEntityRefused, ConfigurationError, InvalidId, Misuse, Repository, Settings, UsageError
+from repocache.events import CachedEntityChanged, Filled, Published, Served, UndeclaredWrite
 from tests.shop import (
+    QUICK,
     Countries,
     Country,
     Document,
@@ -219,6 +220,42 @@ async def test_a_cached_entity_is_refused_and_the_remedy_named(shop: Shop) -> No
     async with shop.db.sessionmaker() as session:
         with pytest.raises(CachedEntityRefused):
             session.add(cached)
+
+
+async def test_a_change_of_a_cached_entity_is_refused_where_it_is_made(shop: Shop) -> None:
+    async def read(users: Users) -> list[User]:
+        return [
+            await users.require(7),  # a miss
+            await users.require(7),  # a hit
+            (await users.get_many([7]))[7],
+            (await users.find(User.id == 7))[0],
+        ]
+
+    for cached in [*await read(shop.users), await shop.users.on_primary().require(7)]:
+        with pytest.raises(CachedEntityRefused, match=r"'name'.*`await work\[Users\]\.require\(7\)`"):
+            cached.name = "lost"
+        assert cached.name == "n07"
+    async with shop.db.unit_of_work() as work:
+        for own in await read(work[Users]):
+            own.name = "Ada"
+        await work.commit()
+    own.name = "free"  # it came from no cache
+    assert (await shop.users.on_primary().require(7)).name == "Ada"
+
+
+async def test_a_change_of_a_cached_entity_is_told_where_that_is_wished(shop: Shop, repocache_endpoints: Any) -> None:
+    settings = Settings(topology=QUICK, misuse=Misuse.TELL)
+    async with open_shop(repocache_endpoints, settings) as other:
+        told, refused = await other.users.require(7), await shop.users.require(7)
+        told.name = "mine alone"
+        with pytest.raises(CachedEntityRefused):
+            refused.name = "lost"
+        assert other.seen.of(CachedEntityChanged) == [CachedEntityChanged("user", "7", "name")]
+        assert not shop.seen.of(CachedEntityChanged)
+        assert (told.name, (await other.users.require(7)).name) == ("mine alone", "n07")
+        async with other.db.unit_of_work() as work:
+            with pytest.raises(CachedEntityRefused):
+                work.add(told)
 
 
 async def test_two_units_of_work_side_by_side_are_two_transactions(shop: Shop) -> None:
