@@ -15,6 +15,7 @@ from repocache.db.session import CausalSession
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import (
     CachedEntityRefused,
+    ChangesLost,
     CommitOutcomeUnknown,
     ConfigurationError,
     DatabaseUnavailable,
@@ -45,6 +46,7 @@ __all__ = [
     "CausalSession",
     "Changed",
     "ChangedAll",
+    "ChangesLost",
     "ColumnCodec",
     "CommitOutcomeUnknown",
     "ConfigurationError",

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from repocache import CachedEntityRefused, ConfigurationError, InvalidId, Misuse, Repository, Settings, UsageError
+from repocache import (
+    CachedEntityRefused,
+    ChangesLost,
+    ConfigurationError,
+    InvalidId,
+    Misuse,
+    Repository,
+    Settings,
+    UsageError,
+)
 from repocache.events import CachedEntityChanged, Filled, Published, Served, UndeclaredWrite
 from tests.shop import (
     QUICK,
@@ -49,6 +58,7 @@ async def test_it_reads_its_own_transaction_and_no_cache(shop: Shop) -> None:
         # Others see none of it, and nothing of it was cached.
         assert (await shop.users.require(7)).name == "n07"
         assert await shop.users.get(100) is None
+        await work.rollback()
     assert (await shop.users.require(7)).name == "n07"
     assert await shop.users.get(100) is None
 
@@ -103,9 +113,21 @@ async def test_an_insert_ends_the_knowledge_that_there_is_no_row(shop: Shop, rep
         await until(there, "the other process has heard of it", seconds=5)
 
 
-async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) -> None:
+async def change_and_leave(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
+
+
+async def declare_and_leave(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await shop.db.changes(work.session, Users, [7])
+
+
+async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) -> None:
+    with pytest.raises(ChangesLost, match="changed User"):
+        await change_and_leave(shop)
+    with pytest.raises(ChangesLost, match="what its statements wrote"):
+        await declare_and_leave(shop)
     with contextlib.suppress(ZeroDivisionError):
         async with shop.db.unit_of_work() as work:
             (await work[Users].require(7)).name = "Ada"

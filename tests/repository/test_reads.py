@@ -206,6 +206,7 @@ async def test_views_past_the_cache_and_in_a_transaction(shop: Shop) -> None:
         (await work[type(shop.users)].require(7)).name = "Ada"
         assert await work[type(shop.users)].card.get(7) == UserCard(7, "Ada")
         assert list(await work[type(shop.users)].card.get_many([8, 7000, 7])) == [8, 7]
+        await work.rollback()
     assert await shop.users.card.get(7) == UserCard(7, "n07")
 
 
