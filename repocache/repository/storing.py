@@ -39,7 +39,7 @@ def without(repository: type[Repository[Any, Any]], missing: str) -> Configurati
 def source_of(repository: type[Repository[Any, Any]], shelf: Shelf[Any], settings: CacheSettings) -> Source:
     """The owner's side of the cache."""
     codec = shelf.plan.codec(settings.max_value)
-    return Source(shelf.keys, shelf.fingerprint, repository.policy, codec, shelf.rows.load)
+    return Source(shelf.keys, shelf.fingerprint, repository.policy, codec, shelf.rows.load, shelf.plan.id_of_row)
 
 
 def through(
