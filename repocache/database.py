@@ -254,13 +254,13 @@ class Database:
     async def changes(
         self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
     ) -> None:
-        """Declare what textual SQL in a plain session touches; without ids: every row of the repository."""
-        keys = self._shelves[repository].keys
+        """Declare what textual SQL in a plain session touches; see `UnitOfWork.changes`."""
+        declared = self._shelves.declared(repository, ids)
         connection = (await session.connection()).sync_connection
         assert connection is not None
-        self._watch.transaction_of(connection).changes.declare(
-            keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids))
-        )
+        changes = self._watch.transaction_of(connection).changes
+        for prefix, keys in declared:
+            changes.declare(prefix, keys)
 
     @property
     def is_durable(self) -> bool:

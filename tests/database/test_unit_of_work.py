@@ -13,7 +13,9 @@ from repocache import (
     CachedEntityRefused,
     ChangesLost,
     ConfigurationError,
+    Database,
     InvalidId,
+    KeyOwner,
     Misuse,
     Repository,
     Settings,
@@ -200,6 +202,63 @@ async def test_textual_sql_says_what_it_touches(shop: Shop) -> None:
     async with shop.db.causal_session(bookmark):
         assert {user.name for user in (await shop.users.get_many([7, 8, 9])).values()} == {"y"}
     assert not shop.seen.of(UndeclaredWrite)
+
+
+class Accounts(Repository[User, int]):
+    """The same rows under another owner."""
+
+    owner = KeyOwner("account")
+
+
+class Totals(Repository[Order, OrderId]):
+    """Its rows change, behind everybody's back, with those of users."""
+
+    owner = KeyOwner("total", follows=("users",))
+
+
+async def declared_in_a_unit_of_work(
+    shop: Shop, repository: type[Repository[User, int]], ids: list[int] | None
+) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(RENAME)
+        work.changes(repository, ids)
+        await work.commit()
+
+
+async def declared_in_a_session(shop: Shop, repository: type[Repository[User, int]], ids: list[int] | None) -> None:
+    async with shop.db.sessionmaker() as session:
+        await session.execute(RENAME)
+        await shop.db.changes(session, repository, ids)
+        await session.commit()
+
+
+RENAME = text("WITH one AS (UPDATE users SET name = 'x' WHERE id = 7) UPDATE orders SET total = 0 WHERE number = 2")
+
+
+@pytest.mark.parametrize("declared", [declared_in_a_unit_of_work, declared_in_a_session])
+@pytest.mark.parametrize("named", [Users, Accounts])
+@pytest.mark.parametrize("ids", [[7], None])
+async def test_all_owners_of_what_is_declared_follow(
+    repocache_endpoints: Any, declared: Any, named: type[Repository[User, int]], ids: list[int] | None
+) -> None:
+    async with (
+        open_shop(repocache_endpoints, repositories=[Users, Accounts, Totals]) as shop,
+        open_shop(repocache_endpoints, repositories=[Users, Accounts, Totals]) as other,
+        shop.db.causal_session(),
+    ):
+
+        async def shown(db: Database) -> tuple[str, str, int]:
+            total = await db[Totals].require(OrderId(1, 2))
+            return (await db[Users].require(7)).name, (await db[Accounts].require(7)).name, total.total
+
+        assert await shown(shop.db) == await shown(other.db) == ("n07", "n07", 102)
+        await declared(shop, named, ids)
+        assert await shown(shop.db) == ("x", "x", 0)
+
+        async def there() -> bool:
+            return await shown(other.db) == ("x", "x", 0)
+
+        await until(there, "every owner has followed", seconds=5)
 
 
 async def test_what_is_declared_is_checked(shop: Shop) -> None:
