@@ -10,10 +10,12 @@ from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.database import Database
+from repocache.db.cached_marker import Misuse
 from repocache.db.session import CausalSession
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import (
     CachedEntityRefused,
+    ChangesLost,
     CommitOutcomeUnknown,
     ConfigurationError,
     DatabaseUnavailable,
@@ -44,6 +46,7 @@ __all__ = [
     "CausalSession",
     "Changed",
     "ChangedAll",
+    "ChangesLost",
     "ColumnCodec",
     "CommitOutcomeUnknown",
     "ConfigurationError",
@@ -54,6 +57,7 @@ __all__ = [
     "LinkSettings",
     "LoggingObserver",
     "MappingOptions",
+    "Misuse",
     "NotFound",
     "Observers",
     "OutboxMode",

@@ -16,6 +16,7 @@ from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
 from repocache.caching import Needs, caching
 from repocache.commits import Commits, Lives
+from repocache.db.cached_marker import state_maker
 from repocache.db.commit import CommitWatch
 from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
 from repocache.db.seen import SeenTransactions
@@ -92,7 +93,7 @@ class Database:
         self._address = None if redis is None else Address.parse(redis)
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
-        self._shelves = Shelves(classes, nodes, redis=redis is not None)
+        self._shelves = Shelves(classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None)
         self._keys = KeySpace(shelf.keys for _, shelf in self._shelves)
         self._owned = self._shelves.owned
         self._stack: AsyncExitStack | None = None
@@ -253,13 +254,13 @@ class Database:
     async def changes(
         self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
     ) -> None:
-        """Declare what textual SQL in a plain session touches; without ids: every row of the repository."""
-        keys = self._shelves[repository].keys
+        """Declare what textual SQL in a plain session touches; see `UnitOfWork.changes`."""
+        declared = self._shelves.declared(repository, ids)
         connection = (await session.connection()).sync_connection
         assert connection is not None
-        self._watch.transaction_of(connection).changes.declare(
-            keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids))
-        )
+        changes = self._watch.transaction_of(connection).changes
+        for prefix, keys in declared:
+            changes.declare(prefix, keys)
 
     @property
     def is_durable(self) -> bool:

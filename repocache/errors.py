@@ -6,6 +6,7 @@ RepocacheError
         OwnerClash              two owners of one key prefix, or a key that is not the owner's
     UsageError                  found at the call: a programming mistake
         CachedEntityRefused     a cached row was about to become the base of a write
+        ChangesLost             a unit of work was left with changes and without an end
         TransactionRefused      a way of ending a transaction that cannot be followed
         InvalidId               an id of the wrong type or arity
         NotStarted              used before `async with` or after it
@@ -47,6 +48,10 @@ class UsageError(RepocacheError):
 
 class CachedEntityRefused(UsageError):
     """An entity that came from a cache cannot become the base of a write."""
+
+
+class ChangesLost(UsageError):
+    """A unit of work was left with changes, and neither commit() nor rollback() was called after them."""
 
 
 class TransactionRefused(UsageError):

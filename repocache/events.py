@@ -215,6 +215,16 @@ class ValueRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CachedEntityChanged(Event):
+    """An attribute of an entity that came from a cache was changed (`Misuse.TELL`): no row is. `id`: as `repr` shows
+    it; `attribute`: empty for the entity as a whole."""
+
+    owner: str
+    id: str
+    attribute: str
+
+
+@dataclass(frozen=True, slots=True)
 class Switched(Event):
     """An owner's cache answers in another mode from now on, in this process."""
 
@@ -287,6 +297,7 @@ _WARNINGS: tuple[type[Event], ...] = (
     UndeclaredWrite,
     CacheFailed,
     ValueRefused,
+    CachedEntityChanged,
     Degraded,
     HookFailed,
     TaskFailed,

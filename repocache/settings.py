@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from repocache.cache.entry import CacheSettings
+from repocache.db.cached_marker import Misuse
 from repocache.db.settings import TopologySettings
 from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
@@ -31,7 +32,8 @@ class Settings:
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
     bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `observe`: gets every event; `LoggingObserver()` writes them to the log.
+    `OutboxMode`. `misuse`: what a change of an entity that came from a cache leads to; see
+    `Misuse`. `observe`: gets every event; `LoggingObserver()` writes them to the log.
     """
 
     app: str = "app"
@@ -43,6 +45,7 @@ class Settings:
     monotonic: bool = False
     secrets: tuple[str, ...] = ()
     outbox: OutboxMode = OutboxMode.AUTO
+    misuse: Misuse = Misuse.RAISE
     observe: Observer = ignore
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
@@ -53,6 +56,8 @@ class Settings:
         self._check_lives()
         if not isinstance(self.outbox, OutboxMode):
             raise ConfigurationError(f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED")
+        if not isinstance(self.misuse, Misuse):
+            raise ConfigurationError(f"Settings(misuse={self.misuse!r}): give a Misuse, as in Misuse.TELL")
         for name in ("local_entries", "local_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")

@@ -25,6 +25,7 @@ from repocache.events import CacheFailed, Observer
 from repocache.history import is_newer
 from repocache.invalidation.batch import Batch, keys_by_bucket, owners_by_bucket
 from repocache.keys import Keys, bucket_of, owner_bucket
+from repocache.mapping.reader import renames_tables
 from repocache.mapping.statement import LoadStatement
 from repocache.records import NO_POSITIONS, Intent, Nonces, Noted, Put, Records, Terms, Writing
 from repocache.tracking.changes import Changes
@@ -119,7 +120,7 @@ class Puts:
             for prefix, texts in batch.keys.items()
             if prefix in self._owners and self._owners[prefix].stores
         }
-        if not self._views.alive or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
+        if not self._views.alive or renames_tables(connection) or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
             return
         history = self._primary.writes_with(connection.info.get(SERVER))
         if not history:

@@ -69,13 +69,14 @@ answer. Its snapshot is taken after the call."""
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One owner's side of the cache."""
+    """One owner's side of the cache. `id`: of a row."""
 
     keys: Keys
     fingerprint: str
     policy: Policy
     codec: Codec
     load: Load
+    id: Callable[[Row], Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ class Loader:
             self._harbour.ended(flight, flight in landed)
 
     def _deliver(self, flight: Flight, value: bytes) -> None:
-        cell = self._values.decode(flight.text, value)
+        cell = self._values.decode(flight.text, value, flight.key[1])
         if cell is not None:
             self._harbour.answered(flight, cell, "l2")
             self._harbour.ended(flight, keep=True)

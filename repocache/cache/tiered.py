@@ -135,7 +135,7 @@ class TieredCache:
             return None
         if view.prefixes.get(self._owner) != asked.prefix:
             return None
-        cell = self._values.decode(asked.text, value)
+        cell = self._values.decode(asked.text, value, asked.key[1])
         if cell is None:
             asked.refused = digest(value)
             return None

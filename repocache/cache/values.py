@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Any
 
 from repocache.cache.entry import Cell, Row, Source
 from repocache.errors import CodecError
@@ -19,6 +20,7 @@ class Values:
 
     def __init__(self, source: Source, max_value: int, observe: Observer) -> None:
         self._codec = source.codec
+        self._id = source.id
         self._policy = source.policy
         self._max_value = max_value
         self._observe = observe
@@ -38,8 +40,9 @@ class Values:
             return NOT_KEPT, 1.0
         return value, policy.ttl * less
 
-    def decode(self, text: str, value: bytes) -> Cell | None:
-        """The cell; None, with an event, for bytes that cannot be this owner's."""
+    def decode(self, text: str, value: bytes, id: Any) -> Cell | None:
+        """The cell; None, with an event, for bytes that cannot be this owner's, or are a row of another id than the
+        key's."""
         if value == ABSENT:
             return Cell(None)
         try:
@@ -47,7 +50,10 @@ class Values:
                 raise CodecError(f"{len(value)} bytes are more than max_value={self._max_value}")
             if value[:1] != VALUE:
                 raise CodecError(f"a value does not begin with {value[:1]!r}")
-            return Cell(self._codec.decode(value[1:]), len(value))
+            row = self._codec.decode(value[1:])
+            if self._id(row) != id:
+                raise CodecError(f"the row under this key has the id {self._id(row)!r}")
+            return Cell(row, len(value))
         except CodecError as error:
             self._observe(ValueRefused(text, str(error)))
             return None

@@ -1,20 +1,99 @@
-"""The mark on an entity that came from a cache: a session that is about to take it in can tell, and refuse.
+"""The mark on an entity that came from a cache: a session that is about to take it in can tell, and refuse; and a
+change of it, which nobody would write, is told where it is made.
 
-Owns where the mark lies: in the entity's `InstanceState.info`, SQLAlchemy's place for such things. Attributes,
-`vars()`, `repr` and comparison do not see it; copies and pickled entities keep it, being no fresher than the original.
+Owns the entity's `InstanceState`. The mark lies in its `info`, SQLAlchemy's place for such things: attributes,
+`vars()`, `repr` and comparison do not see it. Every change of a mapped attribute passes the state, whatever makes it:
+an assignment, `del`, a collection, a mutable value. Entities of a session have SQLAlchemy's own state and pay nothing.
+Copies and pickled entities keep both, being no fresher than the original.
 """
 
 from __future__ import annotations
 
-from sqlalchemy.orm import InstanceState
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from sqlalchemy.orm import ClassManager, InstanceState
 from sqlalchemy.orm.attributes import instance_state
+
+from repocache.errors import CachedEntityRefused
+from repocache.events import CachedEntityChanged, Observer, ignore
 
 _MARK = "repocache.cached"
 
 
-def mark(state: InstanceState[object], prefix: str) -> None:
+class Misuse(Enum):
+    """What a change of an entity that came from a cache leads to: it is never written."""
+
+    RAISE = "raise"
+    """CachedEntityRefused, at the change."""
+    TELL = "tell"
+    """The event CachedEntityChanged; the entity is changed, and no row."""
+
+
+class CachedState(InstanceState[Any]):
+    """The state of an entity that came from a cache. `loading`: while the listeners of its load run."""
+
+    __slots__ = ()
+
+    loading = False
+
+    def _modified_event(
+        self, dict_: dict[str, Any], attr: Any, previous: Any, collection: bool = False, is_userland: bool = False
+    ) -> None:
+        """As InstanceState's, which all changes of attributes call before they are made. What a relationship that is
+        only viewed is filled with is nobody's write."""
+        if not self.loading and self.session_id is None and (attr is None or attr.send_modified_events):
+            prefix = _owner_of(self)
+            if prefix is not None:
+                self.changed(prefix, "" if attr is None else attr.key)
+        super()._modified_event(dict_, attr, previous, collection, is_userland)
+
+    def changed(self, prefix: str, attribute: str) -> None:
+        """The attribute is about to be changed."""
+        raise CachedEntityRefused(
+            f"{_named(self, prefix)}: a change of {attribute or 'it'!r} would never be written. {_remedy(self, prefix)}"
+        )
+
+
+class ToldState(CachedState):
+    """`tell`: hears of changes; of an entity that was pickled, nobody."""
+
+    __slots__ = ()
+
+    tell: Observer = staticmethod(ignore)
+
+    def changed(self, prefix: str, attribute: str) -> None:
+        self.tell(CachedEntityChanged(prefix, _id_of(self), attribute))
+
+
+StateMaker = Callable[[object, ClassManager[Any]], CachedState]
+"""Makes the state of a new entity."""
+
+
+def state_maker(misuse: Misuse, observe: Observer) -> StateMaker:
+    """States by which a change leads to this."""
+    if misuse is Misuse.RAISE:
+        return CachedState
+
+    def told(entity: object, manager: ClassManager[Any]) -> ToldState:
+        state = ToldState(entity, manager)
+        state.tell = observe
+        return state
+
+    return told
+
+
+def mark(state: InstanceState[Any], prefix: str) -> None:
     """Say that the entity came from the cache of the owner with this key prefix."""
     state.info[_MARK] = prefix
+
+
+def unmark(state: InstanceState[Any]) -> None:
+    """The entity becomes a session's own: it is inserted as a new one, after `make_transient()`."""
+    info = state.__dict__.get("info")
+    if info is not None:
+        info.pop(_MARK, None)
 
 
 def cached_by(instance: object) -> str | None:
@@ -22,10 +101,35 @@ def cached_by(instance: object) -> str | None:
 
     None also after `make_transient()`: an entity without identity can only be inserted, never overwrite a newer row.
     """
+    return _owner_of(instance_state(instance))
+
+
+def refusal(instance: object, prefix: str) -> CachedEntityRefused:
+    """Of the entity as the base of a write."""
     state = instance_state(instance)
+    return CachedEntityRefused(f"{_named(state, prefix)}, its row may be newer. {_remedy(state, prefix)}")
+
+
+def _owner_of(state: InstanceState[Any]) -> str | None:
     # Reading `info` would make a dictionary for every entity asked about.
     info = state.__dict__.get("info")
     if info is None or state.key is None:
         return None
     prefix: str | None = info.get(_MARK)
     return prefix
+
+
+def _named(state: InstanceState[Any], prefix: str) -> str:
+    return f"this {state.class_.__name__} {_id_of(state)} came from the cache of owner {prefix!r}"
+
+
+def _remedy(state: InstanceState[Any], prefix: str) -> str:
+    return (
+        f"Load it in the transaction, as in `await work[Users].require({_id_of(state)})` with the repository of "
+        f"{prefix!r}"
+    )
+
+
+def _id_of(state: InstanceState[Any]) -> str:
+    identity = state.identity or ()
+    return repr(identity[0] if len(identity) == 1 else identity)

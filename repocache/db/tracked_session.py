@@ -9,8 +9,8 @@ from sqlalchemy import inspect as inspect_entity
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 from sqlalchemy.orm.interfaces import ORMOption
 
-from repocache.db.cached_marker import cached_by
-from repocache.errors import CachedEntityRefused, UsageError
+from repocache.db.cached_marker import cached_by, refusal, unmark
+from repocache.errors import UsageError
 
 E = TypeVar("E", bound=object)
 
@@ -40,6 +40,7 @@ class TrackedSession(Session):
         # Every way into the session passes here, cascades too. The event of this name would have to be listened to
         # again for each session.
         _refuse_cached(obj)
+        unmark(state)
         return super()._before_attach(state, obj)
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
@@ -80,14 +81,8 @@ def _refuse_cached(instance: object) -> None:
     if not isinstance(state, InstanceState):
         return  # SQLAlchemy will say so
     prefix = cached_by(instance)
-    if prefix is None:
-        return
-    identity = state.identity or ()
-    shown = repr(identity[0] if len(identity) == 1 else identity)
-    raise CachedEntityRefused(
-        f"this {type(instance).__name__} {shown} came from the cache of owner {prefix!r}, its row may be newer: "
-        f"load it in the transaction, as in `await work[Users].require({shown})` with the repository of {prefix!r}"
-    )
+    if prefix is not None:
+        raise refusal(instance, prefix)
 
 
 def _refuse_cached_graph(instance: object, cascade: str) -> None:

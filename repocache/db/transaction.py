@@ -34,6 +34,11 @@ class Collected(Protocol):
     @property
     def empty(self) -> bool: ...
 
+    @property
+    def written(self) -> bool:
+        """There is what a rollback would take back."""
+        ...
+
     def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
         """The application says what it changes: keys of an owner, None: all of them."""
 

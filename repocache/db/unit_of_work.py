@@ -15,12 +15,12 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection, Select, select, tuple_
 from sqlalchemy import inspect as inspect_entity
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_sessionmaker
-from sqlalchemy.orm import InstanceState, Mapper, lazyload, load_only
+from sqlalchemy.orm import InstanceState, Mapper, Session, lazyload, load_only
 
 from repocache.bookmark import Bookmark
 from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Transaction
-from repocache.errors import UsageError
+from repocache.errors import ChangesLost, UsageError
 from repocache.events import HookFailed, Observer
 
 E = TypeVar("E", bound=object)
@@ -37,6 +37,8 @@ _AT_ONCE = 500
 
 class UnitOfWork:
     """One transaction on the primary: `async with` opens it, `commit()` commits it, leaving it otherwise rolls back.
+
+    Leaving it normally with changes after which neither `commit()` nor `rollback()` was called raises ChangesLost.
 
     `sessions`: makes the session, with `expire_on_commit=False`. `transaction_of`: the transaction that a connection
     is in. For one task; two units of work side by side are independent. Everything but `commit` may be called until
@@ -70,9 +72,33 @@ class UnitOfWork:
     ) -> None:
         session, self._session = self._session, None
         self._ended = self._ended or "left"
-        if session is not None:
+        if session is None:
+            return
+        lost: list[str] = []
+        try:
+            if kind is None:
+                lost = await self._left_behind(session)
+        finally:
             # Closes, which rolls back, in spite of a cancellation.
             await session.__aexit__(kind, error, trace)
+        if lost:
+            raise ChangesLost(
+                f"this unit of work was left with changes that were not committed: {', '.join(lost)}. "
+                "End it with `await work.commit()`, or with `await work.rollback()` if they are not wanted"
+            )
+
+    async def _left_behind(self, session: AsyncSession) -> list[str]:
+        """What closing the session takes back, in words. After an error that ended the transaction: nothing, for the
+        caller has heard of it."""
+        found = unflushed(session.sync_session)
+        if self._declared:
+            found.append("what `changes()` declared")
+        if not found and session.is_active and session.in_transaction():
+            connection = (await session.connection()).sync_connection
+            assert connection is not None
+            if not connection.invalidated and self._transaction_of(connection).changes.written:
+                found.append("what its statements wrote")
+        return found
 
     @property
     def session(self) -> AsyncSession:
@@ -139,11 +165,13 @@ class UnitOfWork:
             transaction = await self._transaction()
             for prefix, keys in self._declared:
                 transaction.changes.declare(prefix, keys)
+            self._declared.clear()
             self._ended = "committed"
             self._lend(of_unit=False)
             await session.commit()
         except BaseException:
             self._ended = "ended by an error"
+            self._declared.clear()
             await session.rollback()
             raise
         for hook in self._after:
@@ -156,6 +184,7 @@ class UnitOfWork:
         """Roll back. The unit of work has ended."""
         session = self.session
         self._ended = "rolled back"
+        self._declared.clear()
         await session.rollback()
 
     def _lend(self, *, of_unit: bool) -> None:
@@ -173,6 +202,20 @@ class UnitOfWork:
             await hook()
         except Exception as error:  # noqa: BLE001 - whatever it is, the commit stands
             self._observe(HookFailed(getattr(hook, "__qualname__", repr(hook)), f"{type(error).__name__}: {error}"))
+
+
+def unflushed(session: Session) -> list[str]:
+    """What of the session's entities is not in the transaction yet, in words."""
+    groups = {
+        "new": list(session.new),
+        "changed": [entity for entity in session.dirty if session.is_modified(entity)],
+        "deleted": list(session.deleted),
+    }
+    return [
+        f"{state} {', '.join(sorted({type(entity).__name__ for entity in entities}))}"
+        for state, entities in groups.items()
+        if entities
+    ]
 
 
 async def _fetch_generated(session: AsyncSession) -> None:

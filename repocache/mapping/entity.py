@@ -10,10 +10,9 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.attributes import instance_state
 
 from repocache.cache.column import ColumnKind
-from repocache.db.cached_marker import mark
+from repocache.db.cached_marker import StateMaker, mark
 from repocache.errors import MappingRefused
 from repocache.mapping.layout import RowLayout
 
@@ -32,13 +31,20 @@ class NoQuery:
 
 
 class EntityMaker:
-    """Makes entities of one class of a hierarchy."""
+    """Makes entities of one class of a hierarchy. `state`: makes their states."""
 
-    __slots__ = ("_copies", "_dispatch", "_identity", "_ids", "_missing", "_names", "_new", "_pick", "_prefix")
+    __slots__ = (
+        *("_class", "_copies", "_dispatch", "_identity", "_ids", "_manager", "_missing", "_names", "_new", "_pick"),
+        *("_prefix", "_setup", "_state"),
+    )
 
-    def __init__(self, mapper: Mapper[Any], row: RowLayout, prefix: str) -> None:
+    def __init__(self, mapper: Mapper[Any], row: RowLayout, prefix: str, state: StateMaker) -> None:
         layout = row.classes[mapper]
-        self._new = mapper.class_manager.new_instance
+        self._class = mapper.class_
+        self._new: Callable[..., Any] = mapper.class_.__new__
+        self._manager = mapper.class_manager
+        self._setup = mapper.class_manager.setup_instance
+        self._state = state
         self._dispatch = mapper.class_manager.dispatch
         self._identity, _, _ = mapper.identity_key_from_primary_key((None,) * len(row.ids))
         self._names = tuple(layout.attributes)
@@ -52,7 +58,9 @@ class EntityMaker:
 
     def make(self, row: Row) -> Any:
         """A new entity; it shares nothing that can change with another one of the same row."""
-        entity = self._new()
+        entity = self._new(self._class)
+        state = self._state(entity, self._manager)
+        self._setup(entity, state)
         values = entity.__dict__
         # Both have the length of `attributes`; asking zip to be strict would take a tenth of all the time.
         values.update(zip(self._names, self._pick(row)))  # noqa: B905
@@ -60,7 +68,6 @@ class EntityMaker:
             value = values[name]
             if value is not None:
                 values[name] = copy(value)
-        state = instance_state(entity)
         state.key = (self._identity, self._ids(row), None)
         if self._missing:
             # A column that is neither there nor expired would read as None.
@@ -68,7 +75,9 @@ class EntityMaker:
         mark(state, self._prefix)
         listeners = self._dispatch.load
         if listeners:
+            state.loading = True
             listeners(state, NoQuery())
+            del state.loading
         return entity
 
 

@@ -7,27 +7,67 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, SelectBase, func
+from sqlalchemy import Column, SelectBase, TextClause, func
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import ColumnClause
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import ExternallyTraversible
 
 from repocache.errors import MappingRefused
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.reader import reads_alike
 from repocache.mapping.statement import LoadStatement, load_statement
 
+STEADY = frozenset(
+    """
+    abs ceil ceiling char_length coalesce floor greatest left least length lower ltrim md5 mod nullif power
+    replace right round rtrim sign substr substring trim upper
+    """.split()  # noqa: SIM905 - as in tracking.statements
+)
+"""Functions whose answer depends on nothing but what they are given."""
 
-def locking_statement(plan: EntityPlan[Any], dialect: Dialect) -> LoadStatement:
-    """Loads the rows of many ids that this transaction has locked, or may lock without waiting; in the key's order.
+
+def locking_statement(plan: EntityPlan[Any], dialect: Dialect, place: str, state: str) -> LoadStatement:
+    """`place`, `state`: of the table and of a connection as readers have it (`reader`).
+
+    Loads the rows of many ids that this transaction has locked, or may lock without waiting; in the key's order.
 
     A row that somebody else has locked is none that this transaction changed: it is left out rather
     than waited for, so that no deadlock comes of it. Under an isolation level that looks at one
     moment it loads nothing: a row that was only declared may have been changed since by somebody
-    else, and locking it would fail the whole transaction.
+    else, and locking it would fail the whole transaction. It loads nothing either on a connection
+    that reads otherwise than a reader's.
     """
     rows = plan.select.with_for_update(key_share=True, skip_locked=True).order_by(*plan.id_columns)
     if dialect.name == "postgresql":
-        rows = rows.where(func.current_setting("transaction_isolation") == "read committed")
+        [table] = plan.tables
+        rows = rows.where(
+            func.current_setting("transaction_isolation") == "read committed",
+            reads_alike(table, place, state, dialect),
+        )
     return load_statement(rows, plan.id_columns, dialect)
+
+
+def unsteady(plan: EntityPlan[Any]) -> str:
+    """Why a value may depend on the connection that reads it, beyond what `reader` compares; empty: it does not. Any
+    function may, but for a few that are known: `current_setting('app.tenant')` does."""
+    for column in plan.columns:
+        read = column.type.column_expression(column)
+        for part in visitors.iterate(column if read is None else read):
+            name = _called(part)
+            if name and name not in STEADY:
+                return f"a column calls {name}, whose answer may depend on the connection"
+    return ""
+
+
+def _called(part: ExternallyTraversible) -> str:
+    """The name of the function that this part calls, the text that may call one; empty: none."""
+    if isinstance(part, FunctionElement):
+        return str(getattr(part, "name", type(part).__name__)).lower()
+    if isinstance(part, TextClause):
+        return part.text if "(" in part.text else ""
+    return part.name if isinstance(part, ColumnClause) and part.is_literal else ""
 
 
 def check_lockable(plan: EntityPlan[Any]) -> None:

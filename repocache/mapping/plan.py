@@ -16,6 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper, configure_mappers, with_polymorphic
 
 from repocache.cache.codec import RowCodec
+from repocache.db.cached_marker import CachedState, StateMaker
 from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.attributes import check_mapper, check_names
 from repocache.mapping.entity import EntityMaker, Row
@@ -53,8 +54,12 @@ class EntityPlan(Generic[M]):
     _uuids: tuple[int, ...]
 
     @classmethod
-    def of(cls, model: type[M], prefix: str, options: MappingOptions | None = None) -> EntityPlan[M]:
-        """Raises MappingRefused for a mapping that cannot be cached rightly, saying what to do, and ConfigurationError
+    def of(
+        cls, model: type[M], prefix: str, options: MappingOptions | None = None, state: StateMaker = CachedState
+    ) -> EntityPlan[M]:
+        """`state`: makes the states of entities, which say what a change of one leads to.
+
+        Raises MappingRefused for a mapping that cannot be cached rightly, saying what to do, and ConfigurationError
         for what is no mapped class and for options that do not fit.
         """
         mapper = inspect(model, raiseerr=False)
@@ -78,7 +83,7 @@ class EntityPlan(Generic[M]):
             primary_only=says_primary_only(tables),
             fingerprint=layout.fingerprint(),
             select=_all_rows(mapper, layout),
-            entity=_entity_of(mapper, layout, prefix),
+            entity=_entity_of(mapper, layout, prefix, state),
             _uuids=tuple(
                 at for at, kind in enumerate(layout.kinds) if kind.python_type is uuid.UUID and kind.depth == 0
             ),
@@ -143,13 +148,13 @@ def _all_rows(mapper: Mapper[Any], layout: RowLayout) -> Select[Any]:
     return rows if condition is None else rows.where(condition)
 
 
-def _entity_of(mapper: Mapper[M], layout: RowLayout, prefix: str) -> Callable[[Row], M]:
-    own = EntityMaker(mapper, layout, prefix).make
+def _entity_of(mapper: Mapper[M], layout: RowLayout, prefix: str, state: StateMaker) -> Callable[[Row], M]:
+    own = EntityMaker(mapper, layout, prefix, state).make
     at = layout.discriminator
     if at is None:
         return own
     makers: dict[object, Callable[[Row], M]] = {
-        each.polymorphic_identity: EntityMaker(each, layout, prefix).make
+        each.polymorphic_identity: EntityMaker(each, layout, prefix, state).make
         for each in family(mapper)
         if not each.polymorphic_abstract and each.polymorphic_identity is not None
     }

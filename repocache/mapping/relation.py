@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Table, TextClause, text
+from sqlalchemy import Column, ColumnElement, Table, TextClause, text
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.visitors import iterate
 
 from repocache.errors import MappingRefused
 
@@ -24,7 +25,7 @@ class Relation(NamedTuple):
     """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`; None: not found.
 
     `locked_away`: the role may not lock its rows; `deferred`: constraint triggers of the user's may run at COMMIT.
-    `place`: `database.schema.name`, None for a partition.
+    `place`: `database.schema.name`, None for a partition. `secured`: row-level security is enabled, for whomever.
     """
 
     name: str
@@ -33,6 +34,14 @@ class Relation(NamedTuple):
     locked_away: bool = False
     deferred: bool = False
     place: str | None = None
+    secured: bool = False
+
+
+def tables_read(columns: Iterable[ColumnElement[Any]]) -> list[Table]:
+    """Every table that these columns are read from, those of subqueries too."""
+    parts = [part for column in columns for part in iterate(column)]
+    tables = [part.table if isinstance(part, Column) else part for part in parts]
+    return list(dict.fromkeys(table for table in tables if isinstance(table, Table)))
 
 
 def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
@@ -43,7 +52,8 @@ def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause
         " class.oid = to_regclass(asked.name) AND NOT has_any_column_privilege(class.oid, 'UPDATE'),"
         " EXISTS (SELECT FROM pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal),"
         " CASE class.oid WHEN to_regclass(asked.name)"
-        " THEN concat_ws('.', current_database(), CAST(class.relnamespace AS regnamespace), class.relname) END"
+        " THEN concat_ws('.', current_database(), CAST(class.relnamespace AS regnamespace), class.relname) END,"
+        " coalesce(class.oid = to_regclass(asked.name) AND class.relrowsecurity, false)"
         " FROM unnest(CAST(:names AS text[])) AS asked (name)"
         " LEFT JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
         " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts ON true"
@@ -81,6 +91,18 @@ def is_primary_only(relations: Iterable[Relation]) -> bool:
         relation.kind is not None and (relation.persistence != _PERMANENT or relation.kind == _ELSEWHERE)
         for relation in found
     )
+
+
+def check_seen_alike(owner: str, relations: Iterable[Relation]) -> None:
+    """Raise MappingRefused for a table whose rows some connections see and others do not, whatever the role may see
+    today: a cached row is everybody's."""
+    for relation in relations:
+        if relation.secured:
+            raise MappingRefused(
+                f"owner {owner!r}: {relation.name} has row-level security, so what a reader sees of it depends on his "
+                "connection, and a cached row is everybody's: it cannot be cached. Leave the repository out of "
+                "Database(repositories=...), and read the table by sessions, as in `work.session` or `db.sessionmaker`"
+            )
 
 
 def fingerprint_of(shape: str, places: Iterable[str]) -> str:

@@ -17,7 +17,15 @@ from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.db.topology import Topology
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
-from repocache.mapping.relation import Relation, hindrance, is_primary_only, relations_statement
+from repocache.mapping.reader import state_statement
+from repocache.mapping.relation import (
+    Relation,
+    check_seen_alike,
+    hindrance,
+    is_primary_only,
+    relations_statement,
+    tables_read,
+)
 from repocache.mapping.statement import LoadStatement
 from repocache.tracking.statements import writes
 
@@ -39,7 +47,7 @@ class Rows(Generic[M]):
     """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas have not these rows,
     whatever the mapping says. `strict`: reads by id are the primary's, unless the caller wishes otherwise.
     `hindrance`: why no commit can store its rows (write-through). `places`: where its tables are, once the database
-    has said so."""
+    has said so; `state`: of a reader's connection (`mapping.reader`)."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
@@ -50,24 +58,30 @@ class Rows(Generic[M]):
     strict: bool = False
     hindrance: str = ""
     places: tuple[str, ...] = ()
+    state: str = ""
 
     async def located(self) -> Rows[M]:
         """The same, once the database has said where its rows are: those of unlogged and temporary tables are the
-        primary's alone (protocol, Read path). Raises MappingRefused for a database view."""
+        primary's alone (protocol, Read path). Raises MappingRefused for a database view and for row-level security."""
         topology = self.nodes.topology
         if topology.write_engine.dialect.name != "postgresql":
             return self
-        statement = relations_statement(self.plan.tables, topology.write_engine.dialect)
+        dialect = topology.write_engine.dialect
+        own = relations_statement(self.plan.tables, dialect)
+        read = relations_statement([*self.plan.tables, *tables_read(self.plan.columns)], dialect)
 
-        async def run(connection: AsyncConnection) -> list[Relation]:
-            return [Relation(*row) for row in await connection.execute(statement)]
+        async def run(connection: AsyncConnection) -> tuple[list[Relation], str]:
+            check_seen_alike(self.owner, [Relation(*row) for row in await connection.execute(read)])
+            relations = [Relation(*row) for row in await connection.execute(own)]
+            return relations, (await connection.execute(state_statement())).scalar_one()
 
-        relations = (await topology.read(Need(primary="asked", asked=True), run)).value
+        relations, state = (await topology.read(Need(primary="asked", asked=True), run)).value
         return replace(
             self,
             primary_only=is_primary_only(relations),
             hindrance=hindrance(relations),
             places=tuple(relation.place for relation in relations if relation.place is not None),
+            state=state,
         )
 
     async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:

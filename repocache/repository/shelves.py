@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from repocache.cache.policies import is_strict
+from repocache.db.cached_marker import StateMaker
 from repocache.errors import ConfigurationError
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
@@ -14,7 +15,7 @@ from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
 from repocache.repository.shelf import Shelf
 from repocache.repository.storing import check_storing
-from repocache.tracking.tables import Owned, OwnedTables
+from repocache.tracking import Owned, OwnedTables, reached
 
 AnyRepository = type[Repository[Any, Any]]
 
@@ -39,16 +40,20 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 
 
 class Shelves:
-    """One for each class. `redis`: whether there is one.
+    """One for each class. `state`: makes the states of their entities. `redis`: whether there is one.
+
+    `owned`: whose rows are in which table, and what leads from one table to another.
 
     Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it declares.
     """
 
-    def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, *, redis: bool) -> None:
+    def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, state: StateMaker, *, redis: bool) -> None:
         self._nodes = nodes
+        self._state = state
         self._shelves = {repository: self._shelf(repository) for repository in repositories}
         for repository, shelf in self:
             check_storing(repository, shelf, redis=redis)
+        self.owned = _owned(shelf for _, shelf in self)
 
     def __iter__(self) -> Iterator[tuple[AnyRepository, Shelf[Any]]]:
         return iter(self._shelves.items())
@@ -63,22 +68,30 @@ class Shelves:
                 f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
             ) from None
 
-    @property
-    def owned(self) -> OwnedTables:
-        """Whose rows are in which table, and what leads from one table to another."""
-        owned = [Owned(shelf.keys, shelf.plan.tables) for _, shelf in self]
-        metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
-        return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])
+    def declared(self, repository: type[Any], ids: Sequence[Any] | None) -> list[tuple[str, tuple[str, ...] | None]]:
+        """Prefix and keys of every owner of the rows that the application says it changes; None: all. Raises
+        ConfigurationError for a class that was not given, InvalidId."""
+        shelf = self[repository]
+        wanted = None if ids is None else shelf.keys.distinct(ids)
+        return list(reached(self.owned, Owned(shelf.keys, shelf.plan.tables), wanted))
 
     async def locate(self) -> None:
-        """Ask the database where the rows are. Raises MappingRefused for a database view."""
+        """Ask the database where the rows are. Raises MappingRefused for a database view and for
+        row-level security."""
         for repository, shelf in list(self):
             self._shelves[repository] = replace(shelf, rows=await shelf.rows.located())
 
     def _shelf(self, repository: AnyRepository) -> Shelf[Any]:
         model, id_type = model_and_id(repository)
-        plan: EntityPlan[Any] = EntityPlan.of(model, repository.owner.prefix, repository.mapping)
+        prefix = repository.owner.prefix
+        plan: EntityPlan[Any] = EntityPlan.of(model, prefix, repository.mapping, self._state)
         keys = make_keys(repository, plan, id_type)
         statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
         rows = Rows(plan, statement, self._nodes, keys.prefix, strict=is_strict(repository.policy))
         return Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
+
+
+def _owned(shelves: Iterable[Shelf[Any]]) -> OwnedTables:
+    owned = [Owned(shelf.keys, shelf.plan.tables) for shelf in shelves]
+    metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
+    return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])

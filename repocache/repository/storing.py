@@ -10,7 +10,7 @@ from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, Observer
-from repocache.mapping.locking import check_lockable, locking_statement
+from repocache.mapping.locking import check_lockable, locking_statement, unsteady
 from repocache.repository.repository import Repository
 from repocache.repository.shelf import Shelf
 from repocache.writing import Through
@@ -39,25 +39,28 @@ def without(repository: type[Repository[Any, Any]], missing: str) -> Configurati
 def source_of(repository: type[Repository[Any, Any]], shelf: Shelf[Any], settings: CacheSettings) -> Source:
     """The owner's side of the cache."""
     codec = shelf.plan.codec(settings.max_value)
-    return Source(shelf.keys, shelf.fingerprint, repository.policy, codec, shelf.rows.load)
+    return Source(shelf.keys, shelf.fingerprint, repository.policy, codec, shelf.rows.load, shelf.plan.id_of_row)
 
 
 def through(
     repositories: Sequence[tuple[type[Repository[Any, Any]], Shelf[Any]]], settings: CacheSettings, observe: Observer
 ) -> list[Through]:
     """What the commits of these repositories store. A hindrance is no error, but an event: they invalidate."""
-    for _, shelf in repositories:
-        if shelf.rows.hindrance:
-            observe(Degraded(f"write-through of {shelf.keys.prefix!r}: {shelf.rows.hindrance}", INVALIDATED))
+    hindered = {shelf.keys.prefix: shelf.rows.hindrance or unsteady(shelf.plan) for _, shelf in repositories}
+    for prefix, hindrance in hindered.items():
+        if hindrance:
+            observe(Degraded(f"write-through of {prefix!r}: {hindrance}", INVALIDATED))
     return [
         Through(
             shelf.keys,
             shelf.fingerprint,
-            locking_statement(shelf.plan, shelf.rows.nodes.topology.write_engine.dialect),
+            locking_statement(
+                shelf.plan, shelf.rows.nodes.topology.write_engine.dialect, "".join(shelf.rows.places), shelf.rows.state
+            ),
             shelf.plan.row,
             shelf.plan.id_of_row,
             Values(source_of(repository, shelf, settings), settings.max_value, observe),
-            stores=not shelf.rows.hindrance,
+            stores=not hindered[shelf.keys.prefix],
             strict=is_strict(repository.policy),
         )
         for repository, shelf in repositories

@@ -38,6 +38,7 @@ class UnitOfWork(Transactional):
         return repository(shelf, SessionAccess(shelf.plan, lambda: self.session))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
-        """Say what textual SQL touches; without ids: every row of the repository."""
-        keys = self._shelves[repository].keys
-        self.declare(keys.prefix, None if ids is None else map(keys.text, keys.distinct(ids)))
+        """Say what textual SQL touches; without ids: every row of the repository. Whoever else has these rows, or
+        follows their table, is told too. Raises InvalidId."""
+        for prefix, keys in self._shelves.declared(repository, ids):
+            self.declare(prefix, keys)

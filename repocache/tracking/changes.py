@@ -7,6 +7,7 @@ after COMMIT is the database.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import NamedTuple
 
 MOST_KEYS = 10_000
@@ -27,6 +28,12 @@ class _Unseen(NamedTuple):
     statement: str
 
 
+class _Written(Enum):
+    """A statement has changed rows, perhaps of tables that nobody owns."""
+
+    WRITTEN = "written"
+
+
 class Changes:
     """A journal with marks: to roll back to a savepoint is to cut the journal at its mark.
 
@@ -36,7 +43,7 @@ class Changes:
     __slots__ = ("_journal", "_marks")
 
     def __init__(self) -> None:
-        self._journal: list[_Touched | _Unseen] = []
+        self._journal: list[_Touched | _Unseen | _Written] = []
         self._marks: list[tuple[str, int]] = []
 
     def touch(self, prefix: str, keys: Iterable[str] | None) -> None:
@@ -50,6 +57,10 @@ class Changes:
     def unseen(self, statement: str) -> None:
         """A textual statement was run that may write, nobody knows what."""
         self._journal.append(_Unseen(statement))
+
+    def write(self) -> None:
+        """A statement was run that changed rows, whoever owns them."""
+        self._journal.append(_Written.WRITTEN)
 
     def push(self, name: str) -> None:
         """A savepoint was made. One of the same name is hidden until this one is released."""
@@ -84,6 +95,14 @@ class Changes:
         return not any(isinstance(entry, _Touched) and entry.keys != () for entry in self._journal)
 
     @property
+    def written(self) -> bool:
+        """There is what a rollback would take back: rows were changed, or the application says so."""
+        return any(
+            entry is _Written.WRITTEN or (isinstance(entry, _Touched) and entry.declared and entry.keys != ())
+            for entry in self._journal
+        )
+
+    @property
     def whole(self) -> frozenset[str]:
         """Prefixes of the owners all of whose keys are to be invalidated."""
         sets = self._sets()
@@ -107,7 +126,7 @@ class Changes:
     def _sets(self) -> dict[str, set[str] | None]:
         sets: dict[str, set[str] | None] = {}
         for entry in self._journal:
-            if isinstance(entry, _Unseen):
+            if not isinstance(entry, _Touched):
                 continue
             known = sets.setdefault(entry.prefix, set())
             if entry.keys is None:

@@ -109,6 +109,8 @@ class Tracker:
         if not isinstance(result, CursorResult):
             return  # the value of a sequence or default
         context = result.context
+        if (context.isinsert or context.isupdate or context.isdelete) and result.rowcount != 0:
+            self._changes(connection).write()
         if isinstance(statement, UpdateBase):
             owners = self._tables.of(statement.table)
             if owners is not NOBODY:
@@ -183,12 +185,14 @@ class Tracker:
             if isinstance(cte.element, TextualSelect):
                 text = str(cte.element.element)
                 if judge(text).writes:
+                    self._changes(connection).write()
                     self._changes(connection).unseen(text)
             else:
                 self._suspect_statement(connection, cte.element)
 
     def _suspect_statement(self, connection: Connection, statement: object) -> None:
         if isinstance(statement, UpdateBase):
+            self._changes(connection).write()
             for prefix in self._tables.of(statement.table).all:
                 self._changes(connection).touch(prefix, None)
 
@@ -209,6 +213,7 @@ class Tracker:
         if not judgement.writes:
             return
         changes = self._changes(connection)
+        changes.write()
         emptied = self._tables.emptied(judgement.truncates, cascade=judgement.cascades)
         for prefix in emptied or ():
             changes.touch(prefix, None)

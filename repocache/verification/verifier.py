@@ -115,7 +115,7 @@ class Verifier:
             entry = self._tiers.local.entries.get((subject.owner, id))
             cells = [entry.value] if entry is not None and entry.expires > now else []
             if value is not None and not is_lease(value):
-                cells.append(subject.values.decode(subject.source.keys.text(id), value))
+                cells.append(subject.values.decode(subject.source.keys.text(id), value, id))
             found[id] = [cell.row for cell in cells if isinstance(cell, Cell)]
         return found
 
@@ -144,9 +144,10 @@ class Verifier:
         found: dict[str, dict[Any, Row | None]] = {}
         for place, value in zip(chosen, await self._tiers.shared.values(chosen), strict=True):
             subject = self._subjects[place.owner]
-            cell = None if value is None or is_lease(value) else subject.values.decode(place.text, value)
+            id = subject.source.keys.id(place.text)
+            cell = None if value is None or is_lease(value) else subject.values.decode(place.text, value, id)
             if cell is not None:
-                found.setdefault(place.owner, {})[subject.source.keys.id(place.text)] = cell.row
+                found.setdefault(place.owner, {})[id] = cell.row
         return found
 
     def _is_ours(self, place: Place) -> bool:

@@ -78,6 +78,10 @@ class Call:
         self.answer.set_result({id: row(id) for id in ids})
 
 
+def id_of(row: Row) -> Any:
+    return row[0] if row else None
+
+
 def row(id: Any, name: str = "n") -> Row:
     return (id, f"{name}{id}")
 
@@ -265,7 +269,7 @@ async def process(
             away, Namespace("memory"), local, views, flights, primary, settler, tasks.spawn, seen,
             settings or CacheSettings(),
         )  # fmt: skip
-        yield Process(shared, away, primary, tasks, loads, seen, Source(USERS, "f1", policy, Plain(), loads))
+        yield Process(shared, away, primary, tasks, loads, seen, Source(USERS, "f1", policy, Plain(), loads, id_of))
 
 
 async def until(condition: Callable[[], object]) -> None:

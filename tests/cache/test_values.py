@@ -14,7 +14,7 @@ from repocache.cache.policies import CacheAside
 from repocache.cache.values import NOT_KEPT, Values, digest, is_lease
 from repocache.events import ValueRefused
 from repocache.records.names import ABSENT, LEASE, VALUE
-from tests.cache.alone import NEVER_JITTERED, USERS, Loads, Plain, Seen
+from tests.cache.alone import NEVER_JITTERED, USERS, Loads, Plain, Seen, id_of
 
 TEXT = USERS.text(7)
 ROW = (7, "Ada")
@@ -22,13 +22,13 @@ ROW = (7, "Ada")
 
 def values(policy: CacheAside = NEVER_JITTERED, max_value: int = 100) -> tuple[Values, Seen]:
     seen = Seen()
-    return Values(Source(USERS, "f1", policy, Plain(), Loads()), max_value, seen), seen
+    return Values(Source(USERS, "f1", policy, Plain(), Loads(), id_of), max_value, seen), seen
 
 
 def test_a_row_comes_back() -> None:
     made, seen = values()
     value, life = made.encode(TEXT, ROW)
-    cell = made.decode(TEXT, value)
+    cell = made.decode(TEXT, value, 7)
     assert cell is not None
     assert (cell.row, cell.size, life) == (ROW, len(value), 300)
     assert seen == []
@@ -37,7 +37,7 @@ def test_a_row_comes_back() -> None:
 def test_no_row_is_known_for_the_negative_time() -> None:
     made, seen = values()
     assert made.encode(TEXT, None) == (ABSENT, 30)
-    cell = made.decode(TEXT, ABSENT)
+    cell = made.decode(TEXT, ABSENT, 7)
     assert cell is not None
     assert cell.row is None
     assert seen == []
@@ -59,25 +59,33 @@ def test_as_many_bytes_as_allowed_are_kept_and_one_more_is_not() -> None:
     largest, seen = values(max_value=len(values()[0].encode(TEXT, ROW)[0]))
     value, _ = largest.encode(TEXT, ROW)
     assert value != NOT_KEPT
-    assert largest.decode(TEXT, value) is not None
+    assert largest.decode(TEXT, value, 7) is not None
     assert seen == []
     smaller, seen = values(max_value=len(value) - 1)
     assert smaller.encode(TEXT, ROW)[0] == NOT_KEPT
-    assert smaller.decode(TEXT, value) is None
+    assert smaller.decode(TEXT, value, 7) is None
     assert [event.key for event in seen.of(ValueRefused)] == [TEXT, TEXT]
 
 
 @pytest.mark.parametrize("value", [b"", b"X", LEASE + b"nonce", ABSENT + b"x", VALUE, VALUE + b"\xc1", b"v" + b"\x90"])
 def test_what_is_no_value_of_this_owner_is_refused(value: bytes) -> None:
     made, seen = values()
-    assert made.decode(TEXT, value) is None
+    assert made.decode(TEXT, value, 7) is None
     assert [event.key for event in seen.of(ValueRefused)] == [TEXT]
+
+
+@pytest.mark.parametrize("id", [8, 70, -7, "7", "Ada", None])
+def test_a_row_of_another_id_is_refused(id: object) -> None:
+    made, seen = values()
+    value, _ = made.encode(USERS.text(7), (id, "Ada"))
+    assert made.decode(TEXT, value, 7) is None
+    assert seen == [ValueRefused(TEXT, f"the row under this key has the id {id!r}")]
 
 
 @given(st.binary(max_size=200))
 def test_whatever_lies_there_is_a_cell_or_refused(value: bytes) -> None:
     made, seen = values()
-    assert (made.decode(TEXT, value) is None) == bool(seen)
+    assert (made.decode(TEXT, value, 7) is None) == bool(seen)
 
 
 def test_in_l1_each_lives_for_its_own_time() -> None:

@@ -9,9 +9,21 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from repocache import CachedEntityRefused, ConfigurationError, InvalidId, Repository, UsageError
-from repocache.events import Filled, Published, Served, UndeclaredWrite
+from repocache import (
+    CachedEntityRefused,
+    ChangesLost,
+    ConfigurationError,
+    Database,
+    InvalidId,
+    KeyOwner,
+    Misuse,
+    Repository,
+    Settings,
+    UsageError,
+)
+from repocache.events import CachedEntityChanged, Filled, Published, Served, UndeclaredWrite
 from tests.shop import (
+    QUICK,
     Countries,
     Country,
     Document,
@@ -48,6 +60,7 @@ async def test_it_reads_its_own_transaction_and_no_cache(shop: Shop) -> None:
         # Others see none of it, and nothing of it was cached.
         assert (await shop.users.require(7)).name == "n07"
         assert await shop.users.get(100) is None
+        await work.rollback()
     assert (await shop.users.require(7)).name == "n07"
     assert await shop.users.get(100) is None
 
@@ -102,9 +115,21 @@ async def test_an_insert_ends_the_knowledge_that_there_is_no_row(shop: Shop, rep
         await until(there, "the other process has heard of it", seconds=5)
 
 
-async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) -> None:
+async def change_and_leave(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
+
+
+async def declare_and_leave(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await shop.db.changes(work.session, Users, [7])
+
+
+async def test_leaving_without_commit_rolls_back_and_tells_nobody(shop: Shop) -> None:
+    with pytest.raises(ChangesLost, match="changed User"):
+        await change_and_leave(shop)
+    with pytest.raises(ChangesLost, match="what its statements wrote"):
+        await declare_and_leave(shop)
     with contextlib.suppress(ZeroDivisionError):
         async with shop.db.unit_of_work() as work:
             (await work[Users].require(7)).name = "Ada"
@@ -179,6 +204,63 @@ async def test_textual_sql_says_what_it_touches(shop: Shop) -> None:
     assert not shop.seen.of(UndeclaredWrite)
 
 
+class Accounts(Repository[User, int]):
+    """The same rows under another owner."""
+
+    owner = KeyOwner("account")
+
+
+class Totals(Repository[Order, OrderId]):
+    """Its rows change, behind everybody's back, with those of users."""
+
+    owner = KeyOwner("total", follows=("users",))
+
+
+async def declared_in_a_unit_of_work(
+    shop: Shop, repository: type[Repository[User, int]], ids: list[int] | None
+) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(RENAME)
+        work.changes(repository, ids)
+        await work.commit()
+
+
+async def declared_in_a_session(shop: Shop, repository: type[Repository[User, int]], ids: list[int] | None) -> None:
+    async with shop.db.sessionmaker() as session:
+        await session.execute(RENAME)
+        await shop.db.changes(session, repository, ids)
+        await session.commit()
+
+
+RENAME = text("WITH one AS (UPDATE users SET name = 'x' WHERE id = 7) UPDATE orders SET total = 0 WHERE number = 2")
+
+
+@pytest.mark.parametrize("declared", [declared_in_a_unit_of_work, declared_in_a_session])
+@pytest.mark.parametrize("named", [Users, Accounts])
+@pytest.mark.parametrize("ids", [[7], None])
+async def test_all_owners_of_what_is_declared_follow(
+    repocache_endpoints: Any, declared: Any, named: type[Repository[User, int]], ids: list[int] | None
+) -> None:
+    async with (
+        open_shop(repocache_endpoints, repositories=[Users, Accounts, Totals]) as shop,
+        open_shop(repocache_endpoints, repositories=[Users, Accounts, Totals]) as other,
+        shop.db.causal_session(),
+    ):
+
+        async def shown(db: Database) -> tuple[str, str, int]:
+            total = await db[Totals].require(OrderId(1, 2))
+            return (await db[Users].require(7)).name, (await db[Accounts].require(7)).name, total.total
+
+        assert await shown(shop.db) == await shown(other.db) == ("n07", "n07", 102)
+        await declared(shop, named, ids)
+        assert await shown(shop.db) == ("x", "x", 0)
+
+        async def there() -> bool:
+            return await shown(other.db) == ("x", "x", 0)
+
+        await until(there, "every owner has followed", seconds=5)
+
+
 async def test_what_is_declared_is_checked(shop: Shop) -> None:
     class Strangers(Repository[User, int]):
         pass
@@ -219,6 +301,42 @@ async def test_a_cached_entity_is_refused_and_the_remedy_named(shop: Shop) -> No
     async with shop.db.sessionmaker() as session:
         with pytest.raises(CachedEntityRefused):
             session.add(cached)
+
+
+async def test_a_change_of_a_cached_entity_is_refused_where_it_is_made(shop: Shop) -> None:
+    async def read(users: Users) -> list[User]:
+        return [
+            await users.require(7),  # a miss
+            await users.require(7),  # a hit
+            (await users.get_many([7]))[7],
+            (await users.find(User.id == 7))[0],
+        ]
+
+    for cached in [*await read(shop.users), await shop.users.on_primary().require(7)]:
+        with pytest.raises(CachedEntityRefused, match=r"'name'.*`await work\[Users\]\.require\(7\)`"):
+            cached.name = "lost"
+        assert cached.name == "n07"
+    async with shop.db.unit_of_work() as work:
+        for own in await read(work[Users]):
+            own.name = "Ada"
+        await work.commit()
+    own.name = "free"  # it came from no cache
+    assert (await shop.users.on_primary().require(7)).name == "Ada"
+
+
+async def test_a_change_of_a_cached_entity_is_told_where_that_is_wished(shop: Shop, repocache_endpoints: Any) -> None:
+    settings = Settings(topology=QUICK, misuse=Misuse.TELL)
+    async with open_shop(repocache_endpoints, settings) as other:
+        told, refused = await other.users.require(7), await shop.users.require(7)
+        told.name = "mine alone"
+        with pytest.raises(CachedEntityRefused):
+            refused.name = "lost"
+        assert other.seen.of(CachedEntityChanged) == [CachedEntityChanged("user", "7", "name")]
+        assert not shop.seen.of(CachedEntityChanged)
+        assert (told.name, (await other.users.require(7)).name) == ("mine alone", "n07")
+        async with other.db.unit_of_work() as work:
+            with pytest.raises(CachedEntityRefused):
+                work.add(told)
 
 
 async def test_two_units_of_work_side_by_side_are_two_transactions(shop: Shop) -> None:

@@ -36,7 +36,7 @@ from sqlalchemy.orm.exc import DetachedInstanceError, StaleDataError
 from sqlalchemy.types import TypeDecorator
 
 from repocache.cache.column import ColumnCodec
-from repocache.db.cached_marker import cached_by
+from repocache.db.cached_marker import Misuse, cached_by, state_maker
 from repocache.errors import ConfigurationError, MappingRefused
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
@@ -245,7 +245,7 @@ async def test_values_that_can_change_are_nobody_elses(make_tables: MakeTables) 
 
 
 def test_a_change_in_place_of_a_mutable_is_seen() -> None:
-    plan = EntityPlan.of(Changeable, "changeable")
+    plan = EntityPlan.of(Changeable, "changeable", state=state_maker(Misuse.TELL, lambda _: None))
     entity = plan.entity(row_of(plan, id=1, tracked={}, tracked_list=[], plain={}))
     state = inspect(entity)
     assert not state.modified

@@ -39,6 +39,7 @@ async def test_a_rollback_leaves_none(shop: Shop, sql: Sql) -> None:
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "nobody"
         await work.session.flush()
+        await work.rollback()
     assert await left(sql) == 0
     async with shop.db.sessionmaker() as session:
         (await session.get_one(User, 7)).age = 8

@@ -29,6 +29,7 @@ async def test_what_is_not_committed_is_in_no_cache(shop: Shop, other: Shop) -> 
         assert card is not None
         assert card.name == "never"
         assert await names(shop, 7, 100) == ["n07"]
+        await work.rollback()
     async with shop.db.sessionmaker() as session:
         await session.execute(update(User).where(User.id == 8).values(name="never"))
         assert (await session.get_one(User, 8)).name == "never"
@@ -50,6 +51,7 @@ async def test_a_transaction_reads_its_own_writes(shop: Shop) -> None:
         assert (await work[Users].require(8)).name == "Bob"
         cards = await work[Users].card.get_many([7, 8, 9])
         assert [card.name for card in cards.values()] == ["Ada", "Bob", "Cy"]
+        await work.rollback()
 
 
 async def test_a_released_savepoint_invalidates_nothing_before_the_commit(shop: Shop, other: Shop) -> None:

@@ -98,7 +98,7 @@ async def in_l2(world: World) -> Stock | None:
     value = await world.a.records._link.call("GET", name)
     if value is None or is_lease(value):
         return None
-    cell = cache._values.decode(TEXT, value)
+    cell = cache._values.decode(TEXT, value, KEY)
     assert cell is not None
     assert cell.row is not None
     return world.a.db[Stocks]._entity(cell.row)

@@ -185,7 +185,7 @@ class World:
         value = await self.a.records._link.call("GET", await self._name(id))
         if value is None or is_lease(value):
             return None
-        cell = self.a.cache._values.decode(f"item:{id}", value)
+        cell = self.a.cache._values.decode(f"item:{id}", value, id)
         assert cell is not None
         return self.a.version(cell.row)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import inspect
+from sqlalchemy.orm.attributes import set_committed_value
 
 from repocache import DatabaseUnavailable, InvalidId, NotFound
 from repocache.events import Filled, Routed, Served
@@ -68,7 +69,7 @@ async def test_entities_are_fresh_clean_and_detached(shop: Shop) -> None:
     assert inspect(first).detached
     assert not inspect(first).modified
     first.settings["seen"] = True
-    first.name = "spoilt"
+    set_committed_value(first, "name", "spoilt")
     assert second.settings == {}
     third = await shop.users.get(7)
     assert third is not None
@@ -206,6 +207,7 @@ async def test_views_past_the_cache_and_in_a_transaction(shop: Shop) -> None:
         (await work[type(shop.users)].require(7)).name = "Ada"
         assert await work[type(shop.users)].card.get(7) == UserCard(7, "Ada")
         assert list(await work[type(shop.users)].card.get_many([8, 7000, 7])) == [8, 7]
+        await work.rollback()
     assert await shop.users.card.get(7) == UserCard(7, "n07")
 
 

@@ -289,6 +289,9 @@ class Sync:
     def invalidated(self) -> bool:
         return self.connection.driver_connection.dead
 
+    def get_execution_options(self) -> Mapping[str, object]:
+        return {}
+
     def execute(self, _: object, keys: Sequence[Key]) -> list[tuple[int, int]]:
         rows: list[tuple[int, int]] = await_only(self.connection.locked_rows(keys))
         return rows

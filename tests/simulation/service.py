@@ -148,7 +148,7 @@ class Service:
         policy = self._policy(keys.prefix)
         rows: Rows[Any] = Rows(plan, plan, nodes, keys.prefix, strict=is_strict(policy))
         load = self._loading(keys.prefix, rows.load)
-        watched = WatchedCache(Source(keys, "v", policy, plan, load), cache.shared, current_session)
+        watched = WatchedCache(Source(keys, "v", policy, plan, load, plan.id_of_row), cache.shared, current_session)
         watched.service = self
         self.caches[keys.prefix] = watched
         return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
@@ -169,7 +169,7 @@ class Service:
     def _through(self, keys: Keys) -> Through:
         plan: Any = Versions(keys.prefix)
         policy = self._policy(keys.prefix)
-        values = Values(Source(keys, "v", policy, plan, no_load), 1000, self.settings.observe)
+        values = Values(Source(keys, "v", policy, plan, no_load, plan.id_of_row), 1000, self.settings.observe)
         return Through(keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy))
 
     async def stop(self) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import make_transient_to_detached, selectinload
 from repocache.db import unit_of_work
 from repocache.db.cached_marker import mark
 from repocache.db.unit_of_work import NOTHING_WRITTEN, UnitOfWork
-from repocache.errors import CachedEntityRefused, CommitOutcomeUnknown, UsageError
+from repocache.errors import CachedEntityRefused, ChangesLost, CommitOutcomeUnknown, UsageError
 from repocache.events import HookFailed
 from tests.tracking.shop import Base, Engineer, Folder, Order, Paper, Post, Shop, User
 
@@ -49,10 +49,15 @@ async def fail(work: UnitOfWork) -> None:
         raise ZeroDivisionError
 
 
-async def test_without_a_commit_it_rolls_back(shop: Shop) -> None:
-    async with shop.unit_of_work() as work:
+async def leave(work: UnitOfWork) -> None:
+    async with work:
         work.add(Post(id=1))
         await work.session.flush()
+
+
+async def test_without_a_commit_it_rolls_back(shop: Shop) -> None:
+    with pytest.raises(ChangesLost):
+        await leave(shop.unit_of_work())
     with pytest.raises(ZeroDivisionError):
         await fail(shop.unit_of_work())
     async with shop.unit_of_work() as work:
@@ -127,6 +132,7 @@ async def test_many_at_once_are_independent(postgres: Shop) -> None:
             await work.session.flush()
             if id % 2:
                 return (await work.commit()).position
+            await work.rollback()
         return None
 
     positions = await asyncio.gather(*map(write, range(1, 7)))

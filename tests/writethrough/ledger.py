@@ -160,7 +160,7 @@ class Ledger:
         if value is None or is_lease(value):
             return None
         shelf = self.db._shelves[repository]
-        cell = self.db[repository]._access._cache._values.decode(shelf.keys.text(id), value)  # type: ignore[attr-defined]
+        cell = self.db[repository]._access._cache._values.decode(shelf.keys.text(id), value, id)  # type: ignore[attr-defined]
         assert cell is not None
         return "absent" if cell.row is None else shelf.plan.entity(cell.row)
 

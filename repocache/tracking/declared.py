@@ -1,0 +1,41 @@
+"""Whom a declared change reaches: what the application names by one owner is rows of its tables, and they may be
+others' too.
+
+Pure. Rows that foreign keys' actions change are declared by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Column
+
+from repocache.tracking.dml import Id
+from repocache.tracking.returned import key_texts
+from repocache.tracking.tables import KeyColumns, Owned, OwnedTables
+
+
+def reached(
+    tables: OwnedTables, owner: Owned, ids: Sequence[Any] | None
+) -> Iterator[tuple[str, tuple[str, ...] | None]]:
+    """Prefix and keys of the owner itself, of those whose rows lie in the same tables, and of those that follow these;
+    perhaps several times. `ids`: of the owner; None, as for the keys: all."""
+    rows = None if ids is None else [id if isinstance(id, tuple) else (id,) for id in ids]
+    for table, columns in owner.tables.items():
+        owners = tables.of(table)
+        for each in owners.keyed:
+            yield each.keys.prefix, None if rows is None else _keys(each, columns, rows)
+        if rows != []:
+            yield from ((prefix, None) for prefix in sorted(owners.written))
+
+
+def _keys(each: KeyColumns, columns: Sequence[Column[Any]], rows: Sequence[Id]) -> tuple[str, ...] | None:
+    """Of the rows with these values in the columns; None: these do not say."""
+    if not rows:
+        return ()
+    if set(each.columns) != set(columns):
+        return None
+    places = [columns.index(column) for column in each.columns]
+    texts = key_texts(each.keys, [tuple(row[at] for at in places) for row in rows])
+    return None if texts is None else tuple(texts)
