@@ -77,8 +77,7 @@ class NodeAccess(Generic[M]):
         return [self._entity(row) for row in await self._rows.select(statement)]
 
     async def value(self, statement: Select[Any]) -> Any:
-        [(value,)] = await self._rows.select(statement)
-        return value
+        return await self._rows.value(statement)
 
 
 Compared = Callable[[Mapping[Any, Row | None], Mapping[Any, Row | None]], None]

@@ -15,6 +15,7 @@ from repocache.testing import Servers
 from tests.shop import (
     ODD_CODES,
     Countries,
+    Document,
     Documents,
     Order,
     OrderId,
@@ -219,6 +220,20 @@ async def test_find_conditions_order_and_limit(shop: Shop) -> None:
     assert await shop.users.find(User.age > 100) == []
     assert len(await shop.users.adults()) == 43
     assert inspect((await shop.users.find(limit=1))[0]).detached
+
+
+async def test_values_of_a_select_are_no_rows(shop: Shop) -> None:
+    """A row's columns with uuids are treated by their place in it; a count stands at the first."""
+    documents, orders = shop.db[Documents], shop.db[Orders]
+    for routed in (documents, documents.on_primary(), documents.on_replica(60)):
+        assert await routed.count() == 3
+        assert await routed.count(Document.title == "t2") == 1
+        assert await routed.exists() is True
+        assert await routed.exists(Document.title == "t9") is False
+    assert await orders.on_primary().count() == 6
+    async with shop.db.unit_of_work() as work:
+        assert await work[Documents].count() == 3
+        assert await work[Documents].exists(Document.title == "t9") is False
 
 
 async def test_exists_and_count(shop: Shop) -> None:
