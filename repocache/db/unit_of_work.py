@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_
 from sqlalchemy.orm import InstanceState, Mapper, lazyload, load_only
 
 from repocache.bookmark import Bookmark
+from repocache.db.one_at_a_time import OneAtATime
 from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Transaction
 from repocache.errors import UsageError
@@ -40,7 +42,8 @@ class UnitOfWork:
 
     `sessions`: makes the session, with `expire_on_commit=False`. `transaction_of`: the transaction that a connection
     is in. For one task; two units of work side by side are independent. Everything but `commit` may be called until
-    it has ended, and raises UsageError outside the block, after `commit` and after `rollback`.
+    it has ended, and raises UsageError outside the block, after `commit` and after `rollback`, and while another
+    statement of it is under way.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class UnitOfWork:
         self._transaction_of = transaction_of
         self._observe = observe
         self._session: AsyncSession | None = None
+        self._statements = OneAtATime()
         self._ended = ""
         self._before: list[Hook] = []
         self._after: list[Hook] = []
@@ -70,7 +74,14 @@ class UnitOfWork:
     ) -> None:
         session, self._session = self._session, None
         self._ended = self._ended or "left"
-        if session is not None:
+        if session is None:
+            return
+        try:
+            # Of a task that nobody waits for; a connection that is still being made would be lost.
+            await self._statements.rest()
+            if isinstance(session.sync_session, TrackedSession):
+                await session.sync_session.connecting.rest()
+        finally:
             # Closes, which rolls back, in spite of a cancellation.
             await session.__aexit__(kind, error, trace)
 
@@ -86,6 +97,13 @@ class UnitOfWork:
             )
         return self._session
 
+    @contextmanager
+    def alone(self) -> Iterator[AsyncSession]:
+        """The session for one statement, with no other beside it."""
+        session = self.session
+        with self._statements.turn():
+            yield session
+
     def add(self, entity: object) -> None:
         """Insert the entity and what it is related to at the next flush. Raises CachedEntityRefused."""
         self.session.add(entity)
@@ -96,7 +114,8 @@ class UnitOfWork:
 
     async def delete(self, entity: object) -> None:
         """Delete the entity's row at the next flush. Raises CachedEntityRefused."""
-        await self.session.delete(entity)
+        with self.alone() as session:
+            await session.delete(entity)
 
     def savepoint(self) -> AsyncSessionTransaction:
         """`async with work.savepoint():` a block that rolls back alone if it raises; they may be nested.
@@ -130,22 +149,25 @@ class UnitOfWork:
         called once. Raises CommitOutcomeUnknown if the connection is lost during COMMIT, what the hooks raise, and
         what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation.
         """
-        session = self.session
         try:
             while self._before:
                 await self._before.pop(0)()
-            await session.flush()
-            await _fetch_generated(session)
-            transaction = await self._transaction()
-            for prefix, keys in self._declared:
-                transaction.changes.declare(prefix, keys)
-            self._ended = "committed"
-            self._lend(of_unit=False)
-            await session.commit()
         except BaseException:
-            self._ended = "ended by an error"
-            await session.rollback()
+            await self._failed()
             raise
+        with self.alone() as session:
+            try:
+                await session.flush()
+                await _fetch_generated(session)
+                transaction = await self._transaction()
+                for prefix, keys in self._declared:
+                    transaction.changes.declare(prefix, keys)
+                self._ended = "committed"
+                self._lend(of_unit=False)
+                await session.commit()
+            except BaseException:
+                await self._failed()
+                raise
         for hook in self._after:
             await self._run_after(hook)
         if transaction.bookmark is None:
@@ -154,9 +176,14 @@ class UnitOfWork:
 
     async def rollback(self) -> None:
         """Roll back. The unit of work has ended."""
-        session = self.session
-        self._ended = "rolled back"
-        await session.rollback()
+        with self.alone() as session:
+            self._ended = "rolled back"
+            await session.rollback()
+
+    async def _failed(self) -> None:
+        session, self._ended = self._session, "ended by an error"
+        if session is not None:
+            await session.rollback()
 
     def _lend(self, *, of_unit: bool) -> None:
         """Let the session be committed by us alone, or not."""
