@@ -30,14 +30,15 @@ MAKE = (
     "INSERT INTO papers (id, state) VALUES ('label', 'newer')",
     "INSERT INTO papers (id, day) VALUES ('far', '20000-01-01'), ('before', '0044-03-15 BC')",
     "INSERT INTO papers (id, body) VALUES ('digits', CAST('[' || repeat('9', 5000) || ']' AS json))",
+    "INSERT INTO papers (id, body) SELECT 'deep', CAST(repeat('[', 12000) || repeat(']', 12000) AS json)",
     "INSERT INTO papers (id, pages) VALUES ('server', 0)",
 )
-DEEP = "[" * 20_000 + "]" * 20_000
 UNREADABLE = {
     "label": "LookupError: 'newer' is not among the defined enum values",
     "far": "ValueError: year 20000 is out of range",
     "before": "ValueError: ordinal must be >= 1",
     "digits": "ValueError: Exceeds the limit",
+    "deep": "RecursionError: maximum recursion depth exceeded",
     "server": "division by zero",
 }
 
@@ -65,9 +66,10 @@ class Papers(Repository[Paper, str]):
     mapping = MappingOptions(derived=("each",))
 
 
-def under(policy: Policy) -> type[Papers]:
-    """The papers under this policy."""
-    return type("Papers", (Papers,), {"policy": policy, "__module__": __name__})
+def under(policy: Policy, *, computed: bool = True) -> type[Papers]:
+    """The papers under this policy. `computed`: with what the server computes of each."""
+    mapping = Papers.mapping if computed else MappingOptions(not_loaded=("each",))
+    return type("Papers", (Papers,), {"policy": policy, "mapping": mapping, "__module__": __name__})
 
 
 @dataclasses.dataclass

@@ -3,6 +3,8 @@ read to the next node, the last let the others of a batch be read without it."""
 
 from __future__ import annotations
 
+import re
+
 import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -28,6 +30,8 @@ CONFLICTS = ("40001", "40P01")
 ROW_CLASSES = ("21", "22", "54", "P0", "XX")
 """SQLSTATE: what the server says of one row's values (cardinality, data, program limits, what a
 function of the user's raises, corruption), or of an id that no column can have."""
+_GONE = re.compile(r"cache lookup failed for|could not open relation with OID")
+"""Of the server's internal errors: what a plan speaks of was dropped, or made anew."""
 _ELSEWHERE = (
     SQLAlchemyError,
     RepocacheError,
@@ -92,6 +96,15 @@ def is_of_rows(error: BaseException) -> bool:
     """Whether a read by ids failed for some of them only: a value that cannot be decoded, an id that
     cannot be bound, a row that the server fails at."""
     if isinstance(error, DBAPIError):
-        unbound = isinstance(error.orig, BaseException) and isinstance(error.orig.__cause__, asyncpg.DataError)
-        return unbound or sqlstate(error).startswith(ROW_CLASSES)
+        cause = error.orig.__cause__ if error.orig is not None else None
+        return isinstance(cause, asyncpg.DataError) or sqlstate(error).startswith(ROW_CLASSES)
     return isinstance(error, StatementError) or is_undecodable(error)
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether a prepared statement, or what the driver knows of a type, is of before DDL."""
+    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+        return True
+    if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError):
+        return True
+    return sqlstate(error) == "XX000" and _GONE.search(str(error)) is not None
