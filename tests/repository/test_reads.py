@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect
 
-from repocache import DatabaseUnavailable, InvalidId, NotFound
+from repocache import DatabaseUnavailable, InvalidId, NotFound, UsageError
 from repocache.events import Filled, Routed, Served
 from repocache.testing import Servers
 from tests.shop import (
@@ -24,6 +24,7 @@ from tests.shop import (
     User,
     UserCard,
     UserName,
+    Users,
     document_id,
     open_shop,
     until,
@@ -177,6 +178,32 @@ async def test_an_id_of_another_type_is_refused_everywhere(still: Shop, reposito
 async def test_ids_that_no_row_can_have_are_not_there(shop: Shop) -> None:
     assert await shop.users.get(1 << 70) is None
     assert list(await shop.users.get_many([1 << 63, 7, -(1 << 80)])) == [7]
+
+
+async def test_an_id_of_thousands_of_digits_is_an_invalid_id(shop: Shop) -> None:
+    huge = 10**5000
+    users, orders = shop.users, shop.db[Orders]
+    calls = [
+        users.get(huge),
+        users.require(-huge),
+        users.get_many([7, huge]),
+        users.card.get(huge),
+        orders.get(OrderId(1, huge)),
+        shop.db[Countries].get(huge),  # type: ignore[arg-type]
+        users.get_many(huge),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(InvalidId, match="of thousands of digits"):
+            await call
+    assert await users.on_primary().get(huge) is None
+    with pytest.raises(NotFound, match="of thousands of digits"):
+        await users.on_primary().require(huge)
+    with pytest.raises(UsageError, match="give at least 1"):
+        await users.find(limit=-huge)
+    async with shop.db.unit_of_work() as work:
+        assert await work[Users].get(huge) is None
+        with pytest.raises(InvalidId, match="of thousands of digits"):
+            work.changes(Users, [huge])
 
 
 async def test_a_view_is_one_object_for_all(shop: Shop) -> None:
