@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from repocache.errors import UsageError
 
 AT_ONCE = (
-    "another statement of this unit of work is under way, and its one connection takes one at a time: "
-    "await one after the other, or read with db[...], outside the transaction, what may run side by side"
+    "another statement of this transaction is under way, and its connection takes one at a time: await"
+    " one after the other, or read with db[...], outside of it, what may run side by side"
 )
 
 
@@ -20,11 +20,15 @@ class OneAtATime:
     def __init__(self) -> None:
         self._under_way: asyncio.Future[None] | None = None
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def check(self) -> None:
         """Raises UsageError if a turn is under way."""
         if self._under_way is not None:
             raise UsageError(AT_ONCE)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Raises as `check`."""
+        self.check()
         ended = self._under_way = asyncio.get_running_loop().create_future()
         try:
             yield

@@ -147,8 +147,11 @@ class UnitOfWork:
 
         Values that the database generated are fetched before COMMIT, so that entities can be read after it. May be
         called once. Raises CommitOutcomeUnknown if the connection is lost during COMMIT, what the hooks raise, and
-        what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation.
+        what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation. Raises
+        UsageError, and nothing has happened, while another statement is under way.
         """
+        _ = self.session
+        self._statements.check()
         try:
             while self._before:
                 await self._before.pop(0)()

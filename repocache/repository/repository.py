@@ -33,8 +33,8 @@ class Repository(Generic[M, I]):
     From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil another's, and they are
     refused as the base of a write. From `work[Users]` they are the transaction's own.
 
-    Every read raises InvalidId for an id that has not exactly the key's type, DatabaseUnavailable if no node can answer
-    and the database's own errors; never one of the cache.
+    Every read raises InvalidId for an id that has not exactly the key's type, CodecError for a row that cannot be read,
+    DatabaseUnavailable if no node can answer and the database's own errors; never one of the cache.
     """
 
     owner: ClassVar[KeyOwner]

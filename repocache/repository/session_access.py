@@ -61,11 +61,11 @@ class SessionAccess(Generic[M]):
         """One statement for those that the session does not hold."""
         with self._alone() as session:
             await _flush(session)
-            held = {id: self._held(session, id) for id in ids}
-            asked = [id for id, entity in held.items() if entity is None]
+            found = {id: self._held(session, id) for id in ids}
+            asked = [id for id, entity in found.items() if entity is None]
             loaded = await self._load(session, asked) if asked else {}
-        entities = ((id, entity or loaded.get(_key(id))) for id, entity in held.items())
-        return {id: entity for id, entity in entities if entity is not None}
+        found.update((id, loaded.get(_key(id))) for id in asked)
+        return {id: entity for id, entity in found.items() if entity is not None}
 
     async def select(self, statement: Select[Any]) -> list[M]:
         with self._alone() as session:

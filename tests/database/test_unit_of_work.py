@@ -358,6 +358,42 @@ async def test_two_statements_at_once_are_refused(shop: Shop) -> None:
     assert (await shop.users.require(1)).name == "Ada"
 
 
+async def test_a_commit_beside_a_statement_runs_no_hook_and_may_come_again(shop: Shop) -> None:
+    ran: list[str] = []
+
+    async def hook() -> None:
+        ran.append("hook")
+        # Of a task of its own, as with a timeout.
+        assert await asyncio.wait_for(work[Users].get(9), 60) is not None
+
+    async with shop.db.unit_of_work() as work:
+        work.before_commit(hook)
+        (await work[Users].require(7)).name = "Ada"
+        told = await asyncio.gather(work[Users].get(8), work.commit(), return_exceptions=True)
+        assert isinstance(told[0], User)
+        assert isinstance(told[1], UsageError)
+        assert ran == []
+        await work.commit()
+        with pytest.raises(UsageError, match="was committed"):
+            await work.commit()
+    assert ran == ["hook"]
+    assert (await shop.users.require(7)).name == "Ada"
+
+
+async def test_a_commit_after_a_rollback_runs_no_hook(shop: Shop) -> None:
+    ran: list[str] = []
+
+    async def hook() -> None:
+        ran.append("hook")
+
+    async with shop.db.unit_of_work() as work:
+        work.before_commit(hook)
+        await work.rollback()
+        with pytest.raises(UsageError, match="was rolled back"):
+            await work.commit()
+    assert ran == []
+
+
 async def test_leaving_in_the_middle_of_a_statement_gives_the_connection_back(shop: Shop) -> None:
     pool: Any = shop.db._topology.write_engine.pool
     for _ in range(2):
