@@ -60,8 +60,23 @@ class KeyOwner:
             )
 
 
+def shown(id: object) -> str:
+    """An id as a message has it: Python does not print an int of more than 4,300 digits."""
+    try:
+        return repr(id)
+    except ValueError:
+        return f"<{type(id).__name__} of thousands of digits>"
+
+
+def _digits(part: int) -> str:
+    try:
+        return str(part)
+    except ValueError as error:
+        raise InvalidId(f"an id {shown(part)} has no key: no column holds it ({error})") from error
+
+
 _WRITERS: Mapping[type, Callable[[Any], str]] = {
-    int: str,
+    int: _digits,
     # A text that no database takes (a lone surrogate) has a key all the same: there is no such row.
     str: lambda part: quote(part, safe="", errors="surrogatepass"),
     uuid.UUID: lambda part: part.hex,
@@ -115,12 +130,12 @@ class Keys:
         elif isinstance(id, tuple) and len(id) == len(types) and all(map(_has_type, id, types)):
             return
         wanted = types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
-        raise InvalidId(f"{self.prefix}: the id {id!r} is not of the key's type {wanted}")
+        raise InvalidId(f"{self.prefix}: the id {shown(id)} is not of the key's type {wanted}")
 
     def distinct(self, ids: Iterable[Any]) -> list[Any]:
         """The ids, each once, in the order given. Raises InvalidId, also for one id where many are asked for."""
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-            raise InvalidId(f"{self.prefix}: ids={ids!r}: give a list of ids")
+            raise InvalidId(f"{self.prefix}: ids={shown(ids)}: give a list of ids")
         given = list(ids)
         for id in given:
             self.check(id)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from repocache.bookmark import Seen
 from repocache.cache.entry import Row
@@ -20,6 +22,7 @@ from repocache.cache.views import View as BucketView
 from repocache.cache.views import Views
 from repocache.db.engines import SERVER
 from repocache.db.transaction import Transaction
+from repocache.db.trouble import is_undecodable
 from repocache.errors import CacheUnavailable, StrictWriteRefused
 from repocache.events import CacheFailed, Observer
 from repocache.history import is_newer
@@ -39,7 +42,8 @@ WRITE_LEASE = 5.0
 @dataclass(frozen=True, slots=True)
 class Through:
     """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one.
-    `stores`: what a commit reads is what will be committed."""
+    `stores`: what a commit reads is what will be committed. `computed`: not all of it lies in
+    columns; the server computes some, and may fail at it."""
 
     keys: Keys
     fingerprint: str
@@ -49,6 +53,7 @@ class Through:
     values: Values
     stores: bool
     strict: bool
+    computed: bool = False
 
 
 @dataclass(slots=True)
@@ -127,7 +132,7 @@ class Puts:
             return
         kept = Kept(len(cast("Changes", transaction.changes)), history)
         for prefix, texts in sorted(keys.items()):
-            kept.read += self._rows(connection, self._owners[prefix], texts)
+            kept.read += self._read(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
             bucket = bucket_of(text)
             view, own = self._views.get(bucket), self._views.get(owner_bucket(prefix))
@@ -135,6 +140,23 @@ class Puts:
             if known and view is not None and own is not None and prefix in own.generations:
                 kept.seen[bucket, prefix] = view.incarnation, own.generations[prefix]
         transaction.kept = kept
+
+    def _read(
+        self, connection: Connection, owner: Through, texts: Iterable[str]
+    ) -> Sequence[tuple[str, str, bytes, float]]:
+        """None, with an event, where a row cannot be read: the commit stands, and invalidates.
+
+        What the driver or a type cannot decode has harmed nothing. What fails on the server fails
+        the transaction, but for a savepoint, which costs: it is made where the server computes.
+        """
+        try:
+            with connection.begin_nested() if owner.computed else nullcontext():
+                return list(self._rows(connection, owner, texts))
+        except Exception as error:
+            if not (is_undecodable(error) or (owner.computed and _is_undone(error))):
+                raise
+            self._observe(CacheFailed("write through", f"{owner.keys.prefix}: {error!r}"))
+            return ()
 
     def _rows(
         self, connection: Connection, owner: Through, texts: Iterable[str]
@@ -262,3 +284,8 @@ def _is_of(view: BucketView | None, history: str) -> bool:
     """Whether the record is known, and was announced, or answered, by somebody of this line of WAL: no other's
     floor has an order with a position of it."""
     return view is not None and view.history == history
+
+
+def _is_undone(error: Exception) -> bool:
+    """Whether the savepoint was rolled back, and the transaction goes on."""
+    return isinstance(error, DBAPIError) and not error.connection_invalidated

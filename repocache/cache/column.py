@@ -170,17 +170,20 @@ class Column:
             raise self._refusal(value)
 
     def _check_builtin(self, value: Any, types: frozenset[type]) -> None:
-        kind = type(value)
-        if kind not in types:
-            raise self._refusal(value)
-        if kind is dict:
-            for key, item in value.items():
-                if type(key) is not str:
-                    raise self._refusal(key)
-                self._check_builtin(item, types)
-        elif kind is list or kind is tuple:
-            for item in value:
-                self._check_builtin(item, types)
+        """Not by recursion: JSON from outside may be deeper than Python's stack."""
+        pending = [value]
+        while pending:
+            item = pending.pop()
+            kind = type(item)
+            if kind not in types:
+                raise self._refusal(item)
+            if kind is dict:
+                for key in item:
+                    if type(key) is not str:
+                        raise self._refusal(key)
+                pending.extend(item.values())
+            elif kind is list or kind is tuple:
+                pending.extend(item)
 
     def _refusal(self, value: Any) -> CodecError:
         wanted = "JSON" if self._kind.python_type is object else self._kind.python_type.__qualname__

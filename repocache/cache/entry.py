@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import Policy
 from repocache.cache.switch import CacheMode
-from repocache.errors import ConfigurationError
+from repocache.errors import CodecError, ConfigurationError
 from repocache.keys import Keys
 
 Row = tuple[Any, ...]
@@ -62,9 +62,10 @@ class Wanted(NamedTuple):
         return self.floor is None or mark.position is None or mark.history != self.history
 
 
-Load = Callable[[Sequence[Wanted]], Awaitable[Mapping[Any, Row]]]
+Load = Callable[[Sequence[Wanted]], Awaitable[Mapping[Any, Row | CodecError]]]
 """Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are missing from the
-answer. Its snapshot is taken after the call."""
+answer; in the place of a row that cannot be read stands the error for those who asked for it. Its snapshots are taken
+after the call."""
 
 
 @dataclass(frozen=True, slots=True)

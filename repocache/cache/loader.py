@@ -20,7 +20,7 @@ from repocache.cache.policies import is_strict
 from repocache.cache.settler import Spawn
 from repocache.cache.shared import Shared
 from repocache.cache.values import Values, digest
-from repocache.errors import DatabaseUnavailable, NotStarted
+from repocache.errors import CodecError, DatabaseUnavailable, NotStarted
 from repocache.history import is_newer
 from repocache.records import Opened, Terms
 
@@ -194,12 +194,21 @@ class Loader:
                 content = [(flight, want._replace(floor=ANY_NODE, fills=False)) for flight, want in wanted]
                 return await self._read(Group(content, ()))
             return self._fail(group.flights, error)
+        unread = {flight for flight, want in wanted if isinstance(rows.get(want.id), CodecError)}
+        self._leases.give_back([each for each in leased if each[0] in unread], Terms(self._shared.primary.history))
         for flight, want in wanted:
-            self._harbour.answered(flight, Cell(rows.get(want.id)), "database")
-        fills = self._leases.fill([(flight, answer, rows.get(flight.key[1])) for flight, answer in leased])
+            row = rows.get(want.id)
+            if isinstance(row, CodecError):
+                self._harbour.failed(flight, row)
+            else:
+                self._harbour.answered(flight, Cell(row), "database")
+        fills = self._leases.fill(
+            [(flight, answer, flight.cell.row) for flight, answer in leased if flight.cell is not None]
+        )
         landed = await self._leases.landed(fills)
         for flight, _ in wanted:
-            self._harbour.ended(flight, flight in landed)
+            if flight not in unread:
+                self._harbour.ended(flight, flight in landed)
 
     def _deliver(self, flight: Flight, value: bytes) -> None:
         cell = self._values.decode(flight.text, value, flight.key[1])

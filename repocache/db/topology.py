@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from repocache.db.choice import ANYTHING, Need
 from repocache.db.engines import Purpose, database_url, make_engine
 from repocache.db.node import ReplicaNode
+from repocache.db.outdated_plans import OutdatedPlans
 from repocache.db.positions import PrimaryPosition, Sample
 from repocache.db.primary import NAME, Primary
 from repocache.db.reading import Read, Reader, Stamp
@@ -67,7 +68,7 @@ class Topology:
         engines: Engines = make_engine,
     ) -> None:
         self.settings = settings = settings or TopologySettings()
-        self._engines = engines
+        self._engines = engines = OutdatedPlans(engines)
         self._observe = observe = Observers([observe])
         self._heard: list[Callable[[str], None]] = []
         self._open = AsyncExitStack()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy import inspect as inspect_entity
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 from sqlalchemy.orm.interfaces import ORMOption
 
 from repocache.db.cached_marker import cached_by, refusal, unmark
+from repocache.db.one_at_a_time import OneAtATime
 from repocache.errors import UsageError
 
 E = TypeVar("E", bound=object)
@@ -19,10 +21,15 @@ class TrackedSession(Session):
     """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and `bulk_save_objects` raise
     CachedEntityRefused. A cached row is never the base of a write: it may be older than the one that it overwrites.
 
-    `of_unit`: it belongs to a unit of work, whose `commit` alone may commit it.
+    `of_unit`: it belongs to a unit of work, whose `commit` alone may commit it. `connecting`: a statement is asking for
+    the connection.
     """
 
     of_unit = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.connecting = OneAtATime()
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """As Session.begin. Raises UsageError for the transaction of a unit of work, which has begun."""
@@ -35,6 +42,12 @@ class TrackedSession(Session):
         if self.of_unit:
             raise UsageError("use work.commit(), which runs the hooks and gives the bookmark")
         super().commit()
+
+    def _connection_for_bind(self, *arguments: Any, **options: Any) -> Connection:
+        # Every statement passes here. Two at once, before there is a connection, would leave one of
+        # two connections to the garbage collection.
+        with self.connecting.turn():
+            return super()._connection_for_bind(*arguments, **options)
 
     def _before_attach(self, state: InstanceState[Any], obj: object) -> bool:
         # Every way into the session passes here, cascades too. The event of this name would have to be listened to

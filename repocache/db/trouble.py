@@ -1,10 +1,15 @@
-"""Which errors are the node's and which the statement's: the former send a read to the next node."""
+"""Which errors are the node's, which the statement's and which a single row's: the first send a
+read to the next node, the last let the others of a batch be read without it."""
 
 from __future__ import annotations
 
+import re
+
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from repocache.errors import RepocacheError
 
 NODE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
@@ -21,6 +26,20 @@ POOLED = "pooled"
 WRITABLE = "not read-only"
 CONFLICTS = ("40001", "40P01")
 """SQLSTATE: what a standby says when recovery cancels a statement of its own accord."""
+
+ROW_CLASSES = ("21", "22", "54", "P0", "XX")
+"""SQLSTATE: what the server says of one row's values (cardinality, data, program limits, what a
+function of the user's raises, corruption), or of an id that no column can have."""
+_GONE = re.compile(r"cache lookup failed for|could not open relation with OID")
+"""Of the server's internal errors: what a plan speaks of was dropped, or made anew."""
+_ELSEWHERE = (
+    SQLAlchemyError,
+    RepocacheError,
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 
 class Unusable(Exception):
@@ -65,3 +84,27 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
     if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError):
         return "lost"
     return "lost" if isinstance(error, DBAPIError) and error.connection_invalidated else ""
+
+
+def is_undecodable(error: BaseException) -> bool:
+    """Whether a driver, or a column's type, could not decode a value that the server has sent: it
+    may raise anything, and the connection goes on."""
+    return isinstance(error, Exception) and not isinstance(error, _ELSEWHERE)
+
+
+def is_of_rows(error: BaseException) -> bool:
+    """Whether a read by ids failed for some of them only: a value that cannot be decoded, an id that
+    cannot be bound, a row that the server fails at."""
+    if isinstance(error, DBAPIError):
+        cause = error.orig.__cause__ if error.orig is not None else None
+        return isinstance(cause, asyncpg.DataError) or sqlstate(error).startswith(ROW_CLASSES)
+    return isinstance(error, StatementError) or is_undecodable(error)
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether a prepared statement, or what the driver knows of a type, is of before DDL."""
+    if isinstance(error, asyncpg.OutdatedSchemaCacheError):
+        return True
+    if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError):
+        return True
+    return sqlstate(error) == "XX000" and _GONE.search(str(error)) is not None

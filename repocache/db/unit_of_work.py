@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_
 from sqlalchemy.orm import InstanceState, Mapper, Session, lazyload, load_only
 
 from repocache.bookmark import Bookmark
+from repocache.db.one_at_a_time import OneAtATime
 from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Transaction
 from repocache.errors import ChangesLost, UsageError
@@ -42,7 +44,8 @@ class UnitOfWork:
 
     `sessions`: makes the session, with `expire_on_commit=False`. `transaction_of`: the transaction that a connection
     is in. For one task; two units of work side by side are independent. Everything but `commit` may be called until
-    it has ended, and raises UsageError outside the block, after `commit` and after `rollback`.
+    it has ended, and raises UsageError outside the block, after `commit` and after `rollback`, and while another
+    statement of it is under way.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class UnitOfWork:
         self._transaction_of = transaction_of
         self._observe = observe
         self._session: AsyncSession | None = None
+        self._statements = OneAtATime()
         self._ended = ""
         self._before: list[Hook] = []
         self._after: list[Hook] = []
@@ -76,6 +80,10 @@ class UnitOfWork:
             return
         lost: list[str] = []
         try:
+            # Of a task that nobody waits for; a connection that is still being made would be lost.
+            await self._statements.rest()
+            if isinstance(session.sync_session, TrackedSession):
+                await session.sync_session.connecting.rest()
             if kind is None:
                 lost = await self._left_behind(session)
         finally:
@@ -112,6 +120,13 @@ class UnitOfWork:
             )
         return self._session
 
+    @contextmanager
+    def alone(self) -> Iterator[AsyncSession]:
+        """The session for one statement, with no other beside it."""
+        session = self.session
+        with self._statements.turn():
+            yield session
+
     def add(self, entity: object) -> None:
         """Insert the entity and what it is related to at the next flush. Raises CachedEntityRefused."""
         self.session.add(entity)
@@ -122,7 +137,8 @@ class UnitOfWork:
 
     async def delete(self, entity: object) -> None:
         """Delete the entity's row at the next flush. Raises CachedEntityRefused."""
-        await self.session.delete(entity)
+        with self.alone() as session:
+            await session.delete(entity)
 
     def savepoint(self) -> AsyncSessionTransaction:
         """`async with work.savepoint():` a block that rolls back alone if it raises; they may be nested.
@@ -154,26 +170,31 @@ class UnitOfWork:
 
         Values that the database generated are fetched before COMMIT, so that entities can be read after it. May be
         called once. Raises CommitOutcomeUnknown if the connection is lost during COMMIT, what the hooks raise, and
-        what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation.
+        what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation. Raises
+        UsageError, and nothing has happened, while another statement is under way.
         """
-        session = self.session
+        _ = self.session
+        self._statements.check()
         try:
             while self._before:
                 await self._before.pop(0)()
-            await session.flush()
-            await _fetch_generated(session)
-            transaction = await self._transaction()
-            for prefix, keys in self._declared:
-                transaction.changes.declare(prefix, keys)
-            self._declared.clear()
-            self._ended = "committed"
-            self._lend(of_unit=False)
-            await session.commit()
         except BaseException:
-            self._ended = "ended by an error"
-            self._declared.clear()
-            await session.rollback()
+            await self._failed()
             raise
+        with self.alone() as session:
+            try:
+                await session.flush()
+                await _fetch_generated(session)
+                transaction = await self._transaction()
+                for prefix, keys in self._declared:
+                    transaction.changes.declare(prefix, keys)
+                self._declared.clear()
+                self._ended = "committed"
+                self._lend(of_unit=False)
+                await session.commit()
+            except BaseException:
+                await self._failed()
+                raise
         for hook in self._after:
             await self._run_after(hook)
         if transaction.bookmark is None:
@@ -182,10 +203,16 @@ class UnitOfWork:
 
     async def rollback(self) -> None:
         """Roll back. The unit of work has ended."""
-        session = self.session
-        self._ended = "rolled back"
+        with self.alone() as session:
+            self._ended = "rolled back"
+            self._declared.clear()
+            await session.rollback()
+
+    async def _failed(self) -> None:
+        session, self._ended = self._session, "ended by an error"
         self._declared.clear()
-        await session.rollback()
+        if session is not None:
+            await session.rollback()
 
     def _lend(self, *, of_unit: bool) -> None:
         """Let the session be committed by us alone, or not."""

@@ -17,7 +17,6 @@ from repocache.errors import MappingRefused
 from repocache.mapping.layout import RowLayout
 
 Row = tuple[Any, ...]
-_SHARED = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class NoQuery:
@@ -113,10 +112,16 @@ def copier(kind: ColumnKind) -> Callable[[Any], Any]:
 
 
 def copy_builtin(value: Any) -> Any:
-    """A deep copy of lists and dicts; all else is shared."""
-    kind = type(value)
-    if kind is dict:
-        return {key: item if type(item) in _SHARED else copy_builtin(item) for key, item in value.items()}
-    if kind is list:
-        return [item if type(item) in _SHARED else copy_builtin(item) for item in value]
-    return value
+    """A deep copy of lists and dicts; all else is shared. Not by recursion: JSON from outside may be
+    deeper than Python's stack."""
+    if type(value) is not dict and type(value) is not list:
+        return value
+    copied = value.copy()
+    pending = [copied]
+    while pending:
+        each = pending.pop()
+        for at, item in each.items() if type(each) is dict else enumerate(each):
+            if type(item) is dict or type(item) is list:
+                each[at] = inner = item.copy()
+                pending.append(inner)
+    return copied

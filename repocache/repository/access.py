@@ -6,10 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Result, Select, tuple_
-from sqlalchemy import select as select_entities
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectin_polymorphic
+from sqlalchemy import Select
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Cell, Row
@@ -17,7 +14,6 @@ from repocache.cache.near import Near, nothing_near
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.db.routing import current_session
-from repocache.mapping.plan import EntityPlan
 from repocache.repository.rows import Rows
 
 M = TypeVar("M")
@@ -77,8 +73,7 @@ class NodeAccess(Generic[M]):
         return [self._entity(row) for row in await self._rows.select(statement)]
 
     async def value(self, statement: Select[Any]) -> Any:
-        [(value,)] = await self._rows.select(statement)
-        return value
+        return await self._rows.value(statement)
 
 
 Compared = Callable[[Mapping[Any, Row | None], Mapping[Any, Row | None]], None]
@@ -141,52 +136,3 @@ class CachedAccess(NodeAccess[M]):
         cells = await self.cells(ids)
         rows = ((id, cells[id].row) for id in ids)
         return {id: self._entity(row) for id, row in rows if row is not None}
-
-
-class SessionAccess(Generic[M]):
-    """Reads inside a unit of work: the transaction's own, tracked entities from the primary, never from a cache.
-
-    `session`: raises UsageError once the unit of work has ended.
-    """
-
-    def __init__(self, plan: EntityPlan[M], session: Callable[[], AsyncSession]) -> None:
-        self._plan = plan
-        self._session = session
-        self.near: Near = nothing_near
-        children = [each.class_ for each in plan.mapper.self_and_descendants if each is not plan.mapper]
-        self._options = (selectin_polymorphic(plan.model, children),) if children else ()
-        self.all_rows = select_entities(plan.model).options(*self._options)
-
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
-        rows: dict[Any, Row] = {}
-        for row in await self._execute(self._plan.select.where(self._among(ids))):
-            values = self._plan.row(row)
-            rows[self._plan.id_of_row(values)] = values
-        return {id: Cell(rows.get(id)) for id in ids}
-
-    async def entity(self, id: Any) -> M | None:
-        return await self._session().get(self._plan.model, id, options=self._options)
-
-    async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
-        await self._execute(self.all_rows.where(self._among(ids)))
-        session = self._session()
-        entities = [(id, await session.get(self._plan.model, id)) for id in ids]
-        return {id: entity for id, entity in entities if entity is not None}
-
-    async def select(self, statement: Select[Any]) -> list[M]:
-        return list((await self._execute(statement)).scalars().unique())
-
-    async def value(self, statement: Select[Any]) -> Any:
-        return (await self._execute(statement)).scalar_one()
-
-    async def _execute(self, statement: Select[Any]) -> Result[Any]:
-        """Behind what the session has not flushed yet; SQLAlchemy 2.0 does so only before statements of the ORM."""
-        session = self._session()
-        if session.autoflush:
-            await session.flush()
-        result: Result[Any] = await session.execute(statement)
-        return result
-
-    def _among(self, ids: Sequence[Any]) -> Any:
-        columns = self._plan.mapper.primary_key
-        return columns[0].in_(ids) if len(columns) == 1 else tuple_(*columns).in_(ids)

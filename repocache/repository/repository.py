@@ -14,7 +14,7 @@ from repocache.cache.entry import Cell, Row
 from repocache.cache.policies import CacheAside, Policy
 from repocache.db.routing import ON_PRIMARY, on_replica
 from repocache.errors import NotFound, UsageError
-from repocache.keys import KeyOwner
+from repocache.keys import KeyOwner, shown
 from repocache.mapping.options import MappingOptions
 from repocache.repository.access import Access
 from repocache.repository.paging import Order, clauses, total_order
@@ -33,8 +33,8 @@ class Repository(Generic[M, I]):
     From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil another's, and they are
     refused as the base of a write. From `work[Users]` they are the transaction's own.
 
-    Every read raises InvalidId for an id that has not exactly the key's type, DatabaseUnavailable if no node can answer
-    and the database's own errors; never one of the cache.
+    Every read raises InvalidId for an id that has not exactly the key's type, CodecError for a row that cannot be read,
+    DatabaseUnavailable if no node can answer and the database's own errors; never one of the cache.
     """
 
     owner: ClassVar[KeyOwner]
@@ -69,7 +69,7 @@ class Repository(Generic[M, I]):
         """The entity. Raises NotFound."""
         found = await self.get(id)
         if found is None:
-            raise NotFound(f"{self._shelf.plan.model.__name__} {id!r} does not exist")
+            raise NotFound(f"{self._shelf.plan.model.__name__} {shown(id)} does not exist")
         return found
 
     async def find(
@@ -86,7 +86,7 @@ class Repository(Generic[M, I]):
         an order that cannot be paged, or a `limit` below 1.
         """
         if limit is not None and limit < 1:
-            raise UsageError(f"find(limit={limit}): give at least 1, or leave it out")
+            raise UsageError(f"find(limit={shown(limit)}): give at least 1, or leave it out")
         plan = self._shelf.plan
         statement = self._access.all_rows.where(*where)
         if order_by != () or limit is not None or after is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Select
+from sqlalchemy import CursorResult, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, Wanted
@@ -15,6 +15,7 @@ from repocache.db.choice import Need
 from repocache.db.reading import Read
 from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.db.topology import Topology
+from repocache.errors import CodecError
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.reader import state_statement
@@ -27,6 +28,7 @@ from repocache.mapping.relation import (
     tables_read,
 )
 from repocache.mapping.statement import LoadStatement
+from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
 from repocache.tracking.statements import writes
 
 M = TypeVar("M")
@@ -84,27 +86,48 @@ class Rows(Generic[M]):
             state=state,
         )
 
-    async def by_id(self, ids: Sequence[Any]) -> dict[Any, Row]:
-        """By id, past the cache; ids without a row are missing."""
+    async def by_id(self, ids: Sequence[Any]) -> Mapping[Any, Row]:
+        """By id, past the cache; ids without a row are missing. Raises CodecError for a row that
+        cannot be read."""
         route = ON_PRIMARY if self.strict and self.route is ANYWHERE else self._route
-        return await self._seen(lambda need: self._load(ids, need), route)
+
+        async def read(some: Sequence[Any]) -> Mapping[Any, Row]:
+            return await self._seen(lambda need: self._load(some, need), route)
+
+        def refuse(id: Any, error: Exception) -> CodecError:
+            raise self._unreadable(id, error)
+
+        return cast("Mapping[Any, Row]", await read_apart(ids, read, refuse))
 
     async def select(self, statement: Select[Any]) -> list[Row]:
-        """A select of any form; one that may write goes to the primary, which refuses it."""
+        """A select of the plan's columns; one that may write goes to the primary, which refuses
+        it."""
+        return await self._select(statement, self._kept)
+
+    async def value(self, statement: Select[Any]) -> Any:
+        """The one value of a select that is no entity's row. As `select`."""
+        return await self._select(statement, _single)
+
+    def _kept(self, result: CursorResult[Any]) -> list[Row]:
+        return [self.plan.row(row) for row in result]
+
+    async def _select(self, statement: Select[Any], answer: Callable[[CursorResult[Any]], T]) -> T:
         route = ON_PRIMARY if writes(statement) else self._route
 
-        async def run(connection: AsyncConnection) -> list[Row]:
-            return [self.plan.row(row) for row in await connection.execute(statement)]
+        async def run(connection: AsyncConnection) -> T:
+            with readable(any_row(self.plan.model)):
+                return answer(await connection.execute(statement))
 
-        async def select(need: Need) -> Read[list[Row]]:
+        async def select(need: Need) -> Read[T]:
             read = await self.nodes.topology.read(need, run)
-            self._served(read, len(read.value))
+            self._served(read, len(read.value) if isinstance(read.value, list) else 1)
             return read
 
         return await self._seen(select, route)
 
-    async def load(self, wanted: Sequence[Wanted]) -> Mapping[Any, Row]:
-        """For the cache: one statement for those that replicas may answer, one for those that only the primary may."""
+    async def load(self, wanted: Sequence[Wanted]) -> Mapping[Any, Row | CodecError]:
+        """For the cache: one statement for those that replicas may answer, one for those that only
+        the primary may; more where a row cannot be read. See `Load`."""
         needs = [(want, self._needed(want)) for want in wanted]
         groups = [
             group
@@ -128,12 +151,16 @@ class Rows(Generic[M]):
             return replace(need, fresh=self.nodes.topology.settings.max_lag)
         return need
 
-    async def _load_group(self, group: Sequence[tuple[Wanted, Need]]) -> dict[Any, Row]:
+    async def _load_group(self, group: Sequence[tuple[Wanted, Need]]) -> dict[Any, Row | CodecError]:
         """The strictest of the needs: a node that satisfies it satisfies them all."""
         need = max((need for _, need in group), key=lambda need: need.position)
         fresh = next((each.fresh for _, each in group if each.fresh is not None), None)
         need = replace(need, fresh=fresh, unmet=max(each.unmet for _, each in group))
-        return (await self._load([want.id for want, _ in group], need)).value
+
+        async def read(ids: Sequence[Any]) -> Mapping[Any, Row]:
+            return (await self._load(ids, need)).value
+
+        return await read_apart([want.id for want, _ in group], read, self._unreadable)
 
     async def _load(self, ids: Sequence[Any], need: Need) -> Read[dict[Any, Row]]:
         plan, statement = self.plan, self.statement
@@ -146,6 +173,9 @@ class Rows(Generic[M]):
         read = await self.nodes.topology.read(need, run)
         self._served(read, len(ids))
         return read
+
+    def _unreadable(self, id: Any, error: Exception) -> CodecError:
+        return unreadable(self.plan.model, id, error)
 
     @property
     def _route(self) -> Route:
@@ -165,3 +195,7 @@ class Rows(Generic[M]):
         brought = await read(routing.need(0, route))
         session.saw(look, brought.stamp)
         return brought.value
+
+
+def _single(result: CursorResult[Any]) -> Any:
+    return result.scalar_one()

@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from repocache.db.commit import CommitWatch
 from repocache.db.unit_of_work import UnitOfWork as Transactional
 from repocache.events import Observer
-from repocache.repository.access import SessionAccess
 from repocache.repository.repository import Repository
+from repocache.repository.session_access import SessionAccess
 from repocache.repository.shelves import Shelves
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
@@ -35,7 +35,7 @@ class UnitOfWork(Transactional):
         """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
         shelf = self._shelves[repository]
         _ = self.session
-        return repository(shelf, SessionAccess(shelf.plan, lambda: self.session))
+        return repository(shelf, SessionAccess(shelf.plan, self.alone))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository. Whoever else has these rows, or

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, select, text
 
 from repocache import (
+    Bookmark,
     CachedEntityRefused,
     ChangesLost,
     ConfigurationError,
@@ -27,6 +29,7 @@ from tests.shop import (
     Countries,
     Country,
     Document,
+    Documents,
     Order,
     OrderId,
     Orders,
@@ -390,3 +393,143 @@ async def test_orders_that_lie_in_no_l1_follow_too(shop: Shop) -> None:
                 await work.commit()
             assert (await orders.require(OrderId(1, 2))).total == total
             assert [order.total for order in await orders.find(Order.tenant == 1, Order.number == 2)] == [total]
+
+
+class Sent(list[str]):
+    """The statements that were sent to the primary's transactions in the block."""
+
+    @contextlib.contextmanager
+    def of(self, shop: Shop) -> Iterator[Sent]:
+        def heard(*arguments: Any) -> None:
+            self.append(arguments[2])
+
+        engine = shop.db._topology.write_engine.sync_engine
+        event.listen(engine, "before_cursor_execute", heard)
+        try:
+            yield self
+        finally:
+            event.remove(engine, "before_cursor_execute", heard)
+
+
+async def test_many_ids_are_one_statement(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        users = work[Users]
+        with Sent().of(shop) as sent:
+            many = await users.get_many(range(60, 0, -1))
+            assert list(many) == list(range(60, 0, -1))
+            assert len(sent) == 1
+            assert await users.get_many([7, 8]) == {7: many[7], 8: many[8]}
+            assert len(sent) == 1
+            assert list(await users.get_many([*range(1_000, 41_000), 9])) == [9]
+            assert len(sent) == 2
+            assert list(await users.card.get_many([*range(1_000, 41_000), 9])) == [9]
+            assert len(sent) == 3
+            orders = await work[Orders].get_many([OrderId(2, 1), OrderId(9, 9), OrderId(1, 2)])
+            assert {id: order.total for id, order in orders.items()} == {(2, 1): 201, (1, 2): 102}
+            assert len(sent) == 4
+            documents = await work[Documents].get_many([document_id(3), document_id(9)])
+            assert {id: each.title for id, each in documents.items()} == {document_id(3): "t3"}
+            assert len(sent) == 5
+
+
+async def test_many_ids_are_the_sessions_own_entities(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        users = work[Users]
+        seven = await users.require(7)
+        seven.name = "Ada"
+        await work.delete(await users.require(8))
+        work.add(User(id=100, name="new", age=100))
+        many = await users.get_many([100, 9, 8, 7])
+        assert [(id, user.name) for id, user in many.items()] == [(100, "new"), (9, "n09"), (7, "Ada")]
+        assert many[7] is seven
+        work.session.expire(seven)
+        await work.session.execute(text("UPDATE users SET name = 'Bob' WHERE id = 7"))
+        work.changes(Users, [7])
+        assert (await users.get_many([7]))[7] is seven
+        assert seven.name == "Bob"
+        work.session.expire(many[9])
+        await work.session.execute(text("DELETE FROM users WHERE id = 9"))
+        work.changes(Users, [9])
+        assert await users.get(9) is None
+        assert await users.get_many([9]) == {}
+
+
+async def test_ids_that_no_row_can_have_are_not_there_either(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        assert await work[Users].get(1 << 40) is None
+        assert list(await work[Users].get_many([1 << 70, 7])) == [7]
+        assert await work[Countries].get("d\0e") is None
+        assert (await work[Users].require(7)).name == "n07"
+
+
+async def test_two_statements_at_once_are_refused(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        users = work[Users]
+        for id in (8, 9):  # before there is a connection, and after
+            calls = [users.get(id), users.find(User.id == 2), users.get_many([3]), users.count(), work.rollback()]
+            first, *others = await asyncio.gather(*calls, return_exceptions=True)
+            assert isinstance(first, User)
+            assert all(isinstance(each, UsageError) and "one after the other" in str(each) for each in others)
+        (await users.require(1)).name = "Ada"
+        commits = await asyncio.gather(work.commit(), users.get(5), return_exceptions=True)
+        assert isinstance(commits[0], Bookmark)
+        assert isinstance(commits[1], UsageError)
+    assert (await shop.users.require(1)).name == "Ada"
+
+
+async def test_a_commit_beside_a_statement_runs_no_hook_and_may_come_again(shop: Shop) -> None:
+    ran: list[str] = []
+
+    async def hook() -> None:
+        ran.append("hook")
+        # Of a task of its own, as with a timeout.
+        assert await asyncio.wait_for(work[Users].get(9), 60) is not None
+
+    async with shop.db.unit_of_work() as work:
+        work.before_commit(hook)
+        (await work[Users].require(7)).name = "Ada"
+        told = await asyncio.gather(work[Users].get(8), work.commit(), return_exceptions=True)
+        assert isinstance(told[0], User)
+        assert isinstance(told[1], UsageError)
+        assert ran == []
+        await work.commit()
+        with pytest.raises(UsageError, match="was committed"):
+            await work.commit()
+    assert ran == ["hook"]
+    assert (await shop.users.require(7)).name == "Ada"
+
+
+async def test_a_commit_after_a_rollback_runs_no_hook(shop: Shop) -> None:
+    ran: list[str] = []
+
+    async def hook() -> None:
+        ran.append("hook")
+
+    async with shop.db.unit_of_work() as work:
+        work.before_commit(hook)
+        await work.rollback()
+        with pytest.raises(UsageError, match="was rolled back"):
+            await work.commit()
+    assert ran == []
+
+
+async def test_leaving_in_the_middle_of_a_statement_gives_the_connection_back(shop: Shop) -> None:
+    pool: Any = shop.db._topology.write_engine.pool
+    for _ in range(2):
+        with pytest.raises(UsageError, match="one after the other"):
+            async with shop.db.unit_of_work() as work:
+                await asyncio.gather(work[Users].get(1), work[Users].get(2))
+        assert pool.checkedout() == 0
+    await shop.rename(7, "Ada")
+
+
+async def test_two_statements_of_its_session_do_not_lose_a_connection_that_is_being_made(shop: Shop) -> None:
+    engine = shop.db._topology.write_engine
+    one, two = select(User).where(User.id == 1), select(User).where(User.id == 2)
+    await engine.dispose()
+    pool: Any = engine.pool
+    with pytest.raises(UsageError, match="one after the other"):
+        async with shop.db.unit_of_work() as work:
+            await asyncio.gather(work.session.execute(one), work.session.execute(two))
+    assert pool.checkedout() == 0
+    await shop.rename(7, "Ada")

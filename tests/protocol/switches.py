@@ -39,6 +39,7 @@ from repocache.db.routing import Route, need_of
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Outcome, Transaction
+from repocache.errors import CodecError
 from repocache.keys import BUCKETS
 from repocache.mapping import plan
 from repocache.records import Namespace, Nonces, Opened, RedisRecords
@@ -364,7 +365,9 @@ def _waited() -> Iterator[None]:
             return await original(self, group)
         found = await self._source.load([want for _, want in wanted])
         for flight, want in wanted:
-            self._harbour.answered(flight, Cell(found.get(want.id)), "database")
+            row = found.get(want.id)
+            assert not isinstance(row, CodecError)
+            self._harbour.answered(flight, Cell(row), "database")
             flight.touched = False
             self._harbour.ended(flight, keep=True)
 

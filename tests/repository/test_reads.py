@@ -10,12 +10,13 @@ import pytest
 from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import set_committed_value
 
-from repocache import DatabaseUnavailable, InvalidId, NotFound
+from repocache import DatabaseUnavailable, InvalidId, NotFound, UsageError
 from repocache.events import Filled, Routed, Served
 from repocache.testing import Servers
 from tests.shop import (
     ODD_CODES,
     Countries,
+    Document,
     Documents,
     Order,
     OrderId,
@@ -24,6 +25,7 @@ from tests.shop import (
     User,
     UserCard,
     UserName,
+    Users,
     document_id,
     open_shop,
     until,
@@ -179,6 +181,32 @@ async def test_ids_that_no_row_can_have_are_not_there(shop: Shop) -> None:
     assert list(await shop.users.get_many([1 << 63, 7, -(1 << 80)])) == [7]
 
 
+async def test_an_id_of_thousands_of_digits_is_an_invalid_id(shop: Shop) -> None:
+    huge = 10**5000
+    users, orders = shop.users, shop.db[Orders]
+    calls = [
+        users.get(huge),
+        users.require(-huge),
+        users.get_many([7, huge]),
+        users.card.get(huge),
+        orders.get(OrderId(1, huge)),
+        shop.db[Countries].get(huge),  # type: ignore[arg-type]
+        users.get_many(huge),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        with pytest.raises(InvalidId, match="of thousands of digits"):
+            await call
+    assert await users.on_primary().get(huge) is None
+    with pytest.raises(NotFound, match="of thousands of digits"):
+        await users.on_primary().require(huge)
+    with pytest.raises(UsageError, match="give at least 1"):
+        await users.find(limit=-huge)
+    async with shop.db.unit_of_work() as work:
+        assert await work[Users].get(huge) is None
+        with pytest.raises(InvalidId, match="of thousands of digits"):
+            work.changes(Users, [huge])
+
+
 async def test_a_view_is_one_object_for_all(shop: Shop) -> None:
     card = await shop.users.card.get(7)
     assert card == UserCard(7, "n07")
@@ -221,6 +249,20 @@ async def test_find_conditions_order_and_limit(shop: Shop) -> None:
     assert await shop.users.find(User.age > 100) == []
     assert len(await shop.users.adults()) == 43
     assert inspect((await shop.users.find(limit=1))[0]).detached
+
+
+async def test_values_of_a_select_are_no_rows(shop: Shop) -> None:
+    """A row's columns with uuids are treated by their place in it; a count stands at the first."""
+    documents, orders = shop.db[Documents], shop.db[Orders]
+    for routed in (documents, documents.on_primary(), documents.on_replica(60)):
+        assert await routed.count() == 3
+        assert await routed.count(Document.title == "t2") == 1
+        assert await routed.exists() is True
+        assert await routed.exists(Document.title == "t9") is False
+    assert await orders.on_primary().count() == 6
+    async with shop.db.unit_of_work() as work:
+        assert await work[Documents].count() == 3
+        assert await work[Documents].exists(Document.title == "t9") is False
 
 
 async def test_exists_and_count(shop: Shop) -> None:

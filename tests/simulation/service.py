@@ -29,6 +29,7 @@ from repocache.db.seen import SeenTransactions
 from repocache.db.topology import Topology
 from repocache.db.transaction import Transaction
 from repocache.durable import NotDurable, durable
+from repocache.errors import CodecError
 from repocache.invalidation.feed import Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
@@ -154,7 +155,7 @@ class Service:
         return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
 
     def _loading(self, owner: str, load: Load) -> Load:
-        async def loading(wanted: Sequence[Wanted]) -> Mapping[Any, Row]:
+        async def loading(wanted: Sequence[Wanted]) -> Mapping[Any, Row | CodecError]:
             self.past.update(((owner, want.id), self.now) for want in wanted if want.floor == 0)
             return await load(wanted)
 

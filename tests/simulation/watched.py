@@ -51,6 +51,7 @@ class Found(dict[int, int | None]):
 class Versions:
     """A codec of rows (id, version), and what `Rows` asks of a plan and of a statement."""
 
+    model = tuple
     primary_only = False
 
     def __init__(self, owner: str) -> None:

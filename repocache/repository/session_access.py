@@ -1,0 +1,132 @@
+"""Reads inside a unit of work: the transaction's own, tracked entities from the primary, never from
+a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Result, Select
+from sqlalchemy import inspect as inspect_entity
+from sqlalchemy import select as select_entities
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectin_polymorphic, with_polymorphic
+
+from repocache.cache.entry import Cell, Row
+from repocache.cache.near import Near, nothing_near
+from repocache.mapping.plan import EntityPlan
+from repocache.mapping.statement import load_statement
+from repocache.repository.unreadable import any_row, one_row, readable
+
+M = TypeVar("M")
+T = TypeVar("T")
+
+
+class SessionAccess(Generic[M]):
+    """The fit of `Access` for one unit of work.
+
+    `alone`: gives its session for one statement. Raises UsageError once it has ended, and while
+    another statement of it is under way.
+    """
+
+    def __init__(self, plan: EntityPlan[M], alone: Callable[[], AbstractContextManager[AsyncSession]]) -> None:
+        self._plan = plan
+        self._alone = alone
+        self.near: Near = nothing_near
+        self._children = [each.class_ for each in plan.mapper.self_and_descendants][1:]
+        options = (selectin_polymorphic(plan.model, self._children),) if self._children else ()
+        self.all_rows = select_entities(plan.model).options(*options)
+
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+        plan = self._plan
+
+        def kept(result: Result[Any]) -> dict[Any, Row]:
+            rows = map(plan.row, result)
+            return {plan.id_of_row(row): row for row in rows}
+
+        with self._alone() as session:
+            rows = await self._by_id(session, plan.select, ids, kept)
+        return {id: Cell(rows.get(id)) for id in ids}
+
+    async def entity(self, id: Any) -> M | None:
+        with self._alone() as session:
+            held = self._held(session, id)
+            if held is not None:
+                return held
+            return (await self._load(session, (id,))).get(_key(id))
+
+    async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
+        """One statement for those that the session does not hold."""
+        with self._alone() as session:
+            await _flush(session)
+            found = {id: self._held(session, id) for id in ids}
+            asked = [id for id, entity in found.items() if entity is None]
+            loaded = await self._load(session, asked) if asked else {}
+        found.update((id, loaded.get(_key(id))) for id in asked)
+        return {id: entity for id, entity in found.items() if entity is not None}
+
+    async def select(self, statement: Select[Any]) -> list[M]:
+        with self._alone() as session:
+            return await self._answer(session, statement, _entities, any_row(self._plan.model))
+
+    async def value(self, statement: Select[Any]) -> Any:
+        with self._alone() as session:
+            return await self._answer(session, statement, Result.scalar_one, "a value")
+
+    def _held(self, session: AsyncSession, id: Any) -> M | None:
+        """The session's own entity, if it is as its transaction knows it: what `session.get` would
+        give without a statement."""
+        key = self._plan.mapper.identity_key_from_primary_key(_key(id))
+        entity = session.sync_session.identity_map.get(key)
+        if not isinstance(entity, self._plan.model) or inspect_entity(entity).expired:
+            return None
+        return entity
+
+    async def _load(self, session: AsyncSession, ids: Sequence[Any]) -> dict[tuple[Any, ...], M]:
+        model: Any = self._plan.model
+        rows = select_entities(with_polymorphic(model, "*") if self._children else model)
+        loaded: list[M] = await self._by_id(session, rows, ids, _entities)
+        return {inspect_entity(entity).identity: entity for entity in loaded}
+
+    async def _by_id(
+        self,
+        session: AsyncSession,
+        rows: Select[Any],
+        ids: Sequence[Any],
+        answer: Callable[[Result[Any]], T],
+    ) -> T:
+        """By arrays: one statement, and one text of it, for any number of ids."""
+        model = self._plan.model
+        dialect = session.get_bind(self._plan.mapper).dialect
+        statement = load_statement(rows, self._plan.id_columns, dialect)
+        select = statement.select.params(statement.parameters(ids))
+        what = one_row(model, ids[0]) if len(ids) == 1 else any_row(model)
+        return await self._answer(session, select, answer, what)
+
+    async def _answer(
+        self,
+        session: AsyncSession,
+        statement: Select[Any],
+        answer: Callable[[Result[Any]], T],
+        what: str,
+    ) -> T:
+        """Behind what the session has not flushed yet; SQLAlchemy 2.0 does so only before
+        statements of the ORM."""
+        await _flush(session)
+        with readable(what):
+            return answer(await session.execute(statement))
+
+
+def _entities(result: Result[Any]) -> list[Any]:
+    return list(result.scalars().unique())
+
+
+async def _flush(session: AsyncSession) -> None:
+    if session.autoflush:
+        await session.flush()
+
+
+def _key(id: Any) -> tuple[Any, ...]:
+    return tuple(id) if isinstance(id, tuple) else (id,)
