@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction, async_
 from sqlalchemy.orm import InstanceState, Mapper, lazyload, load_only
 
 from repocache.bookmark import Bookmark
-from repocache.db.tracked_session import TrackedSession
+from repocache.db.tracked_session import OF_UNIT
 from repocache.db.transaction import Transaction
 from repocache.errors import UsageError
 from repocache.events import HookFailed, Observer
@@ -160,8 +160,8 @@ class UnitOfWork:
 
     def _lend(self, *, of_unit: bool) -> None:
         """Let the session be committed by us alone, or not."""
-        if self._session is not None and isinstance(self._session.sync_session, TrackedSession):
-            self._session.sync_session.of_unit = of_unit
+        if self._session is not None:
+            self._session.sync_session.info[OF_UNIT] = of_unit
 
     async def _transaction(self) -> Transaction:
         connection = (await self.session.connection()).sync_connection
