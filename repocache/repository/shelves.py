@@ -66,7 +66,7 @@ class Shelves:
     @property
     def owned(self) -> OwnedTables:
         """Whose rows are in which table, and what leads from one table to another."""
-        owned = [Owned(shelf.keys, shelf.plan.tables) for _, shelf in self]
+        owned = [Owned(shelf.keys, shelf.plan.tables, shelf.plan.reads) for _, shelf in self]
         metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
         return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])
 
