@@ -126,12 +126,12 @@ async def labels_by_text(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def review_books(session: AsyncSession, n: int, m: int) -> Any:
-    source = select(book.c.id).where(book.c.id <= n + 1)
+    source = select(book.c.id).where(book.c.id <= n + 1).order_by(book.c.id)
     return await core(session, insert(review).from_select(["book_id"], source))
 
 
 async def note_authors(session: AsyncSession, n: int, m: int) -> Any:
-    source = select(author.c.mark).where(author.c.id <= n + 1)
+    source = select(author.c.mark).where(author.c.id <= n + 1).order_by(author.c.id)
     return await core(session, insert(note).from_select(["about"], source))
 
 
