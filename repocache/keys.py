@@ -41,7 +41,8 @@ class KeyOwner:
     `prefix`: lower-case letters, digits, `_` and `-`, at most 64, unique in the database.
     `follows`: names of tables whose writes may change this owner's rows behind the ORM's back (`ON DELETE CASCADE`,
     database triggers): any write to one of them invalidates the whole owner. `None` (the default) derives them from
-    the foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata; a tuple states exactly these.
+    the foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata and from what `derived` attributes read; a
+    tuple states exactly these.
 
     Raises ConfigurationError for a prefix of another form.
     """

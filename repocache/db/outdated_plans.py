@@ -7,10 +7,11 @@ Owns when that is, and who else forgets its plans. Which errors say so is `troub
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL, event
+from sqlalchemy import URL
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,6 +22,10 @@ from repocache.db.trouble import is_outdated
 
 AGAIN = 3
 """How often a statement is sent again: DDL may come in a row, and to each node by itself."""
+
+
+Execute = Callable[[DBAPICursor, str, Any, ExecutionContext], None]
+"""As a dialect's `do_execute`."""
 
 
 class OutdatedPlans:
@@ -38,18 +43,22 @@ class OutdatedPlans:
     def __call__(self, url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
         engine = self._engines(url, purpose, settings)
         if isinstance(engine.dialect, PGDialect_asyncpg):
-            self._dialects.append(engine.dialect)
-            event.listen(engine.sync_engine, "do_execute", self._execute)
+            dialect = engine.dialect
+            self._dialects.append(dialect)
+            # The dialect is this engine's alone. Not by the event: who handles that one first hides it from the others.
+            dialect.__dict__["do_execute"] = partial(self._execute, dialect.do_execute)
         return engine
 
-    def _execute(self, cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext) -> bool:
-        """In the place of the dialect's `do_execute`."""
+    def _execute(
+        self, execute: Execute, cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext
+    ) -> None:
+        """In the place of the dialect's own."""
         connection = context.root_connection.connection
         driver = connection.driver_connection
         tries = AGAIN if isinstance(driver, asyncpg.Connection) and not driver.is_in_transaction() else 0
         while True:
             try:
-                context.dialect.do_execute(cursor, statement, parameters, context)
+                execute(cursor, statement, parameters, context)
             except Exception as error:
                 if not is_outdated(error):
                     raise
@@ -60,7 +69,7 @@ class OutdatedPlans:
                 connection.rollback()
                 context.pre_exec()  # tells the cursor that the plans are outdated
             else:
-                return True
+                return
 
     def _forget(self) -> None:
         for dialect in self._dialects:

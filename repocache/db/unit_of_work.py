@@ -20,7 +20,7 @@ from sqlalchemy.orm import InstanceState, Mapper, Session, lazyload, load_only
 
 from repocache.bookmark import Bookmark
 from repocache.db.one_at_a_time import OneAtATime
-from repocache.db.tracked_session import TrackedSession
+from repocache.db.tracked_session import CONNECTING, OF_UNIT
 from repocache.db.transaction import Transaction
 from repocache.errors import ChangesLost, UsageError
 from repocache.events import HookFailed, Observer
@@ -82,8 +82,7 @@ class UnitOfWork:
         try:
             # Of a task that nobody waits for; a connection that is still being made would be lost.
             await self._statements.rest()
-            if isinstance(session.sync_session, TrackedSession):
-                await session.sync_session.connecting.rest()
+            await session.info[CONNECTING].rest()
             if kind is None:
                 lost = await self._left_behind(session)
         finally:
@@ -216,8 +215,8 @@ class UnitOfWork:
 
     def _lend(self, *, of_unit: bool) -> None:
         """Let the session be committed by us alone, or not."""
-        if self._session is not None and isinstance(self._session.sync_session, TrackedSession):
-            self._session.sync_session.of_unit = of_unit
+        if self._session is not None:
+            self._session.sync_session.info[OF_UNIT] = of_unit
 
     async def _transaction(self) -> Transaction:
         connection = (await self.session.connection()).sync_connection

@@ -89,6 +89,7 @@ def _is_left_out(attribute: ColumnProperty[Any]) -> bool:
 
 def _derived_refusal(name: str, key: str) -> str:
     return (
-        f"{name}.{key} is computed by SQL and goes stale when the tables it reads change: declare "
-        f"MappingOptions(derived=({key!r},)) and KeyOwner(follows=...) with these tables, or not_loaded=({key!r},)"
+        f"{name}.{key} is computed by SQL, and any write to a table that it reads invalidates the whole owner: declare "
+        f"MappingOptions(derived=({key!r},)) if that will do, or not_loaded=({key!r},); tables that only a text or a "
+        "function in it reads have to be named in KeyOwner(follows=...)"
     )

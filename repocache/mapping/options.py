@@ -17,8 +17,9 @@ class MappingOptions:
 
     `codecs`: how the values of a `TypeDecorator`, or of a type that is not known, are cached. `not_loaded`: columns and
     eager relationships that cached entities do without; reading one raises `DetachedInstanceError`. `derived`:
-    `column_property()` attributes computed by SQL that may be cached; what they read from other tables goes stale
-    unless the owner follows these tables (`KeyOwner(follows=...)`).
+    `column_property()` attributes computed by SQL that may be cached. Any write to a table that their expressions read
+    invalidates the whole owner, unless `KeyOwner(follows=...)` names tables: then it follows exactly these. What a text
+    or a function in the expression reads is not seen: name its tables there, beside the others.
     """
 
     codecs: Mapping[str, ColumnCodec[Any]] = field(default_factory=dict)

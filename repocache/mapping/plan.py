@@ -14,11 +14,13 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Column, ColumnElement, Select, Table, inspect, select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper, configure_mappers, with_polymorphic
+from sqlalchemy.sql.expression import TableClause
 
 from repocache.cache.codec import RowCodec
 from repocache.db.cached_marker import CachedState, StateMaker
 from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.attributes import check_mapper, check_names
+from repocache.mapping.derived import tables_read
 from repocache.mapping.entity import EntityMaker, Row
 from repocache.mapping.hierarchy import family, id_columns, id_tables, own_rows, says_primary_only
 from repocache.mapping.layout import RowLayout, row_layout
@@ -37,7 +39,8 @@ class EntityPlan(Generic[M]):
 
     `prefix`: that of the owner's keys, which marks its entities. `id_columns`, `id_types`: the primary key's columns
     and the exact Python type of each. `tables`: every table that a part of an entity lies in, with the columns that
-    hold its id, in the key's order. `primary_only`: replicas do not have the rows. `select`: all rows, as Core.
+    hold its id, in the key's order. `reads`: tables that its derived attributes are computed from besides.
+    `primary_only`: replicas do not have the rows. `select`: all rows, as Core.
     `entity`: makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean, detached, with all
     that is loaded; raises CodecError for a row of a class that this program does not know.
     """
@@ -47,6 +50,7 @@ class EntityPlan(Generic[M]):
     prefix: str
     layout: RowLayout
     tables: Mapping[Table, tuple[Column[Any], ...]]
+    reads: frozenset[TableClause]
     primary_only: bool
     fingerprint: str
     select: Select[Any]
@@ -80,6 +84,7 @@ class EntityPlan(Generic[M]):
             prefix=prefix,
             layout=layout,
             tables=tables,
+            reads=tables_read(mappers, tables, options),
             primary_only=says_primary_only(tables),
             fingerprint=layout.fingerprint(),
             select=_all_rows(mapper, layout),

@@ -92,6 +92,6 @@ class Shelves:
 
 
 def _owned(shelves: Iterable[Shelf[Any]]) -> OwnedTables:
-    owned = [Owned(shelf.keys, shelf.plan.tables) for shelf in shelves]
+    owned = [Owned(shelf.keys, shelf.plan.tables, shelf.plan.reads) for shelf in shelves]
     metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
     return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])

@@ -1,17 +1,20 @@
-"""What an INSERT, UPDATE or DELETE says about the ids of the rows that it touches, and how to make it say more. Pure.
+"""What an INSERT, UPDATE or DELETE says about the ids of the rows that it touches. Pure.
 
-Reads SQLAlchemy's statements and parameters; what the database answered is `tracking.returned`'s affair.
+Reads SQLAlchemy's statements as they were compiled, and the values that were sent with them; what the database answered
+is `tracking.returned`'s affair.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 from sqlalchemy import BinaryExpression, BindParameter, BooleanClauseList, Column, Delete, Insert, Update
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import Grouping
 
@@ -21,15 +24,73 @@ Id = tuple[Any, ...]
 """An id's parts as the application or the database gave them, in the key's order."""
 Parameters = Mapping[str, Any]
 
-
 Equalities = Mapping[int, BindParameter[Any]]
 """The parameters that WHERE compares columns with, by the column's hash: the ORM's annotated copies have the same, and
 to compare them by `==` would build an expression each time."""
 
 
-def equalities(statement: Update | Delete) -> Equalities:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One execution of an INSERT, UPDATE or DELETE.
+
+    `statement`: as it was compiled: the ORM's forms name one table of a mapped class only here. `rows`: the values that
+    were sent, by the compiled parameters' names; no callable of a `bindparam` is called again for them. `expanded`: the
+    names of a list's values, by the list's. `many`: the driver was given a list of rows.
+    """
+
+    statement: UpdateBase
+    compiled: SQLCompiler
+    rows: Sequence[Parameters]
+    expanded: Mapping[str, Sequence[str]]
+    many: bool
+
+    @classmethod
+    def by(cls, context: DefaultExecutionContext) -> Sent | None:
+        """None: it is another statement, or was given as compiled without its parameters."""
+        compiled = context.compiled
+        if not isinstance(compiled, SQLCompiler) or compiled.column_keys is None:
+            return None
+        statement = getattr(compiled.compile_state, "statement", None)
+        if not isinstance(statement, UpdateBase):
+            return None
+        expanded = context._expanded_parameters  # noqa: SLF001 - there is no public way to ask
+        return cls(statement, compiled, context.compiled_parameters, expanded, context.executemany)
+
+    @property
+    def writing_ctes(self) -> bool:
+        return any(isinstance(cte.element, UpdateBase) for cte in self.compiled.ctes or ())
+
+    @property
+    def said(self) -> frozenset[str]:
+        """Keys of the columns that the statement's own words set."""
+        values = getattr(self.compiled.compile_state, "_dict_parameters", None) or ()
+        return frozenset(each if isinstance(each, str) else str(each.key) for each in values)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Keys of the columns that are set to values of `rows` under the same names."""
+        return frozenset(self.compiled.column_keys or ()) - self.said
+
+    def sets(self, owners: Owners) -> frozenset[str]:
+        """Keys of the columns that may be set in rows that exist; of an upsert, of all that matter."""
+        if isinstance(self.statement, Update):
+            return self.said | self.given | owners.unsaid
+        if isinstance(self.statement, Insert) and _post_values(self.statement) is not None:
+            return frozenset(owners.updated)
+        return frozenset()
+
+    def values(self, bind: BindParameter[Any], row: Parameters) -> list[Any] | None:
+        """What a parameter stood for; None: it was not sent, as a value that is rendered into the text."""
+        name = self.compiled.bind_names.get(bind, "")
+        names = self.expanded.get(name) if bind.expanding else [name]
+        return None if names is None or not row.keys() >= set(names) else [row[each] for each in names]
+
+
+def equalities(statement: UpdateBase) -> Equalities:
     """`column = value` and `column IN (values)`, joined with whatever else by AND: only such rows are touched."""
     found: dict[int, BindParameter[Any]] = {}
+    if not isinstance(statement, Update | Delete):
+        return found
     for clause in _conjuncts(statement.whereclause):
         if not isinstance(clause, BinaryExpression) or clause.operator not in {operators.eq, operators.in_op}:
             continue
@@ -41,91 +102,61 @@ def equalities(statement: Update | Delete) -> Equalities:
     return found
 
 
-def with_ids_returned(
-    statement: UpdateBase, owners: Owners, rows: Sequence[Parameters], dialect: Dialect, restricted: Equalities
-) -> UpdateBase:
-    """The statement, made to return ids that its own words do not give, where that changes nothing else.
-
-    `restricted`: its equalities, none for an INSERT.
-    By `return_defaults`, which leaves rows and `rowcount` to the caller as they were. An UPDATE or DELETE of all rows
-    is left alone: it moves the whole owner anyhow.
-    """
-    if statement._returning or statement._return_defaults:  # noqa: SLF001 - there is no public way to ask
-        return statement
-    if isinstance(statement, Insert):
-        wanted = _hides_generated_ids(statement, owners, rows) and (
-            dialect.insert_executemany_returning and dialect.use_insertmanyvalues
-        )
-    elif isinstance(statement, Update | Delete):
-        able = dialect.update_returning if isinstance(statement, Update) else dialect.delete_returning
-        wanted = able and len(rows) == 1 and statement.whereclause is not None and not _locates(restricted, owners)
-    else:
-        wanted = False
-    return statement.return_defaults(*owners.columns) if wanted else statement
-
-
-def located_ids(
-    restricted: Equalities, columns: Sequence[Column[Any]], rows: Sequence[Parameters]
-) -> list[list[Id]] | None:
+def located_ids(sent: Sent, restricted: Equalities, columns: Sequence[Column[Any]]) -> list[list[Id]] | None:
     """For each row of parameters the ids to which WHERE restricts the statement; None if it does not name them all.
 
-    There may be fewer rows than ids. An id with a NULL is no row's.
+    `restricted`: its equalities. There may be fewer rows than ids. An id with a NULL is no row's.
     """
-    found = [restricted[hash(column)] for column in columns if hash(column) in restricted]
-    if len(found) != len(columns):
+    binds = [restricted[hash(column)] for column in columns if hash(column) in restricted]
+    if len(binds) != len(columns):
         return None
     located: list[list[Id]] = []
-    for row in rows:
-        alternatives = [
-            value if bind.expanding and isinstance(value, Sequence) and not isinstance(value, str | bytes) else [value]
-            for bind in found
-            for value in (row.get(bind.key, bind.effective_value),)
-        ]
+    for row in sent.rows:
+        alternatives = [values for bind in binds if (values := sent.values(bind, row)) is not None]
+        if len(alternatives) != len(binds):
+            return None
         located.append([id for id in product(*alternatives) if None not in id])
     return located
 
 
 def ids_after(
-    located: Sequence[Sequence[Id]],
-    columns: Sequence[Column[Any]],
-    set_columns: frozenset[str],
-    rows: Sequence[Parameters],
+    sent: Sent, located: Sequence[Sequence[Id]], columns: Sequence[Column[Any]], set_columns: frozenset[str]
 ) -> list[Id] | None:
     """The ids that an UPDATE leaves: the old ones with the parts that it sets. None if a part is no parameter."""
-    after: list[Id] = []
-    for ids, row in zip(located, rows, strict=True):
-        if any(column.key in set_columns and column.key not in row for column in columns):
-            return None
-        after.extend(
-            tuple(
-                row[column.key] if column.key in set_columns else part for column, part in zip(columns, id, strict=True)
-            )
-            for id in ids
-        )
-    return after
+    if not set_columns.intersection(column.key for column in columns) <= sent.given:
+        return None
+    after = [
+        tuple(row[column.key] if column.key in set_columns else part for column, part in zip(columns, id, strict=True))
+        for ids, row in zip(located, sent.rows, strict=True)
+        for id in ids
+    ]
+    return after if kept_as_given(sent, after, columns) else None
 
 
 def gives_its_rows(statement: Insert, columns: Sequence[Column[Any]]) -> bool:
     """Whether the only rows that an INSERT touches are those whose ids it gives.
 
-    So without ON CONFLICT; with DO NOTHING; with DO UPDATE on a conflict of these columns that does not set them.
-    Otherwise an upsert touches a row with another id than its own.
+    So without ON CONFLICT; with DO NOTHING; with DO UPDATE on a conflict of these columns. Otherwise an upsert touches
+    a row with another id than its own.
     """
     if statement._prefixes:  # noqa: SLF001 - INSERT OR REPLACE deletes rows that it does not name
         return False
-    clause = getattr(statement, "_post_values_clause", None)
+    clause = _post_values(statement)
     kind = getattr(clause, "__visit_name__", "")
     if kind == "on_conflict_do_update":
         targets = getattr(clause, "inferred_target_elements", None) or ()
-        set_columns = dict(getattr(clause, "update_values_to_set", ()))
-        names = {column.name for column in columns}
-        return {_name(target) for target in targets} == names and names.isdisjoint(map(_name, set_columns))
+        return {_name(target) for target in targets} == {column.name for column in columns}
     return clause is None or kind == "on_conflict_do_nothing"
 
 
-def updates(statement: UpdateBase) -> bool:
-    """Whether the statement may set columns of rows that exist: an UPDATE or an upsert."""
-    return isinstance(statement, Update) or getattr(statement, "_post_values_clause", None) is not None
+def may_rename(statement: Insert, columns: Sequence[Column[Any]], unsaid: frozenset[str]) -> bool:
+    """Whether an upsert may give a row another id: the old one is then told by nothing. `unsaid`: of the owners."""
+    clause = _post_values(statement)
+    if getattr(clause, "__visit_name__", "") != "on_conflict_do_update":
+        return False
+    # A text is the key of a column, or its name if no column has that key.
+    names = {name for each in dict(getattr(clause, "update_values_to_set", ())) for name in (_name(each), _key(each))}
+    return any(not names.isdisjoint((each.key, each.name)) or each.key in unsaid for each in columns)
 
 
 def multiple_rows(statement: Insert) -> int:
@@ -133,26 +164,39 @@ def multiple_rows(statement: Insert) -> int:
     return sum(map(len, statement._multi_values))  # noqa: SLF001 - there is no public way to ask
 
 
+def hides_generated_ids(sent: Sent, columns: Sequence[Column[Any]]) -> bool:
+    """A list of rows whose ids the database makes: unlike a single row's, SQLAlchemy does not fetch them unasked."""
+    statement = sent.statement
+    if not isinstance(statement, Insert) or statement.select is not None or multiple_rows(statement):
+        return False
+    if statement._prefixes or _post_values(statement) is not None:  # noqa: SLF001 - as in gives_its_rows
+        return False
+    return sent.many and not all(column.key in sent.rows[0] for column in columns)
+
+
+def kept_as_given(sent: Sent, ids: Sequence[Id], columns: Sequence[Column[Any]]) -> bool:
+    """Whether the database stores these values as they are: of a text that is too long for a VARCHAR(n) it drops the
+    blanks beyond.
+    """
+    dialect = sent.compiled.dialect
+    lengths = [getattr(column.type.dialect_impl(dialect), "length", None) for column in columns]
+    return all(
+        length is None or not isinstance(part, str) or len(part) <= length
+        for id in ids
+        for part, length in zip(id, lengths, strict=True)
+    )
+
+
+def _post_values(statement: Insert) -> object:
+    return getattr(statement, "_post_values_clause", None)
+
+
 def _name(target: object) -> str:
     return target if isinstance(target, str) else str(getattr(target, "name", target))
 
 
-def _hides_generated_ids(statement: Insert, owners: Owners, rows: Sequence[Parameters]) -> bool:
-    """A list of rows whose ids the database makes: not fetched unless asked for, unlike a single row's."""
-    if len(rows) < 2 or statement.select is not None or multiple_rows(statement):
-        return False
-    if getattr(statement, "_post_values_clause", None) is not None:
-        # As one statement of many rows, an upsert that meets a row twice would be an error.
-        return False
-    return not all(
-        column.key in rows[0]
-        or (column.default is not None and (column.default.is_callable or column.default.is_scalar))
-        for column in owners.columns
-    )
-
-
-def _locates(restricted: Equalities, owners: Owners) -> bool:
-    return all(each.trusted and all(hash(column) in restricted for column in each.columns) for each in owners.keyed)
+def _key(target: object) -> str:
+    return target if isinstance(target, str) else str(getattr(target, "key", target))
 
 
 def _conjuncts(clause: object) -> Iterator[object]:

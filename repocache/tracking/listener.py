@@ -8,34 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
-from weakref import ReferenceType, ref
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, Update, event
+from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
 
 from repocache.db.sql_text import judge
 from repocache.db.transaction import Transaction
 from repocache.events import Observer, UndeclaredWrite
+from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.changes import Changes
-from repocache.tracking.dml import (
-    Equalities,
-    Id,
-    Parameters,
-    equalities,
-    ids_after,
-    located_ids,
-    updates,
-    with_ids_returned,
-)
+from repocache.tracking.dml import Equalities, Id, Sent, equalities, ids_after, located_ids
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
-from repocache.tracking.tables import NOBODY, KeyColumns, OwnedTables, Owners
-
-_MOST_KNOWN = 512
+from repocache.tracking.tables import KeyColumns, OwnedTables, Owners
 
 
 class Tracker:
@@ -59,20 +50,21 @@ class Tracker:
         self._transaction_of = transaction_of
         self._observe = observe
         self._listeners: dict[str, Callable[..., Any]] = {
+            "do_execute": self._do_execute,
+            "do_executemany": self._do_execute,
             "after_execute": self._after_execute,
             "before_cursor_execute": self._before_cursor_execute,
             "handle_error": self._handle_error,
             "commit": self._on_commit,
         }
-        # The ORM sends the same statements again and again. By identity: annotated statements that differ may be equal.
-        self._known: dict[int, tuple[ReferenceType[UpdateBase], Equalities]] = {}
-        event.listen(self._engine, "before_execute", self._before_execute, retval=True)
+        # SQLAlchemy keeps what it has compiled, for the same statements are sent again and again.
+        self._known: WeakKeyDictionary[SQLCompiler, Equalities] = WeakKeyDictionary()
+        self._asked: WeakKeyDictionary[DefaultExecutionContext, Asked] = WeakKeyDictionary()
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
 
     def stop(self) -> None:
         """Leave the engine as it was."""
-        event.remove(self._engine, "before_execute", self._before_execute)
         for name, listener in self._listeners.items():
             event.remove(self._engine, name, listener)
 
@@ -81,80 +73,70 @@ class Tracker:
         assert isinstance(changes, Changes)
         return changes
 
-    def _before_execute(
-        self,
-        connection: Connection,
-        statement: Executable,
-        multiparams: Sequence[Parameters],
-        params: Parameters,
-        _options: object,
-    ) -> tuple[Executable, Sequence[Parameters], Parameters]:
-        if isinstance(statement, UpdateBase):
-            owners = self._tables.of(statement.table)
-            if owners.keyed:
-                restricted = self._equalities(statement)
-                rows = multiparams or (params,)
-                statement = with_ids_returned(statement, owners, rows, connection.dialect, restricted)
-        return statement, multiparams, params
+    def _do_execute(
+        self, cursor: DBAPICursor, statement: str, parameters: object, context: DefaultExecutionContext
+    ) -> bool:
+        """Execute a statement that has to be asked for ids, in the dialect's place. False: it need not be."""
+        # While defaults are executed, the context has no statement yet.
+        if getattr(context, "statement", None) is None or not context.is_crud:
+            return False
+        sent = Sent.by(context)
+        if sent is None:
+            return False
+        asked = asked_for(sent, self._tables.of(sent.statement.table), self._equalities(sent), context)
+        if asked is None:
+            return False
+        self._asked[context] = asked
+        asked.run(cursor, statement, parameters, context)
+        return True
 
     def _after_execute(
         self,
         connection: Connection,
-        statement: Executable,
-        multiparams: Sequence[Parameters],
-        params: Parameters,
+        _statement: Executable,
+        _multiparams: object,
+        _params: object,
         _options: object,
         result: object,
     ) -> None:
         if not isinstance(result, CursorResult):
             return  # the value of a sequence or default
         context = result.context
-        if (context.isinsert or context.isupdate or context.isdelete) and result.rowcount != 0:
-            self._changes(connection).write()
-        if isinstance(statement, UpdateBase):
-            owners = self._tables.of(statement.table)
-            if owners is not NOBODY:
-                self._touch(self._changes(connection), owners, statement, multiparams or (params,), result)
-        elif context.isinsert or context.isupdate or context.isdelete:
-            # A compiled statement was given: its words are not at hand.
-            self._suspect(connection, context)
+        if context.isinsert or context.isupdate or context.isdelete:
+            if result.rowcount != 0:
+                self._changes(connection).write()
+            sent = Sent.by(context)
+            if sent is None:
+                self._suspect(connection, context)
+            else:
+                self._touch(self._changes(connection), sent, result)
         if getattr(context.compiled, "ctes", None):
             self._suspect_ctes(connection, context)
 
-    def _touch(
-        self,
-        changes: Changes,
-        owners: Owners,
-        statement: UpdateBase,
-        rows: Sequence[Parameters],
-        result: CursorResult[Any],
-    ) -> None:
-        moved = owners.written
-        set_columns: frozenset[str] = frozenset()
-        if updates(statement):
-            set_columns = _set_columns(statement, rows, result.context, owners)
-            moved = moved.union(*(prefixes for key, prefixes in owners.updated.items() if key in set_columns))
-        if isinstance(statement, Delete):
+    def _touch(self, changes: Changes, sent: Sent, result: CursorResult[Any]) -> None:
+        owners = self._tables.of(sent.statement.table)
+        set_columns = sent.sets(owners)
+        moved = owners.written.union(*(prefixes for key, prefixes in owners.updated.items() if key in set_columns))
+        if isinstance(sent.statement, Delete):
             moved |= owners.deleted
         for prefix in moved:
             changes.touch(prefix, None)
         for each in owners.keyed:
             if each.keys.prefix not in moved:
-                ids = self._touched_ids(each, statement, rows, set_columns, result)
+                ids = self._touched_ids(each, sent, owners, result)
                 changes.touch(each.keys.prefix, None if ids is None else key_texts(each.keys, ids))
 
     def _touched_ids(
-        self,
-        each: KeyColumns,
-        statement: UpdateBase,
-        rows: Sequence[Parameters],
-        set_columns: frozenset[str],
-        result: CursorResult[Any],
+        self, each: KeyColumns, sent: Sent, owners: Owners, result: CursorResult[Any]
     ) -> Sequence[Id] | None:
         """The ids of the rows that a statement touched, old and new ones; None: not known."""
-        if isinstance(statement, Insert):
-            return inserted_ids(statement, result, each)
-        located = located_ids(self._equalities(statement), each.columns, rows) if each.trusted else None
+        asked = self._asked.get(result.context)
+        if asked is not None:
+            return asked.ids_of(each.columns)
+        if isinstance(sent.statement, Insert):
+            return inserted_ids(sent, result, each, owners.unsaid)
+        set_columns = sent.sets(owners)
+        located = located_ids(sent, self._equalities(sent), each.columns) if each.trusted else None
         renames = not set_columns.isdisjoint(column.key for column in each.columns)
         if located is None:
             # RETURNING names the new id, the old one is gone.
@@ -162,18 +144,14 @@ class Tracker:
         before = [id for some in located for id in some]
         if not renames:
             return before
-        after = ids_after(located, each.columns, set_columns, rows)
+        after = ids_after(sent, located, each.columns, set_columns)
         return None if after is None else before + after
 
-    def _equalities(self, statement: UpdateBase) -> Equalities:
-        known = self._known.get(id(statement))
-        if known is not None and known[0]() is statement:
-            return known[1]
-        found = equalities(statement) if isinstance(statement, Update | Delete) else {}
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        self._known[id(statement)] = ref(statement), found
-        return found
+    def _equalities(self, sent: Sent) -> Equalities:
+        known = self._known.get(sent.compiled)
+        if known is None:
+            known = self._known[sent.compiled] = equalities(sent.statement)
+        return known
 
     def _suspect(self, connection: Connection, context: DefaultExecutionContext) -> None:
         """Everybody whom this INSERT, UPDATE or DELETE may concern, as a whole."""
@@ -232,13 +210,3 @@ class Tracker:
     def _on_commit(self, connection: Connection) -> None:
         for statement in self._changes(connection).undeclared:
             self._observe(UndeclaredWrite(statement))
-
-
-def _set_columns(
-    statement: UpdateBase, rows: Sequence[Parameters], context: DefaultExecutionContext, owners: Owners
-) -> frozenset[str]:
-    """Keys of the columns that an UPDATE sets. Those of an upsert are not sought: any that matters is one of them."""
-    if not isinstance(statement, Update):
-        return frozenset(owners.updated)
-    values = getattr(context.compiled.compile_state if context.compiled else None, "_dict_parameters", None) or ()
-    return frozenset([*rows[0], *(each if isinstance(each, str) else str(each.key) for each in values)])

@@ -11,28 +11,33 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, CursorResult, Insert
+from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.cursor import CursorFetchStrategy, FullyBufferedCursorFetchStrategy
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from repocache.keys import Keys
-from repocache.tracking.dml import Id, gives_its_rows, multiple_rows
+from repocache.tracking.dml import Id, Sent, gives_its_rows, kept_as_given, may_rename, multiple_rows
 from repocache.tracking.tables import KeyColumns
 
 _ALL = 2**31 - 1
 
 
-def inserted_ids(statement: Insert, result: CursorResult[Any], each: KeyColumns) -> list[Id] | None:
-    """The ids of the rows that an INSERT made or, as an upsert, changed. None: not known."""
+def inserted_ids(sent: Sent, result: CursorResult[Any], each: KeyColumns, unsaid: frozenset[str]) -> list[Id] | None:
+    """The ids of the rows that an INSERT made or, as an upsert, changed. None: not known. `unsaid`: of the owners."""
+    statement = sent.statement
+    assert isinstance(statement, Insert)
+    if statement._prefixes or may_rename(statement, each.columns, unsaid):  # noqa: SLF001 - see gives_its_rows
+        return None
     if gives_its_rows(statement, each.columns) and statement.select is None and each.trusted:
         ids = _given_ids(statement, result.context, each.columns)
-        if ids is not None:
+        if ids is not None and kept_as_given(sent, ids, each.columns):
             return ids
-    return None if statement._prefixes else returned_ids(result, each.columns)  # noqa: SLF001 - see gives_its_rows
+    return returned_ids(result, each.columns)
 
 
 def returned_ids(result: CursorResult[Any], columns: Sequence[Column[Any]]) -> list[Id] | None:
-    """The ids that RETURNING gave, the statement's own or one that was added. None: it gave none."""
+    """The ids that RETURNING gave, the statement's own or SQLAlchemy's. None: it gave none."""
     context = result.context
     compiled = context.compiled
     assert isinstance(compiled, SQLCompiler)
@@ -69,6 +74,9 @@ def _part(value: object, kind: type) -> object:
         return bytes(value) if isinstance(value, bytearray | memoryview | bytes) else None
     if kind is datetime.date:
         return datetime.date(value.year, value.month, value.day) if isinstance(value, datetime.date) else None
+    if kind is str:
+        # Not `str(value)`: of an enumeration's member that is a text, the driver sends the text.
+        return str.__str__(value) if isinstance(value, str) else None
     return kind(value) if isinstance(value, kind) else None
 
 
@@ -110,9 +118,15 @@ def _peek(result: CursorResult[Any], compiled: SQLCompiler, columns: Sequence[Co
     result.cursor_strategy = FullyBufferedCursorFetchStrategy(
         result.cursor, alternate_description=strategy.alternate_cursor_description, initial_buffer=rows
     )
+    return processed(rows, columns, [place for place in places if place is not None], description, dialect)
+
+
+def processed(
+    rows: Sequence[Any], columns: Sequence[Column[Any]], places: Sequence[int], description: Any, dialect: Dialect
+) -> list[Id]:
+    """The driver's rows as the columns' types make values of them. `places`: where each column is in a row."""
     found: list[list[Any]] = []
     for column, place in zip(columns, places, strict=True):
-        assert place is not None
         process = column.type.dialect_impl(dialect).result_processor(dialect, description[place][1])
         values = [row[place] for row in rows]
         found.append(values if process is None else list(map(process, values)))

@@ -7,29 +7,35 @@ statement does to a table is `tracking.statements`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Column, Date, ForeignKeyConstraint, Integer, LargeBinary, String, Table, Text, Unicode, Uuid
+from sqlalchemy import Column, Date, Integer, LargeBinary, String, Table, Text, Unicode, Uuid
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
-from sqlalchemy.types import UnicodeText
+from sqlalchemy.types import TypeEngine, UnicodeText
 
 from repocache.errors import ConfigurationError
 from repocache.keys import Keys
+from repocache.tracking.places import Places, Reference, place_of
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 _TEXTS = frozenset({String, Text, Unicode, UnicodeText, postgresql.VARCHAR, postgresql.TEXT})
 _PLAIN = (Integer, Uuid, LargeBinary, Date)
+_MOST_BOUND = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """An owner's keys, and for each table of its mappers the columns that hold the id, in the key's order."""
+    """An owner's keys, and for each table of its mappers the columns that hold the id, in the key's order.
+
+    `reads`: tables that its rows are computed from besides.
+    """
 
     keys: Keys
     tables: Mapping[Table, tuple[Column[Any], ...]]
+    reads: frozenset[TableClause] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class Owners:
     """Whom a write to one table concerns.
 
     `keyed`: owners whose ids are in the rows. The others are moved as a whole: `written` by any write, `deleted` by a
-    DELETE, `updated` by an UPDATE of the column with that key. `columns`: all id columns of `keyed`.
+    DELETE, `updated` by an UPDATE of the column with that key. `columns`: all id columns of `keyed`. `unsaid`: keys of
+    columns among all these that an UPDATE sets without saying so (`onupdate`, `Computed`).
     """
 
     keyed: tuple[KeyColumns, ...] = ()
@@ -58,6 +65,7 @@ class Owners:
     deleted: frozenset[str] = frozenset()
     updated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     columns: tuple[Column[Any], ...] = ()
+    unsaid: frozenset[str] = frozenset()
 
     @property
     def all(self) -> frozenset[str]:
@@ -76,26 +84,45 @@ class OwnedTables:
     """
 
     def __init__(self, owned: Iterable[Owned], tables: Iterable[Table]) -> None:
-        self._owned = tuple(owned)
-        self.tables = tuple(dict.fromkeys([*tables, *(table for each in self._owned for table in each.tables)]))
-        self._children = _children(self.tables)
+        given = tuple(owned)
+        reads = [table for each in given for table in each.reads if isinstance(table, Table)]
+        self._places = Places([*(table for each in given for table in each.tables), *tables, *reads])
+        self._owned = tuple(_placed(each, self._places) for each in given)
+        self.tables = self._places.tables
+        self._children = self._places.references()
         follows = {table: self._followers(table) for table in self.tables}
         self._owners: dict[object, Owners] = {table: self._owners_of(table, follows[table]) for table in self.tables}
+        self._bound: dict[Table, Owners] = {}
         self._by_name: dict[str, frozenset[str]] = {}
         for table in self.tables:
             self._by_name[table.name] = self._by_name.get(table.name, frozenset()) | self._owners[table].all
+        for each in self._owned:
+            for read in each.reads:
+                self._by_name[read.name] = self._by_name.get(read.name, frozenset()) | {each.keys.prefix}
 
     def of(self, table: ExternallyTraversible) -> Owners:
-        """Whom a write to this table of a statement concerns.
+        """Whom a write to this table of a statement concerns, in the columns of this Table object.
 
-        What is not a table of the metadata (one reflected, a lightweight one, an alias, a join) is known by the names
+        What is no Table, or of a place that nobody knows (a lightweight one, an alias, a join), is known by the names
         in it, in whatever schema, and then all keys of their owners are concerned.
         """
         owners = self._owners.get(table)
         if owners is not None:
             return owners
+        first = self._places.at(place_of(table)) if isinstance(table, Table) else None
+        if first is not None:
+            assert isinstance(table, Table)
+            return self._bound_to(table, first)
         names = {each.name for each in iterate(table) if isinstance(each, TableClause)}
         return Owners(written=frozenset().union(*(self._by_name[name] for name in names if name in self._by_name)))
+
+    def _bound_to(self, table: Table, first: Table) -> Owners:
+        known = self._bound.get(table)
+        if known is None:
+            if len(self._bound) >= _MOST_BOUND:
+                self._bound.clear()
+            known = self._bound[table] = _bound(self._owners[first], first, table)
+        return known
 
     def emptied(self, names: Sequence[str], *, cascade: bool) -> frozenset[str] | None:
         """Owners of tables that are truncated, with those that refer to them if it cascades. None: unknown tables."""
@@ -109,6 +136,7 @@ class OwnedTables:
         return frozenset().union(
             *(self._owners[table].written for table in reached),
             *({each.keys.prefix for each in self._owners[table].keyed} for table in reached),
+            *(self._by_name[name] for name in set(names).difference(table.name for table in reached)),
         )
 
     def _owners_of(self, table: Table, followers: frozenset[str]) -> Owners:
@@ -117,18 +145,21 @@ class OwnedTables:
             for each in self._owned
             if (columns := each.tables.get(table)) is not None
         )
+        columns = tuple(dict.fromkeys(column for each in keyed for column in each.columns))
+        updated = {
+            column.key: moved for column in table.columns if (moved := self._moved(self._update((column,), table)))
+        }
         return Owners(
             keyed=keyed,
             written=followers,
             deleted=self._moved(self._deletion(table)),
-            updated={
-                column.key: moved for column in table.columns if (moved := self._moved(self._update((column,), table)))
-            },
-            columns=tuple(dict.fromkeys(column for each in keyed for column in each.columns)),
+            updated=updated,
+            columns=columns,
+            unsaid=_unsaid(table).intersection([*updated, *(column.key for column in columns)]),
         )
 
     def _followers(self, table: Table) -> frozenset[str]:
-        """Owners that name this table in `follows`."""
+        """Owners that name this table in `follows`, and those that name none and read it."""
         names = {table.name, table.fullname}
         known = {name for each in self.tables for name in (each.name, each.fullname)}
         for each in self._owned:
@@ -137,18 +168,23 @@ class OwnedTables:
                     f"owner {each.keys.prefix!r} follows {unknown[0]!r}, which is not a table of the metadata: "
                     "name one as SQL does, with its schema if it has one"
                 )
-        return frozenset(each.keys.prefix for each in self._owned if names.intersection(each.keys.follows or ()))
+        return frozenset(
+            each.keys.prefix
+            for each in self._owned
+            if names.intersection(each.keys.follows or ()) or (each.keys.follows is None and _reads(each, table))
+        )
 
-    def _moved(self, keys: Iterable[ForeignKeyConstraint]) -> frozenset[str]:
+    def _moved(self, keys: Iterable[Reference]) -> frozenset[str]:
         """Owners that derive what they follow, of the tables that these foreign keys' actions change."""
         return frozenset(
             each.keys.prefix
             for key in keys
             for each in self._owned
-            if each.keys.follows is None and key.table in each.tables and not _same_entity(each, key)
+            if each.keys.follows is None
+            and (_reads(each, key.table) or (key.table in each.tables and not _same_entity(each, key)))
         )
 
-    def _deletion(self, table: Table) -> Iterator[ForeignKeyConstraint]:
+    def _deletion(self, table: Table) -> Iterator[Reference]:
         """Foreign keys that act, one through the other, when rows of the table are deleted."""
         deleted, position = [table], 0
         while position < len(deleted):
@@ -159,16 +195,16 @@ class OwnedTables:
                 if action == "CASCADE" and key.table not in deleted:
                     deleted.append(key.table)
                 elif action in _ACTIONS:
-                    yield from self._update(tuple(key.columns), key.table)
+                    yield from self._update(key.columns, key.table)
             position += 1
 
-    def _update(self, columns: Sequence[Column[Any]], table: Table) -> Iterator[ForeignKeyConstraint]:
+    def _update(self, columns: Sequence[Column[Any]], table: Table) -> Iterator[Reference]:
         """Foreign keys that act, one through the other, when these columns of the table are updated."""
         updated, position = [(table, tuple(columns))], 0
         while position < len(updated):
             parent, changed = updated[position]
             for key in self._children.get(parent, ()):
-                hit = tuple(column for column, old in _pairs(key) if old in changed)
+                hit = tuple(column for column, old in key.pairs if old in changed)
                 if hit and (key.onupdate or "").upper() in _ACTIONS:
                     yield key
                     if (key.table, hit) not in updated:
@@ -176,30 +212,60 @@ class OwnedTables:
             position += 1
 
 
-def _children(tables: Iterable[Table]) -> dict[Table, list[ForeignKeyConstraint]]:
-    """The foreign keys that refer to each table."""
-    known = set(tables)
-    children: dict[Table, list[ForeignKeyConstraint]] = {}
-    for table in known:
-        for key in table.foreign_key_constraints:
-            if key.referred_table in known:
-                children.setdefault(key.referred_table, []).append(key)
-    return children
+def _placed(owned: Owned, places: Places) -> Owned:
+    """The same in the Table objects that speak for their places."""
+    tables = {places.table(table): tuple(map(places.column, columns)) for table, columns in owned.tables.items()}
+    return replace(owned, tables=tables)
 
 
-def _pairs(key: ForeignKeyConstraint) -> list[tuple[Column[Any], Column[Any]]]:
-    """Each column with the one that it refers to."""
-    return [(column, element.column) for column, element in zip(key.columns, key.elements, strict=True)]
+def _bound(owners: Owners, first: Table, table: Table) -> Owners:
+    """The same in the columns of another Table object of that place."""
+    named = {column.name: column for column in table.columns}
+    if not all(column.name in named for column in owners.columns):
+        return Owners(written=owners.all)
+    keys = {column.key: named[column.name].key for column in first.columns if column.name in named}
+    columns = tuple(named[column.name] for column in owners.columns)
+    updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
+    unsaid = _unsaid(table).intersection([*updated, *(column.key for column in columns)])
+    return replace(
+        owners,
+        keyed=tuple(_bound_keys(each, named) for each in owners.keyed),
+        updated=updated,
+        columns=columns,
+        unsaid=unsaid.union(keys.get(key, key) for key in owners.unsaid),
+    )
 
 
-def _same_entity(owned: Owned, key: ForeignKeyConstraint) -> bool:
+def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumns:
+    columns = tuple(named[column.name] for column in each.columns)
+    return KeyColumns(each.keys, columns, each.trusted and all(map(_is_trusted, columns)))
+
+
+def _reads(owned: Owned, table: Table) -> bool:
+    return any(place_of(each) == place_of(table) for each in owned.reads)
+
+
+def _unsaid(table: Table) -> frozenset[str]:
+    """Keys of the columns that an UPDATE may set without saying so."""
+    return frozenset(
+        column.key
+        for column in table.columns
+        if column.onupdate is not None or column.server_onupdate is not None or column.computed is not None
+    )
+
+
+def _same_entity(owned: Owned, key: Reference) -> bool:
     """Whether the foreign key ties the parts of one entity together, as joined inheritance does: its id is known."""
     child, parent = owned.tables.get(key.table), owned.tables.get(key.referred_table)
-    return child == tuple(key.columns) and parent == tuple(old for _, old in _pairs(key))
+    return child == key.columns and parent == tuple(old for _, old in key.pairs)
 
 
 def _is_trusted(column: Column[Any]) -> bool:
-    kind = column.type
+    kind: TypeEngine[Any] = column.type
+    return all(map(_is_plain, (kind, *kind._variant_mapping.values())))  # noqa: SLF001 - there is no public way to ask
+
+
+def _is_plain(kind: TypeEngine[Any]) -> bool:
     if isinstance(kind, String):
         return type(kind) in _TEXTS and kind.collation is None
-    return isinstance(kind, _PLAIN)
+    return isinstance(kind, _PLAIN) and type(kind).__module__.startswith("sqlalchemy.")

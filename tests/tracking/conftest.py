@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.schema import CreateTable
 
 from repocache.testing import Servers
+from tests.tracking.library import TABLES, owned
 from tests.tracking.shop import Base, Shop, opened, with_savepoints
 
 DATABASE = "repocache_shop"
@@ -70,3 +71,27 @@ def shop(request: pytest.FixtureRequest) -> Shop:
     """On both databases."""
     found: Shop = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="session")
+def library_urls(repocache_servers: Servers) -> Iterator[list[str]]:
+    """The oracle's database, and one beside it that nobody watches."""
+    tables = [CreateTable(table) for table in TABLES]
+    script = ";".join(str(each.compile(dialect=postgresql.dialect())) for each in tables)  # type: ignore[no-untyped-call]
+    primary, names = repocache_servers.primary, ("repocache_watched", "repocache_plain")
+    for name in names:
+        primary.create_database(name)
+        primary.sql(f"SET ROLE app; {script}", name)
+    yield [primary.url(database=name) for name in names]
+    for name in names:
+        primary.drop_database(name)
+
+
+@pytest.fixture
+async def library(library_urls: list[str]) -> AsyncIterator[Shop]:
+    """The oracle's tables by themselves, empty."""
+    engine = create_async_engine(library_urls[0])
+    async with engine.begin() as connection:
+        await connection.execute(text(f"TRUNCATE {', '.join(table.name for table in TABLES)} RESTART IDENTITY"))
+    async with opened(engine, owned()) as shop:
+        yield shop

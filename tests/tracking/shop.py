@@ -220,14 +220,15 @@ class Tasks:
 class Shop:
     """An engine that is watched and tracked."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, owned: OwnedTables) -> None:
         self.engine = engine
+        self.owned = owned
         self.name = engine.dialect.name
         self.events: list[Event] = []
         self.tasks = Tasks()
         self.notes = Notes(postgresql=self.name == "postgresql")
         self.watch = CommitWatch(engine, self.notes, self.tasks.spawn, Changes)
-        self.tracker = Tracker(engine, tables(), self.watch.transaction_of, self.events.append)
+        self.tracker = Tracker(engine, owned, self.watch.transaction_of, self.events.append)
         self.sessions = async_sessionmaker(engine, sync_session_class=TrackedSession, expire_on_commit=False)
         self.statements: list[str] = []
 
@@ -237,7 +238,7 @@ class Shop:
     def plain_session(self) -> AsyncSession:
         return AsyncSession(self.engine)
 
-    async def add(self, *entities: Base) -> None:
+    async def add(self, *entities: DeclarativeBase) -> None:
         """Rows to begin with: their commit is not noted."""
         async with self.sessions.begin() as session:
             session.add_all(entities)
@@ -258,9 +259,9 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened(engine: AsyncEngine) -> AsyncIterator[Shop]:
-    """A shop on this engine, which is closed with it."""
-    shop = Shop(engine)
+async def opened(engine: AsyncEngine, owned: OwnedTables | None = None) -> AsyncIterator[Shop]:
+    """A shop on this engine, which is closed with it. `owned`: other tables than the shop's own."""
+    shop = Shop(engine, owned or tables())
     try:
         yield shop
     finally:

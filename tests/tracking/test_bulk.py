@@ -255,7 +255,8 @@ async def test_a_list_of_inserts(shop: Shop) -> None:
         shop.clear()
         await execute(shop, insert(Post), [{"title": "a"}, {"title": "b"}, {"title": "c"}])
         ids = sorted(row.id for row in await run_core(shop, select(posts)))[-3:]
-        assert shop.keys == {f"post:{id}" for id in ids}
+        # SQLite's driver returns nothing of a list.
+        assert shop.keys == ({f"post:{id}" for id in ids} if shop.name == "postgresql" else {"post:*"})
     shop.clear()
     await run_core(shop, insert(Post), [{"id": 101}, {"id": 102}])
     assert shop.keys == {"post:101", "post:102"}
@@ -378,9 +379,9 @@ async def test_writing_ctes_move_the_owner(postgres: Shop) -> None:
     assert postgres.events == []
 
 
-async def test_a_statement_hidden_in_a_lambda_moves_the_owner(three: Shop) -> None:
+async def test_a_statement_hidden_in_a_lambda_is_seen(three: Shop) -> None:
     await run_core(three, lambda_stmt(lambda: update(posts).where(posts.c.id == 1).values(title="x")))
-    assert three.keys == {"post:*"}
+    assert three.keys == {"post:1"}
 
 
 async def test_the_sessions_connection_is_no_way_around(three: Shop) -> None:
@@ -398,7 +399,7 @@ async def test_an_association_table_moves_its_followers_alone(three: Shop) -> No
     assert three.keys == {"tag:*"}
 
 
-async def test_another_table_object_of_the_same_name_moves_the_owners(three: Shop) -> None:
+async def test_a_lightweight_table_of_the_same_name_moves_the_owners(three: Shop) -> None:
     foreign = table("post", column("id"), column("title"))
     await run_core(three, update(foreign).where(foreign.c.id == 1).values(title="x"))
     assert three.keys == {"post:*"}
@@ -477,12 +478,19 @@ async def test_a_closed_engine_is_as_it_was_but_commits_nothing(sqlite: Shop) ->
         assert sqlite.notes.published == []
         assert not {"do_rollback", "do_savepoint"} & set(sqlite.engine.sync_engine.dialect.__dict__)
     finally:
-        again = Shop(sqlite.engine)
+        again = Shop(sqlite.engine, sqlite.owned)
         sqlite.tracker, sqlite.watch, sqlite.notes = again.tracker, again.watch, again.notes
     async with sqlite.sessions() as session:
         assert await session.get(Post, 1) is None
     await run(sqlite, insert(Post).values(id=1))
     assert sqlite.keys == {"post:1"}
+
+
+async def test_an_upsert_that_renames_is_not_told_by_what_it_returns(postgres: Shop) -> None:
+    await postgres.add(Folder(id=1))
+    statement = postgresql.insert(Folder).values(id=1).on_conflict_do_update(index_elements=["id"], set_={"id": 2})
+    assert await run(postgres, statement.returning(Folder.id)) == [(2,)]
+    assert postgres.keys == {"folder:*", "paper:*"}
 
 
 def test_insert_has_the_attributes_that_are_relied_on() -> None:

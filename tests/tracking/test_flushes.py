@@ -209,7 +209,8 @@ async def test_bulk_inserts_without_ids_are_seen(shop: Shop) -> None:
         await session.run_sync(lambda s: s.bulk_save_objects([Post(title="c"), Post(title="d")]))
         ids = (await session.scalars(select(Post.id))).all()
     assert len(ids) == 4
-    assert shop.keys == {f"post:{id}" for id in ids}
+    # SQLite's driver returns nothing of a list.
+    assert shop.keys == ({f"post:{id}" for id in ids} if shop.name == "postgresql" else {"post:*"})
 
 
 async def test_reading_changes_nothing(shop: Shop) -> None:

@@ -5,8 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import CHAR, Column, Date, Enum, ForeignKey, Integer, MetaData, String, Table, TypeDecorator, Uuid, true
+from sqlalchemy import (
+    CHAR,
+    BigInteger,
+    Column,
+    Computed,
+    Date,
+    Enum,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    Uuid,
+    column,
+    table,
+    true,
+)
 from sqlalchemy.dialects.postgresql import CITEXT
+from sqlalchemy.sql.expression import TableClause
 
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
@@ -102,10 +120,82 @@ def test_other_tables_of_the_same_name() -> None:
     owned, elsewhere = make(metadata, "thing"), make(metadata, "thing", schema="other")
     tables = OwnedTables([owner(owned)], metadata.tables.values())
     assert tables.of(elsewhere) == NOBODY
-    assert tables.of(make(MetaData(), "thing")).written == {"thing"}
+    assert tables.of(make(MetaData(), "thing", schema="third")).written == {"thing"}
     assert tables.of(owned.alias()).written == {"thing"}
     assert tables.of(make(MetaData(), "x").join(owned, true())).written == {"thing"}
     assert tables.of(make(MetaData(), "unknown")) == NOBODY
+
+
+def test_other_table_objects_of_one_table() -> None:
+    metadata, again = MetaData(), MetaData()
+    owned = make(metadata, "thing", Column("version", Integer, onupdate=1, unique=True))
+    child(metadata, "part", "thing.version", onupdate="CASCADE")
+    part = make(again, "part", schema="public")
+    tables = OwnedTables([owner(owned), owner(part)], metadata.tables.values())
+    twin = Table("thing", again, Column("id", Integer, key="number"), Column("version", Integer, key="v"))
+    found = tables.of(twin)
+    assert [each.columns for each in found.keyed] == [(twin.c.number,)]
+    assert found.updated == {"v": {"part"}}
+    assert found.unsaid == {"v"}
+    assert tables.of(twin) is found
+    assert [each.keys.prefix for each in tables.of(metadata.tables["part"]).keyed] == ["part"]
+    # What does not hold the id tells no keys.
+    assert tables.of(Table("thing", MetaData(), Column("version", Integer))).written == {"thing", "part"}
+    assert tables.tables == (owned, part)
+
+
+def test_a_type_of_the_applications_own_in_another_table_object_is_not_trusted() -> None:
+    owned = make(MetaData(), "thing")
+    tables = OwnedTables([owner(owned)], [owned])
+    assert not tables.of(Table("thing", MetaData(), Column("id", Own))).keyed[0].trusted
+
+
+@pytest.mark.parametrize("schema", [None, "public", "audit"])
+def test_foreign_keys_into_another_metadata(schema: str | None) -> None:
+    top = make(MetaData(), "top", schema=schema)
+    middle = make(MetaData(), "middle", Column("parent", ForeignKey(top.c.id, ondelete="CASCADE")))
+    named = "middle.id" if schema is None else "public.middle.id"
+    bottom = make(MetaData(), "bottom", Column("parent", ForeignKey(named, ondelete="CASCADE")))
+    nowhere = make(MetaData(), "lost", Column("parent", ForeignKey("nowhere.id", ondelete="CASCADE")))
+    tables = OwnedTables([owner(middle), owner(bottom), owner(nowhere)], [middle, bottom, nowhere])
+    assert tables.of(top).deleted == {"middle", "bottom"}
+    assert tables.of(middle).deleted == {"bottom"}
+
+
+def test_tables_that_rows_are_computed_from_move_their_owner() -> None:
+    metadata = MetaData()
+    top, other = make(metadata, "top"), make(metadata, "other")
+    read = child(metadata, "read", "other.id", ondelete="CASCADE")
+    elsewhere = column_table("elsewhere")
+    ids = {top: (top.c.id,)}
+
+    def of(follows: tuple[str, ...] | None) -> OwnedTables:
+        owned = Owned(Keys(KeyOwner("top", follows), (int,)), ids, frozenset({read, elsewhere}))
+        return OwnedTables([owned], [top])
+
+    assert of(None).of(read).written == {"top"}
+    assert of(None).of(make(MetaData(), "read")).written == {"top"}
+    assert of(None).of(column_table("elsewhere")).written == {"top"}
+    assert of(None).of(other).deleted == {"top"}
+    for name in ("elsewhere", "read"):
+        assert of(None).emptied([name], cascade=False) == frozenset({"top"})
+    assert of(()).of(read) == of(()).of(other) == NOBODY
+
+
+def column_table(name: str) -> TableClause:
+    """A lightweight one."""
+    return table(name, column("id"))
+
+
+def test_columns_that_an_update_sets_unsaid() -> None:
+    metadata = MetaData()
+    key = Column("code", Integer, primary_key=True, onupdate=1)
+    owned = Table(
+        "top", metadata, key, Column("seen", Integer, onupdate=1), Column("mark", Computed("seen"), unique=True)
+    )
+    bottom = child(metadata, "bottom", "top.mark", onupdate="CASCADE")
+    tables = OwnedTables([owner(owned), owner(bottom)], metadata.tables.values())
+    assert tables.of(owned).unsaid == {"code", "mark"}
 
 
 def test_truncated_tables() -> None:
@@ -125,6 +215,10 @@ class Own(TypeDecorator[int]):
     cache_ok = True
 
 
+class Shifted(Integer):
+    """Another value is sent than was given."""
+
+
 @pytest.mark.parametrize(
     "column, trusted",
     [
@@ -137,6 +231,9 @@ class Own(TypeDecorator[int]):
         (Column("id", String(collation="nocase")), False),
         (Column("id", Enum("a", "b", name="e")), False),
         (Column("id", Own), False),
+        (Column("id", Shifted), False),
+        (Column("id", BigInteger().with_variant(Integer, "sqlite")), True),
+        (Column("id", String().with_variant(CHAR(3), "postgresql")), False),
     ],
 )
 def test_which_given_values_are_the_rows_own(column: Column[int], trusted: bool) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IllegalStateChangeError, IntegrityError, InvalidRequestError
-from sqlalchemy.orm import make_transient_to_detached, selectinload
+from sqlalchemy.orm import Session, make_transient_to_detached, selectinload
 
-from repocache.db import unit_of_work
+from repocache.db import tracked_session, unit_of_work
 from repocache.db.cached_marker import mark
+from repocache.db.tracked_session import TrackedSession
 from repocache.db.unit_of_work import NOTHING_WRITTEN, UnitOfWork
 from repocache.errors import CachedEntityRefused, ChangesLost, CommitOutcomeUnknown, UsageError
 from repocache.events import HookFailed
@@ -386,6 +387,36 @@ async def test_merge_all_refuses_the_lot(sqlite: Shop) -> None:
         assert len(await work.session.merge_all([Folder(id=1), Folder(id=2)])) == 2
         await work.commit()
     assert sqlite.keys == {"folder:1", "folder:2"}
+
+
+def test_what_the_session_has_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[object] = []
+    monkeypatch.setattr(tracked_session, "cached_by", looked.append)
+    for add in (TrackedSession.add_all, lambda session, posts: [session.add(post) for post in posts]):
+        looked.clear()
+        user = User(email="a", posts=[Post() for _ in range(200)])
+        with TrackedSession() as session:
+            add(session, user.posts)
+            assert len(session.new) == 201
+        # Each before the graph is added, when it is attached, and when it is added itself.
+        assert len(looked) <= 4 * 201
+
+
+def test_merged_graphs_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(TrackedSession, "merge_all"):
+        pytest.skip("SQLAlchemy 2.0 has none")
+    looked: list[object] = []
+    monkeypatch.setattr(tracked_session, "cached_by", looked.append)
+    monkeypatch.setattr(Session, "merge_all", lambda *_, **__: [])
+    user = User(email="a", posts=[Post() for _ in range(200)])
+    with TrackedSession() as session:
+        session.merge_all(user.posts)
+    assert len(looked) <= 2 * 201
+
+
+def test_a_session_has_the_public_names_of_sqlalchemys_alone() -> None:
+    public = {name for name in dir(TrackedSession) if not name.startswith("_")}
+    assert public == {name for name in dir(Session) if not name.startswith("_")}
 
 
 async def test_other_entities_are_merged_as_ever(sqlite: Shop) -> None:
