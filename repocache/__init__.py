@@ -10,6 +10,7 @@ from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.database import Database
+from repocache.db.engine_settings import EngineSettings
 from repocache.db.session import CausalSession
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import (
@@ -49,6 +50,7 @@ __all__ = [
     "ConfigurationError",
     "Database",
     "DatabaseUnavailable",
+    "EngineSettings",
     "InvalidId",
     "KeyOwner",
     "LinkSettings",

@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors", "history"},
-    {"keys", "events", "bookmark", "message"},
+    {"urls", "keys", "events", "bookmark", "message"},
     {"wire", "tasks"},
     {"records"},
     {"db", "cache", "invalidation"},

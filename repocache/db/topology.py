@@ -7,7 +7,7 @@ session needs `routing`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -17,7 +17,8 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.db.choice import ANYTHING, Need
-from repocache.db.engines import Purpose, database_url, make_engine
+from repocache.db.database_url import DatabaseUrl, database_url, primary_url
+from repocache.db.engines import Purpose, make_engine
 from repocache.db.node import ReplicaNode
 from repocache.db.positions import PrimaryPosition, Sample
 from repocache.db.primary import NAME, Primary
@@ -60,8 +61,8 @@ class Topology:
 
     def __init__(
         self,
-        primary: str,
-        replicas: Sequence[str | Replica] = (),
+        primary: DatabaseUrl,
+        replicas: Sequence[DatabaseUrl | Replica] = (),
         settings: TopologySettings | None = None,
         observe: Observer = ignore,
         engines: Engines = make_engine,
@@ -73,7 +74,7 @@ class Topology:
         self._open = AsyncExitStack()
         self._started = False
         self.grace = Grace(GRACE)
-        url = self._url = database_url("primary", primary)
+        url = self._url = primary_url(primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         made = (
             engines(url, Purpose.WRITE, settings),
@@ -222,6 +223,11 @@ class Topology:
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)
+        if url.get_backend_name() != self._url.get_backend_name():
+            raise ConfigurationError(
+                f"replicas: {replica.name} is {url.get_backend_name()}, the primary {self._url.get_backend_name()}; "
+                "a replica is a physical one of the primary"
+            )
         made = (
             self._engines(url, Purpose.READ, self.settings),
             self._engines(url, Purpose.PROBE, self.settings),
@@ -249,10 +255,10 @@ HIDDEN_TIMELINE = (
 )
 
 
-def named(replicas: Sequence[str | Replica]) -> list[Replica]:
+def named(replicas: Sequence[DatabaseUrl | Replica]) -> list[Replica]:
     """The replicas, each with a name of its own. Raises ConfigurationError if two have the same."""
-    if isinstance(replicas, str):
-        raise ConfigurationError("replicas: give a list of URLs, not one text")
+    if isinstance(replicas, str | URL) or not isinstance(replicas, Iterable):
+        raise ConfigurationError("replicas: give a list of URLs, not one text or object: replicas=[...]")
     found: dict[str, Replica] = {}
     for number, given in enumerate(replicas, start=1):
         replica = given if isinstance(given, Replica) else Replica(given)
