@@ -29,7 +29,7 @@ from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.durable import Durable, NotDurable, durable
-from repocache.errors import ConfigurationError, NotStarted
+from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Degraded, Switched
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
@@ -112,7 +112,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         if self._stack is not None:
-            raise NotStarted("this database is already started: enter it once, and share it")
+            raise UsageError("this database is already started: enter it once, and share it")
         stack = AsyncExitStack()
         try:
             await self._start(stack)
