@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from repocache.advice import advice
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
@@ -101,6 +102,7 @@ class Database:
         self._routing = Routing(self._topology, self._stickiness, settings.observe)
         self._lives = Lives(settings.window, self._stickiness.uncovered, self._topology.now)
         self._address = None if redis is None else Address.parse(redis)
+        self._advice = tuple(advice(self._topology.urls, self._address, settings, engine))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
         self._shelves = Shelves(classes, nodes, redis=redis is not None)
@@ -136,6 +138,8 @@ class Database:
         needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake, grace)
         cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
         stack.callback(_end_feeds, cache.receivers)
+        for each in self._advice:
+            settings.observe(each)
         engine = self._topology.write_engine
         await self._shelves.locate()
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)

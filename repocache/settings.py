@@ -9,7 +9,7 @@ from repocache.cache.entry import CacheSettings
 from repocache.db.settings import TopologySettings
 from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
-from repocache.events import Observer, ignore
+from repocache.events import LoggingObserver, Observer
 from repocache.invalidation.outbox import OutboxMode
 from repocache.wire import LinkSettings
 
@@ -31,7 +31,8 @@ class Settings:
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
     bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `observe`: gets every event; `LoggingObserver()` writes them to the log.
+    `OutboxMode`. `observe`: gets every event; the default writes troubles, each with
+    its remedy, to the log `repocache` (`repocache.events.ignore`: nobody hears of them).
     """
 
     app: str = "app"
@@ -43,7 +44,7 @@ class Settings:
     monotonic: bool = False
     secrets: tuple[str, ...] = ()
     outbox: OutboxMode = OutboxMode.AUTO
-    observe: Observer = ignore
+    observe: Observer = field(default_factory=LoggingObserver)
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     link: LinkSettings = field(default_factory=LinkSettings)

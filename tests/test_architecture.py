@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "repocache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
-    {"errors", "history"},
+    {"errors", "history", "remedies"},
     {"urls", "keys", "events", "bookmark", "message"},
     {"wire", "tasks"},
     {"records"},
@@ -19,7 +19,7 @@ FLOORS = [
     {"tracking"},
     {"writing", "sealing"},
     {"repository", "commits", "settings", "standing"},
-    {"caching", "durable", "verification"},
+    {"caching", "durable", "verification", "advice"},
     {"database"},
     {"http", "metrics", "testing", "alembic_ops"},
     {"cli"},

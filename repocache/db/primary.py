@@ -44,7 +44,8 @@ MOST_MET = 64
 RETIRED = "the transaction is on a server that is the primary no more: nothing was committed"
 BY_TIME = (
     "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, only the "
-    "primary fills caches, and replicas do not leave the rotation for lagging"
+    "primary fills caches, and replicas do not leave the rotation for lagging; on PostgreSQL let the role execute "
+    "pg_control_system()"
 )
 
 

@@ -52,8 +52,8 @@ class Topology:
     """A primary and its replicas; an async context manager, for one event loop.
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
-    empty. `engines`: makes the engine of a node and purpose. `grace`: what is left of the time that
-    leaving may take.
+    empty. `engines`: makes the engine of a node and purpose. `urls`: the nodes', by name. `grace`:
+    what is left of the time that leaving may take.
 
     Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
     primary does not answer (it has to say whether there are positions).
@@ -82,7 +82,9 @@ class Topology:
             engines(url, Purpose.PROBE, settings),
         )
         self._primary = Primary(made, settings, self._changed, observe)
-        self._replicas = [self._node(replica) for replica in named(replicas)]
+        given = named(replicas)
+        self._replicas = [self._node(replica) for replica in given]
+        self.urls = {NAME: url} | {each.name: database_url("replicas", each.url) for each in given}
         self._reader = Reader(self._primary, self._replicas, settings, observe)
 
     @property
@@ -200,7 +202,7 @@ class Topology:
             await self._open.enter_async_context(node.poll)
         self._started = True
         if not self._replicas:
-            self._observe(Degraded("replicas", "all reads go to the primary"))
+            self._observe(Degraded("replicas", "all reads go to the primary; name some: Database(replicas=[...])"))
         # The second look tells a replica that was a little behind at the first from one that lags.
         for _ in range(2):
             await asyncio.gather(*(node.poll.ask() for node in self._replicas))
