@@ -11,6 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from tests.wire.serving import serving
+
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 
@@ -27,7 +29,6 @@ async def tls_front(behind: URL, pems: Path) -> AsyncIterator[URL]:
     """The URL of the same server, for those who ask for TLS; others are hung up on."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pems / "cert.pem", pems / "key.pem")
-    tasks: set[asyncio.Task[None]] = set()
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
@@ -36,31 +37,15 @@ async def tls_front(behind: URL, pems: Path) -> AsyncIterator[URL]:
         writer.transport.abort()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        opened = [writer]
+        if await reader.read(len(SSL_REQUEST)) != SSL_REQUEST:
+            return
+        writer.write(b"S")
+        await writer.start_tls(context)
+        back, onward = await asyncio.open_connection(behind.host, behind.port)
         try:
-            if await reader.readexactly(len(SSL_REQUEST)) != SSL_REQUEST:
-                return
-            writer.write(b"S")
-            await writer.start_tls(context)
-            back, onward = await asyncio.open_connection(behind.host, behind.port)
-            opened.append(onward)
             await asyncio.gather(copy(reader, onward), copy(back, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
         finally:
-            for each in opened:
-                each.transport.abort()
+            onward.transport.abort()
 
-    def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(forward(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-
-    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
-    try:
-        yield behind.set(port=server.sockets[0].getsockname()[1])
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with serving(forward) as place:
+        yield behind.set(port=place.port)
