@@ -54,7 +54,7 @@ class Routed(Event):
 @dataclass(frozen=True, slots=True)
 class NodeOut(Event):
     """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming",
-    "other history", "pooled" (a pooler answers in its place), "not read-only"."""
+    "other history", "pooled" (a pooler has come before it)."""
 
     node: str
     why: str

@@ -17,8 +17,7 @@ NODE_OUT: Mapping[str, str] = {
     "in recovery": "the primary's URL leads to a replica: give the primary's own address, or promote it",
     "an older timeline": "an old primary lives on under this address: fence it",
     "elsewhere": "the address has begun to lead to another server; nothing to do if it failed over",
-    "pooled": "give the server's own address, past the pooler",
-    "not read-only": "give the server's own address, past the pooler",
+    "pooled": "it is looked at again at once, as a pooler's; give the server's own address where you can",
 }
 """By the first words of why a node is out."""
 BY_KIND: Mapping[str, str] = {

@@ -6,6 +6,8 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from repocache.errors import DatabaseUnavailable
+
 NODE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
 system errors.
@@ -23,12 +25,12 @@ CONFLICTS = ("40001", "40P01")
 """SQLSTATE: what a standby says when recovery cancels a statement of its own accord."""
 
 
-class Unusable(Exception):
-    """A new connection that reads must not use. `why`: POOLED (a pooler answers in the server's
-    place), WRITABLE (it was to be read-only, and is not)."""
+class Unusable(DatabaseUnavailable):
+    """A new connection leads to a pooler, which was not known of when it was made: the next one is
+    made for it. `why`: POOLED."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(why)
+        super().__init__(f"the connection is {why}, which was not known when it was made: try again")
         self.why = why
 
 
@@ -42,8 +44,8 @@ def sqlstate(error: BaseException) -> str:
 
 
 def connecting_trouble(error: BaseException) -> str:
-    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost", POOLED,
-    WRITABLE; empty if the error is of another kind.
+    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost", POOLED;
+    empty if the error is of another kind.
     """
     if isinstance(error, PoolTimeoutError):
         return "busy"
