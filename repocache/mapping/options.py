@@ -18,12 +18,14 @@ class MappingOptions:
     `codecs`: how the values of a `TypeDecorator`, or of a type that is not known, are cached. `not_loaded`: columns and
     eager relationships that cached entities do without; reading one raises `DetachedInstanceError`. `derived`:
     `column_property()` attributes computed by SQL that may be cached; what they read from other tables goes stale
-    unless the owner follows these tables (`KeyOwner(follows=...)`).
+    unless the owner follows these tables (`KeyOwner(follows=...)`). `unfiltered`: rows are read as they are stored,
+    though a listener narrows what sessions select (a global `with_loader_criteria`).
     """
 
     codecs: Mapping[str, ColumnCodec[Any]] = field(default_factory=dict)
     not_loaded: tuple[str, ...] = ()
     derived: tuple[str, ...] = ()
+    unfiltered: bool = False
 
     def __post_init__(self) -> None:
         for argument in ("not_loaded", "derived"):
