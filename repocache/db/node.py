@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.choice import Need, satisfies
 from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
-from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, Way, begin_read
+from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, Opened, Way, begin_read
 from repocache.db.positions import (
     LagLimit,
     Process,
@@ -89,7 +89,7 @@ class ReplicaNode:
             return self.down or "no sample"
         return self.sample.out
 
-    async def open(self, need: Need, level: str = COMMITTED) -> AsyncConnection:
+    async def open(self, need: Need, level: str = COMMITTED) -> Opened:
         """A connection to the server process that the present sample belongs to. Where that may change with
         each transaction it is in one, of this isolation level.
 
@@ -106,16 +106,17 @@ class ReplicaNode:
         try:
             if self.epoch != epoch:
                 raise Moved
-            if self.way.reason:
+            begun = bool(self.way.reason)
+            if begun:
                 await begin_read(connection, level, positions=self.probe.positions)
             if self.probe.positions and await self._is_elsewhere(connection, sample):
-                if connection.in_transaction() and level != COMMITTED:
+                if begun and level != COMMITTED:
                     raise Moved  # what it sees is settled, and a position polled now may be beyond
                 await self._vouch(connection, need)
         except BaseException:
             await connection.close()
             raise
-        return connection
+        return Opened(connection, begun)
 
     def forget(self) -> None:
         """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its way."""

@@ -8,7 +8,7 @@ connection is judged and told; what follows is `node`'s and `primary`'s.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from sqlalchemy import event
@@ -64,6 +64,13 @@ def tell(told: dict[str, Any], driver: str) -> None:
     else:
         told["options"] = told.get("options", "").replace(f"-c {READ_ONLY}=on", "").strip()
         told["prepare_threshold"] = None
+
+
+class Opened(NamedTuple):
+    """A connection for one read. `begun`: it is in a read-only transaction already."""
+
+    connection: AsyncConnection
+    begun: bool
 
 
 class Way:

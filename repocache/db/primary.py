@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.clock import ALLOWED, Outages, PrimaryClock
@@ -25,7 +25,7 @@ from repocache.db.engines import (
     on_lost,
     read_server,
 )
-from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, PRIMARY_POOLED, Way, begin_read
+from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, PRIMARY_POOLED, Opened, Way, begin_read
 from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
 from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
 from repocache.db.settings import TopologySettings
@@ -138,19 +138,20 @@ class Primary:
         """From a poll that began after this call; None if none can be had."""
         return await self.poll.ask()
 
-    async def open(self, level: str = COMMITTED) -> AsyncConnection:
+    async def open(self, level: str = COMMITTED) -> Opened:
         """A connection of the read-only pool; where it may lead to another server with each
         transaction, in one of this isolation level. Raises what the driver raises, and
         DatabaseUnavailable for a server that is not the primary."""
         connection = await self.way.connect(self.engine)
         try:
-            if self.way.reason:
+            begun = bool(self.way.reason)
+            if begun:
                 await begin_read(connection, level, positions=self.probe.positions)
                 self._require_primary((await connection.get_raw_connection()).info.get(SERVER))
         except BaseException:
             await connection.close()
             raise
-        return connection
+        return Opened(connection, begun)
 
     def met(self, history: str) -> None:
         """Another process lives in this history: if it is none of ours, look by name who the primary is. Once for each,

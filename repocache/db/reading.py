@@ -66,13 +66,15 @@ class Read(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica."""
+    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica.
+    `begun`: it is in its transaction already."""
 
     connection: AsyncConnection
     node: ReplicaNode | None
     why: str
     sample: Sample | None = None
     budgeted: bool = False
+    begun: bool = False
 
 
 class Reader:
@@ -151,7 +153,7 @@ class Reader:
         turn = await self._open(need, [], REPEATABLE)
         connection = turn.connection
         try:
-            if connection.in_transaction():
+            if turn.begun:
                 yield connection
             elif connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -201,12 +203,12 @@ class Reader:
         sample = node.sample
         node.in_flight += 1
         try:
-            connection = await node.open(need, level)
+            opened = await node.open(need, level)
         except BaseException:
             node.in_flight -= 1
             raise
         self._observe(Routed(node.name, why))
-        return Turn(connection, node, why, sample)
+        return Turn(opened.connection, node, why, sample, begun=opened.begun)
 
     async def _open_primary(self, need: Need, why: str, level: str) -> Turn:
         fallback = bool(self._replicas) and not need.asked
@@ -218,7 +220,7 @@ class Reader:
             await self._budget.acquire(f"{why}; {self._status()}")
         self._primary.in_flight += 1
         try:
-            connection = await self._primary.open(level)
+            opened = await self._primary.open(level)
         except BaseException as error:
             self._primary.in_flight -= 1
             if fallback:
@@ -229,7 +231,7 @@ class Reader:
                 ) from error
             raise
         self._observe(Routed(NAME, why))
-        return Turn(connection, None, why, budgeted=fallback)
+        return Turn(opened.connection, None, why, budgeted=fallback, begun=opened.begun)
 
     async def _close(self, turn: Turn) -> None:
         try:
