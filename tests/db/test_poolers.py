@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import asyncpg
@@ -35,6 +36,7 @@ MODES = ("session", "transaction")
 DELAY = "recovery_min_apply_delay"
 PATIENT = TopologySettings(sample_every=0.05, probe_timeout=20.0, connect_timeout=20.0, max_lag=60.0)
 """Polls wait in the pooler's queue, too."""
+UNPOLLED = replace(STILL, probe_timeout=20.0, connect_timeout=20.0)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ async def polled(watched: Watched) -> None:
 async def test_it_is_read_where_it_has_what_is_needed(repocache_endpoints: Endpoints, pooled: str) -> None:
     direct = Replica(repocache_endpoints.replicas[1], name="direct")
     replicas = [Replica(pooled, name="pooled"), direct]
-    async with watching(repocache_endpoints.primary, replicas) as watched:
+    async with watching(repocache_endpoints.primary, replicas, PATIENT) as watched:
         await watched.all_in()
         answered: set[str] = set()
         for value in range(1, 21):
@@ -91,7 +93,7 @@ async def test_a_pooler_that_refuses_what_is_asked_for_at_connect_is_read_too(
     repocache_endpoints: Endpoints, program: str, mode: str, item: None
 ) -> None:
     with bouncing(program, repocache_endpoints.replicas[0], mode) as url:
-        async with watching(repocache_endpoints.primary, [Replica(url, name="pooled")]) as watched:
+        async with watching(repocache_endpoints.primary, [Replica(url, name="pooled")], PATIENT) as watched:
             await watched.all_in()
             assert (await watched.read()).node == "pooled"
             assert told(watched, "replica pooled") == [NOT_AS_ASKED[POOLED]]
@@ -122,7 +124,7 @@ async def test_nothing_can_be_written_by_a_read(pooled_primary: str, database: s
     async def loosen(connection: AsyncConnection) -> None:
         await connection.execute(text("SET TRANSACTION READ WRITE"))
 
-    async with watching(pooled_primary, ()) as watched:
+    async with watching(pooled_primary, (), PATIENT) as watched:
         with pytest.raises(DBAPIError, match="read-only transaction"):
             await watched.topology.read(ANYTHING, touch)
         with pytest.raises(DBAPIError, match="read-write mode"):
@@ -188,7 +190,7 @@ async def test_a_session_reads_its_writes_while_the_replica_behind_the_pooler_go
     async with further_back(primary, replica):
         # Polled seldom: a poll would find the new life, and hide what is read without it.
         replicas = [Replica(pooled, name="pooled")]
-        async with watching(repocache_endpoints.primary, replicas, STILL) as watched:
+        async with watching(repocache_endpoints.primary, replicas, UNPOLLED) as watched:
             routing = Routing(watched.topology, Stickiness(window=6600.0 + 60.0))
             position = await watched.write(1)
             await asyncio.to_thread(replica.await_position, position.flush)
@@ -230,7 +232,7 @@ async def test_an_address_that_leads_to_a_pooler_later(
 
 
 async def test_a_pooled_primary_is_written_to_and_read(pooled_primary: str) -> None:
-    async with watching(pooled_primary, ()) as watched:
+    async with watching(pooled_primary, (), PATIENT) as watched:
         position = await watched.write(1)
         assert (await watched.read(needed(position))).value == 1
         async with watched.topology.snapshot() as connection:
@@ -241,7 +243,7 @@ async def test_a_pooled_primary_is_written_to_and_read(pooled_primary: str) -> N
 
 
 async def test_a_snapshot_on_a_pooled_replica(repocache_endpoints: Endpoints, pooled: str) -> None:
-    async with watching(repocache_endpoints.primary, [Replica(pooled, name="pooled")]) as watched:
+    async with watching(repocache_endpoints.primary, [Replica(pooled, name="pooled")], PATIENT) as watched:
         await watched.all_in()
         for value in (1, 2, 3):
             position = await watched.write(value)
@@ -271,7 +273,7 @@ async def test_connections_that_could_write_are_read_in_transactions(
     async def setting(connection: AsyncConnection) -> object:
         return (await connection.execute(text("SELECT current_setting('transaction_read_only')"))).scalar_one()
 
-    async with watching(repocache_endpoints.primary, replicas) as watched:
+    async with watching(repocache_endpoints.primary, replicas, PATIENT) as watched:
         await watched.all_in()
         assert (await watched.topology.read(ANYTHING, setting)).value == "on"
         assert (await watched.topology.read(Need(primary="asked", asked=True), setting)).value == "on"
