@@ -11,6 +11,7 @@ from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.database import Database
 from repocache.db.cached_marker import Misuse
+from repocache.db.engine_settings import EngineSettings
 from repocache.db.session import CausalSession
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import (
@@ -52,6 +53,7 @@ __all__ = [
     "ConfigurationError",
     "Database",
     "DatabaseUnavailable",
+    "EngineSettings",
     "InvalidId",
     "KeyOwner",
     "LinkSettings",

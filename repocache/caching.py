@@ -26,7 +26,10 @@ from repocache.standing import Standing
 from repocache.tasks import Grace, Tasks
 from repocache.wire import Address, Link
 
-ALONE = "this process hears of no other's writes: rows that others change stay in L1 until local_ttl ends"
+ALONE = (
+    "this process hears of no other's writes: rows that others change stay in L1 until local_ttl ends; "
+    "give Database(redis=...)"
+)
 
 
 @dataclass(frozen=True, slots=True)

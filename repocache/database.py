@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
+from repocache.advice import advice
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
@@ -18,15 +20,18 @@ from repocache.caching import Needs, caching
 from repocache.commits import Commits, Lives
 from repocache.db.cached_marker import state_maker
 from repocache.db.commit import CommitWatch
+from repocache.db.database_url import DatabaseUrl
+from repocache.db.engine_settings import EngineSettings
+from repocache.db.engines import make_engine
 from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
 from repocache.db.seen import SeenTransactions
 from repocache.db.session import CausalSession
+from repocache.db.sessions import Sessions, sessions_on
 from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
-from repocache.db.tracked_session import TrackedSession
 from repocache.durable import Durable, NotDurable, durable
-from repocache.errors import ConfigurationError, NotStarted
+from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Degraded, Switched
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Feed
@@ -42,6 +47,7 @@ from repocache.settings import Settings
 from repocache.standing import Standing
 from repocache.tracking.changes import Changes
 from repocache.tracking.listener import Tracker
+from repocache.urls import SecretText, UrlObject
 from repocache.verification.shadow import Shadow, ShadowCount
 from repocache.verification.verdict import Verification
 from repocache.verification.verifier import Subject, Tiers, Verifier
@@ -60,26 +66,31 @@ SHADOWED_WITHIN = 2.0
 class Database:
     """A primary, its replicas and a cache; an async context manager, one for each process and event loop.
 
-    `primary`, `replicas`: SQLAlchemy URLs with an async driver (`Replica(url, weight=...)` where one needs more).
-    `redis`: redis://, rediss:// or unix:// URL; None: this process caches for itself alone.
-    `repositories`: every repository class, so that owners are known before the first write.
+    `primary`, `replicas`: SQLAlchemy URLs, of asyncpg unless they name another async driver (`Replica(url, weight=...)`
+    where one needs more). `redis`: redis://, rediss:// or unix:// URL; None: this process caches for itself alone. A
+    URL is a text, SQLAlchemy's `URL`, or pydantic's. `repositories`: every repository class, so that owners are known
+    before the first write. `engine`: what connections are told beyond a URL.
 
     Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and
     DatabaseUnavailable on entering if the primary does not answer. A Redis that is away is no error.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only
         self,
-        primary: str,
+        primary: DatabaseUrl,
         *,
-        replicas: Sequence[str | Replica] = (),
-        redis: str | None = None,
+        replicas: Sequence[DatabaseUrl | Replica] = (),
+        redis: str | UrlObject | SecretText | None = None,
         repositories: Iterable[type[Repository[Any, Any]]] = (),
         settings: Settings | None = None,
+        engine: EngineSettings | None = None,
     ) -> None:
         self.settings = settings = Settings() if settings is None else settings
         if not isinstance(settings, Settings):
             raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
+        engine = EngineSettings() if engine is None else engine
+        if not isinstance(engine, EngineSettings):
+            raise ConfigurationError(f"Database(engine={type(engine).__name__}): give EngineSettings(...)")
         self._observe = settings.observe
         classes = checked(repositories)
         longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
@@ -87,10 +98,12 @@ class Database:
         signer = BookmarkSigner(settings.secrets) if settings.secrets else None
         longest = max(settings.window, settings.uncovered, longest)
         self._stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)
-        self._topology = Topology(primary, replicas, settings.topology, settings.observe)
+        engines = partial(make_engine, given=engine)
+        self._topology = Topology(primary, replicas, settings.topology, settings.observe, engines)
         self._routing = Routing(self._topology, self._stickiness, settings.observe)
         self._lives = Lives(settings.window, self._stickiness.uncovered, self._topology.now)
         self._address = None if redis is None else Address.parse(redis)
+        self._advice = tuple(advice(self._topology.urls, self._address, settings, engine))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
         self._shelves = Shelves(classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None)
@@ -102,7 +115,7 @@ class Database:
 
     async def __aenter__(self) -> Self:
         if self._stack is not None:
-            raise NotStarted("this database is already started: enter it once, and share it")
+            raise UsageError("this database is already started: enter it once, and share it")
         stack = AsyncExitStack()
         try:
             await self._start(stack)
@@ -126,6 +139,8 @@ class Database:
         needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake, grace)
         cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
         stack.callback(_end_feeds, cache.receivers)
+        for each in self._advice:
+            settings.observe(each)
         engine = self._topology.write_engine
         await self._shelves.locate()
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
@@ -191,12 +206,17 @@ class Database:
             raise NotStarted from None
 
     @property
-    def sessionmaker(self) -> async_sessionmaker[AsyncSession]:
-        """Makes plain sessions on the primary. What they commit invalidates like a unit of work's."""
+    def engine(self) -> AsyncEngine:
+        """The primary's engine for transactions, to be instrumented. What is committed on it
+        invalidates."""
+        return self._topology.write_engine
+
+    @property
+    def sessionmaker(self) -> Sessions[AsyncSession]:
+        """Makes plain sessions on the primary; `db.sessionmaker(class_=...)` is the maker of those
+        of another class, as SQLModel's. What they commit invalidates like a unit of work's."""
         self._require_started()
-        return async_sessionmaker(
-            self._topology.write_engine, sync_session_class=TrackedSession, expire_on_commit=False
-        )
+        return sessions_on(self._topology.write_engine)
 
     def unit_of_work(self) -> UnitOfWork:
         """`async with db.unit_of_work() as work:` one transaction on the primary; see `UnitOfWork`."""

@@ -10,10 +10,17 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from repocache.remedies import BY_KIND, of_node
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something happened. The subclasses say what."""
+
+    @property
+    def remedy(self) -> str:
+        """What an operator can do; empty if nothing has to be done, or if the event says it itself."""
+        return BY_KIND.get(type(self).__name__, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +54,15 @@ class Routed(Event):
 @dataclass(frozen=True, slots=True)
 class NodeOut(Event):
     """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming",
-    "other history", "pooled" (a pooler answers in its place), "not read-only"."""
+    "other history", "pooled" (a pooler has come before it)."""
 
     node: str
     why: str
+
+    @property
+    def remedy(self) -> str:
+        """By the reason."""
+        return of_node(self.why)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +274,15 @@ class Degraded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Unguarded(Event):
+    """Something works and is open to others: bookmarks, or the way to a server. `risk`: what they
+    could do, and what closes it. Emitted at start."""
+
+    what: str
+    risk: str
+
+
+@dataclass(frozen=True, slots=True)
 class HookFailed(Event):
     """An after-commit hook raised; the commit stands."""
 
@@ -284,39 +305,60 @@ def ignore(event: Event) -> None:
     """The null observer."""
 
 
-_WARNINGS: tuple[type[Event], ...] = (
-    NodeOut,
-    HistoryChanged,
-    ClockJumped,
-    ChannelDown,
-    PublishFailed,
-    RelayFailed,
-    OutboxRefused,
-    OutboxUnowned,
-    CommitUnknown,
-    UndeclaredWrite,
-    CacheFailed,
-    ValueRefused,
-    CachedEntityChanged,
-    Degraded,
-    HookFailed,
-    TaskFailed,
+_WARNINGS: frozenset[type[Event]] = frozenset(
+    {
+        NodeOut,
+        HistoryChanged,
+        ClockJumped,
+        ChannelDown,
+        PublishFailed,
+        RelayFailed,
+        OutboxRefused,
+        OutboxUnowned,
+        CommitUnknown,
+        UndeclaredWrite,
+        CacheFailed,
+        ValueRefused,
+        CachedEntityChanged,
+        Degraded,
+        Unguarded,
+        HookFailed,
+        TaskFailed,
+    }
 )
 
 
+_MOST_FAILING = 256
+_LEFT = ChannelDown("the link is closed")
+"""The database was left: no trouble."""
+
+
 class LoggingObserver:
-    """Writes events to a logger: troubles as warnings, the rest as debug lines.
+    """Writes events to a logger: troubles as warnings, with their remedy, the rest as debug lines. That a cache failed
+    in the same way as before is a debug line too, until Redis is back.
 
     `logger`: default `logging.getLogger("repocache")`.
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger("repocache")
+        self._failing: set[CacheFailed] = set()
 
     def __call__(self, event: Event) -> None:
-        level = logging.WARNING if isinstance(event, _WARNINGS) else logging.DEBUG
+        level = logging.WARNING if type(event) in _WARNINGS and self._is_news(event) else logging.DEBUG
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%r", event)
+            remedy = event.remedy
+            self._logger.log(level, "%r; %s" if remedy else "%r%s", event, remedy)
+        if isinstance(event, ChannelUp):
+            self._failing.clear()
+
+    def _is_news(self, event: Event) -> bool:
+        if not isinstance(event, CacheFailed):
+            return event != _LEFT
+        if event in self._failing or len(self._failing) >= _MOST_FAILING:
+            return False
+        self._failing.add(event)
+        return True
 
 
 class Observers:

@@ -10,7 +10,7 @@ from repocache.db.cached_marker import Misuse
 from repocache.db.settings import TopologySettings
 from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
-from repocache.events import Observer, ignore
+from repocache.events import LoggingObserver, Observer
 from repocache.invalidation.outbox import OutboxMode
 from repocache.wire import LinkSettings
 
@@ -33,7 +33,8 @@ class Settings:
     bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
     `OutboxMode`. `misuse`: what a change of an entity that came from a cache leads to; see
-    `Misuse`. `observe`: gets every event; `LoggingObserver()` writes them to the log.
+    `Misuse`. `observe`: gets every event; the default writes troubles, each with
+    its remedy, to the log `repocache` (`repocache.events.ignore`: nobody hears of them).
     """
 
     app: str = "app"
@@ -46,7 +47,7 @@ class Settings:
     secrets: tuple[str, ...] = ()
     outbox: OutboxMode = OutboxMode.AUTO
     misuse: Misuse = Misuse.RAISE
-    observe: Observer = ignore
+    observe: Observer = field(default_factory=LoggingObserver)
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     link: LinkSettings = field(default_factory=LinkSettings)

@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "repocache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
-    {"errors", "history"},
-    {"keys", "events", "bookmark", "message"},
+    {"errors", "history", "remedies"},
+    {"urls", "keys", "events", "bookmark", "message"},
     {"wire", "tasks"},
     {"records"},
     {"db", "cache", "invalidation"},
@@ -19,7 +19,7 @@ FLOORS = [
     {"tracking"},
     {"writing", "sealing"},
     {"repository", "commits", "settings", "standing"},
-    {"caching", "durable", "verification"},
+    {"caching", "durable", "verification", "advice"},
     {"database"},
     {"http", "metrics", "testing", "alembic_ops"},
     {"cli"},

@@ -4,6 +4,7 @@
 find what is missing. Importing registers them with Alembic, which has no other way.
 """
 
+from repocache.alembic_ops.alembic_version import NEEDED as NEEDED  # first of all: it says what is missing
 from repocache.alembic_ops.autogenerate import declare
 from repocache.alembic_ops.operations import (
     CreateInvalidationTrigger,

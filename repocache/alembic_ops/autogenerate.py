@@ -16,6 +16,7 @@ from repocache.alembic_ops.operations import (
     CreateOutbox,
     DropInvalidationTrigger,
     DropOutbox,
+    names,
 )
 from repocache.errors import ConfigurationError
 from repocache.invalidation.outbox import TABLE
@@ -51,14 +52,14 @@ def declare(
     `triggers`: names, or names with the columns that they carry. Raises ConfigurationError for a table that the
     metadata does not have.
     """
-    given = triggers if isinstance(triggers, Mapping) else dict.fromkeys(triggers, ())
+    given = triggers if isinstance(triggers, Mapping) else dict.fromkeys(names("triggers", triggers), ())
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for name, columns in given.items():
         if name not in metadata.tables:
             raise ConfigurationError(f"declare(triggers=...): the metadata has no table {name!r}")
         table = metadata.tables[name]
-        found[table.schema or "public", table.name] = tuple(columns)
-    metadata.info[_DECLARED] = Declared(schema, tuple(grant_to), found)
+        found[table.schema or "public", table.name] = names(f"triggers[{name!r}]", columns)
+    metadata.info[_DECLARED] = Declared(schema, names("grant_to", grant_to), found)
 
 
 @comparators.dispatch_for("schema", priority=DispatchPriority.LAST)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from alembic.operations import MigrateOperation, Operations
 
 from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_outbox, drop_trigger
+from repocache.errors import ConfigurationError
+
+
+def names(argument: str, given: Iterable[str]) -> tuple[str, ...]:
+    """Several names. Raises ConfigurationError for one text, whose letters would be taken for them."""
+    if isinstance(given, str):
+        raise ConfigurationError(f"{argument}={given!r}: give a list of names: {argument}=[{given!r}]")
+    return tuple(given)
 
 
 @Operations.register_operation("create_repocache_outbox")
@@ -15,7 +23,7 @@ class CreateOutbox(MigrateOperation):
 
     def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
         self.schema = schema
-        self.grant_to = tuple(grant_to)
+        self.grant_to = names("grant_to", grant_to)
 
     @classmethod
     def create_repocache_outbox(
@@ -38,7 +46,7 @@ class DropOutbox(MigrateOperation):
 
     def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
         self.schema = schema
-        self.grant_to = tuple(grant_to)
+        self.grant_to = names("grant_to", grant_to)
 
     @classmethod
     def drop_repocache_outbox(cls, operations: Operations, schema: str = "public") -> None:
@@ -60,7 +68,7 @@ class CreateInvalidationTrigger(MigrateOperation):
         self, table: str, columns: Sequence[str] = (), schema: str = "public", outbox_schema: str = "public"
     ) -> None:
         self.table = table
-        self.columns = tuple(columns)
+        self.columns = names("columns", columns)
         self.schema = schema
         self.outbox_schema = outbox_schema
 
@@ -92,7 +100,7 @@ class DropInvalidationTrigger(MigrateOperation):
         self, table: str, columns: Sequence[str] = (), schema: str = "public", outbox_schema: str = "public"
     ) -> None:
         self.table = table
-        self.columns = tuple(columns)
+        self.columns = names("columns", columns)
         self.schema = schema
         self.outbox_schema = outbox_schema
 

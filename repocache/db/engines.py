@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Self
 
 import asyncpg
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
+from sqlalchemy.exc import InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from repocache.db.arguments import connect_args
+from repocache.db.database_url import without_options
+from repocache.db.engine_settings import EngineSettings
 from repocache.db.positions import Process, System
 from repocache.db.settings import TopologySettings
 from repocache.errors import ConfigurationError
 
 SERVER = "repocache.server"
+PLAIN = EngineSettings()
 FAREWELL = 0.5
 """Seconds that a server is given to close its connections, however little time is left."""
 SERVER_SQL = """
@@ -73,36 +76,24 @@ class Purpose(enum.Enum):
     OUTBOX = "the outbox's own transactions"
 
 
-def database_url(argument: str, text: str) -> URL:
-    """The URL in `text`. Raises ConfigurationError naming `argument`, never showing a password."""
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ConfigurationError(
-            f"{argument}: not a database URL; write for example postgresql+asyncpg://user@host/database"
-        ) from None
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise ConfigurationError(
-            f"{argument}={url.render_as_string()}: each connection would see an in-memory database of its own; "
-            "name a file: sqlite+aiosqlite:///path"
-        )
-    return url
-
-
-def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
+def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: EngineSettings = PLAIN) -> AsyncEngine:
     """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
     shown = url.render_as_string()
     read_only = purpose in (Purpose.READ, Purpose.PROBE)
-    options: dict[str, Any] = {"connect_args": connect_args(url, settings, read_only=read_only)}
+    options: dict[str, Any] = {"connect_args": connect_args(url, settings, given, read_only=read_only)}
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
-        options |= {"pool_size": settings.pool_size, "max_overflow": 0, "pool_timeout": settings.pool_wait}
-        options["pool_use_lifo"] = True
+        options |= {"pool_size": _pool_size(purpose, settings, given), "max_overflow": 0}
+        options |= {"pool_timeout": settings.pool_wait, "pool_use_lifo": True}
+        options["pool_recycle"] = -1 if given.pool_recycle is None else given.pool_recycle
+    for name in ("json_serializer", "json_deserializer"):
+        if (function := getattr(given, name)) is not None:
+            options[name] = function
     if read_only:
         options["isolation_level"] = "AUTOCOMMIT"
     try:
-        engine = create_async_engine(url, **options)
+        engine = create_async_engine(without_options(url), echo=given.echo, **options)
     except (InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(
             f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
@@ -112,22 +103,9 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> Async
     return engine
 
 
-def connect_args(url: URL, settings: TopologySettings, *, read_only: bool) -> dict[str, Any]:
-    """What the driver is told: a deadline for connecting, and read-only transactions where it can enforce them."""
-    driver = url.get_driver_name()
-    if driver == "asyncpg":
-        told: dict[str, Any] = {"timeout": settings.connect_timeout}
-        if read_only:
-            told["server_settings"] = {"default_transaction_read_only": "on"}
-        return told
-    if url.get_backend_name() == "postgresql":
-        told = {"connect_timeout": math.ceil(settings.connect_timeout)}
-        if read_only:
-            given = url.query.get("options", "")
-            options = given if isinstance(given, str) else " ".join(given)
-            told["options"] = f"{options} -c default_transaction_read_only=on".strip()
-        return told
-    return {}
+def _pool_size(purpose: Purpose, settings: TopologySettings, given: EngineSettings) -> int:
+    wanted = given.write_pool_size if purpose is Purpose.WRITE else None
+    return settings.pool_size if wanted is None else wanted
 
 
 def read_server(connection: DBAPIConnection) -> Server:

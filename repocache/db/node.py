@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.choice import Need, satisfies
 from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
-from repocache.db.poolers import REPLICA_UNUSED, require_direct, require_read_only
+from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, Opened, Way, begin_read
 from repocache.db.positions import (
     LagLimit,
     Process,
@@ -64,7 +64,9 @@ class ReplicaNode:
         self.epoch = 0
         self.sees_timeline = True
         self.engine, probing = engines
-        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.forget)
+        self.way = Way()
+        self.way.follow(self.engine)
+        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.forget, self.way)
         self.poll = SharedPoll(self._poll, settings.sample_every)
         self._primary = primary
         self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
@@ -72,7 +74,7 @@ class ReplicaNode:
         self._receivers = Receivers()
         self._vouched: Sample | None = None
         self._said = ""
-        self._explained: set[str] = set()
+        self._explained = ""
         self._failures = 0
         self._pause = settings.sample_every
         self._retry_at = 0.0
@@ -87,8 +89,9 @@ class ReplicaNode:
             return self.down or "no sample"
         return self.sample.out
 
-    async def open(self, need: Need) -> AsyncConnection:
-        """A connection to the server process that the present sample belongs to.
+    async def open(self, need: Need, level: str = COMMITTED) -> Opened:
+        """A connection to the server process that the present sample belongs to. Where that may change with
+        each transaction it is in one, of this isolation level.
 
         Raises Moved, and what the driver raises if no connection is to be had.
 
@@ -99,16 +102,21 @@ class ReplicaNode:
         """
         epoch, sample = self.epoch, self.sample
         assert sample is not None
-        connection = await self.engine.connect()
+        connection = await self.way.connect(self.engine)
         try:
             if self.epoch != epoch:
                 raise Moved
+            begun = bool(self.way.reason)
+            if begun:
+                await begin_read(connection, level, positions=self.probe.positions)
             if self.probe.positions and await self._is_elsewhere(connection, sample):
+                if begun and level != COMMITTED:
+                    raise Moved  # what it sees is settled, and a position polled now may be beyond
                 await self._vouch(connection, need)
         except BaseException:
             await connection.close()
             raise
-        return connection
+        return Opened(connection, begun)
 
     def forget(self) -> None:
         """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its way."""
@@ -132,9 +140,6 @@ class ReplicaNode:
         self.forget()
         self.down = why
         self._say(why)
-        if why in REPLICA_UNUSED and why not in self._explained:
-            self._explained.add(why)
-            self._observe(Degraded(f"replica {self.name}", REPLICA_UNUSED[why]))
 
     async def close(self, grace: float) -> None:
         """Close all connections; those that are not closed within `grace` seconds are hung up
@@ -164,7 +169,7 @@ class ReplicaNode:
         if not self.probe.connected:
             await self.probe.connect()
             self.forget()
-            await self.probe.require_fit()
+            self._explain()
         # 1. This poll begins on a connection to one server process. 2. That process ends, unnoticed. 3. The pool
         # connects to its successor. 4. The poll's answer, sent before 2, arrives: it must not vouch for the successor.
         epoch = self.epoch
@@ -229,10 +234,17 @@ class ReplicaNode:
         be of another one by the next statement."""
         if self.probe.positions:
             entry.info[SERVER] = server = read_server(connection)
-            require_direct(server, entry.driver_connection)
+            self.way.learn(server, entry.driver_connection)
         elif self.engine.dialect.name == "postgresql":
-            require_read_only(connection)
+            self.way.learn_without_positions(connection)
+        self._explain()
         self.forget()
+
+    def _explain(self) -> None:
+        """That reads cost more than they would: told once."""
+        if self.way.reason and self.way.reason != self._explained:
+            self._explained = self.way.reason
+            self._observe(Degraded(f"replica {self.name}", NOT_AS_ASKED[self.way.reason]))
 
     def _said_of(self, sample: Sample) -> None:
         self._observe(Sampled(self.name, sample.position, sample.lag_bytes, sample.lag))

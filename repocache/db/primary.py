@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.clock import ALLOWED, Outages, PrimaryClock
@@ -23,10 +23,9 @@ from repocache.db.engines import (
     close_engine,
     on_connect,
     on_lost,
-    read_only,
     read_server,
 )
-from repocache.db.poolers import OWN_ADDRESS, PRIMARY_POOLED, PRIMARY_WRITABLE, is_pooled
+from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, PRIMARY_POOLED, Opened, Way, begin_read
 from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
 from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
 from repocache.db.settings import TopologySettings
@@ -44,7 +43,8 @@ MOST_MET = 64
 RETIRED = "the transaction is on a server that is the primary no more: nothing was committed"
 BY_TIME = (
     "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, only the "
-    "primary fills caches, and replicas do not leave the rotation for lagging"
+    "primary fills caches, and replicas do not leave the rotation for lagging; on PostgreSQL let the role execute "
+    "pg_control_system()"
 )
 
 
@@ -69,7 +69,8 @@ class Primary:
     ) -> None:
         self.write_engine, self.engine, probing = engines
         self.poll = SharedPoll(self._poll, settings.sample_every)
-        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge)
+        self.way = Way()
+        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge, self.way)
         self.in_flight = 0
         self.out = ""
         self.silent = False
@@ -102,6 +103,7 @@ class Primary:
 
     def follow(self, engine: AsyncEngine) -> None:
         """Another pool that leads to the primary: its connections are the primary's, or end."""
+        self.way.follow(engine)
         on_connect(engine, self._connected)
         on_lost(engine, self.poll.nudge)
         event.listen(engine.sync_engine, "checkout", self._checked_out)
@@ -126,10 +128,7 @@ class Primary:
         except Exception as error:
             if not self.probe.positions or not refuses_positions(error):
                 await self.probe.drop()
-                why = f"the primary does not answer: {error!r}"
-                if connecting_trouble(error) == POOLED:
-                    why = f"{why}; {OWN_ADDRESS}"
-                raise DatabaseUnavailable(why) from error
+                raise DatabaseUnavailable(f"the primary does not answer: {error!r}") from error
             self.probe.positions = False
         self._heard_at = self.clock.now()
         if not self.probe.positions:
@@ -139,9 +138,20 @@ class Primary:
         """From a poll that began after this call; None if none can be had."""
         return await self.poll.ask()
 
-    async def open(self) -> AsyncConnection:
-        """A connection of the read-only pool. Raises what the driver raises."""
-        return await self.engine.connect()
+    async def open(self, level: str = COMMITTED) -> Opened:
+        """A connection of the read-only pool; where it may lead to another server with each
+        transaction, in one of this isolation level. Raises what the driver raises, and
+        DatabaseUnavailable for a server that is not the primary."""
+        connection = await self.way.connect(self.engine)
+        try:
+            begun = bool(self.way.reason)
+            if begun:
+                await begin_read(connection, level, positions=self.probe.positions)
+                self._require_primary((await connection.get_raw_connection()).info.get(SERVER))
+        except BaseException:
+            await connection.close()
+            raise
+        return Opened(connection, begun)
 
     def met(self, history: str) -> None:
         """Another process lives in this history: if it is none of ours, look by name who the primary is. Once for each,
@@ -223,14 +233,14 @@ class Primary:
 
     async def _connect_probe(self) -> None:
         await self.probe.connect()
-        if self.probe.pooled:
-            self._explain()
+        self._explain()
 
     def _explain(self) -> None:
-        """A pooler was found in the primary's place: told once."""
-        if not self._explained:
+        """That not all is as it would be without a pooler: told once."""
+        reason = self.way.reason
+        if reason and not self._explained:
             self._explained = True
-            self._observe(Degraded(NAME, PRIMARY_POOLED))
+            self._observe(Degraded(NAME, PRIMARY_POOLED if reason == POOLED else NOT_AS_ASKED[reason]))
 
     async def _sample(self) -> PrimaryPosition | None:
         began = time.monotonic()
@@ -305,16 +315,27 @@ class Primary:
             return
         server = read_server(connection)
         entry.info[SERVER] = server
-        if is_pooled(server, entry.driver_connection):
+        self._learn(server, entry.driver_connection)
+        self._require_primary(server)
+        if self._identity is not None and server.process.started != self._identity.started:
+            self._suspected = True
+            self.poll.nudge()
+
+    def _learn(self, server: Server, driver: object) -> None:
+        """Whether a pooler is in the primary's place. Of the pools only that for reads is read-only."""
+        try:
+            self.way.learn(server._replace(read_only=True), driver)
+        finally:
             self._explain()
+
+    def _require_primary(self, server: object) -> None:
+        if not isinstance(server, Server):
+            return
         if server.in_recovery:
             self.poll.nudge()
             raise DatabaseUnavailable("the address of the primary leads to a server that is in recovery")
         if self._is_past(server):
             raise DatabaseUnavailable("the address of the primary leads to one that has been replaced")
-        if self._identity is not None and server.process.started != self._identity.started:
-            self._suspected = True
-            self.poll.nudge()
 
     def _is_past(self, server: Server) -> bool:
         """Whether a server has been the primary: of ours, or, of an older timeline, before this process
@@ -326,13 +347,15 @@ class Primary:
 
     def _reads_connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         """A read must not be able to write, unseen. A SET would not do: behind a pooler it may be
-        the session of somebody else that is set. Raises DatabaseUnavailable."""
+        the session of somebody else that is set."""
         if self.engine.dialect.name != "postgresql":
             return
         server = entry.info.get(SERVER)
-        holds = server.read_only if isinstance(server, Server) else read_only(connection)
-        if not holds:
-            raise DatabaseUnavailable(PRIMARY_WRITABLE)
+        if isinstance(server, Server):
+            self.way.learn(server, entry.driver_connection)
+        else:
+            self.way.learn_without_positions(connection)
+        self._explain()
 
     def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
         server = entry.info.get(SERVER)

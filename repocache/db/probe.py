@@ -15,9 +15,9 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.db.engines import READ_ONLY_SQL, SERVER_SQL, Server
-from repocache.db.poolers import is_pooled
+from repocache.db.poolers import Way
 from repocache.db.positions import PrimaryIdentity, Process, Receiver, ReplicaReading, System
-from repocache.db.trouble import POOLED, WRITABLE, Unusable, sqlstate
+from repocache.db.trouble import POOLED, WRITABLE, sqlstate
 
 PRIMARY_SQL = """
 SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
@@ -102,19 +102,22 @@ class Probe:
     """One connection, made when it is needed and dropped at the first failure. Not for two callers at once.
 
     `positions`: whether the database has them; without, a poll only asks for a sign of life. `lost` is called when the
-    server ends the connection, where the driver tells so (asyncpg). `pooled`: whether the last
-    connection was to a pooler; known only where there are positions.
+    server ends the connection, where the driver tells so (asyncpg). `way`: how the node is reached,
+    which is found out here first.
     """
 
-    def __init__(self, engine: AsyncEngine, connect_timeout: float, timeout: float, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: AsyncEngine, connect_timeout: float, timeout: float, lost: Callable[[], None], way: Way
+    ) -> None:
         self._engine = engine
+        self._way = way
         self._lost = lost
+        way.follow(engine)
         self._connect_timeout = connect_timeout
         self._timeout = timeout
         self._connection: AsyncConnection | None = None
         self._asyncpg: asyncpg.Connection | None = None
         self._server = Server(System("", 0), Process(0, 0), in_recovery=False, address="")
-        self.pooled = False
         self.positions = engine.dialect.name == "postgresql"
 
     @property
@@ -127,29 +130,28 @@ class Probe:
         await self.drop()
         try:
             async with asyncio.timeout(self._connect_timeout):
-                self._connection = await self._engine.connect()
-                driver = (await self._connection.get_raw_connection()).driver_connection
-                if isinstance(driver, asyncpg.Connection):
-                    self._asyncpg = driver
-                    driver.add_termination_listener(self._terminated)
-                if self.positions:
-                    self._server = Server.of(await self._row(SERVER_SQL))
-                    self.pooled = is_pooled(self._server, driver)
+                try:
+                    await self._connect()
+                except Exception as error:
+                    if not self._way.refused(error):
+                        raise
+                    await self.drop()
+                    await self._connect()
         except BaseException:
             await self.drop()
             raise
 
-    async def require_fit(self) -> None:
-        """Raises Unusable, and drops the connection, if reads must not use what it leads to; raises
-        as `primary` does."""
-        if self._engine.dialect.name != "postgresql":
-            return
-        read_only = self._server.read_only
-        if not self.positions:
-            read_only = (await self.fetch(READ_ONLY_SQL))[0] == "on"
-        if self.pooled or not read_only:
-            await self.drop()
-            raise Unusable(POOLED if self.pooled else WRITABLE)
+    async def _connect(self) -> None:
+        self._connection = await self._engine.connect()
+        driver = (await self._connection.get_raw_connection()).driver_connection
+        if isinstance(driver, asyncpg.Connection):
+            self._asyncpg = driver
+            driver.add_termination_listener(self._terminated)
+        if self.positions:
+            self._server = Server.of(await self._row(SERVER_SQL))
+            self._way.learn(self._server, driver)
+        elif self._engine.dialect.name == "postgresql" and (await self._row(READ_ONLY_SQL))[0] != "on":
+            self._way.reason = self._way.reason or WRITABLE
 
     async def primary(self) -> PrimaryReading:
         """Where the primary's WAL stands. Raises ProbeFailed, what the driver raises, and TimeoutError."""
@@ -185,6 +187,8 @@ class Probe:
         """The one row of a statement. The connection is dropped if it fails, or takes too long (TimeoutError)."""
         try:
             async with asyncio.timeout(self._timeout):
+                if self.positions and self._way.reason == POOLED:
+                    return await self._row_of_one_server(sql)
                 return await self._row(sql)
         except BaseException:
             await self.drop()
@@ -208,6 +212,21 @@ class Probe:
         if started != self._server.process.started:
             await self.drop()
             raise ProbeFailed("elsewhere")
+
+    async def _row_of_one_server(self, sql: str) -> Sequence[Any]:
+        """Through a pooler: both statements of a transaction are answered by one server, in one of its lives."""
+        await self._execute("BEGIN READ ONLY")
+        self._server = Server.of(await self._row(SERVER_SQL))
+        row = await self._row(sql)
+        await self._execute("COMMIT")
+        return row
+
+    async def _execute(self, sql: str) -> None:
+        if self._asyncpg is not None:
+            await self._asyncpg.execute(sql)
+            return
+        assert self._connection is not None
+        await self._connection.exec_driver_sql(sql)
 
     async def _row(self, sql: str) -> Sequence[Any]:
         if self._asyncpg is not None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.db.budget import PrimaryBudget
 from repocache.db.choice import Choice, Need, choose_node
 from repocache.db.node import Moved, ReplicaNode
+from repocache.db.poolers import COMMITTED, REPEATABLE
 from repocache.db.positions import Sample
 from repocache.db.primary import NAME, Primary
 from repocache.db.settings import TopologySettings
@@ -65,13 +66,15 @@ class Read(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica."""
+    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica.
+    `begun`: it is in its transaction already."""
 
     connection: AsyncConnection
     node: ReplicaNode | None
     why: str
     sample: Sample | None = None
     budgeted: bool = False
+    begun: bool = False
 
 
 class Reader:
@@ -147,10 +150,12 @@ class Reader:
 
     @asynccontextmanager
     async def _transaction(self, need: Need, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
-        turn = await self._open(need, [])
+        turn = await self._open(need, [], REPEATABLE)
         connection = turn.connection
         try:
-            if connection.dialect.name == "postgresql":
+            if turn.begun:
+                yield connection
+            elif connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
                 async with connection.begin():
                     yield connection
@@ -167,8 +172,9 @@ class Reader:
             finally:
                 await self._close(turn)
 
-    async def _open(self, need: Need, tried: list[ReplicaNode]) -> Turn:
-        """A connection to a node that has what is needed; replicas that fail are added to `tried`."""
+    async def _open(self, need: Need, tried: list[ReplicaNode], level: str = COMMITTED) -> Turn:
+        """A connection to a node that has what is needed; replicas that fail are added to `tried`.
+        `level`: of isolation, where it has to be in a transaction (`poolers`)."""
         if need.unmet:
             raise DatabaseUnavailable(f"no node may answer: {need.unmet}")
         polled = False
@@ -179,9 +185,9 @@ class Reader:
                 polled = True
                 choice = await self._catch_up(replicas, need)
             if choice.node is None:
-                return await self._open_primary(need, "replicas failed" if tried else choice.why)
+                return await self._open_primary(need, "replicas failed" if tried else choice.why, level)
             try:
-                return await self._open_replica(choice.node, need, choice.why)
+                return await self._open_replica(choice.node, need, choice.why, level)
             except Moved:
                 polled = False
             except Exception as error:
@@ -191,20 +197,20 @@ class Reader:
                 tried.append(choice.node)
                 if trouble != "busy":
                     choice.node.lose(trouble)
-        return await self._open_primary(need, "replicas unsettled")
+        return await self._open_primary(need, "replicas unsettled", level)
 
-    async def _open_replica(self, node: ReplicaNode, need: Need, why: str) -> Turn:
+    async def _open_replica(self, node: ReplicaNode, need: Need, why: str, level: str) -> Turn:
         sample = node.sample
         node.in_flight += 1
         try:
-            connection = await node.open(need)
+            opened = await node.open(need, level)
         except BaseException:
             node.in_flight -= 1
             raise
         self._observe(Routed(node.name, why))
-        return Turn(connection, node, why, sample)
+        return Turn(opened.connection, node, why, sample, begun=opened.begun)
 
-    async def _open_primary(self, need: Need, why: str) -> Turn:
+    async def _open_primary(self, need: Need, why: str, level: str) -> Turn:
         fallback = bool(self._replicas) and not need.asked
         if fallback and not need.fallback:
             raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
@@ -214,7 +220,7 @@ class Reader:
             await self._budget.acquire(f"{why}; {self._status()}")
         self._primary.in_flight += 1
         try:
-            connection = await self._primary.open()
+            opened = await self._primary.open(level)
         except BaseException as error:
             self._primary.in_flight -= 1
             if fallback:
@@ -225,7 +231,7 @@ class Reader:
                 ) from error
             raise
         self._observe(Routed(NAME, why))
-        return Turn(connection, None, why, budgeted=fallback)
+        return Turn(opened.connection, None, why, budgeted=fallback, begun=opened.begun)
 
     async def _close(self, turn: Turn) -> None:
         try:

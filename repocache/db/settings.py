@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from repocache.db.database_url import DatabaseUrl
 from repocache.errors import ConfigurationError
 
 
@@ -15,7 +16,7 @@ class Replica:
     events and errors; by default the URL's host and port.
     """
 
-    url: str
+    url: DatabaseUrl
     weight: float = 1.0
     name: str = ""
 

@@ -7,7 +7,7 @@ session needs `routing`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -17,7 +17,8 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.db.choice import ANYTHING, Need
-from repocache.db.engines import Purpose, database_url, make_engine
+from repocache.db.database_url import DatabaseUrl, database_url, primary_url
+from repocache.db.engines import Purpose, make_engine
 from repocache.db.node import ReplicaNode
 from repocache.db.outdated_plans import OutdatedPlans
 from repocache.db.positions import PrimaryPosition, Sample
@@ -52,8 +53,8 @@ class Topology:
     """A primary and its replicas; an async context manager, for one event loop.
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
-    empty. `engines`: makes the engine of a node and purpose. `grace`: what is left of the time that
-    leaving may take.
+    empty. `engines`: makes the engine of a node and purpose. `urls`: the nodes', by name. `grace`:
+    what is left of the time that leaving may take.
 
     Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
     primary does not answer (it has to say whether there are positions).
@@ -61,8 +62,8 @@ class Topology:
 
     def __init__(
         self,
-        primary: str,
-        replicas: Sequence[str | Replica] = (),
+        primary: DatabaseUrl,
+        replicas: Sequence[DatabaseUrl | Replica] = (),
         settings: TopologySettings | None = None,
         observe: Observer = ignore,
         engines: Engines = make_engine,
@@ -74,7 +75,7 @@ class Topology:
         self._open = AsyncExitStack()
         self._started = False
         self.grace = Grace(GRACE)
-        url = self._url = database_url("primary", primary)
+        url = self._url = primary_url(primary)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         made = (
             engines(url, Purpose.WRITE, settings),
@@ -82,7 +83,9 @@ class Topology:
             engines(url, Purpose.PROBE, settings),
         )
         self._primary = Primary(made, settings, self._changed, observe)
-        self._replicas = [self._node(replica) for replica in named(replicas)]
+        given = named(replicas)
+        self._replicas = [self._node(replica) for replica in given]
+        self.urls = {NAME: url} | {each.name: database_url("replicas", each.url) for each in given}
         self._reader = Reader(self._primary, self._replicas, settings, observe)
 
     @property
@@ -200,7 +203,7 @@ class Topology:
             await self._open.enter_async_context(node.poll)
         self._started = True
         if not self._replicas:
-            self._observe(Degraded("replicas", "all reads go to the primary"))
+            self._observe(Degraded("replicas", "all reads go to the primary; name some: Database(replicas=[...])"))
         # The second look tells a replica that was a little behind at the first from one that lags.
         for _ in range(2):
             await asyncio.gather(*(node.poll.ask() for node in self._replicas))
@@ -223,6 +226,11 @@ class Topology:
 
     def _node(self, replica: Replica) -> ReplicaNode:
         url = database_url("replicas", replica.url)
+        if url.get_backend_name() != self._url.get_backend_name():
+            raise ConfigurationError(
+                f"replicas: {replica.name} is {url.get_backend_name()}, the primary {self._url.get_backend_name()}; "
+                "a replica is a physical one of the primary"
+            )
         made = (
             self._engines(url, Purpose.READ, self.settings),
             self._engines(url, Purpose.PROBE, self.settings),
@@ -250,10 +258,10 @@ HIDDEN_TIMELINE = (
 )
 
 
-def named(replicas: Sequence[str | Replica]) -> list[Replica]:
+def named(replicas: Sequence[DatabaseUrl | Replica]) -> list[Replica]:
     """The replicas, each with a name of its own. Raises ConfigurationError if two have the same."""
-    if isinstance(replicas, str):
-        raise ConfigurationError("replicas: give a list of URLs, not one text")
+    if isinstance(replicas, str | URL) or not isinstance(replicas, Iterable):
+        raise ConfigurationError("replicas: give a list of URLs, not one text or object: replicas=[...]")
     found: dict[str, Replica] = {}
     for number, given in enumerate(replicas, start=1):
         replica = given if isinstance(given, Replica) else Replica(given)

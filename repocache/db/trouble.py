@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from repocache.errors import RepocacheError
+from repocache.errors import DatabaseUnavailable, RepocacheError
 
 NODE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
@@ -42,12 +42,12 @@ _ELSEWHERE = (
 )
 
 
-class Unusable(Exception):
-    """A new connection that reads must not use. `why`: POOLED (a pooler answers in the server's
-    place), WRITABLE (it was to be read-only, and is not)."""
+class Unusable(DatabaseUnavailable):
+    """A new connection leads to a pooler, which was not known of when it was made: the next one is
+    made for it. `why`: POOLED."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(why)
+        super().__init__(f"the connection is {why}, which was not known when it was made: try again")
         self.why = why
 
 
@@ -61,8 +61,8 @@ def sqlstate(error: BaseException) -> str:
 
 
 def connecting_trouble(error: BaseException) -> str:
-    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost", POOLED,
-    WRITABLE; empty if the error is of another kind.
+    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost", POOLED;
+    empty if the error is of another kind.
     """
     if isinstance(error, PoolTimeoutError):
         return "busy"

@@ -9,7 +9,10 @@ from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Obse
 from repocache.message import Message, parse
 from repocache.wire import ServerFacts
 
-UNTOLD = "a Redis that is demoted and promoted again without a restart is taken for the one that it was"
+UNTOLD = (
+    "a Redis that is demoted and promoted again without a restart is taken for the one that it was; "
+    "let the user run INFO replication in full"
+)
 
 
 class Receiver(Protocol):
@@ -99,7 +102,10 @@ class Channel:
         if not facts.identity.replication_id:
             self._observe(Degraded("master_replid in INFO replication", UNTOLD))
         if self._strict and self.policy is None:
-            unchecked = "strict write-through relies on maxmemory-policy noeviction, and CONFIG GET is refused"
+            unchecked = (
+                "strict write-through relies on maxmemory-policy noeviction, and CONFIG GET is refused; "
+                "see to it, or let the user run it: +config|get"
+            )
             self._observe(Degraded("maxmemory-policy is not known", unchecked))
         elif self._strict and self.policy != "noeviction":
             lost = "strict owners are under plain write-through: a write lease could be evicted (set noeviction)"
@@ -109,6 +115,6 @@ class Channel:
             self._observe(
                 Degraded(
                     f"client-output-buffer-limit pubsub is {limit.hard} bytes",
-                    "replies count under it: a large get_many may cost the connection",
+                    "replies count under it: a large get_many may cost the connection; set it to 32 MB or more",
                 )
             )

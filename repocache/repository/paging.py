@@ -28,8 +28,9 @@ def total_order(mapper: Mapper[Any], order_by: Sequence[Order]) -> list[Step]:
 
     Raises UsageError for anything but a sequence of mapped columns, ascending or descending.
     """
-    if not isinstance(order_by, Sequence):
-        raise UsageError(f"find(order_by={order_by}): give a list of columns")
+    given: object = order_by
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise UsageError(f"find(order_by={_shown(given)}): give a list of columns: {_example(mapper)}")
     steps = [_step(mapper, each) for each in order_by]
     named = {step.attribute for step in steps}
     for column in mapper.primary_key:
@@ -50,9 +51,19 @@ def _step(mapper: Mapper[Any], order: Order) -> Step:
     parent, key = annotations.get("parententity"), annotations.get("proxy_key", "")
     if key not in mapper.column_attrs or not isinstance(parent, Mapper) or not mapper.isa(parent):
         raise UsageError(
-            f"find(order_by=[{order}]): give mapped columns of {mapper.class_.__name__}, with .asc() or .desc() at most"
+            f"find(order_by=[{_shown(order)}]): give mapped columns of {mapper.class_.__name__}, "
+            f"with .asc() or .desc() at most: {_example(mapper)}"
         )
     return Step(key, mapper.column_attrs[key].columns[0], descending)
+
+
+def _shown(given: object) -> str:
+    """As it was written."""
+    return repr(given) if isinstance(given, str) else str(given)
+
+
+def _example(mapper: Mapper[Any]) -> str:
+    return f"order_by=[{mapper.class_.__name__}.{mapper.get_property_by_column(mapper.primary_key[0]).key}]"
 
 
 def clauses(steps: Sequence[Step]) -> list[ColumnElement[Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from repocache.cache.policies import is_strict
 from repocache.db.cached_marker import StateMaker
 from repocache.errors import ConfigurationError
+from repocache.mapping.criteria import check_criteria
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
 from repocache.repository.repository import Repository
@@ -54,6 +55,7 @@ class Shelves:
         for repository, shelf in self:
             check_storing(repository, shelf, redis=redis)
         self.owned = _owned(shelf for _, shelf in self)
+        self._check_criteria()
 
     def __iter__(self) -> Iterator[tuple[AnyRepository, Shelf[Any]]]:
         return iter(self._shelves.items())
@@ -76,10 +78,17 @@ class Shelves:
         return list(reached(self.owned, Owned(shelf.keys, shelf.plan.tables), wanted))
 
     async def locate(self) -> None:
-        """Ask the database where the rows are. Raises MappingRefused for a database view and for
-        row-level security."""
+        """Ask the database where the rows are. Raises MappingRefused for a database view, for row-level security, and
+        for a class whose selects sessions have begun to narrow."""
+        self._check_criteria()
         for repository, shelf in list(self):
             self._shelves[repository] = replace(shelf, rows=await shelf.rows.located())
+
+    def _check_criteria(self) -> None:
+        dialect = self._nodes.topology.write_engine.dialect
+        for repository, shelf in self:
+            if not repository.mapping.unfiltered:
+                check_criteria(shelf.plan.mapper, dialect)
 
     def _shelf(self, repository: AnyRepository) -> Shelf[Any]:
         model, id_type = model_and_id(repository)

@@ -8,6 +8,7 @@ from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from repocache.errors import ConfigurationError
+from repocache.urls import text_of
 
 EXAMPLES = (
     "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0, "
@@ -23,6 +24,8 @@ OPTIONS = {
     "rediss+sentinel": (*SENTINEL_OPTIONS, *TLS_OPTIONS),
 }
 SENTINEL_PORT = 26379
+MASKED = "***"
+SEVERAL = "sentinels are redis+sentinel://host:26379,host2:26379/mymaster/0, and a Redis Cluster is not supported"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,20 @@ class Address:
     service: str = ""
 
     @classmethod
-    def parse(cls, url: str) -> Self:
+    def parse(cls, url: object) -> Self:
         """Read redis://, rediss:// and unix:// URLs, with the option names that redis-py uses; and
         redis+sentinel:// and rediss+sentinel://, whose TLS is for the servers and the sentinels alike.
 
-        Raises ConfigurationError, without the password in its message.
+        `url`: a text, or an object that has one, as pydantic's. Raises ConfigurationError, without the password in
+        its message.
         """
-        parts = urlsplit(url)
+        parts = urlsplit(text_of("redis", url, f"it has to look like {EXAMPLES}"))
         if parts.scheme not in OPTIONS:
             raise ConfigurationError(f"redis: the URL's scheme is {parts.scheme!r}; it has to look like {EXAMPLES}")
+        if parts.password == MASKED:
+            raise ConfigurationError(f"redis: the password is {MASKED}, as it is masked for show: give the real one")
+        if parts.scheme in ("redis", "rediss") and "," in parts.netloc.rpartition("@")[2]:
+            raise ConfigurationError(f"redis: a {parts.scheme}:// URL has one host; of several, {SEVERAL}")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:
             if name not in OPTIONS[parts.scheme]:

@@ -6,12 +6,22 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from repocache.errors import CacheUnavailable
+from repocache.errors import CacheUnavailable, ConfigurationError
 from repocache.wire.address import Address
 from repocache.wire.connection import Connection
 from repocache.wire.identity import Identity
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
+
+OTHER_MODES = {
+    b"cluster": (
+        "it is a node of a Redis Cluster, which has but a part of the keys, and that is not supported: give one server "
+        "(cluster-enabled no; of a managed service: cluster mode disabled), a group with sentinels by "
+        "redis+sentinel://host:26379/mymaster/0, or redis=None, so that each process caches for itself alone"
+    ),
+    b"sentinel": "it is a sentinel: give redis+sentinel://host:26379/mymaster/0, with the name of its group",
+}
+"""Servers that take no keys of ours, by what HELLO says of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,8 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
 
     From then on the connection ends when the server is not the master that it was.
 
-    Raises CacheUnavailable if the server refuses any of it, or is not a master.
+    Raises CacheUnavailable if the server refuses any of it, or is not a master; ConfigurationError if it is a
+    cluster's node, or a sentinel.
     """
     hello: tuple[str, ...] = ("HELLO", "3")
     if address.username or address.password:
@@ -59,7 +70,7 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
     limit = connection.send(("CONFIG", "GET", "client-output-buffer-limit"))
     loading = [connection.send(("SCRIPT", "LOAD", script.source)) for script in scripts]
     try:
-        await greeting
+        _require_single(await greeting, address)
         await select
         info = _info(await server) | _info(await replication)
         for loaded in loading:
@@ -79,6 +90,12 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
         maxmemory_policy=await _setting(policy),
         pubsub_limit=_pubsub_limit(await _setting(limit)),
     )
+
+
+def _require_single(greeting: Reply, address: Address) -> None:
+    mode = greeting.get(b"mode") if isinstance(greeting, dict) else None
+    if mode in OTHER_MODES:
+        raise ConfigurationError(f"redis: {address}: {OTHER_MODES[mode]}")
 
 
 def _info(reply: Reply) -> dict[str, str]:

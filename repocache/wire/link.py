@@ -79,8 +79,9 @@ class Link:
     """`async with Link(address, listener, scripts=..., channels=...) as link:`; one for each event loop.
 
     Entering waits for the first attempt, at most `connect_timeout` seconds, and does not raise because Redis
-    is away: `alive` tells. The link then tries for ever, until the block is left; leaving fails the calls
-    still waiting. `alive` is true from `up` to `down`: connected, subscribed, and no reply overdue.
+    is away: `alive` tells. It raises ConfigurationError for a server that could never do: a cluster's node, a
+    sentinel. The link then tries for ever, until the block is left; leaving fails the calls still waiting. `alive`
+    is true from `up` to `down`: connected, subscribed, and no reply overdue.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Link:
         self._connection: Connection | Away = Away("the link is not started: use it inside `async with`")
         self._breaker = Breaker(settings.breaker)
         self._tried = asyncio.Event()
+        self._refused: ConfigurationError | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
@@ -127,12 +129,14 @@ class Link:
         if self._keeper:
             raise UsageError("this link is already started: enter it once, and share it")
         self._tried.clear()
+        self._refused = None
         self._keeper = asyncio.create_task(self._keep(), name="repocache link")
         try:
             await self._tried.wait()
         except asyncio.CancelledError:
             await self.__aexit__()
             raise
+        await self._require_usable()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -141,6 +145,12 @@ class Link:
             await asyncio.wait({self._keeper})
             self._keeper = None
             self._connection = Away("the link is closed")
+
+    async def _require_usable(self) -> None:
+        refused = self._refused
+        if refused is not None:
+            await self.__aexit__()
+            raise refused
 
     async def _keep(self) -> None:
         try:
@@ -163,6 +173,9 @@ class Link:
             await self._stay(connection, address)
         except TimeoutError:
             self._failed(connection, f"not up within {self._settings.connect_timeout} s")
+        except ConfigurationError as error:
+            self._refused = error
+            self._failed(connection, str(error))
         except Exception as error:  # noqa: BLE001  # it tries again, whatever it was
             known = isinstance(error, CacheUnavailable | OSError)
             self._failed(connection, str(error) if known else repr(error))

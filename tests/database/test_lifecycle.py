@@ -205,9 +205,10 @@ async def test_it_leaves_no_task_behind(repocache_endpoints: Endpoints) -> None:
 
 
 async def test_it_is_entered_once_at_a_time_and_may_be_entered_again(still: Shop) -> None:
-    with pytest.raises(UsageError, match="already started: enter it once, and share it"):
+    with pytest.raises(UsageError, match="already started: enter it once, and share it") as caught:
         async with still.db:
             raise AssertionError
+    assert not isinstance(caught.value, NotStarted)
     assert await still.users.get(7) is not None
     async with open_shop(alone(still)) as shop:
         await shop.rename(7, "first")

@@ -452,6 +452,7 @@ async def test_many_ids_are_the_sessions_own_entities(shop: Shop) -> None:
         work.changes(Users, [9])
         assert await users.get(9) is None
         assert await users.get_many([9]) == {}
+        await work.rollback()
 
 
 async def test_ids_that_no_row_can_have_are_not_there_either(shop: Shop) -> None:

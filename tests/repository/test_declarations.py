@@ -325,7 +325,7 @@ def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], mess
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"primary": "postgresql://a@b/c"}, "postgresql+asyncpg://"),
+        ({"primary": "postgresql+psycopg2://a@b/c"}, "postgresql+asyncpg://"),
         ({"primary": "nonsense"}, "primary"),
         ({"replicas": "sqlite+aiosqlite:////a"}, "replicas: give a list of URLs, not one text"),
         ({"redis": "http://cache"}, "http"),

@@ -1,5 +1,8 @@
 """The fixtures as users meet them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from repocache.testing import Servers
@@ -66,6 +69,26 @@ def repocache_template(repocache_servers):
         """
     )
     pytester.runpytest_inprocess(*OPTIONS).assert_outcomes(passed=2)
+
+
+def test_the_template_of_the_page_is_the_applications_own(pytester: pytest.Pytester) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "testing.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    [template] = [block for block in blocks if "def repocache_template" in block]
+    pytester.makeconftest(f"{PLUGIN}import pytest\n\n{template}")
+    pytester.makepyfile(
+        """
+        import asyncpg
+
+        async def test_users(repocache_endpoints):
+            connection = await asyncpg.connect(repocache_endpoints.primary.replace("+asyncpg", ""))
+            assert await connection.fetchval("SELECT current_user") == "app"
+            await connection.execute("INSERT INTO users VALUES (7, 'Ada'); ALTER TABLE users ADD age int")
+            assert await connection.fetchval("SELECT name FROM users") == "Ada"
+            await connection.close()
+        """
+    )
+    pytester.runpytest_inprocess(*OPTIONS, "-o", "asyncio_mode=auto").assert_outcomes(passed=1)
 
 
 def test_the_layout_is_the_users_to_choose(pytester: pytest.Pytester) -> None:

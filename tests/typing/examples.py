@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar, assert_never, assert_type
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, AsyncSessionTransaction, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, AsyncSessionTransaction
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import repocache
@@ -40,6 +40,7 @@ from repocache import (
     View,
     WriteThrough,
 )
+from repocache.db.sessions import Sessions
 from repocache.events import Event
 
 assert_type(repocache.__all__, list[str])
@@ -66,6 +67,10 @@ class Order(Base):
 class Document(Base):
     __tablename__ = "documents"
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+
+
+class OtherSession(AsyncSession):
+    pass
 
 
 class UserCard(msgspec.Struct, frozen=True):
@@ -259,7 +264,10 @@ async def hook() -> None:
 
 
 async def plain_sessions() -> None:
-    assert_type(db.sessionmaker, async_sessionmaker[AsyncSession])
+    assert_type(db.sessionmaker, Sessions[AsyncSession])
+    assert_type(db.sessionmaker(), AsyncSession)
+    assert_type(db.sessionmaker(class_=OtherSession), Sessions[OtherSession])
+    assert_type(db.engine, AsyncEngine)
     async with db.sessionmaker() as session:
         await db.changes(session, Users, [7])
         await db.changes(session, Orders)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import RedisDsn, SecretStr, TypeAdapter
 
 from repocache.errors import ConfigurationError
 from repocache.wire import Address, Tls
@@ -59,9 +60,23 @@ def test_url_is_read(url: str, address: Address) -> None:
     assert Address.parse(url) == address
 
 
+def test_an_object_of_pydantics_is_read() -> None:
+    url = "redis://ada:s%2Ft@cache:7000/3"
+    for given in (TypeAdapter(RedisDsn).validate_python(url), SecretStr(url)):
+        assert Address.parse(given) == Address(host="cache", port=7000, db=3, username="ada", password="s/t")
+
+
+@pytest.mark.parametrize("given", [["redis://a", "redis://b"], ("redis://a",), {"host": "a"}])
+def test_several_are_refused_with_what_to_do(given: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"redis: give one URL, not a .*redis\+sentinel://host:26379"):
+        Address.parse(given)
+
+
 @pytest.mark.parametrize(
     "url, remedy",
     [
+        ("redis://a:1,b:2/0", "redis+sentinel://host:26379,host2:26379/mymaster/0"),
+        ("redis://:***@cache/0", "give the real one"),
         ("http://cache", "redis://user:password@host:6379/0"),
         ("cache:6379", "redis://user:password@host:6379/0"),
         ("redis://cache:66000", "from 1 to 65535"),
