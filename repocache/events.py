@@ -46,8 +46,9 @@ class Routed(Event):
 
 @dataclass(frozen=True, slots=True)
 class NodeOut(Event):
-    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming",
-    "other history", "pooled" (a pooler answers in its place), "not read-only"."""
+    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming", "other
+    history", "pooled" (a pooler answers in its place), "not read-only", "busy" (it takes no more
+    connections, and how far it is can not be asked)."""
 
     node: str
     why: str

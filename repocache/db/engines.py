@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, InvalidRequestError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from repocache.db.pool import NodePool, refuse_ended
 from repocache.db.positions import Process, System
 from repocache.db.settings import TopologySettings
 from repocache.errors import ConfigurationError
@@ -97,8 +98,8 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> Async
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
-        options |= {"pool_size": settings.pool_size, "max_overflow": 0, "pool_timeout": settings.pool_wait}
-        options["pool_use_lifo"] = True
+        options |= {"poolclass": NodePool, "pool_size": settings.pool_size, "max_overflow": 0}
+        options |= {"pool_timeout": settings.pool_wait, "pool_use_lifo": True}
     if read_only:
         options["isolation_level"] = "AUTOCOMMIT"
     try:
@@ -107,6 +108,7 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings) -> Async
         raise ConfigurationError(
             f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
         ) from error
+    event.listen(engine.sync_engine, "checkout", refuse_ended)
     if read_only and url.get_backend_name() == "sqlite":
         event.listen(engine.sync_engine, "connect", _forbid_sqlite_writes)
     return engine
@@ -219,6 +221,7 @@ async def close_engine(engine: AsyncEngine, in_use: InUse, grace: float) -> None
             await engine.dispose()
     except TimeoutError:
         in_use.hang_up(idle=True)
+        await engine.dispose(close=False)  # another pool, which the first one's end was too late for
     event.listen(pool, "checkin", came_back)
 
 

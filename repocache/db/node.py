@@ -65,7 +65,7 @@ class ReplicaNode:
         self.sees_timeline = True
         self.engine, probing = engines
         self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.forget)
-        self.poll = SharedPoll(self._poll, settings.sample_every)
+        self.poll = SharedPoll(self._poll, settings.sample_every, observe)
         self._primary = primary
         self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
         self._observe = observe

@@ -7,6 +7,7 @@ session needs `routing`'s.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from repocache.db.reading import Read, Reader, Stamp
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
+from repocache.home import Home
 from repocache.tasks import Grace, all_ended
 
 T = TypeVar("T")
@@ -48,7 +50,7 @@ def unheard(stamp: Stamp) -> None:
 
 
 class Topology:
-    """A primary and its replicas; an async context manager, for one event loop.
+    """A primary and its replicas; an async context manager, for one event loop at a time.
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
     empty. `engines`: makes the engine of a node and purpose. `grace`: what is left of the time that
@@ -70,19 +72,28 @@ class Topology:
         self._engines = engines
         self._observe = observe = Observers([observe])
         self._heard: list[Callable[[str], None]] = []
-        self._open = AsyncExitStack()
+        self._home = Home()
         self._started = False
+        self._life = math.inf
         self.grace = Grace(GRACE)
-        url = self._url = database_url("primary", primary)
+        self._url = database_url("primary", primary)
+        self._named = named(replicas)
+        self._build()
+
+    def _build(self) -> None:
+        """The nodes and their pools, with no connection yet. What was built before is dropped, not
+        closed: its loop is gone."""
+        url, settings, engines = self._url, self.settings, self._engines
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         made = (
             engines(url, Purpose.WRITE, settings),
             engines(url, Purpose.READ, reads),
             engines(url, Purpose.PROBE, settings),
         )
-        self._primary = Primary(made, settings, self._changed, observe)
-        self._replicas = [self._node(replica) for replica in named(replicas)]
-        self._reader = Reader(self._primary, self._replicas, settings, observe)
+        self._open = AsyncExitStack()
+        self._primary = Primary(made, settings, self._changed, self._observe)
+        self._primary.life = self._life
+        self._replicas = [self._node(replica) for replica in self._named]
 
     @property
     def write_engine(self) -> AsyncEngine:
@@ -98,7 +109,8 @@ class Topology:
     @property
     def history(self) -> str:
         """The primary's history as last seen; empty where positions are not to be had. Raises NotStarted."""
-        self._require_started()
+        if not self._started:
+            raise NotStarted
         return self._primary.history
 
     @property
@@ -113,7 +125,7 @@ class Topology:
 
     def bookmarks_live(self, seconds: float) -> None:
         """The longest life of a bookmark; see `clock.Outages`."""
-        self._primary.life = seconds
+        self._life = self._primary.life = seconds
 
     def counts_until(self, expires: float, life: float) -> float:
         """When the life of a bookmark really ends: not while the primary is not heard, nor right
@@ -150,7 +162,7 @@ class Topology:
         One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds. Raises only
         NotStarted.
         """
-        self._require_started()
+        self.require_started()
         return await self._primary.position()
 
     async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
@@ -160,7 +172,7 @@ class Topology:
         connection lost or refused, a conflict with recovery. Errors of the statement itself are raised as
         they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted.
         """
-        self._require_started()
+        self.require_started()
         return await self._reader.read(need, run)
 
     def snapshot(
@@ -172,10 +184,14 @@ class Topology:
         tried again. `shown`: hears at its end what it cannot have been newer than, if the need is
         `stamped`.
         """
-        self._require_started()
+        self.require_started()
         return self._reader.snapshot(need, shown)
 
     async def __aenter__(self) -> Self:
+        if self._home.abandoned:
+            self._home.leave()
+            self._build()
+        self._home.enter()
         try:
             await self._start()
         except BaseException:
@@ -190,6 +206,7 @@ class Topology:
 
     async def _start(self) -> None:
         self.grace.renew()
+        self._reader = Reader(self._primary, self._replicas, self.settings, self._observe)
         self._open.push_async_callback(self._close_nodes)
         await self._primary.start()
         for node in self._replicas:
@@ -213,6 +230,7 @@ class Topology:
             await self._reader.rest(self.grace.left())
         finally:
             await self._open.aclose()
+            self._home.leave()
 
     async def _close_nodes(self) -> None:
         """All at once: a silent one costs no more than is left of the grace."""
@@ -237,9 +255,11 @@ class Topology:
             except Exception as error:  # noqa: BLE001 - a listener's failure is its own
                 self._observe(HookFailed("on_history", repr(error)))
 
-    def _require_started(self) -> None:
+    def require_started(self) -> None:
+        """Raises NotStarted, and OtherLoop in another loop than the one that it was entered in."""
         if not self._started:
             raise NotStarted
+        self._home.check()
 
 
 HIDDEN_TIMELINE = (
