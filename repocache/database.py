@@ -26,7 +26,7 @@ from repocache.db.topology import NodeStatus, Topology
 from repocache.db.tracked_session import TrackedSession
 from repocache.durable import Durable, NotDurable, durable
 from repocache.errors import ConfigurationError, NotStarted
-from repocache.events import Degraded, Switched
+from repocache.events import Degraded, Switched, guarded
 from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Audience, Feed
@@ -81,9 +81,10 @@ class Database:
         repositories: Iterable[type[Repository[Any, Any]]] = (),
         settings: Settings | None = None,
     ) -> None:
-        self.settings = settings = Settings() if settings is None else settings
+        settings = Settings() if settings is None else settings
         if not isinstance(settings, Settings):
             raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
+        self.settings = settings = replace(settings, observe=guarded(settings.observe))
         self._observe = settings.observe
         classes = checked(repositories)
         longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)

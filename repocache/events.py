@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 
@@ -321,4 +322,10 @@ class Observers:
             try:
                 observer(event)
             except Exception:
-                self._logger.exception("an observer failed on %r", event)
+                with suppress(Exception):  # the log may be what fails, and there is nobody left to tell
+                    self._logger.exception("an observer failed on %r", event)
+
+
+def guarded(observe: Observer) -> Observer:
+    """The same observer, as nobody is disturbed by it: the one guard of all who emit. The null observer needs none."""
+    return observe if observe is ignore or isinstance(observe, Observers) else Observers([observe])

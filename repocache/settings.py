@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 
 from repocache.cache.entry import CacheSettings
 from repocache.db.settings import TopologySettings
@@ -31,7 +32,8 @@ class Settings:
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
     bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `observe`: gets every event; `LoggingObserver()` writes them to the log.
+    `OutboxMode`. `observe`: gets every event, and must not block;
+    `LoggingObserver()` writes them to the log. What it raises is logged, and reaches nobody.
     """
 
     app: str = "app"
@@ -63,6 +65,8 @@ class Settings:
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
         if not callable(self.observe):
             raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")
+        if iscoroutinefunction(self.observe):
+            raise ConfigurationError(f"Settings(observe={self.observe!r}): no async one: nobody would await it")
 
     def _check_app(self) -> None:
         if (

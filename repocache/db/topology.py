@@ -25,7 +25,7 @@ from repocache.db.primary import NAME, Primary
 from repocache.db.reading import Read, Reader, Stamp
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
-from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
+from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
 from repocache.home import Home
 from repocache.tasks import Grace, all_ended
 
@@ -70,7 +70,7 @@ class Topology:
     ) -> None:
         self.settings = settings = settings or TopologySettings()
         self._engines = engines
-        self._observe = observe = Observers([observe])
+        self._observe = guarded(observe)
         self._heard: list[Callable[[str], None]] = []
         self._home = Home()
         self._started = False
