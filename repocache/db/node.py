@@ -146,9 +146,12 @@ class ReplicaNode:
         if not self.probe.connected and time.monotonic() < self._retry_at:
             return None
         for _ in range(TRIES):
+            connected = self.probe.connected
             try:
                 sample = await self._sampled()
             except Exception as error:  # noqa: BLE001 - whatever it is, the node cannot be judged
+                if connected and not isinstance(error, TimeoutError):
+                    continue  # it may have died unnoticed since the last poll: the next one is new
                 self._failed(error)
                 return None
             if sample is not None:
