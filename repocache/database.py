@@ -225,10 +225,12 @@ class Database:
         """`async with db.unit_of_work() as work:` one transaction on the primary; see `UnitOfWork`."""
         return UnitOfWork(self.sessionmaker, self._watch, self._shelves, self._observe)
 
-    def causal_session(self, incoming: Bookmark | str | None = None) -> AbstractAsyncContextManager[CausalSession]:
+    def causal_session(
+        self, incoming: Bookmark | str | bytes | None = None
+    ) -> AbstractAsyncContextManager[CausalSession]:
         """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not
-        older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. Never raises
-        for what it is given."""
+        older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. `incoming`: a
+        bookmark or its text, as it came. Never raises for what it is given."""
         self._require_started()
         return self._routing.causal_session(incoming)
 

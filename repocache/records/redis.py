@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from repocache.errors import CacheUnavailable
+from repocache.history import LAST
 from repocache.records.names import NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
@@ -137,13 +138,21 @@ def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
+def _number(text: bytes, base: int = 10) -> int:
+    """Raises ValueError for one that no record of ours has."""
+    number = int(text, base)
+    if not 0 <= number <= LAST:
+        raise ValueError(f"{text!r} is out of bounds")
+    return number
+
+
 def read_opened(reply: Reply) -> Opened:
     """The OPEN script's reply as a value."""
     kind = reply[0]
     if kind == b"history":
         return Opened("history", history=reply[1].decode())
-    floor = int(reply[4], 16) if reply[4] else None
-    state = (reply[1].decode(), int(reply[2]), reply[3].decode(), floor)
+    floor = _number(reply[4], 16) if reply[4] else None
+    state = (reply[1].decode(), _number(reply[2]), reply[3].decode(), floor)
     if kind == b"value":
         return Opened("value", *state, value=reply[5])
     if kind == b"lease":
@@ -158,7 +167,7 @@ def read_receipt(bucket: int, reply: Reply) -> Receipt:
     """The INVALIDATE script's reply as a value."""
     if reply[0] == b"history":
         return Receipt(bucket, "", 0, reply[1].decode())
-    return Receipt(bucket, reply[1].decode(), int(reply[2]), landed=reply[3])
+    return Receipt(bucket, reply[1].decode(), _number(reply[2]), landed=reply[3])
 
 
 def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
@@ -166,4 +175,4 @@ def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
     if reply[0] == b"history":
         return Noted("", 0, {}, reply[1].decode())
     generations = {owner: generation.decode() for owner, generation in zip(owners, reply[3], strict=True)}
-    return Noted(reply[1].decode(), int(reply[2]), generations)
+    return Noted(reply[1].decode(), _number(reply[2]), generations)
