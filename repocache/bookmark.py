@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from repocache.history import is_newer
+from repocache.history import LAST, is_newer
 
 MAX_BUCKETS = 16
 """Beyond so many written buckets the bookmark says "L1 does not count" (protocol, Words)."""
@@ -94,30 +94,46 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Bookmark)
 
 
-def decode(text: str, signer: Signer | None) -> Bookmark | Refused:
+def decode(text: str | bytes, signer: Signer | None) -> Bookmark | Refused:
     """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice from outside.
+    Headers of ASGI are bytes.
 
     How long it counts is not decided here: `routing` cuts lives, and refuses none for being long.
     """
     if len(text) > MAX_TEXT:
         return Refused("too long")
-    body: str | None = text
+    body = text if isinstance(text, str) else text.decode("ascii", errors="replace")
     if signer is not None:
-        body = signer.unsign(text)
-        if body is None:
+        unsigned = signer.unsign(body)
+        if unsigned is None:
             return Refused("signature")
-    assert body is not None
+        body = unsigned
     try:
         bookmark = _DECODER.decode(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         return Refused("malformed")
-    if bookmark.wrote is not None and len(bookmark.wrote) > MAX_BUCKETS:
+    return bookmark if _is_sound(bookmark) else Refused("malformed")
+
+
+def received(given: object, signer: Signer | None) -> Bookmark | Refused:
+    """What somebody gave as a bookmark: its text, or the value, as nobody has looked at it. Never raises."""
+    if isinstance(given, str | bytes):
+        return decode(given, signer)
+    if not isinstance(given, Bookmark):
+        return Refused(f"a {type(given).__name__} is no bookmark")
+    try:
+        bookmark = msgspec.convert(msgspec.structs.astuple(given), Bookmark)
+    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, RecursionError):
         return Refused("malformed")
-    if bookmark.position is not None and bookmark.position < 0:
-        return Refused("malformed")
-    if math.isnan(bookmark.expires) or not math.isfinite(bookmark.made):
-        return Refused("malformed")
-    return bookmark
+    return bookmark if _is_sound(bookmark) else Refused("malformed")
+
+
+def _is_sound(bookmark: Bookmark) -> bool:
+    """Whether all that it says is within bounds."""
+    wrote = bookmark.buckets
+    numbers = (bookmark.position or 0, *wrote, *(seen.seq for seen in wrote.values()))
+    lives = math.isfinite(bookmark.made) and not math.isnan(bookmark.expires)
+    return lives and len(wrote) <= MAX_BUCKETS and all(0 <= number <= LAST for number in numbers)
 
 
 def says_something(bookmark: Bookmark) -> bool:

@@ -94,7 +94,7 @@ async def caching(
         else:
             await stack.enter_async_context(link)
         tasks = await stack.enter_async_context(Tasks(needs.grace, observe))
-        tasks.spawn(undelivered.run())
+        tasks.keep(undelivered.run)
         settler = Settler(records, standing, tasks.spawn, observe)
         shared = Shared(
             records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache

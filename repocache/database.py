@@ -31,10 +31,11 @@ from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.durable import Durable, NotDurable, durable
-from repocache.errors import ConfigurationError, NotStarted, UsageError
-from repocache.events import Degraded, Switched
+from repocache.errors import ConfigurationError, NotStarted
+from repocache.events import Degraded, Switched, guarded
+from repocache.home import Home
 from repocache.invalidation.channel import Receiver
-from repocache.invalidation.feed import Feed
+from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
 from repocache.repository.access import CachedAccess
@@ -64,7 +65,11 @@ SHADOWED_WITHIN = 2.0
 
 
 class Database:
-    """A primary, its replicas and a cache; an async context manager, one for each process and event loop.
+    """A primary, its replicas and a cache; an async context manager, one for each process.
+
+    It belongs to the event loop that it is entered in until it is left there, and may then be
+    entered in another. If its loop was closed instead, entering it begins anew. Used in another
+    loop at once, or in that of another thread, it raises OtherLoop.
 
     `primary`, `replicas`: SQLAlchemy URLs, of asyncpg unless they name another async driver (`Replica(url, weight=...)`
     where one needs more). `redis`: redis://, rediss:// or unix:// URL; None: this process caches for itself alone. A
@@ -85,12 +90,13 @@ class Database:
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
     ) -> None:
-        self.settings = settings = Settings() if settings is None else settings
+        settings = Settings() if settings is None else settings
         if not isinstance(settings, Settings):
             raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
         engine = EngineSettings() if engine is None else engine
         if not isinstance(engine, EngineSettings):
             raise ConfigurationError(f"Database(engine={type(engine).__name__}): give EngineSettings(...)")
+        self.settings = settings = replace(settings, observe=guarded(settings.observe))
         self._observe = settings.observe
         classes = checked(repositories)
         longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
@@ -109,27 +115,45 @@ class Database:
         self._shelves = Shelves(classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None)
         self._keys = KeySpace(shelf.keys for _, shelf in self._shelves)
         self._owned = self._shelves.owned
+        self._home = Home()
         self._stack: AsyncExitStack | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
         self._caches: dict[type[Repository[Any, Any]], tuple[TieredCache, Shadow]] = {}
 
     async def __aenter__(self) -> Self:
-        if self._stack is not None:
-            raise UsageError("this database is already started: enter it once, and share it")
+        """Raises UsageError if it is entered already, OtherLoop if in another loop."""
+        if self._home.abandoned:
+            self._forget()
+        self._home.enter()
         stack = AsyncExitStack()
         try:
             await self._start(stack)
         except BaseException:
-            await stack.aclose()
+            await self._leave(stack)
             raise
         self._stack = stack
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        stack, self._stack = self._stack, None
+        """Raises OtherLoop, and leaves nothing, if it was entered in another loop."""
+        if self._home.abandoned:
+            self._forget()
+        if self._stack is not None:
+            self._home.check()
+            stack, self._stack = self._stack, None
+            await self._leave(stack)
+
+    async def _leave(self, stack: AsyncExitStack) -> None:
         self._readers = {}
-        if stack is not None:
+        try:
             await stack.aclose()
+        finally:
+            self._home.leave()
+
+    def _forget(self) -> None:
+        """Its loop was closed, and nothing of it can be ended any more."""
+        self._stack, self._readers = None, {}
+        self._home.leave()
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Topology first and last: what is being published when the block is left still needs it."""
@@ -147,7 +171,7 @@ class Database:
         puts = Puts(self._stored(), standing, means)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
         commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
-        outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
+        outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
         seen = SeenTransactions(engine, self._routing, self._topology)
@@ -222,10 +246,12 @@ class Database:
         """`async with db.unit_of_work() as work:` one transaction on the primary; see `UnitOfWork`."""
         return UnitOfWork(self.sessionmaker, self._watch, self._shelves, self._observe)
 
-    def causal_session(self, incoming: Bookmark | str | None = None) -> AbstractAsyncContextManager[CausalSession]:
+    def causal_session(
+        self, incoming: Bookmark | str | bytes | None = None
+    ) -> AbstractAsyncContextManager[CausalSession]:
         """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not
-        older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. Never raises
-        for what it is given."""
+        older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. `incoming`: a
+        bookmark or its text, as it came. Never raises for what it is given."""
         self._require_started()
         return self._routing.causal_session(incoming)
 
@@ -240,9 +266,9 @@ class Database:
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
-        receivers, now = self._caching.receivers, self._topology.now
-        window = self.settings.window
-        return Feed(self._shelves[repository].keys, receivers, room=FEED_ROOM, window=window, clock=now)
+        keys, audience = self._shelves[repository].keys, Audience(self._caching.receivers, self._home)
+        window, now = self.settings.window, self._topology.now
+        return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
         """Answer the repository's reads in this mode from now on, in this process; see `CacheMode`."""
@@ -275,6 +301,7 @@ class Database:
         self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
     ) -> None:
         """Declare what textual SQL in a plain session touches; see `UnitOfWork.changes`."""
+        self._require_started()
         declared = self._shelves.declared(repository, ids)
         connection = (await session.connection()).sync_connection
         assert connection is not None
@@ -296,6 +323,7 @@ class Database:
     def _require_started(self) -> None:
         if self._stack is None:
             raise NotStarted
+        self._home.check()
 
 
 def _end_feeds(receivers: Sequence[Receiver]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Table
@@ -35,7 +36,8 @@ SPARE = 1.0
 """Seconds beyond `publish_timeout` that the relays leave a row to the process that wrote it."""
 CLOSING = 2.0
 """Seconds that closing takes at most for the last acknowledgement; what is left is delivered once more, by a relay."""
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
+Keep = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+"""Runs what never ends."""
 
 
 class NotDurable:
@@ -43,7 +45,7 @@ class NotDurable:
 
     sealing: Sealing = Plain()
 
-    def start(self, spawn: Spawn, deliver: Deliver) -> None:
+    def start(self, keep: Keep, deliver: Deliver) -> None:
         """Begin what runs beside the commits."""
 
     def acknowledge(self, rows: Iterable[Mark]) -> None:
@@ -64,9 +66,9 @@ class Durable(NotDurable):
         self.relay = relay
         self._acknowledged = acknowledged
 
-    def start(self, spawn: Spawn, deliver: Deliver) -> None:
-        spawn(self._acknowledged.run())
-        spawn(self.relay.run(deliver))
+    def start(self, keep: Keep, deliver: Deliver) -> None:
+        keep(self._acknowledged.run)
+        keep(partial(self.relay.run, deliver))
 
     def acknowledge(self, rows: Iterable[Mark]) -> None:
         self._acknowledged.add(rows)

@@ -10,8 +10,10 @@ RepocacheError
         TransactionRefused      a way of ending a transaction that cannot be followed
         InvalidId               an id of the wrong type or arity
         NotStarted              used before `async with` or after it
+        OtherLoop               used in another event loop than the one that it was entered in
     NotFound                    `require` found no row
     DatabaseUnavailable         no node can answer
+        PoolExhausted           all connections to a node are in use
         PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
         CommitOutcomeUnknown    the connection was lost during COMMIT
     CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
@@ -66,12 +68,21 @@ class NotStarted(UsageError):
     """The database is not started: use it inside `async with db:`."""
 
 
+class OtherLoop(UsageError):
+    """The database was entered in another event loop, and can be used there alone: leave it there and enter it here, \
+hand the call over to that loop (asyncio.run_coroutine_threadsafe), or give each loop a Database of its own."""
+
+
 class NotFound(RepocacheError):
     """No row has this id."""
 
 
 class DatabaseUnavailable(RepocacheError):
     """No database node can answer."""
+
+
+class PoolExhausted(DatabaseUnavailable):
+    """All connections to a node are in use, and none came free in time."""
 
 
 class PrimaryBudgetExceeded(DatabaseUnavailable):

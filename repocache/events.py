@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from repocache.remedies import BY_KIND, of_node
@@ -53,8 +54,9 @@ class Routed(Event):
 
 @dataclass(frozen=True, slots=True)
 class NodeOut(Event):
-    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming",
-    "other history", "pooled" (a pooler has come before it)."""
+    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming", "other
+    history", "pooled" (a pooler has come before it), "busy" (it takes no more connections, and how
+    far it is can not be asked)."""
 
     node: str
     why: str
@@ -373,4 +375,10 @@ class Observers:
             try:
                 observer(event)
             except Exception:
-                self._logger.exception("an observer failed on %r", event)
+                with suppress(Exception):  # the log may be what fails, and there is nobody left to tell
+                    self._logger.exception("an observer failed on %r", event)
+
+
+def guarded(observe: Observer) -> Observer:
+    """The same observer, as nobody is disturbed by it: the one guard of all who emit. The null observer needs none."""
+    return observe if observe is ignore or isinstance(observe, Observers) else Observers([observe])

@@ -6,6 +6,10 @@ not to be had. Bookmarks, records and messages carry it, so any text has to be b
 
 from __future__ import annotations
 
+LAST = 2**63 - 1
+"""The greatest number that PostgreSQL's bigint and Redis's counters hold: no position (bytes) and no
+`seq` is beyond it. What comes from outside is held to it where it is read; a bookmark's text could
+not carry much more."""
 LONGEST_TIMELINE = 10
 """Digits of a timeline: it has 32 bits."""
 

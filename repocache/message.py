@@ -5,9 +5,17 @@ Owns parsing that never raises. Who obeys it: the views of the read path, and `d
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+from repocache.history import LAST
 
 WIRE_VERSION = 1
+Number = Annotated[int, Meta(ge=0, le=LAST)]
+Position = Annotated[str, Meta(pattern="^(?:[0-7][0-9a-f]{15}|[0-9a-f]{1,15})$")]
+"""Hexadecimal digits, up to `LAST`."""
 
 
 class Message(
@@ -36,15 +44,15 @@ class Message(
     """
 
     version: int
-    bucket: int
+    bucket: Number
     incarnation: str
-    seq: int
+    seq: Number
     history: str
     origin: str = ""
     keys: tuple[str, ...] = ()
     generations: dict[str, str] = {}
-    floor: str | None = None
-    owners: dict[str, tuple[str, int]] = {}
+    floor: Position | None = None
+    owners: dict[str, tuple[str, Number]] = {}
 
     @property
     def position(self) -> int | None:
@@ -59,8 +67,6 @@ def parse(payload: bytes) -> Message | None:
     """The message in `payload`, or None if it is not one of this wire version."""
     try:
         message = _DECODER.decode(payload)
-        if message.floor is not None:
-            int(message.floor, 16)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError):
         return None
     return message if message.version == WIRE_VERSION else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 
 from repocache.cache.entry import CacheSettings
 from repocache.db.cached_marker import Misuse
@@ -33,8 +34,8 @@ class Settings:
     bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
     `OutboxMode`. `misuse`: what a change of an entity that came from a cache leads to; see
-    `Misuse`. `observe`: gets every event; the default writes troubles, each with
-    its remedy, to the log `repocache` (`repocache.events.ignore`: nobody hears of them).
+    `Misuse`. `observe`: gets every event, and must not block; the default writes troubles, each with its remedy, to
+    the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is logged, and reaches nobody.
     """
 
     app: str = "app"
@@ -69,6 +70,8 @@ class Settings:
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
         if not callable(self.observe):
             raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")
+        if iscoroutinefunction(self.observe):
+            raise ConfigurationError(f"Settings(observe={self.observe!r}): no async one: nobody would await it")
 
     def _check_app(self) -> None:
         if (

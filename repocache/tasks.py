@@ -1,10 +1,10 @@
-"""The tasks that the database object owns: nothing runs that nobody waits for."""
+"""The tasks that the database object owns: nothing runs that nobody waits for, and what is to run for ever does."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from repocache.errors import NotStarted
@@ -39,6 +39,46 @@ async def all_ended(*work: Coroutine[Any, Any, None]) -> None:
             raise outcome
 
 
+PAUSE = 0.25
+"""Seconds between the death of a task that is kept, and its next life."""
+
+
+class Kept:
+    """A task that runs until it is stopped: one that ends, whatever it died of, is begun again.
+
+    `run` makes its coroutine. `died` hears at once what it ran, and why it died: whoever waits for
+    what the task does has to be told.
+    """
+
+    def __init__(self, run: Callable[[], Coroutine[Any, Any, None]], died: Callable[[str, str], None]) -> None:
+        self._run = run
+        self._died = died
+        self._task: asyncio.Task[None] | None = None
+        self._again: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """In the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    async def stop(self) -> None:
+        """Returns when it has ended."""
+        task, self._task = self._task, None
+        if self._again is not None:
+            self._again.cancel()
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        why = "cancelled" if task.cancelled() else repr(task.exception())
+        if task is not self._task:
+            return
+        # A timer and no task: a loop that is being closed cancels all tasks, and is left in peace.
+        self._again = task.get_loop().call_later(PAUSE, self.start)
+        self._died(name_of(task), why)
+
+
 class Tasks:
     """Runs coroutines beside their callers. Leaving the block waits, as long as the grace lasts,
     for those that must end (a commit's publication), and cancels the rest.
@@ -51,6 +91,7 @@ class Tasks:
         self._observe = observe
         self._must_end: set[asyncio.Task[None]] = set()
         self._others: set[asyncio.Task[None]] = set()
+        self._kept: list[Kept] = []
         self._open = False
 
     async def __aenter__(self) -> Self:
@@ -69,6 +110,8 @@ class Tasks:
             left = self._must_end | self._others
             for task in left:
                 task.cancel()
+            await all_ended(*(kept.stop() for kept in self._kept))
+            self._kept.clear()
             if left:
                 await asyncio.wait(left)
 
@@ -79,6 +122,15 @@ class Tasks:
     def spawn_to_end(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """One that leaving the block waits for. Raises NotStarted outside the block."""
         return self._run(coroutine, self._must_end)
+
+    def keep(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run what never ends, until the block is left. Each death is an event, and it begins again.
+        Raises NotStarted outside the block."""
+        if not self._open:
+            raise NotStarted
+        kept = Kept(run, lambda task, why: self._observe(TaskFailed(task, why)))
+        self._kept.append(kept)
+        kept.start()
 
     def _run(self, coroutine: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         if not self._open:
@@ -93,4 +145,10 @@ class Tasks:
         self._must_end.discard(task)
         self._others.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._observe(TaskFailed(task.get_coro().__qualname__, repr(task.exception())))  # type: ignore[union-attr]
+            self._observe(TaskFailed(name_of(task), repr(task.exception())))
+
+
+def name_of(task: asyncio.Task[None]) -> str:
+    """What it runs."""
+    coroutine = task.get_coro()
+    return getattr(coroutine, "__qualname__", repr(coroutine))

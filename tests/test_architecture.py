@@ -12,7 +12,8 @@ FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors", "history", "remedies"},
     {"urls", "keys", "events", "bookmark", "message"},
-    {"wire", "tasks"},
+    {"tasks", "home"},
+    {"wire"},
     {"records"},
     {"db", "cache", "invalidation"},
     {"mapping"},

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.bookmark import MAX_BUCKETS, MAX_TEXT, Bookmark, Refused, Seen, decode, merge
+from repocache.bookmark import MAX_BUCKETS, MAX_TEXT, Bookmark, Refused, Seen, decode, merge, received
 from repocache.db.routing import ANYWHERE, need_of
-from repocache.history import is_newer
+from repocache.history import LAST, is_newer
 
 NOW = 1_000_000.0
 WINDOW = 60.0
@@ -49,7 +49,7 @@ seens = st.builds(Seen, st.sampled_from(["i1", "i2"]), st.integers(0, 9))
 bookmarks = st.builds(
     Bookmark,
     history=st.sampled_from(["", *HISTORIES]),
-    position=st.none() | st.integers(0, 9) | st.integers(0, 2**63),
+    position=st.none() | st.integers(0, 9) | st.integers(0, LAST),
     wrote=st.none() | st.dictionaries(st.integers(0, 19), seens, max_size=MAX_BUCKETS),
     covered=st.booleans(),
     expires=st.floats(NOW + 1, NOW + WINDOW),
@@ -116,12 +116,39 @@ def test_what_is_nearly_a_bookmark_is_refused() -> None:
         (bookmark(made=float("inf")), "malformed"),
         (bookmark(made=float("-inf")), "malformed"),
         (bookmark(-1), "malformed"),
+        (bookmark(LAST + 1), "malformed"),
+        (bookmark(wrote={7: Seen("i", LAST + 1)}), "malformed"),
+        (bookmark(wrote={7: Seen("i", -1)}), "malformed"),
+        (bookmark(wrote={LAST + 1: Seen("i", 1)}), "malformed"),
+        (bookmark(wrote={-1: Seen("i", 1)}), "malformed"),
         (bookmark(wrote={n: Seen("i", 1) for n in range(MAX_BUCKETS + 1)}), "malformed"),
         (bookmark(history="h" * MAX_TEXT), "too long"),
     ],
 )
 def test_why_a_bookmark_is_refused(given: Bookmark, reason: str) -> None:
     assert decode(given.encode(), None) == Refused(reason)
+
+
+@given(bookmarks)
+def test_one_that_came_as_bytes_or_as_a_value_is_the_same(given: Bookmark) -> None:
+    assert decode(given.encode().encode(), None) == given
+    assert received(given.encode(Signer()).encode(), Signer()) == given
+    assert received(given, Signer()) == given, "a value is this process's own, and has no signature"
+
+
+NONSENSE: tuple[object, ...] = (
+    7, 0, 1.5, True, False, [], ["a"], {}, {"a": 1}, object(), Bookmark, bytearray(b"a"), memoryview(b"a"), 10**5000,
+    b"\xff\xfe", b"\x00", "\ud800", "\ud800.\udfff", "é" * 9, b"=" * 9, b"A" * 10_000,
+    bookmark(10**30), bookmark(wrote={1: Seen("i", 2**64)}), bookmark(wrote={2**70: Seen("i", 1)}),
+    Bookmark("h", "7", {}, True, NOW), Bookmark(None, 7, {}, True, NOW), Bookmark("h", 7, {}, True, 10**400),  # type: ignore[arg-type]
+    Bookmark("h", 7, [1], True, NOW), Bookmark("h", 7, {1: 2}, True, NOW), Bookmark("h", 7, {}, object(), NOW),  # type: ignore[arg-type,dict-item]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("signer", [None, Signer()])
+@pytest.mark.parametrize("given", NONSENSE, ids=lambda given: type(given).__name__)
+def test_whatever_else_is_given_is_refused_and_never_raises(given: object, signer: Signer | None) -> None:
+    assert isinstance(received(given, signer), Refused)
 
 
 @pytest.mark.parametrize("expires", [NOW - 1e9, NOW, NOW + 1e9, float("inf"), float("-inf")])

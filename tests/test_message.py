@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repocache.bookmark import Bookmark, Seen, decode
+from repocache.history import LAST
 from repocache.message import WIRE_VERSION, Message, parse
 
 PAGE = Path(__file__).parents[1] / "docs" / "wire-format.md"
@@ -81,6 +83,18 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         SHOWN.replace(b"user:42", b"user:\xff"),
         SHOWN.replace(b"0000000003000130", b"no number"),
         SHOWN.replace(b"0000000003000130", b""),
+        SHOWN.replace(b"0000000003000130", b"-000000003000130"),
+        SHOWN.replace(b"0000000003000130", b"0x00000003000130"),
+        SHOWN.replace(b"0000000003000130", b" 000000003000130"),
+        SHOWN.replace(b"0000000003000130", b"0_00000003000130"),
+        SHOWN.replace(b"0000000003000130", b"8000000000000000"),
+        SHOWN.replace(b"0000000003000130", b"00000000003000130"),
+        SHOWN.replace(b'"s":5', b'"s":-1'),
+        SHOWN.replace(b'"s":5', b'"s":9223372036854775808'),
+        SHOWN.replace(b'"s":5', b'"s":18446744073709551616'),
+        SHOWN.replace(b'"s":5', b'"s":1' + b"0" * 5000),
+        SHOWN.replace(b'"b":17', b'"b":-1'),
+        SHOWN.replace(b'"b":17', b'"b":18446744073709551616'),
         b'{"v":1,"later":' + b"[" * 100_000,
     ],
 )
@@ -88,8 +102,19 @@ def test_what_is_no_message_is_none(payload: bytes) -> None:
     assert parse(payload) is None
 
 
+def test_the_furthest_that_it_may_tell_of() -> None:
+    message = parse(SHOWN.replace(b"0000000003000130", b"7fffffffffffffff").replace(b'"s":5', b'"s":%d' % LAST))
+    assert message is not None
+    assert (message.position, message.seq) == (LAST, LAST)
+
+
 values: st.SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(2**60, 2**70)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(codec="utf-8")),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
 )
 
@@ -104,4 +129,6 @@ def test_a_message_with_anything_in_its_fields_never_raises(fields: dict[str, ob
     shown = json.loads(SHOWN)
     message = parse(json.dumps(shown | fields).encode())
     if message is not None:
-        assert isinstance(message.position, int | None)
+        wrote = {message.bucket: Seen(message.incarnation, message.seq)}
+        mark = Bookmark(message.history, message.position, wrote, covered=True, expires=1.0)
+        assert decode(mark.encode(), None) == mark, "who reads behind it can send it on"

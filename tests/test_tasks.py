@@ -10,7 +10,7 @@ import pytest
 
 from repocache.errors import NotStarted
 from repocache.events import Event, TaskFailed
-from repocache.tasks import Grace, Tasks, all_ended
+from repocache.tasks import PAUSE, Grace, Tasks, all_ended
 
 FOREVER = 3600.0
 
@@ -114,6 +114,48 @@ async def test_a_task_that_is_cancelled_or_ends_is_none() -> None:
         tasks.spawn(waits(asyncio.Event(), []))
         tasks.spawn_to_end(asyncio.sleep(0))
     assert (events, complaints) == ([], [])
+
+
+class Mortal:
+    """Works for ever, but for so many times that it dies."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.errors = list(errors)
+        self.lives = 0
+        self.works = asyncio.Event()
+
+    async def run(self) -> None:
+        self.lives += 1
+        await asyncio.sleep(0)
+        if self.errors:
+            raise self.errors.pop(0)
+        self.works.set()
+        await asyncio.Event().wait()
+
+
+async def test_what_is_kept_is_begun_again_whatever_it_died_of() -> None:
+    events: list[Event] = []
+    mortal = Mortal(ValueError("why"), asyncio.CancelledError())
+    async with asyncio.timeout(10), Tasks(Grace(FOREVER), events.append) as tasks:
+        tasks.keep(mortal.run)
+        await mortal.works.wait()
+    assert mortal.lives == 3
+    assert events == [TaskFailed("Mortal.run", "ValueError('why')"), TaskFailed("Mortal.run", "cancelled")]
+
+
+async def test_what_is_kept_ends_with_the_block_also_between_two_lives() -> None:
+    events: list[Event] = []
+    mortal = Mortal(ValueError("why"))
+    before = asyncio.all_tasks()
+    async with Tasks(Grace(FOREVER), events.append) as tasks:
+        tasks.keep(mortal.run)
+        while not events:  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)
+    await asyncio.sleep(2 * PAUSE)
+    assert mortal.lives == 1
+    assert asyncio.all_tasks() == before
+    with pytest.raises(NotStarted):
+        tasks.keep(mortal.run)
 
 
 Spawner = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from repocache.db.arguments import connect_args
 from repocache.db.database_url import without_options
 from repocache.db.engine_settings import EngineSettings
+from repocache.db.pool import NodePool, refuse_ended
 from repocache.db.positions import Process, System
 from repocache.db.settings import TopologySettings
 from repocache.errors import ConfigurationError
@@ -84,7 +85,7 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
-        options |= {"pool_size": _pool_size(purpose, settings, given), "max_overflow": 0}
+        options |= {"poolclass": NodePool, "pool_size": _pool_size(purpose, settings, given), "max_overflow": 0}
         options |= {"pool_timeout": settings.pool_wait, "pool_use_lifo": True}
         options["pool_recycle"] = -1 if given.pool_recycle is None else given.pool_recycle
     for name in ("json_serializer", "json_deserializer"):
@@ -98,6 +99,7 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
         raise ConfigurationError(
             f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
         ) from error
+    event.listen(engine.sync_engine, "checkout", refuse_ended)
     if read_only and url.get_backend_name() == "sqlite":
         event.listen(engine.sync_engine, "connect", _forbid_sqlite_writes)
     return engine
@@ -197,6 +199,7 @@ async def close_engine(engine: AsyncEngine, in_use: InUse, grace: float) -> None
             await engine.dispose()
     except TimeoutError:
         in_use.hang_up(idle=True)
+        await engine.dispose(close=False)  # another pool, which the first one's end was too late for
     event.listen(pool, "checkin", came_back)
 
 

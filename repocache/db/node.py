@@ -67,7 +67,7 @@ class ReplicaNode:
         self.way = Way()
         self.way.follow(self.engine)
         self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.forget, self.way)
-        self.poll = SharedPoll(self._poll, settings.sample_every)
+        self.poll = SharedPoll(self._poll, settings.sample_every, observe)
         self._primary = primary
         self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
         self._observe = observe
@@ -151,9 +151,12 @@ class ReplicaNode:
         if not self.probe.connected and time.monotonic() < self._retry_at:
             return None
         for _ in range(TRIES):
+            connected = self.probe.connected
             try:
                 sample = await self._sampled()
             except Exception as error:  # noqa: BLE001 - whatever it is, the node cannot be judged
+                if connected and not isinstance(error, TimeoutError):
+                    continue  # it may have died unnoticed since the last poll: the next one is new
                 self._failed(error)
                 return None
             if sample is not None:

@@ -68,7 +68,7 @@ class Primary:
         observe: Observer,
     ) -> None:
         self.write_engine, self.engine, probing = engines
-        self.poll = SharedPoll(self._poll, settings.sample_every)
+        self.poll = SharedPoll(self._poll, settings.sample_every, observe)
         self.way = Way()
         self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge, self.way)
         self.in_flight = 0

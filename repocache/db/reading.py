@@ -78,7 +78,7 @@ class Turn:
 
 
 class Reader:
-    """Finds each read a node. Public methods are `Topology`'s, and described there."""
+    """Finds each read a node, in one event loop. Public methods are `Topology`'s, and described there."""
 
     def __init__(
         self,

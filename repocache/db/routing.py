@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.bookmark import Bookmark, Refused, Signer, decode, says_something
+from repocache.bookmark import Bookmark, Refused, Signer, received, says_something
 from repocache.db.choice import Need
 from repocache.db.reading import Stamp
 from repocache.db.session import CausalSession
@@ -217,12 +217,12 @@ class Routing:
             session.looked(look, stamps[0] if stamps else None)
 
     @asynccontextmanager
-    async def causal_session(self, incoming: Bookmark | str | None = None) -> AsyncIterator[CausalSession]:
+    async def causal_session(self, incoming: Bookmark | str | bytes | None = None) -> AsyncIterator[CausalSession]:
         """Reads in the block, and in tasks begun there, are not older than `incoming` nor than the block's
         own commits.
 
-        A text that is forged, malformed or foreign is not taken (BookmarkRefused says why) and
-        never raises. Blocks may be nested; the inner one begins with its own `incoming` only, and
+        What is forged, malformed, foreign or no bookmark at all is not taken (BookmarkRefused says
+        why) and never raises. Blocks may be nested; the inner one begins with its own `incoming` only, and
         the outer one knows, once the inner one is left, what that did.
         """
         stickiness, outer = self._stickiness, _session.get()
@@ -238,11 +238,11 @@ class Routing:
             if outer is not None:
                 outer.absorb(session)
 
-    async def accepted(self, incoming: Bookmark | str | None) -> Bookmark | None:
+    async def accepted(self, incoming: Bookmark | str | bytes | None) -> Bookmark | None:
         """The bookmark to begin with, None if there is none or it is refused. Never raises for what it is given."""
-        if incoming is None or incoming == "":
+        if incoming is None or (isinstance(incoming, str | bytes) and not incoming):
             return None
-        bookmark = decode(incoming, self._stickiness.signer) if isinstance(incoming, str) else incoming
+        bookmark = received(incoming, self._stickiness.signer)
         if isinstance(bookmark, Refused):
             self._observe(BookmarkRefused(bookmark.reason))
             return None

@@ -30,7 +30,8 @@ class TopologySettings:
     """Limits of a topology; times in seconds.
 
     `pool_size`: connections of a node's pool, opened when needed and then kept (a pool that opens and closes
-    them under load would cost samples). `pool_wait`: how long a statement waits for one of them.
+    them under load would cost samples). `pool_wait`: how long a statement waits for one of them,
+    also where the server takes no more (PoolExhausted).
     `connect_timeout`: for a new one. `sample_every`: how often every node's position is polled.
     `probe_timeout`: a node that leaves a poll unanswered for so long is lost. `max_lag`, `max_lag_bytes`: a
     replica further behind leaves the rotation (bytes None: not limited). `catch_up_wait`: how long a read

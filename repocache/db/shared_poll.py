@@ -7,36 +7,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+from repocache.events import Observer, TaskFailed
+from repocache.tasks import Kept
 
 T = TypeVar("T")
 
 
 class SharedPoll(Generic[T]):
-    """Runs `poll` every `every` seconds and whenever it is asked, never twice at a time. An async context manager.
+    """Runs `poll` every `every` seconds and whenever it is asked, never twice at a time. An async context manager, of
+    the loop that it is entered in.
 
     Whoever asks gets the outcome of a poll that *began after* it asked; all that ask while one is in flight share the
     next (protocol, "settle": a poll that was already in flight settles a floor too low).
-    `poll` must not raise: None is the outcome of a poll that failed.
+    None is the outcome of a poll that failed. One that raises or is cancelled is an event too, and the polls go on.
     """
 
-    def __init__(self, poll: Callable[[], Awaitable[T | None]], every: float) -> None:
+    def __init__(self, poll: Callable[[], Awaitable[T | None]], every: float, observe: Observer) -> None:
         self._poll = poll
         self._every = every
-        self._wake = asyncio.Event()
+        self._observe = observe
         self._asking: list[asyncio.Future[T | None]] = []
         self._answering: list[asyncio.Future[T | None]] = []
-        self._task: asyncio.Task[None] | None = None
+        self._wake: asyncio.Event | None = None
 
     def nudge(self) -> None:
         """Poll soon, for nobody in particular."""
-        self._wake.set()
+        if self._wake is not None:
+            self._wake.set()
 
     def ask(self) -> asyncio.Future[T | None]:
         """The outcome of a poll that begins after this call; None if it fails, or if nothing is polled (any more)."""
         asked: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
-        if self._task is None:
+        if self._wake is None:
             asked.set_result(None)
         else:
             self._asking.append(asked)
@@ -44,34 +48,37 @@ class SharedPoll(Generic[T]):
         return asked
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
+        self._wake = wake = asyncio.Event()
+        self._kept = Kept(lambda: self._run(wake), self._died)
+        self._kept.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        task, self._task = self._task, None
-        if task is None:
-            return
-        task.cancel()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        _answer(self._answering, None)
-        _answer(self._asking, None)
-        if isinstance(outcome, Exception):
-            raise outcome
+    async def __aexit__(self, *_: object) -> None:
+        self._wake = None
+        await self._kept.stop()
+        self._nobody_answers()
 
-    async def _run(self) -> None:
+    async def _run(self, wake: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            timer = loop.call_later(self._every, self._wake.set)
+            timer = loop.call_later(self._every, wake.set)
             try:
-                await self._wake.wait()
+                await wake.wait()
             finally:
                 timer.cancel()
-            self._wake.clear()
+            wake.clear()
             # Taken before the poll begins: whoever asks from here on is answered by the next one.
             self._answering, self._asking = self._asking, []
             _answer(self._answering, await self._poll())
+
+    def _died(self, _: str, why: str) -> None:
+        self._nobody_answers()
+        self._observe(TaskFailed(getattr(self._poll, "__qualname__", repr(self._poll)), why))
+
+    def _nobody_answers(self) -> None:
+        _answer(self._answering, None)
+        _answer(self._asking, None)
+        self._asking = []
 
 
 def _answer(asking: list[asyncio.Future[T | None]], outcome: T | None) -> None:

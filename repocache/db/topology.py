@@ -7,6 +7,7 @@ session needs `routing`'s.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ from repocache.db.primary import NAME, Primary
 from repocache.db.reading import Read, Reader, Stamp
 from repocache.db.settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
-from repocache.events import Degraded, HookFailed, Observer, Observers, ignore
+from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
+from repocache.home import Home
 from repocache.tasks import Grace, all_ended
 
 T = TypeVar("T")
@@ -50,7 +52,7 @@ def unheard(stamp: Stamp) -> None:
 
 
 class Topology:
-    """A primary and its replicas; an async context manager, for one event loop.
+    """A primary and its replicas; an async context manager, for one event loop at a time.
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
     empty. `engines`: makes the engine of a node and purpose. `urls`: the nodes', by name. `grace`:
@@ -69,24 +71,33 @@ class Topology:
         engines: Engines = make_engine,
     ) -> None:
         self.settings = settings = settings or TopologySettings()
-        self._engines = engines = OutdatedPlans(engines)
-        self._observe = observe = Observers([observe])
+        self._engines = engines
+        self._observe = guarded(observe)
         self._heard: list[Callable[[str], None]] = []
-        self._open = AsyncExitStack()
+        self._home = Home()
         self._started = False
+        self._life = math.inf
         self.grace = Grace(GRACE)
-        url = self._url = primary_url(primary)
+        self._url = primary_url(primary)
+        self._named = named(replicas)
+        self.urls = {NAME: self._url} | {each.name: database_url("replicas", each.url) for each in self._named}
+        self._build()
+
+    def _build(self) -> None:
+        """The nodes and their pools, with no connection yet. What was built before is dropped, not
+        closed: its loop is gone."""
+        url, settings = self._url, self.settings
+        self._planned = engines = OutdatedPlans(self._engines)
         reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
         made = (
             engines(url, Purpose.WRITE, settings),
             engines(url, Purpose.READ, reads),
             engines(url, Purpose.PROBE, settings),
         )
-        self._primary = Primary(made, settings, self._changed, observe)
-        given = named(replicas)
-        self._replicas = [self._node(replica) for replica in given]
-        self.urls = {NAME: url} | {each.name: database_url("replicas", each.url) for each in given}
-        self._reader = Reader(self._primary, self._replicas, settings, observe)
+        self._open = AsyncExitStack()
+        self._primary = Primary(made, settings, self._changed, self._observe)
+        self._primary.life = self._life
+        self._replicas = [self._node(replica) for replica in self._named]
 
     @property
     def write_engine(self) -> AsyncEngine:
@@ -95,14 +106,15 @@ class Topology:
 
     def outbox_engine(self) -> AsyncEngine:
         """Another pool on the primary, for the outbox's own transactions. Whoever asks for it disposes of it."""
-        engine = self._engines(self._url, Purpose.OUTBOX, self.settings)
+        engine = self._planned(self._url, Purpose.OUTBOX, self.settings)
         self._primary.follow(engine)
         return engine
 
     @property
     def history(self) -> str:
         """The primary's history as last seen; empty where positions are not to be had. Raises NotStarted."""
-        self._require_started()
+        if not self._started:
+            raise NotStarted
         return self._primary.history
 
     @property
@@ -117,7 +129,7 @@ class Topology:
 
     def bookmarks_live(self, seconds: float) -> None:
         """The longest life of a bookmark; see `clock.Outages`."""
-        self._primary.life = seconds
+        self._life = self._primary.life = seconds
 
     def counts_until(self, expires: float, life: float) -> float:
         """When the life of a bookmark really ends: not while the primary is not heard, nor right
@@ -154,7 +166,7 @@ class Topology:
         One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds. Raises only
         NotStarted.
         """
-        self._require_started()
+        self.require_started()
         return await self._primary.position()
 
     async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
@@ -164,7 +176,7 @@ class Topology:
         connection lost or refused, a conflict with recovery. Errors of the statement itself are raised as
         they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted.
         """
-        self._require_started()
+        self.require_started()
         return await self._reader.read(need, run)
 
     def snapshot(
@@ -176,10 +188,14 @@ class Topology:
         tried again. `shown`: hears at its end what it cannot have been newer than, if the need is
         `stamped`.
         """
-        self._require_started()
+        self.require_started()
         return self._reader.snapshot(need, shown)
 
     async def __aenter__(self) -> Self:
+        if self._home.abandoned:
+            self._home.leave()
+            self._build()
+        self._home.enter()
         try:
             await self._start()
         except BaseException:
@@ -194,6 +210,7 @@ class Topology:
 
     async def _start(self) -> None:
         self.grace.renew()
+        self._reader = Reader(self._primary, self._replicas, self.settings, self._observe)
         self._open.push_async_callback(self._close_nodes)
         await self._primary.start()
         for node in self._replicas:
@@ -217,6 +234,7 @@ class Topology:
             await self._reader.rest(self.grace.left())
         finally:
             await self._open.aclose()
+            self._home.leave()
 
     async def _close_nodes(self) -> None:
         """All at once: a silent one costs no more than is left of the grace."""
@@ -232,8 +250,8 @@ class Topology:
                 "a replica is a physical one of the primary"
             )
         made = (
-            self._engines(url, Purpose.READ, self.settings),
-            self._engines(url, Purpose.PROBE, self.settings),
+            self._planned(url, Purpose.READ, self.settings),
+            self._planned(url, Purpose.PROBE, self.settings),
         )
         return ReplicaNode(replica, made, self._primary, self.settings, self._observe)
 
@@ -246,9 +264,11 @@ class Topology:
             except Exception as error:  # noqa: BLE001 - a listener's failure is its own
                 self._observe(HookFailed("on_history", repr(error)))
 
-    def _require_started(self) -> None:
+    def require_started(self) -> None:
+        """Raises NotStarted, and OtherLoop in another loop than the one that it was entered in."""
         if not self._started:
             raise NotStarted
+        self._home.check()
 
 
 HIDDEN_TIMELINE = (

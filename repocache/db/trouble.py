@@ -7,9 +7,8 @@ import re
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from repocache.errors import DatabaseUnavailable, RepocacheError
+from repocache.errors import DatabaseUnavailable, PoolExhausted, RepocacheError
 
 NODE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
@@ -17,6 +16,8 @@ system errors.
 """
 NO_ENTRY = ("28", "3D000", "57P03", "53")
 """SQLSTATE: authorization refused, no such database, not accepting connections, too many of them."""
+FULL = "53300"
+"""SQLSTATE: too many connections, of all, of the role or to the database."""
 OTHER_SESSION = ("26000", "42P05")
 """SQLSTATE: a prepared statement is not there, or was there before: the session is another than the
 one that was connected to."""
@@ -60,11 +61,16 @@ def sqlstate(error: BaseException) -> str:
     return ""
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether the node is well, and takes no more connections."""
+    return isinstance(error, PoolExhausted) or sqlstate(error) == FULL
+
+
 def connecting_trouble(error: BaseException) -> str:
-    """Why no connection was had: "busy" (the pool is exhausted), "refused", "lost", POOLED;
-    empty if the error is of another kind.
+    """Why no connection was had: "busy" (the node takes no more of them), "refused", "lost",
+    POOLED; empty if the error is of another kind.
     """
-    if isinstance(error, PoolTimeoutError):
+    if is_full(error):
         return "busy"
     if isinstance(error, Unusable):
         return error.why

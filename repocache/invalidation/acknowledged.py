@@ -32,7 +32,9 @@ class Acknowledged:
             self._some.set()
 
     async def run(self) -> None:
-        """For ever: until the task is cancelled."""
+        """For ever: until the task is cancelled. Begun again, it goes on with what waits."""
+        if self._rows:
+            self._some.set()
         while True:
             await self._some.wait()
             await asyncio.sleep(GATHER)

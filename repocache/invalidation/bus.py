@@ -104,8 +104,9 @@ class Undelivered:
         self._wake.set()
 
     async def run(self) -> None:
-        """For ever: until the task is cancelled."""
+        """For ever: until the task is cancelled. Begun again, it goes on with what waits."""
         pause = 0.05
+        self._wake.set()
         while True:
             await self._wake.wait()
             self._wake.clear()

@@ -12,6 +12,7 @@ import msgspec
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.errors import RepocacheError, UsageError
+from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.keys import Keys
 from repocache.message import Message
@@ -39,31 +40,40 @@ class ChangedAll:
     bookmark: Bookmark = field(compare=False, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """`receivers`: who hears the channel, in the loop that is `home`."""
+
+    receivers: MutableSequence[Receiver]
+    home: Home
+
+
 class Feed(Generic[I]):
     """An async iterator over the changes of one owner, first of all `ChangedAll("start")`.
 
     At most `room` changes wait for a slow reader; beyond, they become one `ChangedAll("overflow")`.
     `window`: seconds for which a change's bookmark counts, from when it is handed over, by the
-    `clock` that bookmarks live by. `receivers`: who hears the channel. To be entered once; the
-    iteration ends when the block is left, or the database is.
+    `clock` that bookmarks live by. `audience`: it joins them. To be entered once; the iteration
+    ends when the block is left, or the database is. In another loop than theirs it raises
+    OtherLoop.
     """
 
     def __init__(
         self,
         keys: Keys,
-        receivers: MutableSequence[Receiver],
+        audience: Audience,
         *,
         room: int,
         window: float,
         clock: Callable[[], float],
     ) -> None:
         self._keys = keys
-        self._receivers = receivers
+        self._home = audience.home
+        self._receivers = audience.receivers
         self._room = room
         self._window = window
         self._clock = clock
         self._waiting: deque[Changed[I] | ChangedAll] = deque()
-        self._wake = asyncio.Event()
         self._seen: dict[int, Seen] = {}
         self._history: str | None = None
         self._state = "not entered"
@@ -71,7 +81,8 @@ class Feed(Generic[I]):
     async def __aenter__(self) -> Self:
         if self._state != "not entered":
             raise UsageError("this feed was entered before: call `db.invalidations(...)` for another")
-        self._state = "open"
+        self._home.check()
+        self._state, self._wake = "open", asyncio.Event()
         self._receivers.append(self)
         self._all("start")
         return self
@@ -96,6 +107,7 @@ class Feed(Generic[I]):
                 raise StopAsyncIteration
             if self._state == "not entered":
                 raise UsageError("use the feed in a block: `async with db.invalidations(...) as changes:`")
+            self._home.check()
             self._wake.clear()
             await self._wake.wait()
         change, now = self._waiting.popleft(), self._clock()

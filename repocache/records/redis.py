@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from repocache.errors import CacheUnavailable
+from repocache.history import LAST
 from repocache.keys import owner_bucket
 from repocache.records.names import NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
@@ -145,13 +146,21 @@ def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
+def _number(text: bytes, base: int = 10) -> int:
+    """Raises ValueError for one that no record of ours has."""
+    number = int(text, base)
+    if not 0 <= number <= LAST:
+        raise ValueError(f"{text!r} is out of bounds")
+    return number
+
+
 def read_opened(reply: Reply) -> Opened:
     """The OPEN script's reply as a value."""
     kind = reply[0]
     if kind == b"history":
         return Opened("history", history=reply[1].decode(), owner_history=reply[2].decode())
-    state = (reply[1].decode(), int(reply[2]), reply[3].decode(), _read_floor(reply[4]))
-    owner = State(reply[5].decode(), int(reply[6]), _read_floor(reply[7]))
+    state = (reply[1].decode(), _number(reply[2]), reply[3].decode(), _read_floor(reply[4]))
+    owner = State(reply[5].decode(), _number(reply[6]), _read_floor(reply[7]))
     if kind == b"value":
         return Opened("value", *state, value=reply[8], owner=owner)
     if kind == b"lease":
@@ -163,14 +172,14 @@ def read_opened(reply: Reply) -> Opened:
 
 
 def _read_floor(text: bytes) -> int | None:
-    return int(text, 16) if text else None
+    return _number(text, 16) if text else None
 
 
 def read_receipt(bucket: int, reply: Reply) -> Receipt:
     """The INVALIDATE script's reply as a value."""
     if reply[0] == b"history":
         return Receipt(bucket, "", 0, reply[1].decode())
-    return Receipt(bucket, reply[1].decode(), int(reply[2]), landed=reply[3])
+    return Receipt(bucket, reply[1].decode(), _number(reply[2]), landed=reply[3])
 
 
 def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
@@ -179,7 +188,7 @@ def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
         return Noted("", 0, {}, reply[1].decode())
     parts = iter(reply[3])
     generations = {
-        owner: Generation(name.decode(), incarnation.decode(), int(seq))
+        owner: Generation(name.decode(), incarnation.decode(), _number(seq))
         for owner, name, incarnation, seq in zip(owners, parts, parts, parts, strict=True)
     }
-    return Noted(reply[1].decode(), int(reply[2]), generations)
+    return Noted(reply[1].decode(), _number(reply[2]), generations)

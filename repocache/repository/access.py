@@ -83,6 +83,7 @@ Compared = Callable[[Mapping[Any, Row | None], Mapping[Any, Row | None]], None]
 class CachedAccess(NodeAccess[M]):
     """Reads by id go through the cache; whatever else goes to a node.
 
+    Whatever L1 has not is read in the loop of the database alone (OtherLoop).
     A session with monotonic reads goes past the cache: an entry does not say how new a row it holds. `compared`: hears
     of the reads in shadow mode.
     """
@@ -92,10 +93,12 @@ class CachedAccess(NodeAccess[M]):
         self._cache = cache
         self._compared = compared
         self._asking = rows.nodes.routing.asking
+        self._require_started = rows.nodes.topology.require_started
         self._monotonic = monotonic
         self.near: Near = nothing_near if monotonic else cache.at_hand
 
     async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+        self._require_started()
         session = current_session()
         if session is not None and self._monotonic:
             return await super().cells(ids)
@@ -107,6 +110,7 @@ class CachedAccess(NodeAccess[M]):
         return await self._cache.get_many(ids, bookmark)
 
     async def entity(self, id: Any) -> M | None:
+        self._require_started()
         session = current_session()
         if session is not None and self._monotonic:
             return await super().entity(id)

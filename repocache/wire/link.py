@@ -9,9 +9,11 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, Self
 
 from repocache.errors import CacheUnavailable, ConfigurationError, UsageError
+from repocache.tasks import Kept
 from repocache.wire.address import Address
 from repocache.wire.breaker import Breaker, BreakerSettings
 from repocache.wire.connection import Connection, Limits
@@ -76,7 +78,7 @@ class Away:
 
 
 class Link:
-    """`async with Link(address, listener, scripts=..., channels=...) as link:`; one for each event loop.
+    """`async with Link(address, listener, scripts=..., channels=...) as link:`; in one event loop.
 
     Entering waits for the first attempt, at most `connect_timeout` seconds, and does not raise because Redis
     is away: `alive` tells. It raises ConfigurationError for a server that could never do: a cluster's node, a
@@ -103,9 +105,8 @@ class Link:
         self._guide = guide_to(address, self._dialer, settings.limits, settings.connect_timeout / 2)
         self._connection: Connection | Away = Away("the link is not started: use it inside `async with`")
         self._breaker = Breaker(settings.breaker)
-        self._tried = asyncio.Event()
+        self._kept: Kept | None = None
         self._refused: ConfigurationError | None = None
-        self._keeper: asyncio.Task[None] | None = None
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send one command, such as `call("GET", key)`. A plain function: no coroutine, task or timer for it.
@@ -126,13 +127,14 @@ class Link:
         return self._connection.run(script, (len(keys), *keys, *values))
 
     async def __aenter__(self) -> Self:
-        if self._keeper:
+        if self._kept is not None:
             raise UsageError("this link is already started: enter it once, and share it")
-        self._tried.clear()
+        tried = asyncio.Event()
         self._refused = None
-        self._keeper = asyncio.create_task(self._keep(), name="repocache link")
+        self._kept = Kept(partial(self._keep, tried), partial(self._died, tried))
+        self._kept.start()
         try:
-            await self._tried.wait()
+            await tried.wait()
         except asyncio.CancelledError:
             await self.__aexit__()
             raise
@@ -140,10 +142,9 @@ class Link:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._keeper:
-            self._keeper.cancel()
-            await asyncio.wait({self._keeper})
-            self._keeper = None
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.stop()
             self._connection = Away("the link is closed")
 
     async def _require_usable(self) -> None:
@@ -152,24 +153,29 @@ class Link:
             await self.__aexit__()
             raise refused
 
-    async def _keep(self) -> None:
+    def _died(self, tried: asyncio.Event, _: str, why: str) -> None:
+        self._connection = Away(f"the link's task died: {why}")
+        self._trouble(self._connection.reason)
+        tried.set()
+
+    async def _keep(self, tried: asyncio.Event) -> None:
         try:
             while True:
-                await self._live()
+                await self._live(tried)
                 self._breaker.failed(asyncio.get_running_loop().time())
-                self._tried.set()
+                tried.set()
                 await asyncio.sleep(self._breaker.pause(random.random()))  # noqa: S311  # jitter
         finally:
             await self._guide.close()
 
-    async def _live(self) -> None:
+    async def _live(self, tried: asyncio.Event) -> None:
         """One connection, from the attempt to its loss."""
         connection = Connection(self._settings.limits, self._listener.push, self._lost)
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
                 address = await self._connect(connection)
             self._breaker.connected(asyncio.get_running_loop().time())
-            self._tried.set()
+            tried.set()
             await self._stay(connection, address)
         except TimeoutError:
             self._failed(connection, f"not up within {self._settings.connect_timeout} s")

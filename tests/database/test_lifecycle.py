@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
-from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, UsageError
+from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, Settings, UsageError
 from repocache.commits import Commits
 from repocache.db.commit import CommitWatch
-from repocache.errors import NotStarted
+from repocache.errors import NotStarted, PoolExhausted
 from repocache.events import TaskFailed
 from repocache.tasks import Grace
-from repocache.testing import Endpoints
-from tests.shop import Countries, Orders, Shop, User, Users, open_shop, until
+from repocache.testing import Endpoints, Servers
+from tests.shop import QUICK, Countries, Orders, Shop, User, Users, open_shop, until
 
 UNOPENED = Database("sqlite+aiosqlite:////nowhere/at/all", repositories=[Users])
 
@@ -250,6 +252,49 @@ async def test_two_databases_with_the_same_repositories(repocache_endpoints: End
         assert one.db[Countries] is one.db[Countries]
         assert await one.db[Countries].get("de") is not None
         assert await two.db[Countries].get("de") is not None
+
+
+@pytest.mark.parametrize("how", ["unit of work", "plain session", "snapshot"])
+async def test_a_connection_that_was_ended_fails_nobody(
+    how: str, repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    """As by an idle timeout, whether or not this process has heard of it."""
+    name = repocache_endpoints.primary.rpartition("/")[2]
+    ended = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}' AND usename = 'app'"
+    async with open_shop(repocache_endpoints) as shop:
+        for number in range(3):
+            await shop.rename(7, f"before {number}")
+            async with shop.db.snapshot():
+                pass
+            for server in (repocache_servers.primary, *repocache_servers.replicas):
+                server.sql(ended, "postgres")
+            if how == "unit of work":
+                async with shop.db.unit_of_work() as work:
+                    (await work[Users].require(7)).name = f"after {number}"
+                    assert (await work.commit()).covered
+            elif how == "plain session":
+                async with shop.db.sessionmaker.begin() as session:
+                    user = await session.get(User, 7)
+                    assert user is not None
+                    user.name = f"after {number}"
+            else:
+                async with shop.db.snapshot() as connection:
+                    assert (await connection.execute(select(User.name).where(User.id == 8))).scalar_one() == "n08"
+            assert (await shop.users.on_primary().require(8)).name == "n08"
+
+
+async def test_a_pool_that_is_used_up_is_one_of_our_errors(repocache_endpoints: Endpoints) -> None:
+    few = dataclasses.replace(QUICK, pool_size=1, pool_wait=0.05)
+    async with open_shop(repocache_endpoints, Settings(topology=few)) as shop:
+        async with shop.db.unit_of_work() as work:
+            await work[Users].require(7)
+            with pytest.raises(PoolExhausted, match=r"TopologySettings\(pool_size=\.\.\.\)") as raised:
+                await shop.rename(8, "waits in vain")
+            assert isinstance(raised.value, DatabaseUnavailable)
+            with pytest.raises(PoolExhausted):
+                async with shop.db.sessionmaker() as session:
+                    await session.get(User, 8)
+        await shop.rename(8, "has its turn")
 
 
 async def test_nodes_are_told(repocache_endpoints: Endpoints) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from repocache.db.primary import MOST_MET, Primary
@@ -15,15 +17,18 @@ def primary() -> Primary:
     """One that nobody has started, in a history."""
     made = Topology("sqlite+aiosqlite:////nowhere/at/all")._primary
     made._history = HERE
+    made.poll._wake = asyncio.Event()
     return made
 
 
 def looks(primary: Primary, history: str) -> bool:
     """Whether it will connect anew for that."""
     primary._suspected = False
-    primary.poll._wake.clear()
+    wake = primary.poll._wake
+    assert wake is not None
+    wake.clear()
     primary.met(history)
-    assert primary.poll._wake.is_set() == primary._suspected, "and at once"
+    assert wake.is_set() == primary._suspected, "and at once"
     return primary._suspected
 
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from repocache.db.shared_poll import SharedPoll
+from repocache.events import Event, TaskFailed, ignore
 
 
 class Counting:
@@ -29,7 +30,7 @@ async def begun(polls: Counting, count: int) -> None:
 
 async def test_a_poll_in_flight_answers_nobody_who_asked_later() -> None:
     polls = Counting()
-    shared = SharedPoll(polls, 3600.0)
+    shared = SharedPoll(polls, 3600.0, ignore)
     async with shared:
         early = shared.ask()
         await begun(polls, 1)
@@ -44,7 +45,7 @@ async def test_a_poll_in_flight_answers_nobody_who_asked_later() -> None:
 
 async def test_it_polls_by_itself() -> None:
     polls = Counting()
-    async with SharedPoll(polls, 0.001):
+    async with SharedPoll(polls, 0.001, ignore):
         for count in range(1, 4):
             await begun(polls, count)
             polls.gate.release()
@@ -52,7 +53,7 @@ async def test_it_polls_by_itself() -> None:
 
 async def test_one_who_gives_up_does_not_disturb_the_others() -> None:
     polls = Counting()
-    shared = SharedPoll(polls, 3600.0)
+    shared = SharedPoll(polls, 3600.0, ignore)
     async with shared:
         first, second = shared.ask(), shared.ask()
         first.cancel()
@@ -63,7 +64,7 @@ async def test_one_who_gives_up_does_not_disturb_the_others() -> None:
 @pytest.mark.parametrize("in_flight", [True, False])
 async def test_nobody_waits_for_a_poll_that_has_ended(in_flight: bool) -> None:
     polls = Counting()
-    shared = SharedPoll(polls, 3600.0)
+    shared = SharedPoll(polls, 3600.0, ignore)
     async with shared:
         asked = shared.ask()
         if in_flight:
@@ -75,7 +76,62 @@ async def test_nobody_waits_for_a_poll_that_has_ended(in_flight: bool) -> None:
 
 async def test_a_nudge_polls_for_nobody() -> None:
     polls = Counting()
-    shared = SharedPoll(polls, 3600.0)
+    shared = SharedPoll(polls, 3600.0, ignore)
     async with shared:
         shared.nudge()
         await begun(polls, 1)
+
+
+class Failing:
+    """Raises so many times, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    async def __call__(self) -> int:
+        await asyncio.sleep(0)
+        if self.errors:
+            raise self.errors.pop(0)
+        return 7
+
+
+async def test_who_waits_for_a_poll_that_raises_is_answered_and_the_next_one_comes() -> None:
+    events: list[Event] = []
+    polls = Failing(ZeroDivisionError("why"), ValueError("why not"))
+    async with asyncio.timeout(10), SharedPoll(polls, 3600.0, events.append) as shared:
+        assert await shared.ask() is None
+        assert await shared.ask() is None
+        assert await shared.ask() == 7
+        assert [event.why for event in events if isinstance(event, TaskFailed)] == [
+            "ZeroDivisionError('why')",
+            "ValueError('why not')",
+        ]
+
+
+@pytest.mark.parametrize("in_flight", [True, False])
+async def test_who_waits_for_a_poll_that_is_cancelled_is_answered_too(in_flight: bool) -> None:
+    events: list[Event] = []
+    polls = Counting()
+    async with asyncio.timeout(10), SharedPoll(polls, 3600.0, events.append) as shared:
+        (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+        asked = shared.ask()
+        if in_flight:
+            await begun(polls, 1)
+        late = shared.ask()
+        task.cancel()
+        assert [await asked, await late] == [None, None]
+        assert [event.why for event in events if isinstance(event, TaskFailed)] == ["cancelled"]
+        again = shared.ask()
+        polls.gate.release()
+        assert await again == polls.begun
+
+
+def test_it_polls_in_one_loop_after_the_other() -> None:
+    shared = SharedPoll(Failing(), 3600.0, ignore)
+
+    async def polls() -> list[int | None]:
+        async with asyncio.timeout(10), shared:
+            waiting = [shared.ask() for _ in range(3)]
+            return [await each for each in waiting] + [await shared.ask()]
+
+    assert [asyncio.run(polls()) for _ in range(3)] == [[7, 7, 7, 7]] * 3

@@ -241,3 +241,18 @@ def test_what_is_wrong_is_said_at_once(primary: str, replicas: list[str], messag
     with pytest.raises(ConfigurationError, match=message) as caught:
         Topology(primary, replicas)
     assert "secret" not in str(caught.value)
+
+
+def test_it_is_entered_in_one_loop_after_the_other(repocache_endpoints: Endpoints) -> None:
+    """With reads that wait for a place at the primary, and for a connection: what they wait on is of their loop."""
+    settings = TopologySettings(sample_every=0.02, max_lag=5.0, pool_size=1, primary_reads=1, primary_wait=30.0)
+    topology = Topology(repocache_endpoints.primary, repocache_endpoints.replicas, settings)
+
+    async def lives() -> set[int]:
+        async with asyncio.timeout(30), topology:
+            assert await topology.position() is not None
+            needs = [Need(primary="no sample"), Need(primary="asked", asked=True), Need()] * 8
+            reads = await asyncio.gather(*(topology.read(need, value_of) for need in needs))
+            return {read.value for read in reads}
+
+    assert [asyncio.run(lives()) for _ in range(3)] == [{0}] * 3

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from repocache import Changed, ChangedAll, KeyOwner
 from repocache.db.routing import ANYWHERE, need_of
+from repocache.home import Home
 from repocache.invalidation.channel import Receiver
-from repocache.invalidation.feed import Feed
+from repocache.invalidation.feed import Audience, Feed
 from repocache.keys import Keys
 from repocache.message import Message
 
@@ -24,7 +25,9 @@ def at_now() -> float:
 
 async def opened(room: int = 100, clock: Callable[[], float] = at_now) -> Feed[int]:
     receivers: MutableSequence[Receiver] = []
-    feed: Feed[int] = Feed(KEYS, receivers, room=room, window=60.0, clock=clock)
+    home = Home()
+    home.enter()
+    feed: Feed[int] = Feed(KEYS, Audience(receivers, home), room=room, window=60.0, clock=clock)
     await feed.__aenter__()
     assert [type(await anext(feed))] == [ChangedAll]
     assert receivers == [feed]

@@ -189,7 +189,7 @@ class Engine:
             each.driver_connection.terminate()
         self._idle.clear()
 
-    async def dispose(self) -> None:
+    async def dispose(self, close: bool = True) -> None:
         for each in self._idle:
             each.driver_connection.terminate()
         self._idle.clear()

@@ -30,7 +30,8 @@ from repocache.db.topology import Topology
 from repocache.db.transaction import Transaction
 from repocache.durable import NotDurable, durable
 from repocache.errors import CodecError
-from repocache.invalidation.feed import Feed
+from repocache.home import Home
+from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.repository.access import CachedAccess
@@ -98,10 +99,12 @@ class Service:
         self.settings = settings
         self.release = release
         self._outside = outside
+        self._home = Home()
         self._stack = AsyncExitStack()
 
     async def start(self) -> None:
         """As `Database._start`. Raises DatabaseUnavailable."""
+        self._home.enter()
         settings, stack = self.settings, self._stack
         topology = Topology(PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine)
         longest = self.release.ttl + self.release.local_ttl
@@ -126,7 +129,7 @@ class Service:
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
         commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means), outbox)
-        outbox.start(cache.tasks.spawn, cache.undelivered.deliver)
+        outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
         stack.push_async_callback(self.watch.close, topology.grace)
@@ -264,7 +267,8 @@ class Service:
     def invalidations(self, owner: str) -> Feed[int]:
         """As `Database.invalidations`."""
         window, now = self.settings.window, self.topology.now
-        return Feed(self._keys[owner], self.caching.receivers, room=FEED_ROOM, window=window, clock=now)
+        audience = Audience(self.caching.receivers, self._home)
+        return Feed(self._keys[owner], audience, room=FEED_ROOM, window=window, clock=now)
 
     def _end_feeds(self) -> None:
         for receiver in tuple(self.caching.receivers):

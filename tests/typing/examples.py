@@ -274,7 +274,7 @@ async def plain_sessions() -> None:
         await db.changes(session, Users, ["7"])  # type: ignore[misc]
 
 
-async def sessions(incoming: Bookmark | str | None) -> str:
+async def sessions(incoming: Bookmark | str | bytes | None) -> str:
     async with db.causal_session(incoming) as session:
         assert_type(session, CausalSession)
         assert_type(session.bookmark, Bookmark)
@@ -282,7 +282,7 @@ async def sessions(incoming: Bookmark | str | None) -> str:
         assert_type(session.bookmark.position, int | None)
     async with db.causal_session():
         pass
-    db.causal_session(b"bookmark")  # type: ignore[arg-type]
+    db.causal_session(7)  # type: ignore[arg-type]
     session.bookmark = session.bookmark  # type: ignore[misc]
     session.bookmark.position = 7  # type: ignore[misc]
     return session.encode()
