@@ -278,6 +278,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as stored": "there is no object in memory: a put is read from the database's rows",
         "reader's life": "positions do not lapse, and processes agree on how long values live: what is left takes a "
         "failover, or a position that is not known, and a replica that is seconds behind",
+        "owner told": "a push that is lost is followed by another of each bucket within half a millisecond: only a "
+        "read in between, of a key that was written in between, would go by the old name",
         "unheard": "it takes a process that alone has lost the primary for longer than replicas may lag, and a "
         "commit that nobody publishes meanwhile",
     }
@@ -294,6 +296,8 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "unknown": ("evictions", 3),
         "server": ("usurpers", 17),
         "floor": ("restarts", 0),
+        "owner's floor": ("sweeps", 0),
+        "owner's record": ("sweeps", 0),
         "settle": ("evictions", 0),
         "sample": ("restarts", 16),
         "inorder": ("impatience", 0),
