@@ -6,6 +6,7 @@ import datetime
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from sqlalchemy import DateTime, text
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from repocache import CacheAside, Database, KeyOwner, OutboxMode, Repository, Settings, View
+from repocache.events import ignore
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
 
 POOL = 10
@@ -140,10 +142,10 @@ async def plain_engine(ends: Endpoints) -> AsyncIterator[AsyncEngine]:
 
 def database(
     ends: Endpoints,
-    *repositories: type[Repository[User, int] | Repository[Item, int]],
+    *repositories: type[Repository[Any, int]],
     outbox: OutboxMode = OutboxMode.OFF,
 ) -> Database:
-    settings = Settings(outbox=outbox)
+    settings = Settings(outbox=outbox, observe=ignore)
     return Database(
         primary=ends.primary, replicas=ends.replicas, redis=ends.redis, repositories=repositories, settings=settings
     )

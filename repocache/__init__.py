@@ -29,7 +29,7 @@ from repocache.errors import (
 from repocache.events import LoggingObserver, Observers
 from repocache.invalidation.feed import Changed, ChangedAll
 from repocache.invalidation.outbox import OutboxMode
-from repocache.keys import KeyOwner
+from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.repository.repository import Repository, View
 from repocache.repository.work import UnitOfWork
@@ -54,6 +54,7 @@ __all__ = [
     "Database",
     "DatabaseUnavailable",
     "EngineSettings",
+    "Follow",
     "InvalidId",
     "KeyOwner",
     "LinkSettings",

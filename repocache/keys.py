@@ -35,29 +35,52 @@ def owner_bucket(prefix: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """A table that an owner follows by key: `Follow("article_tag", key="article_id")`.
+
+    `key`: the column of the followed table that holds the owner's id; a tuple of columns, in the key's order, where the
+    id is composite. Raises ConfigurationError for anything else.
+    """
+
+    table: str
+    key: str | tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        given: tuple[object, ...] = (self.table, *self.columns)
+        if len(given) < 2 or not all(isinstance(name, str) and name for name in given):
+            raise ConfigurationError(f"{self!r}: give a table's name, and a column's name or a tuple of them")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.key if isinstance(self.key, tuple) else (self.key,)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyOwner:
     """Declares that a repository makes all keys that begin with `prefix`.
 
     `prefix`: lower-case letters, digits, `_` and `-`, at most 64, unique in the database.
-    `follows`: names of tables whose writes may change this owner's rows behind the ORM's back (`ON DELETE CASCADE`,
-    database triggers): any write to one of them invalidates the whole owner. `None` (the default) derives them from
-    the foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata and from what `derived` attributes read; a
-    tuple states exactly these.
+    `follows`: tables whose writes may change this owner's rows behind the ORM's back (`ON DELETE CASCADE`, database
+    triggers): any write to one that is named invalidates the whole owner, and to a `Follow` the keys in its rows.
+    `None` (the default) derives them from the foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata and
+    from what `derived` attributes read; a tuple states exactly these.
 
     Raises ConfigurationError for a prefix of another form.
     """
 
     prefix: str
-    follows: tuple[str, ...] | None = None
+    follows: tuple[str | Follow, ...] | None = None
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
             raise ConfigurationError(
                 f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', first a letter"
             )
-        if not isinstance(self.follows, tuple | None):
+        named = isinstance(self.follows, tuple) and all(isinstance(each, str | Follow) for each in self.follows)
+        if self.follows is not None and not named:
             raise ConfigurationError(
-                f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table names"
+                f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table names, or of "
+                'Follow("table", key="column")'
             )
 
 

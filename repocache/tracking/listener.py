@@ -6,11 +6,11 @@ What a statement says is `tracking.dml`'s affair, what came back `tracking.retur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, event
+from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, Select, Table, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -23,6 +23,7 @@ from repocache.db.sql_text import judge
 from repocache.db.transaction import Transaction
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
+from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
 from repocache.tracking.changes import Changes
 from repocache.tracking.dml import Equalities, Id, Sent, equalities, ids_after, located_ids
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
@@ -60,6 +61,8 @@ class Tracker:
         # SQLAlchemy keeps what it has compiled, for the same statements are sent again and again.
         self._known: WeakKeyDictionary[SQLCompiler, Equalities] = WeakKeyDictionary()
         self._asked: WeakKeyDictionary[DefaultExecutionContext, Asked] = WeakKeyDictionary()
+        self._reached: WeakKeyDictionary[DefaultExecutionContext, Mapping[str, list[str] | None]] = WeakKeyDictionary()
+        self._questions: dict[Cascade, Questions | None] = {}
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
 
@@ -117,8 +120,11 @@ class Tracker:
         owners = self._tables.of(sent.statement.table)
         set_columns = sent.sets(owners)
         moved = owners.written.union(*(prefixes for key, prefixes in owners.updated.items() if key in set_columns))
-        if isinstance(sent.statement, Delete):
-            moved |= owners.deleted
+        if isinstance(sent.statement, Delete) and owners.cascade is not None:
+            reached = self._reached.get(result.context)
+            moved |= owners.deleted if reached is None else owners.cascade.whole
+            for prefix, keys in ({} if reached is None else reached).items():
+                changes.touch(prefix, keys)
         for prefix in moved:
             changes.touch(prefix, None)
         for each in owners.keyed:
@@ -184,6 +190,8 @@ class Tracker:
         _executemany: bool,
     ) -> None:
         if context.compiled is not None and not context.is_text:
+            if context.isdelete:
+                self._ask_about(connection, context)
             built = context.isinsert or context.isupdate or context.isdelete or getattr(context.compiled, "ctes", None)
             if built or statement.startswith("SELECT"):
                 return
@@ -197,6 +205,39 @@ class Tracker:
             changes.touch(prefix, None)
         if emptied is None or not judgement.only_truncates:
             changes.unseen(statement)
+
+    def _ask_about(self, connection: Connection, context: DefaultExecutionContext) -> None:
+        """Before a DELETE of rows that it names: whom the foreign keys' actions will reach with them."""
+        sent = Sent.by(context)
+        if sent is None or not isinstance(sent.statement, Delete) or context.dialect.name != "postgresql":
+            return
+        table = sent.statement.table
+        cascade = self._tables.of(table).cascade
+        if cascade is None or not cascade.reached or not isinstance(table, Table):
+            return
+        named = {column.name: column for column in table.columns}
+        columns = [named[column.name] for column in cascade.table.primary_key if column.name in named]
+        located = located_ids(sent, self._equalities(sent), columns) if columns else None
+        ids = list(dict.fromkeys(id for some in located or () for id in some))
+        questions = self._questions_of(connection, cascade) if 0 < len(ids) <= MOST_ASKED else None
+        if questions is None or len(columns) != len(questions.columns):
+            return
+        wanted = [id[0] for id in ids] if len(columns) == 1 else ids
+
+        def execute(rows: Select[Any], ids: Sequence[Any]) -> Sequence[Any]:
+            return connection.execute(rows, {"ids": ids}).one()
+
+        owners = {told.keys.prefix: told.keys for told in cascade.told}
+        self._reached[context] = {
+            prefix: key_texts(owners[prefix], found) for prefix, found in questions.ask(wanted, execute).items()
+        }
+
+    def _questions_of(self, connection: Connection, cascade: Cascade) -> Questions | None:
+        """What the role may do is looked at once: a question must not fail a transaction that would go well."""
+        if cascade not in self._questions:
+            may = connection.execute(rights_statement(cascade, connection.dialect)).scalar_one()
+            self._questions[cascade] = Questions(cascade) if may else None
+        return self._questions[cascade]
 
     def _handle_error(self, context: ExceptionContext) -> None:
         """A statement that failed may have changed rows before: not on PostgreSQL, where only ROLLBACK can follow."""

@@ -30,7 +30,7 @@ def inserted_ids(sent: Sent, result: CursorResult[Any], each: KeyColumns, unsaid
     if statement._prefixes or may_rename(statement, each.columns, unsaid):  # noqa: SLF001 - see gives_its_rows
         return None
     if gives_its_rows(statement, each.columns) and statement.select is None and each.trusted:
-        ids = _given_ids(statement, result.context, each.columns)
+        ids = _given_ids(sent, statement, result.context, each.columns)
         if ids is not None and kept_as_given(sent, ids, each.columns):
             return ids
     return returned_ids(result, each.columns)
@@ -87,8 +87,11 @@ def _uuid(text: str) -> uuid.UUID | None:
         return None
 
 
-def _given_ids(statement: Insert, context: DefaultExecutionContext, columns: Sequence[Column[Any]]) -> list[Id] | None:
-    """The ids that are among the parameters, or that SQLAlchemy fetched because they were not."""
+def _given_ids(
+    sent: Sent, statement: Insert, context: DefaultExecutionContext, columns: Sequence[Column[Any]]
+) -> list[Id] | None:
+    """The ids that are among the parameters, or that SQLAlchemy fetched because they were not. What lies outside of the
+    primary key and is NULL is nobody's id."""
     rows: Iterable[Sequence[Any]]
     if count := multiple_rows(statement):
         parameters = context.compiled_parameters[0]
@@ -96,7 +99,11 @@ def _given_ids(statement: Insert, context: DefaultExecutionContext, columns: Seq
     else:
         order = [column.key for column in statement.table.primary_key]
         if not set(order).issuperset(column.key for column in columns):
-            return None
+            # SQLAlchemy reserves the columns' keys: a parameter of that name is the column's value.
+            if not all(row.keys() >= {column.key for column in columns} for row in sent.rows):
+                return None
+            given = [tuple(row[column.key] for column in columns) for row in sent.rows]
+            return [id for id in given if None not in id]
         places = [order.index(column.key) for column in columns]
         rows = [[row[place] for place in places] for row in context.inserted_primary_key_rows or ()]
     ids = [tuple(row) for row in rows]

@@ -17,7 +17,8 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
 from sqlalchemy.types import TypeEngine, UnicodeText
 
 from repocache.errors import ConfigurationError
-from repocache.keys import Keys
+from repocache.keys import Follow, Keys
+from repocache.tracking.cascades import Cascade, Reached, Told
 from repocache.tracking.places import Places, Reference, place_of
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
@@ -55,17 +56,23 @@ class KeyColumns:
 class Owners:
     """Whom a write to one table concerns.
 
-    `keyed`: owners whose ids are in the rows. The others are moved as a whole: `written` by any write, `deleted` by a
-    DELETE, `updated` by an UPDATE of the column with that key. `columns`: all id columns of `keyed`. `unsaid`: keys of
-    columns among all these that an UPDATE sets without saying so (`onupdate`, `Computed`).
+    `keyed`: owners whose ids are in the rows. The others are moved as a whole: `written` by any write, `updated` by an
+    UPDATE of the column with that key, and by a DELETE those of `cascade` who cannot be asked about. `columns`: all id
+    columns of `keyed`. `unsaid`: keys of columns among all these that an UPDATE sets without saying so (`onupdate`,
+    `Computed`).
     """
 
     keyed: tuple[KeyColumns, ...] = ()
     written: frozenset[str] = frozenset()
-    deleted: frozenset[str] = frozenset()
+    cascade: Cascade | None = None
     updated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     columns: tuple[Column[Any], ...] = ()
     unsaid: frozenset[str] = frozenset()
+
+    @property
+    def deleted(self) -> frozenset[str]:
+        """Prefixes of those whom a DELETE concerns beyond the deleted rows."""
+        return frozenset() if self.cascade is None else self.cascade.owners
 
     @property
     def all(self) -> frozenset[str]:
@@ -90,8 +97,8 @@ class OwnedTables:
         self._owned = tuple(_placed(each, self._places) for each in given)
         self.tables = self._places.tables
         self._children = self._places.references()
-        follows = {table: self._followers(table) for table in self.tables}
-        self._owners: dict[object, Owners] = {table: self._owners_of(table, follows[table]) for table in self.tables}
+        self._follows = {table: self._followers(table) for table in self.tables}
+        self._owners: dict[object, Owners] = {table: self._owners_of(table) for table in self.tables}
         self._bound: dict[Table, Owners] = {}
         self._by_name: dict[str, frozenset[str]] = {}
         for table in self.tables:
@@ -139,31 +146,33 @@ class OwnedTables:
             *(self._by_name[name] for name in set(names).difference(table.name for table in reached)),
         )
 
-    def _owners_of(self, table: Table, followers: frozenset[str]) -> Owners:
+    def _owners_of(self, table: Table) -> Owners:
         keyed = tuple(
             KeyColumns(each.keys, columns, all(map(_is_trusted, columns)))
             for each in self._owned
-            if (columns := each.tables.get(table)) is not None
+            if (columns := each.tables.get(table) or self._followed(each, table)) is not None
         )
+        cascade = self._cascade(table)
         columns = tuple(dict.fromkeys(column for each in keyed for column in each.columns))
         updated = {
             column.key: moved for column in table.columns if (moved := self._moved(self._update((column,), table)))
         }
         return Owners(
             keyed=keyed,
-            written=followers,
-            deleted=self._moved(self._deletion(table)),
+            written=self._follows[table],
+            cascade=cascade if cascade.owners else None,
             updated=updated,
             columns=columns,
             unsaid=_unsaid(table).intersection([*updated, *(column.key for column in columns)]),
         )
 
     def _followers(self, table: Table) -> frozenset[str]:
-        """Owners that name this table in `follows`, and those that name none and read it."""
+        """Owners that name this table in `follows`, without a key, and those that name none and read it."""
         names = {table.name, table.fullname}
         known = {name for each in self.tables for name in (each.name, each.fullname)}
         for each in self._owned:
-            if unknown := sorted(set(each.keys.follows or ()) - known):
+            named = [follow.table if isinstance(follow, Follow) else follow for follow in each.keys.follows or ()]
+            if unknown := sorted(set(named) - known):
                 raise ConfigurationError(
                     f"owner {each.keys.prefix!r} follows {unknown[0]!r}, which is not a table of the metadata: "
                     "name one as SQL does, with its schema if it has one"
@@ -171,8 +180,57 @@ class OwnedTables:
         return frozenset(
             each.keys.prefix
             for each in self._owned
-            if names.intersection(each.keys.follows or ()) or (each.keys.follows is None and _reads(each, table))
+            if names.intersection(follow for follow in each.keys.follows or () if isinstance(follow, str))
+            or (each.keys.follows is None and _reads(each, table))
         )
+
+    def _followed(self, owned: Owned, table: Table) -> tuple[Column[Any], ...] | None:
+        """The columns by which an owner follows the table, None: it does not, or by any write. Raises
+        ConfigurationError."""
+        for follow in owned.keys.follows or ():
+            if isinstance(follow, Follow) and follow.table in (table.name, table.fullname):
+                named = {column.name: column for column in table.columns}
+                unknown = [name for name in follow.columns if name not in named]
+                if unknown or len(follow.columns) != len(owned.keys.types):
+                    raise ConfigurationError(
+                        f"owner {owned.keys.prefix!r}: {follow} has to name the columns of {table.fullname} that hold "
+                        f"the owner's id, {len(owned.keys.types)} of {', '.join(named)}"
+                    )
+                return tuple(named[name] for name in follow.columns)
+        return None
+
+    def _cascade(self, table: Table, above: tuple[Table, ...] = ()) -> Cascade:
+        """What the deletion of rows leads to. `above`: tables whose deletion has led here: a circle is no list of
+        questions, so there owners are moved as a whole."""
+        reached: list[Reached] = []
+        whole: frozenset[str] = frozenset()
+        path = (*above, table)
+        for key in self._children.get(table, ()):
+            action = (key.ondelete or "").upper()
+            if action not in _ACTIONS:
+                continue
+            whole |= self._follows[key.table]
+            if key.table in path:
+                whole |= self._moved([key, *self._deletion(key.table)])
+                continue
+            below = self._cascade(key.table, path) if action == "CASCADE" else Cascade(key.table)
+            whole |= below.whole
+            if action != "CASCADE":
+                whole |= self._moved(self._update(key.columns, key.table))
+            told = tuple(self._told(key))
+            if told or below.reached:
+                reached.append(Reached(key, told, below.reached))
+        return Cascade(table, tuple(reached), whole)
+
+    def _told(self, key: Reference) -> Iterator[Told]:
+        """Owners whose ids are in the rows that a foreign key's action changes."""
+        for each in self._owned:
+            columns = each.tables.get(key.table)
+            if each.keys.follows is None and columns is not None and not _same_entity(each, key):
+                yield Told(each.keys, columns)
+            followed = self._followed(each, key.table)
+            if followed is not None:
+                yield Told(each.keys, followed)
 
     def _moved(self, keys: Iterable[Reference]) -> frozenset[str]:
         """Owners that derive what they follow, of the tables that these foreign keys' actions change."""

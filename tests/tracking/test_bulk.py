@@ -424,7 +424,7 @@ async def test_bulk_statements_on_a_joined_hierarchy(shop: Shop) -> None:
 async def test_a_delete_in_bulk_follows_foreign_keys(shop: Shop) -> None:
     await shop.add(Folder(id=1), Folder(id=2))
     await run(shop, delete(Folder).where(Folder.id == 1))
-    assert shop.keys == {"folder:1", "paper:*"}
+    assert shop.keys == ({"folder:1", "paper:*"} if shop.name == "sqlite" else {"folder:1"})
     shop.clear()
     await run(shop, update(Folder).where(Folder.id == 2).values(name="x"))
     assert shop.keys == {"folder:2"}

@@ -153,11 +153,11 @@ async def test_a_write_to_either_table_of_a_joined_hierarchy_reaches_its_owner(s
     assert shop.keys == {"person:1"}
 
 
-async def test_what_the_database_deletes_by_a_foreign_key_moves_its_owner(shop: Shop) -> None:
+async def test_what_the_database_deletes_by_a_foreign_key_is_invalidated(shop: Shop) -> None:
     await shop.add(Folder(id=1), Folder(id=2), Paper(id=1, folder_id=1))
     async with shop.sessions.begin() as session:
         await session.delete(await session.get_one(Folder, 1))
-    assert shop.keys == {"folder:1", "paper:*"}
+    assert shop.keys == {"folder:1", "paper:*" if shop.name == "sqlite" else "paper:1"}
 
 
 async def test_what_the_database_updates_by_a_foreign_key_moves_its_owner(shop: Shop) -> None:

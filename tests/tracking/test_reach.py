@@ -59,7 +59,7 @@ async def test_a_foreign_key_of_another_metadata_cascades(library: Shop) -> None
     await library.add(Book(title="a"))
     await core(library, insert(review).from_select(["book_id"], select(book.c.id)))
     await core(library, delete(book).where(book.c.id == 1))
-    assert library.keys == {"book:1", "samebook:1", "shelf:*", "review:*"}
+    assert library.keys == {"book:1", "samebook:1", "shelf:*", "review:1"}
     async with library.engine.connect() as connection:
         assert (await connection.execute(select(review))).all() == []
 

@@ -1,0 +1,165 @@
+"""Rows that go, or change, with deleted ones by foreign keys' actions: which they are is asked before they do.
+
+Owns the statements that ask. Who is reached by whose deletion is `tables`'.
+
+1. A row is about to be deleted; 2. its children are read; 3. somebody adds another child; 4. the deletion takes that
+one along, and nobody tells its key. So what is deleted is locked first, and its children are read by a later statement:
+who adds one waits for the parent's lock. The deletion would lock the same rows a moment later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    Subquery,
+    Table,
+    TextClause,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    true,
+    tuple_,
+)
+from sqlalchemy.engine import Dialect
+
+from repocache.keys import Keys
+from repocache.tracking.changes import MOST_KEYS
+from repocache.tracking.places import Reference
+
+MOST_ASKED = 1_000
+"""Beyond so many deleted rows in one statement nobody is asked about: owners are moved as a whole."""
+
+Execute = Callable[[Select[Any], Sequence[Any]], Sequence[Any]]
+"""Runs a select of one row for these ids."""
+
+
+class Told(NamedTuple):
+    """An owner, and the columns of a reached table that have its ids."""
+
+    keys: Keys
+    columns: tuple[Column[Any], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reached:
+    """The rows that a deletion reaches by one foreign key. `told`: whose ids they have. `below`: what goes with
+    them."""
+
+    reference: Reference
+    told: tuple[Told, ...]
+    below: tuple[Reached, ...]
+
+    @property
+    def columns(self) -> tuple[Column[Any], ...]:
+        return tuple(dict.fromkeys(column for each in self.told for column in each.columns))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cascade:
+    """What a deletion in a table leads to. `whole`: owners whose changed rows no question tells."""
+
+    table: Table
+    reached: tuple[Reached, ...] = ()
+    whole: frozenset[str] = frozenset()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Prefixes of all."""
+        return self.whole.union(told.keys.prefix for told in self.told)
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        return tuple(told for each in _all(self.reached) for told in each.told)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """That are read, the deleted rows' own first."""
+        return tuple(dict.fromkeys([self.table, *(each.reference.table for each in _all(self.reached))]))
+
+
+class Level(NamedTuple):
+    """The rows that are reached through so many foreign keys, and the statement that reads them: one row, with arrays
+    of their columns."""
+
+    reached: tuple[Reached, ...]
+    rows: Select[Any]
+
+
+class Questions:
+    """About the deletion of rows of one table, built once. `columns`: that name the deleted rows."""
+
+    def __init__(self, cascade: Cascade) -> None:
+        self.columns = tuple(cascade.table.primary_key)
+        among = _among(self.columns, bindparam("ids", expanding=True))
+        deleted = select(literal(1)).where(among).with_for_update()
+        self._lock = select(func.count()).select_from(deleted.subquery())
+        self._levels: list[Level] = []
+        level = [(each, _within(each.reference, among)) for each in cascade.reached]
+        while level:
+            self._levels.append(Level(tuple(each for each, _ in level), _rows(level)))
+            level = [(below, _within(below.reference, condition)) for each, condition in level for below in each.below]
+
+    def ask(self, ids: Sequence[Any], execute: Execute) -> Mapping[str, list[tuple[Any, ...]]]:
+        """By owner the ids of the rows that the deletion of these will reach. One statement locks these, and one reads
+        each level below."""
+        execute(self._lock, ids)
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for level in self._levels:
+            values = iter(execute(level.rows, ids))
+            for each in level.reached:
+                arrays = {column: next(values) or () for column in each.columns}
+                if not each.columns:
+                    next(values)
+                for told in each.told:
+                    rows = zip(*(arrays[column] for column in told.columns), strict=True)
+                    found.setdefault(told.keys.prefix, []).extend(rows)
+        return found
+
+
+def rights_statement(cascade: Cascade, dialect: Dialect) -> TextClause:
+    """Asks whether the role may lock and read these tables, and none of their rows is hidden from it."""
+    names = [dialect.identifier_preparer.format_table(table) for table in cascade.tables]
+    return text(
+        "SELECT coalesce(bool_and(class.oid IS NOT NULL AND NOT class.relrowsecurity"
+        " AND has_table_privilege(class.oid, 'SELECT') AND has_any_column_privilege(class.oid, 'UPDATE')), false)"
+        " FROM unnest(CAST(:names AS text[])) AS asked (name)"
+        " LEFT JOIN pg_class AS class ON class.oid = to_regclass(asked.name)"
+    ).bindparams(names=names)
+
+
+def _rows(level: Sequence[tuple[Reached, ColumnElement[bool]]]) -> Select[Any]:
+    parts: list[Subquery] = []
+    for each, condition in level:
+        rows = select(*(each.columns or (literal(1),))).select_from(each.reference.table).where(condition)
+        # What goes itself is locked, so that nobody adds to what is below it.
+        rows = rows.with_for_update() if each.below else rows.limit(MOST_KEYS + 1)
+        parts.append(select(*(func.array_agg(column) for column in rows.subquery().columns)).subquery())
+    joined: Any = parts[0]
+    for part in parts[1:]:
+        joined = joined.join(part, true())
+    return select(*(column for part in parts for column in part.columns)).select_from(joined)
+
+
+def _within(key: Reference, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Rows that refer to those of a condition."""
+    # The parents are another level's, also where they lie in the same table.
+    parents = select(*(old for _, old in key.pairs)).where(condition).correlate(None)
+    return _among(key.columns, parents)
+
+
+def _among(columns: Sequence[Column[Any]], values: Any) -> ColumnElement[bool]:
+    return columns[0].in_(values) if len(columns) == 1 else tuple_(*columns).in_(values)
+
+
+def _all(reached: Sequence[Reached]) -> Iterator[Reached]:
+    for each in reached:
+        yield each
+        yield from _all(each.below)
