@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from repocache import InvalidId, Settings
 from repocache.bookmark import Bookmark
-from repocache.events import BookmarkRefused, Published, UndeclaredWrite
+from repocache.events import BookmarkRefused, Published, Served, UndeclaredWrite
 from repocache.testing import Servers
 from tests.shop import QUICK, Base, Countries, Order, OrderId, Orders, Shop, User, Users, in_rotation, open_shop, until
 
@@ -98,6 +98,37 @@ async def test_textual_sql_in_a_plain_session_says_what_it_touches(shop: Shop) -
             await session.commit()
         assert (await shop.db[Orders].require(OrderId(1, 1))).total == 5
     assert not shop.seen.of(UndeclaredWrite)
+
+
+WHOLE = ["UPDATE users SET age = age + 1", "TRUNCATE users"]
+
+
+@pytest.mark.parametrize("statement", WHOLE)
+async def test_a_session_that_changed_a_whole_owner_goes_on_using_the_caches(shop: Shop, statement: str) -> None:
+    """Others' at once, and this one's as soon as its rows are loaded again."""
+    await asyncio.gather(shop.db[Countries].require("de"), shop.users.require(7))
+    await in_l1(shop)
+    async with shop.db.causal_session() as session:
+        async with shop.db.unit_of_work() as work:
+            await work.session.execute(text(statement))
+            if statement != "TRUNCATE users":
+                work.changes(Users)
+            await work.commit()
+        assert session.bookmark.takes_cached
+        shop.seen.clear()
+        await shop.db[Countries].require("de")
+        assert [event.tier for event in shop.seen.of(Served)] == []
+        first = await shop.users.get(7)
+        assert [event.tier for event in shop.seen.of(Served)] == ["database"]
+        await in_l1(shop)
+        again = await shop.users.get(7)
+        assert [event.tier for event in shop.seen.of(Served)] == ["database"]
+        assert (first is None) == (again is None) == (statement == "TRUNCATE users")
+
+
+async def in_l1(shop: Shop) -> None:
+    """Whatever was read has come down."""
+    await until(lambda: not len(shop.db._caching.shared.flights), "the loads have ended")
 
 
 async def test_a_snapshot_sees_one_moment_and_cannot_write(shop: Shop) -> None:
