@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -42,8 +41,7 @@ WRITE_LEASE = 5.0
 @dataclass(frozen=True, slots=True)
 class Through:
     """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one.
-    `stores`: what a commit reads is what will be committed. `computed`: not all of it lies in
-    columns; the server computes some, and may fail at it."""
+    `stores`: what a commit reads is what will be committed."""
 
     keys: Keys
     fingerprint: str
@@ -53,7 +51,6 @@ class Through:
     values: Values
     stores: bool
     strict: bool
-    computed: bool = False
 
 
 @dataclass(slots=True)
@@ -146,14 +143,15 @@ class Puts:
     ) -> Sequence[tuple[str, str, bytes, float]]:
         """None, with an event, where a row cannot be read: the commit stands, and invalidates.
 
-        What the driver or a type cannot decode has harmed nothing. What fails on the server fails
-        the transaction, but for a savepoint, which costs: it is made where the server computes.
+        What the driver or a type cannot decode has harmed nothing. What fails on the server (a
+        value that it computes, a plan of before DDL) would fail the transaction, but for a
+        savepoint.
         """
         try:
-            with connection.begin_nested() if owner.computed else nullcontext():
+            with connection.begin_nested():
                 return list(self._rows(connection, owner, texts))
         except Exception as error:
-            if not (is_undecodable(error) or (owner.computed and _is_undone(error))):
+            if not (is_undecodable(error) or _is_undone(error)):
                 raise
             self._observe(CacheFailed("write through", f"{owner.keys.prefix}: {error!r}"))
             return ()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column
-
 from repocache.cache.entry import CacheSettings, Source
 from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.values import Values
@@ -64,7 +62,6 @@ def through(
             Values(source_of(repository, shelf, settings), settings.max_value, observe),
             stores=not hindered[shelf.keys.prefix],
             strict=is_strict(repository.policy),
-            computed=not all(isinstance(column, Column) for column in shelf.plan.columns),
         )
         for repository, shelf in repositories
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import TextClause
@@ -291,6 +291,10 @@ class Sync:
 
     def get_execution_options(self) -> Mapping[str, object]:
         return {}
+
+    def begin_nested(self) -> AbstractContextManager[None]:
+        """The server computes nothing here, and knows no DDL: nothing fails behind a savepoint."""
+        return nullcontext()
 
     def execute(self, _: object, keys: Sequence[Key]) -> list[tuple[int, int]]:
         rows: list[tuple[int, int]] = await_only(self.connection.locked_rows(keys))

@@ -249,4 +249,4 @@ def _is_gone(transaction: Transaction, key: Key) -> bool:
 
 def version_in(value: bytes) -> int | None:
     """The version in a value of Redis, None: there is no such row."""
-    return None if value == ABSENT else int(value[1:])
+    return None if value == ABSENT else int(value[1:].split()[0])

@@ -30,6 +30,14 @@ def test_nothing_is_violated(profile: str) -> None:
     assert outcome.operations >= OPERATIONS
 
 
+def test_values_are_stored_and_believed() -> None:
+    """A simulation in which Redis has nothing to give finds little."""
+    counts = simulate(0, OPERATIONS, drawn(0, "stores")).counts
+    assert counts["Stored"] > 10
+    assert counts["Filled"] > 10
+    assert counts["ValueRefused"] == 0
+
+
 @pytest.mark.parametrize("number", range(NEW))
 def test_nothing_is_violated_by_a_seed_that_nobody_has_tried(number: int) -> None:
     seed = secrets.randbelow(10**9)

@@ -59,10 +59,11 @@ class Versions:
         self.select: Any = select(column("id"), column("version"))
 
     def encode(self, row: Row) -> bytes:
-        return b"%d" % row[1]
+        return b"%d of %d" % (row[1], row[0])
 
     def decode(self, payload: bytes) -> Row:
-        return (0, int(payload))
+        version, id = payload.split(b" of ")
+        return (int(id), int(version))
 
     def row(self, row: Row) -> Row:
         return row

@@ -95,13 +95,14 @@ async def test_a_commit_after_ddl_that_any_read_has_met_stores(
         assert (await desk.papers.require("p1")).title == "newest"
 
 
+@pytest.mark.parametrize("computed", [True, False])
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_a_commit_that_is_the_first_to_meet_ddl_stands(
-    repocache_endpoints: Endpoints, repocache_servers: Servers, policy: str
+    repocache_endpoints: Endpoints, repocache_servers: Servers, policy: str, computed: bool
 ) -> None:
     await run(repocache_endpoints, *MAKE)
     repocache_servers.catch_up()
-    papers: Any = under(POLICIES[policy])
+    papers: Any = under(POLICIES[policy], computed=computed)
     async with open_desk(repocache_endpoints, papers) as desk:
         await retitle(desk, "new", "p1")
         await run(repocache_endpoints, *DDL["wider"])
