@@ -18,26 +18,31 @@ class OneAtATime:
     """Refuses who comes while another is at it."""
 
     def __init__(self) -> None:
-        self._under_way: asyncio.Future[None] | None = None
+        self._under_way = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     def check(self) -> None:
         """Raises UsageError if a turn is under way."""
-        if self._under_way is not None:
+        if self._under_way:
             raise UsageError(AT_ONCE)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Raises as `check`."""
         self.check()
-        ended = self._under_way = asyncio.get_running_loop().create_future()
+        self._under_way = True
         try:
             yield
         finally:
-            self._under_way = None
-            if not ended.done():
-                ended.set_result(None)
+            self._under_way = False
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                if not each.done():
+                    each.set_result(None)
 
     async def rest(self) -> None:
         """Wait until no turn is under way."""
-        while self._under_way is not None:
-            await asyncio.wait([self._under_way])
+        while self._under_way:
+            ended = asyncio.get_running_loop().create_future()
+            self._waiting.append(ended)
+            await ended

@@ -100,7 +100,7 @@ class UnitOfWork:
         found = unflushed(session.sync_session)
         if self._declared:
             found.append("what `changes()` declared")
-        if not found and session.is_active and session.in_transaction():
+        if not found and session.is_active and _is_connected(session.sync_session):
             connection = (await session.connection()).sync_connection
             assert connection is not None
             if not connection.invalidated and self._transaction_of(connection).changes.written:
@@ -228,6 +228,12 @@ class UnitOfWork:
             await hook()
         except Exception as error:  # noqa: BLE001 - whatever it is, the commit stands
             self._observe(HookFailed(getattr(hook, "__qualname__", repr(hook)), f"{type(error).__name__}: {error}"))
+
+
+def _is_connected(session: Session) -> bool:
+    """Whether its transaction has a connection: to ask for one would make it."""
+    transaction = session.get_transaction()
+    return transaction is not None and bool(transaction._connections)  # noqa: SLF001  # no public way to ask
 
 
 def unflushed(session: Session) -> list[str]:
