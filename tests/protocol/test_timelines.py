@@ -19,7 +19,7 @@ from repocache.testing import Endpoints, Servers
 from tests.db.doorman import Doorman
 from tests.protocol import test_strict, test_write_through
 from tests.protocol.guard import guards
-from tests.protocol.items import KEY, STRANGER, Items, Stocks
+from tests.protocol.items import KEY, Items, Stocks
 from tests.protocol.process import Process, until
 from tests.protocol.test_liveness import at_the_primary
 from tests.protocol.test_strict import deaf, past
@@ -163,14 +163,14 @@ async def test_no_node_of_an_older_timeline_answers_a_strict_reader(world: World
 @guards("feed history", on=TWO)
 async def test_a_feed_does_not_leave_its_reader_with_a_lost_commit(world: World) -> list[str]:
     """1. A commit, which the new primary never had, is in the process's caches; 2. a message from
-    after the failover arrives, and the feed says that all may have changed; 3. its reader rebuilds
+    after the failover arrives, of another owner, and the feed says that all may have changed; 3. its reader rebuilds
     what it keeps; 4. only now does the process itself notice the failover, and find the new
     primary."""
     async with moving(world) as both, both.old.db.invalidations(Items) as changes:
         await both.old.write(FOREIGN)
         kept = await rebuilt(changes, both.old, None)
         assert kept == FOREIGN
-        await both.new.write(2, STRANGER)
+        await test_write_through.write(both.new, 2)
         await both.old.heard()
         kept = await rebuilt(changes, both.old, kept)
         await both.notice()
