@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from repocache.db.arguments import connect_args
 from repocache.db.database_url import without_options
 from repocache.db.engine_settings import EngineSettings
+from repocache.db.lent import take_back
 from repocache.db.pool import NodePool, refuse_ended
 from repocache.db.positions import Process, System
 from repocache.db.settings import TopologySettings
@@ -100,6 +101,8 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
             f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
         ) from error
     event.listen(engine.sync_engine, "checkout", refuse_ended)
+    if purpose is Purpose.READ:
+        take_back(engine.sync_engine)
     if read_only and url.get_backend_name() == "sqlite":
         event.listen(engine.sync_engine, "connect", _forbid_sqlite_writes)
     return engine

@@ -16,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from repocache.db import lent
 from repocache.db.engine_settings import READ_ONLY
 from repocache.db.engines import SERVER, SERVER_SQL, Server, read_only
 from repocache.db.trouble import POOLED, REFUSED_PARAMETER, WRITABLE, Unusable
@@ -116,9 +117,10 @@ class Way:
                 raise
         return await engine.connect()
 
-    def _connecting(self, dialect: Any, _: ConnectionPoolEntry, __: Any, told: dict[str, Any]) -> None:
+    def _connecting(self, dialect: Any, entry: ConnectionPoolEntry, _: Any, told: dict[str, Any]) -> None:
         if self.reason == POOLED:
             tell(told, dialect.driver)
+            entry.info[lent.POOLED] = True
 
 
 async def begin_read(connection: AsyncConnection, level: str, *, positions: bool) -> None:

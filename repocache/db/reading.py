@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.db.budget import PrimaryBudget
 from repocache.db.choice import Choice, Need, choose_node
+from repocache.db.lent import lend
 from repocache.db.node import Moved, ReplicaNode
 from repocache.db.poolers import COMMITTED, REPEATABLE
 from repocache.db.positions import Sample
@@ -153,18 +154,9 @@ class Reader:
         turn = await self._open(need, [], REPEATABLE)
         connection = turn.connection
         try:
-            if turn.begun:
+            await lend(connection)
+            async with _repeatable(turn):
                 yield connection
-            elif connection.dialect.name == "postgresql":
-                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                async with connection.begin():
-                    yield connection
-            else:
-                await connection.execute(text("BEGIN"))
-                try:
-                    yield connection
-                finally:
-                    await connection.execute(text("ROLLBACK"))
         finally:
             try:
                 if need.stamped:
@@ -312,3 +304,21 @@ class Reader:
     def _status(self) -> str:
         states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]
         return f"replicas: {', '.join(states)}"
+
+
+@asynccontextmanager
+async def _repeatable(turn: Turn) -> AsyncIterator[None]:
+    """A REPEATABLE READ, READ ONLY transaction."""
+    connection = turn.connection
+    if turn.begun:
+        yield
+    elif connection.dialect.name == "postgresql":
+        await connection.execution_options(isolation_level=REPEATABLE, postgresql_readonly=True)
+        async with connection.begin():
+            yield
+    else:
+        await connection.execute(text("BEGIN"))
+        try:
+            yield
+        finally:
+            await connection.execute(text("ROLLBACK"))

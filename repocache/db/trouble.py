@@ -108,9 +108,10 @@ def is_of_rows(error: BaseException) -> bool:
 
 
 def is_outdated(error: BaseException) -> bool:
-    """Whether a prepared statement, or what the driver knows of a type, is of before DDL."""
+    """Whether a prepared statement, or what the driver knows of a type, is of before DDL, or of before somebody dropped
+    all that was prepared on the connection."""
     if isinstance(error, asyncpg.OutdatedSchemaCacheError):
         return True
-    if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError):
+    if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError):
         return True
     return sqlstate(error) == "XX000" and _GONE.search(str(error)) is not None

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, Wanted
 from repocache.db.choice import Need
+from repocache.db.lent import lend
 from repocache.db.reading import Read
 from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.db.topology import Topology
@@ -112,9 +113,12 @@ class Rows(Generic[M]):
         return [self.plan.row(row) for row in result]
 
     async def _select(self, statement: Select[Any], answer: Callable[[CursorResult[Any]], T]) -> T:
-        route = ON_PRIMARY if writes(statement) else self._route
+        sure = not writes(statement)
+        route = self._route if sure else ON_PRIMARY
 
         async def run(connection: AsyncConnection) -> T:
+            if not sure:
+                await lend(connection)
             with readable(any_row(self.plan.model)):
                 return answer(await connection.execute(statement))
 

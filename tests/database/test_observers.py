@@ -4,13 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import logging
+from types import CoroutineType, FrameType
 
 import pytest
+from sqlalchemy import text
 
-from repocache import CacheSettings, Changed, ChangedAll, ConfigurationError, Database, Settings
+from repocache import CacheSettings, Changed, ChangedAll, ConfigurationError, Database, Misuse, Settings
 from repocache.cache.switch import CacheMode
-from repocache.events import Event, Filled, Observers, Published, Routed, Served, Switched, TaskFailed, Verified
+from repocache.events import (
+    BookmarkRefused,
+    CachedEntityChanged,
+    CacheFailed,
+    ChannelDown,
+    ChannelUp,
+    Degraded,
+    Event,
+    Filled,
+    HookFailed,
+    Invalidated,
+    NodeBack,
+    NodeOut,
+    Observers,
+    Published,
+    PublishFailed,
+    Routed,
+    Sampled,
+    Served,
+    Switched,
+    TaskFailed,
+    UndeclaredWrite,
+    Unguarded,
+    Verified,
+)
 from repocache.testing import Endpoints, Servers
 from tests.shop import QUICK, REPOSITORIES, Orders, User, Users, until
 
@@ -31,13 +58,13 @@ class Fragile:
         return any(isinstance(event, kind) for event in self.events)
 
 
-def made(endpoints: Endpoints, observer: Fragile) -> Database:
+def made(endpoints: Endpoints, observer: Fragile, settings: Settings = LOUD) -> Database:
     return Database(
         endpoints.primary,
         replicas=endpoints.replicas,
         redis=endpoints.redis or None,
         repositories=REPOSITORIES,
-        settings=dataclasses.replace(LOUD, observe=observer),
+        settings=dataclasses.replace(settings, observe=observer),
     )
 
 
@@ -72,7 +99,8 @@ async def test_reads_commits_and_sessions_do_not_notice(
         db.switch(Users, CacheMode.SHADOW)
         assert (await users.require(7)).name == "Ada"
         assert not (await db.verify(samples=20, within=0.1)).wrong
-    assert all(map(fragile.has, (Served, Routed, Filled, Published, Switched, Verified)))
+    assert all(map(fragile.has, (Unguarded, Sampled, ChannelUp, Served, Routed, Filled, Published, Invalidated)))
+    assert all(map(fragile.has, (BookmarkRefused, Switched, Verified, ChannelDown)))
     assert not fragile.has(TaskFailed)
 
 
@@ -95,7 +123,58 @@ async def test_what_fails_and_comes_back_does_so_all_the_same(
         await until(lambda: db._caching.shared.views.alive, "the link is up")
         await until(lambda: not len(db._caching.undelivered), "nothing is undelivered")
         assert (await db[Users].require(7)).name == "Grace"
+    assert all(map(fragile.has, (ChannelDown, PublishFailed, NodeOut, NodeBack, ChannelUp)))
     assert not fragile.has(TaskFailed)
+
+
+async def test_what_the_application_is_told_of_its_own_faults_is_all_that_it_gets(
+    repocache_endpoints: Endpoints, caplog: pytest.LogCaptureFixture
+) -> None:
+    fragile, settings = Fragile(), dataclasses.replace(LOUD, misuse=Misuse.TELL)
+    caplog.set_level(logging.CRITICAL, "repocache")
+    async with made(repocache_endpoints, fragile, settings) as db:
+        (await db[Users].require(7)).name = "Ada"
+
+        async def fail() -> None:
+            raise ZeroDivisionError
+
+        async with db.unit_of_work() as work:
+            work.after_commit(fail)
+            await work.session.execute(text("UPDATE users SET name = 'Grace' WHERE id = 7"))
+            await work.commit()
+        assert (await db[Users].on_primary().require(7)).name == "Grace"
+    assert all(map(fragile.has, (CachedEntityChanged, UndeclaredWrite, HookFailed)))
+    assert not fragile.has(TaskFailed)
+
+
+async def test_it_starts_and_ends_without_a_redis_and_a_replica(
+    repocache_endpoints: Endpoints, repocache_controls: Servers, caplog: pytest.LogCaptureFixture
+) -> None:
+    fragile = Fragile()
+    caplog.set_level(logging.CRITICAL, "repocache")
+    await asyncio.to_thread(repocache_controls.redis.kill)
+    await asyncio.to_thread(repocache_controls.replicas[0].kill)
+    async with made(repocache_endpoints, fragile) as db:
+        assert (await db[Users].require(7)).name == "n07"
+    assert all(map(fragile.has, (Unguarded, CacheFailed, NodeOut)))
+    alone = Fragile()
+    async with made(Endpoints(repocache_endpoints.primary, (), ""), alone) as db:
+        assert (await db[Users].require(7)).name == "n07"
+    assert {event.what for event in alone.events if isinstance(event, Degraded)} == {"replicas", "redis"}
+
+
+async def test_nobody_has_it_but_its_guard(repocache_endpoints: Endpoints) -> None:
+    """So whoever emits has the guard: also those that no test here makes speak."""
+    fragile = Fragile()
+    db = made(repocache_endpoints, fragile)
+    async with db, db.invalidations(Users), db.unit_of_work() as work:
+        await work[Users].require(7)
+        await db[Users].require(7)
+        gc.collect()
+        guard = db.settings.observe
+        assert isinstance(guard, Observers)
+        holders = [each for each in gc.get_referrers(fragile) if each is not guard._observers]
+        assert all(isinstance(each, FrameType | CoroutineType) for each in holders), holders
 
 
 class Broken(logging.Handler):

@@ -23,6 +23,11 @@ CREATE FUNCTION touch(id int) RETURNS int LANGUAGE plpgsql AS
     $$ BEGIN UPDATE users SET name = 'touched' WHERE users.id = touch.id; RETURN id; END $$;
 GRANT EXECUTE ON FUNCTION touch TO app
 """
+OTHERS = """
+CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO app;
+CREATE TABLE other.users AS SELECT * FROM public.users; UPDATE other.users SET name = 'theirs';
+GRANT SELECT ON other.users TO app
+"""
 
 
 @pytest.fixture(
@@ -81,6 +86,24 @@ async def test_no_read_writes(pooled: Endpoints) -> None:
             with pytest.raises(DBAPIError, match="read-only transaction"):
                 await users.find(func.touch(User.id) == 7)
         assert (await shop.users.on_primary().require(7)).name == "n07"
+
+
+@pytest.mark.parametrize("how", ["words", "function", "find"])
+async def test_what_a_read_sets_is_rolled_back(
+    pooled: Endpoints, repocache_endpoints: Endpoints, repocache_servers: Servers, how: str
+) -> None:
+    repocache_servers.primary.sql(OTHERS, repocache_endpoints.primary.rpartition("/")[2])
+    repocache_servers.catch_up()
+    elsewhere = func.set_config("search_path", "other", False)
+    async with open_shop(Endpoints(pooled.primary, (), pooled.redis), SETTINGS) as shop:
+        if how == "find":
+            await shop.users.find(elsewhere == "")
+        else:
+            async with shop.db.snapshot() as connection:
+                await connection.execute(text("SET search_path TO other") if how == "words" else select(elsewhere))
+        assert {user.name for user in (await shop.users.get_many(range(1, 61))).values()} == {
+            f"n{n:02}" for n in range(1, 61)
+        }
 
 
 async def test_a_url_that_says_what_poolers_need(pooled: Endpoints) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.util import await_only
 
 from repocache.db.engines import Purpose
+from repocache.db.lent import SET_UP
 from repocache.db.settings import TopologySettings
 from tests.simulation import outbox
 from tests.simulation.connections import Connection
@@ -82,11 +83,11 @@ class Dialect:
 
 
 class Entry:
-    """A pool's entry; the library keeps the server's identity in `info`."""
+    """A pool's entry; the library keeps the server's identity in `info`, and that nothing else was set up."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver_connection = driver
-        self.info: dict[Any, Any] = {}
+        self.info: dict[Any, Any] = {SET_UP: False}
 
     def __hash__(self) -> int:
         return self.driver_connection.number
