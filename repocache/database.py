@@ -114,7 +114,6 @@ class Database:
         nodes = Nodes(self._topology, self._routing, settings.observe)
         self._shelves = Shelves(classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None)
         self._keys = KeySpace(shelf.keys for _, shelf in self._shelves)
-        self._owned = self._shelves.owned
         self._home = Home()
         self._stack: AsyncExitStack | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
@@ -159,6 +158,7 @@ class Database:
         """Topology first and last: what is being published when the block is left still needs it."""
         settings, standing, grace = self.settings, Standing(self._topology), self._topology.grace
         await stack.enter_async_context(self._topology)
+        await self._shelves.locate()
         outbox = await stack.enter_async_context(self._durable())
         needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake, grace)
         cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
@@ -166,14 +166,14 @@ class Database:
         for each in self._advice:
             settings.observe(each)
         engine = self._topology.write_engine
-        await self._shelves.locate()
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         puts = Puts(self._stored(), standing, means)
         commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
         commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
         outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
-        stack.callback(Tracker(engine, self._owned, watch.transaction_of, settings.observe).stop)
+        owned, functions = self._shelves.owned, self._shelves.functions
+        stack.callback(Tracker(engine, owned, watch.transaction_of, settings.observe, functions).stop)
         seen = SeenTransactions(engine, self._routing, self._topology)
         stack.callback(seen.stop)
         stack.push_async_callback(watch.close, grace)
@@ -195,7 +195,7 @@ class Database:
         """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
         if self._topology.history and self._address is not None:
             if self.settings.outbox is not OutboxMode.OFF:
-                return durable(self._topology.outbox_engine(), self.settings, self._owned, self._topology.grace)
+                return durable(self._topology.outbox_engine(), self.settings, self._shelves.owned, self._topology.grace)
             return nullcontext(NotDurable())
         if self.settings.outbox is OutboxMode.REQUIRED:
             raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")

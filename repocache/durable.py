@@ -116,8 +116,12 @@ async def durable(
 
 async def _places(engine: AsyncEngine, owned: OwnedTables) -> dict[str, Table]:
     """Where the tables are that anybody here has an interest in."""
-    tables = [table for table in owned.tables if owned.of(table).all]
-    names = {engine.dialect.identifier_preparer.format_table(table): table for table in tables}
+    tables = [table for table in owned.concerning if isinstance(table, Table)]
+    names = list(map(engine.dialect.identifier_preparer.format_table, tables))
+    places: dict[str, list[str]] = {}
     async with available(), engine.connect() as connection:
-        found = await connection.execute(places_statement(tables, engine.dialect))
-        return {place: names[name] for name, place in found}
+        for name, place in await connection.execute(places_statement(tables, engine.dialect)):
+            places.setdefault(name, []).append(place)
+    # Of several Table objects of one place the first has the owners' columns.
+    known = zip(reversed(names), reversed(tables), strict=True)
+    return {place: table for name, table in known for place in places.get(name, ())}

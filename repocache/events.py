@@ -200,7 +200,8 @@ class CommitUnknown(Event):
 
 @dataclass(frozen=True, slots=True)
 class UndeclaredWrite(Event):
-    """Textual SQL that may write was run in a transaction that did not say what it touches (`work.changes`)."""
+    """Textual SQL that may write, or a call of a function that may, was run in a transaction that
+    did not say what it touches (`work.changes`)."""
 
     statement: str
 

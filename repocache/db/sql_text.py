@@ -1,7 +1,7 @@
-"""What a text of SQL may do, judged by its words: write, truncate, end a transaction.
+"""What a text of SQL may do, judged by its words: write, truncate, end a transaction, call functions.
 
-Owns a scanner that knows comments, strings and quoted names; it does not parse SQL. Calls of functions inside a
-SELECT are not seen. Who refuses or declares what was judged: `db.commit` and `tracking.listener`.
+Owns a scanner that knows comments, strings and quoted names; it does not parse SQL. What the functions do is
+`tracking.functions`' affair. Who refuses or declares what was judged: `db.commit` and `tracking.listener`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r"""
@@ -32,6 +33,7 @@ _WRITES = frozenset(
     }
 )
 _DML = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE"})
+_NAMES_FOLLOW = frozenset({"AS", "WITH", "RECURSIVE"})
 _LOCK_STRENGTH = frozenset({"FOR", "KEY"})
 
 
@@ -69,16 +71,52 @@ def judge(sql: str) -> Judgement:
     )
 
 
-def _statements(sql: str) -> Iterator[Sequence[str]]:
-    """The tokens of each statement: words in upper case, quoted names as they are, marks."""
-    tokens: list[str] = []
+class Calls(NamedTuple):
+    """Names before a parenthesis, without their schemas, in lower case: of functions, and words that look like one.
+
+    `close`: those with nothing between, which in a text of SQLAlchemy's making are functions, types and keywords.
+    """
+
+    names: frozenset[str]
+    close: frozenset[str]
+
+
+def calls(sql: str) -> Calls:
+    """What the text may call."""
+    names, close = set[str](), set[str]()
+    before, last, end = "", "", -1
+    for match in _tokens(sql):
+        part = match.group()
+        if part == "(" and (last[:1] == '"' or _is_word(last)) and before.upper() not in _NAMES_FOLLOW:
+            name = _unquoted(last).lower()
+            names.add(name)
+            if match.start() == end:
+                close.add(name)
+        before, last, end = last, part, match.end()
+    return Calls(frozenset(names), frozenset(close))
+
+
+def _is_word(part: str) -> bool:
+    return part[:1].isalpha() or part[:1] == "_"
+
+
+def _tokens(sql: str) -> Iterator[re.Match[str]]:
+    """All but comments."""
     position = 0
     while (match := _TOKEN.search(sql, position)) is not None:
         position = match.end()
-        kind = match.lastgroup
-        if kind == "block":
+        if match.lastgroup == "block":
             position = _after_comment(sql, position)
-        elif kind == "word":
+        elif match.lastgroup != "comment":
+            yield match
+
+
+def _statements(sql: str) -> Iterator[Sequence[str]]:
+    """The tokens of each statement: words in upper case, quoted names as they are, marks."""
+    tokens: list[str] = []
+    for match in _tokens(sql):
+        kind = match.lastgroup
+        if kind == "word":
             tokens.append(match.group().upper())
         elif kind == "quoted":
             tokens.append(match.group())
@@ -131,4 +169,8 @@ def _truncated(statement: Sequence[str]) -> Iterator[str]:
         if word in {"RESTART", "CONTINUE", "CASCADE", "RESTRICT"}:
             return
         if word not in {".", ","} and following != ".":
-            yield word[1:-1].replace('""', '"') if word[0] in '"`' else word.lower()
+            yield _unquoted(word) if word[0] in '"`' else word.lower()
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name[0] in '"`' else name

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from repocache.cache.policies import is_strict
 from repocache.db.cached_marker import StateMaker
+from repocache.db.choice import Need
 from repocache.errors import ConfigurationError
 from repocache.mapping.criteria import check_criteria
 from repocache.mapping.plan import EntityPlan
@@ -17,6 +20,8 @@ from repocache.repository.rows import Nodes, Rows
 from repocache.repository.shelf import Shelf
 from repocache.repository.storing import check_storing
 from repocache.tracking import Owned, OwnedTables, reached
+from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
+from repocache.tracking.functions import NO_FUNCTIONS, DatabaseFunctions, Functions, functions_statement
 
 AnyRepository = type[Repository[Any, Any]]
 
@@ -43,7 +48,8 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 class Shelves:
     """One for each class. `state`: makes the states of their entities. `redis`: whether there is one.
 
-    `owned`: whose rows are in which table, and what leads from one table to another.
+    `owned`: whose rows are in which table, and what leads from one table to another. `functions`: which may write. Both
+    as the database says, once it was asked.
 
     Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it declares.
     """
@@ -54,7 +60,8 @@ class Shelves:
         self._shelves = {repository: self._shelf(repository) for repository in repositories}
         for repository, shelf in self:
             check_storing(repository, shelf, redis=redis)
-        self.owned = _owned(shelf for _, shelf in self)
+        self.owned = self._owned(NOTHING)
+        self.functions = NO_FUNCTIONS
         self._check_criteria()
 
     def __iter__(self) -> Iterator[tuple[AnyRepository, Shelf[Any]]]:
@@ -78,11 +85,31 @@ class Shelves:
         return list(reached(self.owned, Owned(shelf.keys, shelf.plan.tables), wanted))
 
     async def locate(self) -> None:
-        """Ask the database where the rows are. Raises MappingRefused for a database view, for row-level security, and
-        for a class whose selects sessions have begun to narrow."""
+        """Ask the database where the rows are, and what else changes them. Raises MappingRefused for a database view,
+        for row-level security, and for a class whose selects sessions have begun to narrow."""
         self._check_criteria()
+        await self._ask()
         for repository, shelf in list(self):
             self._shelves[repository] = replace(shelf, rows=await shelf.rows.located())
+
+    async def _ask(self) -> None:
+        topology = self._nodes.topology
+        if topology.write_engine.dialect.name != "postgresql":
+            return
+        statement = catalog_statement(self.owned.concerning)
+
+        async def run(connection: AsyncConnection) -> tuple[Catalog, Functions]:
+            catalog = Catalog.of((await connection.execute(statement)).scalar_one())
+            rows = await connection.execute(functions_statement())
+            return catalog, DatabaseFunctions.of((name, body) for name, body in rows)
+
+        catalog, self.functions = (await topology.read(Need(primary="asked", asked=True), run)).value
+        self.owned = self._owned(catalog)
+
+    def _owned(self, catalog: Catalog) -> OwnedTables:
+        owned = [Owned(shelf.keys, shelf.plan.tables, shelf.plan.reads) for _, shelf in self]
+        metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
+        return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()], catalog)
 
     def _check_criteria(self) -> None:
         dialect = self._nodes.topology.write_engine.dialect
@@ -98,9 +125,3 @@ class Shelves:
         statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
         rows = Rows(plan, statement, self._nodes, keys.prefix, strict=is_strict(repository.policy))
         return Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
-
-
-def _owned(shelves: Iterable[Shelf[Any]]) -> OwnedTables:
-    owned = [Owned(shelf.keys, shelf.plan.tables, shelf.plan.reads) for shelf in shelves]
-    metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
-    return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()])

@@ -19,13 +19,14 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
 
-from repocache.db.sql_text import judge
+from repocache.db.sql_text import Judgement, judge
 from repocache.db.transaction import Transaction
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
 from repocache.tracking.changes import Changes
 from repocache.tracking.dml import Equalities, Id, Sent, equalities, ids_after, located_ids
+from repocache.tracking.functions import NO_FUNCTIONS, Functions
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
 from repocache.tracking.tables import KeyColumns, OwnedTables, Owners
 
@@ -34,9 +35,9 @@ class Tracker:
     """Tracks the statements of one engine from now on, until `stop`.
 
     `transaction_of`: the transaction of a connection, whose changes are `Changes`. Textual SQL that may write is seen
-    as such, not what it touches; UndeclaredWrite is observed at COMMIT if the application did not say. Not seen:
-    functions that write, called in a SELECT; the driver's own connection; what the database does by itself beyond the
-    foreign keys' actions that `OwnedTables` knows.
+    as such, and so are calls of `functions` that may, not what they touch; UndeclaredWrite is observed at COMMIT if the
+    application did not say. Not seen: the driver's own connection; what the database does by itself beyond what
+    `OwnedTables` knows.
     """
 
     def __init__(
@@ -45,11 +46,13 @@ class Tracker:
         tables: OwnedTables,
         transaction_of: Callable[[Connection], Transaction],
         observe: Observer,
+        functions: Functions = NO_FUNCTIONS,
     ) -> None:
         self._engine = engine.sync_engine
         self._tables = tables
         self._transaction_of = transaction_of
         self._observe = observe
+        self._functions = functions
         self._listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self._do_execute,
             "do_executemany": self._do_execute,
@@ -60,6 +63,7 @@ class Tracker:
         }
         # SQLAlchemy keeps what it has compiled, for the same statements are sent again and again.
         self._known: WeakKeyDictionary[SQLCompiler, Equalities] = WeakKeyDictionary()
+        self._suspected: WeakKeyDictionary[SQLCompiler, bool] = WeakKeyDictionary()
         self._asked: WeakKeyDictionary[DefaultExecutionContext, Asked] = WeakKeyDictionary()
         self._reached: WeakKeyDictionary[DefaultExecutionContext, Mapping[str, list[str] | None]] = WeakKeyDictionary()
         self._questions: dict[Cascade, Questions | None] = {}
@@ -118,6 +122,8 @@ class Tracker:
 
     def _touch(self, changes: Changes, sent: Sent, result: CursorResult[Any]) -> None:
         owners = self._tables.of(sent.statement.table)
+        if owners.untold:
+            changes.unseen(sent.compiled.string)
         set_columns = sent.sets(owners)
         moved = owners.written.union(*(prefixes for key, prefixes in owners.updated.items() if key in set_columns))
         if isinstance(sent.statement, Delete) and owners.cascade is not None:
@@ -176,9 +182,12 @@ class Tracker:
 
     def _suspect_statement(self, connection: Connection, statement: object) -> None:
         if isinstance(statement, UpdateBase):
-            self._changes(connection).write()
-            for prefix in self._tables.of(statement.table).all:
-                self._changes(connection).touch(prefix, None)
+            owners, changes = self._tables.of(statement.table), self._changes(connection)
+            changes.write()
+            for prefix in owners.all:
+                changes.touch(prefix, None)
+            if owners.untold:
+                changes.unseen(str(statement))
 
     def _before_cursor_execute(
         self,
@@ -189,21 +198,20 @@ class Tracker:
         context: DefaultExecutionContext,
         _executemany: bool,
     ) -> None:
-        if context.compiled is not None and not context.is_text:
-            if context.isdelete:
-                self._ask_about(connection, context)
-            built = context.isinsert or context.isupdate or context.isdelete or getattr(context.compiled, "ctes", None)
-            if built or statement.startswith("SELECT"):
-                return
-        judgement = judge(statement)
+        if context.isdelete:
+            self._ask_about(connection, context)
+        suspected = self._calls_writing(statement, context)
+        judgement = Judgement() if _is_built(statement, context) else judge(statement)
         if not judgement.writes:
+            if suspected:
+                self._changes(connection).unseen(statement)
             return
         changes = self._changes(connection)
         changes.write()
         emptied = self._tables.emptied(judgement.truncates, cascade=judgement.cascades)
         for prefix in emptied or ():
             changes.touch(prefix, None)
-        if emptied is None or not judgement.only_truncates:
+        if emptied is None or suspected or not judgement.only_truncates:
             changes.unseen(statement)
 
     def _ask_about(self, connection: Connection, context: DefaultExecutionContext) -> None:
@@ -239,6 +247,16 @@ class Tracker:
             self._questions[cascade] = Questions(cascade) if may else None
         return self._questions[cascade]
 
+    def _calls_writing(self, statement: str, context: DefaultExecutionContext) -> bool:
+        compiled = context.compiled
+        if not isinstance(compiled, SQLCompiler):
+            return compiled is None and self._functions.suspected_text(statement)
+        known = self._suspected.get(compiled)
+        if known is None:
+            suspected = self._functions.suspected_text if context.is_text else self._functions.suspected
+            known = self._suspected[compiled] = suspected(compiled.string)
+        return known
+
     def _handle_error(self, context: ExceptionContext) -> None:
         """A statement that failed may have changed rows before: not on PostgreSQL, where only ROLLBACK can follow."""
         execution, connection = context.execution_context, context.connection
@@ -251,3 +269,11 @@ class Tracker:
     def _on_commit(self, connection: Connection) -> None:
         for statement in self._changes(connection).undeclared:
             self._observe(UndeclaredWrite(statement))
+
+
+def _is_built(statement: str, context: DefaultExecutionContext) -> bool:
+    """Whether the text is SQLAlchemy's own, and what it may write is in the statement that it was made of."""
+    if context.compiled is None or context.is_text:
+        return False
+    written = context.isinsert or context.isupdate or context.isdelete or getattr(context.compiled, "ctes", None)
+    return bool(written) or statement.startswith("SELECT")

@@ -1,21 +1,22 @@
 """Tables by their schema and name: Table objects of several MetaData may be one table of the database.
 
-Owns which of them speaks for a place, and the foreign keys between places. Pure; what the keys' actions do to owners is
+Owns which of them speaks for a place, and the foreign keys between places. What the database says (`tracking.catalog`)
+adds tables, names and foreign keys to those of the metadata. Pure; what the keys' actions do to owners is
 `tracking.tables`'.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, Table
 from sqlalchemy.exc import NoReferenceError
 from sqlalchemy.sql.expression import TableClause
 
-Place = tuple[str, str]
+from repocache.tracking.catalog import NOTHING, Catalog, Place
 
 
 def place_of(table: TableClause) -> Place:
@@ -43,36 +44,68 @@ class Reference:
 class Places:
     """Table objects, and those that they refer to, however far. The first of a place that was given speaks for it."""
 
-    def __init__(self, tables: Iterable[Table]) -> None:
+    def __init__(self, tables: Iterable[Table], catalog: Catalog = NOTHING) -> None:
+        self._catalog = catalog
         self._all = list(dict.fromkeys(tables))
         known = set(self._all)
         for table in self._all:
             found = set(_referred(table)) - known
             known |= found
             self._all.extend(found)
+        self._all.extend(catalog.tables)
         self._first: dict[Place, Table] = {}
+        self._columns: dict[Place, dict[str, Column[Any]]] = {}
+        self._titles: dict[Place, set[str]] = {}
         for table in self._all:
-            self._first.setdefault(place_of(table), table)
+            place = self.place(table)
+            self._first.setdefault(place, table)
+            self._titles.setdefault(place, set()).update((table.name, table.fullname))
+            columns = self._columns.setdefault(place, {})
+            for column in table.columns:
+                columns.setdefault(column.name, column)
+
+    @property
+    def all(self) -> Sequence[Table]:
+        """Every Table object."""
+        return self._all
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """One for each place."""
         return tuple(self._first.values())
 
+    @property
+    def names(self) -> Iterable[Place]:
+        """Schema and name of all that is known, partitions too."""
+        return dict.fromkeys([*map(place_of, self._all), *self._catalog.same])
+
+    def titles(self, place: Place) -> frozenset[str]:
+        """What the tables at this place are called, with their schemas and without."""
+        return frozenset(self._titles.get(place, ()))
+
+    def place(self, table: TableClause) -> Place:
+        """The place that stands for where the table is."""
+        return self._catalog.at(place_of(table))
+
     def at(self, place: Place) -> Table | None:
-        return self._first.get(place)
+        return self._first.get(self._catalog.at(place))
 
     def table(self, table: Table) -> Table:
-        return self._first[place_of(table)]
+        return self._first[self.place(table)]
 
     def column(self, column: Column[Any]) -> Column[Any]:
-        """The column of its name in the table that speaks for the place; itself, if that has none."""
-        found = _named(column.name, self.table(column.table))
-        return column if found is None else found
+        """The column of its name that speaks for all of that place."""
+        return self._columns[self.place(column.table)][column.name]
+
+    def columns(self, table: Table) -> Iterable[Column[Any]]:
+        """Of all Table objects of the place, one for each name."""
+        return self._columns[self.place(table)].values()
 
     def references(self) -> Mapping[Table, list[Reference]]:
-        """The foreign keys that refer to each table, whichever of the Table objects declares them."""
-        found: dict[Table, list[Reference]] = {}
+        """The foreign keys that refer to each table, whichever of the Table objects declares them. Where the database
+        knows one, its actions count and not the metadata's."""
+        found: dict[tuple[Table, frozenset[tuple[Column[Any], Column[Any]]]], Reference] = {}
+        certain = set(self._catalog.tables)
         for table in self._all:
             for key in table.foreign_key_constraints:
                 pairs = tuple(
@@ -81,10 +114,16 @@ class Places:
                     if (old := self._target(element)) is not None
                 )
                 if len(pairs) == len(key.elements):
-                    parent = pairs[0][1].table
-                    reference = Reference(self.table(table), parent, pairs, key.ondelete, key.onupdate)
-                    found.setdefault(parent, []).append(reference)
-        return found
+                    child, parent = self.table(table), self.table(pairs[0][1].table)
+                    reference = Reference(child, parent, pairs, key.ondelete, key.onupdate)
+                    same = found.setdefault((child, frozenset(pairs)), reference)
+                    if table in certain:
+                        same = replace(same, ondelete=key.ondelete, onupdate=key.onupdate)
+                    found[child, frozenset(pairs)] = same
+        children: dict[Table, list[Reference]] = {}
+        for reference in found.values():
+            children.setdefault(reference.referred_table, []).append(reference)
+        return children
 
     def _target(self, element: ForeignKey) -> Column[Any] | None:
         """The column that it refers to; None: of a table that nobody knows."""
@@ -93,17 +132,15 @@ class Places:
         # Named by a text, and in another MetaData.
         *schema, name, column = element.target_fullname.split(".")
         default = element.parent.table.metadata.schema or "public"
-        table = self._first.get((".".join(schema) or default, name))
-        return None if table is None else _named(column, table)
+        table = self.at((".".join(schema) or default, name))
+        if table is None:
+            return None
+        # By its name, or by the key that a foreign key may give in its place.
+        named = self._columns[self.place(table)].get(column)
+        return table.columns.get(column) if named is None else named
 
 
 def _referred(table: Table) -> Iterable[Table]:
     for element in table.foreign_keys:
         with suppress(NoReferenceError):  # it may be known by its name, or nobody knows it
             yield element.column.table
-
-
-def _named(name: str, table: Table) -> Column[Any] | None:
-    """By its name, or by the key that a foreign key may give in its place."""
-    by_name = {column.name: column for column in table.columns}
-    return by_name.get(name, table.columns.get(name))

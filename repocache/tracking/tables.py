@@ -1,7 +1,7 @@
 """Which owners' rows live in a table, and whose rows the database changes by itself when a table is written.
 
-Owns the way from a table to its owners, foreign keys' `ON DELETE` and `ON UPDATE` included. Pure, made once; what a
-statement does to a table is `tracking.statements`.
+Owns the way from a table to its owners, foreign keys' `ON DELETE` and `ON UPDATE`, views and rules included. Pure, made
+once; what a statement does to a table is `tracking.statements`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine, UnicodeText
 from repocache.errors import ConfigurationError
 from repocache.keys import Follow, Keys
 from repocache.tracking.cascades import Cascade, Reached, Told
+from repocache.tracking.catalog import NOTHING, Catalog, Place
 from repocache.tracking.places import Places, Reference, place_of
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
@@ -59,7 +60,7 @@ class Owners:
     `keyed`: owners whose ids are in the rows. The others are moved as a whole: `written` by any write, `updated` by an
     UPDATE of the column with that key, and by a DELETE those of `cascade` who cannot be asked about. `columns`: all id
     columns of `keyed`. `unsaid`: keys of columns among all these that an UPDATE sets without saying so (`onupdate`,
-    `Computed`).
+    `Computed`). `untold`: triggers write in its place, nobody knows what.
     """
 
     keyed: tuple[KeyColumns, ...] = ()
@@ -68,6 +69,7 @@ class Owners:
     updated: Mapping[str, frozenset[str]] = field(default_factory=dict)
     columns: tuple[Column[Any], ...] = ()
     unsaid: frozenset[str] = frozenset()
+    untold: bool = False
 
     @property
     def deleted(self) -> frozenset[str]:
@@ -86,26 +88,42 @@ NOBODY = Owners()
 class OwnedTables:
     """All tables of a database, with their owners.
 
-    `tables`: every table of the metadata, so that foreign keys can be followed. Raises ConfigurationError if an owner
-    follows a table that is not among them.
+    `tables`: every table of the metadata, so that foreign keys can be followed. `catalog`: what the database says
+    besides. Raises ConfigurationError if an owner follows a table that is not among them.
     """
 
-    def __init__(self, owned: Iterable[Owned], tables: Iterable[Table]) -> None:
+    def __init__(self, owned: Iterable[Owned], tables: Iterable[Table], catalog: Catalog = NOTHING) -> None:
         given = tuple(owned)
         reads = [table for each in given for table in each.reads if isinstance(table, Table)]
-        self._places = Places([*(table for each in given for table in each.tables), *tables, *reads])
+        self._catalog = catalog
+        self._places = Places([*(table for each in given for table in each.tables), *tables, *reads], catalog)
         self._owned = tuple(_placed(each, self._places) for each in given)
         self.tables = self._places.tables
         self._children = self._places.references()
+        self._over = {table: catalog.over(self._places.place(table)) for table in self.tables}
+        self._check_follows()
         self._follows = {table: self._followers(table) for table in self.tables}
-        self._owners: dict[object, Owners] = {table: self._owners_of(table) for table in self.tables}
+        owners = {table: self._owners_of(table) for table in self.tables}
+        self._known = {table: self._with_beneath(table, owners) for table in self.tables}
+        self._owners: dict[object, Owners] = {table: self._bind(table, table) for table in self.tables}
         self._bound: dict[Table, Owners] = {}
-        self._by_name: dict[str, frozenset[str]] = {}
-        for table in self.tables:
-            self._by_name[table.name] = self._by_name.get(table.name, frozenset()) | self._owners[table].all
+        self._named: dict[str, set[Table]] = {}
+        for place in self._places.names:
+            if (table := self._places.at(place)) is not None:
+                self._named.setdefault(place[1], set()).add(table)
+        self._by_name = {
+            name: frozenset().union(*(self._owners[table].all for table in named))
+            for name, named in self._named.items()
+        }
         for each in self._owned:
             for read in each.reads:
                 self._by_name[read.name] = self._by_name.get(read.name, frozenset()) | {each.keys.prefix}
+
+    @property
+    def concerning(self) -> Sequence[TableClause]:
+        """Every table object a write to which may concern an owner."""
+        reads = [read for each in self._owned for read in each.reads]
+        return list(dict.fromkeys([*(table for table in self._places.all if self.of(table).all), *reads]))
 
     def of(self, table: ExternallyTraversible) -> Owners:
         """Whom a write to this table of a statement concerns, in the columns of this Table object.
@@ -121,21 +139,25 @@ class OwnedTables:
             assert isinstance(table, Table)
             return self._bound_to(table, first)
         names = {each.name for each in iterate(table) if isinstance(each, TableClause)}
-        return Owners(written=frozenset().union(*(self._by_name[name] for name in names if name in self._by_name)))
+        written = frozenset[str]().union(*(self._by_name[name] for name in names if name in self._by_name))
+        return Owners(written=written, untold=not names.isdisjoint(name for _, name in self._catalog.untold))
 
     def _bound_to(self, table: Table, first: Table) -> Owners:
         known = self._bound.get(table)
         if known is None:
             if len(self._bound) >= _MOST_BOUND:
                 self._bound.clear()
-            known = self._bound[table] = _bound(self._owners[first], first, table)
+            known = self._bound[table] = self._bind(first, table)
         return known
+
+    def _bind(self, first: Table, table: Table) -> Owners:
+        return _bound(self._known[first], self._places.columns(first), table)
 
     def emptied(self, names: Sequence[str], *, cascade: bool) -> frozenset[str] | None:
         """Owners of tables that are truncated, with those that refer to them if it cascades. None: unknown tables."""
         if not all(name in self._by_name for name in names):
             return None
-        reached = [table for table in self.tables if table.name in names]
+        reached = list(dict.fromkeys(table for name in names for table in self._named.get(name, ())))
         if cascade:
             for table in reached:
                 reached.extend(key.table for key in self._children.get(table, ()) if key.table not in reached)
@@ -143,7 +165,7 @@ class OwnedTables:
         return frozenset().union(
             *(self._owners[table].written for table in reached),
             *({each.keys.prefix for each in self._owners[table].keyed} for table in reached),
-            *(self._by_name[name] for name in set(names).difference(table.name for table in reached)),
+            *(self._by_name[name] for name in set(names).difference(self._named)),
         )
 
     def _owners_of(self, table: Table) -> Owners:
@@ -155,7 +177,9 @@ class OwnedTables:
         cascade = self._cascade(table)
         columns = tuple(dict.fromkeys(column for each in keyed for column in each.columns))
         updated = {
-            column.key: moved for column in table.columns if (moved := self._moved(self._update((column,), table)))
+            column.key: moved
+            for column in self._places.columns(table)
+            if (moved := self._moved(self._update((column,), table)))
         }
         return Owners(
             keyed=keyed,
@@ -164,12 +188,17 @@ class OwnedTables:
             updated=updated,
             columns=columns,
             unsaid=_unsaid(table).intersection([*updated, *(column.key for column in columns)]),
+            untold=self._places.place(table) in self._catalog.untold,
         )
 
-    def _followers(self, table: Table) -> frozenset[str]:
-        """Owners that name this table in `follows`, without a key, and those that name none and read it."""
-        names = {table.name, table.fullname}
-        known = {name for each in self.tables for name in (each.name, each.fullname)}
+    def _with_beneath(self, table: Table, owners: Mapping[Table, Owners]) -> Owners:
+        """A view's rows, and what rules write, are other tables' rows."""
+        beneath = map(self._places.at, self._catalog.beneath.get(self._places.place(table), ()))
+        others = (owners[each].all for each in beneath if each is not None)
+        return replace(owners[table], written=owners[table].written.union(*others))
+
+    def _check_follows(self) -> None:
+        known = frozenset[str]().union(*(self._places.titles(self._places.place(each)) for each in self.tables))
         for each in self._owned:
             named = [follow.table if isinstance(follow, Follow) else follow for follow in each.keys.follows or ()]
             if unknown := sorted(set(named) - known):
@@ -177,19 +206,23 @@ class OwnedTables:
                     f"owner {each.keys.prefix!r} follows {unknown[0]!r}, which is not a table of the metadata: "
                     "name one as SQL does, with its schema if it has one"
                 )
+
+    def _followers(self, table: Table) -> frozenset[str]:
+        """Owners that name this table, or a view of it, in `follows`, and those that name none and read it."""
+        names = frozenset[str]().union(*map(self._places.titles, self._shown_at(table)))
         return frozenset(
             each.keys.prefix
             for each in self._owned
             if names.intersection(follow for follow in each.keys.follows or () if isinstance(follow, str))
-            or (each.keys.follows is None and _reads(each, table))
+            or (each.keys.follows is None and self._reads(each, table))
         )
 
     def _followed(self, owned: Owned, table: Table) -> tuple[Column[Any], ...] | None:
         """The columns by which an owner follows the table, None: it does not, or by any write. Raises
         ConfigurationError."""
         for follow in owned.keys.follows or ():
-            if isinstance(follow, Follow) and follow.table in (table.name, table.fullname):
-                named = {column.name: column for column in table.columns}
+            if isinstance(follow, Follow) and follow.table in self._places.titles(self._places.place(table)):
+                named = {column.name: column for column in self._places.columns(table)}
                 unknown = [name for name in follow.columns if name not in named]
                 if unknown or len(follow.columns) != len(owned.keys.types):
                     raise ConfigurationError(
@@ -232,6 +265,13 @@ class OwnedTables:
             if followed is not None:
                 yield Told(each.keys, followed)
 
+    def _reads(self, owned: Owned, table: Table) -> bool:
+        return not self._shown_at(table).isdisjoint(map(self._places.place, owned.reads))
+
+    def _shown_at(self, table: Table) -> frozenset[Place]:
+        """Where its rows are read: in itself and in views."""
+        return self._over[table] | {self._places.place(table)}
+
     def _moved(self, keys: Iterable[Reference]) -> frozenset[str]:
         """Owners that derive what they follow, of the tables that these foreign keys' actions change."""
         return frozenset(
@@ -239,7 +279,7 @@ class OwnedTables:
             for key in keys
             for each in self._owned
             if each.keys.follows is None
-            and (_reads(each, key.table) or (key.table in each.tables and not _same_entity(each, key)))
+            and (self._reads(each, key.table) or (key.table in each.tables and not _same_entity(each, key)))
         )
 
     def _deletion(self, table: Table) -> Iterator[Reference]:
@@ -276,31 +316,32 @@ def _placed(owned: Owned, places: Places) -> Owned:
     return replace(owned, tables=tables)
 
 
-def _bound(owners: Owners, first: Table, table: Table) -> Owners:
-    """The same in the columns of another Table object of that place."""
+def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owners:
+    """The same in the columns of another Table object of that place. `columns`: those that `owners` is told in."""
     named = {column.name: column for column in table.columns}
-    if not all(column.name in named for column in owners.columns):
-        return Owners(written=owners.all)
-    keys = {column.key: named[column.name].key for column in first.columns if column.name in named}
-    columns = tuple(named[column.name] for column in owners.columns)
+    keyed = tuple(_bound_keys(each, named) for each in owners.keyed if _holds(named, each))
+    if owners.keyed and not keyed:
+        return Owners(written=owners.all, untold=owners.untold)
+    keys = {column.key: named[column.name].key for column in columns if column.name in named}
     updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
-    unsaid = _unsaid(table).intersection([*updated, *(column.key for column in columns)])
+    unsaid = _unsaid(table).intersection([*updated, *(column.key for each in keyed for column in each.columns)])
     return replace(
         owners,
-        keyed=tuple(_bound_keys(each, named) for each in owners.keyed),
+        keyed=keyed,
+        written=owners.written.union(each.keys.prefix for each in owners.keyed if not _holds(named, each)),
         updated=updated,
-        columns=columns,
+        columns=tuple(dict.fromkeys(column for each in keyed for column in each.columns)),
         unsaid=unsaid.union(keys.get(key, key) for key in owners.unsaid),
     )
+
+
+def _holds(named: Mapping[str, Column[Any]], each: KeyColumns) -> bool:
+    return all(column.name in named for column in each.columns)
 
 
 def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumns:
     columns = tuple(named[column.name] for column in each.columns)
     return KeyColumns(each.keys, columns, each.trusted and all(map(_is_trusted, columns)))
-
-
-def _reads(owned: Owned, table: Table) -> bool:
-    return any(place_of(each) == place_of(table) for each in owned.reads)
 
 
 def _unsaid(table: Table) -> frozenset[str]:

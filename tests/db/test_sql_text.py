@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repocache.db.commit import certainly_rolled_back
-from repocache.db.sql_text import judge
+from repocache.db.sql_text import calls, judge
 
 
 @pytest.mark.parametrize(
@@ -116,3 +116,19 @@ def test_what_is_certainly_a_rollback(state: str) -> None:
 @pytest.mark.parametrize("state", [None, "", "08006", "08003", "40003", "57P01", "57014", "53100", "58030", "XX000"])
 def test_what_may_have_been_committed(state: str | None) -> None:
     assert not certainly_rolled_back(state)
+
+
+@pytest.mark.parametrize(
+    "sql, close, apart",
+    [
+        ('SELECT lower(x), app.touch(1), "Odd"(2), f(g(h(3)))', {"lower", "touch", "odd", "f", "g", "h"}, set()),
+        ("SELECT touch (1) FROM x WHERE y IN (1) AND (z)", set(), {"touch", "in", "and"}),
+        ("SELECT 1 -- touch(1)\n/* touch(2) */ WHERE 'touch(3)' = $$touch(4)$$", set(), set()),
+        ("SELECT n FROM generate_series(1, 2) AS series(n)", {"generate_series"}, set()),
+        ("WITH RECURSIVE numbers(n) AS (SELECT 1) SELECT $1::VARCHAR(3)", {"varchar"}, {"as"}),
+        ("SELECT touch/* 1 */(1), (2)", set(), {"touch"}),
+    ],
+)
+def test_what_is_called(sql: str, close: set[str], apart: set[str]) -> None:
+    assert calls(sql).close == close
+    assert calls(sql).names == close | apart

@@ -24,6 +24,7 @@ from repocache.events import Event
 from repocache.keys import KeyOwner, Keys
 from repocache.tasks import Grace
 from repocache.tracking import Changes, Owned, OwnedTables, Tracker
+from repocache.tracking.functions import NO_FUNCTIONS, Functions
 
 WHOLE = "*"
 
@@ -220,7 +221,7 @@ class Tasks:
 class Shop:
     """An engine that is watched and tracked."""
 
-    def __init__(self, engine: AsyncEngine, owned: OwnedTables) -> None:
+    def __init__(self, engine: AsyncEngine, owned: OwnedTables, functions: Functions = NO_FUNCTIONS) -> None:
         self.engine = engine
         self.owned = owned
         self.name = engine.dialect.name
@@ -228,7 +229,7 @@ class Shop:
         self.tasks = Tasks()
         self.notes = Notes(postgresql=self.name == "postgresql")
         self.watch = CommitWatch(engine, self.notes, self.tasks.spawn, Changes)
-        self.tracker = Tracker(engine, owned, self.watch.transaction_of, self.events.append)
+        self.tracker = Tracker(engine, owned, self.watch.transaction_of, self.events.append, functions)
         self.sessions = async_sessionmaker(engine, sync_session_class=TrackedSession, expire_on_commit=False)
         self.statements: list[str] = []
 
@@ -259,9 +260,11 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened(engine: AsyncEngine, owned: OwnedTables | None = None) -> AsyncIterator[Shop]:
+async def opened(
+    engine: AsyncEngine, owned: OwnedTables | None = None, functions: Functions = NO_FUNCTIONS
+) -> AsyncIterator[Shop]:
     """A shop on this engine, which is closed with it. `owned`: other tables than the shop's own."""
-    shop = Shop(engine, owned or tables())
+    shop = Shop(engine, owned or tables(), functions)
     try:
         yield shop
     finally:
