@@ -9,7 +9,7 @@ who adds one waits for the parent's lock. The deletion would lock the same rows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -102,10 +102,14 @@ class Questions:
         deleted = select(literal(1)).where(among).with_for_update()
         self._lock = select(func.count()).select_from(deleted.subquery())
         self._levels: list[Level] = []
-        level = [(each, _within(each.reference, among)) for each in cascade.reached]
+        level = [(each, _within(each.reference, cascade.table, among)) for each in cascade.reached]
         while level:
             self._levels.append(Level(tuple(each for each, _ in level), _rows(level)))
-            level = [(below, _within(below.reference, condition)) for each, condition in level for below in each.below]
+            level = [
+                (below, _within(below.reference, each.reference.table, condition))
+                for each, condition in level
+                for below in each.below
+            ]
 
     def ask(self, ids: Sequence[Any], execute: Execute) -> Mapping[str, list[tuple[Any, ...]]]:
         """By owner the ids of the rows that the deletion of these will reach. One statement locks these, and one reads
@@ -148,11 +152,18 @@ def _rows(level: Sequence[tuple[Reached, ColumnElement[bool]]]) -> Select[Any]:
     return select(*(column for part in parts for column in part.columns)).select_from(joined)
 
 
-def _within(key: Reference, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Rows that refer to those of a condition."""
+def _within(key: Reference, table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Rows that refer to those of a condition on the table. The key may name a partition of it, or the tree that it is
+    one of."""
     # The parents are another level's, also where they lie in the same table.
-    parents = select(*(old for _, old in key.pairs)).where(condition).correlate(None)
-    return _among(key.columns, parents)
+    parents = select(*named_in(table, [old for _, old in key.pairs])).where(condition).correlate(None)
+    return _among(named_in(key.table, key.columns), parents)
+
+
+def named_in(table: Table, columns: Iterable[Column[Any]]) -> list[Column[Any]]:
+    """The table's columns of these names; fewer, if it has not all."""
+    named = {column.name: column for column in table.columns}
+    return [named[column.name] for column in columns if column.name in named]
 
 
 def _among(columns: Sequence[Column[Any]], values: Any) -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from sqlalchemy.types import TypeEngine, UnicodeText
 
 from repocache.errors import ConfigurationError
 from repocache.keys import Follow, Keys
-from repocache.tracking.cascades import Cascade, Reached, Told
+from repocache.tracking.cascades import Cascade, Reached, Told, named_in
 from repocache.tracking.catalog import NOTHING, Catalog, Place
 from repocache.tracking.places import Places, Reference, place_of
 
@@ -250,7 +250,12 @@ class OwnedTables:
             whole |= below.whole
             if action != "CASCADE":
                 whole |= self._moved(self._update(key.columns, key.table))
-            told = tuple(self._told(key))
+            # Ids in the columns of a partition, or of the tree that it is one of, are not asked for.
+            told = tuple(each for each in self._told(key) if {column.table for column in each.columns} == {key.table})
+            whole |= {each.keys.prefix for each in self._told(key)} - {each.keys.prefix for each in told}
+            if not _can_ask(key, table):
+                whole |= Cascade(key.table, (Reached(key, told, below.reached),)).owners
+                continue
             if told or below.reached:
                 reached.append(Reached(key, told, below.reached))
         return Cascade(table, tuple(reached), whole)
@@ -308,6 +313,12 @@ class OwnedTables:
                     if (key.table, hit) not in updated:
                         updated.append((key.table, hit))
             position += 1
+
+
+def _can_ask(key: Reference, parent: Table) -> bool:
+    """Whether the tables at both ends have the columns that the foreign key names."""
+    referred = [old for _, old in key.pairs]
+    return len(named_in(parent, referred)) == len(referred) and len(named_in(key.table, key.columns)) == len(referred)
 
 
 def _placed(owned: Owned, places: Places) -> Owned:

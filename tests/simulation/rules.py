@@ -299,7 +299,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "owner's floor": ("sweeps", 0),
         "owner's record": ("sweeps", 0),
         "settle": ("evictions", 0),
-        "sample": ("restarts", 16),
+        "sample": ("restarts", 124),
         "inorder": ("impatience", 0),
         "landed": ("impatience", 1),
         "waited": ("impatience", 0),
