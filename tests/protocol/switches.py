@@ -46,7 +46,7 @@ from repocache.records import Namespace, Nonces, Opened, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.repository import rows
 from repocache.standing import Standing
-from repocache.tracking import listener
+from repocache.tracking.asking import Asked as AskedOfDatabase
 from repocache.tracking.changes import Changes
 from repocache.wire import Identity, Link, Reply
 from repocache.wire.connection import Connection as WireConnection
@@ -529,7 +529,7 @@ def _as_locked() -> Iterator[None]:
     def remember(state: ORMExecuteState) -> None:
         loaded[:] = [key[1] for key in list(state.session.identity_map.keys())]
 
-    touched = patch.object(listener, "returned_ids", lambda *_: list(loaded))
+    touched = patch.object(AskedOfDatabase, "ids_of", lambda *_: list(loaded))
     with _heard(TrackedSession, "do_orm_execute", remember), touched:
         yield
 
