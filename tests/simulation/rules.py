@@ -332,7 +332,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "noticed": ("strangers", 0),
         "relayed": ("orphans", 0),
         "relay position": ("strangers", 4),
-        "sent to the primary": ("veils", 155),
+        "sent to the primary": ("veils", 224),
         "direct": ("turns", 2),
         "shown": ("ahead", 2),
         "transactions": ("reports", 0),
