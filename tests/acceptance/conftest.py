@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from repocache import CacheSettings, TopologySettings
+from repocache.keys import owner_bucket
 from repocache.testing import Endpoints, RedisServer, Servers
 from repocache.wire import LinkSettings
 from repocache.wire.breaker import BreakerSettings
@@ -119,9 +120,11 @@ async def nothing_waits(remote: Remote) -> None:
 LEASES = """
 local found = 0
 for _, key in ipairs(redis.call('KEYS', '*:user:*')) do
-  local record = string.match(key, '^[^}]*}')
-  local now = redis.call('HMGET', record, 'i', 'g:user')
-  local reached = now[1] and string.find(key, record .. ':' .. now[1] .. '.' .. (now[2] or '0') .. ':', 1, true) == 1
+  local root, record = string.match(key, '^([^{]*){b'), string.match(key, '^[^}]*}')
+  local now = redis.call('HGET', record, 'i')
+  local own = redis.call('HMGET', root .. '{b' .. ARGV[1] .. '}', 'i', 'g:user')
+  local name = record .. ':' .. (now or '') .. '.' .. (own[2] or own[1] or '') .. ':'
+  local reached = now and string.find(key, name, 1, true) == 1
   if reached and string.sub(redis.call('GET', key), 1, 1) == 'L' then found = found + 1 end
 end
 return found
@@ -130,6 +133,6 @@ return found
 
 def leases(redis: RedisServer) -> int:
     """How many there are now that somebody could meet: those of a record that was made anew are out of reach."""
-    found = redis.command("EVAL", LEASES, 0)
+    found = redis.command("EVAL", LEASES, 0, owner_bucket("user"))
     assert isinstance(found, int)
     return found
