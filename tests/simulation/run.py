@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
+from repocache.errors import DatabaseUnavailable
 from tests.simulation.clients import Client, Stranger
 from tests.simulation.consumers import Consumer
 from tests.simulation.faults import Faults
@@ -15,6 +17,7 @@ from tests.simulation.oracle import text_of
 from tests.simulation.profile import Profile
 from tests.simulation.profiles import drawn
 from tests.simulation.server import Key
+from tests.simulation.service import Service
 from tests.simulation.world import Tell, World
 
 RECOVERY = 5.0
@@ -24,8 +27,8 @@ LATEST = 120.0
 """Seconds for which a replica is waited for."""
 TICK = 0.1
 """How often, in seconds, it is looked whether that is so."""
-BUCKETS = 4
-"""A whole-owner change concerns all buckets; these are the ones that the keys of a simulation fall into."""
+TRIES = 50
+"""Reads, `TICK` seconds apart, of which one is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ async def _all_right(world: World) -> None:
         if world.profile.outbox and world.oracle.delivered(key) < version:
             world.oracle.blame(f"version {version} of {text_of(key)} was never invalidated")
         for service in (each for each in world.running() if key[0] in each.access):
-            found = await world.run_in(service, service.read(key[0], [key[1]]))
+            found = await _read(world, service, key)
             if isinstance(found, Exception):
                 world.oracle.blame(f"{service.owner.name} cannot read {text_of(key)} in peace: {found!r}")
             elif found[key[1]] != (version if exists else None):
@@ -124,6 +127,17 @@ async def _all_right(world: World) -> None:
                 )
         for consumer in world.consumers:
             _believes(world, consumer, key, version if exists else None)
+
+
+async def _read(world: World, service: Service, key: Key) -> Any:
+    """What the process has, or why it has nothing: where the weather is slow, all nodes may be lost for a moment."""
+    tries = TRIES
+    while isinstance(found := await world.run_in(service, service.read(key[0], [key[1]])), DatabaseUnavailable):
+        tries -= 1
+        if not tries:
+            break
+        await asyncio.sleep(TICK)
+    return found
 
 
 def _believes(world: World, consumer: Consumer, key: Key, version: int | None) -> None:
