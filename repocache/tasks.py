@@ -63,12 +63,18 @@ class Kept:
 
     async def stop(self) -> None:
         """Returns when it has ended."""
+        if ending := self.cancel():
+            await asyncio.wait(ending)
+
+    def cancel(self) -> set[asyncio.Task[None]]:
+        """It will end: the task that is about to, if there is one."""
         task, self._task = self._task, None
         if self._again is not None:
             self._again.cancel()
-        if task is not None and not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        if task is None or task.done():
+            return set()
+        task.cancel()
+        return {task}
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         why = "cancelled" if task.cancelled() else repr(task.exception())
@@ -110,7 +116,8 @@ class Tasks:
             left = self._must_end | self._others
             for task in left:
                 task.cancel()
-            await all_ended(*(kept.stop() for kept in self._kept))
+            for kept in self._kept:
+                left |= kept.cancel()
             self._kept.clear()
             if left:
                 await asyncio.wait(left)

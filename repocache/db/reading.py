@@ -11,19 +11,21 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.db.budget import PrimaryBudget
 from repocache.db.choice import Choice, Need, choose_node
+from repocache.db.engines import SERVER
 from repocache.db.lent import lend
 from repocache.db.node import Moved, ReplicaNode
 from repocache.db.poolers import COMMITTED, REPEATABLE
 from repocache.db.positions import Sample
 from repocache.db.primary import NAME, Primary
 from repocache.db.settings import TopologySettings
+from repocache.db.stamps import UNKNOWN, Stamp, shown_by_primary
 from repocache.db.trouble import connecting_trouble, statement_trouble
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Observer, Routed
@@ -35,19 +37,6 @@ FIRST_POLL = 0.1
 """Seconds that a read waits for the poll that may find it a replica: a silent one must not hold it up."""
 PAUSE = 0.002
 """Seconds between polls while a read waits for a replica to catch up."""
-
-
-class Stamp(NamedTuple):
-    """What was shown is not newer than `position` of `history`, bytes; None: not known. `primary`:
-    the primary said so, in a poll begun after the read: so it covers all that any node has shown
-    before the read began."""
-
-    history: str
-    position: int | None
-    primary: bool
-
-
-UNKNOWN = Stamp("", None, primary=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +263,8 @@ class Reader:
         back, since it answered."""
         node, sample = turn.node, turn.sample
         if node is None:
-            polled = await self._primary.position()
-            if polled is None:
-                return Stamp(self._primary.history, None, primary=False)
-            return Stamp(polled.history, polled.insert, primary=True)
+            line = "" if turn.connection.invalidated else await self._line(turn.connection)
+            return shown_by_primary(line, self._primary.history, await self._primary.position())
         after = await node.poll.ask()
         newer = (after.newer if after else "") or (sample.newer if sample else "")
         same = after is not None and sample is not None and after.history == sample.history
@@ -287,6 +274,12 @@ class Reader:
         if turn.connection.invalidated or after.process != await node.life(turn.connection):
             return await self._doubted(newer)
         return Stamp(after.history, after.at_most, primary=False)
+
+    async def _line(self, connection: AsyncConnection) -> str:
+        """Of the server that the connection leads to, as far as it is known."""
+        with suppress(DatabaseUnavailable):
+            return self._primary.writes_with((await connection.get_raw_connection()).info.get(SERVER))
+        return ""
 
     async def _doubted(self, newer: str) -> Stamp:
         """What was read may be of another line than the primary's here:

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, Signer, received, says_something
 from repocache.db.choice import Need
-from repocache.db.reading import Stamp
 from repocache.db.session import CausalSession
+from repocache.db.stamps import Stamp
 from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore

@@ -17,11 +17,10 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
 from repocache.db.engines import SERVER
-from repocache.db.reading import Stamp
 from repocache.db.routing import Routing
+from repocache.db.stamps import Stamp, shown_by_primary
 from repocache.db.topology import Topology
 from repocache.errors import DatabaseUnavailable, NotStarted
-from repocache.history import is_newer
 
 _SEEN = "repocache.seen"
 
@@ -72,19 +71,15 @@ class SeenTransactions:
             session.looked(look, stamp)
 
     async def _stamp(self, server: object) -> Stamp:
-        """What a transaction on this server can have shown. One that this process takes for no
-        primary may be that of a newer timeline, and how far its WAL goes was not asked."""
+        """What a transaction on this server can have shown."""
         try:
             position = await self._topology.position()
         except NotStarted:
             return Stamp("", None, primary=False)
+        line = ""
         with suppress(DatabaseUnavailable):
             line = self._topology.writes_with(server)
-            if line and (position is None or is_newer(line, position.history)):
-                return Stamp(line, None, primary=False)
-        if position is None:
-            return Stamp(self._topology.history, None, primary=False)
-        return Stamp(position.history, position.insert, primary=True)
+        return shown_by_primary(line, self._topology.history, position)
 
     def _given_back(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         seen = entry.info.pop(_SEEN, None)

@@ -13,7 +13,7 @@ import msgspec
 
 from repocache.bookmark import Bookmark, Signer, merge, says_something
 from repocache.db.positions import PrimaryPosition
-from repocache.db.reading import Stamp
+from repocache.db.stamps import Stamp
 
 
 class Look(NamedTuple):

@@ -24,8 +24,9 @@ from repocache.db.node import ReplicaNode
 from repocache.db.outdated_plans import OutdatedPlans
 from repocache.db.positions import PrimaryPosition, Sample
 from repocache.db.primary import NAME, Primary
-from repocache.db.reading import Read, Reader, Stamp
+from repocache.db.reading import Read, Reader
 from repocache.db.settings import Replica, TopologySettings
+from repocache.db.stamps import Stamp
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
 from repocache.home import Home

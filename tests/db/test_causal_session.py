@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.db.positions import PrimaryPosition
-from repocache.db.reading import UNKNOWN, Stamp
 from repocache.db.routing import ANYWHERE, need_of
 from repocache.db.session import CausalSession, Look
+from repocache.db.stamps import UNKNOWN, Stamp
 
 NOW = 1000.0
 HERE, LATER = "s.1.h", "s.2.h"

@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.db.choice import Need
-from repocache.db.reading import UNKNOWN, Stamp
 from repocache.db.settings import Replica, TopologySettings
+from repocache.db.stamps import UNKNOWN, Stamp
 from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError, DatabaseUnavailable, NotStarted
 from repocache.events import Degraded, NodeOut, Sampled

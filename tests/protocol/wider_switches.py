@@ -17,14 +17,15 @@ from repocache.cache import histories, loader, tiered
 from repocache.cache.entry import Wanted
 from repocache.cache.flights import Flight, Flights, may_join
 from repocache.cache.local_store import LocalKey
-from repocache.db import node, positions, routing, session
+from repocache.db import node, positions, reading, routing, session, stamps
 from repocache.db.choice import Need
 from repocache.db.clock import Outages, PrimaryClock
-from repocache.db.positions import LagLimit, PrimaryView, ReplicaReading, Sample, judge
+from repocache.db.positions import LagLimit, PrimaryPosition, PrimaryView, ReplicaReading, Sample, judge
 from repocache.db.primary import Primary
-from repocache.db.reading import UNKNOWN, Reader, Stamp
+from repocache.db.reading import Reader
 from repocache.db.routing import Routing, need_of
 from repocache.db.session import CausalSession, Look
+from repocache.db.stamps import UNKNOWN, Stamp
 from repocache.db.transaction import Transaction
 from repocache.errors import DatabaseUnavailable
 from repocache.invalidation import bus
@@ -94,6 +95,18 @@ def _transactions() -> Iterator[None]:
         return self.reads()
 
     with patch.object(CausalSession, "look", look), patch.object(CausalSession, "looked", lambda *_: None):
+        yield
+
+
+@_switch("line of a read")
+def _line_of_a_read() -> Iterator[None]:
+    """What a read of the primary showed is of the line that this process polls."""
+    original = stamps.shown_by_primary
+
+    def shown(_: str, history: str, polled: PrimaryPosition | None) -> Stamp:
+        return original("", history, polled)
+
+    with patch.object(reading, "shown_by_primary", shown):
         yield
 
 

@@ -346,6 +346,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "last fill": ("strands", 96),
         "newer timeline": ("parted", 1),
         "followed timeline": ("forks", 100),
+        "line of a read": ("amnesia+feeds", 50191),
         "feed history": ("feeds", 19),
         "sealed history": ("seals", 0),
         "not known": ("confusion", 16),
