@@ -4,7 +4,8 @@ Owns the statements that ask. Who is reached by whose deletion is `tables`'.
 
 1. A row is about to be deleted; 2. its children are read; 3. somebody adds another child; 4. the deletion takes that
 one along, and nobody tells its key. So what is deleted is locked first, and its children are read by a later statement:
-who adds one waits for the parent's lock. The deletion would lock the same rows a moment later.
+who adds one waits for the parent's lock. The deletion would lock the same rows a moment later, and no others: it is
+asked about only if its WHERE can be said again.
 """
 
 from __future__ import annotations
@@ -84,6 +85,16 @@ class Cascade:
         """That are read, the deleted rows' own first."""
         return tuple(dict.fromkeys([self.table, *(each.reference.table for each in _all(self.reached))]))
 
+    def named_by(self, columns: Sequence[Column[Any]]) -> bool:
+        """Whether values of these columns, compared with those of rows, name rows to be deleted.
+
+        They hold the primary key. More than one are compared as a tuple, which knows no type's `bind_expression`.
+        """
+        names = {column.name for column in columns}
+        key = {column.name for column in self.table.primary_key}
+        whole = bool(key) and key <= names and len(named_in(self.table, columns)) == len(columns)
+        return whole and (len(columns) == 1 or not any(column.type._has_bind_expression for column in columns))  # noqa: SLF001
+
 
 class Level(NamedTuple):
     """The rows that are reached through so many foreign keys, and the statement that reads them: one row, with arrays
@@ -94,12 +105,12 @@ class Level(NamedTuple):
 
 
 class Questions:
-    """About the deletion of rows of one table, built once. `columns`: that name the deleted rows."""
+    """About the deletion of rows of one table, built once. `columns`: that name the deleted rows (`named_by`)."""
 
-    def __init__(self, cascade: Cascade) -> None:
-        self.columns = tuple(cascade.table.primary_key)
-        among = _among(self.columns, bindparam("ids", expanding=True))
-        deleted = select(literal(1)).where(among).with_for_update()
+    def __init__(self, cascade: Cascade, columns: Sequence[Column[Any]]) -> None:
+        among = _among(named_in(cascade.table, columns), bindparam("ids", expanding=True))
+        # In the order in which a flush deletes: who locks rows one by one does so too, and no circle of waits arises.
+        deleted = select(literal(1)).where(among).order_by(*cascade.table.primary_key).with_for_update()
         self._lock = select(func.count()).select_from(deleted.subquery())
         self._levels: list[Level] = []
         level = [(each, _within(each.reference, cascade.table, among)) for each in cascade.reached]

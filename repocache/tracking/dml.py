@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from sqlalchemy import BinaryExpression, BindParameter, BooleanClauseList, Column, Delete, Insert, Update
+from sqlalchemy import BinaryExpression, BindParameter, BooleanClauseList, Column, Delete, Insert, Table, Update
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -100,6 +100,17 @@ def equalities(statement: UpdateBase) -> Equalities:
         if isinstance(column, Column) and isinstance(bind, BindParameter):
             found[hash(column)] = bind
     return found
+
+
+def compared(statement: UpdateBase, restricted: Equalities) -> tuple[Column[Any], ...]:
+    """The columns of the written table of whose equalities WHERE consists; none if it says anything else.
+
+    `restricted`: its equalities.
+    """
+    if not isinstance(statement, Update | Delete) or not isinstance(statement.table, Table):
+        return ()
+    columns = tuple(column for column in statement.table.columns if hash(column) in restricted)
+    return columns if len(columns) == sum(1 for _ in _conjuncts(statement.whereclause)) else ()
 
 
 def located_ids(sent: Sent, restricted: Equalities, columns: Sequence[Column[Any]]) -> list[list[Id]] | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, CursorResult, Delete, Executable, Insert, Select, Table, event
+from sqlalchemy import Column, Connection, CursorResult, Delete, Executable, Insert, Select, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -25,7 +25,7 @@ from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
 from repocache.tracking.changes import Changes
-from repocache.tracking.dml import Equalities, Id, Sent, equalities, ids_after, located_ids
+from repocache.tracking.dml import Equalities, Id, Sent, compared, equalities, ids_after, located_ids
 from repocache.tracking.functions import NO_FUNCTIONS, Functions
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
 from repocache.tracking.tables import KeyColumns, OwnedTables, Owners
@@ -66,7 +66,8 @@ class Tracker:
         self._suspected: WeakKeyDictionary[SQLCompiler, bool] = WeakKeyDictionary()
         self._asked: WeakKeyDictionary[DefaultExecutionContext, Asked] = WeakKeyDictionary()
         self._reached: WeakKeyDictionary[DefaultExecutionContext, Mapping[str, list[str] | None]] = WeakKeyDictionary()
-        self._questions: dict[Cascade, Questions | None] = {}
+        self._askable: dict[Cascade, bool] = {}
+        self._questions: dict[tuple[Cascade, tuple[str, ...]], Questions] = {}
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
 
@@ -219,16 +220,13 @@ class Tracker:
         sent = Sent.by(context)
         if sent is None or not isinstance(sent.statement, Delete) or context.dialect.name != "postgresql":
             return
-        table = sent.statement.table
-        cascade = self._tables.of(table).cascade
-        if cascade is None or not cascade.reached or not isinstance(table, Table):
+        cascade = self._tables.of(sent.statement.table).cascade
+        if cascade is None or not cascade.reached:
             return
-        named = {column.name: column for column in table.columns}
-        columns = [named[column.name] for column in cascade.table.primary_key if column.name in named]
-        located = located_ids(sent, self._equalities(sent), columns) if columns else None
+        columns = compared(sent.statement, self._equalities(sent))
+        located = located_ids(sent, self._equalities(sent), columns) if cascade.named_by(columns) else None
         ids = list(dict.fromkeys(id for some in located or () for id in some))
-        questions = self._questions_of(connection, cascade) if 0 < len(ids) <= MOST_ASKED else None
-        if questions is None or len(columns) != len(questions.columns):
+        if not 0 < len(ids) <= MOST_ASKED or not self._may_ask(connection, cascade):
             return
         wanted = [id[0] for id in ids] if len(columns) == 1 else ids
 
@@ -236,16 +234,21 @@ class Tracker:
             return connection.execute(rows, {"ids": ids}).one()
 
         owners = {told.keys.prefix: told.keys for told in cascade.told}
-        self._reached[context] = {
-            prefix: key_texts(owners[prefix], found) for prefix, found in questions.ask(wanted, execute).items()
-        }
+        found = self._questions_of(cascade, columns).ask(wanted, execute)
+        self._reached[context] = {prefix: key_texts(owners[prefix], found[prefix]) for prefix in found}
 
-    def _questions_of(self, connection: Connection, cascade: Cascade) -> Questions | None:
+    def _may_ask(self, connection: Connection, cascade: Cascade) -> bool:
         """What the role may do is looked at once: a question must not fail a transaction that would go well."""
-        if cascade not in self._questions:
+        if cascade not in self._askable:
             may = connection.execute(rights_statement(cascade, connection.dialect)).scalar_one()
-            self._questions[cascade] = Questions(cascade) if may else None
-        return self._questions[cascade]
+            self._askable[cascade] = bool(may)
+        return self._askable[cascade]
+
+    def _questions_of(self, cascade: Cascade, columns: Sequence[Column[Any]]) -> Questions:
+        by = (cascade, tuple(column.name for column in columns))
+        if by not in self._questions:
+            self._questions[by] = Questions(cascade, columns)
+        return self._questions[by]
 
     def _calls_writing(self, statement: str, context: DefaultExecutionContext) -> bool:
         compiled = context.compiled

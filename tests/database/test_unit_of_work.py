@@ -21,6 +21,7 @@ from repocache import (
     Misuse,
     Repository,
     Settings,
+    UnitOfWork,
     UsageError,
 )
 from repocache.events import CachedEntityChanged, Filled, Published, Served, UndeclaredWrite
@@ -534,3 +535,21 @@ async def test_two_statements_of_its_session_do_not_lose_a_connection_that_is_be
             await asyncio.gather(work.session.execute(one), work.session.execute(two))
     assert pool.checkedout() == 0
     await shop.rename(7, "Ada")
+
+
+async def test_leaving_waits_for_a_statement_that_is_under_way(shop: Shop) -> None:
+    """Of a task that nobody waited for: to close the session beside it would break the connection under it."""
+    pool: Any = shop.db._topology.write_engine.pool
+    begun = asyncio.Event()
+
+    async def read(work: UnitOfWork) -> object:
+        with work.alone() as session:
+            begun.set()
+            return await session.scalar(text("SELECT 7 FROM pg_sleep(0.2)"))
+
+    async with shop.db.unit_of_work() as work:
+        await work[Users].require(7)
+        reading = asyncio.create_task(read(work))
+        await begun.wait()
+    assert await reading == 7
+    assert pool.checkedout() == 0

@@ -7,16 +7,20 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from sqlalchemy import (
+    BindParameter,
     Column,
+    ColumnElement,
     ForeignKey,
     ForeignKeyConstraint,
     Integer,
     MetaData,
     String,
     Table,
+    TypeDecorator,
     bindparam,
     delete,
     event,
+    func,
     insert,
     text,
     update,
@@ -66,7 +70,28 @@ tree = Table(
     Column("id", Integer, primary_key=True),
     Column("above", ForeignKey("tree.id", ondelete="CASCADE")),
 )
-TABLES = [city, house, room, guest, link, tree]
+
+
+class Lower(TypeDecorator[str]):
+    """Kept in small letters."""
+
+    impl = String
+    cache_ok = True
+
+    def bind_expression(self, bindparam: BindParameter[str]) -> ColumnElement[str]:
+        return func.lower(bindparam, type_=String)
+
+
+shelf = Table("shelf", metadata, Column("code", Lower(20), primary_key=True), Column("no", Integer, primary_key=True))
+book = Table(
+    "book",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("code", Lower(20)),
+    Column("no", Integer),
+    ForeignKeyConstraint(["code", "no"], ["shelf.code", "shelf.no"], ondelete="CASCADE"),
+)
+TABLES = [city, house, room, guest, link, tree, shelf, book]
 
 
 def owned(*follows: str | Follow) -> OwnedTables:
@@ -76,6 +101,7 @@ def owned(*follows: str | Follow) -> OwnedTables:
         Owned(Keys(KeyOwner("room"), (int,)), {room: (room.c.id,)}),
         Owned(Keys(KeyOwner("guest"), (int,)), {guest: (guest.c.id,)}),
         Owned(Keys(KeyOwner("tree"), (int,)), {tree: (tree.c.id,)}),
+        Owned(Keys(KeyOwner("book"), (int,)), {book: (book.c.id,)}),
         Owned(Keys(KeyOwner("tags_of", follows=follows), (int,)), {}),
     ]
     return OwnedTables(owners, TABLES)
@@ -150,11 +176,63 @@ async def test_a_list_of_deletions(towns: Shop) -> None:
     assert {*OF_CITY_1, "city:2", "room:21", "guest:2"} <= towns.keys
 
 
+async def test_a_grandchild_that_is_added_before_the_lock_is_seen(towns: Shop) -> None:
+    """As above, one level lower: the room holds its house, which goes itself and is locked before rooms are read."""
+    async with towns.engine.connect() as other:
+        await other.execute(text("INSERT INTO room (id, city_id, no) VALUES (99, 1, 1)"))
+        deleting = asyncio.ensure_future(run(towns, delete(city).where(city.c.id == 1)))
+        await asyncio.sleep(0.1)
+        assert not deleting.done()
+        await other.commit()
+    await asyncio.wait([deleting])
+    keys = {key for published in towns.notes.published for key in published.keys}
+    assert {*OF_CITY_1, "room:99"} <= keys
+
+
 WHOLE = {"house:*", "room:*", "guest:*", "tags_of:*"}
 
 
 async def test_rows_that_a_statement_does_not_name_move_owners_as_a_whole(towns: Shop) -> None:
     assert await run(towns, delete(city).where(city.c.code == "c1")) == {"city:1", *WHOLE}
+
+
+async def test_rows_that_are_named_by_more_than_their_key_are_asked_about(towns: Shop) -> None:
+    """As a mapper with a version_id_col does."""
+    found = await run(towns, delete(city).where(city.c.id == 1, city.c.code == "c1"))
+    assert found == OF_CITY_1
+    assert await run(towns, delete(city).where(city.c.id == 2, city.c.code == "c1")) == {"city:2"}
+
+
+@pytest.mark.parametrize("unlike", [city.c.code == "c9", city.c.code.like("x%")], ids=["equality", "more"])
+async def test_a_row_that_is_not_deleted_is_not_waited_for(towns: Shop, unlike: ColumnElement[bool]) -> None:
+    """1. another transaction has the row; 2. a DELETE names it, and says what it is not."""
+    async with towns.engine.begin() as other:
+        await other.execute(update(city).where(city.c.id == 1).values(code=city.c.code))
+        async with asyncio.timeout(10):
+            found = await run(towns, delete(city).where(city.c.id == 1, unlike))
+    assert "city:1" in found or not found
+
+
+async def test_rows_are_locked_in_the_order_of_their_keys(towns: Shop) -> None:
+    """1. row 1 lies behind row 2 in the table, and another transaction has it; 2. a DELETE of both waits, and has
+    nothing that the other may still want."""
+    await run(towns, update(city).where(city.c.id == 1).values(code=city.c.code))
+    as_they_lie = [text(f"SET LOCAL enable_{way} = off") for way in ("indexscan", "bitmapscan")]
+    async with towns.engine.begin() as other:
+        await other.execute(text("SELECT FROM city WHERE id = 1 FOR UPDATE"))
+        deleting = asyncio.ensure_future(run(towns, *as_they_lie, delete(city).where(city.c.id.in_([2, 1]))))
+        await asyncio.sleep(0.1)
+        assert not deleting.done()
+        await other.execute(text("SELECT FROM city WHERE id = 2 FOR UPDATE NOWAIT"))
+    await deleting
+
+
+async def test_a_type_that_compares_in_its_own_words_is_not_asked_about_with_others(towns: Shop) -> None:
+    """Else no row would be found, and none that goes along."""
+    async with towns.engine.begin() as connection:
+        await connection.execute(insert(shelf), {"code": "A", "no": 1})
+        await connection.execute(insert(book), {"id": 5, "code": "A", "no": 1})
+    assert await run(towns, delete(shelf).where(shelf.c.code == "A", shelf.c.no == 1)) == {"book:*"}
 
 
 async def test_a_circle_moves_the_owner_as_a_whole(towns: Shop) -> None:
@@ -206,6 +284,22 @@ async def test_without_the_right_to_lock_owners_are_moved_as_a_whole_and_nothing
         found = await run(towns, delete(city).where(city.c.id == 1))
     finally:
         primary.sql("GRANT UPDATE ON room TO app", "repocache_towns")
+    assert found == {"city:1", *WHOLE}
+
+
+async def test_rows_that_a_policy_hides_go_too_and_move_owners_as_a_whole(
+    towns: Shop, repocache_servers: Servers
+) -> None:
+    """Foreign keys' actions see all rows, whoever deletes."""
+    primary = repocache_servers.primary
+    hide = "CREATE POLICY hide ON room USING (id <> 10); ALTER TABLE room {} ROW LEVEL SECURITY"
+    primary.sql(f"{hide.format('ENABLE')}, FORCE ROW LEVEL SECURITY", "repocache_towns")
+    try:
+        found = await run(towns, delete(city).where(city.c.id == 1))
+    finally:
+        shown = "DROP POLICY hide ON room; ALTER TABLE room DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY"
+        primary.sql(shown, "repocache_towns")
+    assert primary.sql("SELECT id FROM room WHERE city_id = 1", "repocache_towns") == []
     assert found == {"city:1", *WHOLE}
 
 
