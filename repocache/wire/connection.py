@@ -16,7 +16,9 @@ from typing import cast
 import hiredis
 
 from repocache.errors import CacheUnavailable, ConfigurationError
+from repocache.wire.frames import Frames
 from repocache.wire.identity import undoubted
+from repocache.wire.parts import PART, Fetched, Whole
 from repocache.wire.pulse import Pulse, Verdict
 from repocache.wire.reply import Reply, ReplyError
 from repocache.wire.script import Script
@@ -32,15 +34,18 @@ _WHO = _encode(("INFO", "replication"))
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds for `reply_timeout` and `pulse`, calls for `max_pending`, bytes for `max_reply`.
+    """Seconds for `reply_timeout` and `pulse`, calls for `max_pending`, bytes for `max_reply` and `max_unread`.
 
-    `pulse`: how often the server is asked who it is; so long a change of that may go unnoticed.
+    `pulse`: how often the server is asked who it is; so long a change of that may go unnoticed. `max_unread`: of
+    replies that are asked for at once, so that they stay below the server's `client-output-buffer-limit pubsub`; a
+    lower limit that the server tells counts instead.
     """
 
     reply_timeout: float = 1.0
     pulse: float = 1.0
     max_pending: int = 50_000
     max_reply: int = 64 * 1024 * 1024
+    max_unread: int = 8 * 1024 * 1024
 
     @property
     def silence(self) -> float:
@@ -50,7 +55,7 @@ class Limits:
         return self.pulse + self.reply_timeout + min(self.pulse, self.reply_timeout) / 2
 
     def __post_init__(self) -> None:
-        if min(self.reply_timeout, self.pulse) <= 0 or min(self.max_pending, self.max_reply) < 1:
+        if min(self.reply_timeout, self.pulse) <= 0 or min(self.max_pending, self.max_reply, self.max_unread) < 1:
             raise ConfigurationError(f"{self}: every limit has to be more than 0")
 
 
@@ -71,19 +76,22 @@ class Connection(asyncio.Protocol):
         self._create_future = self._loop.create_future
         self._pushed = pushed
         self._lost = lost
-        self._limits = limits
+        self.limits = limits
         self._pulse = Pulse(limits.reply_timeout, limits.pulse)
         self._doubt: Callable[[bytes], str] = undoubted
         self._timer: asyncio.TimerHandle | None = None
         reader = hiredis.Reader(notEnoughData=_MORE, replyError=ReplyError)
         self._feed = reader.feed
         self._gets = reader.gets
-        self._unparsed = reader.len
+        self._admit = Frames(limits.max_reply).admit
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Waiting] = deque()
         self._unsent: list[bytes] = []
         self._flush_scheduled = False
         self._paused = False
+        self._held = False
+        self._whole = Whole(self.send)
+        self.bound(limits.max_unread)
         self._answered = 0
         self._unconfirmed: set[bytes] = set()
         self._ready: Callable[[], None] = _nothing
@@ -103,10 +111,19 @@ class Connection(asyncio.Protocol):
         return future
 
     def run(self, script: Script, arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
-        """EVALSHA; `arguments`: number of keys, keys, values. If the server lost the script, EVAL, once."""
+        """EVALSHA; `arguments`: number of keys, keys, values. If the server lost the script it is loaded, once."""
         future = self._create_future()
         self._queue(("EVALSHA", script.sha, *arguments), ScriptCall(future, script, arguments))
         return future
+
+    def fetch(self, name: str, most: int) -> Fetched:
+        """A value of which `most` bytes are read, in parts if it is long. Raises as `send`."""
+        return Fetched(self.send(("GETRANGE", name, 0, PART - 1)), self._whole, name, most)
+
+    def bound(self, unread: int) -> None:
+        """So many bytes may be asked for at once, half of them by calls whose replies are short."""
+        self._whole.room = unread // 2
+        self._window = max(1, unread // 2 // PART)
 
     def subscribe(self, channels: Iterable[str], ready: Callable[[], None]) -> None:
         """SUBSCRIBE. `ready` runs inside `data_received`, at the last confirmation, before what follows it."""
@@ -158,6 +175,7 @@ class Connection(asyncio.Protocol):
         gets = self._gets
         oldest = self._waiting.popleft
         try:
+            self._admit(data)
             self._feed(data)
             while not self.reason and (reply := gets()) is not _MORE:
                 kind = type(reply)
@@ -175,8 +193,8 @@ class Connection(asyncio.Protocol):
                         self.drop("a reply came that nobody waits for")
         except Exception as error:  # noqa: BLE001  # whatever it was, this stream cannot be followed further
             self.drop(f"the stream cannot be followed: {type(error).__name__}: {error}")
-        if self._unparsed() > self._limits.max_reply:
-            self.drop(f"a reply exceeds max_reply, {self._limits.max_reply} bytes")
+        if self._held:
+            self._flush()
 
     def pause_writing(self) -> None:
         """Called by asyncio: the socket is full. Commands collect here, at most `max_pending`."""
@@ -195,8 +213,8 @@ class Connection(asyncio.Protocol):
     def _queue(self, command: tuple[Argument, ...], future: Waiting) -> None:
         if self.reason:
             raise CacheUnavailable(f"Redis: {self.reason}")
-        if len(self._waiting) >= self._limits.max_pending:
-            raise CacheUnavailable(f"Redis: overloaded: {self._limits.max_pending} calls wait (max_pending)")
+        if len(self._waiting) >= self.limits.max_pending:
+            raise CacheUnavailable(f"Redis: overloaded: {self.limits.max_pending} calls wait (max_pending)")
         self._write(_encode(command))
         self._waiting.append(future)
 
@@ -208,9 +226,14 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flush_scheduled = False
-        if self._unsent and self._transport and not self._paused:
-            self._transport.write(b"".join(self._unsent))
-            self._unsent.clear()
+        unsent = self._unsent
+        if not unsent or self._transport is None or self._paused:
+            return
+        room = room_for(self._window, len(self._waiting) - len(unsent), held=self._held)
+        self._held = len(unsent) > room
+        if room:
+            self._transport.write(b"".join(unsent[:room]))
+            del unsent[:room]
 
     def _push(self, message: list[Reply]) -> None:
         kind = message[0]
@@ -229,10 +252,11 @@ class Connection(asyncio.Protocol):
             return
         self._answered += 1
         future = self._waiting.popleft()
-        if isinstance(future, ScriptCall) and error.code == "NOSCRIPT" and not future.evaluated:
-            future.evaluated = True
-            self._write(_encode(("EVAL", future.script.source, *future.arguments)))
-            self._waiting.append(future)
+        if isinstance(future, ScriptCall) and error.code == "NOSCRIPT" and not future.reloaded:
+            future.reloaded = True
+            for command, waiting in future.again(self._create_future()):
+                self._write(_encode(command))
+                self._waiting.append(waiting)
             return
         fail(future, error)
         if error.code in DEMOTED or "-READONLY" in str(error):
@@ -241,12 +265,18 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         verdict = self._pulse.look(self._answered + len(self._waiting), self._answered)
         if verdict is Verdict.OVERDUE:
-            self.drop(f"no reply within {self._limits.reply_timeout} s")
+            self.drop(f"no reply within {self.limits.reply_timeout} s")
             return
         if verdict is Verdict.DUE:
             self._write(_WHO)
             self._waiting.append(WhoAreYou(self._doubt, self.drop))
         self._timer = self._loop.call_later(self._pulse.tick, self._look)
+
+
+def room_for(window: int, on_the_way: int, *, held: bool) -> int:
+    """How many calls may be sent now. Once some were held back, none until half of the window is free: replies come in
+    small pieces, and each piece would make a small packet."""
+    return 0 if held and on_the_way > window // 2 else max(0, window - on_the_way)
 
 
 def _nothing() -> None:

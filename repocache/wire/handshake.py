@@ -36,10 +36,16 @@ class PubsubLimit:
     soft: int
     seconds: int
 
+    def within(self, most: int) -> int:
+        """Bytes of replies that may wait for the client, `most` at the most: pushes and the server's own bookkeeping
+        have half of the hard limit."""
+        limits = [limit for limit, told in ((self.hard // 2, self.hard), (self.soft, self.soft)) if told]
+        return min(most, *limits, most)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the server said of itself. None: it does not allow CONFIG GET.
+    """What the server said of itself. None: it does not tell; the limit is told by CONFIG GET alone.
 
     `version` has its product: "redis 7.0.15", "valkey 9.1.2".
     """
@@ -66,13 +72,13 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
     select = connection.send(("SELECT", address.db))
     server = connection.send(("INFO", "server"))
     replication = connection.send(("INFO", "replication"))
-    policy = connection.send(("CONFIG", "GET", "maxmemory-policy"))
+    memory = connection.send(("INFO", "memory"))
     limit = connection.send(("CONFIG", "GET", "client-output-buffer-limit"))
     loading = [connection.send(("SCRIPT", "LOAD", script.source)) for script in scripts]
     try:
         _require_single(await greeting, address)
         await select
-        info = _info(await server) | _info(await replication)
+        info = _info(await server) | _info(await replication) | _info(await memory)
         for loaded in loading:
             await loaded
     except ReplyError as error:
@@ -82,13 +88,16 @@ async def shake_hands(connection: Connection, address: Address, name: str, scrip
         raise CacheUnavailable(f"the server is a {info['role']}, not the master")
     identity = Identity.of(info)
     connection.know(identity.doubt)
+    pubsub_limit = _pubsub_limit(await _setting(limit))
+    if pubsub_limit is not None:
+        connection.bound(pubsub_limit.within(connection.limits.max_unread))
     product = "valkey" if "valkey_version" in info else "redis"
     return ServerFacts(
         identity=identity,
         version=f"{product} {info[product + '_version']}",
         role=info["role"],
-        maxmemory_policy=await _setting(policy),
-        pubsub_limit=_pubsub_limit(await _setting(limit)),
+        maxmemory_policy=info.get("maxmemory_policy"),
+        pubsub_limit=pubsub_limit,
     )
 
 

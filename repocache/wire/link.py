@@ -19,6 +19,7 @@ from repocache.wire.breaker import Breaker, BreakerSettings
 from repocache.wire.connection import Connection, Limits
 from repocache.wire.dial import Dialer
 from repocache.wire.handshake import ServerFacts, shake_hands
+from repocache.wire.parts import Fetched
 from repocache.wire.reply import Reply
 from repocache.wire.script import Script
 from repocache.wire.sentinels import guide_to
@@ -72,6 +73,10 @@ class Away:
         """Raise CacheUnavailable."""
         raise CacheUnavailable(f"Redis: {self.reason}")
 
+    def fetch(self, _name: str, _most: int) -> Fetched:
+        """Raise CacheUnavailable."""
+        raise CacheUnavailable(f"Redis: {self.reason}")
+
     def run(self, _script: Script, _arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
         """Raise CacheUnavailable."""
         raise CacheUnavailable(f"Redis: {self.reason}")
@@ -116,14 +121,22 @@ class Link:
         future that is cancelled, or never awaited, does no harm.
 
         For commands with one reply that comes at once: none that blocks (BLPOP) or subscribes, no CLIENT REPLY;
-        and no MULTI, which would swallow pushes (protocol, The channel).
+        and no MULTI, which would swallow pushes (protocol, The channel). And for replies of at most `PART` bytes: what
+        may be longer is fetched.
         """
         return self._connection.send(command)
+
+    def fetch(self, name: str, most: int) -> Fetched:
+        """The value under a name, None if there is none or it is empty; cut after `most` bytes. In parts, so that the
+        server never holds more for this connection than it allows. Else as `call`; raises CacheUnavailable also if
+        `most` is more than that.
+        """
+        return self._connection.fetch(name, most)
 
     def run(
         self, script: Script, keys: Sequence[bytes | str], values: Sequence[Argument] = ()
     ) -> asyncio.Future[Reply]:
-        """Run a script by its digest; if the server lost it (SCRIPT FLUSH), by its source. Else as `call`."""
+        """Run a script by its digest; if the server lost it (SCRIPT FLUSH) it is loaded anew. Else as `call`."""
         return self._connection.run(script, (len(keys), *keys, *values))
 
     async def __aenter__(self) -> Self:

@@ -13,22 +13,27 @@ Argument: TypeAlias = bytes | str | int
 
 
 class ScriptCall:
-    """The reply to an EVALSHA, with what it takes to answer a NOSCRIPT by EVAL in its place.
+    """The reply to an EVALSHA, with what it takes to answer a NOSCRIPT by loading it.
 
     Waits in line beside futures and answers to the same calls; a subclass of Future would cost four times as much.
     """
 
-    __slots__ = ("arguments", "done", "evaluated", "exception", "future", "script", "set_exception", "set_result")
+    __slots__ = ("arguments", "done", "exception", "future", "reloaded", "script", "set_exception", "set_result")
 
     def __init__(self, future: asyncio.Future[Reply], script: Script, arguments: tuple[Argument, ...]) -> None:
         self.future = future
         self.script = script
         self.arguments = arguments
-        self.evaluated = False
+        self.reloaded = False
         self.done = future.done
         self.exception = future.exception
         self.set_exception = future.set_exception
         self.set_result = future.set_result
+
+    def again(self, loaded: asyncio.Future[Reply]) -> tuple[tuple[tuple[Argument, ...], Waiting], ...]:
+        """Commands and who waits for them. A refusal to load shows in the second reply."""
+        load = ("SCRIPT", "LOAD", self.script.source)
+        return (load, loaded), (("EVALSHA", self.script.sha, *self.arguments), self)
 
 
 class WhoAreYou:

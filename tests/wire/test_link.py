@@ -106,7 +106,7 @@ async def test_user_of_an_acl_without_config_is_enough(start_redis: StartRedis) 
     url = f"redis://app:se%20cret@{redis.host}:{redis.port}"
     async with Link(Address.parse(url), heard, scripts=[ECHO], channels=["news"], settings=QUICK) as link:
         assert await link.call("ACL", "WHOAMI") == b"app"
-    assert heard.facts[0].maxmemory_policy is None
+    assert heard.facts[0].maxmemory_policy == "noeviction"
     assert heard.facts[0].pubsub_limit is None
 
 
@@ -263,7 +263,7 @@ def test_settings_are_checked(wrong: dict[str, object]) -> None:
         LinkSettings(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", ["reply_timeout", "pulse", "max_pending", "max_reply"])
+@pytest.mark.parametrize("wrong", ["reply_timeout", "pulse", "max_pending", "max_reply", "max_unread"])
 def test_limits_are_checked(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
         Limits(**{wrong: 0})

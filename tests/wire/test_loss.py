@@ -264,8 +264,8 @@ def bulk(text: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-INFO = bulk(b"run_id:feed\r\nredis_version:99.0\r\n") + bulk(b"role:master\r\n")
-GREETING = b"%1\r\n+server\r\n+redis\r\n+OK\r\n" + INFO + b"%0\r\n%0\r\n"
+INFO = bulk(b"run_id:feed\r\nredis_version:99.0\r\n") + bulk(b"role:master\r\n") + bulk(b"used_memory:1\r\n")
+GREETING = b"%1\r\n+server\r\n+redis\r\n+OK\r\n" + INFO + b"%0\r\n"
 CONFIRMED = b">3\r\n+subscribe\r\n$4\r\nnews\r\n:1\r\n"
 
 
@@ -289,7 +289,7 @@ def saying(*answers: bytes) -> AbstractAsyncContextManager[Address]:
     [
         ([b"HTTP/1.1 400 Bad Request\r\n\r\n"], "Protocol error"),
         ([b"\x00\xff\x00\xff" * 1000], "Protocol error"),
-        ([b"*1000000000000\r\n"], "out of range"),
+        ([b"*1000000000000\r\n"], "exceeds 65536 elements"),
         ([b"+OK\r\n" * 100], "nobody waits"),
         ([b"%1\r\n*1\r\n:1\r\n:1\r\n"], "unhashable"),
         ([GREETING.replace(b"run_id", b"ran_id")], "run_id"),
@@ -319,8 +319,6 @@ async def test_a_server_that_is_none_is_left(answers: list[bytes], trouble: str)
         (b"+unasked\r\n", "nobody waits"),
         (CONFIRMED, "cannot be followed: KeyError: b'news'"),
         (b"-ERR unasked\r\n", "unasked"),
-        (b"?\r\n", "Protocol error"),
-        (b"$900000\r\n" + b"x" * 500_000, "max_reply"),
         (b">2\r\n+message\r\n+news\r\n", "cannot be followed"),
     ],
 )
@@ -329,6 +327,30 @@ async def test_an_up_connection_that_goes_wrong_is_dropped(after: bytes, reason:
     settings = LinkSettings(limits=Limits(reply_timeout=5, pulse=5, max_reply=100_000), breaker=QUICK.breaker)
     async with (
         saying(GREETING, CONFIRMED + after) as address,
+        Link(address, heard, channels=["news"], settings=settings),
+    ):
+        await until(lambda: len(heard.events) >= 3)
+    assert heard.events[0] == heard.events[2] == "up"
+    assert reason in heard.events[1]
+
+
+@pytest.mark.parametrize(
+    "pulse, reason",
+    [
+        (b"?\r\n", "Protocol error"),
+        (b"$900000\r\n", "exceeds max_reply, 100000 bytes"),
+        (b"*2147483647\r\n", "exceeds 65536 elements"),
+        (b"%2147483647\r\n", "exceeds 65536 elements"),
+        (b"*20\r\n" + b"*4000\r\n" * 17, "exceeds 65536 elements"),
+        (b"*20\r\n" + bulk(b"x" * 6_000) * 19, "exceeds max_reply"),
+        (b"+" + b"x" * 9_000, "a line exceeds"),
+    ],
+)
+async def test_what_is_announced_ends_the_connection_before_it_comes(pulse: bytes, reason: str) -> None:
+    heard = Heard()
+    settings = LinkSettings(limits=Limits(reply_timeout=5, pulse=0.05, max_reply=100_000), breaker=QUICK.breaker)
+    async with (
+        saying(GREETING, CONFIRMED, pulse) as address,
         Link(address, heard, channels=["news"], settings=settings),
     ):
         await until(lambda: len(heard.events) >= 3)
