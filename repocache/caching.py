@@ -85,7 +85,7 @@ async def caching(
             records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
         else:
             link = Link(address, channel, scripts=SCRIPTS, channels=(namespace.channel,), settings=settings.link)
-            records = RedisRecords(link, namespace, nonces, lambda: channel.server)
+            records = RedisRecords(link, namespace, nonces, lambda: channel.server, settings.cache.max_value)
         bus = Bus(records, settings.publish_timeout, observe, standing.met)
         undelivered = Undelivered(bus, standing.covering_position, observe)
         if link is None:
@@ -99,5 +99,5 @@ async def caching(
         shared = Shared(
             records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache
         )
-        sampler = NothingShared() if link is None else RedisSampler(link, namespace)
+        sampler = NothingShared() if link is None else RedisSampler(link, namespace, settings.cache.max_value)
         yield Caching(shared, sampler, bus, undelivered, tasks, receivers, channel, nonces)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from repocache.errors import CacheUnavailable
 from repocache.history import LAST
 from repocache.keys import owner_bucket
-from repocache.records.names import NOWHERE, UNKNOWN, Namespace, Nonces, position_text
+from repocache.records.names import LEASE, NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
     Ask,
@@ -30,6 +30,10 @@ from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN,
 from repocache.wire import Link, Reply, ReplyError
 
 T = TypeVar("T")
+Fetch: TypeAlias = "Callable[[str], Answer[bytes | None]]"
+
+LOOK_AGAIN = 1.0
+"""Seconds to wait at most for what was there a moment ago."""
 
 
 class Answer(Generic[T]):
@@ -51,32 +55,66 @@ class Answer(Generic[T]):
             raise CacheUnavailable(f"Redis: a record that is none of ours: {error!r}") from error
 
 
-class RedisRecords:
-    """`server`: tells the identity of the Redis at the other end of the link, as its last handshake told."""
+class Opening:
+    """The answer of OPEN, whose value is fetched if it is too long to come with it: a newer one may
+    have taken its place meanwhile. If it was taken away, or a lease is there, one looks again."""
 
-    def __init__(self, link: Link, namespace: Namespace, nonces: Nonces, server: Callable[[], str]) -> None:
+    __slots__ = ("_answer", "_fetch", "_name")
+
+    def __init__(self, answer: Answer[Opened], fetch: Fetch, name: Callable[[Opened], str]) -> None:
+        self._answer = answer
+        self._fetch = fetch
+        self._name = name
+
+    def __await__(self) -> Generator[Any, Any, Opened]:
+        opened = yield from self._answer.__await__()
+        if opened.kind != "value" or opened.value:
+            return opened
+        value = yield from self._fetch(self._name(opened)).__await__()
+        if value is None or value[:1] == LEASE:
+            return opened._replace(kind="wait", wait=LOOK_AGAIN)
+        return opened._replace(value=value)
+
+
+class RedisRecords:
+    """`server`: tells the identity of the Redis at the other end of the link, as its last handshake told. `max_value`:
+    bytes; of a value that is longer one more is read, and it is replaced."""
+
+    def __init__(
+        self, link: Link, namespace: Namespace, nonces: Nonces, server: Callable[[], str], max_value: int
+    ) -> None:
         self._link = link
         self._namespace = namespace
         self._nonces = nonces
         self._server = server
+        self._max_value = max_value
 
     def get(self, name: str) -> Awaitable[bytes | None]:
-        return self._link.call("GET", name)
+        return self._link.fetch(name, self._max_value + 1)
 
     def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
         own: tuple[str | int, ...] = (
             *(ask.owner, ask.fingerprint, ask.text, self._nonces()),
-            *(_milliseconds(ask.life), ask.refused),
+            *(_milliseconds(ask.life), ask.refused, self._max_value),
             *ask.over,
         )
         keys = self._records(ask.bucket, (ask.owner,))
-        return Answer(self._link.run(OPEN, keys, (*self._head(terms), *own)), read_opened)
+        answer = Answer(self._link.run(OPEN, keys, (*self._head(terms), *own)), read_opened)
+
+        def name(opened: Opened) -> str:
+            under = opened.incarnation, opened.generation
+            return self._namespace.prefix(ask.bucket, *under, ask.fingerprint) + ask.text
+
+        return Opening(answer, self._value, name)
 
     def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
         under = (self._server(), terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
         return Answer(self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool)
+
+    def _value(self, name: str) -> Answer[bytes | None]:
+        return Answer(self.get(name), _same)
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
         own = (self._server(), terms.history, incarnation, position_text(position))
@@ -142,6 +180,10 @@ def _put(put: Put) -> tuple[bytes | str | int, ...]:
     return (*seen, put.value, _milliseconds(put.life), int(put.strict))
 
 
+def _same(reply: T) -> T:
+    return reply
+
+
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
@@ -162,7 +204,7 @@ def read_opened(reply: Reply) -> Opened:
     state = (reply[1].decode(), _number(reply[2]), reply[3].decode(), _read_floor(reply[4]))
     owner = State(reply[5].decode(), _number(reply[6]), _read_floor(reply[7]))
     if kind == b"value":
-        return Opened("value", *state, value=reply[8], owner=owner)
+        return Opened("value", *state, value=reply[8] or b"", owner=owner)
     if kind == b"lease":
         return Opened("lease", *state, nonce=reply[8].decode(), owner=owner)
     if kind == b"written":

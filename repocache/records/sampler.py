@@ -36,11 +36,13 @@ class Sampler(Protocol):
 
 
 class RedisSampler:
-    """Asks for what it needs in small portions: it shares the connection with the reads."""
+    """Asks for what it needs in small portions: it shares the connection with the reads. `max_value`:
+    bytes; of a longer value one more is read."""
 
-    def __init__(self, link: Link, namespace: Namespace) -> None:
+    def __init__(self, link: Link, namespace: Namespace, max_value: int) -> None:
         self._link = link
         self._namespace = namespace
+        self._max_value = max_value
         root = re.escape(namespace.root)
         self._value = re.compile(rf"{root}:\{{b\d+\}}:[^:.]+\.[^:.]+:([^:]+):(([^:]+):.*)", re.DOTALL)
 
@@ -63,13 +65,20 @@ class RedisSampler:
             owners = await self._all(
                 [("HMGET", record(owner_bucket(each.owner)), "i", f"g:{each.owner}") for each in some]
             )
-            values += await self._all(list(map(self._get, some, records, owners)))
+            values += await self._fetched(list(map(self._name, some, records, owners)))
         return values
 
-    def _get(self, place: Place, incarnation: bytes | None, own: Sequence[bytes | None]) -> tuple[str, str]:
+    def _name(self, place: Place, incarnation: bytes | None, own: Sequence[bytes | None]) -> str:
         generation = own[1] or own[0] or b""
         bucket, under = bucket_of(place.text), ((incarnation or b"").decode(), generation.decode())
-        return "GET", self._namespace.prefix(bucket, *under, place.fingerprint) + place.text
+        return self._namespace.prefix(bucket, *under, place.fingerprint) + place.text
+
+    async def _fetched(self, names: Sequence[str]) -> list[bytes | None]:
+        try:
+            asked = [self._link.fetch(name, self._max_value + 1) for name in names]
+            return [await each for each in asked]
+        except ReplyError as error:
+            raise CacheUnavailable(f"Redis: {error}") from error
 
     async def _all(self, commands: Sequence[tuple[str, ...]]) -> list[Any]:
         try:

@@ -7,6 +7,7 @@ swallow the push). `records.redis` calls them; `records.memory` does the same in
 from __future__ import annotations
 
 from repocache.message import WIRE_VERSION
+from repocache.wire.parts import PART
 from repocache.wire.script import Script
 
 # ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
@@ -59,11 +60,13 @@ end
 """
 
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce,
-# ARGV[10] the lease's life in milliseconds, ARGV[11] digest of a value that could not be read, or empty; then nonces of
-# write leases that are over.
+# ARGV[10] the lease's life in milliseconds, ARGV[11] digest of a value that could not be read, or empty, ARGV[12] bytes
+# of the largest value; then nonces of write leases that are over.
 # -> {'value'|'lease'|'wait'|'written', incarnation, seq, generation, floor, the owner's incarnation, seq and floor,
 #     value | nonce | milliseconds | overdue}, or {'history', the bucket's, the owner's}
-# overdue: nonce and transaction id of each write lease past its deadline.
+# overdue: nonce and transaction id of each write lease past its deadline. A value of `PART` bytes or more is null: it
+# is fetched apart, so that many answers at once keep to what Redis holds for one client. A larger one than any of ours
+# is replaced unread.
 #
 # A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict write-through).
 #
@@ -83,7 +86,7 @@ if not string.find(shapes, ',' .. ARGV[7] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[6], (shapes == '' and ',' or shapes) .. ARGV[7] .. ',')
 end
 local held = {KEYS[1] .. ':W:' .. ARGV[8], KEYS[2] .. ':W:' .. ARGV[6]}
-for at = 12, #ARGV do
+for at = 13, #ARGV do
   redis.call('HDEL', held[1], ARGV[at])
   redis.call('HDEL', held[2], ARGV[at])
 end
@@ -103,14 +106,15 @@ if redis.call('EXISTS', held[1]) + redis.call('EXISTS', held[2]) > 0 then
   return answer('written', overdue)
 end
 local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
-local now = redis.pcall('GET', key)
-if type(now) == 'table' then now = false end
+local size = redis.pcall('STRLEN', key)
+local ours = type(size) == 'number' and size > 0 and size <= tonumber(ARGV[12])
+local now = ours and redis.call('GET', key)
 if now and ARGV[11] ~= '' and redis.sha1hex(now) == ARGV[11] then now = false end
-if now and string.sub(now, 1, 1) ~= 'L' then return answer('value', now) end
+if now and string.sub(now, 1, 1) ~= 'L' then return answer('value', size < PART and now) end
 if now then return answer('wait', redis.call('PTTL', key)) end
 redis.call('SET', key, 'L' .. ARGV[9], 'PX', ARGV[10])
 return answer('lease', ARGV[9])
-"""
+""".replace("PART", str(PART))
 )
 
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation, owner, fingerprint,

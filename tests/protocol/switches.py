@@ -134,8 +134,8 @@ def _server() -> Iterator[None]:
     """Every Redis has the same identity."""
     original = RedisRecords.__init__
 
-    def init(self: RedisRecords, link: Link, namespace: Namespace, nonces: Nonces, _: object) -> None:
-        original(self, link, namespace, nonces, lambda: "redis")
+    def init(self: RedisRecords, link: Link, space: Namespace, nonces: Nonces, _: object, largest: int) -> None:
+        original(self, link, space, nonces, lambda: "redis", largest)
 
     with patch.object(RedisRecords, "__init__", init):
         yield

@@ -80,10 +80,11 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
     async with link:
         assert listener.facts is not None
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, lambda: server)
+        records = RedisRecords(link, namespace, nonces, lambda: server, MAX_VALUE)
         yield Fit(records, namespace, listener.messages)
 
 
+MAX_VALUE = 100_000
 TERMS = Terms("1/1/a")
 OTHER = Terms("1/2/b")
 ASK = Ask(17, "user", "f1", "user:42", 5.0)

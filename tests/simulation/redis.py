@@ -152,8 +152,8 @@ class Client:
 
     def _answer(self, command: list[bytes]) -> bytes:
         name = command[0]
-        if name == b"GET":
-            return _bulk(_now(self.redis.records.get(command[1].decode())))
+        if name == b"GETRANGE":
+            return _bulk((_now(self.redis.records.get(command[1].decode())) or b"")[: int(command[3]) + 1])
         if name == b"EVALSHA":
             if self.redis.replica:
                 return b"-READONLY You can't write against a read only replica.\r\n"
@@ -171,10 +171,10 @@ class Client:
             role = "slave" if self.redis.replica else "master"
             return _bulk(
                 f"run_id:{self.redis.run_id}\r\nredis_version:7.4.0\r\nrole:{role}\r\n"
-                f"master_replid:{self.redis.replication}\r\n".encode()
+                f"master_replid:{self.redis.replication}\r\nmaxmemory_policy:noeviction\r\n".encode()
             )
         if name == b"CONFIG":
-            return b"%1\r\n" + _bulk(command[2]) + _bulk(b"noeviction")
+            return b"%0\r\n"
         return b"+PONG\r\n" if name == b"PING" else b"+OK\r\n"
 
 
@@ -189,7 +189,7 @@ def _bucket(record: str) -> int:
 
 def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     """The OPEN script."""
-    server, history, confirmed, _, _, owner, shape, text, _, life, refused, *over = [each.decode() for each in argv]
+    server, history, confirmed, _, _, owner, shape, text, _, life, refused, _, *over = [each.decode() for each in argv]
     redis.records._server = server
     ask = Ask(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
     answer = _now(redis.records.open(ask, Terms(history, confirmed == "1")))
