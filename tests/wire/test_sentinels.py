@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from repocache.errors import CacheUnavailable
 from repocache.testing import RedisGroup, RedisServer, redis_group
+from repocache.testing.errors import ServerError
+from repocache.testing.redis import RedisLogin, ask
 from repocache.wire import Address, Limits, Link, LinkSettings
 from repocache.wire.dial import Dialer
 from repocache.wire.sentinels import Sentinels
@@ -18,6 +22,7 @@ from tests.wire.sentinel import Saying, named
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 
+PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
 NOWHERE = Address(host="127.0.0.1", port=1)
 WATCHFUL = LinkSettings(connect_timeout=3, limits=Limits(reply_timeout=3, pulse=0.1), breaker=QUICK.breaker)
 LIMITS = Limits(reply_timeout=0.4, pulse=0.05)
@@ -150,3 +155,25 @@ async def test_wrong_credentials_of_the_sentinels_are_told_and_not_shown(group: 
         assert not link.alive
     assert "WRONGPASS" in heard.troubles[0]
     assert "password=" not in heard.troubles[0]
+
+
+async def test_the_rights_that_are_named_are_enough_for_sentinels(group: RedisGroup) -> None:
+    [line] = re.findall(r"^ACL SETUSER .*sentinel.*$", PAGE, re.MULTILINE)
+    words = line.replace("<password>", "own").split()
+    [sentinel], heard = group.sentinels, Heard()
+    await asyncio.to_thread(sentinel.command, *words)
+    url = group.url.partition("?")[0] + f"?sentinel_username={words[2]}&sentinel_password=own"
+    async with Link(Address.parse(url), heard, settings=WATCHFUL) as link:
+        assert await link.call("PING") == b"PONG"
+    assert heard.troubles == []
+    place, login = (sentinel.host, sentinel.port), RedisLogin("own", words[2])
+    for command in (
+        "SENTINEL FAILOVER shop",
+        "SENTINEL REMOVE shop",
+        "SENTINEL CONFIG GET *",
+        "INFO",
+        "SHUTDOWN",
+        "ACL LIST",
+    ):
+        with pytest.raises(ServerError, match=r"NOPERM|permission"):
+            await asyncio.to_thread(ask, place, login, command.split())
