@@ -266,7 +266,10 @@ class Database:
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
-        keys, audience = self._shelves[repository].keys, Audience(self._caching.receivers, self._home)
+        keys, audience = (
+            self._shelves[repository].keys,
+            Audience(self._caching.receivers, self._home, lambda: self._topology.history),
+        )
         window, now = self.settings.window, self._topology.now
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 

@@ -12,7 +12,7 @@ FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors", "history", "remedies"},
     {"urls", "keys", "events", "bookmark", "message"},
-    {"tasks", "home"},
+    {"tasks", "home", "signature"},
     {"wire"},
     {"records"},
     {"db", "cache", "invalidation"},

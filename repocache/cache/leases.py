@@ -101,7 +101,7 @@ class Leases:
         why = ""
         try:
             for flight in flights:
-                flight.views = self._shared.views.get(flight.bucket), self._shared.views.get(flight.own)
+                flight.asked = self._shared.views.before(flight.bucket), self._shared.views.before(flight.own)
                 flight.touched = False
                 pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
         except CacheUnavailable as error:
