@@ -13,8 +13,8 @@ from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from repocache.alembic_ops import declare
-from repocache.alembic_ops.ddl import quoted
 from repocache.errors import ConfigurationError
+from repocache.invalidation.identifier import quoted
 from repocache.invalidation.outbox import TABLE
 from tests.alembic_ops.conftest import Sql
 
