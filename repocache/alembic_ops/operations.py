@@ -114,8 +114,14 @@ class DropInvalidationTrigger(MigrateOperation):
 
 
 def _run(operations: Operations, statements: Sequence[str]) -> None:
+    """To the database, or, offline, into the script: as they are, for a compiled text has the percent signs of some
+    drivers doubled."""
+    context = operations.get_context()
     for statement in statements:
-        operations.execute(text(statement.replace(":", "\\:")))  # a colon in a name begins no parameter
+        if context.as_sql:
+            context.impl.static_output(f"{statement.strip()};\n")
+        else:
+            operations.execute(text(statement.replace(":", "\\:")))  # a colon in a name begins no parameter
 
 
 @Operations.implementation_for(CreateOutbox)
