@@ -12,6 +12,8 @@ MOST_ROWS = 1_000
 """A statement that changes more rows is noticed as a change of the whole table."""
 MOST_STATEMENTS = 1_000
 """A transaction that has left more rows notices each table as a whole."""
+MOST_BYTES = 8 * 1024 * 1024
+"""That all rows of a transaction take; a notice beyond it is of the whole table."""
 EVENTS = ("insert", "update", "delete", "truncate")
 _NOTICE = "repocache_notice"
 
@@ -114,6 +116,7 @@ DECLARE
   whole jsonb := jsonb_build_array(jsonb_build_object('t', watched));
   notice jsonb := whole;
   noticed bigint;
+  taken bigint;
   is_noticed boolean;
   mine bigint := pg_current_xact_id()::text::bigint;
   many bigint := 0;
@@ -128,7 +131,8 @@ BEGIN
   IF many = 0 AND TG_OP <> 'TRUNCATE' THEN
     RETURN NULL;
   END IF;
-  SELECT count(*), coalesce(bool_or(o.source = watched AND o.notices = whole), false) INTO noticed, is_noticed
+  SELECT count(*), coalesce(sum(pg_column_size(o.notices)), 0),
+      coalesce(bool_or(o.source = watched AND o.notices = whole), false) INTO noticed, taken, is_noticed
     FROM {at}{TABLE} o
     WHERE o.xid = mine AND o.source IS NOT NULL AND o.due >= transaction_timestamp();
   IF is_noticed THEN
@@ -146,7 +150,9 @@ BEGIN
       EXECUTE format('SELECT jsonb_agg(to_jsonb(c)) FROM (%s) AS c', concat_ws(' UNION ALL ',
           CASE WHEN TG_OP <> 'INSERT' THEN format('SELECT %s FROM old_rows AS r', carried) END,
           CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END)) INTO changed;
-      notice := jsonb_build_array(jsonb_build_object('t', watched, 'rows', changed));
+      IF taken + pg_column_size(changed) <= {MOST_BYTES} THEN
+        notice := jsonb_build_array(jsonb_build_object('t', watched, 'rows', changed));
+      END IF;
     END IF;
   END IF;
   IF notice = whole AND noticed > 0 THEN

@@ -31,12 +31,12 @@ CAST = (
     "GRANT ALL ON ran TO PUBLIC",
     (
         "CREATE FUNCTION hook({type}) RETURNS json LANGUAGE plpgsql AS"
-        " $$ BEGIN INSERT INTO ran VALUES (current_user); RETURN to_json(1); END $$"
+        " $$ BEGIN INSERT INTO hers.ran VALUES (current_user); RETURN to_json(1); END $$"
     ),
     "CREATE CAST ({type} AS json) WITH FUNCTION hook({type})",
     (
         "CREATE FUNCTION hooked({type}) RETURNS text LANGUAGE plpgsql AS"
-        " $$ BEGIN INSERT INTO ran VALUES (current_user); RETURN 'x'; END $$"
+        " $$ BEGIN INSERT INTO hers.ran VALUES (current_user); RETURN 'x'; END $$"
     ),
     "CREATE CAST ({type} AS text) WITH FUNCTION hooked({type})",
 )
@@ -219,7 +219,9 @@ async def test_as_exactly_the_documented_roles(
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(SHOP_TABLES)} TO {roles.service}",
         f"GRANT SELECT, UPDATE ON users TO {roles.clerk}",
     )
-    server.sql(f"REVOKE {roles.keeper} FROM {roles.migrator}", database)
+    server.sql(
+        f"REVOKE {roles.keeper} FROM {roles.migrator}; REVOKE CREATE ON SCHEMA {keeping} FROM {roles.keeper}", database
+    )
     await run_as(primary, roles.migrator, *create_trigger("orders", "public", keeping, ()))
     [(owner, table_owner)] = server.sql(
         f"SELECT (SELECT proowner::regrole FROM pg_proc WHERE oid = '{keeping}.repocache_notice'::regproc),"
@@ -264,4 +266,20 @@ async def test_statements_that_take_each_other_back_leave_what_stays(sql: Sql) -
     )
     assert await notices(sql) == [[{"t": "public.t", "rows": [{"id": n}]}] for n in (1, 3)]
     await sql(f"DELETE FROM {TABLE}", "INSERT INTO t VALUES (4)", "TRUNCATE t", "INSERT INTO t VALUES (5)")
+    assert await notices(sql) == [[{"t": "public.t"}]]
+
+
+async def test_what_a_transaction_leaves_is_bounded_in_bytes(sql: Sql) -> None:
+    """However much the columns hold that are carried."""
+    text_of = "(SELECT string_agg(md5(n::text), '') FROM generate_series(1, {}) n)"
+    await sql(
+        "CREATE TABLE t (id int PRIMARY KEY, name text)",
+        *create_trigger("t", "public", "public", ("name",)),
+        f"INSERT INTO t VALUES (1, {text_of.format(1_000)})",
+    )
+    assert await sql(f"SELECT length(notices->0->'rows'->0->>'name') FROM {TABLE}") == [(32_000,)]
+    await sql(f"DELETE FROM {TABLE}", f"INSERT INTO t VALUES (2, {text_of.format(300_000)})")
+    assert await notices(sql) == [[{"t": "public.t"}]]
+    large = [f"INSERT INTO t VALUES ({id}, {text_of.format(100_000)})" for id in (3, 4, 5)]
+    await sql(f"DELETE FROM {TABLE}", *large)
     assert await notices(sql) == [[{"t": "public.t"}]]
