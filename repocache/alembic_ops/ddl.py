@@ -147,7 +147,7 @@ BEGIN
         AND (a.attnum = ANY (i.indkey::int2[]) OR a.attname::text = ANY (TG_ARGV))
         AND b.typnamespace = 'pg_catalog'::regnamespace AND a.attgenerated <> 'v';
     IF carried IS NOT NULL THEN
-      EXECUTE format('SELECT jsonb_agg(to_jsonb(c)) FROM (%s) AS c', concat_ws(' UNION ALL ',
+      EXECUTE format('SELECT jsonb_agg(to_jsonb(c.*)) FROM (%s) AS c', concat_ws(' UNION ALL ',
           CASE WHEN TG_OP <> 'INSERT' THEN format('SELECT %s FROM old_rows AS r', carried) END,
           CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END)) INTO changed;
       IF taken + pg_column_size(changed) <= {MOST_BYTES} THEN

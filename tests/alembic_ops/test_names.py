@@ -32,7 +32,21 @@ LETTERS = st.one_of(
     st.sampled_from("\"'$\\:;%(){}-/*\n\t .,?@"), st.characters(codec="utf-8", exclude_characters="\0"), st.just("é")
 )
 NAMES = st.text(LETTERS, min_size=1, max_size=LONGEST).filter(lambda name: len(name.encode()) <= LONGEST)
-HARD = ("$notice$", "$repocache", "$repocache$", "$repocache1", "a$", "x\\", "é" * 31 + "x", "x" * 63, "a:b", "a::b")
+HARD = (
+    "$notice$",
+    "$repocache",
+    "$repocache$",
+    "$repocache1",
+    "a$",
+    "x\\",
+    "é" * 31 + "x",
+    "x" * 63,
+    "a:b",
+    "a::b",
+    "c",
+    "r",
+    "new_rows",
+)
 TOO_LONG = ("x" * 64, "é" * 32, "日" * 22)
 
 
