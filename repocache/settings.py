@@ -12,6 +12,7 @@ from repocache.db.settings import TopologySettings
 from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
 from repocache.events import LoggingObserver, Observer
+from repocache.invalidation.identifier import checked, checked_all
 from repocache.invalidation.outbox import OutboxMode
 from repocache.wire import LinkSettings
 
@@ -33,8 +34,11 @@ class Settings:
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
     bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `misuse`: what a change of an entity that came from a cache leads to; see
-    `Misuse`. `observe`: gets every event, and must not block; the default writes troubles, each with its remedy, to
+    `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it, beside
+    those who may do as they like with the application's role anyway: itself, its members,
+    superusers, the owners of the database and of the cached tables. `misuse`: what a change of an
+    entity that came from a cache leads to; see `Misuse`. `observe`: gets every event, and must not
+    block; the default writes troubles, each with its remedy, to
     the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is logged, and reaches nobody.
     """
 
@@ -47,6 +51,8 @@ class Settings:
     monotonic: bool = False
     secrets: tuple[str, ...] = ()
     outbox: OutboxMode = OutboxMode.AUTO
+    outbox_schema: str = "public"
+    outbox_owners: tuple[str, ...] = ()
     misuse: Misuse = Misuse.RAISE
     observe: Observer = field(default_factory=LoggingObserver)
     topology: TopologySettings = field(default_factory=TopologySettings)
@@ -58,6 +64,10 @@ class Settings:
         self._check_lives()
         if not isinstance(self.outbox, OutboxMode):
             raise ConfigurationError(f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED")
+        checked("Settings: outbox_schema", self.outbox_schema)
+        if not isinstance(self.outbox_owners, tuple):
+            raise ConfigurationError(f"Settings(outbox_owners={self.outbox_owners!r}): give a tuple of roles' names")
+        checked_all("Settings: outbox_owners", self.outbox_owners)
         if not isinstance(self.misuse, Misuse):
             raise ConfigurationError(f"Settings(misuse={self.misuse!r}): give a Misuse, as in Misuse.TELL")
         for name in ("local_entries", "local_bytes"):

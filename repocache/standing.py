@@ -12,7 +12,7 @@ from repocache.db.trouble import sqlstate
 from repocache.errors import DatabaseUnavailable
 from repocache.records import NO_POSITIONS
 
-_STATUS = text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
+_STATUS = text("SELECT pg_catalog.pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
 _IN_THE_FUTURE = "22023"
 """SQLSTATE: "transaction ID ... is in the future": this primary has given out no such id."""
 

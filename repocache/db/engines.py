@@ -34,18 +34,20 @@ FAREWELL = 0.5
 """Seconds that a server is given to close its connections, however little time is left."""
 SERVER_SQL = """
 SELECT s.system_identifier::text, d.oid::bigint,
-       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
-       coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
-       pg_is_in_recovery(),
-       coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), ''),
-       pg_backend_pid(), current_setting('default_transaction_read_only'),
-       CASE WHEN NOT pg_is_in_recovery() THEN
-           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+       (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000.0)::bigint,
+       coalesce((extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000.0)::bigint, 0),
+       pg_catalog.pg_is_in_recovery(),
+       coalesce(pg_catalog.host(pg_catalog.inet_server_addr()) || ' ' ||
+           CAST(pg_catalog.inet_server_port() AS text), ''),
+       pg_catalog.pg_backend_pid(), pg_catalog.current_setting('default_transaction_read_only'),
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN
+           ('x' || pg_catalog.substr(
+               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
        END
-FROM pg_control_system() s, pg_database d
-WHERE d.datname = current_database()
+FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
+WHERE d.datname = pg_catalog.current_database()
 """
-READ_ONLY_SQL = "SELECT current_setting('default_transaction_read_only')"
+READ_ONLY_SQL = "SELECT pg_catalog.current_setting('default_transaction_read_only')"
 
 
 class Server(NamedTuple):

@@ -1,7 +1,7 @@
 """The outbox: invalidations in a table, written by the transactions that they belong to, deleted once delivered.
 
 Owns the table's statements and its connections. How a row is written is `seal`'s affair, what it says `notice`'s, how
-the table is made `alembic_ops`'s.
+the table is made `alembic_ops`'s, how it is found `outbox_table`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from repocache.errors import ConfigurationError, DatabaseUnavailable, RepocacheError
+from repocache.errors import DatabaseUnavailable, RepocacheError
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import notices_of
 
@@ -27,12 +27,6 @@ DEADLINE = 10.0
 """Seconds for one statement: a primary that is silent costs the connection."""
 
 # OUTBOX stands for the table, with its schema: an application may change its search_path as it likes.
-_FIND = text(
-    "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),"
-    " has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')"
-    " AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(:table)"
-)
 # The relays share the work, and none waits for another. Ids are no order of commits: none is remembered.
 _TAKE = """
 SELECT id, notices::text FROM OUTBOX
@@ -91,31 +85,13 @@ class OutboxMode(Enum):
     OFF = "off"
 
 
-async def find(engine: AsyncEngine) -> str:
-    """The table with its schema, as the role's search_path finds it; empty if it was not made.
-
-    Raises ConfigurationError if the role may not use it, and DatabaseUnavailable.
-    """
-    async with available(), engine.connect() as connection:
-        found = (await connection.execute(_FIND, {"table": TABLE})).first()
-    if found is None:
-        return ""
-    place, allowed = found
-    if not allowed:
-        raise ConfigurationError(
-            f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place}: "
-            "op.create_repocache_outbox(grant_to=[...]) does it"
-        )
-    return str(place)
-
-
 def on_table(sql: str, place: str) -> TextClause:
     """The statement, on this table."""
     return text(sql.replace("OUTBOX", place.replace(":", "\\:")))
 
 
 class Outbox:
-    """The table, on connections of its own. `place`: with its schema, as `find` says. `tables`: as in `Watched`.
+    """The table, on connections of its own. `place`: with its schema, as SQL has it. `tables`: as in `Watched`.
 
     Raises DatabaseUnavailable, whatever failed.
     """
