@@ -34,6 +34,8 @@ SELECT mine.id, (extract(epoch FROM mine.due) * 1000000)::bigint, pg_current_xac
 FROM mine
 """
 
+_NOTICED = msgspec.json.Decoder(list[tuple[int, msgspec.Raw]])
+
 
 class Seal(NamedTuple):
     """What a transaction learned when its row was written. `order`: bytes. `rows`: those that its publication delivers,
@@ -67,10 +69,18 @@ class SealStatement:
         id, due, xid, synchronous, order, _, noticed = row
         batches: list[Batch] = []
         rows = [Mark(id, due)]
-        for other, notices in msgspec.json.decode(noticed) if noticed else ():
+        for other, notices in _told(noticed):
             try:
                 batches.append(batch_of(notices, self._resolve))
                 rows.append(Mark(other, due))
             except ValueError:
                 continue  # the relays', who tell
         return Seal(xid, synchronous != "off", order, tuple(rows), merged(batches, MOST_KEYS))
+
+
+def _told(noticed: str | None) -> Sequence[tuple[int, msgspec.Raw]]:
+    """Ids and JSON of what triggers noticed: none if it cannot be told apart, for it is the relays' then."""
+    try:
+        return _NOTICED.decode(noticed or "[]")
+    except (ValueError, RecursionError):
+        return ()
