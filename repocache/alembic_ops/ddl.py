@@ -28,7 +28,10 @@ CREATE TABLE {at}{TABLE} (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   source text,
   notices jsonb NOT NULL,
-  due timestamptz NOT NULL DEFAULT clock_timestamp()
+  due timestamptz NOT NULL DEFAULT clock_timestamp(),
+  since timestamptz NOT NULL DEFAULT clock_timestamp(),
+  tries integer NOT NULL DEFAULT 0,
+  why text
 ) WITH (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
