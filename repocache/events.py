@@ -176,7 +176,7 @@ class RelayFailed(Event):
 @dataclass(frozen=True, slots=True)
 class OutboxRefused(Event):
     """An outbox row that this release does not understand, or that Redis alone of all refuses. It gives way to the
-    others and is tried again in a minute, then later and later; a watched table's row that cannot be read counts as a
+    others and is tried again in a second, then later and later; a watched table's row that cannot be read counts as a
     change of all of the table."""
 
     row: int

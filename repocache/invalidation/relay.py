@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections.abc import Awaitable, Callable, Mapping
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +19,7 @@ from repocache.invalidation.bus import MOST_KEYS
 from repocache.invalidation.notice import LONGEST, Watched
 from repocache.invalidation.outbox import ROOM, Outbox
 from repocache.invalidation.taken import Retry, Understood, retries, understood
+from repocache.keys import BUCKETS, owner_bucket
 
 AT_ONCE = 500
 """Rows that are delivered together, fewer for a while if Redis did not take them."""
@@ -133,7 +133,7 @@ class Relay:
         """Rows that are at fault, and why. Raises CacheUnavailable if all that is known is that Redis did not take
         them together.
 
-        One is at fault if it was tried alone, while Redis took what touches none of them.
+        One is at fault if it was tried alone, and Redis took what touches none of them before and after it.
         """
         why = await self._attempt(merged(batches.values(), MOST_KEYS))
         if not why:
@@ -141,7 +141,10 @@ class Relay:
         if len(batches) > ALONE or await self._attempt(self._of_nobody()):
             raise CacheUnavailable(why)
         tried = {id: await self._attempt(batch) for id, batch in batches.items()}
-        return {id: why for id, why in tried.items() if why}
+        failed = {id: why for id, why in tried.items() if why}
+        if failed and await self._attempt(self._of_nobody()):
+            raise CacheUnavailable(why)
+        return failed
 
     async def _attempt(self, batch: Batch) -> str:
         """Why it was not delivered; empty if it was."""
@@ -155,9 +158,10 @@ class Relay:
         return ""
 
     def _of_nobody(self) -> Batch:
-        """A key that no row has."""
-        owner = random.choice(sorted(self._owners) or ["repocache"])  # noqa: S311
-        return Batch({owner: frozenset({f"{owner}:{secrets.token_hex(16)}"})})
+        """A record of owners' of which nobody who is declared here has one."""
+        records = range(BUCKETS, 2 * BUCKETS)
+        free = sorted({*records}.difference(map(owner_bucket, self._owners))) or records
+        return Batch({}, anew=frozenset({random.choice(free)}))  # noqa: S311
 
     async def _fold(self, connection: AsyncConnection) -> None:
         """Redis is away: as long as much is due, it becomes one row, so that what waits is bounded. Rows that name

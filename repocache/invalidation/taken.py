@@ -9,9 +9,9 @@ from typing import NamedTuple
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import LONGEST, TableNotice, Watched, batch_of
 
-MOST_TRIES = 10
+MOST_TRIES = 16
 """Then a row is put aside: about four hours after the first."""
-FIRST_WAIT, LONGEST_WAIT = 60.0, 3600.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 3600.0
 """Seconds until a row is tried again; each time twice as long."""
 LONGEST_WHY = 200
 """Characters."""

@@ -53,9 +53,9 @@ async def test_rows_that_nobody_understands_hold_up_nobody(shop: Shop, sql: Sql)
         return await left(sql) == len(IN_JSONB)
 
     await until(only_those, "the good ones are delivered")
-    rows = await sql(f"SELECT tries, why <> '', due > clock_timestamp() + interval '30 seconds' FROM {TABLE}")
-    assert set(rows) == {(1, True, True)}
-    assert len(shop.seen.of(OutboxRefused)) == len(IN_JSONB)
+    rows = await sql(f"SELECT tries > 0, why <> '', due > since + tries * interval '1 second' FROM {TABLE}")
+    assert set(rows) == {(True, True, True)}
+    assert len({event.row for event in shop.seen.of(OutboxRefused)}) == len(IN_JSONB)
     assert shop.seen.of(RelayFailed) + shop.seen.of(TaskFailed) == []
 
 
@@ -144,8 +144,8 @@ async def test_rows_that_redis_alone_refuses_give_way(shop: Shop, sql: Sql, monk
         return await left(sql) == len(bad)
 
     await until(only_those, "the others are delivered")
-    rows = await sql(f"SELECT notices->0->'k'->>0, tries, why FROM {TABLE} ORDER BY id")
-    assert rows == [(f"user:{id}", 1, "Redis: ERR Error running script") for id in bad]
+    rows = await sql(f"SELECT notices->0->'k'->>0, tries > 0, why FROM {TABLE} ORDER BY id")
+    assert rows == [(f"user:{id}", True, "Redis: ERR Error running script") for id in bad]
     assert refusing.asked < 400, "not one by one"
     assert {event.row for event in shop.seen.of(OutboxRefused)} == {
         id for (id,) in await sql(f"SELECT id FROM {TABLE}")
@@ -159,7 +159,7 @@ async def test_bad_rows_alone_give_way_too(shop: Shop, sql: Sql) -> None:
         await sql(GOOD)
 
     async def all_waiting() -> bool:
-        return await sql(f"SELECT DISTINCT tries FROM {TABLE}") == [(1,)]
+        return await sql(f"SELECT min(tries) > 0 FROM {TABLE}") == [(True,)]
 
     await until(all_waiting, "each was tried")
     await sql(GOOD.replace("user:7", "user:8"))
