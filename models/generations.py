@@ -7,8 +7,8 @@ may miss some.
 Redis holds nothing under a key's name that is older than an invalidation applied there; a reader gets nothing older
 than what his process had heard of when he began (an invalidation counts as heard of once its message was handled, or
 an answer was believed that has it), unless he reads a replica past the cache; reader 1, whatever he reads, nothing
-older than what his session wrote. And if nothing was heard of a record while it was asked, its answer is believed: a forger
-costs misses, and not for longer than he goes on.
+older than what his session wrote. And if nothing was heard of a record while it was asked, its answer is believed: a
+forger costs misses, and not for longer than he goes on.
 
 A write is of one of the keys, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by
 name or by the script, which looks at both records, and goes on some time after the answer came: messages behind it may

@@ -36,6 +36,7 @@ from repocache.events import Degraded, Switched, guarded
 from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Audience, Feed
+from repocache.invalidation.held import Held
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
 from repocache.repository.access import CachedAccess
@@ -317,6 +318,14 @@ class Database:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""
         self._require_started()
         return isinstance(self._outbox, Durable)
+
+    @property
+    def outbox(self) -> Held:
+        """What waits in the outbox, and what was put aside. Raises ConfigurationError without one."""
+        self._require_started()
+        if not isinstance(self._outbox, Durable):
+            raise ConfigurationError("this database has no outbox: op.create_repocache_outbox() makes one")
+        return self._outbox.held
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

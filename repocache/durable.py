@@ -18,6 +18,7 @@ from repocache.db.engines import InUse, close_engine
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.acknowledged import Acknowledged
+from repocache.invalidation.held import Held
 from repocache.invalidation.outbox import Mark, Outbox, OutboxMode, available
 from repocache.invalidation.outbox_table import OutboxPlace, check, find
 from repocache.invalidation.relay import Deliver, Relay
@@ -62,9 +63,10 @@ class NotDurable:
 class Durable(NotDurable):
     """An outbox that is there."""
 
-    def __init__(self, sealing: Sealing, acknowledged: Acknowledged, relay: Relay) -> None:
+    def __init__(self, sealing: Sealing, acknowledged: Acknowledged, relay: Relay, held: Held) -> None:
         self.sealing = sealing
         self.relay = relay
+        self.held = held
         self._acknowledged = acknowledged
 
     def start(self, keep: Keep, deliver: Deliver) -> None:
@@ -108,7 +110,7 @@ async def durable(
         statement = SealStatement(engine.dialect, place.table, notices, settings.publish_timeout + SPARE)
         acknowledged = Acknowledged(outbox, observe)
         try:
-            yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices.resolve, observe))
+            yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices, observe), Held(engine, place.table))
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(CLOSING, grace.left())):

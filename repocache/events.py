@@ -175,9 +175,20 @@ class RelayFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class OutboxRefused(Event):
-    """An outbox row that this release does not understand; it is looked at again in a minute."""
+    """An outbox row that this release does not understand, or that Redis alone of all refuses. It gives way to the
+    others and is tried again in a second, then later and later; a watched table's row that cannot be read counts as a
+    change of all of the table."""
 
     row: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPutAside(Event):
+    """Outbox rows were refused so often that no relay takes them any more: `repocache outbox` lists them, has them
+    tried again and deletes them. `why`: of the first."""
+
+    rows: tuple[int, ...]
     why: str
 
 
@@ -317,6 +328,7 @@ _WARNINGS: frozenset[type[Event]] = frozenset(
         PublishFailed,
         RelayFailed,
         OutboxRefused,
+        OutboxPutAside,
         OutboxUnowned,
         CommitUnknown,
         UndeclaredWrite,

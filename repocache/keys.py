@@ -20,7 +20,11 @@ BUCKETS = 1024
 KEY_FORMAT = 2
 """Counts changes of `bucket_of`, `owner_bucket` and of the key text: it is part of the namespace in Redis."""
 
-_PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+PREFIX_FORM = r"[a-z][a-z0-9_-]{0,63}"
+KEY_FORM = rf"{PREFIX_FORM}(?::[A-Za-z0-9_.~%-]*)+"
+"""Regular expressions of what `KeyOwner` takes for a prefix, and of what `Keys.text` makes."""
+
+_PREFIX = re.compile(PREFIX_FORM)
 
 
 def bucket_of(text: str) -> int:

@@ -31,7 +31,10 @@ CREATE TABLE {at}{TABLE} (
   source text,
   notices jsonb NOT NULL,
   due timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-  xid bigint NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::text::bigint
+  xid bigint NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::text::bigint,
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  tries integer NOT NULL DEFAULT 0,
+  why text
 ) WITH (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000

@@ -25,6 +25,9 @@ _COLUMNS = {
     "notices": "pg_catalog.jsonb",
     "due": "pg_catalog.timestamptz",
     "xid": "pg_catalog.int8",
+    "since": "pg_catalog.timestamptz",
+    "tries": "pg_catalog.int4",
+    "why": "pg_catalog.text",
 }
 # In one statement, so that it is of one moment. Every function has its schema, and every operator is for exactly these
 # types: none that somebody has put into the search_path comes before PostgreSQL's own.

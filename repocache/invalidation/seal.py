@@ -39,6 +39,8 @@ SELECT mine.id, CAST(extract(epoch FROM mine.due) * 1000000.0 AS bigint),
 FROM mine
 """
 
+_NOTICED = msgspec.json.Decoder(list[tuple[int, msgspec.Raw]])
+
 
 class Seal(NamedTuple):
     """What a transaction learned when its row was written. `order`: bytes. `rows`: those that its publication delivers,
@@ -72,10 +74,18 @@ class SealStatement:
         id, due, xid, synchronous, order, noticed = row
         batches: list[Batch] = []
         rows = [Mark(id, due)]
-        for other, notices in msgspec.json.decode(noticed) if noticed else ():
+        for other, notices in _told(noticed):
             try:
                 batches.append(batch_of(notices, self._resolve))
                 rows.append(Mark(other, due))
             except ValueError:
                 continue  # the relays', who tell
         return Seal(xid, synchronous != "off", order, tuple(rows), merged(batches, MOST_KEYS))
+
+
+def _told(noticed: str | None) -> Sequence[tuple[int, msgspec.Raw]]:
+    """Ids and JSON of what triggers noticed: none if it cannot be told apart, for it is the relays' then."""
+    try:
+        return _NOTICED.decode(noticed or "[]")
+    except (ValueError, RecursionError):
+        return ()

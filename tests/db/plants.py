@@ -34,7 +34,20 @@ SYNTAX = frozenset(
             "further",
             "using",
         ),
-        *("select", "then", "values", "wanted", "where", "with", "when", "repocache_outbox", "union"),
+        *(
+            "select",
+            "then",
+            "values",
+            "wanted",
+            "where",
+            "with",
+            "when",
+            "repocache_outbox",
+            "union",
+            "done",
+            "retry",
+            "filter",
+        ),
     }
 )
 PLANTED = "planted"

@@ -17,7 +17,7 @@ from repocache import standing
 from repocache.alembic_ops import autogenerate
 from repocache.alembic_ops.ddl import create_outbox
 from repocache.db import engines, lent, probe, transaction
-from repocache.invalidation import outbox_table, seal
+from repocache.invalidation import held, outbox, outbox_table, seal
 from repocache.invalidation.outbox import on_table
 from repocache.mapping.reader import reads_alike, state_statement
 from repocache.mapping.relation import places_statement, relations_statement
@@ -29,6 +29,8 @@ from tests.db.plants import PLANTED, called, plants, unqualified
 
 DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 USERS = Table("users", MetaData(), Column("id", Integer, primary_key=True))
+OF_OUTBOX = ("_TAKE", "_ACKNOWLEDGE", "_PUT", "_FOLD_FOREIGN", "_DELETE", "_POSTPONE")
+OF_HELD = ("_LIST", "_COUNT", "_REPLAY", "_REPLAY_ALL", "_DISCARD")
 STATEMENTS: Mapping[str, str] = {
     "primary": probe.PRIMARY_SQL,
     "replica": probe.REPLICA_SQL,
@@ -47,6 +49,8 @@ STATEMENTS: Mapping[str, str] = {
     "alike": str(select(reads_alike(USERS, "here", "so", DIALECT)).compile(dialect=DIALECT)),
     "outbox": outbox_table._FIND.text,
     "seal": on_table(seal._SEAL, "public.repocache_outbox").text,
+    **{name: on_table(getattr(outbox, name), "public.repocache_outbox").text for name in OF_OUTBOX},
+    **{name: on_table(getattr(held, name), "public.repocache_outbox").text for name in OF_HELD},
     "autogenerate's triggers": autogenerate._TRIGGERS.text,
     "autogenerate's outbox": autogenerate._OUTBOX.text,
 }

@@ -280,11 +280,12 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "failover, or a position that is not known, and a replica that is seconds behind",
         "owner told": "a push that is lost is followed by another of each bucket within half a millisecond: only a "
         "read in between, of a key that was written in between, would go by the old name",
-        "sent to the primary": "two commits have to be flushed together and shown apart, and their sessions to meet in one "
-        "load: one run of 2,000 operations in several hundred showed it, and none of those tried since",
-        "told": "a push is there before its session's next read, but for a moment in which somebody would have to forge "
-        "the very number of its record: not met in 43,000 operations",
-        "tips": "a message has to be lost and its number forged before the next one comes: not met in 43,000 operations",
+        "sent to the primary": "two commits have to be flushed together and shown apart, and their sessions to meet in "
+        "one load: one run of 2,000 operations in several hundred showed it, and none of those tried since",
+        "told": "a push is there before its session's next read, but for a moment in which somebody would have to "
+        "forge the very number of its record: not met in 43,000 operations",
+        "tips": "a message has to be lost and its number forged before the next one comes: not met in 43,000 "
+        "operations",
         "ahead": "it costs misses, for which nobody is blamed here",
         "unheard": "it takes a process that alone has lost the primary for longer than replicas may lag, and a "
         "commit that nobody publishes meanwhile",
