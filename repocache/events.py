@@ -201,7 +201,8 @@ class CommitUnknown(Event):
 @dataclass(frozen=True, slots=True)
 class UndeclaredWrite(Event):
     """Textual SQL that may write, or a call of a function that may, was run in a transaction that
-    did not say what it touches (`work.changes`)."""
+    did not say what it touches (`work.changes`). `statement`: its shape, with `?` for what strings
+    and numbers it has."""
 
     statement: str
 

@@ -35,7 +35,8 @@ class EngineSettings:
     reads see what the deserializer makes, so it has to make what JSON knows. `write_pool_size`:
     connections for transactions on the primary, where they are not `TopologySettings.pool_size`.
     `pool_recycle`: seconds after which a connection is made anew at its next use, None: never.
-    `echo`: log the statements (`"debug"`: and rows), as SQLAlchemy's `echo`.
+    `echo`: log the statements (`"debug"`: and rows), as SQLAlchemy's `echo`; without it, errors of
+    statements do not show their parameters (`hide_parameters`).
 
     Raises ConfigurationError.
     """

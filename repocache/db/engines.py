@@ -82,6 +82,8 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
     """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
     read_only = purpose in (Purpose.READ, Purpose.PROBE)
     options: dict[str, Any] = {"connect_args": connect_args(url, settings, given, read_only=read_only)}
+    # Errors of a statement end in logs, and its parameters are rows.
+    options |= {"echo": given.echo, "hide_parameters": not given.echo}
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
@@ -94,7 +96,7 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
     if read_only:
         options["isolation_level"] = "AUTOCOMMIT"
     try:
-        engine = create_async_engine(without_options(url), echo=given.echo, **options)
+        engine = create_async_engine(without_options(url), **options)
     except (InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(
             f"{without_secrets(url)}: no async driver ({error}); PostgreSQL is "
