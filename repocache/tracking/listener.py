@@ -19,7 +19,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
 
-from repocache.db.sql_text import Judgement, judge, shape
+from repocache.db.sql_text import Judgement, judge
 from repocache.db.transaction import Transaction
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
@@ -271,7 +271,7 @@ class Tracker:
 
     def _on_commit(self, connection: Connection) -> None:
         for statement in self._changes(connection).undeclared:
-            self._observe(UndeclaredWrite(shape(statement)))
+            self._observe(UndeclaredWrite(statement))
 
 
 def _is_built(statement: str, context: DefaultExecutionContext) -> bool:
