@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
 import traceback
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
 
 def forms(secret: str) -> set[str]:
-    """The secret as it may be written: itself, percent-encoded, in base64 at any offset."""
+    """The secret as it may be written: itself, a piece of it as a parser may have cut it, percent-encoded, in base64 at
+    any offset."""
     encoded = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]}
+    encoded.update(re.findall(r"[A-Za-z0-9]{6,}", secret))
     for offset in range(3):
         # The first and the last characters depend on what stands beside it.
         text = base64.b64encode(b"\0" * offset + secret.encode()).decode().rstrip("=")

@@ -51,13 +51,13 @@ ROOT = Path(__file__).parents[2]
 KEEPER = "keeper"
 MARKS = "/p?a#s:w@ r%d&="
 SECRETS = {
-    "password of the database": f"Zq1{MARKS}databaseZq1",
-    "password of Redis": f"Zq2{MARKS}redisZq2",
-    "a wrong password": f"Zq3{MARKS}wrongZq3",
-    "password of the TLS key": f"Zq4{MARKS}keyZq4",
-    "secret of the bookmarks": f"Zq5{MARKS}signingZq5",
-    "setting of the server": f"Zq6{MARKS}settingZq6",
-    "token": f"Zq7{MARKS}tokenZq7",
+    "password of the database": f"Zq1Zq1{MARKS}databaseZq1",
+    "password of Redis": f"Zq2Zq2{MARKS}redisZq2",
+    "a wrong password": f"Zq3Zq3{MARKS}wrongZq3",
+    "password of the TLS key": f"Zq4Zq4{MARKS}keyZq4",
+    "secret of the bookmarks": f"Zq5Zq5{MARKS}signingZq5",
+    "setting of the server": f"Zq6Zq6{MARKS}settingZq6",
+    "token": f"Zq7Zq7{MARKS}tokenZq7",
 }
 ROWS = {"name of a user": "Zq8 Ada Zq8", "text in a statement": "Zq9 Lovelace Zq9", "a hook's row": "Zq0 Byron Zq0"}
 DATABASE, REDIS, WRONG, KEY, SIGNING, SETTING, TOKEN = SECRETS.values()
@@ -277,13 +277,16 @@ async def test_nothing_comes_out_of_a_driver_of_the_applications_own(guarded_end
 async def test_nothing_comes_out_of_the_commands(guarded_endpoints: Endpoints, said: Said, tmp_path: Path) -> None:
     ends = guarded_endpoints
     wrong = ends.redis.replace(quote(REDIS, safe=""), quote(WRONG, safe=""))
-    raw = f"redis://{KEEPER}:{WRONG}@cache/0"
+    raw, asking = f"redis://{KEEPER}:{WRONG}@cache/0", f"redis://:?{WRONG}@cache/0"
     urls = {
         "right": (ends.primary, ends.redis),
         "redis_wrong": (ends.primary, wrong),
         "redis_raw": (ends.primary, raw),
+        "redis_asking": (ends.primary, asking),
         "primary_wrong": (with_login(ends.primary, WRONG), ends.redis),
         "primary_raw": (f"postgresql://{KEEPER}:x@{WRONG}@nowhere/shop", ends.redis),
+        "primary_option": (f"{ends.primary}&sslmode={quote(WRONG)}", ends.redis),
+        "primary_password": (f"postgresql://{KEEPER}@nowhere/shop?password={quote(WRONG)}", ends.redis),
     }
     makers = [
         f"def {name}():\n    return Database({primary!r}, redis={redis!r}, repositories=REPOSITORIES)\n"
