@@ -9,8 +9,6 @@ from __future__ import annotations
 from pathlib import PurePath
 from traceback import walk_tb
 
-import msgspec
-
 from repocache.errors import RepocacheError
 
 MOST = 300
@@ -21,11 +19,12 @@ OF_SERVERS = (
 )
 """SQLSTATE: connections, authorization, names of databases, schemas, tables and functions, conflicts, resources and
 operators. What is said of others may quote values: data, constraints, syntax, what functions raise."""
-OF_VALUES = (
-    *(ValueError, TypeError, LookupError, ArithmeticError, AssertionError, AttributeError),
-    msgspec.MsgspecError,
-)
-"""Errors whose words quote what was wrong."""
+OF_SYSTEM = ("builtins", "socket", "ssl")
+"""Where the errors are from that tell of connections and files; a subclass of OSError from elsewhere
+may say anything."""
+OF_DRIVERS = ("asyncpg", "psycopg", "sqlalchemy", "sqlite3")
+OF_VALUES = (ValueError, TypeError, LookupError, ArithmeticError)
+"""What drivers raise for values that they cannot send."""
 
 
 def in_brief(error: BaseException) -> str:
@@ -50,10 +49,14 @@ def _origin(error: BaseException) -> BaseException:
 
 
 def _quotes(error: BaseException) -> bool:
-    if isinstance(error, OF_VALUES):
-        return True
+    """Whether its words may hold a value."""
     state = getattr(error, "sqlstate", None)
-    return isinstance(state, str) and not state.startswith(OF_SERVERS)
+    if isinstance(state, str):
+        return not state.startswith(OF_SERVERS)
+    origin = type(error).__module__.partition(".")[0]
+    if isinstance(error, OSError):
+        return origin not in OF_SYSTEM
+    return origin not in OF_DRIVERS or isinstance(error, OF_VALUES)
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import smtplib
+import socket
 import sqlite3
 from typing import Any
 
@@ -33,7 +35,11 @@ def test_our_own_words_are_shown() -> None:
     [
         (ConnectionRefusedError(111, "Connect call failed"), "ConnectionRefusedError: [Errno 111] Connect call failed"),
         (TimeoutError(), "TimeoutError"),
-        (RuntimeError("first\nsecret"), "RuntimeError: first"),
+        (OSError("first\nsecret"), "OSError: first"),
+        (socket.gaierror(-2, "Name or service not known"), "gaierror: [Errno -2] Name or service not known"),
+        (smtplib.SMTPException("secret"), "SMTPException"),
+        (RuntimeError("secret"), "RuntimeError"),
+        (ExceptionGroup("secret", [KeyError("secret")]), "ExceptionGroup"),
         (OSError("x" * 999), f"OSError: {'x' * MOST}"),
         (KeyError("secret"), "KeyError"),
         (AssertionError("secret"), "AssertionError"),

@@ -182,7 +182,7 @@ def processes() -> str:
 
 async def test_nothing_comes_out_of_work(guarded_endpoints: Endpoints, said: Said) -> None:
     async def lost() -> None:
-        raise LookupError(HOOKED)
+        raise RuntimeError(HOOKED)
 
     async with opened(guarded_endpoints, said) as db:
         async with db.unit_of_work() as work:
