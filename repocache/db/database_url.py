@@ -24,7 +24,7 @@ MASKED = "***"
 ASYNCPG = "postgresql+asyncpg"
 DRIVERLESS = {"postgres": ASYNCPG, "postgresql": ASYNCPG, "postgres+asyncpg": ASYNCPG}
 """Schemes that name no driver, or SQLAlchemy's former name of one."""
-TO_LOGIN = r"^[^:/]+://(?P<login>[^:/]*(?::[^@]*)?@)?+"
+TO_LOGIN = r"^[^:/]+://(?:[^:/]*(?::[^@]*)?@)?+"
 """How SQLAlchemy reads one: a password goes on until the first `@`."""
 SEVERAL_HOSTS = re.compile(rf"({TO_LOGIN})(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>.*)$", re.DOTALL)
 STRAYED = re.compile(rf"{TO_LOGIN}(?:[^?]*|[^=]*|[^/?]*/?\?.*)@", re.DOTALL)
@@ -89,8 +89,8 @@ def database_url(argument: str, given: object) -> URL:
 
 
 def without_secrets(url: URL) -> str:
-    """For people: without the password and the options, one of which may be another."""
-    return url.set(query={}).render_as_string()
+    """For people: without user and password, and without options, one of which may be another."""
+    return URL.create(url.drivername, None, None, url.host, url.port, url.database).render_as_string()
 
 
 def _parsed(argument: str, text: str) -> URL:

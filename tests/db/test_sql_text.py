@@ -147,6 +147,7 @@ def test_what_is_called(sql: str, close: set[str], apart: set[str]) -> None:
         (r"CALL p(E'it\'s secret', 'C:\', 'secret')", "CALL p(?, ?"),
         ("CALL p('secret", "CALL p(?"),
         ("DO $a$ secret", "DO ?"),
+        ("CALL p(a[1:2345], '" + "secret" * 9_000 + "')", "CALL p(a[?:?], ?"),
         ("CALL p" + "p" * 400, "CALL p" + "p" * 293 + "…"),
     ],
 )
