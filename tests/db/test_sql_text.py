@@ -159,7 +159,7 @@ MARKS = st.text("'\"$\\-/*:;(),\n aE1", max_size=8)
 LITERALS = st.one_of(
     MARKS.map(lambda mark: "'{}'".format(f"{mark}secret{mark}".replace("'", "''"))),
     MARKS.map(lambda mark: "E'{}'".format(f"{mark}secret{mark}".replace("\\", "\\\\").replace("'", "\\'"))),
-    MARKS.map(lambda mark: f"$a${mark}secret{mark}$a$"),
+    MARKS.map(lambda mark: f"$other${mark}secret{mark}$other$"),
     MARKS.map(lambda mark: f"/*{mark.replace('/', '')}secret*/"),
 )
 
