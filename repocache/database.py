@@ -93,7 +93,7 @@ class Database:
     ) -> None:
         settings = Settings() if settings is None else settings
         if not isinstance(settings, Settings):
-            raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
+            raise ConfigurationError(f"Database(settings={type(settings).__name__}): give Settings(...)")
         engine = EngineSettings() if engine is None else engine
         if not isinstance(engine, EngineSettings):
             raise ConfigurationError(f"Database(engine={type(engine).__name__}): give EngineSettings(...)")

@@ -212,7 +212,8 @@ class CommitUnknown(Event):
 @dataclass(frozen=True, slots=True)
 class UndeclaredWrite(Event):
     """Textual SQL that may write, or a call of a function that may, was run in a transaction that
-    did not say what it touches (`work.changes`)."""
+    did not say what it touches (`work.changes`). `statement`: its shape, with `?` for what strings
+    and numbers it has."""
 
     statement: str
 
@@ -357,7 +358,7 @@ class LoggingObserver:
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger("repocache")
-        self._failing: set[CacheFailed] = set()
+        self._failing: set[int] = set()
 
     def __call__(self, event: Event) -> None:
         level = logging.WARNING if type(event) in _WARNINGS and self._is_news(event) else logging.DEBUG
@@ -370,9 +371,10 @@ class LoggingObserver:
     def _is_news(self, event: Event) -> bool:
         if not isinstance(event, CacheFailed):
             return event != _LEFT
-        if event in self._failing or len(self._failing) >= _MOST_FAILING:
+        # The hash alone: what a server says of its failure may be long.
+        if (known := hash(event)) in self._failing or len(self._failing) >= _MOST_FAILING:
             return False
-        self._failing.add(event)
+        self._failing.add(known)
         return True
 
 

@@ -49,12 +49,12 @@ class Settings:
     uncovered: float = 0.0
     publish_timeout: float = 1.0
     monotonic: bool = False
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     outbox: OutboxMode = OutboxMode.AUTO
     outbox_schema: str = "public"
     outbox_owners: tuple[str, ...] = ()
     misuse: Misuse = Misuse.RAISE
-    observe: Observer = field(default_factory=LoggingObserver)
+    observe: Observer = field(default_factory=LoggingObserver, repr=False)
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     link: LinkSettings = field(default_factory=LinkSettings)
@@ -79,9 +79,9 @@ class Settings:
         if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
         if not callable(self.observe):
-            raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")
+            raise ConfigurationError(f"Settings(observe={type(self.observe).__name__}): give a function of one event")
         if iscoroutinefunction(self.observe):
-            raise ConfigurationError(f"Settings(observe={self.observe!r}): no async one: nobody would await it")
+            raise ConfigurationError("Settings(observe=...): no async one: nobody would await it")
 
     def _check_app(self) -> None:
         if (

@@ -23,6 +23,7 @@ from repocache.db.transaction import Transaction
 from repocache.db.trouble import is_undecodable
 from repocache.errors import CacheUnavailable, StrictWriteRefused
 from repocache.events import CacheFailed, Observer
+from repocache.foreign import in_brief
 from repocache.history import is_newer
 from repocache.invalidation.batch import Batch, keys_by_bucket, owners_by_bucket
 from repocache.keys import Keys, bucket_of, owner_bucket
@@ -152,7 +153,7 @@ class Puts:
         except Exception as error:
             if not (is_undecodable(error) or _is_undone(error)):
                 raise
-            self._observe(CacheFailed("write through", f"{owner.keys.prefix}: {error!r}"))
+            self._observe(CacheFailed("write through", f"{owner.keys.prefix}: {in_brief(error)}"))
             return ()
 
     def _rows(

@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors", "history", "remedies"},
-    {"urls", "keys", "events", "bookmark", "message"},
+    {"urls", "foreign", "keys", "events", "bookmark", "message"},
     {"tasks", "home", "signature"},
     {"wire"},
     {"records"},

@@ -12,6 +12,7 @@ import msgspec
 
 from repocache.cache.column import Column, ColumnKind
 from repocache.errors import CodecError, ConfigurationError
+from repocache.foreign import in_brief
 
 Row = tuple[Any, ...]
 
@@ -64,7 +65,7 @@ class RowCodec:
         try:
             data = self._pack(values)
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-            raise CodecError(f"the row cannot be encoded: {error}") from error
+            raise CodecError(f"the row cannot be encoded: {in_brief(error)}") from error
         if len(data) > self._max_bytes:
             raise CodecError(f"oversized: {len(data)} bytes are more than max_bytes={self._max_bytes}")
         return data
@@ -82,7 +83,7 @@ class RowCodec:
             raise
         except Exception as error:
             # A user's codec may raise anything for what its `encode` never made.
-            raise CodecError(f"the bytes are not such a row: {error}") from error
+            raise CodecError(f"the bytes are not such a row: {in_brief(error)}") from error
         return tuple(values)
 
     def _pack(self, values: Sequence[Any]) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from repocache.errors import CodecError, ConfigurationError
+from repocache.foreign import in_brief
 
 T = TypeVar("T")
 Builtin = Any
@@ -128,7 +129,7 @@ class Column:
             raise
         except Exception as error:
             # A user's codec may raise anything.
-            raise CodecError(f"column {self._kind.name!r}: its codec cannot encode: {error!r}") from error
+            raise CodecError(f"column {self._kind.name!r}: its codec cannot encode: {in_brief(error)}") from error
 
     def decode(self, value: Any) -> Any:
         """From what msgspec decoded. Raises what the codec raises."""

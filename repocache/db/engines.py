@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from repocache.db.arguments import connect_args
-from repocache.db.database_url import without_options
+from repocache.db.database_url import without_options, without_secrets
 from repocache.db.engine_settings import EngineSettings
 from repocache.db.lent import take_back
 from repocache.db.pool import NodePool, refuse_ended
@@ -82,9 +82,10 @@ class Purpose(enum.Enum):
 
 def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: EngineSettings = PLAIN) -> AsyncEngine:
     """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
-    shown = url.render_as_string()
     read_only = purpose in (Purpose.READ, Purpose.PROBE)
     options: dict[str, Any] = {"connect_args": connect_args(url, settings, given, read_only=read_only)}
+    # Errors of a statement end in logs, and its parameters are rows.
+    options |= {"echo": given.echo, "hide_parameters": not given.echo}
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
@@ -97,10 +98,11 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
     if read_only:
         options["isolation_level"] = "AUTOCOMMIT"
     try:
-        engine = create_async_engine(without_options(url), echo=given.echo, **options)
+        engine = create_async_engine(without_options(url), **options)
     except (InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(
-            f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
+            f"{without_secrets(url)}: no async driver ({error}); PostgreSQL is "
+            "postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
         ) from error
     event.listen(engine.sync_engine, "checkout", refuse_ended)
     if purpose is Purpose.READ:

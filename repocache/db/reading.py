@@ -29,6 +29,7 @@ from repocache.db.stamps import UNKNOWN, Stamp, shown_by_primary
 from repocache.db.trouble import connecting_trouble, statement_trouble
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Observer, Routed
+from repocache.foreign import in_brief
 
 T = TypeVar("T")
 TRIES = 8
@@ -120,7 +121,7 @@ class Reader:
                     if trouble == "lost":
                         turn.node.lose(trouble)
                 elif primary_failed:
-                    raise DatabaseUnavailable(f"the primary failed: {error}") from error
+                    raise DatabaseUnavailable(f"the primary failed: {in_brief(error)}") from error
                 else:
                     # Its pooled connection may have died unnoticed; the next one is new.
                     primary_failed = True
@@ -208,7 +209,7 @@ class Reader:
                 self._budget.release()
             if isinstance(error, Exception) and (trouble := connecting_trouble(error)):
                 raise DatabaseUnavailable(
-                    f"no node answers ({why}): the primary is {trouble} ({error}); {self._status()}"
+                    f"no node answers ({why}): the primary is {trouble} ({in_brief(error)}); {self._status()}"
                 ) from error
             raise
         self._observe(Routed(NAME, why))
