@@ -2,7 +2,9 @@
 
 import datetime
 import enum
+import time
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -112,3 +114,87 @@ def test_a_row_of_other_columns_is_refused() -> None:
     other = RowCodec([ColumnKind("a", str), *KINDS[1:]])
     with pytest.raises(CodecError):
         CODEC.decode(other.encode(("x", *ROW[1:])))
+
+
+PRIME = (1 << 61) - 1
+"""All its multiples have the hash 0."""
+
+
+def packed_map(keys: list[Any]) -> bytes:
+    """Also of keys that msgspec would not write."""
+    items = b"".join(msgspec.msgpack.encode(key) + b"\xc0" for key in keys)
+    return b"\xde" + len(keys).to_bytes(2, "big") + items
+
+
+NO_STRINGS = [
+    *(msgspec.msgpack.Ext(1, PRIME.to_bytes(9, "big")), 7, -7, 1 << 63, 1.5, None, True, b"bytes", [1, 2]),
+    datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
+]
+JSON = RowCodec([ColumnKind("c", object)])
+DECLARED = RowCodec([ColumnKind("c", object, codec=ColumnCodec(list, lambda wire: wire))])
+
+
+def under_both(value: bytes) -> list[bytes]:
+    """Rows with this msgpack in the place of the value: as a value of its own, and beside a wide integer."""
+    return [b"\xc1\x91" + msgspec.msgpack.encode(value), b"\xc1\x91" + value, b"\xfe\x91" + value]
+
+
+@pytest.mark.parametrize("key", NO_STRINGS, ids=repr)
+@pytest.mark.parametrize("codec", [JSON, DECLARED], ids=["json", "declared"])
+def test_keys_that_are_no_strings_are_refused(codec: RowCodec, key: Any) -> None:
+    """Whose hashes anybody can choose: a dict of n of them takes n * n steps."""
+    bad = packed_map(["a", key])
+    for value in (bad, b"\x92\xc0" + bad, b"\x81\xa1a" + bad, b"\xdd\x00\x00\x00\x01" + bad):
+        for data in under_both(value):
+            with pytest.raises(CodecError):
+                codec.decode(data)
+
+
+def test_strings_as_keys_come_back_from_msgpack_too() -> None:
+    """NaN, and bytes, are what JSON has not."""
+    lengths = (1, 31, 32, 255, 256, 65_536)
+    for json in ({"a" * length: float("inf") for length in lengths}, [{"a": [float("inf"), 1 << 90]}]):
+        assert JSON.decode(JSON.encode((json,))) == (json,)
+    value: list[Any] = [{"a": b"bytes" * 100, "b": [1 << 80, None, 1.5, True, "x" * 300, list(range(300))]}]
+    assert DECLARED.decode(DECLARED.encode((value,))) == (value,)
+
+
+@pytest.mark.parametrize("inner", [b"bytes", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)], ids=repr)
+def test_what_no_json_column_holds_is_refused(inner: Any) -> None:
+    data = b"\xc1\x91" + msgspec.msgpack.encode(msgspec.msgpack.encode([inner, float("inf")]))
+    with pytest.raises(CodecError):
+        JSON.decode(data)
+
+
+def effort(run: Callable[[], object]) -> float:
+    """CPU seconds, the best of several."""
+
+    def once() -> float:
+        begun = time.process_time()
+        run()
+        return time.process_time() - begun
+
+    return min(once() for _ in range(5))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: b"\xc1\x91" + msgspec.msgpack.encode(msgspec.json.encode({str(at): at for at in range(n)})),
+        lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(({str(at): float("inf") for at in range(n)},)),
+        lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(([10**4000] * (n // 400),)),
+        lambda n: b"\xfe\x91" + msgspec.msgpack.encode(["x"] * n),
+    ],
+    ids=["text", "msgpack", "long numbers", "wide"],
+)
+def test_the_effort_grows_as_the_length(make: Callable[[int], bytes]) -> None:
+    """Of sixteen times the length: linear is 16 times the effort, quadratic 256; memory and its collector add some."""
+
+    def decoded(data: bytes) -> None:
+        try:
+            RowCodec([ColumnKind("c", object)], 1 << 30).decode(data)
+        except CodecError:
+            return
+
+    small, large = make(10_000), make(160_000)
+    assert effort(lambda: decoded(large)) < 96 * effort(lambda: decoded(small))
