@@ -26,12 +26,14 @@ class Look(NamedTuple):
 class CausalSession:
     """One mutable object for a task and all its children.
 
-    `bookmark`: what a read of this session must not be older than; send it along with the answer.
+    `bookmark`: what a read of this session must not be older than; send it along with the answer. `client`: who is
+    charged for reads that the bookmark sends to the primary: the session itself, unless somebody else is named.
     """
 
     def __init__(
         self, window: float, clock: Callable[[], float], signer: Signer | None = None, monotonic: bool = False
     ) -> None:
+        self.client: object = self
         self._window = window
         self._clock = clock
         self._signer = signer
