@@ -31,7 +31,9 @@ class Settings:
     them the longest. `publish_timeout`: how long a commit waits for Redis to take its invalidation
     before it returns without. `monotonic`: bookmarks also advance by what was read, so that a
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
-    bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
+    bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed.
+    `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis that others can write
+    in. All processes have to know a secret before one of them puts it first. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
     `OutboxMode`. `misuse`: what a change of an entity that came from a cache leads to; see
     `Misuse`. `observe`: gets every event, and must not block; the default writes troubles, each with its remedy, to
@@ -46,6 +48,7 @@ class Settings:
     publish_timeout: float = 1.0
     monotonic: bool = False
     secrets: tuple[str, ...] = ()
+    sign_values: bool = False
     outbox: OutboxMode = OutboxMode.AUTO
     misuse: Misuse = Misuse.RAISE
     observe: Observer = field(default_factory=LoggingObserver)
@@ -68,6 +71,8 @@ class Settings:
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
         if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
+        if self.sign_values and not self.secrets:
+            raise ConfigurationError("Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with")
         if not callable(self.observe):
             raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")
         if iscoroutinefunction(self.observe):

@@ -4,7 +4,7 @@ import datetime
 import enum
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from repocache.cache.codec import RowCodec
 from repocache.cache.column import ColumnCodec, ColumnKind
+from repocache.cache.entry import Source, Wanted
+from repocache.cache.policies import CacheAside
+from repocache.cache.signature import UNSIGNED, Signature, Signing
+from repocache.cache.values import Values
 from repocache.errors import CodecError
+from repocache.events import Event, ValueRefused
+from repocache.keys import KeyOwner, Keys
 
 
 class Mixed(enum.Enum):
@@ -92,6 +98,47 @@ def test_rows_of_other_values(mark: bytes, values: list[Any], kept: int) -> None
 def test_a_changed_byte(data: bytes, at: int, byte: int) -> None:
     at %= len(data)
     decode(data[:at] + bytes([byte]) + data[at + 1 :])
+
+
+class AnyId:
+    """Whatever the row's id is, it is the key's."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+KEYS = Keys(KeyOwner("user"), [int])
+SIGNATURES = [UNSIGNED, Signing("app", ("a secret of sixteen",)).signature("f1")]
+
+
+async def nothing(wanted: Sequence[Wanted]) -> Mapping[Any, Any]:
+    return {}
+
+
+def told(signature: Signature, value: bytes) -> None:
+    """A cell, or None and an event; no exception, whatever lies there."""
+    events: list[Event] = []
+    source = Source(KEYS, "f1", CacheAside(), CODEC, nothing, lambda row: row[0], signature)
+    for id in (AnyId(), 7):
+        events.clear()
+        cell = Values(source, 400, events.append).decode("user:7", value, id)
+        assert [type(event) for event in events] == ([] if cell else [ValueRefused])
+        if cell is not None:
+            assert cell.row is None or len(cell.row) == len(KINDS)
+            assert cell.size >= 0
+
+
+@given(mark=MARKS, data=st.binary(max_size=500), good=st.sampled_from([b"", *GOOD]), at=st.integers(0, 300))
+@example(mark=b"", data=b"N", good=b"", at=0)
+def test_whatever_lies_under_a_key(mark: bytes, data: bytes, good: bytes, at: int) -> None:
+    """Foreign bytes, and values of which a part is another."""
+    spoilt = good[:at] + data + good[at + len(data) :]
+    for signature in SIGNATURES:
+        for value in (data, b"V" + mark + data, b"V" + spoilt, b"N" + data, b"L" + data):
+            told(signature, value)
+            told(signature, signature.sign("user:7", value))
 
 
 @pytest.mark.parametrize("data", GOOD)
