@@ -32,7 +32,7 @@ from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.durable import Durable, NotDurable, durable
-from repocache.errors import ConfigurationError, NotStarted
+from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Degraded, Switched, guarded
 from repocache.home import Home
 from repocache.invalidation.channel import Receiver
@@ -255,9 +255,13 @@ class Database:
     ) -> AbstractAsyncContextManager[CausalSession]:
         """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not
         older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. `incoming`: a
-        bookmark or its text, as it came. Never raises for what it is given. `client`: who sent it, as an address or a
-        user: all his sessions together get at most half of the places for reads that bookmarks send to the primary."""
+        bookmark or its text, as it came. Never raises for what it is given. `client`: who sent it, as an address or
+        a user: all its sessions together get at most half of the places for reads that bookmarks send to the primary.
+
+        Raises UsageError for a client that is no text."""
         self._require_started()
+        if not isinstance(client, str | None):
+            raise UsageError(f"causal_session(client={client!r}): give a text, as the address of who sent the bookmark")
         return self._routing.causal_session(incoming, client)
 
     def snapshot(self, *, max_lag: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:

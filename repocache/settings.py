@@ -23,9 +23,10 @@ class Settings:
     `app`: begins every key and the channel in Redis: the same in all services of one database, and
     another for each other cluster that uses this Redis; else both read past the cache where they
     meet, or, where positions are not to be had, one reads the other's rows. `local_entries`,
-    `local_bytes`: bounds of L1 in each process. `window`: how long a bookmark counts at most, and
-    how long a session that wrote reads the primary where positions are not to be had; more than the
-    greatest lag of a replica in the rotation. `uncovered`: how long a bookmark counts at least
+    `local_bytes`: bounds of L1 in each process, in memory with ids and indexes. `window`: how long
+    a covered bookmark counts for what no position tells, and how long a session that wrote reads
+    the primary where positions are not to be had; more than the greatest lag of a replica in the
+    rotation. `uncovered`: how long a bookmark counts at least
     whose invalidation nobody has delivered. By itself it is the longest ttl and local_ttl of this
     process, and what a fill may come late; where processes or releases differ in these, give all of
     them the longest. `publish_timeout`: how long a commit waits for Redis to take its invalidation

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, Signer, received, says_something
 from repocache.db.choice import Need
-from repocache.db.session import CausalSession
+from repocache.db.session import STRANGERS, CausalSession
 from repocache.db.stamps import Stamp
 from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError, DatabaseUnavailable
@@ -140,9 +140,6 @@ def living(bookmark: Bookmark, ends: float, now: float, history: str) -> Bookmar
         return None
     return Bookmark(bookmark.history, bookmark.position, {}, covered=True, expires=ends, made=bookmark.made)
 
-
-STRANGERS = "whoever sends unsigned bookmarks"
-"""One client, all of them together: each can make as many bookmarks, and so sessions, as he likes."""
 
 _session: ContextVar[CausalSession | None] = ContextVar("repocache_session", default=None)
 

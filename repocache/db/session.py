@@ -15,6 +15,9 @@ from repocache.bookmark import Bookmark, Signer, merge, says_something
 from repocache.db.positions import PrimaryPosition
 from repocache.db.stamps import Stamp
 
+STRANGERS = "whoever sends unsigned bookmarks"
+"""One client, all of them together: each can make as many bookmarks, and so sessions, as he likes."""
+
 
 class Look(NamedTuple):
     """A read, or a transaction, under way. `since`: how often the session had noted, when it began,
