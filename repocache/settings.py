@@ -24,15 +24,19 @@ class Settings:
     `app`: begins every key and the channel in Redis: the same in all services of one database, and
     another for each other cluster that uses this Redis; else both read past the cache where they
     meet, or, where positions are not to be had, one reads the other's rows. `local_entries`,
-    `local_bytes`: bounds of L1 in each process. `window`: how long a bookmark counts at most, and
-    how long a session that wrote reads the primary where positions are not to be had; more than the
-    greatest lag of a replica in the rotation. `uncovered`: how long a bookmark counts at least
+    `local_bytes`: bounds of L1 in each process, in memory with ids and indexes. `window`: how long
+    a covered bookmark counts for what no position tells, and how long a session that wrote reads
+    the primary where positions are not to be had; more than the greatest lag of a replica in the
+    rotation. `uncovered`: how long a bookmark counts at least
     whose invalidation nobody has delivered. By itself it is the longest ttl and local_ttl of this
     process, and what a fill may come late; where processes or releases differ in these, give all of
     them the longest. `publish_timeout`: how long a commit waits for Redis to take its invalidation
     before it returns without. `monotonic`: bookmarks also advance by what was read, so that a
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
-    bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
+    bookmarks and messages with the first, accept all (key rotation: a new one is known to all
+    processes before one of them puts it first); empty: nothing is signed.
+    `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis that others can write
+    in. All processes have to know a secret before one of them puts it first. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
     `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it, beside
     those who may do as they like with the application's role anyway: itself, its members,
@@ -50,6 +54,7 @@ class Settings:
     publish_timeout: float = 1.0
     monotonic: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    sign_values: bool = False
     outbox: OutboxMode = OutboxMode.AUTO
     outbox_schema: str = "public"
     outbox_owners: tuple[str, ...] = ()
@@ -78,6 +83,8 @@ class Settings:
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
         if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
+        if self.sign_values and not self.secrets:
+            raise ConfigurationError("Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with")
         if not callable(self.observe):
             raise ConfigurationError(f"Settings(observe={type(self.observe).__name__}): give a function of one event")
         if iscoroutinefunction(self.observe):

@@ -143,7 +143,7 @@ class Leases:
             for flight, answer, row in rows:
                 value, life = self._values.encode(flight.text, row)
                 if flight.cell is not None:
-                    flight.cell.size = len(value)
+                    flight.cell.length = len(value)
                 flight.touched = False
                 fills.append((flight, self._shared.records.fill(self._lease(flight, answer), terms, value, life)))
                 if answer.floor is None:
