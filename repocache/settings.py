@@ -78,6 +78,13 @@ class Settings:
         for name in ("local_entries", "local_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")
+        self._check_secrets()
+        if not callable(self.observe):
+            raise ConfigurationError(f"Settings(observe={type(self.observe).__name__}): give a function of one event")
+        if iscoroutinefunction(self.observe):
+            raise ConfigurationError("Settings(observe=...): no async one: nobody would await it")
+
+    def _check_secrets(self) -> None:
         secrets: object = self.secrets
         if not isinstance(secrets, tuple) or not all(isinstance(secret, str) for secret in secrets):
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
@@ -85,10 +92,6 @@ class Settings:
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
         if self.sign_values and not self.secrets:
             raise ConfigurationError("Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with")
-        if not callable(self.observe):
-            raise ConfigurationError(f"Settings(observe={type(self.observe).__name__}): give a function of one event")
-        if iscoroutinefunction(self.observe):
-            raise ConfigurationError("Settings(observe=...): no async one: nobody would await it")
 
     def _check_app(self) -> None:
         if (
