@@ -17,7 +17,7 @@ from itertools import accumulate
 
 import cachetools
 
-from repocache.cache.local_store import MOST_FREQ, LocalKey, LocalStore
+from repocache.cache.local_store import ENTRY, MOST_FREQ, LocalKey, LocalStore
 
 ROUNDS = 31
 READS = 20_000
@@ -32,7 +32,7 @@ Put = Callable[[LocalKey, object], None]
 
 
 def our_store() -> LocalStore:
-    return LocalStore(CAPACITY, CAPACITY * SIZE, time.monotonic)
+    return LocalStore(CAPACITY, CAPACITY * (ENTRY + SIZE), time.monotonic)
 
 
 def ours() -> tuple[Get, Put]:

@@ -5,25 +5,31 @@ may miss some.
     python3 generations.py [RULE]...       check with these rules switched off (none: the whole protocol)
 
 Redis holds nothing under a key's name that is older than an invalidation applied there; a reader gets nothing older
-than what his process had heard of when he began (an invalidation counts as heard of once the process has taken over a
-state of the record that has it), unless he reads a replica past the cache; reader 1, whatever he reads, nothing older
-than what his session wrote. A write is of one of
-the keys, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by name or by the script,
-which looks at both records, and goes on some time after the answer came: messages behind it may have been handled by
-then.
+than what his process had heard of when he began (an invalidation counts as heard of once its message was handled, or
+an answer was believed that has it), unless he reads a replica past the cache; reader 1, whatever he reads, nothing
+older than what his session wrote. And if nothing was heard of a record while it was asked, its answer is believed: a
+forger costs misses, and not for longer than he goes on.
 
-In the beginning Redis holds keys 0 and 2. BOUNDS="writes bulks reads-of-0 reads-of-1 events" (default "0 1 1 1 1"),
-KEYS: which keys are read and written (default "0 1"). EVENTS, each of which costs one of the bound
-(default: all):
+A write is of one of the keys, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by
+name or by the script, which looks at both records, and goes on some time after the answer came: messages behind it may
+have been handled by then. `beliefs.py` says what the process makes of messages and answers.
+
+In the beginning Redis holds keys 0 and 2, and L1 key 0. BOUNDS="writes bulks reads-of-0 reads-of-1 events" (default
+"0 1 1 1 1"), KEYS: which keys are read and written (default "0 1"). EVENTS, each of which costs one of the bound
+(default: the first three):
 lost        a message never arrives
 anew        a record is made anew
 reconnect   the process loses its connection and what was on its way, and forgets all it believed
+forged      somebody publishes what he likes: the next message of a record as he has seen it, or another, the first
+            one again, an old generation, an owner's record that is further; he knows all that was published, and not
+            what will be
 """
 
 import os
 import sys
 from typing import NamedTuple
 
+from beliefs import BELIEFS, FORGED, Doubt, Said, View, hear, is_at, take
 from search import rules_off, search
 
 RULES = {
@@ -31,17 +37,16 @@ RULES = {
     "owner told": "a message of a key tells of the owner's record too: one of its own may have been lost",
     "floor": "and raises the owner's floor, which binds fills beside the bucket's",
     "generation": "a fill lands only under the generation of its lease, or L1 keeps it for having landed",
-    "gap": "a message that is not the next one drops all that is known of the bucket",
-    "gap told": "and so does an answer that knows of more",
-    "since": "an answer from before the view began is not believed: a message that was lost may have contradicted it",
-    "newest": "an answer that is older than the view does not put its generation back",
-    "record": "an answer of an older record does not replace the view of a newer one",
     "forgotten": "what GET brought under a view that is gone does not count: nobody tells what was missed since",
     "same view": "nor does L1 keep what was filled under one",
     "moved": "what was invalidated since it was asked for stays out of L1",
     "owner moved": "nor what was asked for before the owner changed as a whole",
     "bookmark": "a session takes values only from records, and by views, that know of what it wrote there",
     "owner's bookmark": "of a bulk write the owner's",
+    "told": "and of a view only what an answer of the record has told: a message of that number may be anybody's",
+    "no repetition": "a message whose number was heard already is none if its tip is another: one of both is forged",
+    "generation asked": "a message makes the generation unknown, and only an answer tells it",
+    **BELIEFS,
 }
 OFF = rules_off(RULES, sys.argv[1:])
 WRITES, BULKS, *READS, MOST = map(int, os.environ.get("BOUNDS", "0 1 1 1 1").split())
@@ -73,20 +78,17 @@ class Rec(NamedTuple):
     gen: int = 0
     floor: object = 0  # None: unknown
 
-
-class View(NamedTuple):
-    """What the process believes of a record. `gen`: that of the owner's."""
-
-    inc: int
-    seq: int
-    since: int
-    gen: object = None
+    @property
+    def said(self):
+        """What an answer or a message says of it: each change has a tip of its own, and tells the one before."""
+        return Said(self.inc, self.seq, (self.inc, self.seq), (self.inc, self.seq - 1))
 
 
 class Reader(NamedTuple):
-    """stage: named open opened read fill filled. `same`, `same_own`: whether the bucket's and the owner's views are
-    the ones that he asked under; `touched`: the key was invalidated since; `swept`: the owner was, as a whole. `need`:
-    he may get nothing older, `own`: nowhere. `mark`: of his session."""
+    """stage: named open opened read fill filled. `same`, `same_own`: whether what is believed of the bucket and of the
+    owner is what he asked under; `noted`: the numbers of both that were heard by then; `calm`: nothing was heard of
+    them since. `touched`: the key was invalidated since; `swept`: the owner was, as a whole. `need`: he may get nothing
+    older, `own`: nowhere. `mark`: of his session."""
 
     key: int
     stage: str
@@ -95,6 +97,8 @@ class Reader(NamedTuple):
     mark: tuple = ()
     same: bool = True
     same_own: bool = True
+    noted: tuple = (0, 0)
+    calm: bool = False
     touched: bool = False
     swept: bool = False
     name: tuple = ()  # incarnation, and the owner's incarnation and generation
@@ -110,11 +114,11 @@ class S(NamedTuple):
     # sorted: a key, its name; a version or ('L', reader)
     cells: tuple = (((0, (0, 0, 0)), 0), ((2, (0, 0, 0)), 0))
     applied: tuple = ((), (), ())  # by record, in order: (incarnation, seq, target, version)
-    # Messages on their way: (record, incarnation, seq, target, generation or None, the owner's incarnation and seq).
+    # Messages on their way: (record, what it says of itself, target, generation or None, what it says of the owner's).
     queue: tuple = ()
-    views: tuple = (View(0, 0, 0), View(0, 0, 0), View(0, 0, 0, 0))
+    views: tuple = (View(), View(), View(gen=0))
     heard: tuple = (0, 0, 0, 0)  # by key, the newest version whose invalidation the process knows of
-    l1: tuple = (None,) * 4
+    l1: tuple = (0, None, None, None)
     marks: tuple = ()  # what the session's bookmark tells, or will: (record, incarnation, seq, version)
     readers: tuple = (None, None)
     left: tuple = (WRITES, BULKS, MOST, *READS)
@@ -161,38 +165,56 @@ def clear(s, record):
     return s
 
 
-def seen(s, record, view, replaced):
-    """The process has a view that knows of what was applied up to it."""
-    until = (view.inc, view.seq)
+def knows_of(s, record, until):
+    """What was applied to the record until it was in this state is known in the process."""
     known = [(target, version) for inc, seq, target, version in s.applied[record] if (inc, seq) <= until]
-    heard, keys = s.heard, keys_of(record)
-    for key in keys:
+    heard = s.heard
+    for key in keys_of(record):
         heard = put(heard, key, max([heard[key], *(v for target, v in known if covers(target, key))]))
-    readers = s.readers
-    if replaced:
-        other = {"same_own": False} if record == OWNER else {"same": False}
-        readers = tuple(r._replace(**other) if r and r.key in keys else r for r in readers)
-    return s._replace(views=put(s.views, record, view), heard=heard, readers=readers)
+    return s._replace(heard=heard)
+
+
+def viewed(s, record, view):
+    """The process believes this from now on."""
+    return s._replace(views=put(s.views, record, view))
+
+
+def other(s, record, view, how="begins"):
+    """Whoever has asked has asked under something else than what is believed from now on."""
+    field, keys = "same_own" if record == OWNER else "same", keys_of(record)
+
+    def now(same):
+        first = how == "doubt" and same is True
+        goes_on = same == "once" and (how == "more" or (how == "doubt" and "one doubt" in OFF))
+        return "once" if first or goes_on else False
+
+    readers = tuple(r._replace(**{field: now(getattr(r, field))}) if r and r.key in keys else r for r in s.readers)
+    return viewed(s, record, view)._replace(readers=readers)
 
 
 def apply(s, message):
     """Views.apply."""
-    b, inc, seq, target, gen, own = message
+    b, said, target, gen, own = message
     view = s.views[b]
-    if view is not None and view.inc == inc and seq <= view.seq:
+    if said.tip != FORGED:
+        s = knows_of(s, b, (said.inc, said.seq))
+    if "no repetition" in OFF and isinstance(view, View) and view.inc == said.inc and said.seq <= view.heard:
         return s
-    replaced = view is None or view.inc != inc or (seq != view.seq + 1 and "gap" not in OFF)
-    if replaced:
-        s, view = s if view is None else clear(s, b), View(inc, seq, seq)
-    view = view._replace(seq=seq)
+    s = s._replace(readers=tuple(r and r._replace(calm=r.calm and r.key not in keys_of(b)) for r in s.readers))
     if target == ALL:
-        s, view = clear(s, b), view._replace(gen=gen)
+        s = clear(s, b)
     elif target is not None:
         s = drop(s, target)
-    s, known = seen(s, b, view, replaced), s.views[OWNER]
-    behind = own is not None and known is not None and (known.inc, known.seq) < own
-    if behind and "owner told" not in OFF:
-        s = seen(clear(s, OWNER), OWNER, View(*own, own[1]), True)
+    how, view = hear(view, said, OFF)
+    if how in ("doubt", "more", "begins"):
+        s = other(clear(s, b) if isinstance(s.views[b], View) else s, b, view, how)
+    elif target == ALL:
+        s = viewed(s, b, view._replace(gen=gen if "generation asked" in OFF else None))
+    else:
+        s = viewed(s, b, view)
+    owner = s.views[OWNER]
+    if own is not None and isinstance(owner, View) and not is_at(owner, own) and "owner told" not in OFF:
+        s = other(clear(s, OWNER), OWNER, Doubt(own[:3]), "doubt")
     return s
 
 
@@ -206,42 +228,32 @@ def deliver(s):
 def adopted(s, p, record):
     """Views.adopt, of one of both records; None: the answer is not believed."""
     r = s.readers[p]
-    _, *states, _ = r.answer
-    rec = states[record == OWNER]
-    view = s.views[record]
-    if view is not None and view.inc == rec.inc:
-        if view.seq < rec.seq:
-            if "gap told" in OFF:
-                s = seen(s, record, view._replace(seq=rec.seq), False)
-            else:
-                s = seen(clear(s, record), record, View(rec.inc, rec.seq, rec.seq), True)
-    elif not (r.same_own if record == OWNER else r.same) and "record" not in OFF:
+    own = record == OWNER
+    rec = r.answer[1 + own]
+    how, view = take(s.views[record], rec.said, r.same_own if own else r.same, r.noted[own], OFF)
+    if how == "refused":
         return None
-    else:
-        s = seen(s if view is None else clear(s, record), record, View(rec.inc, rec.seq, rec.seq), True)
-    view = s.views[record]
-    if rec.seq < view.since and "since" not in OFF:
-        return None
-    if record != OWNER:
+    if how == "replaced":
+        s = other(clear(s, record) if isinstance(s.views[record], View) else s, record, view)
+    s = viewed(s, record, view)
+    if how != "older":
+        s = knows_of(s, record, (rec.inc, rec.seq))
+    if not own or view.gen == rec.gen:
         return s
-    if view.gen is None:
-        return seen(s, record, view._replace(gen=rec.gen), False)
-    if view.gen != rec.gen:
-        if view.seq > rec.seq and "newest" not in OFF:
-            return None
-        s = seen(clear(s, record), record, view._replace(gen=rec.gen), False)
-    return s
+    if view.heard > rec.seq and "newest" not in OFF:
+        return None
+    return viewed(s if view.gen is None else clear(s, record), record, view._replace(gen=rec.gen))
 
 
 def knows(r, rec, own):
-    """Bookmark.known_to, and Views.covers. `rec`, `own`: both records as viewed or answered."""
+    """Bookmark.known_to, and Views.covers. `rec`, `own`: incarnation and number of both records."""
     if "bookmark" in OFF:
         return True
     for record, state in ((bucket(r.key), rec), (OWNER, own)):
         wrote = [(inc, seq) for at, inc, seq, _ in r.mark if at == record]
         if not wrote or (record == OWNER and "owner's bookmark" in OFF):
             continue
-        if state is None or {inc for inc, _ in wrote} != {state.inc} or wrote[-1][1] > state.seq:
+        if state is None or {inc for inc, _ in wrote} != {state[0]} or wrote[-1][1] > state[1]:
             return False
     return True
 
@@ -252,7 +264,7 @@ def got(s, p, value, reader=None, keep=False):
     if value < r.need:
         wrong = f"reader {p} got version {value} of key {r.key}, and {r.need} was known to him"
     moved = (r.touched and "moved" not in OFF) or (r.swept and "owner moved" not in OFF)
-    if keep and not moved and ((r.same and r.same_own) or "same view" in OFF or r.stage == "got"):
+    if keep and not moved and (r.same is r.same_own is True or "same view" in OFF or r.stage == "got"):
         s = s._replace(l1=put(s.l1, r.key, value))
     return s._replace(readers=put(s.readers, p, reader), wrong=s.wrong or wrong)
 
@@ -262,11 +274,12 @@ def begins(s, p, key):
     mark = tuple(each for each in s.marks if each[3] not in coming) if p else ()
     own = max((version for *_, version in mark if covers(s.log[version - 1], key)), default=0)
     r = Reader(key, "open", max(s.heard[key], own), own, mark)
-    view, own = s.views[bucket(key)], s.views[OWNER]
+    view, own = (v if isinstance(v, View) else None for v in (s.views[bucket(key)], s.views[OWNER]))
     s = s._replace(left=put(s.left, 3 + p, s.left[3 + p] - 1), readers=put(s.readers, p, r))
-    if s.l1[key] is not None and knows(r, view, own):
+    known = knows(r, *(v and (v.inc, v.heard if "told" in OFF else v.told) for v in (view, own)))
+    if s.l1[key] is not None and known:
         return "l1-hit", got(s, p, s.l1[key])
-    if view is not None and own is not None and own.gen is not None and knows(r, view, own):
+    if view is not None and own is not None and own.gen is not None and known:
         r = r._replace(stage="named", name=(view.inc, own.inc, own.gen))
     return r.stage, s._replace(readers=put(s.readers, p, r))
 
@@ -291,12 +304,16 @@ def reads(s, p):
         yield "get", to(t, stage="got" if isinstance(now, int) else "open", value=now if isinstance(now, int) else None)
     elif r.stage == "got":
         own = s.views[OWNER]
-        if ((r.same and r.same_own) or "forgotten" in OFF) and (own is None or (own.inc, own.gen) == r.name[1:]):
+        now = isinstance(own, Doubt) or (own.inc, own.gen) == r.name[1:]
+        if (r.same is r.same_own is True or "forgotten" in OFF) and now:
             yield "l2-hit", got(s, p, r.value, keep=True)
         else:
             yield "old-name", to(s, stage="open", value=None)
     elif r.stage == "open":
-        t = to(deliver(s), same=True, same_own=True, touched=False, swept=False)
+        asked = (s.views[b], s.views[OWNER])
+        noted = tuple(view.heard if isinstance(view, View) else 0 for view in asked)
+        t = to(s, same=True, same_own=True, touched=False, swept=False, noted=noted, calm=True)
+        t = deliver(t)
         rec, own = t.recs[b], t.recs[OWNER]
         name = name_of(t, r.key)
         now = cell(t, r.key, name)
@@ -317,8 +334,10 @@ def reads(s, p):
         t = t and t._replace(readers=put(t.readers, p, t.readers[p]._replace(same=True, same_own=True)))
         kind, rec, own, what = r.answer
         if t is None:  # his own lease, if he has one, stays and is met again: he waits for it in vain
-            yield "not-believed", to(s, stage="open", answer=None)
-        elif kind == "value" and knows(r, rec, own):
+            calm = r.calm and r.same is r.same_own is True
+            why = f"reader {p} is not given what Redis answered, and nothing contradicts it" if calm else ""
+            yield "not-believed", to(s, stage="open", answer=None)._replace(wrong=s.wrong or why)
+        elif kind == "value" and knows(r, rec[:2], own[:2]):
             yield "l2-value", got(t, p, what, keep=True)
         elif kind == "value":
             yield "past-the-cache", to(t, stage="read", need=r.own, answer=(kind, 0))
@@ -352,10 +371,10 @@ def reads(s, p):
 def forgets(s):
     """Views.down, Views.up. A GET that was answered knows of it by its view alone."""
     readers = tuple(
-        r and r._replace(same=False, same_own=False, touched=r.touched or r.stage not in ("named", "got"))
+        r and r._replace(same=False, same_own=False, calm=False, touched=r.touched or r.stage not in ("named", "got"))
         for r in s.readers
     )
-    return s._replace(queue=(), views=(None,) * 3, l1=(None,) * 4, readers=readers)
+    return s._replace(queue=(), views=(Doubt(),) * 3, l1=(None,) * 4, readers=readers)
 
 
 def publish(s, i):
@@ -367,8 +386,7 @@ def publish(s, i):
     if not bulk:
         s = store(s, target, name_of(s, target), None)
     rec = Rec(rec.inc, rec.seq + 1, rec.gen + (bulk and "owner" not in OFF), floor)
-    own = None if bulk else (s.recs[OWNER].inc, s.recs[OWNER].seq)
-    message = (record, rec.inc, rec.seq, target, rec.gen if bulk else None, own)
+    message = (record, rec.said, target, rec.gen if bulk else None, None if bulk else s.recs[OWNER].said)
     return s._replace(
         recs=put(s.recs, record, rec),
         applied=put(s.applied, record, (*s.applied[record], (rec.inc, rec.seq, target, version))),
@@ -376,6 +394,20 @@ def publish(s, i):
         pending=pending,
         marks=(*s.marks, (record, rec.inc, rec.seq, version)),
     )
+
+
+def forged(s):
+    """What somebody may publish who has heard all that was published."""
+    for b, rec in enumerate(s.recs):
+        yield f"again-{b}", (b, Rec().said, None, None, None)
+        for inc in {rec.inc, rec.inc + 1, 0}:
+            for seq in range(rec.seq, rec.seq + 3):
+                said = Said(inc, seq, FORGED, rec.said.tip)
+                yield f"forged-{b}-{inc}-{seq}", (b, said, None, None, None)
+                if b == OWNER:
+                    yield f"forged-all-{inc}-{seq}", (b, said, ALL, 0, None)
+    ahead = s.recs[OWNER].said._replace(seq=s.recs[OWNER].seq + 1, tip=FORGED)
+    yield "forged-owner", (0, Said(s.recs[0].inc, s.recs[0].seq + 1, FORGED, s.recs[0].said.tip), None, None, ahead)
 
 
 def steps(s):
@@ -398,11 +430,12 @@ def steps(s):
         if events and "lost" in EVENTS:
             yield "message-lost", less._replace(queue=s.queue[1:])
     for b in (0, 1, OWNER) if events and "anew" in EVENTS else ():
-        inc = s.recs[b].inc + 1
-        yield (
-            f"record-{b}-anew",
-            less._replace(recs=put(s.recs, b, Rec(inc, 0, 0, None)), queue=(*s.queue, (b, inc, 0, None, None, None))),
-        )
+        new = Rec(s.recs[b].inc + 1, 0, 0, None)
+        queue = (*s.queue, (b, new.said, None, None, None))
+        yield f"record-{b}-anew", less._replace(recs=put(s.recs, b, new), queue=queue)
+    if events and "forged" in EVENTS:
+        for name, message in forged(s):
+            yield name, less._replace(queue=(*s.queue, message))
     if events and "reconnect" in EVENTS:
         yield "reconnect", forgets(less)
     for p in (0, 1):

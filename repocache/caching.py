@@ -22,6 +22,7 @@ from repocache.keys import KeySpace
 from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRecords
 from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.settings import Settings
+from repocache.signature import signature_of
 from repocache.standing import Standing
 from repocache.tasks import Grace, Tasks
 from repocache.wire import Address, Link
@@ -78,14 +79,17 @@ async def caching(
             undelivered.wake()
             needs.recovered()
 
-        channel = Channel(receivers, recovered, observe, standing.met, strict=needs.strict)
+        signature = signature_of(settings.secrets)
+        channel = Channel(receivers, recovered, observe, standing.met, signature=signature, strict=needs.strict)
         link: Link | None = None
         records: RedisRecords | MemoryRecords
         if address is None:
             records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
         else:
             link = Link(address, channel, scripts=SCRIPTS, channels=(namespace.channel,), settings=settings.link)
-            records = RedisRecords(link, namespace, nonces, lambda: channel.server, settings.cache.max_value)
+            records = RedisRecords(
+                link, namespace, nonces, signature, lambda: channel.server, max_value=settings.cache.max_value
+            )
         bus = Bus(records, settings.publish_timeout, observe, standing.met)
         undelivered = Undelivered(bus, standing.covering_position, observe)
         if link is None:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
+from repocache.cache.belief import At
 from repocache.cache.views import Views
 from repocache.db.engines import SERVER
 from repocache.db.positions import PrimaryPosition
@@ -136,6 +137,8 @@ class Commits:
         if offered:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
         self._views.wrote((text for texts in batch.keys.values() for text in texts), batch.owners)
+        for receipt in receipts:
+            self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
         covered = bool(receipts) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
         if session is not None and look is not None:

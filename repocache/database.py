@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from repocache.advice import advice
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import WriteThrough, is_strict
+from repocache.cache.signature import Signing
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
@@ -31,11 +32,12 @@ from repocache.db.settings import Replica
 from repocache.db.signing import BookmarkSigner
 from repocache.db.topology import NodeStatus, Topology
 from repocache.durable import Durable, NotDurable, durable
-from repocache.errors import ConfigurationError, NotStarted
+from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Degraded, Switched, guarded
 from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Audience, Feed
+from repocache.invalidation.held import Held
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
 from repocache.repository.access import CachedAccess
@@ -92,7 +94,7 @@ class Database:
     ) -> None:
         settings = Settings() if settings is None else settings
         if not isinstance(settings, Settings):
-            raise ConfigurationError(f"Database(settings={settings!r}): give Settings(...)")
+            raise ConfigurationError(f"Database(settings={type(settings).__name__}): give Settings(...)")
         engine = EngineSettings() if engine is None else engine
         if not isinstance(engine, EngineSettings):
             raise ConfigurationError(f"Database(engine={type(engine).__name__}): give EngineSettings(...)")
@@ -102,6 +104,7 @@ class Database:
         longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
         longest = last_fill(longest, settings.cache.lease, settings.topology.staleness)
         signer = BookmarkSigner(settings.secrets) if settings.secrets else None
+        self._signing = Signing(settings.app, settings.secrets if settings.sign_values else ())
         longest = max(settings.window, settings.uncovered, longest)
         self._stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)
         engines = partial(make_engine, given=engine)
@@ -182,12 +185,14 @@ class Database:
         tiers = Tiers(cache.shared.local, cache.sampler)
         self._verifier = Verifier(subjects, tiers, cache.undelivered.deliver, settings.observe)
         for repository, shelf in self._shelves:
-            source = source_of(repository, shelf, settings.cache)
+            source = source_of(repository, shelf, settings.cache, self._signing)
             tiered = TieredCache(source, cache.shared, current_session)
             values = Values(source, settings.cache.max_value, settings.observe)
             subjects[shelf.keys.prefix] = Subject(source, values, replace(shelf.rows, route=ON_PRIMARY).by_id)
             shadow = Shadow(shelf.keys.prefix, self._verifier, cache.tasks.spawn, SHADOWED_WITHIN, settings.observe)
-            access = CachedAccess(shelf.rows, tiered, shadow.compared, monotonic=settings.monotonic)
+            access = CachedAccess(
+                shelf.rows, tiered, shadow.compared, monotonic=settings.monotonic, is_long=shelf.keys.is_long
+            )
             self._readers[repository] = repository(shelf, access)
             self._caches[repository] = (tiered, shadow)
 
@@ -206,7 +211,7 @@ class Database:
         one."""
         owners = [(each, shelf) for each, shelf in self._shelves if isinstance(each.policy, WriteThrough)]
         if not owners or (self._topology.history and self._address is not None):
-            return through(owners, self.settings.cache, self._observe)
+            return through(owners, self.settings.cache, self._signing, self._observe)
         for repository, _ in owners:
             if is_strict(repository.policy):
                 raise without(repository, "WAL positions")
@@ -247,13 +252,18 @@ class Database:
         return UnitOfWork(self.sessionmaker, self._watch, self._shelves, self._observe)
 
     def causal_session(
-        self, incoming: Bookmark | str | bytes | None = None
+        self, incoming: Bookmark | str | bytes | None = None, *, client: str | None = None
     ) -> AbstractAsyncContextManager[CausalSession]:
         """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not
         older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. `incoming`: a
-        bookmark or its text, as it came. Never raises for what it is given."""
+        bookmark or its text, as it came. Never raises for what it is given. `client`: who sent it, as an address or
+        a user: all its sessions together get at most half of the places for reads that bookmarks send to the primary.
+
+        Raises UsageError for a client that is no text."""
         self._require_started()
-        return self._routing.causal_session(incoming)
+        if not isinstance(client, str | None):
+            raise UsageError(f"causal_session(client={client!r}): give a text, as the address of who sent the bookmark")
+        return self._routing.causal_session(incoming, client)
 
     def snapshot(self, *, max_lag: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
         """One read-only REPEATABLE READ transaction on one node, for reports: all statements see
@@ -266,7 +276,10 @@ class Database:
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
-        keys, audience = self._shelves[repository].keys, Audience(self._caching.receivers, self._home)
+        keys, audience = (
+            self._shelves[repository].keys,
+            Audience(self._caching.receivers, self._home, lambda: self._topology.history),
+        )
         window, now = self.settings.window, self._topology.now
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 
@@ -314,6 +327,14 @@ class Database:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""
         self._require_started()
         return isinstance(self._outbox, Durable)
+
+    @property
+    def outbox(self) -> Held:
+        """What waits in the outbox, and what was put aside. Raises ConfigurationError without one."""
+        self._require_started()
+        if not isinstance(self._outbox, Durable):
+            raise ConfigurationError("this database has no outbox: op.create_repocache_outbox() makes one")
+        return self._outbox.held
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

@@ -18,7 +18,9 @@ from repocache.db.engines import InUse, close_engine
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.acknowledged import Acknowledged
-from repocache.invalidation.outbox import TABLE, Mark, Outbox, OutboxMode, available, find
+from repocache.invalidation.held import Held
+from repocache.invalidation.outbox import Mark, Outbox, OutboxMode, available
+from repocache.invalidation.outbox_table import OutboxPlace, check, find
 from repocache.invalidation.relay import Deliver, Relay
 from repocache.invalidation.seal import SealStatement
 from repocache.mapping.relation import places_statement
@@ -61,9 +63,10 @@ class NotDurable:
 class Durable(NotDurable):
     """An outbox that is there."""
 
-    def __init__(self, sealing: Sealing, acknowledged: Acknowledged, relay: Relay) -> None:
+    def __init__(self, sealing: Sealing, acknowledged: Acknowledged, relay: Relay, held: Held) -> None:
         self.sealing = sealing
         self.relay = relay
+        self.held = held
         self._acknowledged = acknowledged
 
     def start(self, keep: Keep, deliver: Deliver) -> None:
@@ -86,26 +89,28 @@ async def durable(
 ) -> AsyncIterator[NotDurable]:
     """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was
     published is acknowledged, as far as the `grace` lasts. Raises ConfigurationError if the outbox
-    is required and missing or out of the role's reach, and DatabaseUnavailable."""
+    is required and missing, is somebody's whom nobody trusts, or out of the role's reach, and DatabaseUnavailable."""
     observe, in_use = settings.observe, InUse(engine)
+    place = OutboxPlace(settings.outbox_schema, settings.outbox_owners)
     try:
-        place = await find(engine)
-        if not place:
+        found = await find(engine, place, _names(engine, owned))
+        if found is None:
             if settings.outbox is OutboxMode.REQUIRED:
                 raise ConfigurationError(
-                    f"Settings(outbox=OutboxMode.REQUIRED): the role sees no table {TABLE}; run a migration with "
-                    "op.create_repocache_outbox(), in a schema of its search_path"
+                    f"Settings(outbox=OutboxMode.REQUIRED): there is no table {place.table}; run a migration with "
+                    "op.create_repocache_outbox(), or name its schema: Settings(outbox_schema=...)"
                 )
             observe(Degraded("outbox", LOST))
             await engine.dispose()  # it asked once: no connection waits for nothing
             yield NotDurable()
             return
+        check(found, place)
         notices = Notices(owned, await _places(engine, owned))
-        outbox = Outbox(engine, place, notices.tables)
-        statement = SealStatement(engine.dialect, place, notices, settings.publish_timeout + SPARE)
+        outbox = Outbox(engine, place.table, notices.tables)
+        statement = SealStatement(engine.dialect, place.table, notices, settings.publish_timeout + SPARE)
         acknowledged = Acknowledged(outbox, observe)
         try:
-            yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices.resolve, observe))
+            yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices, observe), Held(engine, place.table))
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(CLOSING, grace.left())):
@@ -116,8 +121,7 @@ async def durable(
 
 async def _places(engine: AsyncEngine, owned: OwnedTables) -> dict[str, Table]:
     """Where the tables are that anybody here has an interest in."""
-    tables = [table for table in owned.concerning if isinstance(table, Table)]
-    names = list(map(engine.dialect.identifier_preparer.format_table, tables))
+    tables, names = _tables(owned), _names(engine, owned)
     places: dict[str, list[str]] = {}
     async with available(), engine.connect() as connection:
         for name, place in await connection.execute(places_statement(tables, engine.dialect)):
@@ -125,3 +129,12 @@ async def _places(engine: AsyncEngine, owned: OwnedTables) -> dict[str, Table]:
     # Of several Table objects of one place the first has the owners' columns.
     known = zip(reversed(names), reversed(tables), strict=True)
     return {place: table for name, table in known for place in places.get(name, ())}
+
+
+def _tables(owned: OwnedTables) -> list[Table]:
+    return [table for table in owned.concerning if isinstance(table, Table)]
+
+
+def _names(engine: AsyncEngine, owned: OwnedTables) -> list[str]:
+    """Of these tables, as SQL has them."""
+    return list(map(engine.dialect.identifier_preparer.format_table, _tables(owned)))

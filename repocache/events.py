@@ -175,9 +175,20 @@ class RelayFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class OutboxRefused(Event):
-    """An outbox row that this release does not understand; it is looked at again in a minute."""
+    """An outbox row that this release does not understand, or that Redis alone of all refuses. It gives way to the
+    others and is tried again in a second, then later and later; a watched table's row that cannot be read counts as a
+    change of all of the table."""
 
     row: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxPutAside(Event):
+    """Outbox rows were refused so often that no relay takes them any more: `repocache outbox` lists them, has them
+    tried again and deletes them. `why`: of the first."""
+
+    rows: tuple[int, ...]
     why: str
 
 
@@ -201,7 +212,8 @@ class CommitUnknown(Event):
 @dataclass(frozen=True, slots=True)
 class UndeclaredWrite(Event):
     """Textual SQL that may write, or a call of a function that may, was run in a transaction that
-    did not say what it touches (`work.changes`)."""
+    did not say what it touches (`work.changes`). `statement`: its shape, with `?` for what strings
+    and numbers it has."""
 
     statement: str
 
@@ -317,6 +329,7 @@ _WARNINGS: frozenset[type[Event]] = frozenset(
         PublishFailed,
         RelayFailed,
         OutboxRefused,
+        OutboxPutAside,
         OutboxUnowned,
         CommitUnknown,
         UndeclaredWrite,
@@ -345,7 +358,7 @@ class LoggingObserver:
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self._logger = logger or logging.getLogger("repocache")
-        self._failing: set[CacheFailed] = set()
+        self._failing: set[int] = set()
 
     def __call__(self, event: Event) -> None:
         level = logging.WARNING if type(event) in _WARNINGS and self._is_news(event) else logging.DEBUG
@@ -358,9 +371,10 @@ class LoggingObserver:
     def _is_news(self, event: Event) -> bool:
         if not isinstance(event, CacheFailed):
             return event != _LEFT
-        if event in self._failing or len(self._failing) >= _MOST_FAILING:
+        # The hash alone: what a server says of its failure may be long.
+        if (known := hash(event)) in self._failing or len(self._failing) >= _MOST_FAILING:
             return False
-        self._failing.add(event)
+        self._failing.add(known)
         return True
 
 

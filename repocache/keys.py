@@ -20,7 +20,14 @@ BUCKETS = 1024
 KEY_FORMAT = 2
 """Counts changes of `bucket_of`, `owner_bucket` and of the key text: it is part of the namespace in Redis."""
 
-_PREFIX = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+LONGEST = 1_024
+"""Characters of a key's text that a cache keeps. Ids come from anybody, and real ones are far shorter: PostgreSQL
+indexes no more than some 2,700 bytes."""
+PREFIX_FORM = r"[a-z][a-z0-9_-]{0,63}"
+KEY_FORM = rf"{PREFIX_FORM}(?::[A-Za-z0-9_.~%-]*)+"
+"""Regular expressions of what `KeyOwner` takes for a prefix, and of what `Keys.text` makes."""
+
+_PREFIX = re.compile(PREFIX_FORM)
 
 
 def bucket_of(text: str) -> int:
@@ -84,12 +91,20 @@ class KeyOwner:
             )
 
 
+_SHOWN = 200
+
+
 def shown(id: object) -> str:
-    """An id as a message has it: Python does not print an int of more than 4,300 digits."""
+    """An id as a message has it: cut, and Python does not print an int of more than 4,300 digits."""
     try:
-        return repr(id)
+        return cut(repr(id))
     except ValueError:
         return f"<{type(id).__name__} of thousands of digits>"
+
+
+def cut(text: str) -> str:
+    """As much of a text from outside as a message shows."""
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"
 
 
 def _digits(part: int) -> str:
@@ -127,7 +142,7 @@ class Keys:
     column, None for a composite one.
     """
 
-    __slots__ = ("_readers", "_writer", "_writers", "follows", "make", "plain_type", "prefix", "types")
+    __slots__ = ("_readers", "_varies", "_writer", "_writers", "follows", "make", "plain_type", "prefix", "types")
 
     def __init__(self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple) -> None:
         for each in types:
@@ -141,6 +156,7 @@ class Keys:
         self.types = tuple(types)
         self.plain_type = self.types[0] if len(self.types) == 1 else None
         self.make = make
+        self._varies = not {str, bytes}.isdisjoint(types)
         self._writers = tuple(_WRITERS[each] for each in types)
         self._readers = tuple(_READERS[each] for each in types)
         self._writer = self._writers[0]
@@ -173,6 +189,11 @@ class Keys:
         if self.plain_type is not None:
             return f"{self.prefix}:{self._writer(id)}"
         return ":".join((self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True))))
+
+    def is_long(self, id: Any) -> bool:
+        """Whether the key is longer than caches keep: what is read by it is read from the database. Raises
+        InvalidId."""
+        return self._varies and len(self.text(id)) > LONGEST
 
     def id(self, text: str) -> Any:
         """The id of a key that `text` made. Raises OwnerClash if the key is not this owner's."""

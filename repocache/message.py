@@ -5,6 +5,8 @@ Owns parsing that never raises. Who obeys it: the views of the read path, and `d
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated
 
 import msgspec
@@ -12,7 +14,8 @@ from msgspec import Meta
 
 from repocache.history import LAST
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
+NO_GENERATIONS: Mapping[str, str] = MappingProxyType({})
 Number = Annotated[int, Meta(ge=0, le=LAST)]
 Position = Annotated[str, Meta(pattern="^(?:[0-7][0-9a-f]{15}|[0-9a-f]{1,15})$")]
 """Hexadecimal digits, up to `LAST`."""
@@ -32,15 +35,20 @@ class Message(
         "history": "h",
         "floor": "f",
         "owners": "w",
+        "tip": "t",
+        "before": "p",
+        "mac": "a",
     },
 ):
     """One change of a record, a bucket's or an owner's, in the record's order.
 
     `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a hole is a lost message.
+    `tip`: a random name of this change, `before`: that of the last one, for the next in line is told by both.
     `origin`: the process that wrote, for diagnosis only: everybody applies everything.
-    `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation and `seq` of its own record.
+    `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation, `seq` and `tip` of its own record.
     `generations`: owner -> its new generation (all of its keys changed): the record is the owner's.
     `floor`: position in bytes that a replica must have replayed before its rows are news, None: unknown.
+    `mac`: who knows the application's secret wrote `signed_part`; the rest is Redis's to say.
     """
 
     version: int
@@ -52,12 +60,28 @@ class Message(
     keys: tuple[str, ...] = ()
     generations: dict[str, str] = {}
     floor: Position | None = None
-    owners: dict[str, tuple[str, Number]] = {}
+    owners: dict[str, tuple[str, Number, str]] = {}
+    tip: str = ""
+    before: str = ""
+    mac: str = ""
 
     @property
     def position(self) -> int | None:
         """The floor as a WAL position in bytes."""
         return None if self.floor is None else int(self.floor, 16)
+
+    @property
+    def signed_part(self) -> bytes:
+        """What `mac` is made of."""
+        return signed_part(self.history, self.tip, self.origin, self.keys, self.generations)
+
+
+def signed_part(
+    history: str, tip: str, origin: str = "", keys: Sequence[str] = (), generations: Mapping[str, str] = NO_GENERATIONS
+) -> bytes:
+    """What a writer says of a change before Redis makes it, in the one way in which it is signed. Of a record made anew
+    it is history and incarnation (as `tip`)."""
+    return msgspec.json.encode((history, tip, origin, keys, dict(generations)))
 
 
 _DECODER = msgspec.json.Decoder(Message)

@@ -12,6 +12,7 @@ from repocache.db.settings import TopologySettings
 from repocache.db.signing import SHORTEST
 from repocache.errors import ConfigurationError
 from repocache.events import LoggingObserver, Observer
+from repocache.invalidation.identifier import checked, checked_all
 from repocache.invalidation.outbox import OutboxMode
 from repocache.wire import LinkSettings
 
@@ -23,18 +24,25 @@ class Settings:
     `app`: begins every key and the channel in Redis: the same in all services of one database, and
     another for each other cluster that uses this Redis; else both read past the cache where they
     meet, or, where positions are not to be had, one reads the other's rows. `local_entries`,
-    `local_bytes`: bounds of L1 in each process. `window`: how long a bookmark counts at most, and
-    how long a session that wrote reads the primary where positions are not to be had; more than the
-    greatest lag of a replica in the rotation. `uncovered`: how long a bookmark counts at least
+    `local_bytes`: bounds of L1 in each process, in memory with ids and indexes. `window`: how long
+    a covered bookmark counts for what no position tells, and how long a session that wrote reads
+    the primary where positions are not to be had; more than the greatest lag of a replica in the
+    rotation. `uncovered`: how long a bookmark counts at least
     whose invalidation nobody has delivered. By itself it is the longest ttl and local_ttl of this
     process, and what a fill may come late; where processes or releases differ in these, give all of
     them the longest. `publish_timeout`: how long a commit waits for Redis to take its invalidation
     before it returns without. `monotonic`: bookmarks also advance by what was read, so that a
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
-    bookmarks with the first, accept all (key rotation); empty: bookmarks are not signed. `outbox`:
+    bookmarks and messages with the first, accept all (key rotation: a new one is known to all
+    processes before one of them puts it first); empty: nothing is signed.
+    `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis that others can write
+    in. All processes have to know a secret before one of them puts it first. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `misuse`: what a change of an entity that came from a cache leads to; see
-    `Misuse`. `observe`: gets every event, and must not block; the default writes troubles, each with its remedy, to
+    `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it, beside
+    those who may do as they like with the application's role anyway: itself, its members,
+    superusers, the owners of the database and of the cached tables. `misuse`: what a change of an
+    entity that came from a cache leads to; see `Misuse`. `observe`: gets every event, and must not
+    block; the default writes troubles, each with its remedy, to
     the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is logged, and reaches nobody.
     """
 
@@ -45,10 +53,13 @@ class Settings:
     uncovered: float = 0.0
     publish_timeout: float = 1.0
     monotonic: bool = False
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    sign_values: bool = False
     outbox: OutboxMode = OutboxMode.AUTO
+    outbox_schema: str = "public"
+    outbox_owners: tuple[str, ...] = ()
     misuse: Misuse = Misuse.RAISE
-    observe: Observer = field(default_factory=LoggingObserver)
+    observe: Observer = field(default_factory=LoggingObserver, repr=False)
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     link: LinkSettings = field(default_factory=LinkSettings)
@@ -58,20 +69,29 @@ class Settings:
         self._check_lives()
         if not isinstance(self.outbox, OutboxMode):
             raise ConfigurationError(f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED")
+        checked("Settings: outbox_schema", self.outbox_schema)
+        if not isinstance(self.outbox_owners, tuple):
+            raise ConfigurationError(f"Settings(outbox_owners={self.outbox_owners!r}): give a tuple of roles' names")
+        checked_all("Settings: outbox_owners", self.outbox_owners)
         if not isinstance(self.misuse, Misuse):
             raise ConfigurationError(f"Settings(misuse={self.misuse!r}): give a Misuse, as in Misuse.TELL")
         for name in ("local_entries", "local_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")
+        self._check_secrets()
+        if not callable(self.observe):
+            raise ConfigurationError(f"Settings(observe={type(self.observe).__name__}): give a function of one event")
+        if iscoroutinefunction(self.observe):
+            raise ConfigurationError("Settings(observe=...): no async one: nobody would await it")
+
+    def _check_secrets(self) -> None:
         secrets: object = self.secrets
         if not isinstance(secrets, tuple) or not all(isinstance(secret, str) for secret in secrets):
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
         if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
-        if not callable(self.observe):
-            raise ConfigurationError(f"Settings(observe={self.observe!r}): give a function of one event")
-        if iscoroutinefunction(self.observe):
-            raise ConfigurationError(f"Settings(observe={self.observe!r}): no async one: nobody would await it")
+        if self.sign_values and not self.secrets:
+            raise ConfigurationError("Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with")
 
     def _check_app(self) -> None:
         if (

@@ -10,9 +10,10 @@ from repocache.db.positions import PrimaryPosition
 from repocache.db.topology import Topology
 from repocache.db.trouble import sqlstate
 from repocache.errors import DatabaseUnavailable
+from repocache.foreign import in_brief
 from repocache.records import NO_POSITIONS
 
-_STATUS = text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
+_STATUS = text("SELECT pg_catalog.pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
 _IN_THE_FUTURE = "22023"
 """SQLSTATE: "transaction ID ... is in the future": this primary has given out no such id."""
 
@@ -63,4 +64,4 @@ class Standing:
         except Exception as error:
             if sqlstate(error) == _IN_THE_FUTURE:
                 return False
-            raise DatabaseUnavailable(f"the primary does not say whether {xid} has ended: {error}") from error
+            raise DatabaseUnavailable(f"the primary does not say whether {xid} has ended: {in_brief(error)}") from error

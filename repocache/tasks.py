@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from repocache.errors import NotStarted
 from repocache.events import Observer, TaskFailed
+from repocache.foreign import in_brief
 
 
 class Grace:
@@ -77,7 +78,7 @@ class Kept:
         return {task}
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        why = "cancelled" if task.cancelled() else repr(task.exception())
+        why = _why(task)
         if task is not self._task:
             return
         # A timer and no task: a loop that is being closed cancels all tasks, and is left in peace.
@@ -152,7 +153,15 @@ class Tasks:
         self._must_end.discard(task)
         self._others.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            self._observe(TaskFailed(name_of(task), repr(task.exception())))
+            self._observe(TaskFailed(name_of(task), _why(task)))
+
+
+def _why(task: asyncio.Task[None]) -> str:
+    """Of what it died."""
+    if task.cancelled():
+        return "cancelled"
+    error = task.exception()
+    return "it ended" if error is None else in_brief(error)
 
 
 def name_of(task: asyncio.Task[None]) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from repocache.errors import ConfigurationError
+
+LOGIN = "in its user and password write / ? # @ : % as %2F %3F %23 %40 %3A %25"
+"""What to do where the characters of a password may have ended the login too soon."""
 
 
 @runtime_checkable
@@ -36,3 +40,9 @@ def text_of(argument: str, given: object, example: str) -> str:
     if isinstance(given, list | tuple | set | frozenset | dict):
         raise ConfigurationError(f"{argument}: give one URL, not a {type(given).__name__}: {example}")
     raise ConfigurationError(f"{argument}: a {type(given).__name__} is not a URL: {example}")
+
+
+def may_be_named(options: Mapping[str, object]) -> bool:
+    """Whether a message may show a name among a URL's options: none of them is a password, of which
+    an `&` would have made more options, nor holds the `@` that ends a login."""
+    return not any("password" in name or "@" in f"{name}{text}" for name, text in options.items())

@@ -14,16 +14,16 @@ from typing import Any, Protocol, cast
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from repocache.bookmark import Seen
+from repocache.cache.belief import At
 from repocache.cache.entry import Row
 from repocache.cache.values import NOT_KEPT, Values
-from repocache.cache.views import View as BucketView
 from repocache.cache.views import Views
 from repocache.db.engines import SERVER
 from repocache.db.transaction import Transaction
 from repocache.db.trouble import is_undecodable
 from repocache.errors import CacheUnavailable, StrictWriteRefused
 from repocache.events import CacheFailed, Observer
+from repocache.foreign import in_brief
 from repocache.history import is_newer
 from repocache.invalidation.batch import Batch, keys_by_bucket, owners_by_bucket
 from repocache.keys import Keys, bucket_of, owner_bucket
@@ -128,13 +128,13 @@ class Puts:
         if not history:
             return
         kept = Kept(len(cast("Changes", transaction.changes)), history)
+        line = history == self._primary.history  # of the views; no other's floor has an order with this position
         for prefix, texts in sorted(keys.items()):
             kept.read += self._read(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
             bucket = bucket_of(text)
             view, own = self._views.get(bucket), self._views.get(owner_bucket(prefix))
-            known = _is_of(view, history) and _is_of(own, history)
-            if known and view is not None and own is not None and prefix in own.generations:
+            if line and view is not None and own is not None and prefix in own.generations:
                 kept.seen[bucket, prefix] = view.incarnation, own.generations[prefix]
         transaction.kept = kept
 
@@ -153,7 +153,7 @@ class Puts:
         except Exception as error:
             if not (is_undecodable(error) or _is_undone(error)):
                 raise
-            self._observe(CacheFailed("write through", f"{owner.keys.prefix}: {error!r}"))
+            self._observe(CacheFailed("write through", f"{owner.keys.prefix}: {in_brief(error)}"))
             return ()
 
     def _rows(
@@ -210,17 +210,13 @@ class Puts:
 
     async def _intend(self, kept: Kept) -> None:
         owners = {owner for intent in kept.intents for owner in intent.seen}
-        own = {owner: self._views.get(owner_bucket(owner)) for owner in owners}
-        before = [self._views.get(intent.bucket) for intent in kept.intents]
-        for intent, view, noted in zip(kept.intents, before, await self._sent(kept.intents), strict=True):
-            for owner, (generation, incarnation, seq) in noted.generations.items():
+        own = {owner: self._views.before(owner_bucket(owner)) for owner in owners}
+        before = [self._views.before(intent.bucket) for intent in kept.intents]
+        for intent, asked, noted in zip(kept.intents, before, await self._sent(kept.intents), strict=True):
+            for owner, (generation, incarnation, seq, tip) in noted.generations.items():
                 kept.seen[intent.bucket, owner] = noted.incarnation, generation
-                for adopted in (
-                    self._views.adopt_generation(owner, own[owner], Seen(incarnation, seq), generation),
-                    self._views.adopt(intent.bucket, view, Seen(noted.incarnation, noted.seq)),
-                ):
-                    if adopted is not None:
-                        adopted.history = self._primary.history
+                self._views.adopt_generation(owner, own[owner], At(incarnation, seq, tip), generation)
+                self._views.adopt(intent.bucket, asked, At(noted.incarnation, noted.seq, noted.tip))
 
     async def _sent(self, intents: Sequence[Intent]) -> list[Noted]:
         """A record of another history gives way to a write lease: this transaction is in a later
@@ -276,12 +272,6 @@ class Puts:
                 await answer
         except CacheUnavailable as error:
             self._observe(CacheFailed("give back", str(error)))
-
-
-def _is_of(view: BucketView | None, history: str) -> bool:
-    """Whether the record is known, and was announced, or answered, by somebody of this line of WAL: no other's
-    floor has an order with a position of it."""
-    return view is not None and view.history == history
 
 
 def _is_undone(error: Exception) -> bool:

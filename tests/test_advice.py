@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -125,3 +126,17 @@ def test_a_cache_that_goes_on_failing_is_written_once_until_it_is_back(caplog: p
     ]
     many = [CacheFailed("get", str(n)) for n in range(1000)]
     assert len(written(caplog, *many)) == 256
+
+
+def test_what_is_remembered_of_failures_does_not_grow_with_their_words() -> None:
+    unread = logging.getLogger("nobody reads this")
+    unread.disabled = True
+    observe = LoggingObserver(unread)
+    tracemalloc.start()
+    try:
+        for number in range(256):
+            observe(CacheFailed("get", f"{number} " * 10_000))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

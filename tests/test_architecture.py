@@ -11,8 +11,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors", "history", "remedies"},
-    {"urls", "keys", "events", "bookmark", "message"},
-    {"tasks", "home"},
+    {"urls", "foreign", "keys", "events", "bookmark", "message"},
+    {"tasks", "home", "signature"},
     {"wire"},
     {"records"},
     {"db", "cache", "invalidation"},

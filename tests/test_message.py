@@ -16,10 +16,12 @@ from repocache.history import LAST
 from repocache.message import WIRE_VERSION, Message, parse
 
 PAGE = Path(__file__).parents[1] / "docs" / "wire-format.md"
-SHOWN = b"""{"v":1,"b":17,"i":"9f2c6a01d1a4e0b81","s":5,"h":"7711521039664438273.1.04cc19ceadc8","o":"9f2c6a01d1a4e0b8",
- "k":["user:42","user:57"],"w":{"user":["9f2c6a01d1a4e0b82",3]},"f":"0000000003000130"}"""
+SHOWN = b"""{"v":2,"b":17,"i":"9f2c6a01d1a4e0b81","s":5,"t":"c04ad6a2b8f1337e",
+ "h":"7711521039664438273.1.04cc19ceadc8","o":"9f2c6a01d1a4e0b8",
+ "k":["user:42","user:57"],"p":"51fe0ba9d2c4a610",
+ "w":{"user":["9f2c6a01d1a4e0b82",3,"8e11d2f04cb7a935"]},"f":"0000000003000130"}"""
 MEANT = Message(
-    version=1,
+    version=2,
     bucket=17,
     incarnation="9f2c6a01d1a4e0b81",
     seq=5,
@@ -27,12 +29,14 @@ MEANT = Message(
     origin="9f2c6a01d1a4e0b8",
     keys=("user:42", "user:57"),
     floor="0000000003000130",
-    owners={"user": ("9f2c6a01d1a4e0b82", 3)},
+    owners={"user": ("9f2c6a01d1a4e0b82", 3, "8e11d2f04cb7a935")},
+    tip="c04ad6a2b8f1337e",
+    before="51fe0ba9d2c4a610",
 )
 
 
 def test_the_message_shown_means_what_the_page_says() -> None:
-    assert WIRE_VERSION == 1
+    assert WIRE_VERSION == 2
     assert parse(SHOWN) == MEANT
     assert MEANT.position == 0x3000130
 
@@ -43,21 +47,22 @@ def test_it_is_the_one_on_the_page() -> None:
 
 
 def test_a_record_made_anew() -> None:
-    made = parse(b'{"v":1,"b":0,"i":"i","s":0,"h":""}')
-    assert made == Message(version=1, bucket=0, incarnation="i", seq=0, history="")
+    made = parse(b'{"v":2,"b":0,"i":"i","s":0,"t":"i","h":""}')
+    assert made == Message(version=2, bucket=0, incarnation="i", seq=0, history="", tip="i")
     assert made is not None
     assert made.position is None
 
 
 def test_it_is_written_under_the_same_names() -> None:
-    assert {**json.loads(msgspec.json.encode(MEANT)), "g": None} == {**json.loads(SHOWN), "g": None}
+    written = json.loads(msgspec.json.encode(MEANT))
+    assert {**written, "g": None, "a": None} == {**json.loads(SHOWN), "g": None, "a": None}
 
 
 def test_an_owner_that_changed_as_a_whole() -> None:
     moved = parse(
-        b'{"v":1,"b":1030,"i":"i","s":4,"h":"h","o":"p","k":[],"g":{"user":"i2"},"w":{},"f":"00000000000000ff"}'
+        b'{"v":2,"b":1030,"i":"i","s":4,"h":"h","o":"p","k":[],"g":{"user":"i2"},"w":{},"f":"00000000000000ff"}'
     )
-    assert moved == Message(1, 1030, "i", 4, "h", "p", generations={"user": "i2"}, floor="00000000000000ff")
+    assert moved == Message(2, 1030, "i", 4, "h", "p", generations={"user": "i2"}, floor="00000000000000ff")
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:
@@ -74,8 +79,8 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         b"{}",
         SHOWN[:-1],
         SHOWN + b"x",
-        SHOWN.replace(b'"v":1', b'"v":2'),
-        SHOWN.replace(b'"v":1', b'"v":"1"'),
+        SHOWN.replace(b'"v":2', b'"v":1'),
+        SHOWN.replace(b'"v":2', b'"v":"2"'),
         SHOWN.replace(b'"b":17', b'"b":"17"'),
         SHOWN.replace(b'"s":5', b'"s":5.5'),
         SHOWN.replace(b'"s":5,', b""),
@@ -95,7 +100,7 @@ def test_what_a_later_release_adds_is_passed_over() -> None:
         SHOWN.replace(b'"s":5', b'"s":1' + b"0" * 5000),
         SHOWN.replace(b'"b":17', b'"b":-1'),
         SHOWN.replace(b'"b":17', b'"b":18446744073709551616'),
-        b'{"v":1,"later":' + b"[" * 100_000,
+        b'{"v":2,"later":' + b"[" * 100_000,
     ],
 )
 def test_what_is_no_message_is_none(payload: bytes) -> None:

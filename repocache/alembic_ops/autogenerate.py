@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import DropTableOp, UpgradeOps
+from alembic.operations.ops import DropTableOp, ModifyTableOps, UpgradeOps
 from alembic.util import DispatchPriority
 from sqlalchemy import Connection, MetaData, text
 
@@ -16,28 +16,34 @@ from repocache.alembic_ops.operations import (
     CreateOutbox,
     DropInvalidationTrigger,
     DropOutbox,
-    names,
 )
 from repocache.errors import ConfigurationError
+from repocache.invalidation.identifier import checked, checked_all, listed
 from repocache.invalidation.outbox import TABLE
 
 _DECLARED = "repocache"
 _TRIGGERS = text(
     """
     SELECT n.nspname, c.relname, t.tgargs
-    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE t.tgname = 'repocache_notice_update' AND NOT t.tgisinternal AND t.tgparentid = 0
+    FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE t.tgname = 'repocache_notice_update' AND NOT t.tgisinternal AND t.tgparentid = CAST(0 AS oid)
     """
 )
-_OUTBOX = text("SELECT to_regclass(quote_ident(:schema) || '.' || :table) IS NOT NULL")
+_OUTBOX = text(
+    """
+    SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = CAST(:schema AS name) AND c.relname = CAST(:table AS name)
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`triggers`: watched tables by (schema, name), with the columns that they carry besides the key."""
+    """`outbox`: what makes it; `triggers`: watched tables by (schema, name), with the columns that they carry besides
+    the key."""
 
-    schema: str
-    grant_to: tuple[str, ...]
+    outbox: CreateOutbox
     triggers: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -46,39 +52,43 @@ def declare(
     triggers: Mapping[str, Sequence[str]] | Iterable[str] = (),
     schema: str = "public",
     grant_to: Sequence[str] = (),
+    owner: str = "",
 ) -> None:
     """In `env.py`: this metadata's database has an outbox, and triggers on these tables, named as in the metadata.
 
-    `triggers`: names, or names with the columns that they carry. Raises ConfigurationError for a table that the
-    metadata does not have.
+    `triggers`: names, or names with the columns that they carry; the rest as in `create_repocache_outbox`. Raises
+    ConfigurationError for a table that the metadata does not have, and what is no name.
     """
-    given = triggers if isinstance(triggers, Mapping) else dict.fromkeys(names("triggers", triggers), ())
+    given = triggers if isinstance(triggers, Mapping) else dict.fromkeys(listed("triggers", triggers), ())
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for name, columns in given.items():
         if name not in metadata.tables:
             raise ConfigurationError(f"declare(triggers=...): the metadata has no table {name!r}")
         table = metadata.tables[name]
-        found[table.schema or "public", table.name] = names(f"triggers[{name!r}]", columns)
-    metadata.info[_DECLARED] = Declared(schema, names("grant_to", grant_to), found)
+        place = checked("schema", table.schema or "public"), checked("table", str(table.name))
+        found[place] = checked_all(f"triggers[{name!r}]", columns)
+    metadata.info[_DECLARED] = Declared(CreateOutbox(schema, grant_to, owner), found)
 
 
 @comparators.dispatch_for("schema", priority=DispatchPriority.LAST)
 def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> None:
-    upgrade.ops[:] = [op for op in upgrade.ops if not (isinstance(op, DropTableOp) and op.table_name == TABLE)]
+    ours = [op for op in upgrade.ops if isinstance(op, DropTableOp | ModifyTableOps) and op.table_name == TABLE]
+    upgrade.ops[:] = [op for op in upgrade.ops if op not in ours]
     declared = next((each.info[_DECLARED] for each in _metadata(context) if _DECLARED in each.info), None)
     connection = context.connection
     if declared is None or connection is None or connection.dialect.name != "postgresql":
         return
     assert isinstance(declared, Declared)
-    if not connection.execute(_OUTBOX, {"schema": declared.schema, "table": TABLE}).scalar():
-        upgrade.ops.append(CreateOutbox(declared.schema, declared.grant_to))
+    schema_of_outbox = declared.outbox.schema
+    if connection.execute(_OUTBOX, {"schema": schema_of_outbox, "table": TABLE}).first() is None:
+        upgrade.ops.append(declared.outbox)
     there = _triggers(connection)
     for (schema, table), columns in there.items():
         if declared.triggers.get((schema, table)) != columns:
-            upgrade.ops.append(DropInvalidationTrigger(table, columns, schema, declared.schema))
+            upgrade.ops.append(DropInvalidationTrigger(table, columns, schema, schema_of_outbox))
     for (schema, table), columns in declared.triggers.items():
         if there.get((schema, table)) != columns:
-            upgrade.ops.append(CreateInvalidationTrigger(table, columns, schema, declared.schema))
+            upgrade.ops.append(CreateInvalidationTrigger(table, columns, schema, schema_of_outbox))
 
 
 def _metadata(context: AutogenContext) -> Sequence[MetaData]:
@@ -98,7 +108,7 @@ def _triggers(connection: Connection) -> dict[tuple[str, str], tuple[str, ...]]:
 
 @renderers.dispatch_for(CreateOutbox)
 def _render_create(_: AutogenContext, op: CreateOutbox) -> str:
-    return f"op.create_repocache_outbox({_arguments(schema=op.schema, grant_to=op.grant_to)})"
+    return f"op.create_repocache_outbox({_arguments(schema=op.schema, grant_to=op.grant_to, owner=op.owner)})"
 
 
 @renderers.dispatch_for(DropOutbox)
@@ -120,4 +130,4 @@ def _render_drop_trigger(_: AutogenContext, op: DropInvalidationTrigger) -> str:
 
 def _arguments(**given: str | tuple[str, ...]) -> str:
     """As source, without those that are as they are anyway."""
-    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in ("public", ()))
+    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in ("public", (), ""))

@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-from repocache.errors import ConfigurationError
+from repocache.invalidation.identifier import literal, quoted
 from repocache.invalidation.outbox import CHANNEL, TABLE
+from repocache.invalidation.outbox_table import WAKE
 
 MOST_ROWS = 1_000
 """A statement that changes more rows is noticed as a change of the whole table."""
-MOST_NOTICED = 8_000
-"""Characters of ids that one transaction remembers of its triggers' notices; then each table is noticed as a whole."""
+MOST_STATEMENTS = 1_000
+"""A transaction that has left more rows notices each table as a whole."""
+MOST_BYTES = 8 * 1024 * 1024
+"""That all rows of a transaction take; a notice beyond it is of the whole table."""
 EVENTS = ("insert", "update", "delete", "truncate")
-_NOTICE, _WAKE = "repocache_notice", "repocache_wake"
-_NAME = re.compile(r"[^\x00]{1,63}")
+_NOTICE = "repocache_notice"
 
 
-def create_outbox(schema: str, grant_to: Sequence[str]) -> list[str]:
+def create_outbox(schema: str, grant_to: Sequence[str], owner: str = "") -> list[str]:
     """Table, the triggers' function, and what wakes the relays. `grant_to`: roles that write through the library.
+    `owner`: the role whose rights the triggers' function has, empty: the one that migrates.
 
     The table is small and churns: it is vacuumed by count and not by share, without pauses.
     """
-    at = f"{quoted(schema)}."
+    at = f"{quoted(schema, 'schema')}."
     table = f"""
 CREATE TABLE {at}{TABLE} (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   source text,
   notices jsonb NOT NULL,
-  due timestamptz NOT NULL DEFAULT clock_timestamp()
+  due timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  xid bigint NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::text::bigint,
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  tries integer NOT NULL DEFAULT 0,
+  why text
 ) WITH (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
 )"""
     comment = f"COMMENT ON TABLE {at}{TABLE} IS 'repocache: invalidations that are not known to be delivered'"
-    # At COMMIT, when it is known whether a unit of work publishes the notice itself: NOTIFY is not free.
-    wake = f"""
-CREATE FUNCTION {at}{_WAKE}() RETURNS trigger LANGUAGE plpgsql AS $wake$
-BEGIN
-  IF current_setting('repocache.sealed', true) IS DISTINCT FROM 'on' THEN
-    PERFORM pg_notify('{CHANNEL}', '');
-  END IF;
-  RETURN NULL;
-END $wake$"""
+    # What a transaction's triggers have noticed so far; rows of units of work are not in it.
+    index = f"CREATE INDEX {TABLE}_xid ON {at}{TABLE} (xid, source) WHERE source IS NOT NULL"
     waker = f"""
-CREATE CONSTRAINT TRIGGER {_WAKE} AFTER INSERT ON {at}{TABLE} DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW WHEN (NEW.source IS NOT NULL) EXECUTE FUNCTION {at}{_WAKE}()"""
-    revoke = f"REVOKE ALL ON FUNCTION {at}{_NOTICE}() FROM PUBLIC"
-    grants = [f"GRANT SELECT, INSERT, UPDATE, DELETE ON {at}{TABLE} TO {quoted(role)}" for role in grant_to]
-    return [table, comment, _notice_function(schema), revoke, wake, waker, *grants]
+CREATE CONSTRAINT TRIGGER {WAKE} AFTER INSERT ON {at}{TABLE} DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW WHEN (NEW.source IS NOT NULL) EXECUTE FUNCTION {at}{WAKE}()"""
+    revoked = [f"REVOKE ALL ON FUNCTION {at}{function}() FROM PUBLIC" for function in (_NOTICE, WAKE)]
+    granted = [
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {at}{TABLE} TO {quoted(role, 'grant_to')}" for role in grant_to
+    ]
+    owned = _owned(at, quoted(owner, "owner")) if owner else []
+    return [table, comment, index, _notice_function(at), _wake_function(at), *revoked, waker, *granted, *owned]
 
 
 def drop_outbox(schema: str) -> list[str]:
     """All that `create_outbox` makes. Fails while a table still has its triggers."""
-    at = f"{quoted(schema)}."
-    return [f"DROP TABLE {at}{TABLE}", f"DROP FUNCTION {at}{_WAKE}()", f"DROP FUNCTION {at}{_NOTICE}()"]
+    at = f"{quoted(schema, 'schema')}."
+    return [f"DROP TABLE {at}{TABLE}", f"DROP FUNCTION {at}{WAKE}()", f"DROP FUNCTION {at}{_NOTICE}()"]
 
 
 def create_trigger(table: str, schema: str, outbox_schema: str, columns: Sequence[str]) -> list[str]:
     """Four triggers, one for each kind of statement: transition tables allow no less."""
-    on = f"{quoted(schema)}.{quoted(table)}"
-    arguments = ", ".join("'" + column.replace("'", "''") + "'" for column in columns)
+    on = _table(table, schema)
+    function = f"{quoted(outbox_schema, 'outbox_schema')}.{_NOTICE}"
+    arguments = ", ".join(map(literal, columns))
     rows = {
         "insert": "REFERENCING NEW TABLE AS new_rows",
         "update": "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
@@ -69,14 +72,14 @@ def create_trigger(table: str, schema: str, outbox_schema: str, columns: Sequenc
     }
     return [
         f"CREATE TRIGGER {trigger_name(event)} AFTER {event.upper()} ON {on} {rows[event]} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {quoted(outbox_schema)}.{_NOTICE}({arguments})"
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {function}({arguments})"
         for event in EVENTS
     ]
 
 
 def drop_trigger(table: str, schema: str) -> list[str]:
     """All four."""
-    return [f"DROP TRIGGER {trigger_name(event)} ON {quoted(schema)}.{quoted(table)}" for event in EVENTS]
+    return [f"DROP TRIGGER {trigger_name(event)} ON {_table(table, schema)}" for event in EVENTS]
 
 
 def trigger_name(event: str) -> str:
@@ -84,65 +87,101 @@ def trigger_name(event: str) -> str:
     return f"repocache_notice_{event}"
 
 
-def quoted(name: str) -> str:
-    """An identifier, whatever is in it. Raises ConfigurationError for what cannot be one."""
-    if not _NAME.fullmatch(name):
-        raise ConfigurationError(f"{name!r} is no name of a table, schema or role")
-    return '"' + name.replace('"', '""') + '"'
+def _table(table: str, schema: str) -> str:
+    return f"{quoted(schema, 'schema')}.{quoted(table, 'table')}"
 
 
-def _notice_function(schema: str) -> str:
+def _owned(at: str, owner: str) -> list[str]:
+    """The triggers' function as a role's that may do nothing else; the table stays with who migrates."""
+    function = f"FUNCTION {at}{_NOTICE}()"
+    return [
+        f"GRANT SELECT, INSERT, DELETE ON {at}{TABLE} TO {owner}",
+        f"ALTER {function} OWNER TO {owner}",
+        f"GRANT EXECUTE ON {function} TO CURRENT_USER",  # who makes a trigger needs it
+    ]
+
+
+def _notice_function(at: str) -> str:
     """It runs as its owner, so that whoever may write a watched table need not know of the outbox.
 
-    Keys are found in the catalogue when it runs: a migration of the primary key leaves no trigger behind. What it
-    remembers in `repocache.noticed` is forgotten by a rollback to a savepoint, as its rows are. A transaction of very
-    many statements leaves no more rows than it can remember, and one for the whole of each table.
+    So it runs no code of the table's owner: `to_jsonb` calls casts to JSON, which the owner of a type may make; of
+    types in `pg_catalog`, and domains straight over one, it calls what PostgreSQL has. A column of another type is not
+    carried. Nor does it believe what the session can set: what was noticed before, it asks the outbox.
+
+    Keys are found in the catalogue when it runs: a migration of the primary key leaves no trigger behind. A notice of
+    the whole table takes the place of all that the transaction noticed of it before, and stands for all that comes
+    after, so that many statements leave few rows; a rollback to a savepoint brings back what was before. Ids of
+    transactions are those of this cluster, a row may be from a dump of another: it is older.
     """
-    at = f"{quoted(schema)}."
-    return f"""
-CREATE FUNCTION {at}{_NOTICE}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp SET bytea_output = hex AS $notice$
+    body = f"""
 DECLARE
   watched text := TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME;
-  notice jsonb := jsonb_build_object('t', watched);
-  noticed text := coalesce(current_setting('repocache.noticed', true), '');
-  whole text := coalesce(nullif(current_setting('repocache.whole', true), ''), ',');
-  too_many boolean := length(noticed) >= {MOST_NOTICED};
+  whole jsonb := jsonb_build_array(jsonb_build_object('t', watched));
+  notice jsonb := whole;
+  noticed bigint;
+  taken bigint;
+  is_noticed boolean;
+  mine bigint := pg_current_xact_id()::text::bigint;
   many bigint := 0;
   carried text;
   changed jsonb;
-  made bigint;
 BEGIN
-  IF too_many AND position(',' || TG_RELID || ',' IN whole) > 0 THEN
+  IF TG_OP = 'DELETE' THEN
+    SELECT count(*) INTO many FROM (SELECT 1 FROM old_rows LIMIT {MOST_ROWS + 1}) AS first_rows;
+  ELSIF TG_OP <> 'TRUNCATE' THEN
+    SELECT count(*) INTO many FROM (SELECT 1 FROM new_rows LIMIT {MOST_ROWS + 1}) AS first_rows;
+  END IF;
+  IF many = 0 AND TG_OP <> 'TRUNCATE' THEN
     RETURN NULL;
   END IF;
-  IF TG_OP <> 'TRUNCATE' THEN
-    IF TG_OP <> 'DELETE' THEN
-      SELECT count(*) INTO many FROM (SELECT 1 FROM new_rows LIMIT {MOST_ROWS + 1}) AS first_rows;
-    ELSE
-      SELECT count(*) INTO many FROM (SELECT 1 FROM old_rows LIMIT {MOST_ROWS + 1}) AS first_rows;
-    END IF;
-    IF many = 0 THEN
-      RETURN NULL;
-    END IF;
-    IF many <= {MOST_ROWS} AND NOT too_many THEN
-      SELECT string_agg(format('r.%I', a.attname), ', ') INTO carried FROM pg_attribute a
-        LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
-        WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped
-          AND (a.attnum = ANY (i.indkey::int2[]) OR a.attname::text = ANY (TG_ARGV));
-      IF carried IS NOT NULL THEN
-        EXECUTE format('SELECT jsonb_agg(to_jsonb(c)) FROM (%s) AS c', concat_ws(' UNION ALL ',
-            CASE WHEN TG_OP <> 'INSERT' THEN format('SELECT %s FROM old_rows AS r', carried) END,
-            CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END)) INTO changed;
-        notice := notice || jsonb_build_object('rows', changed);
+  SELECT count(*), coalesce(sum(pg_column_size(o.notices)), 0),
+      coalesce(bool_or(o.source = watched AND o.notices = whole), false) INTO noticed, taken, is_noticed
+    FROM {at}{TABLE} o
+    WHERE o.xid = mine AND o.source IS NOT NULL AND o.due >= transaction_timestamp();
+  IF is_noticed THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP <> 'TRUNCATE' AND many <= {MOST_ROWS} AND noticed < {MOST_STATEMENTS} THEN
+    SELECT string_agg(format('r.%I', a.attname), ', ') INTO carried FROM pg_attribute a
+      JOIN pg_type t ON t.oid = a.atttypid
+      JOIN pg_type b ON b.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END
+      LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+      WHERE a.attrelid = TG_RELID AND a.attnum > 0 AND NOT a.attisdropped
+        AND (a.attnum = ANY (i.indkey::int2[]) OR a.attname::text = ANY (TG_ARGV))
+        AND b.typnamespace = 'pg_catalog'::regnamespace AND a.attgenerated <> 'v';
+    IF carried IS NOT NULL THEN
+      EXECUTE format('SELECT jsonb_agg(to_jsonb(c.*)) FROM (%s) AS c', concat_ws(' UNION ALL ',
+          CASE WHEN TG_OP <> 'INSERT' THEN format('SELECT %s FROM old_rows AS r', carried) END,
+          CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END)) INTO changed;
+      IF taken + pg_column_size(changed) <= {MOST_BYTES} THEN
+        notice := jsonb_build_array(jsonb_build_object('t', watched, 'rows', changed));
       END IF;
     END IF;
   END IF;
-  INSERT INTO {at}{TABLE} (source, notices) VALUES (watched, jsonb_build_array(notice)) RETURNING id INTO made;
-  PERFORM set_config('repocache.noticed', concat_ws(',', nullif(noticed, ''), made::text), true);
-  IF too_many THEN
-    PERFORM set_config('repocache.whole', whole || TG_RELID || ',', true);
+  IF notice = whole AND noticed > 0 THEN
+    DELETE FROM {at}{TABLE} o
+      WHERE o.xid = mine AND o.source = watched AND o.due >= transaction_timestamp();
+  END IF;
+  INSERT INTO {at}{TABLE} (source, notices) VALUES (watched, notice);
+  RETURN NULL;
+END
+"""  # noqa: S608  # names that are quoted
+    return f"""
+CREATE FUNCTION {at}{_NOTICE}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp SET bytea_output = hex AS {literal(body)}"""
+
+
+def _wake_function(at: str) -> str:
+    """At COMMIT, when it is known whether a unit of work publishes the notice itself, which postpones it: NOTIFY is not
+    free. As its owner: who writes a watched table may not read the outbox."""
+    body = f"""
+BEGIN
+  IF EXISTS (SELECT FROM {at}{TABLE} o WHERE o.id = NEW.id AND o.due <= clock_timestamp()) THEN
+    PERFORM pg_notify('{CHANNEL}', '');
   END IF;
   RETURN NULL;
-END $notice$
-"""  # noqa: S608  # names that are quoted
+END
+"""  # names that are quoted
+    return f"""
+CREATE FUNCTION {at}{WAKE}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS {literal(body)}"""

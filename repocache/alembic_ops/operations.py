@@ -2,51 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from alembic.operations import MigrateOperation, Operations
+from sqlalchemy import text
 
 from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_outbox, drop_trigger
-from repocache.errors import ConfigurationError
-
-
-def names(argument: str, given: Iterable[str]) -> tuple[str, ...]:
-    """Several names. Raises ConfigurationError for one text, whose letters would be taken for them."""
-    if isinstance(given, str):
-        raise ConfigurationError(f"{argument}={given!r}: give a list of names: {argument}=[{given!r}]")
-    return tuple(given)
+from repocache.invalidation.identifier import checked, checked_all
 
 
 @Operations.register_operation("create_repocache_outbox")
 class CreateOutbox(MigrateOperation):
-    """The outbox: its table and functions."""
+    """The outbox: its table and functions. Raises ConfigurationError for what is no name, as all of these do."""
 
-    def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
-        self.schema = schema
-        self.grant_to = names("grant_to", grant_to)
+    def __init__(self, schema: str = "public", grant_to: Sequence[str] = (), owner: str = "") -> None:
+        self.schema = checked("schema", schema)
+        self.grant_to = checked_all("grant_to", grant_to)
+        self.owner = owner and checked("owner", owner)
 
     @classmethod
     def create_repocache_outbox(
-        cls, operations: Operations, schema: str = "public", grant_to: Sequence[str] = ()
+        cls, operations: Operations, schema: str = "public", grant_to: Sequence[str] = (), owner: str = ""
     ) -> None:
-        """`op.create_repocache_outbox()`. `schema`: one in the search_path of the roles that write; `grant_to`: those
-        roles, where they are not the one that migrates."""
-        operations.invoke(cls(schema, grant_to))
+        """`op.create_repocache_outbox()`. `schema`: as in `Settings(outbox_schema=...)`; `grant_to`: the roles that
+        write through the library, where they are not the one that migrates; `owner`: a role without login, whose
+        rights the triggers have instead of those of the role that migrates."""
+        operations.invoke(cls(schema, grant_to, owner))
 
     def to_diff_tuple(self) -> tuple[object, ...]:
         return ("create_repocache_outbox", self.schema)
 
     def reverse(self) -> DropOutbox:
-        return DropOutbox(self.schema, self.grant_to)
+        return DropOutbox(self.schema, self.grant_to, self.owner)
 
 
 @Operations.register_operation("drop_repocache_outbox")
 class DropOutbox(MigrateOperation):
     """The reverse of `CreateOutbox`."""
 
-    def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
-        self.schema = schema
-        self.grant_to = names("grant_to", grant_to)
+    def __init__(self, schema: str = "public", grant_to: Sequence[str] = (), owner: str = "") -> None:
+        self.schema = checked("schema", schema)
+        self.grant_to = checked_all("grant_to", grant_to)
+        self.owner = owner
 
     @classmethod
     def drop_repocache_outbox(cls, operations: Operations, schema: str = "public") -> None:
@@ -57,7 +54,7 @@ class DropOutbox(MigrateOperation):
         return ("drop_repocache_outbox", self.schema)
 
     def reverse(self) -> CreateOutbox:
-        return CreateOutbox(self.schema, self.grant_to)
+        return CreateOutbox(self.schema, self.grant_to, self.owner)
 
 
 @Operations.register_operation("create_invalidation_trigger")
@@ -67,10 +64,10 @@ class CreateInvalidationTrigger(MigrateOperation):
     def __init__(
         self, table: str, columns: Sequence[str] = (), schema: str = "public", outbox_schema: str = "public"
     ) -> None:
-        self.table = table
-        self.columns = names("columns", columns)
-        self.schema = schema
-        self.outbox_schema = outbox_schema
+        self.table = checked("table", table)
+        self.columns = checked_all("columns", columns)
+        self.schema = checked("schema", schema)
+        self.outbox_schema = checked("outbox_schema", outbox_schema)
 
     @classmethod
     def create_invalidation_trigger(
@@ -99,10 +96,10 @@ class DropInvalidationTrigger(MigrateOperation):
     def __init__(
         self, table: str, columns: Sequence[str] = (), schema: str = "public", outbox_schema: str = "public"
     ) -> None:
-        self.table = table
-        self.columns = names("columns", columns)
-        self.schema = schema
-        self.outbox_schema = outbox_schema
+        self.table = checked("table", table)
+        self.columns = checked_all("columns", columns)
+        self.schema = checked("schema", schema)
+        self.outbox_schema = checked("outbox_schema", outbox_schema)
 
     @classmethod
     def drop_invalidation_trigger(cls, operations: Operations, table: str, schema: str = "public") -> None:
@@ -117,13 +114,19 @@ class DropInvalidationTrigger(MigrateOperation):
 
 
 def _run(operations: Operations, statements: Sequence[str]) -> None:
+    """To the database, or, offline, into the script: as they are, for a compiled text has the percent signs of some
+    drivers doubled."""
+    context = operations.get_context()
     for statement in statements:
-        operations.execute(statement)
+        if context.as_sql:
+            context.impl.static_output(f"{statement.strip()};\n")
+        else:
+            operations.execute(text(statement.replace(":", "\\:")))  # a colon in a name begins no parameter
 
 
 @Operations.implementation_for(CreateOutbox)
 def _create_outbox(operations: Operations, operation: CreateOutbox) -> None:
-    _run(operations, create_outbox(operation.schema, operation.grant_to))
+    _run(operations, create_outbox(operation.schema, operation.grant_to, operation.owner))
 
 
 @Operations.implementation_for(DropOutbox)

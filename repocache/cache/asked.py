@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from repocache.bookmark import Bookmark
+from repocache.cache.belief import View
 from repocache.cache.local_store import LocalKey
-from repocache.cache.views import View
 
 
 class Asked:

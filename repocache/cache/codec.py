@@ -11,18 +11,19 @@ from typing import Any, cast
 import msgspec
 
 from repocache.cache.column import Column, ColumnKind
+from repocache.cache.untyped import unpack_msgpack, widened
 from repocache.errors import CodecError, ConfigurationError
+from repocache.foreign import in_brief
 
 Row = tuple[Any, ...]
 
-CODEC_VERSION = 1
+CODEC_VERSION = 2
 """Counts changes of the format: part of the fingerprint of what is cached."""
 
 _PLAIN = b"\xc1"
 """Before a row that fits msgpack. Neither msgpack nor text in UTF-8 begins so."""
 _WIDE = b"\xfe"
-"""Before a row with integers beyond 64 bits, which are extensions of the type `_BIG`."""
-_BIG = 1
+"""Before a row with integers beyond 64 bits, which are extensions."""
 _SHAPES = 256
 
 
@@ -35,7 +36,7 @@ class RowCodec:
     `max_bytes`: a longer result is refused. Raises ConfigurationError for a column that cannot be kept.
     """
 
-    __slots__ = ("_coded", "_columns", "_decoder", "_encoder", "_max_bytes", "_shapes", "_wide", "_wire")
+    __slots__ = ("_coded", "_columns", "_decoder", "_encoder", "_max_bytes", "_shapes", "_wire")
 
     def __init__(self, columns: Sequence[ColumnKind], max_bytes: int = 1 << 20) -> None:
         if not columns:
@@ -48,7 +49,6 @@ class RowCodec:
         self._wire = _tuple_of(column.wire for column in self._columns)
         self._encoder = msgspec.msgpack.Encoder(uuid_format="bytes")
         self._decoder = msgspec.msgpack.Decoder(self._wire)
-        self._wide = msgspec.msgpack.Decoder(ext_hook=_read_big)
         self._shapes: set[tuple[type, ...]] = set()
 
     def encode(self, row: Row) -> bytes:
@@ -64,7 +64,7 @@ class RowCodec:
         try:
             data = self._pack(values)
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-            raise CodecError(f"the row cannot be encoded: {error}") from error
+            raise CodecError(f"the row cannot be encoded: {in_brief(error)}") from error
         if len(data) > self._max_bytes:
             raise CodecError(f"oversized: {len(data)} bytes are more than max_bytes={self._max_bytes}")
         return data
@@ -82,21 +82,21 @@ class RowCodec:
             raise
         except Exception as error:
             # A user's codec may raise anything for what its `encode` never made.
-            raise CodecError(f"the bytes are not such a row: {error}") from error
+            raise CodecError(f"the bytes are not such a row: {in_brief(error)}") from error
         return tuple(values)
 
     def _pack(self, values: Sequence[Any]) -> bytes:
         try:
             return _PLAIN + self._encoder.encode(values)
         except OverflowError:
-            return _WIDE + self._encoder.encode(_widened(values))
+            return _WIDE + self._encoder.encode(widened(values))
 
     def _unpack(self, data: bytes) -> Row:
         mark = data[:1]
         if mark == _PLAIN:
             return self._decoder.decode(data[1:])
         if mark == _WIDE:
-            return msgspec.convert(self._wide.decode(data[1:]), self._wire)
+            return msgspec.convert(unpack_msgpack(data[1:]), self._wire)
         raise CodecError(f"a row does not begin with {mark!r}")
 
     def _admit(self, row: Row, shape: tuple[type, ...]) -> None:
@@ -118,20 +118,3 @@ class RowCodec:
 def _tuple_of(items: Iterable[Any]) -> type[Row]:
     annotation: Any = tuple
     return cast(type[Row], annotation[tuple(items)])
-
-
-def _widened(value: Any) -> Any:
-    """The same with integers beyond 64 bits as extensions."""
-    if isinstance(value, dict):
-        return {key: _widened(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_widened(item) for item in value]
-    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return msgspec.msgpack.Ext(_BIG, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
-    return value
-
-
-def _read_big(code: int, data: memoryview) -> int:
-    if code != _BIG:
-        raise CodecError(f"an extension of type {code} is not ours")
-    return int.from_bytes(data, "big", signed=True)

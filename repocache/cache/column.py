@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from repocache.cache.untyped import is_text, pack, unpack
 from repocache.errors import CodecError, ConfigurationError
+from repocache.foreign import in_brief
 
 T = TypeVar("T")
 Builtin = Any
@@ -39,7 +42,8 @@ class ColumnCodec(Generic[T]):
     value at each call. `python_type`: the exact type of the values, needed for a key column and for a field of a
     view. `immutable`: values are never changed in place, so all callers may share one. `version`: count it up when
     the encoding changes, then what another release cached is not read. `wire`: what `encode` returns, as an
-    annotation for msgspec; anything else is then noticed before `decode` sees it.
+    annotation for msgspec; anything else is then noticed before `decode` sees it. Keys of dicts and items of sets in
+    it should be strings: whoever writes in Redis can choose numbers whose hashes collide, and stall the reader.
 
     Raises ConfigurationError for arguments of another form.
     """
@@ -90,7 +94,7 @@ class Column:
     type of a value says all, there are no other values inside.
     """
 
-    __slots__ = ("_codec", "_kind", "coded", "flat", "wire")
+    __slots__ = ("_codec", "_depth", "_kind", "_said", "coded", "flat", "wire")
 
     def __init__(self, kind: ColumnKind) -> None:
         codec = kind.codec or _codec_of(kind.python_type)
@@ -101,10 +105,14 @@ class Column:
             )
         self._kind = kind
         self._codec = codec
-        self.coded = codec is not None
-        self.flat = self.coded or (kind.depth == 0 and kind.python_type is not object)
+        # What may be in a value of which only the data says what it is: such a value is packed by itself.
+        self._said = _said(codec, kind.python_type)
+        # An array of JSON is JSON; in one that arrives as tuples these are its dimensions.
+        self._depth = 0 if self._said is _JSON and kind.sequence is list else kind.depth
+        self.coded = codec is not None or self._said is not None
+        self.flat = self.coded or self._depth == 0
         try:
-            self.wire = _nested(codec.wire if codec else _wire_of(kind.python_type), kind)
+            self.wire = _nested(bytes if self._said else _wire_of(codec, kind), self._depth, kind.sequence)
             msgspec.msgpack.Decoder(self.wire)
         except TypeError as error:
             raise ConfigurationError(f"column {kind.name!r}: its values cannot be decoded: {error}") from error
@@ -113,10 +121,10 @@ class Column:
         """Raise CodecError for a value that would not come back as it is."""
         if value is None or self.coded:
             return
-        if self._kind.depth == 0:
+        if self._depth == 0:
             self._check_item(value)
         elif type(value) is self._kind.sequence:
-            self._check_items(value, self._kind.depth)
+            self._check_items(value, self._depth)
         else:
             raise self._refusal(value)
 
@@ -128,27 +136,31 @@ class Column:
             raise
         except Exception as error:
             # A user's codec may raise anything.
-            raise CodecError(f"column {self._kind.name!r}: its codec cannot encode: {error!r}") from error
+            raise CodecError(f"column {self._kind.name!r}: its codec cannot encode: {in_brief(error)}") from error
 
     def decode(self, value: Any) -> Any:
         """From what msgspec decoded. Raises what the codec raises."""
-        assert self._codec
-        return self._each(self._codec.decode, value)
+        return self._each(self._decode_item, value)
 
     def _encode_item(self, value: Any) -> Any:
-        assert self._codec
-        if not isinstance(value, self._codec.python_type):
-            raise self._refusal(value)
-        encoded = self._codec.encode(value)
-        if self._codec.wire is Any:
-            self._check_builtin(encoded, _BUILTIN)
-        return encoded
+        if self._codec is not None:
+            if not isinstance(value, self._codec.python_type):
+                raise self._refusal(value)
+            value = self._codec.encode(value)
+        return value if self._said is None else pack(value, is_json=self._check_builtin(value, self._said))
+
+    def _decode_item(self, value: Any) -> Any:
+        if self._said is not None and value is not None:
+            data, value = value, unpack(value)
+            if not is_text(data):
+                self._check_builtin(value, self._said)
+        return value if self._codec is None else self._codec.decode(value)
 
     def _each(self, function: Callable[[Any], Any], value: Any) -> Any:
         """Apply to every value in an array; subclasses of its sequence are values, a multirange is one."""
         if value is None:
             return None
-        if self._kind.depth == 0 or type(value) is not self._kind.sequence:
+        if self._depth == 0 or type(value) is not self._kind.sequence:
             return function(value)
         return self._kind.sequence(self._each(function, item) for item in value)
 
@@ -161,16 +173,15 @@ class Column:
 
     def _check_item(self, value: Any) -> None:
         wanted = self._kind.python_type
-        if wanted is object:
-            self._check_builtin(value, _JSON)
-        elif type(value) is not wanted and not (
+        if type(value) is not wanted and not (
             # A numeric column of SQLite gives whole floats as int; asyncpg has a UUID class of its own.
             (wanted is float and type(value) is int) or (wanted is uuid.UUID and isinstance(value, uuid.UUID))
         ):
             raise self._refusal(value)
 
-    def _check_builtin(self, value: Any, types: frozenset[type]) -> None:
-        """Not by recursion: JSON from outside may be deeper than Python's stack."""
+    def _check_builtin(self, value: Any, types: frozenset[type]) -> bool:
+        """Whether JSON can say all of it. Not by recursion: JSON from outside may be deeper than Python's stack."""
+        is_json = True
         pending = [value]
         while pending:
             item = pending.pop()
@@ -184,6 +195,9 @@ class Column:
                 pending.extend(item.values())
             elif kind is list or kind is tuple:
                 pending.extend(item)
+            elif kind is bytes or (kind is float and not math.isfinite(item)):
+                is_json = False
+        return is_json
 
     def _refusal(self, value: Any) -> CodecError:
         wanted = "JSON" if self._kind.python_type is object else self._kind.python_type.__qualname__
@@ -199,16 +213,23 @@ def _codec_of(kind: type) -> ColumnCodec[Any] | None:
     return None
 
 
-def _wire_of(kind: type) -> Any:
-    if kind is object:
-        return Any
-    return int | float if kind is float else kind
+def _said(codec: ColumnCodec[Any] | None, kind: type) -> frozenset[type] | None:
+    """The types in a value without a type of its own; None: its type is known."""
+    if codec is None:
+        return _JSON if kind is object else None
+    return _BUILTIN if codec.wire is Any else None
 
 
-def _nested(item: Any, kind: ColumnKind) -> Any:
+def _wire_of(codec: ColumnCodec[Any] | None, kind: ColumnKind) -> Any:
+    if codec is not None:
+        return codec.wire
+    return int | float if kind.python_type is float else kind.python_type
+
+
+def _nested(item: Any, depth: int | None, sequence: type[list[Any] | tuple[Any, ...]]) -> Any:
     """The annotation of an array; with any number of dimensions, each item may be an array itself."""
     item = wire = item | None
-    for dimension in range(_DEEPEST if kind.depth is None else kind.depth):
-        inner = item | wire if kind.depth is None and dimension else wire
-        wire = (tuple[inner, ...] if kind.sequence is tuple else list[inner]) | None  # type: ignore[valid-type]
+    for dimension in range(_DEEPEST if depth is None else depth):
+        inner = item | wire if depth is None and dimension else wire
+        wire = (tuple[inner, ...] if sequence is tuple else list[inner]) | None  # type: ignore[valid-type]
     return wire

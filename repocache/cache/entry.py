@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any, NamedTuple, Protocol
 
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import Policy
+from repocache.cache.signature import UNSIGNED, Signature
 from repocache.cache.switch import CacheMode
 from repocache.errors import CodecError, ConfigurationError
 from repocache.keys import Keys
@@ -18,16 +20,36 @@ Row = tuple[Any, ...]
 class Cell:
     """One key's answer, as it lies in L1: shared by all callers, never changed.
 
-    `row`: the columns' values, None: there is no such row. `size`: bytes of the encoded value. `shapes`: frozen
+    `row`: the columns' values, None: there is no such row. `length`: bytes of the encoded value. `shapes`: frozen
     views made from it, by their type.
     """
 
-    __slots__ = ("row", "shapes", "size")
+    __slots__ = ("length", "row", "shapes")
 
-    def __init__(self, row: Row | None, size: int = 0) -> None:
+    def __init__(self, row: Row | None, length: int = 0) -> None:
         self.row = row
-        self.size = size
+        self.length = length
         self.shapes: dict[type, Any] = {}
+
+    @property
+    def size(self) -> int:
+        """Bytes that the row takes here, with what is in its lists and dicts. Objects of other types do not tell what
+        they hold: it is no less than the encoded value is long."""
+        return 0 if self.row is None else max(_weight(self.row), self.length)
+
+
+def _weight(row: Row) -> int:
+    size = getsizeof(row)
+    inner: list[Any] = [row]
+    while inner:
+        item = inner.pop()
+        parts = [*item, *item.values()] if type(item) is dict else item
+        size += sum(map(getsizeof, parts))
+        inner += [part for part in parts if type(part) in _HOLDERS]
+    return size
+
+
+_HOLDERS = frozenset({dict, list, tuple})
 
 
 class Codec(Protocol):
@@ -70,7 +92,7 @@ after the call."""
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One owner's side of the cache. `id`: of a row."""
+    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis."""
 
     keys: Keys
     fingerprint: str
@@ -78,6 +100,7 @@ class Source:
     codec: Codec
     load: Load
     id: Callable[[Row], Any]
+    signature: Signature = UNSIGNED
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,13 @@ from __future__ import annotations
 import asyncio
 
 from repocache.bookmark import Bookmark, Seen
+from repocache.cache.belief import Before, Doubt, View
 from repocache.cache.entry import Cell
 from repocache.cache.local_store import LocalKey
 from repocache.keys import owner_bucket
+
+NEVER = Before(Doubt())
+"""Of a record that was not asked yet: no answer is expected."""
 
 
 class Flight:
@@ -23,10 +27,11 @@ class Flight:
     `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
     proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`:
     digest of a value in Redis that could not be read, and is to be replaced. `over`: write leases
-    whose transactions have ended. `views`: what was believed of the bucket and of the owner when
-    their records were last asked, and then by their answer. `own`: the owner's bucket."""
+    whose transactions have ended. `asked`: what was believed of the bucket and of the owner when
+    their records were last asked; `views`: what was by their answer. `own`: the owner's bucket."""
 
     __slots__ = (
+        "asked",
         "began",
         "bookmark",
         "bucket",
@@ -52,7 +57,8 @@ class Flight:
         self.bookmark = bookmark
         self.own = owner_bucket(key[0])
         self.began: tuple[Seen, Seen] | None = None
-        self.views: tuple[object, object] = (None, None)
+        self.asked = NEVER, NEVER
+        self.views: tuple[View | None, View | None] = (None, None)
         self.cell: Cell | None = None
         self.direct = False
         self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint((bucket, self.own))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from repocache.history import is_newer
 
+MOST = 8_192
+"""Replacements that are remembered: several histories in each of the 1,024 buckets. Whoever writes more
+of them than primaries live has the keys of Redis, and gets the rest of this history without a cache."""
+
 
 class Histories:
     """Which foreign history was replaced where.
@@ -25,7 +29,8 @@ class Histories:
             self._replaced.clear()
         if met == mine:
             return True
-        if is_newer(met, mine) or (bucket, met) in self._replaced:
+        known = (bucket, met) in self._replaced
+        if known or is_newer(met, mine) or len(self._replaced) >= MOST:
             return False
         self._replaced.add((bucket, met))
         return True

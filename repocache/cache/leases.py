@@ -101,7 +101,7 @@ class Leases:
         why = ""
         try:
             for flight in flights:
-                flight.views = self._shared.views.get(flight.bucket), self._shared.views.get(flight.own)
+                flight.asked = self._shared.views.before(flight.bucket), self._shared.views.before(flight.own)
                 flight.touched = False
                 pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
         except CacheUnavailable as error:
@@ -143,7 +143,7 @@ class Leases:
             for flight, answer, row in rows:
                 value, life = self._values.encode(flight.text, row)
                 if flight.cell is not None:
-                    flight.cell.size = len(value)
+                    flight.cell.length = len(value)
                 flight.touched = False
                 fills.append((flight, self._shared.records.fill(self._lease(flight, answer), terms, value, life)))
                 if answer.floor is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.asked import Asked
+from repocache.cache.belief import At, View
 from repocache.cache.entry import Cell, Source
 from repocache.cache.flights import Flight, may_join
 from repocache.cache.loader import OLDER, Loader
@@ -22,7 +23,6 @@ from repocache.cache.policies import is_strict
 from repocache.cache.shared import Shared
 from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest, is_lease
-from repocache.cache.views import View
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CacheFailed, Served
 from repocache.history import is_newer
@@ -163,13 +163,11 @@ class TieredCache:
         return waiter
 
     def _prefix(self, bucket: int, view: View, own: View) -> str | None:
-        """What stands before the key's text under these views; None while the generation is not known, or if a record
-        is of another history than ours: only a script may find out what to do about that."""
+        """What stands before the key's text under these views; None while the generation is not known."""
         prefix = view.prefixes.get(self._owner)
         if prefix is None:
             generation = own.generations.get(self._owner)
-            history = self._shared.primary.history
-            if generation is None or view.history != history or own.history != history:
+            if generation is None:
                 return None
             names = self._shared.namespace
             prefix = names.prefix(bucket, view.incarnation, generation, self._fingerprint)
@@ -178,15 +176,15 @@ class TieredCache:
 
     def opened(self, flight: Flight, answer: Opened) -> bool:
         flight.turns = False
-        before, history = flight.views, self._shared.primary.history  # under which Redis answered
-        owner = Seen(answer.owner.incarnation, answer.owner.seq)
-        own = self._views.adopt_generation(self._owner, before[1], owner, answer.generation)
-        view = self._views.adopt(flight.bucket, before[0], Seen(answer.incarnation, answer.seq))
+        of_bucket, of_owner = flight.asked
+        at, owner = At(answer.incarnation, answer.seq, answer.tip), answer.owner
+        own_at = At(owner.incarnation, owner.seq, owner.tip)
+        own = self._views.adopt_generation(self._owner, of_owner, own_at, answer.generation)
+        view = self._views.adopt(flight.bucket, of_bucket, at)
         if view is None or own is None:
             return False
-        view.history = own.history = history
         flight.views = view, own
-        flight.began = Seen(view.incarnation, view.seq), Seen(own.incarnation, own.seq)
+        flight.began = Seen(at.incarnation, at.seq), Seen(own_at.incarnation, own_at.seq)
         return True
 
     def answered(self, flight: Flight, cell: Cell, tier: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from repocache.cache.entry import Cell, Row, Source
 from repocache.errors import CodecError
 from repocache.events import Observer, ValueRefused
+from repocache.keys import LONGEST, shown
 from repocache.records.names import ABSENT, LEASE, VALUE
 
 NOT_KEPT = b""
@@ -22,6 +23,7 @@ class Values:
         self._codec = source.codec
         self._id = source.id
         self._policy = source.policy
+        self._signature = source.signature
         self._max_value = max_value
         self._observe = observe
 
@@ -29,10 +31,12 @@ class Values:
         """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be stored."""
         policy = self._policy
         less = 1.0 - policy.jitter * random.random()  # noqa: S311  # jitter
+        if len(text) > LONGEST or (row is None and not policy.negative_ttl):
+            return NOT_KEPT, 1.0
         if row is None:
-            return (ABSENT, policy.negative_ttl * less) if policy.negative_ttl else (NOT_KEPT, 1.0)
+            return self._signature.sign(text, ABSENT), policy.negative_ttl * less
         try:
-            value = VALUE + self._codec.encode(row)
+            value = self._signature.sign(text, VALUE + self._codec.encode(row))
             if len(value) > self._max_value:
                 raise CodecError(f"{len(value)} bytes are more than max_value={self._max_value}")
         except CodecError as error:
@@ -42,18 +46,20 @@ class Values:
 
     def decode(self, text: str, value: bytes, id: Any) -> Cell | None:
         """The cell; None, with an event, for bytes that cannot be this owner's, or are a row of another id than the
-        key's."""
-        if value == ABSENT:
-            return Cell(None)
+        key's, or were not signed for it."""
+        length = len(value)
         try:
-            if len(value) > self._max_value:
-                raise CodecError(f"{len(value)} bytes are more than max_value={self._max_value}")
+            if length > self._max_value:
+                raise CodecError(f"{length} bytes are more than max_value={self._max_value}")
+            value = self._signature.unsign(text, value)
+            if value == ABSENT:
+                return Cell(None)
             if value[:1] != VALUE:
                 raise CodecError(f"a value does not begin with {value[:1]!r}")
             row = self._codec.decode(value[1:])
             if self._id(row) != id:
-                raise CodecError(f"the row under this key has the id {self._id(row)!r}")
-            return Cell(row, len(value))
+                raise CodecError(f"the row under this key has the id {shown(self._id(row))}")
+            return Cell(row, length)
         except CodecError as error:
             self._observe(ValueRefused(text, str(error)))
             return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from repocache.bookmark import Bookmark, Seen
+from repocache.bookmark import Bookmark
+from repocache.cache.belief import At, Before, Belief, Doubt, Heard, Taken, View, before, doubt, hear, take
 from repocache.cache.flights import Flights
 from repocache.cache.local_store import LocalKey
 from repocache.errors import RepocacheError
@@ -30,23 +31,12 @@ class Local(Protocol):
     def clear(self) -> int: ...
 
 
-class View:
-    """A record as believed, a bucket's or an owner's. `since`: the `seq` that it began with; `moved`: how often
-    anything under it was invalidated. A bucket's has the `prefixes` of its keys' names by owner, an owner's its
-    `generations` (by owner: several may share one).
-
-    `history`: that of who announced the record, perhaps another than this process lives in.
-    """
-
-    __slots__ = ("generations", "history", "incarnation", "moved", "prefixes", "seq", "since")
-
-    def __init__(self, incarnation: str, seq: int, history: str = "") -> None:
-        self.incarnation = incarnation
-        self.seq = self.since = seq
-        self.history = history
-        self.moved = 0
-        self.generations: dict[str, str] = {}
-        self.prefixes: dict[str, str] = {}
+_WHY = {
+    Taken.LOST: "messages were lost",
+    Taken.FORGED: "a message was not the record's",
+    Taken.NEW: "a new record",
+}
+"""Why all that lies under a record goes."""
 
 
 class Views:
@@ -59,13 +49,19 @@ class Views:
         self._keys = keys
         self._process = process
         self._observe = observe
-        self._views: list[View | None] = [None] * (2 * BUCKETS)
+        self._beliefs: list[Belief] = [Doubt()] * (2 * BUCKETS)
         self._owners: dict[int, list[str]] = {}
         for each in keys:
             self._owners.setdefault(owner_bucket(each.prefix), []).append(each.prefix)
 
     def get(self, bucket: int) -> View | None:
-        return self._views[bucket]
+        """None: the record has to be asked first."""
+        belief = self._beliefs[bucket]
+        return belief if isinstance(belief, View) else None
+
+    def before(self, bucket: int) -> Before:
+        """To be noted when the record is asked, for `adopt`."""
+        return before(self._beliefs[bucket])
 
     def up(self) -> None:
         """The channel is confirmed: everything known is from before, and is dropped."""
@@ -84,88 +80,89 @@ class Views:
         wrote = bookmark.buckets
         if not wrote:
             return True
-        views = self._views
+        beliefs = self._beliefs
         for bucket in buckets:
-            view, seen = views[bucket], wrote.get(bucket)
-            if seen is not None and (view is None or view.incarnation != seen.incarnation or view.seq < seen.seq):
-                return False
+            seen = wrote.get(bucket)
+            if seen is not None:
+                view = beliefs[bucket]
+                if type(view) is not View or view.incarnation != seen.incarnation or view.told < seen.seq:
+                    return False
         return True
 
     def apply(self, message: Message) -> None:
-        """A record's announcement. The next in line drops its keys; anything else is a gap and drops the bucket.
-
-        Where there is no view there is nothing in L1, and no answer of the record has been believed yet.
-        """
+        """A record's announcement, or what somebody published as one: it drops what it names, and no more is believed
+        of it. If it does not follow on the last one, all that lies under the record goes."""
         bucket = message.bucket
-        if not 0 <= bucket < len(self._views):
-            return
-        view = self._views[bucket]
-        if view is not None and view.incarnation == message.incarnation and message.seq <= view.seq:
-            return
-        if view is None or view.incarnation != message.incarnation or message.seq != view.seq + 1:
-            if view is not None:
-                why = "a new record" if view.incarnation != message.incarnation else "messages were lost"
-                self._observe(GapSeen(bucket, why))
-                self._clear(bucket)
-            view = self._views[bucket] = View(message.incarnation, message.seq, message.history)
-        view.seq = message.seq
+        at = At(message.incarnation, message.seq, message.tip)
+        owners = [owner for owner in message.generations if owner in self._keys]
         self._drop_keys(bucket, message.keys)
+        for owner in owners:
+            self._clear_owner(owner)
+        belief = self._beliefs[bucket]
+        heard = hear(belief, at, message.before)
+        if heard is Heard.DOUBT:
+            self._doubt(bucket, at, message.before)
+        elif isinstance(belief, View):
+            belief.heard, belief.tip = at.seq, at.tip
+            for owner in owners:
+                belief.generations.pop(owner, None)
         for owner, state in message.owners.items():
             if owner in self._keys:
-                self._told(owner_bucket(owner), Seen(*state))
-        for owner, generation in message.generations.items():
-            self._clear_owner(owner)
-            view.generations[owner] = generation
+                self._told(owner_bucket(owner), At(*state))
         if message.keys or message.generations:
             self._observe(Invalidated(bucket, message.keys, message.origin == self._process))
 
-    def _told(self, bucket: int, seen: Seen) -> None:
+    def _told(self, bucket: int, at: At) -> None:
         """A key's message tells how far its owner's record is.
 
         1. An owner changes as a whole, and the message is lost; 2. a key of it is written, and what lies under its
         new name is dropped; 3. this process hears of that, and would go on reading by the old name.
         """
-        view = self._views[bucket]
-        if view is not None and (view.incarnation != seen.incarnation or view.seq < seen.seq):
-            self._observe(GapSeen(bucket, "messages were lost"))
-            self._clear(bucket)
-            self._views[bucket] = View(seen.incarnation, seen.seq)
+        belief = self._beliefs[bucket]
+        if isinstance(belief, View) and belief.at != at:
+            self._doubt(bucket, at)
 
-    def adopt(self, bucket: int, before: object, seen: Seen) -> View | None:
-        """Take over what a script's reply said of a record. None: the reply is older than what is known by now.
+    def _doubt(self, bucket: int, at: At, tip_before: str = "") -> None:
+        """Nothing is believed of the record any more. `at`: where it is said to be."""
+        belief = self._beliefs[bucket]
+        if isinstance(belief, View):
+            self._give_up(bucket, "a new record" if belief.incarnation != at.incarnation else "messages were lost")
+        self._beliefs[bucket] = doubt(belief, at, tip_before)
 
-        1. a script is sent under the view `before`; 2. Redis answers; 3. a message arrives behind the answer, in the
-        same read; 4. the message is applied at once; 5. the caller of the script runs, with an answer from before it.
-        """
-        view = self._views[bucket]
-        if view is not None and view.incarnation == seen.incarnation:
-            if view.seq < seen.seq:
-                self._observe(GapSeen(bucket, "messages were lost"))
-                self._clear(bucket)
-                view = self._views[bucket] = View(seen.incarnation, seen.seq)
-        elif view is not before:
+    def adopt(self, bucket: int, asked: Before, at: At) -> View | None:
+        """Take over what a script's reply said of a record. None: it is older than what is known by now. `asked`: as
+        `before` told it."""
+        belief = self._beliefs[bucket]
+        taken = take(belief, asked, at)
+        if taken is Taken.REFUSED:
             return None
-        else:
-            if view is not None:
-                self._observe(GapSeen(bucket, "a new record"))
-                self._clear(bucket)
-            view = self._views[bucket] = View(seen.incarnation, seen.seq)
-        # 1. A script is answered; 2. a message is lost, of its key or with a new generation; 3. the next message or
-        # another answer shows more, and the view begins behind it; 4. the caller of the script runs.
-        return None if seen.seq < view.since else view
+        if not isinstance(belief, View) or taken in _WHY:
+            if isinstance(belief, View):
+                self._give_up(bucket, _WHY[taken])
+            belief = self._beliefs[bucket] = View(at)
+        elif taken is Taken.TOLD:
+            belief.told = at.seq
+        return belief
 
-    def adopt_generation(self, owner: str, before: object, seen: Seen, generation: str) -> View | None:
+    def adopt_generation(self, owner: str, asked: Before, at: At, generation: str) -> View | None:
         """The same for the owner's record, and its generation."""
-        view = self.adopt(owner_bucket(owner), before, seen)
+        view = self.adopt(owner_bucket(owner), asked, at)
         if view is None:
             return None
         known = view.generations.get(owner)
-        if known is not None and known != generation:
-            if view.seq > seen.seq:
+        if known != generation:
+            if view.heard > at.seq:
                 return None
-            self._clear_owner(owner)
-        view.generations[owner] = generation
+            if known is not None:
+                self._clear_owner(owner)
+            view.generations[owner] = generation
         return view
+
+    def confirm(self, bucket: int, at: At) -> None:
+        """This process's own change has brought the record there."""
+        belief = self._beliefs[bucket]
+        if isinstance(belief, View) and belief.at == at:
+            belief.told = at.seq
 
     def wrote(self, texts: Iterable[str], owners: Iterable[str]) -> None:
         """This process's own commit, before `commit()` returns (protocol, Write path 6). `owners`: as a whole."""
@@ -203,12 +200,13 @@ class Views:
         return (prefix, id)
 
     def _move(self, bucket: int) -> None:
-        view = self._views[bucket]
-        if view is not None:
-            view.moved += 1
+        belief = self._beliefs[bucket]
+        if isinstance(belief, View):
+            belief.moved += 1
 
-    def _clear(self, bucket: int) -> None:
+    def _give_up(self, bucket: int, why: str) -> None:
         """Anything under this record may have been invalidated."""
+        self._observe(GapSeen(bucket, why))
         if bucket >= BUCKETS:
             for owner in self._owners.get(bucket, ()):
                 self._clear_owner(owner)
@@ -222,11 +220,11 @@ class Views:
         self._move(owner_bucket(owner))
         self._local.clear_owner(owner)
         self._flights.dirty_owner(owner)
-        for view in self._views:
-            if view is not None:
-                view.prefixes.pop(owner, None)
+        for belief in self._beliefs:
+            if isinstance(belief, View):
+                belief.prefixes.pop(owner, None)
 
     def _forget(self) -> None:
-        self._views = [None] * (2 * BUCKETS)
+        self._beliefs = [Doubt()] * (2 * BUCKETS)
         self._local.clear()
         self._flights.dirty_all()

@@ -17,6 +17,7 @@ from repocache.cli.demo.report import Report, print_report
 from repocache.cli.demo.run import Plan, run_demo
 from repocache.cli.demo.service import ServiceDied
 from repocache.cli.demo.show import Lines, Picture, Show, Silent
+from repocache.cli.outbox import NoRow, Wanted, run_outbox
 from repocache.cli.relay import run_relay
 from repocache.cli.target import NoTarget, find_database
 from repocache.cli.verify import as_json, print_verification, run_verify
@@ -96,6 +97,26 @@ def relay(
         asyncio.run(run_relay(find_database(target), typer.echo))
     except (NoTarget, RepocacheError) as error:
         fail(str(error))
+
+
+@app.command()
+def outbox(
+    target: Annotated[str, typer.Argument(help="module:name of your Database, or of a function that makes one.")],
+    replay: Annotated[list[str] | None, typer.Option(help="Id of a row to try again now, or all.")] = None,
+    discard: Annotated[list[str] | None, typer.Option(help="Id of a row to delete undelivered.")] = None,
+) -> None:
+    """List the invalidations that wait in the outbox and those that were put aside, or try again and delete some.
+
+    Ends with status 1 if rows are put aside.
+    """
+    try:
+        aside = asyncio.run(run_outbox(find_database(target), Wanted(replay or (), discard or ()), typer.echo))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except (NoTarget, NoRow, RepocacheError) as error:
+        fail(str(error))
+    if aside:
+        raise typer.Exit(BROKEN)
 
 
 def show_for(console: Console, *, json: bool) -> Show:

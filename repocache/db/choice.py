@@ -25,7 +25,8 @@ class Need:
     must say which position it cannot be newer than (for monotonic reads; one poll more). `fresh`:
     it is known to have now all that the primary had so many seconds ago, whatever is known of it
     since the primary was last heard (what fills a cache lives on). `unmet`: why no node may answer
-    at all, empty if one may.
+    at all, empty if one may. `client`: whose bookmark it is that asks for more than anybody's read
+    would; None: nobody's.
     """
 
     history: str = ""
@@ -37,8 +38,15 @@ class Need:
     stamped: bool = False
     fresh: float | None = None
     unmet: str = ""
+    client: object = None
+
+    def driven_by(self, why: str) -> object:
+        """The client without whose bookmark a replica might have answered; None: no replica may, whoever asks. `why`:
+        that of the choice."""
+        return self.client if self.primary or why == BEHIND else None
 
 
+BEHIND = "replicas behind"
 ANYTHING = Need()
 
 
@@ -114,5 +122,5 @@ def _none(replicas: Sequence[C]) -> Choice[C]:
     if any(replica.sample is None for replica in up):
         return Choice(None, "no sample", curable=True)
     if any(replica.sample is not None and not replica.sample.out for replica in up):
-        return Choice(None, "replicas behind", curable=True)
+        return Choice(None, BEHIND, curable=True)
     return Choice(None, "replicas out")

@@ -20,6 +20,7 @@ from sqlalchemy.util import await_only
 from repocache.db.refusals import check_watchable, refuse_autocommit, refuse_textual, refuse_twophase
 from repocache.db.transaction import Collected, CommitHooks, Outcome, Transaction
 from repocache.errors import CommitOutcomeUnknown, NotStarted
+from repocache.foreign import in_brief
 from repocache.tasks import Grace
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
@@ -165,7 +166,7 @@ class CommitWatch:
             info.pop(_TRANSACTION, None)
             info[_LOST] = error
             if transaction is not None and changed:
-                transaction.why = f"{type(error).__name__}: {error}"
+                transaction.why = in_brief(error)
                 task = self._published(transaction, Outcome.UNKNOWN)
                 if isinstance(error, Exception):
                     await_only(asyncio.wait([task]))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from repocache.errors import ConfigurationError
-from repocache.urls import SecretText, UrlObject, text_of
+from repocache.urls import LOGIN, SecretText, UrlObject, may_be_named, text_of
 
 DatabaseUrl = str | URL | UrlObject | SecretText
 EXAMPLE = "write for example postgresql+asyncpg://user@host/database"
@@ -23,7 +24,13 @@ MASKED = "***"
 ASYNCPG = "postgresql+asyncpg"
 DRIVERLESS = {"postgres": ASYNCPG, "postgresql": ASYNCPG, "postgres+asyncpg": ASYNCPG}
 """Schemes that name no driver, or SQLAlchemy's former name of one."""
-SEVERAL_HOSTS = re.compile(r"^([^:/]+://(?:[^@]*@)?)([^/?@]*,[^/?@]*)(.*)$", re.DOTALL)
+TO_LOGIN = r"^[^:/]+://(?:[^:/]*(?::[^@]*)?@)?+"
+"""How SQLAlchemy reads one: a password goes on until the first `@`."""
+SEVERAL_HOSTS = re.compile(rf"({TO_LOGIN})(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>.*)$", re.DOTALL)
+STRAYED = re.compile(rf"{TO_LOGIN}(?:[^?]*|[^=]*|[^/?]*/?\?.*)@", re.DOTALL)
+"""An `@` where only what a password was cut to would have one: in host or path, before an option's
+text, or in one where no database is named."""
+MOST_PORTS = 65_535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
 PLACES = ("host", "port")
@@ -55,6 +62,9 @@ ELSEWHERE = {
     "timeout": "give TopologySettings(connect_timeout=...)",
     "connect_timeout": "give TopologySettings(connect_timeout=...)",
 }
+KNOWN = frozenset({*LIBPQ, *TYPED, *ELSEWHERE})
+SHOWN = frozenset({*FILES, *TYPED, "sslmode"})
+"""Options whose texts are in an error's words: no secret is among them."""
 
 
 def database_url(argument: str, given: object) -> URL:
@@ -66,9 +76,11 @@ def database_url(argument: str, given: object) -> URL:
             f"{argument}: the password is {MASKED}, as str(url) shows it: give the URL itself, "
             "or url.render_as_string(hide_password=False)"
         )
+    if url.port is not None and not 0 < url.port <= MOST_PORTS:
+        raise ConfigurationError(f"{argument}: a port is a number from 1 to {MOST_PORTS}")
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigurationError(
-            f"{argument}={url.render_as_string()}: each connection would see an in-memory database "
+            f"{argument}={without_secrets(url)}: each connection would see an in-memory database "
             "of its own; name a file: sqlite+aiosqlite:///path"
         )
     if url.drivername == ASYNCPG:
@@ -76,19 +88,28 @@ def database_url(argument: str, given: object) -> URL:
     return url
 
 
+def without_secrets(url: URL) -> str:
+    """For people: without user and password, and without options, one of which may be another."""
+    return URL.create(url.drivername, None, None, url.host, url.port, url.database).render_as_string()
+
+
 def _parsed(argument: str, text: str) -> URL:
+    strayed = not text.startswith("sqlite") and STRAYED.match(text) is not None
+    if not strayed:
+        with suppress(ArgumentError, ValueError):  # their words quote the text
+            return _read(text)
+    raise ConfigurationError(f"{argument}: not a database URL; {LOGIN}; {EXAMPLE}")
+
+
+def _read(text: str) -> URL:
     several = SEVERAL_HOSTS.match(text)
-    try:
-        if several is None:
-            return make_url(text)
-        before, places, after = several.groups()
-        return make_url(before + after).update_query_pairs(_places(places))
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(f"{argument}: not a database URL; {EXAMPLE}") from None
+    if several is None:
+        return make_url(text)
+    return make_url(several[1] + several["rest"]).update_query_pairs(_places(several["hosts"]))
 
 
 def _places(several: str) -> list[tuple[str, str]]:
-    """Hosts and ports of `a:1,b`, in the form that SQLAlchemy gives to drivers."""
+    """Hosts and ports of `a:1,b`, in the form that SQLAlchemy gives to drivers. Raises ValueError."""
     split = [re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", place) for place in several.split(",")]
     found = [place.groups() for place in split if place is not None and place[1]]
     if len(found) < len(split):
@@ -130,14 +151,17 @@ def _one(text: str | tuple[str, ...]) -> str:
 
 
 def _check_options(argument: str, url: URL) -> None:
+    shows = may_be_named(url.query)
     for name, text in url.query.items():
         if name in PLACES:
             continue
-        if not isinstance(text, str):
-            raise ConfigurationError(f"{argument}: the URL's option {name} is given twice; leave one out")
-        problem = _problem(name, text)
+        said = text if isinstance(text, str) else None
+        problem = "it is given twice; leave one out" if said is None else _problem(name, said)
+        if problem and not (shows or name in KNOWN):
+            raise ConfigurationError(f"{argument}: the URL has an option that asyncpg has not; {LOGIN}")
         if problem:
-            raise ConfigurationError(f"{argument}: the URL's option {name}={text}: {problem}")
+            shown = f"{name}={said}" if shows and said is not None and name in SHOWN else name
+            raise ConfigurationError(f"{argument}: the URL's option {shown}: {problem}")
 
 
 def _problem(name: str, text: str) -> str:
@@ -148,7 +172,7 @@ def _problem(name: str, text: str) -> str:
         return f"give one of {', '.join(SSL_MODES)}"
     if name == "target_session_attrs" and text not in ATTRIBUTES:
         return f"give one of {', '.join(ATTRIBUTES)}"
-    if name in FILES and not Path(text).is_file():
+    if name in FILES and not _is_file(text):
         return "there is no such file"
     if name in TYPED:
         try:
@@ -163,3 +187,10 @@ def _problem(name: str, text: str) -> str:
             f"{', '.join(sorted((*LIBPQ, *TYPED)))}"
         )
     return ""
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # no name that a file could have
+        return False

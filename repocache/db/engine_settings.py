@@ -35,14 +35,15 @@ class EngineSettings:
     reads see what the deserializer makes, so it has to make what JSON knows. `write_pool_size`:
     connections for transactions on the primary, where they are not `TopologySettings.pool_size`.
     `pool_recycle`: seconds after which a connection is made anew at its next use, None: never.
-    `echo`: log the statements (`"debug"`: and rows), as SQLAlchemy's `echo`.
+    `echo`: log the statements (`"debug"`: and rows), as SQLAlchemy's `echo`; without it, errors of
+    statements do not show their parameters (`hide_parameters`).
 
     Raises ConfigurationError.
     """
 
     connect_args: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    server_settings: Mapping[str, str] = field(default_factory=dict)
-    async_creator: Callable[..., Awaitable[Any]] | None = None
+    server_settings: Mapping[str, str] = field(default_factory=dict, repr=False)
+    async_creator: Callable[..., Awaitable[Any]] | None = field(default=None, repr=False)
     json_serializer: Callable[[Any], str] | None = None
     json_deserializer: Callable[[str], Any] | None = None
     write_pool_size: int | None = None
@@ -59,7 +60,7 @@ class EngineSettings:
         for name in ("async_creator", "json_serializer", "json_deserializer"):
             given = getattr(self, name)
             if given is not None and not callable(given):
-                raise ConfigurationError(f"EngineSettings({name}={given!r}): give a function")
+                raise ConfigurationError(f"EngineSettings({name}={type(given).__name__}): give a function")
         if self.async_creator is not None and not _takes_arguments(self.async_creator):
             raise ConfigurationError(
                 "EngineSettings(async_creator=...): it is called with the driver's arguments, which "
@@ -79,7 +80,7 @@ class EngineSettings:
         for name, value in settings.items():
             if not isinstance(value, str):
                 raise ConfigurationError(
-                    f"EngineSettings(server_settings={{{name!r}: {value!r}}}): give texts, as in {{'jit': 'off'}}"
+                    f"EngineSettings(server_settings={{{name!r}: ...}}): give texts, as in {{'jit': 'off'}}"
                 )
             if name == READ_ONLY:
                 raise ConfigurationError(

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from repocache.db.arguments import connect_args
-from repocache.db.database_url import without_options
+from repocache.db.database_url import without_options, without_secrets
 from repocache.db.engine_settings import EngineSettings
 from repocache.db.lent import take_back
 from repocache.db.pool import NodePool, refuse_ended
@@ -34,18 +34,20 @@ FAREWELL = 0.5
 """Seconds that a server is given to close its connections, however little time is left."""
 SERVER_SQL = """
 SELECT s.system_identifier::text, d.oid::bigint,
-       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
-       coalesce((extract(epoch FROM pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::bigint, 0),
-       pg_is_in_recovery(),
-       coalesce(host(inet_server_addr()) || ' ' || inet_server_port(), ''),
-       pg_backend_pid(), current_setting('default_transaction_read_only'),
-       CASE WHEN NOT pg_is_in_recovery() THEN
-           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+       (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000.0)::bigint,
+       coalesce((extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000.0)::bigint, 0),
+       pg_catalog.pg_is_in_recovery(),
+       coalesce(pg_catalog.host(pg_catalog.inet_server_addr()) || ' ' ||
+           CAST(pg_catalog.inet_server_port() AS text), ''),
+       pg_catalog.pg_backend_pid(), pg_catalog.current_setting('default_transaction_read_only'),
+       CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN
+           ('x' || pg_catalog.substr(
+               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
        END
-FROM pg_control_system() s, pg_database d
-WHERE d.datname = current_database()
+FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
+WHERE d.datname = pg_catalog.current_database()
 """
-READ_ONLY_SQL = "SELECT current_setting('default_transaction_read_only')"
+READ_ONLY_SQL = "SELECT pg_catalog.current_setting('default_transaction_read_only')"
 
 
 class Server(NamedTuple):
@@ -80,9 +82,10 @@ class Purpose(enum.Enum):
 
 def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: EngineSettings = PLAIN) -> AsyncEngine:
     """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
-    shown = url.render_as_string()
     read_only = purpose in (Purpose.READ, Purpose.PROBE)
     options: dict[str, Any] = {"connect_args": connect_args(url, settings, given, read_only=read_only)}
+    # Errors of a statement end in logs, and its parameters are rows.
+    options |= {"echo": given.echo, "hide_parameters": not given.echo}
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
@@ -95,10 +98,11 @@ def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: E
     if read_only:
         options["isolation_level"] = "AUTOCOMMIT"
     try:
-        engine = create_async_engine(without_options(url), echo=given.echo, **options)
+        engine = create_async_engine(without_options(url), **options)
     except (InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(
-            f"{shown}: no async driver ({error}); PostgreSQL is postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
+            f"{without_secrets(url)}: no async driver ({error}); PostgreSQL is "
+            "postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
         ) from error
     event.listen(engine.sync_engine, "checkout", refuse_ended)
     if purpose is Purpose.READ:

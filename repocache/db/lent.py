@@ -33,9 +33,11 @@ RESET_SQL = (
 )
 # asyncpg turns `jit` off and on again when it learns of a type: it changes no rows.
 SET_UP_SQL = """
-SELECT current_setting('role') <> 'none'
-    OR EXISTS (SELECT FROM pg_settings WHERE source = 'session' AND name <> 'jit' AND name NOT LIKE 'transaction%')
-    OR EXISTS (SELECT FROM pg_stat_activity WHERE pid = pg_backend_pid() AND usename <> session_user)
+SELECT pg_catalog.current_setting('role') <> 'none'
+    OR EXISTS (SELECT FROM pg_catalog.pg_settings
+        WHERE source = 'session' AND name <> 'jit' AND name NOT LIKE 'transaction%')
+    OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity
+        WHERE pid = pg_catalog.pg_backend_pid() AND usename <> session_user)
 """
 
 

@@ -32,6 +32,7 @@ from repocache.db.settings import Replica, TopologySettings
 from repocache.db.shared_poll import SharedPoll
 from repocache.db.trouble import connecting_trouble
 from repocache.events import Degraded, NodeBack, NodeOut, Observer, Sampled
+from repocache.foreign import in_brief
 
 TRIES = 3
 LONGEST_PAUSE = 2.0
@@ -210,7 +211,7 @@ class ReplicaNode:
         if isinstance(error, ProbeFailed):
             self.lose("lost")
         else:
-            self.lose(connecting_trouble(error) or f"lost: {error!r}")
+            self.lose(connecting_trouble(error) or f"lost: {in_brief(error)}")
         if isinstance(error, TimeoutError):
             self._reads.hang_up()
 

@@ -18,6 +18,7 @@ from sqlalchemy.util.queue import Empty
 
 from repocache.db.trouble import is_full
 from repocache.errors import OtherLoop, PoolExhausted
+from repocache.foreign import in_brief
 
 FIRST_PAUSE = 0.05
 """Seconds before a server that was full is asked again; then twice as long."""
@@ -61,7 +62,7 @@ class NodePool(AsyncAdaptedQueuePool):
                 left = until - time.monotonic()
                 if left <= 0:
                     raise PoolExhausted(
-                        f"the server takes no more connections ({error}), and none of ours came free within "
+                        f"the server takes no more connections ({in_brief(error)}), and none of ours came free within "
                         f"{self.timeout()} s: raise its limit, or lower TopologySettings(pool_size=...)"
                     ) from error
             try:

@@ -33,6 +33,7 @@ from repocache.db.shared_poll import SharedPoll
 from repocache.db.trouble import POOLED, connecting_trouble
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import ClockJumped, Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
+from repocache.foreign import in_brief
 from repocache.history import cluster_of, is_newer
 from repocache.tasks import all_ended
 
@@ -128,7 +129,7 @@ class Primary:
         except Exception as error:
             if not self.probe.positions or not refuses_positions(error):
                 await self.probe.drop()
-                raise DatabaseUnavailable(f"the primary does not answer: {error!r}") from error
+                raise DatabaseUnavailable(f"the primary does not answer: {in_brief(error)}") from error
             self.probe.positions = False
         self._heard_at = self.clock.now()
         if not self.probe.positions:
@@ -288,7 +289,7 @@ class Primary:
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 16)
-        why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error) or f"lost: {error!r}"
+        why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error) or f"lost: {in_brief(error)}"
         self.silent = isinstance(error, TimeoutError)
         if self.silent:
             self._reads.hang_up()

@@ -19,13 +19,18 @@ from repocache.db.poolers import Way
 from repocache.db.positions import PrimaryIdentity, Process, Receiver, ReplicaReading, System
 from repocache.db.trouble import POOLED, WRITABLE, sqlstate
 
+# Here and wherever the library asks the catalogue, every function has its schema, and every
+# operator is for exactly its types: none comes before PostgreSQL's own that somebody has put into a
+# schema of the search_path.
 PRIMARY_SQL = """
-SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
-       CASE WHEN NOT r THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END,
-       CASE WHEN NOT r THEN (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint END,
-       CASE WHEN NOT r THEN substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END,
-       extract(epoch FROM clock_timestamp())::float8
-FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) recovery
+SELECT (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000.0)::bigint,
+       CASE WHEN NOT r THEN (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END,
+       CASE WHEN NOT r THEN (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint END,
+       CASE WHEN NOT r THEN
+           pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8)
+       END,
+       extract(epoch FROM pg_catalog.clock_timestamp())::float8
+FROM (SELECT pg_catalog.pg_is_in_recovery() AS r OFFSET 0) recovery
 """
 # The position is read before the receiver: what was replayed while the receiver was already on this timeline, or
 # earlier, is of it or of its ancestors. The other way round, a change of timeline between the two would be missed.
@@ -34,20 +39,23 @@ FROM (SELECT pg_is_in_recovery() AS r OFFSET 0) recovery
 REPLICA_SQL = """
 SELECT p.started, p.in_recovery, p.replayed, w.pid, w.status, w.received_tli,
        CASE WHEN NOT p.in_recovery THEN
-           ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+           ('x' || pg_catalog.substr(
+               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
        WHEN w.received_tli IS NULL THEN
            (SELECT greatest(c.timeline_id, m.min_recovery_end_timeline)
-            FROM pg_control_checkpoint() c, pg_control_recovery() m)
+            FROM pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() m)
        END,
        CASE WHEN w.pid IS NOT NULL THEN
-           (greatest(pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn()) - '0/0'::pg_lsn)::bigint
+           (greatest(pg_catalog.pg_last_wal_replay_lsn(), pg_catalog.pg_last_wal_receive_lsn())
+               - '0/0'::pg_lsn)::bigint
        END
-FROM (SELECT (pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS replayed, pg_is_in_recovery() AS
-in_recovery, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started OFFSET 0) p LEFT
-JOIN pg_stat_wal_receiver w ON true
+FROM (SELECT (pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS replayed,
+    pg_catalog.pg_is_in_recovery() AS in_recovery,
+    (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000.0)::bigint AS started
+    OFFSET 0) p LEFT JOIN pg_catalog.pg_stat_wal_receiver w ON true
 """
 ALIVE_SQL = "SELECT 1"
-CLOCK_SQL = "SELECT extract(epoch FROM clock_timestamp())::float8"
+CLOCK_SQL = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"
 REFUSALS = ("42501", "42883", "0A000")
 """SQLSTATE: not permitted, no such function, not supported: what databases without positions say (Aurora)."""
 

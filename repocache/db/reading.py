@@ -29,6 +29,7 @@ from repocache.db.stamps import UNKNOWN, Stamp, shown_by_primary
 from repocache.db.trouble import connecting_trouble, statement_trouble
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Observer, Routed
+from repocache.foreign import in_brief
 
 T = TypeVar("T")
 TRIES = 8
@@ -57,7 +58,7 @@ class Read(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica.
-    `begun`: it is in its transaction already."""
+    `begun`: it is in its transaction already. `client`: who is charged for it."""
 
     connection: AsyncConnection
     node: ReplicaNode | None
@@ -65,6 +66,7 @@ class Turn:
     sample: Sample | None = None
     budgeted: bool = False
     begun: bool = False
+    client: object = None
 
 
 class Reader:
@@ -120,7 +122,7 @@ class Reader:
                     if trouble == "lost":
                         turn.node.lose(trouble)
                 elif primary_failed:
-                    raise DatabaseUnavailable(f"the primary failed: {error}") from error
+                    raise DatabaseUnavailable(f"the primary failed: {in_brief(error)}") from error
                 else:
                     # Its pooled connection may have died unnoticed; the next one is new.
                     primary_failed = True
@@ -197,22 +199,23 @@ class Reader:
             raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
         if self._primary.silent:
             raise DatabaseUnavailable(f"no node answers ({why}): the primary is silent; {self._status()}")
+        client = need.driven_by(why)
         if fallback:
-            await self._budget.acquire(f"{why}; {self._status()}")
+            await self._budget.acquire(f"{why}; {self._status()}", client)
         self._primary.in_flight += 1
         try:
             opened = await self._primary.open(level)
         except BaseException as error:
             self._primary.in_flight -= 1
             if fallback:
-                self._budget.release()
+                self._budget.release(client)
             if isinstance(error, Exception) and (trouble := connecting_trouble(error)):
                 raise DatabaseUnavailable(
-                    f"no node answers ({why}): the primary is {trouble} ({error}); {self._status()}"
+                    f"no node answers ({why}): the primary is {trouble} ({in_brief(error)}); {self._status()}"
                 ) from error
             raise
         self._observe(Routed(NAME, why))
-        return Turn(opened.connection, None, why, budgeted=fallback, begun=opened.begun)
+        return Turn(opened.connection, None, why, budgeted=fallback, begun=opened.begun, client=client)
 
     async def _close(self, turn: Turn) -> None:
         try:
@@ -223,7 +226,7 @@ class Reader:
             else:
                 self._primary.in_flight -= 1
             if turn.budgeted:
-                self._budget.release()
+                self._budget.release(turn.client)
 
     async def _catch_up(self, replicas: Sequence[ReplicaNode], need: Need) -> Choice[ReplicaNode]:
         """Poll once, shared by all who wait, and then for `catch_up_wait` seconds more."""

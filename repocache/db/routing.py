@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, Signer, received, says_something
 from repocache.db.choice import Need
-from repocache.db.session import CausalSession
+from repocache.db.session import STRANGERS, CausalSession
 from repocache.db.stamps import Stamp
 from repocache.db.topology import Topology
 from repocache.errors import ConfigurationError, DatabaseUnavailable
@@ -89,7 +89,7 @@ def last_fill(ttl: float, lease: float, staleness: float) -> float:
     return staleness + lease + ttl
 
 
-def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> Need:
+def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: Route, client: object = None) -> Need:
     """What a node must have (protocol, Read path 4: at least `max(floor, bookmark's)` of the floor's
     history).
 
@@ -99,7 +99,7 @@ def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: R
     then every floor is unknown, so that no lagging replica fills a cache, and a bookmark means the
     primary. A bookmark of another history, or that does not know where its write is, means the
     primary; one of a newer timeline means that the primary here has been replaced, and nobody here
-    may answer."""
+    may answer. `client`: who is charged for what the bookmark asks for."""
     says = bookmark if bookmark is not None and bookmark.position != 0 else None
     unmet = NEWER if says is not None and is_newer(says.history, history) else ""
     if route.primary:
@@ -116,7 +116,7 @@ def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: R
             primary = primary or "bookmark of another history"
         else:
             position = max(position or 0, says.position)
-    return Need(history, position or 0, route.max_lag, primary, fallback=not route.replica, unmet=unmet)
+    return Need(history, position or 0, route.max_lag, primary, fallback=not route.replica, unmet=unmet, client=client)
 
 
 NEWER = "the session knows of a newer timeline than the primary's here, which has been replaced"
@@ -195,7 +195,8 @@ class Routing:
             settings = self._topology.settings
             remembered = self._stickiness.window - (settings.staleness - settings.max_lag)
             route = replace(route, max_lag=min(route.max_lag, remembered))
-        need = need_of(floor, self.asking(), self._topology.history, route)
+        client = None if session is None else session.client
+        need = need_of(floor, self.asking(), self._topology.history, route, client)
         return need if self.monotonic is None else replace(need, stamped=True)
 
     @asynccontextmanager
@@ -217,19 +218,25 @@ class Routing:
             session.looked(look, stamps[0] if stamps else None)
 
     @asynccontextmanager
-    async def causal_session(self, incoming: Bookmark | str | bytes | None = None) -> AsyncIterator[CausalSession]:
+    async def causal_session(
+        self, incoming: Bookmark | str | bytes | None = None, client: str | None = None
+    ) -> AsyncIterator[CausalSession]:
         """Reads in the block, and in tasks begun there, are not older than `incoming` nor than the block's
         own commits.
 
         What is forged, malformed, foreign or no bookmark at all is not taken (BookmarkRefused says
         why) and never raises. Blocks may be nested; the inner one begins with its own `incoming` only, and
-        the outer one knows, once the inner one is left, what that did.
+        the outer one knows, once the inner one is left, what that did. `client`: who sent the bookmark.
         """
         stickiness, outer = self._stickiness, _session.get()
         session = CausalSession(stickiness.window, self._topology.now, stickiness.signer, stickiness.monotonic)
         bookmark = await self.accepted(incoming)
         if bookmark is not None:
             session.begin_with(bookmark)
+        if client is not None:
+            session.client = client
+        elif bookmark is not None and isinstance(incoming, str | bytes) and stickiness.signer is None:
+            session.client = STRANGERS
         token = _session.set(session)
         try:
             yield session

@@ -15,6 +15,9 @@ from repocache.bookmark import Bookmark, Signer, merge, says_something
 from repocache.db.positions import PrimaryPosition
 from repocache.db.stamps import Stamp
 
+STRANGERS = "whoever sends unsigned bookmarks"
+"""One client, all of them together: each can make as many bookmarks, and so sessions, as he likes."""
+
 
 class Look(NamedTuple):
     """A read, or a transaction, under way. `since`: how often the session had noted, when it began,
@@ -26,12 +29,14 @@ class Look(NamedTuple):
 class CausalSession:
     """One mutable object for a task and all its children.
 
-    `bookmark`: what a read of this session must not be older than; send it along with the answer.
+    `bookmark`: what a read of this session must not be older than; send it along with the answer. `client`: who is
+    charged for reads that the bookmark sends to the primary: the session itself, unless somebody else is named.
     """
 
     def __init__(
         self, window: float, clock: Callable[[], float], signer: Signer | None = None, monotonic: bool = False
     ) -> None:
+        self.client: object = self
         self._window = window
         self._clock = clock
         self._signer = signer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repocache.db.database_url import DatabaseUrl
 from repocache.errors import ConfigurationError
@@ -16,7 +16,7 @@ class Replica:
     events and errors; by default the URL's host and port.
     """
 
-    url: DatabaseUrl
+    url: DatabaseUrl = field(repr=False)
     weight: float = 1.0
     name: str = ""
 

@@ -22,6 +22,22 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_LITERAL = re.compile(
+    r"""
+    (?P<comment> --[^\n]* )
+  | (?P<block> /\* )
+  | (?P<literal> \b[eE]'(?:[^'\\]|\\.|'')*' | '(?:[^'\\]|\\[^']|'')*'
+               | \$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?(tag)(?P=tag))\$
+               | (?<![\w$]) \.?\d[\w.]* )
+  | (?P<quoted> "(?:[^"]|"")*" )
+  | (?P<open> ['"] | \$(?:[A-Za-z_]\w*)?\$ )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""What a statement's shape is without. `open`: a string without an end, or one whose end depends on
+how the server reads a backslash: all that follows may be of it."""
+READ = 10_000
+"""Characters of a text that its shape is made of."""
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 _ENDS = frozenset({"COMMIT", "END", "ABORT"})
@@ -69,6 +85,27 @@ def judge(sql: str) -> Judgement:
         cascades=any("CASCADE" in statement for statement in truncating),
         only_truncates=bool(writing) and len(writing) == len(truncating),
     )
+
+
+def shape(sql: str, longest: int = 300) -> str:
+    """The text as a log may have it: in one line of `longest` characters at most, without comments,
+    `?` for each string and number. What a client wrote into it does not show, names of tables do."""
+    sql = sql[:READ]  # a string that is cut has no end, and does not show
+    parts: list[str] = []
+    position = 0
+    while (match := _LITERAL.search(sql, position)) is not None:
+        parts.append(sql[position : match.start()])
+        position = match.end()
+        kind = match.lastgroup
+        if kind == "block":
+            position = _after_comment(sql, position)
+        elif kind == "open":
+            parts.append("?")
+            position = len(sql)
+        elif kind != "comment":
+            parts.append(match.group() if kind == "quoted" else "?")
+    words = " ".join("".join((*parts, sql[position:])).split())
+    return words if len(words) <= longest else f"{words[: longest - 1]}…"
 
 
 class Calls(NamedTuple):

@@ -29,6 +29,7 @@ from repocache.db.settings import Replica, TopologySettings
 from repocache.db.stamps import Stamp
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
+from repocache.foreign import in_brief
 from repocache.home import Home
 from repocache.tasks import Grace, all_ended
 
@@ -263,7 +264,7 @@ class Topology:
             try:
                 heard(history)
             except Exception as error:  # noqa: BLE001 - a listener's failure is its own
-                self._observe(HookFailed("on_history", repr(error)))
+                self._observe(HookFailed("on_history", in_brief(error)))
 
     def require_started(self) -> None:
         """Raises NotStarted, and OtherLoop in another loop than the one that it was entered in."""

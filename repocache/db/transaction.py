@@ -16,8 +16,8 @@ from sqlalchemy.util import greenlet_spawn
 from repocache.bookmark import Bookmark
 
 _ASK = (
-    "SELECT pg_current_xact_id_if_assigned()::text, current_setting('synchronous_commit'),"
-    " (pg_current_wal_insert_lsn() - '0/0')::bigint"
+    "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text, pg_catalog.current_setting('synchronous_commit'),"
+    " (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::bigint"
 )
 
 

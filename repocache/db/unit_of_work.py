@@ -24,6 +24,7 @@ from repocache.db.tracked_session import CONNECTING, OF_UNIT
 from repocache.db.transaction import Transaction
 from repocache.errors import ChangesLost, UsageError
 from repocache.events import HookFailed, Observer
+from repocache.foreign import in_brief
 
 E = TypeVar("E", bound=object)
 
@@ -227,7 +228,7 @@ class UnitOfWork:
         try:
             await hook()
         except Exception as error:  # noqa: BLE001 - whatever it is, the commit stands
-            self._observe(HookFailed(getattr(hook, "__qualname__", repr(hook)), f"{type(error).__name__}: {error}"))
+            self._observe(HookFailed(getattr(hook, "__qualname__", type(hook).__name__), in_brief(error)))
 
 
 def _is_connected(session: Session) -> bool:

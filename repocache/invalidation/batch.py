@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from repocache.keys import bucket_of, owner_bucket
@@ -12,13 +12,15 @@ from repocache.records import Change, Writing
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`keys`: owner -> key texts; `owners`: changed as a whole (their keys need not be named)."""
+    """`keys`: owner -> key texts; `owners`: changed as a whole (their keys need not be named). `anew`: buckets whose
+    records are made anew, which changes all that lies under them."""
 
     keys: Mapping[str, frozenset[str]]
     owners: frozenset[str] = frozenset()
+    anew: frozenset[int] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.owners) or any(self.keys.values())
+        return bool(self.owners or self.anew) or any(self.keys.values())
 
     def __len__(self) -> int:
         return sum(map(len, self.keys.values()))
@@ -30,7 +32,13 @@ class Batch:
             owner: self.keys.get(owner, frozenset()) | other.keys.get(owner, frozenset())
             for owner in {*self.keys, *other.keys} - owners
         }
-        return Batch(keys, owners)
+        return Batch(keys, owners, self.anew | other.anew)
+
+    def told_to(self, declared: frozenset[str]) -> Batch:
+        """The same, of which Redis keeps no name but those of owners who are declared: another who changed as a whole
+        is told by a new record."""
+        strange = self.owners - declared
+        return replace(self, owners=self.owners & declared, anew=self.anew.union(map(owner_bucket, strange)))
 
 
 NOTHING = Batch({})
@@ -39,22 +47,31 @@ NOTHING = Batch({})
 def merged(batches: Iterable[Batch], most: int) -> Batch:
     """All of them, in one pass. Beyond `most` keys their owners as a whole: what is delivered together is bounded."""
     owners: set[str] = set()
+    anew: set[int] = set()
     keys: dict[str, set[str]] = {}
     for batch in batches:
         owners |= batch.owners
+        anew |= batch.anew
         for owner, texts in batch.keys.items():
             keys.setdefault(owner, set()).update(texts)
     if sum(len(texts) for owner, texts in keys.items() if owner not in owners) > most:
-        return Batch({}, frozenset(owners.union(owner for owner, texts in keys.items() if texts)))
-    return Batch({owner: frozenset(texts) for owner, texts in keys.items() if owner not in owners}, frozenset(owners))
+        return Batch({}, frozenset(owners.union(owner for owner, texts in keys.items() if texts)), frozenset(anew))
+    named = {owner: frozenset(texts) for owner, texts in keys.items() if owner not in owners}
+    return Batch(named, frozenset(owners), frozenset(anew))
 
 
 def changes(batch: Batch, position: int | None, writings: Mapping[int, Writing] = MappingProxyType({})) -> list[Change]:
     """One change for each bucket that the batch touches. `position`: as in `Change`. `writings`: by bucket."""
     keys, owners = keys_by_bucket(batch), owners_by_bucket(batch)
     return [
-        Change(bucket, tuple(keys.get(bucket, ())), owners.get(bucket, ()), position, writings.get(bucket, Writing()))
-        for bucket in sorted({*keys, *owners})
+        Change(
+            bucket,
+            tuple(keys.get(bucket, ())),
+            owners.get(bucket, ()),
+            None if bucket in batch.anew else position,
+            writings.get(bucket, Writing()),
+        )
+        for bucket in sorted({*keys, *owners, *batch.anew})
     ]
 
 

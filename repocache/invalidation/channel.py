@@ -6,12 +6,18 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Observer
+from repocache.keys import BUCKETS
 from repocache.message import Message, parse
+from repocache.signature import Signature
 from repocache.wire import ServerFacts
 
 UNTOLD = (
     "a Redis that is demoted and promoted again without a restart is taken for the one that it was; "
     "let the user run INFO replication in full"
+)
+UNSIGNED = (
+    "a message that is not signed with one of Settings(secrets=...): somebody may publish who should not, or a process "
+    "has other secrets"
 )
 
 
@@ -27,7 +33,7 @@ class Receiver(Protocol):
     def apply(self, message: Message) -> None: ...
 
     def forget_all(self) -> None:
-        """A message could not be read."""
+        """Something on the channel is no message of ours."""
         ...
 
     def new_history(self) -> None:
@@ -42,16 +48,17 @@ class Channel:
 
     `receivers` are told in their order; the list may change while the channel runs. `recovered`
     comes last: what waits for Redis may try again. `met`: hears of the history of each message,
-    first of all: it may be of a newer timeline than this process has noticed.
+    first of all: it may be of a newer timeline than this process has noticed. `signature`: whose messages are heard.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only, the rest
         self,
         receivers: Sequence[Receiver],
         recovered: Callable[[], None],
         observe: Observer,
         met: Callable[[str], None],
         *,
+        signature: Signature,
         strict: bool = False,
     ) -> None:
         self.server = ""
@@ -60,6 +67,7 @@ class Channel:
         self._recovered = recovered
         self._observe = observe
         self._met = met
+        self._signature = signature
         self._strict = strict
 
     def up(self, facts: ServerFacts) -> None:
@@ -77,13 +85,17 @@ class Channel:
         self._observe(ChannelDown(reason))
 
     def push(self, channel: bytes, payload: bytes) -> None:
+        """What is not signed is not heard, where it should be: it is as if it were lost, and the next message or answer
+        of its record shows if it was."""
         message = parse(payload)
-        if message is not None:
+        if message is not None and message.bucket < 2 * BUCKETS:
+            if not self._signature.accepts(message):
+                return self._observe(CacheFailed("message", UNSIGNED))
             self._met(message.history)
             return self.announce(message)
         for receiver in tuple(self._receivers):
             receiver.forget_all()
-        self._observe(CacheFailed("message", f"{len(payload)} bytes that are no message of this wire version"))
+        self._observe(CacheFailed("message", "bytes that are no message of this wire version"))
 
     def announce(self, message: Message) -> None:
         """Tell everybody. A process alone announces to itself."""

@@ -42,10 +42,12 @@ class ChangedAll:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """`receivers`: who hears the channel, in the loop that is `home`."""
+    """`receivers`: who hears the channel, in the loop that is `home`. `history`: the line of WAL that this process
+    lives in."""
 
     receivers: MutableSequence[Receiver]
     home: Home
+    history: Callable[[], str]
 
 
 class Feed(Generic[I]):
@@ -69,13 +71,14 @@ class Feed(Generic[I]):
     ) -> None:
         self._keys = keys
         self._home = audience.home
+        self._line = audience.history
         self._receivers = audience.receivers
         self._room = room
         self._window = window
         self._clock = clock
         self._waiting: deque[Changed[I] | ChangedAll] = deque()
-        self._seen: dict[int, Seen] = {}
-        self._history: str | None = None
+        self._last: dict[int, tuple[str, int, str]] = {}
+        self._reached = 0
         self._state = "not entered"
 
     async def __aenter__(self) -> Self:
@@ -115,7 +118,7 @@ class Feed(Generic[I]):
         return replace(change, bookmark=mark)
 
     def up(self) -> None:
-        self._seen.clear()
+        self._last.clear()
         self._all("connected")
 
     def down(self) -> None:
@@ -131,26 +134,33 @@ class Feed(Generic[I]):
         the consumer rebuilds; 3. this process has not noticed yet, and answers with the lost
         commit; 4. it notices.
         """
+        self._reached = 0
         self._all("history")
 
     def apply(self, message: Message) -> None:
-        """A hole in a bucket's sequence is a loss; a record made anew begins at 0, which is none unless its history is
-        new too."""
-        seen = self._seen.get(message.bucket)
-        self._seen[message.bucket] = Seen(message.incarnation, message.seq)
-        if self._history is not None and message.history != self._history:
-            self._all("history")
-        self._history = message.history
-        if seen is not None:
-            follows = seen.seq + 1 if seen.incarnation == message.incarnation else 0
-            if message.seq != follows:
-                return self._all("gap")
+        """What does not follow on a record's last change is a loss, or a forged message took its place; a record made
+        anew begins at 0, which is no loss unless its history is new too.
+
+        Anybody may publish. So a history that this process has not found itself says no more than that something may
+        have been lost, and no message lets a replica answer that has not replayed what an earlier one asked for.
+        """
+        at = (message.incarnation, message.seq, message.tip)
+        last = self._last.get(message.bucket)
+        if at == last:
+            return None
+        self._last[message.bucket] = at
+        if message.history != self._line():
+            return self._all("history")
+        if last is not None and not _follows(message, last):
+            return self._all("gap")
         if self._keys.prefix in message.generations:
             return self._all("owner")
         ids = self._ids(message)
         if ids:
+            self._reached = max(self._reached, message.position or 0)
+            position = None if message.position is None else self._reached
             wrote = {message.bucket: Seen(message.incarnation, message.seq)}
-            self._add(Changed(ids, self._bookmark(message.history, message.position, wrote)))
+            self._add(Changed(ids, self._bookmark(message.history, position, wrote)))
 
     def _ids(self, message: Message) -> tuple[I, ...]:
         mark = self._keys.prefix + ":"
@@ -178,3 +188,10 @@ class Feed(Generic[I]):
             return self._all("overflow")
         self._waiting.append(change)
         self._wake.set()
+
+
+def _follows(message: Message, last: tuple[str, int, str]) -> bool:
+    incarnation, seq, tip = last
+    if message.incarnation != incarnation:
+        return message.seq == 0
+    return message.seq == seq + 1 and message.before == tip

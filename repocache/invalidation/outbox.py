@@ -1,7 +1,7 @@
 """The outbox: invalidations in a table, written by the transactions that they belong to, deleted once delivered.
 
 Owns the table's statements and its connections. How a row is written is `seal`'s affair, what it says `notice`'s, how
-the table is made `alembic_ops`'s.
+the table is made `alembic_ops`'s, how it is found `outbox_table`'s.
 """
 
 from __future__ import annotations
@@ -16,57 +16,82 @@ import msgspec
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from repocache.errors import ConfigurationError, DatabaseUnavailable, RepocacheError
+from repocache.errors import DatabaseUnavailable, RepocacheError
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.notice import notices_of
+from repocache.invalidation.notice import LONGEST, notices_of
+from repocache.invalidation.taken import OutboxRow, Retry
 
 TABLE = "repocache_outbox"
 CHANNEL = "repocache_outbox"
 """Where a trigger's notice that nobody publishes inline wakes the relays (LISTEN)."""
 DEADLINE = 10.0
 """Seconds for one statement: a primary that is silent costs the connection."""
+ROOM = 4 * LONGEST
+"""Bytes of rows that are taken together."""
 
 # OUTBOX stands for the table, with its schema: an application may change its search_path as it likes.
-_FIND = text(
-    "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname),"
-    " has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')"
-    " AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')"
-    " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(:table)"
-)
 # The relays share the work, and none waits for another. Ids are no order of commits: none is remembered.
+# Bytes are counted before any are sent, and those that the disk holds before they are unpacked: a row may be of any
+# size. What exceeds the room waits for the next turn.
 _TAKE = """
-SELECT id, notices::text FROM OUTBOX
-WHERE due <= clock_timestamp()
-  AND (source IS NULL OR source IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb))))
-LIMIT :most FOR UPDATE SKIP LOCKED
+WITH taken AS (
+    SELECT id, source, tries,
+        CASE WHEN pg_catalog.pg_column_size(notices) <= CAST(:held AS integer) THEN notices::text END AS said
+    FROM OUTBOX
+    WHERE due <= pg_catalog.clock_timestamp()
+      AND (source IS NULL OR source IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb))))
+    LIMIT CAST(:most AS bigint) FOR UPDATE SKIP LOCKED
+), measured AS (
+    SELECT id, source, tries,
+        CASE WHEN pg_catalog.octet_length(said) <= CAST(:longest AS integer) THEN said END AS said
+    FROM taken
+), counted AS (
+    SELECT *, pg_catalog.sum(pg_catalog.octet_length(said)) OVER (ORDER BY id) AS bytes FROM measured
+)
+SELECT id, said, source, tries FROM counted WHERE bytes IS NULL OR bytes <= CAST(:room AS bigint)
 """
 # After a failover to a replica that had not seen all, ids are given out once more: a row of that id that is due at
 # another time is another transaction's, and nobody has published it.
 # A deletion that a crash undoes costs a second delivery: nobody waits for the disk.
 _ACKNOWLEDGE = """
-DELETE FROM OUTBOX AS o USING unnest(CAST(:ids AS bigint[]), CAST(:dues AS bigint[])) AS done (id, due),
-    (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS quick
-WHERE o.id = done.id AND (extract(epoch FROM o.due) * 1000000)::bigint = done.due
+DELETE FROM OUTBOX AS o USING
+    ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])), pg_catalog.unnest(CAST(:dues AS bigint[]))) AS done (id, due),
+    (SELECT pg_catalog.set_config('synchronous_commit'::text, 'off'::text, true) OFFSET 0) AS quick
+WHERE o.id = done.id
+    AND o.due = 'epoch'::timestamptz + done.due::double precision * '1 microsecond'::interval
 """
 _PUT = "INSERT INTO OUTBOX (notices) VALUES (CAST(:notices AS jsonb))"
 # What nobody here owns may be somebody's who is away: one row for the whole table says as much as many do.
 _FOLD_FOREIGN = """
 WITH many AS (
     SELECT source FROM OUTBOX
-    WHERE source NOT IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb)))
-    GROUP BY source HAVING count(*) > :most
+    WHERE source NOT IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb)))
+      AND pg_catalog.octet_length(source) <= 127  -- two names: no table has a longer one
+    GROUP BY source HAVING pg_catalog.count(*) > CAST(:most AS bigint)
 ), gone AS (
     DELETE FROM OUTBOX WHERE id IN (
         SELECT id FROM OUTBOX WHERE source IN (SELECT source FROM many) FOR UPDATE SKIP LOCKED
     ) RETURNING source
 ), folded AS (
     INSERT INTO OUTBOX (source, notices)
-    SELECT source, jsonb_build_array(jsonb_build_object('t', source)) FROM gone GROUP BY source
+    SELECT source, pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('t'::text, source))
+    FROM gone GROUP BY source
 )
-SELECT source, count(*) FROM gone GROUP BY source
+SELECT source, pg_catalog.count(*) FROM gone GROUP BY source
 """
 _DELETE = "DELETE FROM OUTBOX WHERE id = ANY (CAST(:ids AS bigint[]))"
-_POSTPONE = "UPDATE OUTBOX SET due = clock_timestamp() + interval '1 minute' WHERE id = ANY (CAST(:ids AS bigint[]))"
+# No relay takes what is due at infinity: it is put aside.
+_POSTPONE = """
+UPDATE OUTBOX AS o SET tries = retry.tries, why = retry.why,
+    due = CASE WHEN retry.wait IS NULL THEN 'infinity'::timestamptz
+        ELSE pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => retry.wait) END
+FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])), pg_catalog.unnest(CAST(:tries AS integer[])),
+        pg_catalog.unnest(CAST(:whys AS text[])), pg_catalog.unnest(CAST(:waits AS float8[])))
+    AS retry (id, tries, why, wait)
+WHERE o.id = retry.id
+"""
+_RETRY = ("ids", "tries", "whys", "waits")
+"""Parameters of `_POSTPONE`, in the order of `Retry`."""
 
 
 class Mark(NamedTuple):
@@ -74,13 +99,6 @@ class Mark(NamedTuple):
 
     id: int
     due: int
-
-
-class OutboxRow(NamedTuple):
-    """One row. `notices`: JSON."""
-
-    id: int
-    notices: str
 
 
 class OutboxMode(Enum):
@@ -91,31 +109,13 @@ class OutboxMode(Enum):
     OFF = "off"
 
 
-async def find(engine: AsyncEngine) -> str:
-    """The table with its schema, as the role's search_path finds it; empty if it was not made.
-
-    Raises ConfigurationError if the role may not use it, and DatabaseUnavailable.
-    """
-    async with available(), engine.connect() as connection:
-        found = (await connection.execute(_FIND, {"table": TABLE})).first()
-    if found is None:
-        return ""
-    place, allowed = found
-    if not allowed:
-        raise ConfigurationError(
-            f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place}: "
-            "op.create_repocache_outbox(grant_to=[...]) does it"
-        )
-    return str(place)
-
-
 def on_table(sql: str, place: str) -> TextClause:
     """The statement, on this table."""
     return text(sql.replace("OUTBOX", place.replace(":", "\\:")))
 
 
 class Outbox:
-    """The table, on connections of its own. `place`: with its schema, as `find` says. `tables`: as in `Watched`.
+    """The table, on connections of its own. `place`: with its schema, as SQL has it. `tables`: as in `Watched`.
 
     Raises DatabaseUnavailable, whatever failed.
     """
@@ -124,7 +124,7 @@ class Outbox:
         self._engine = engine
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         known = msgspec.json.encode(sorted(tables)).decode()
-        self._take = on_table(_TAKE, place).bindparams(known=known)
+        self._take = on_table(_TAKE, place).bindparams(known=known, longest=LONGEST, held=2 * LONGEST, room=ROOM)
         self._fold_foreign = on_table(_FOLD_FOREIGN, place).bindparams(known=known)
         self._acknowledge, self._put = on_table(_ACKNOWLEDGE, place), on_table(_PUT, place)
         self._delete, self._postpone = on_table(_DELETE, place), on_table(_POSTPONE, place)
@@ -148,7 +148,8 @@ class Outbox:
                 await connection.invalidate()  # it listens: nobody else is to have it
 
     async def take(self, connection: AsyncConnection, most: int) -> list[OutboxRow]:
-        """Rows whose time has come, locked until the transaction that this begins has ended."""
+        """Rows whose time has come, as many as there is room for, locked until the transaction that this begins has
+        ended."""
         async with available():
             return [OutboxRow(*row) for row in await connection.execute(self._take, {"most": most})]
 
@@ -157,10 +158,11 @@ class Outbox:
         async with available():
             await connection.execute(self._delete, {"ids": list(ids)})
 
-    async def postpone(self, connection: AsyncConnection, ids: Sequence[int]) -> None:
-        """Set them aside for a minute: another release may understand them."""
+    async def postpone(self, connection: AsyncConnection, rows: Sequence[Retry]) -> None:
+        """They give way to the others: another release may understand them, or Redis take them later. In the
+        connection's transaction that has taken them."""
         async with available():
-            await connection.execute(self._postpone, {"ids": list(ids)})
+            await connection.execute(self._postpone, dict(zip(_RETRY, map(list, zip(*rows, strict=True)), strict=True)))
 
     async def put(self, connection: AsyncConnection, batch: Batch) -> None:
         """A row that is due at once, in the connection's transaction."""

@@ -15,24 +15,31 @@ from repocache.invalidation.outbox import Mark, on_table
 
 # One round trip, inside the transaction, under its row locks: the row, and with it the transaction's id, its
 # synchrony and its order position (protocol, Write path 2 and Write-through). What triggers noticed in this very
-# transaction comes back too, to be published with the rest: the relays wait for it as long as for the row itself.
+# transaction comes back too, to be published with the rest: the relays wait for it as long as for the row itself. It is
+# known by the transaction's id; a row of a dump of another cluster, which may have the same, is older.
 _SEAL = """
 WITH noticed AS (
-    UPDATE OUTBOX SET due = statement_timestamp() + make_interval(secs => CAST(:grace AS double precision))
-    WHERE id = ANY (CAST(string_to_array(nullif(current_setting('repocache.noticed', true), ''), ',') AS bigint[]))
-      AND source IN (SELECT jsonb_array_elements_text(CAST(:known AS jsonb)))
+    UPDATE OUTBOX SET due = pg_catalog.statement_timestamp()
+        + pg_catalog.make_interval(secs => CAST(:grace AS double precision))
+    WHERE xid = CAST(CAST(pg_catalog.pg_current_xact_id() AS text) AS bigint)
+      AND due >= pg_catalog.transaction_timestamp()
+      AND source IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb)))
     RETURNING id, notices
 ), mine AS (
     INSERT INTO OUTBOX (notices, due)
-    VALUES (CAST(:notices AS jsonb), statement_timestamp() + make_interval(secs => CAST(:grace AS double precision)))
+    VALUES (CAST(:notices AS jsonb),
+        pg_catalog.statement_timestamp() + pg_catalog.make_interval(secs => CAST(:grace AS double precision)))
     RETURNING id, due
 )
-SELECT mine.id, (extract(epoch FROM mine.due) * 1000000)::bigint, pg_current_xact_id()::text,
-       current_setting('synchronous_commit'), (pg_current_wal_insert_lsn() - '0/0')::bigint,
-       set_config('repocache.sealed', 'on', true),
-       (SELECT jsonb_agg(jsonb_build_array(noticed.id, noticed.notices))::text FROM noticed)
+SELECT mine.id, CAST(extract(epoch FROM mine.due) * 1000000.0 AS bigint),
+       CAST(pg_catalog.pg_current_xact_id() AS text), pg_catalog.current_setting(CAST('synchronous_commit' AS text)),
+       CAST(pg_catalog.pg_current_wal_insert_lsn() - CAST('0/0' AS pg_lsn) AS bigint),
+       CAST((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(noticed.id, noticed.notices))
+             FROM noticed) AS text)
 FROM mine
 """
+
+_NOTICED = msgspec.json.Decoder(list[tuple[int, msgspec.Raw]])
 
 
 class Seal(NamedTuple):
@@ -64,13 +71,21 @@ class SealStatement:
 
     def read(self, row: Sequence[Any]) -> Seal:
         """The row that the statement returned."""
-        id, due, xid, synchronous, order, _, noticed = row
+        id, due, xid, synchronous, order, noticed = row
         batches: list[Batch] = []
         rows = [Mark(id, due)]
-        for other, notices in msgspec.json.decode(noticed) if noticed else ():
+        for other, notices in _told(noticed):
             try:
                 batches.append(batch_of(notices, self._resolve))
                 rows.append(Mark(other, due))
             except ValueError:
                 continue  # the relays', who tell
         return Seal(xid, synchronous != "off", order, tuple(rows), merged(batches, MOST_KEYS))
+
+
+def _told(noticed: str | None) -> Sequence[tuple[int, msgspec.Raw]]:
+    """Ids and JSON of what triggers noticed: none if it cannot be told apart, for it is the relays' then."""
+    try:
+        return _NOTICED.decode(noticed or "[]")
+    except (ValueError, RecursionError):
+        return ()

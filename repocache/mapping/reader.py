@@ -6,14 +6,14 @@ depends on the database alone, never on who wrote it.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, Table, TextClause, and_, literal, literal_column, text
+from sqlalchemy import ColumnElement, Connection, Table, Text, TextClause, and_, cast, literal, literal_column, text
 from sqlalchemy.engine import Dialect
 
 _SETTINGS = (
     *("search_path", "TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "extra_float_digits", "lc_monetary"),
 )
-_STATE = "concat_ws('|', {})".format(
-    ", ".join(["current_user", "session_user", *(f"current_setting('{each}')" for each in _SETTINGS)])
+_STATE = "pg_catalog.concat_ws('|', {})".format(
+    ", ".join(["current_user", "session_user", *(f"pg_catalog.current_setting('{each}')" for each in _SETTINGS)])
 )
 
 
@@ -27,10 +27,12 @@ def reads_alike(table: Table, place: str, state: str, dialect: Dialect) -> Colum
     rows nothing hides: to no temporary table, to no other schema. One row, asked with the load itself."""
     name = dialect.identifier_preparer.format_table(table)
     found = text(
-        "(SELECT concat_ws('.', current_database(), CAST(relnamespace AS regnamespace), relname)"
-        " FROM pg_class WHERE oid = to_regclass(:reader_table) AND NOT relrowsecurity) = :reader_place"
+        "(SELECT pg_catalog.concat_ws("
+        "'.', pg_catalog.current_database(), CAST(relnamespace AS regnamespace), relname)"
+        " FROM pg_catalog.pg_class WHERE NOT relrowsecurity"
+        " AND oid = CAST(pg_catalog.to_regclass(CAST(:reader_table AS text)) AS oid)) = CAST(:reader_place AS text)"
     ).bindparams(reader_table=name, reader_place=place)
-    return and_(literal_column(_STATE) == literal(state), found)
+    return and_(literal_column(_STATE) == cast(literal(state), Text), found)
 
 
 def renames_tables(connection: Connection) -> bool:

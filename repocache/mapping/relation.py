@@ -49,15 +49,17 @@ def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause
     names = [dialect.identifier_preparer.format_table(table) for table in tables]
     return text(
         "SELECT asked.name, class.relpersistence::text, class.relkind::text,"
-        " class.oid = to_regclass(asked.name) AND NOT has_any_column_privilege(class.oid, 'UPDATE'),"
-        " EXISTS (SELECT FROM pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal),"
-        " CASE class.oid WHEN to_regclass(asked.name)"
-        " THEN concat_ws('.', current_database(), CAST(class.relnamespace AS regnamespace), class.relname) END,"
-        " coalesce(class.oid = to_regclass(asked.name) AND class.relrowsecurity, false)"
-        " FROM unnest(CAST(:names AS text[])) AS asked (name)"
-        " LEFT JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
-        " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts ON true"
-        " LEFT JOIN pg_class AS class ON class.oid = parts.relation"
+        " class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)"
+        " AND NOT pg_catalog.has_any_column_privilege(class.oid, 'UPDATE'),"
+        " EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal),"
+        " CASE class.oid WHEN CAST(pg_catalog.to_regclass(asked.name) AS oid)"
+        " THEN pg_catalog.concat_ws("
+        "'.', pg_catalog.current_database(), CAST(class.relnamespace AS regnamespace), class.relname) END,"
+        " coalesce(class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid) AND class.relrowsecurity, false)"
+        " FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)"
+        " LEFT JOIN LATERAL (SELECT pg_catalog.to_regclass(asked.name) AS relation"
+        " UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(asked.name))) AS parts ON true"
+        " LEFT JOIN pg_catalog.pg_class AS class ON class.oid = CAST(parts.relation AS oid)"
     ).bindparams(names=names)
 
 
@@ -66,12 +68,12 @@ def places_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
     asked for and `schema.name`."""
     names = [dialect.identifier_preparer.format_table(table) for table in tables]
     return text(
-        "SELECT asked.name, space.nspname || '.' || class.relname"
-        " FROM unnest(CAST(:names AS text[])) AS asked (name)"
-        " CROSS JOIN LATERAL (SELECT to_regclass(asked.name) AS relation"
-        " UNION SELECT relid FROM pg_partition_tree(to_regclass(asked.name))) AS parts"
-        " JOIN pg_class AS class ON class.oid = parts.relation"
-        " JOIN pg_namespace AS space ON space.oid = class.relnamespace"
+        "SELECT asked.name, CAST(space.nspname AS text) || '.' || CAST(class.relname AS text)"
+        " FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)"
+        " CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(asked.name) AS relation"
+        " UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(asked.name))) AS parts"
+        " JOIN pg_catalog.pg_class AS class ON class.oid = CAST(parts.relation AS oid)"
+        " JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace"
     ).bindparams(names=names)
 
 

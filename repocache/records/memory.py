@@ -37,6 +37,7 @@ class _Record:
     incarnation: str
     server: str
     history: str
+    tip: str
     seq: int = 0
     floor: int | None = None
     highest: int = -1
@@ -45,7 +46,7 @@ class _Record:
 
     @property
     def state(self) -> State:
-        return State(self.incarnation, self.seq, self.floor)
+        return State(self.incarnation, self.seq, self.floor, self.tip)
 
     def generation(self, owner: str) -> str:
         return self.generations.get(owner, self.incarnation)
@@ -102,6 +103,7 @@ class MemoryRecords:
             generation=generation,
             floor=record.floor,
             owner=own.state,
+            tip=record.tip,
         )
         held = [(ask.bucket, ask.text), (owner_bucket(ask.owner), ask.owner)]
         for nonce in ask.over:
@@ -177,10 +179,10 @@ class MemoryRecords:
         self._end_writes(nonce, [(change.bucket, name) for name in names])
         generations = {owner: self._nonces() for owner in change.owners}
         record.generations.update(generations)
-        record.seq += 1
-        keys = tuple(text for _, text in change.keys)
-        self._tell(change.bucket, record, keys, generations, owners)
-        return _answered(Receipt(change.bucket, record.incarnation, record.seq, landed=len(landed)))
+        before, record.seq, record.tip = record.tip, record.seq + 1, self._nonces.tip()
+        self._tell(change, record, before, generations, owners)
+        done = Receipt(change.bucket, record.incarnation, record.seq, landed=len(landed), tip=record.tip)
+        return _answered(done)
 
     def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
         named = {*intent.seen, *(owner for owner, _ in intent.keys)}
@@ -196,10 +198,11 @@ class MemoryRecords:
             record.generations[owner] = self._nonces()
             self._writes.setdefault((intent.bucket, owner), {})[intent.nonce] = lease
         generations = {
-            owner: Generation(owners[owner].generation(owner), owners[owner].incarnation, owners[owner].seq)
-            for owner in intent.seen
+            owner: Generation(own.generation(owner), own.incarnation, own.seq, own.tip)
+            for owner, own in owners.items()
+            if owner in intent.seen
         }
-        return _answered(Noted(record.incarnation, record.seq, generations))
+        return _answered(Noted(record.incarnation, record.seq, generations, tip=record.tip))
 
     def give_back(self, intent: Intent) -> Awaitable[None]:
         names = (*(text for _, text in intent.keys), *intent.owners)
@@ -250,15 +253,16 @@ class MemoryRecords:
         return record is not None and (record.server, record.history) == (self._server, terms.history)
 
     def _renew(self, bucket: int, history: str) -> _Record:
-        record = self._records[bucket] = _Record(self._nonces(), self._server, history)
-        self._tell(bucket, record, (), {}, {})
+        incarnation = self._nonces()
+        record = self._records[bucket] = _Record(incarnation, self._server, history, incarnation)
+        self._tell(Change(bucket, (), (), NO_POSITIONS), record, "", {}, {})
         return record
 
     def _tell(
         self,
-        bucket: int,
+        change: Change,
         record: _Record,
-        keys: tuple[str, ...],
+        before: str,
         generations: dict[str, str],
         owners: Mapping[str, _Record],
     ) -> None:
@@ -266,15 +270,17 @@ class MemoryRecords:
         self._announce(
             Message(
                 version=WIRE_VERSION,
-                bucket=bucket,
+                bucket=change.bucket,
                 incarnation=record.incarnation,
                 seq=record.seq,
                 history=record.history,
                 origin=self._nonces.process,
-                keys=keys,
+                keys=tuple(text for _, text in change.keys),
                 generations=generations,
                 floor=floor,
-                owners={owner: (own.incarnation, own.seq) for owner, own in owners.items()},
+                owners={owner: (own.incarnation, own.seq, own.tip) for owner, own in owners.items()},
+                tip=record.tip,
+                before=before,
             )
         )
 

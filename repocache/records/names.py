@@ -57,6 +57,10 @@ class Nonces:
     def __call__(self) -> str:
         return f"{self.process}{next(self._count):x}"
 
+    def tip(self) -> str:
+        """Of a change: nobody who knows all that were used can guess it."""
+        return secrets.token_hex(8)
+
 
 def position_text(position: int) -> str:
     """A WAL position in bytes, so written that texts sort as positions do (Lua's numbers hold only 53 bits)."""

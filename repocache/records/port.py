@@ -53,11 +53,12 @@ class WriteLease(NamedTuple):
 
 class State(NamedTuple):
     """A record's. `floor`: the position that a replica must have replayed to fill what lies under it, None: unknown,
-    only the primary may."""
+    only the primary may. `tip`: the name of its last change."""
 
     incarnation: str = ""
     seq: int = 0
     floor: int | None = None
+    tip: str = ""
 
 
 class Opened(NamedTuple):
@@ -67,7 +68,7 @@ class Opened(NamedTuple):
     `wait` seconds more; "written": commits are on their way, so read the primary and fill nothing; `overdue` are the
     write leases past their deadline; "history": the bucket's record belongs to `history`, or the owner's to
     `owner_history`, another than the caller's, and nothing was done.
-    `incarnation`, `seq`, `floor`: the state of the bucket's record; `owner`: that of the owner's, which has the
+    `incarnation`, `seq`, `floor`, `tip`: the state of the bucket's record; `owner`: that of the owner's, which has the
     `generation`.
     """
 
@@ -83,6 +84,7 @@ class Opened(NamedTuple):
     overdue: tuple[WriteLease, ...] = ()
     owner: State = State()
     owner_history: str = ""
+    tip: str = ""
 
     @property
     def needed(self) -> int | None:
@@ -158,6 +160,7 @@ class Generation(NamedTuple):
     name: str
     incarnation: str
     seq: int
+    tip: str
 
 
 class Noted(NamedTuple):
@@ -168,6 +171,7 @@ class Noted(NamedTuple):
     seq: int
     generations: dict[str, Generation]
     history: str = ""
+    tip: str = ""
 
 
 class Receipt(NamedTuple):
@@ -179,6 +183,7 @@ class Receipt(NamedTuple):
     seq: int
     history: str = ""
     landed: int = 0
+    tip: str = ""
 
 
 class Records(Protocol):

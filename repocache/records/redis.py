@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from repocache.errors import CacheUnavailable
 from repocache.history import LAST
 from repocache.keys import owner_bucket
+from repocache.message import signed_part
 from repocache.records.names import LEASE, NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
@@ -27,6 +28,7 @@ from repocache.records.port import (
     WriteLease,
 )
 from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
+from repocache.signature import Signature
 from repocache.wire import Link, Reply, ReplyError
 
 T = TypeVar("T")
@@ -77,15 +79,23 @@ class Opening:
 
 
 class RedisRecords:
-    """`server`: tells the identity of the Redis at the other end of the link, as its last handshake told. `max_value`:
-    bytes; of a value that is longer one more is read, and it is replaced."""
+    """`signature`: of what it publishes. `server`: tells the identity of the Redis at the other end of the link, as its
+    last handshake told. `max_value`: bytes; of a value that is longer one more is read, and it is replaced."""
 
-    def __init__(
-        self, link: Link, namespace: Namespace, nonces: Nonces, server: Callable[[], str], max_value: int
+    def __init__(  # noqa: PLR0913  # keyword-only, the last
+        self,
+        link: Link,
+        namespace: Namespace,
+        nonces: Nonces,
+        signature: Signature,
+        server: Callable[[], str],
+        *,
+        max_value: int,
     ) -> None:
         self._link = link
         self._namespace = namespace
         self._nonces = nonces
+        self._signature = signature
         self._server = server
         self._max_value = max_value
 
@@ -122,13 +132,12 @@ class RedisRecords:
 
     def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
         generations = {owner: self._nonces() for owner in change.owners}
-        fields = msgspec.json.encode(
-            {"o": self._nonces.process, "k": [text for _, text in change.keys], "g": generations}
-        ).decode()
+        tip, keys = self._nonces.tip(), [text for _, text in change.keys]
+        fields = self._fields(terms.history, tip, keys, generations)
         order, puts, nonce = change.writing
         owners = sorted({owner for owner, _ in change.keys})
         own: tuple[bytes | str | int, ...] = (
-            *(_floor(change.position), "," + fields[1:-1], _floor(order), nonce),
+            *(_floor(change.position), fields, _floor(order), nonce, tip),
             *(len(change.keys), len(puts)),
             *owners,
             *(part for key in change.keys for part in key),
@@ -137,7 +146,7 @@ class RedisRecords:
         )
         return Answer(
             self._link.run(INVALIDATE, self._records(change.bucket, owners), (*self._head(terms), *own)),
-            lambda reply: read_receipt(change.bucket, reply),
+            lambda reply: read_receipt(change.bucket, tip, reply),
         )
 
     def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
@@ -165,8 +174,15 @@ class RedisRecords:
 
     def _head(self, terms: Terms) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
-        confirmed = "1" if terms.confirmed else "0"
-        return (self._server(), terms.history, confirmed, self._nonces(), self._namespace.channel)
+        confirmed, incarnation = "1" if terms.confirmed else "0", self._nonces()
+        mac = self._signature.mac(signed_part(terms.history, incarnation))
+        return (self._server(), terms.history, confirmed, incarnation, self._namespace.channel, mac)
+
+    def _fields(self, history: str, tip: str, keys: Sequence[str], generations: Mapping[str, str]) -> str:
+        """What the writer says in a message, after what the record does."""
+        said = {"o": self._nonces.process, "k": keys, "g": generations}
+        mac = self._signature.mac(signed_part(history, tip, self._nonces.process, keys, generations))
+        return "," + msgspec.json.encode({**said, "a": mac} if mac else said).decode()[1:-1]
 
 
 def _floor(position: int | None) -> str:
@@ -201,36 +217,38 @@ def read_opened(reply: Reply) -> Opened:
     kind = reply[0]
     if kind == b"history":
         return Opened("history", history=reply[1].decode(), owner_history=reply[2].decode())
-    state = (reply[1].decode(), _number(reply[2]), reply[3].decode(), _read_floor(reply[4]))
-    owner = State(reply[5].decode(), _number(reply[6]), _read_floor(reply[7]))
+    incarnation, seq, floor, tip = _read_state(reply[2])
+    opened = Opened(kind.decode(), incarnation, seq, reply[1].decode(), floor, owner=_read_state(reply[3]), tip=tip)
+    what = reply[4]
     if kind == b"value":
-        return Opened("value", *state, value=reply[8] or b"", owner=owner)
+        return opened._replace(value=what or b"")
     if kind == b"lease":
-        return Opened("lease", *state, nonce=reply[8].decode(), owner=owner)
+        return opened._replace(nonce=what.decode())
     if kind == b"written":
-        names = [part.decode() for part in reply[8]]
-        return Opened("written", *state, overdue=tuple(map(WriteLease, names[::2], names[1::2])), owner=owner)
-    return Opened("wait", *state, wait=max(0, reply[8]) / 1000, owner=owner)
+        names = [part.decode() for part in what]
+        return opened._replace(overdue=tuple(map(WriteLease, names[::2], names[1::2])))
+    return opened._replace(wait=max(0, what) / 1000)
 
 
-def _read_floor(text: bytes) -> int | None:
-    return _number(text, 16) if text else None
+def _read_state(reply: Sequence[bytes]) -> State:
+    incarnation, seq, tip, floor = reply
+    return State(incarnation.decode(), _number(seq), _number(floor, 16) if floor else None, tip.decode())
 
 
-def read_receipt(bucket: int, reply: Reply) -> Receipt:
+def read_receipt(bucket: int, tip: str, reply: Reply) -> Receipt:
     """The INVALIDATE script's reply as a value."""
     if reply[0] == b"history":
         return Receipt(bucket, "", 0, reply[1].decode())
-    return Receipt(bucket, reply[1].decode(), _number(reply[2]), landed=reply[3])
+    return Receipt(bucket, reply[1].decode(), _number(reply[2]), landed=reply[3], tip=tip)
 
 
 def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
     """The INTEND script's reply as a value."""
     if reply[0] == b"history":
         return Noted("", 0, {}, reply[1].decode())
-    parts = iter(reply[3])
+    parts = iter(reply[4])
     generations = {
-        owner: Generation(name.decode(), incarnation.decode(), _number(seq))
-        for owner, name, incarnation, seq in zip(owners, parts, parts, parts, strict=True)
+        owner: Generation(name.decode(), incarnation.decode(), _number(seq), tip.decode())
+        for owner, name, incarnation, seq, tip in zip(owners, parts, parts, parts, parts, strict=True)
     }
-    return Noted(reply[1].decode(), _number(reply[2]), generations)
+    return Noted(reply[1].decode(), _number(reply[2]), generations, tip=reply[3].decode())

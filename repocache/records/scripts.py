@@ -10,33 +10,74 @@ from repocache.message import WIRE_VERSION
 from repocache.wire.parts import PART
 from repocache.wire.script import Script
 
+LONGEST_SHAPES = 4_096
+"""Bytes of a record's list of fingerprints; beyond it the record is made anew."""
+LONGEST_LEASE = 3_600_000
+"""Milliseconds that a write lease lasts at most."""
+MOST_LEASES = 10_000
+"""Commits of one key that are under way at most."""
+
 # ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
 # ARGV[2] history: the caller's. ARGV[3] "1" if the caller has polled the primary after it met another history here.
-# ARGV[4] a nonce, the incarnation of records made now. ARGV[5] channel.
+# ARGV[4] a nonce, the incarnation of records made now, and their first tip. ARGV[5] channel. ARGV[6] what signs the
+# message that a record was made, or empty.
 #
 # A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
-# old values, leases and floors are then out of reach, whatever brought them back. What is no record at all does too.
-_RECORD = """
+# old values, leases and floors are then out of reach, whatever brought them back. So does what these scripts would not
+# have written: it heals by being made anew.
+_RECORD = (
+    """
+local function is_name(text) return #text <= 64 and string.match(text, '^%w+$') ~= nil end
+local function is_count(text) return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil) end
+local function is_position(text) return #text == 16 and string.match(text, '^[0-7][0-9a-f]+$') ~= nil end
+local function is_record(found)
+  return found[1] and found[3] and found[4] and found[5]
+    and is_name(found[1]) and is_count(found[4]) and is_name(found[5])
+    and (not found[6] or is_position(found[6])) and (not found[7] or is_position(found[7]))
+end
 local function announce(key, rec, more)
   redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(key, '{b(%d+)}$') .. ',"i":"' .. rec.incarnation
-    .. '","s":' .. rec.seq .. ',"h":"' .. ARGV[2] .. '"' .. more .. '}')
+    .. '","s":' .. rec.seq .. ',"t":"' .. rec.tip .. '","h":"' .. ARGV[2] .. '"' .. more .. '}')
 end
 local function renew(key, highest)
-  local rec = {incarnation = ARGV[4], seq = '0', floor = false}
+  local rec = {incarnation = ARGV[4], seq = '0', tip = ARGV[4], floor = false}
   redis.call('DEL', key)
-  redis.call('HSET', key, 'i', rec.incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', rec.seq)
+  redis.call('HSET', key, 'i', rec.incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', rec.seq, 't', rec.tip)
   if highest then redis.call('HSET', key, 'm', highest) end
-  announce(key, rec, '')
+  announce(key, rec, ARGV[6] == '' and '' or ',"a":"' .. ARGV[6] .. '"')
   return rec
 end
 local function look(key)
-  local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 'f')
-  if found.err or not found[1] or not tonumber(found[4]) or found[2] ~= ARGV[1] then return renew(key, false) end
-  if found[3] == ARGV[2] then return {incarnation = found[1], seq = found[4], floor = found[5]} end
+  local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 't', 'f', 'm')
+  if found.err or found[2] ~= ARGV[1] or not is_record(found) then return renew(key, false) end
+  if found[3] == ARGV[2] then
+    return {incarnation = found[1], seq = found[4], tip = found[5], floor = found[6], highest = found[7]}
+  end
   if ARGV[3] == '1' then return renew(key, false) end
   return {history = found[3]}
 end
+local function look_at_owner(key, owner)
+  local own = look(key)
+  if own.history then return own end
+  local generation = redis.call('HGET', key, 'g:' .. owner)
+  if generation and not is_name(generation) then own, generation = renew(key, false), false end
+  own.key, own.generation = key, generation or own.incarnation
+  return own
+end
+local function shapes_of(owner)
+  local shapes = redis.call('HGET', KEYS[1], 'p:' .. owner) or ''
+  if #shapes <= LONGEST and not string.find(shapes, '[^%w,]') then return shapes end
+end
+local function write_leases(key)
+  local number = redis.pcall('HLEN', key)
+  if type(number) == 'number' and number <= MOST_LEASES then return number end
+  redis.call('DEL', key)
+  return 0
+end
 """.replace("VERSION", str(WIRE_VERSION))
+    .replace("LONGEST", str(LONGEST_SHAPES))
+    .replace("MOST_LEASES", str(MOST_LEASES))
+)
 
 # KEYS[1] the record, the others those of owners, who are named from ARGV[at] on. A generation that was never moved is
 # called as its record's incarnation is: no name is used twice.
@@ -44,77 +85,89 @@ _OWNERS = """
 local rec, owners = look(KEYS[1]), {}
 local foreign = rec.history
 for n = 2, #KEYS do
-  local own = look(KEYS[n])
+  local owner = ARGV[at]
+  local own = look_at_owner(KEYS[n], owner)
   foreign = foreign or own.history
-  own.key, own.generation = KEYS[n], redis.call('HGET', KEYS[n], 'g:' .. ARGV[at]) or own.incarnation
-  owners[ARGV[at]] = own
+  owners[owner] = own
+  if not rec.history then
+    own.shapes = shapes_of(owner)
+    if not own.shapes then rec = renew(KEYS[1], rec.floor or rec.highest) end
+  end
   at = at + 1
 end
 if foreign then return {'history', foreign} end
 local function drop(owner, text)
-  local generation, shapes = owners[owner].generation, redis.call('HGET', KEYS[1], 'p:' .. owner)
-  for shape in string.gmatch(shapes or '', '[^,]+') do
-    redis.call('DEL', KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text)
+  local own = owners[owner]
+  for shape in string.gmatch(own.shapes or '', '[^,]+') do
+    redis.call('DEL', KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. shape .. ':' .. text)
   end
 end
 """
 
-# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[6] owner, ARGV[7] fingerprint, ARGV[8] key text, ARGV[9] nonce,
-# ARGV[10] the lease's life in milliseconds, ARGV[11] digest of a value that could not be read, or empty, ARGV[12] bytes
-# of the largest value; then nonces of write leases that are over.
-# -> {'value'|'lease'|'wait'|'written', incarnation, seq, generation, floor, the owner's incarnation, seq and floor,
+# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[7] owner, ARGV[8] fingerprint, ARGV[9] key text, ARGV[10] a
+# nonce, ARGV[11] the lease's life in milliseconds, ARGV[12] digest of a value that could not be read, or empty,
+# ARGV[13] bytes of the largest value; then nonces of write leases that are over.
+# -> {'value'|'lease'|'wait'|'written', generation, state of the bucket's record, state of the owner's,
 #     value | nonce | milliseconds | overdue}, or {'history', the bucket's, the owner's}
-# overdue: nonce and transaction id of each write lease past its deadline. A value of `PART` bytes or more is null: it
-# is fetched apart, so that many answers at once keep to what Redis holds for one client. A larger one than any of ours
-# is replaced unread.
+# state: incarnation, seq, tip, floor or empty. overdue: nonce and transaction id of each write lease past its deadline.
+# A value of `PART` bytes or more is null: it is fetched apart, so that many answers at once keep to what Redis holds
+# for one client. A larger one than any of ours is replaced unread.
 #
-# A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict write-through).
+# A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict write-through). What is
+# written like none, or for longer than `LONGEST_LEASE`, hides nothing; so does a lease without an end, or one that
+# lasts ten times as long as the caller's own.
 #
 # The record remembers which fingerprints (shapes of a row, one for each release that is live) have keys here, so that
 # an invalidation by any release reaches the keys of all.
 OPEN = Script(
     _RECORD
     + """
-local rec, own = look(KEYS[1]), look(KEYS[2])
+local rec, own = look(KEYS[1]), look_at_owner(KEYS[2], ARGV[7])
 if rec.history or own.history then return {'history', rec.history or '', own.history or ''} end
-local generation = redis.call('HGET', KEYS[2], 'g:' .. ARGV[6]) or own.incarnation
+local shapes = shapes_of(ARGV[7])
+if not shapes then rec, shapes = renew(KEYS[1], rec.floor or rec.highest), '' end
+if not string.find(shapes, ',' .. ARGV[8] .. ',', 1, true) then
+  redis.call('HSET', KEYS[1], 'p:' .. ARGV[7], (shapes == '' and ',' or shapes) .. ARGV[8] .. ',')
+end
 local function answer(kind, what)
-  return {kind, rec.incarnation, rec.seq, generation, rec.floor or '', own.incarnation, own.seq, own.floor or '', what}
+  return {kind, own.generation, {rec.incarnation, rec.seq, rec.tip, rec.floor or ''},
+    {own.incarnation, own.seq, own.tip, own.floor or ''}, what}
 end
-local shapes = redis.call('HGET', KEYS[1], 'p:' .. ARGV[6]) or ''
-if not string.find(shapes, ',' .. ARGV[7] .. ',', 1, true) then
-  redis.call('HSET', KEYS[1], 'p:' .. ARGV[6], (shapes == '' and ',' or shapes) .. ARGV[7] .. ',')
-end
-local held = {KEYS[1] .. ':W:' .. ARGV[8], KEYS[2] .. ':W:' .. ARGV[6]}
-for at = 13, #ARGV do
-  redis.call('HDEL', held[1], ARGV[at])
-  redis.call('HDEL', held[2], ARGV[at])
-end
-if redis.call('EXISTS', held[1]) + redis.call('EXISTS', held[2]) > 0 then
-  local overdue, clock = {}, redis.call('TIME')
-  local milliseconds = clock[1] * 1000 + math.floor(clock[2] / 1000)
-  for _, writes in ipairs(held) do
-    local leases = redis.call('HGETALL', writes)
+local hidden, overdue = false, {}
+for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7]}) do
+  if write_leases(writes) > 0 then
+    for at = 14, #ARGV do redis.call('HDEL', writes, ARGV[at]) end
+    local clock, leases = redis.call('TIME'), redis.call('HGETALL', writes)
+    local milliseconds = clock[1] * 1000 + math.floor(clock[2] / 1000)
     for at = 1, #leases, 2 do
       local xid, deadline = string.match(leases[at + 1], '^(%d+):(%d+)$')
-      if tonumber(deadline) <= milliseconds then
-        overdue[#overdue + 1] = leases[at]
-        overdue[#overdue + 1] = xid
+      deadline = tonumber(deadline)
+      if not deadline or #xid > 20 or #leases[at] > 64 or deadline > milliseconds + LONGEST_LEASE then
+        redis.call('HDEL', writes, leases[at])
+      else
+        hidden = true
+        if deadline <= milliseconds then
+          overdue[#overdue + 1] = leases[at]
+          overdue[#overdue + 1] = xid
+        end
       end
     end
   end
-  return answer('written', overdue)
 end
-local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. ARGV[7] .. ':' .. ARGV[8]
+if hidden then return answer('written', overdue) end
+local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. ARGV[8] .. ':' .. ARGV[9]
 local size = redis.pcall('STRLEN', key)
-local ours = type(size) == 'number' and size > 0 and size <= tonumber(ARGV[12])
+local ours = type(size) == 'number' and size > 0 and size <= tonumber(ARGV[13])
 local now = ours and redis.call('GET', key)
-if now and ARGV[11] ~= '' and redis.sha1hex(now) == ARGV[11] then now = false end
+if now and ARGV[12] ~= '' and redis.sha1hex(now) == ARGV[12] then now = false end
 if now and string.sub(now, 1, 1) ~= 'L' then return answer('value', size < PART and now) end
-if now then return answer('wait', redis.call('PTTL', key)) end
-redis.call('SET', key, 'L' .. ARGV[9], 'PX', ARGV[10])
-return answer('lease', ARGV[9])
-""".replace("PART", str(PART))
+if now then
+  local left = redis.call('PTTL', key)
+  if left >= 0 and left <= 10 * ARGV[11] then return answer('wait', left) end
+end
+redis.call('SET', key, 'L' .. ARGV[10], 'PX', ARGV[11])
+return answer('lease', ARGV[10])
+""".replace("LONGEST_LEASE", str(LONGEST_LEASE)).replace("PART", str(PART))
 )
 
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation, owner, fingerprint,
@@ -123,12 +176,13 @@ return answer('lease', ARGV[9])
 # A fill lands only if its own lease is still there, in the records under which it was taken (protocol, Read path 5).
 FILL = Script(
     """
-local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h')
-local own = redis.call('HMGET', KEYS[2], 'i', 'r', 'h', 'g:' .. ARGV[5])
+local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h')
+local own = redis.pcall('HMGET', KEYS[2], 'i', 'r', 'h', 'g:' .. ARGV[5])
+if rec.err or own.err then return 0 end
 if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] then return 0 end
 if (own[4] or own[1]) ~= ARGV[4] or own[2] ~= ARGV[1] or own[3] ~= ARGV[2] then return 0 end
 local key = KEYS[1] .. ':' .. ARGV[3] .. '.' .. ARGV[4] .. ':' .. ARGV[6] .. ':' .. ARGV[7]
-if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end
+if redis.pcall('GET', key) ~= 'L' .. ARGV[8] then return 0 end
 if ARGV[9] == '' then
   redis.call('DEL', key)
   return 0
@@ -144,7 +198,8 @@ return 1
 # path 4): the higher of the position and the one remembered.
 SETTLE = Script(
     """
-local rec = redis.call('HMGET', KEYS[1], 'i', 'r', 'h', 'f', 'm')
+local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h', 'f', 'm')
+if rec.err then return 0 end
 if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] or rec[4] then return 0 end
 local floor = ARGV[4]
 if rec[5] and rec[5] > floor then floor = rec[5] end
@@ -154,11 +209,12 @@ return 1
 """
 )
 
-# KEYS[1] the record, then those of the keys' owners. ARGV[6] position ('?' unknown, '' there are none), ARGV[7] message
-# fields (JSON without braces), ARGV[8] order position or empty, ARGV[9] nonce of the commit's own write leases or
-# empty, ARGV[10] number of keys, ARGV[11] number of puts; then the owners of the records; then for each key its owner
-# and its text; then for each put its owner, text, fingerprint, incarnation, generation, value, life in milliseconds, 1
-# if strict else 0; then for each owner that changed as a whole its name and new generation: the record is theirs then.
+# KEYS[1] the record, then those of the keys' owners. ARGV[7] position ('?' unknown, '' there are none), ARGV[8] message
+# fields (JSON without braces), ARGV[9] order position or empty, ARGV[10] nonce of the commit's own write leases or
+# empty, ARGV[11] the change's tip, ARGV[12] number of keys, ARGV[13] number of puts; then the owners of the records;
+# then for each key its owner and its text; then for each put its owner, text, fingerprint, incarnation, generation,
+# value, life in milliseconds, 1 if strict else 0; then for each owner that changed as a whole its name and new
+# generation: the record is theirs then.
 # -> {'done', incarnation, seq, puts that landed}, or {'history', of one of the records}
 #
 # Keys go with their values and leases, in every live shape, and the message tells how far the owners' records are: one
@@ -172,42 +228,42 @@ return 1
 INVALIDATE = Script(
     _RECORD
     + """
-local at = 12
+local at = 14
 """
     + _OWNERS
     + """
-local position, order, nonce = ARGV[6], ARGV[8], ARGV[9]
+local position, order, nonce = ARGV[7], ARGV[9], ARGV[10]
 local inorder = order ~= '' and rec.floor and order >= rec.floor
 if position == '?' then
-  rec = renew(KEYS[1], rec.floor or redis.call('HGET', KEYS[1], 'm'))
+  rec = renew(KEYS[1], rec.floor or rec.highest)
 elseif position ~= '' then
   if rec.floor then
     if position > rec.floor then
       rec.floor = position
       redis.call('HSET', KEYS[1], 'f', position)
     end
-  else
-    local highest = redis.call('HGET', KEYS[1], 'm')
-    if not highest or position > highest then redis.call('HSET', KEYS[1], 'm', position) end
+  elseif not rec.highest or position > rec.highest then
+    redis.call('HSET', KEYS[1], 'm', position)
   end
 end
-local first, keys, landed = at, tonumber(ARGV[10]), 0
+local first, keys, landed = at, tonumber(ARGV[12]), 0
 for _ = 1, keys do
   drop(ARGV[at], ARGV[at + 1])
   at = at + 2
 end
-for _ = 1, tonumber(ARGV[11]) do
+for _ = 1, tonumber(ARGV[13]) do
   local owner, text, shape, generation = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 4]
   local own = owners[owner]
   local writes, strict = KEYS[1] .. ':W:' .. text, tonumber(ARGV[at + 7])
+  local held = write_leases(writes) + write_leases(own.key .. ':W:' .. owner)
   local mine = redis.call('HEXISTS', writes, nonce)
-  local held = redis.call('HLEN', writes) + redis.call('HLEN', own.key .. ':W:' .. owner)
   local seen = ARGV[at + 3] == rec.incarnation and generation == own.generation
   local last = inorder and own.floor and order >= own.floor
   if last and seen and mine == strict and held == strict then
-    local shapes = redis.call('HGET', KEYS[1], 'p:' .. owner) or ''
+    local shapes = own.shapes or ''
     if not string.find(shapes, ',' .. shape .. ',', 1, true) then
-      redis.call('HSET', KEYS[1], 'p:' .. owner, (shapes == '' and ',' or shapes) .. shape .. ',')
+      own.shapes = (shapes == '' and ',' or shapes) .. shape .. ','
+      redis.call('HSET', KEYS[1], 'p:' .. owner, own.shapes)
     end
     local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text
     redis.call('SET', key, ARGV[at + 5], 'PX', ARGV[at + 6])
@@ -216,29 +272,32 @@ for _ = 1, tonumber(ARGV[11]) do
   at = at + 8
 end
 if nonce ~= '' then
-  for key = 1, keys do redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[first + 2 * key - 1], nonce) end
+  for key = 1, keys do redis.pcall('HDEL', KEYS[1] .. ':W:' .. ARGV[first + 2 * key - 1], nonce) end
 end
 while ARGV[at] do
   redis.call('HSET', KEYS[1], 'g:' .. ARGV[at], ARGV[at + 1])
-  if nonce ~= '' then redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[at], nonce) end
+  if nonce ~= '' then redis.pcall('HDEL', KEYS[1] .. ':W:' .. ARGV[at], nonce) end
   at = at + 2
 end
 rec.seq = string.format('%d', redis.call('HINCRBY', KEYS[1], 's', 1))
+local before = rec.tip
+rec.tip = ARGV[11]
+redis.call('HSET', KEYS[1], 't', rec.tip)
 local told = {}
 for owner, own in pairs(owners) do
-  told[#told + 1] = '"' .. owner .. '":["' .. own.incarnation .. '",' .. own.seq .. ']'
+  told[#told + 1] = '"' .. owner .. '":["' .. own.incarnation .. '",' .. own.seq .. ',"' .. own.tip .. '"]'
 end
-announce(KEYS[1], rec, ARGV[7] .. ',"w":{' .. table.concat(told, ',') .. '}'
+announce(KEYS[1], rec, ARGV[8] .. ',"p":"' .. before .. '","w":{' .. table.concat(told, ',') .. '}'
   .. (rec.floor and ',"f":"' .. rec.floor .. '"' or ''))
 return {'done', rec.incarnation, rec.seq, landed}
 """
 )
 
-# KEYS[1] the record, then those of the keys' owners and of those of whom the generation is asked. ARGV[6] nonce,
-# ARGV[7] transaction id, ARGV[8] life in milliseconds, ARGV[9] number of keys, ARGV[10] number of owners that change as
-# a whole: the record is theirs then; then the owners of the records; then for each key its owner and its text; then for
-# each owner that changes its name and a new generation; then owners of whom the generation is asked.
-# -> {'done', incarnation, seq, {of each owner asked about: generation, its record's incarnation and seq}}, or
+# KEYS[1] the record, then those of the keys' owners and of those of whom the generation is asked. ARGV[7] nonce,
+# ARGV[8] transaction id, ARGV[9] life in milliseconds, ARGV[10] number of keys, ARGV[11] number of owners that change
+# as a whole: the record is theirs then; then the owners of the records; then for each key its owner and its text; then
+# for each owner that changes its name and a new generation; then owners of whom the generation is asked.
+# -> {'done', incarnation, seq, tip, {of each owner asked about: generation, its record's incarnation, seq and tip}}, or
 # {'history', of one of the records}
 #
 # Before COMMIT: from here on readers find a write lease and go to the primary. What lies under the keys goes now, read
@@ -247,21 +306,25 @@ return {'done', rec.incarnation, rec.seq, landed}
 INTEND = Script(
     _RECORD
     + """
-local at = 11
+local at = 12
 """
     + _OWNERS
     + """
 local clock = redis.call('TIME')
-local until_ = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[8])
-local lease = ARGV[7] .. ':' .. until_
-for _ = 1, tonumber(ARGV[9]) do
-  drop(ARGV[at], ARGV[at + 1])
-  redis.call('HSET', KEYS[1] .. ':W:' .. ARGV[at + 1], ARGV[6], lease)
-  at = at + 2
+local until_ = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[9])
+local lease = ARGV[8] .. ':' .. until_
+local function hide(writes)
+  write_leases(writes)
+  redis.call('HSET', writes, ARGV[7], lease)
 end
 for _ = 1, tonumber(ARGV[10]) do
+  drop(ARGV[at], ARGV[at + 1])
+  hide(KEYS[1] .. ':W:' .. ARGV[at + 1])
+  at = at + 2
+end
+for _ = 1, tonumber(ARGV[11]) do
   redis.call('HSET', KEYS[1], 'g:' .. ARGV[at], ARGV[at + 1])
-  redis.call('HSET', KEYS[1] .. ':W:' .. ARGV[at], ARGV[6], lease)
+  hide(KEYS[1] .. ':W:' .. ARGV[at])
   at = at + 2
 end
 local generations = {}
@@ -270,16 +333,17 @@ while ARGV[at] do
   generations[#generations + 1] = own.generation
   generations[#generations + 1] = own.incarnation
   generations[#generations + 1] = own.seq
+  generations[#generations + 1] = own.tip
   at = at + 1
 end
-return {'done', rec.incarnation, rec.seq, generations}
+return {'done', rec.incarnation, rec.seq, rec.tip, generations}
 """
 )
 
 # KEYS[1] the record. ARGV: nonce, then what follows ':W:' in the name of each of its write leases.
 GIVE_BACK = Script(
     """
-for at = 2, #ARGV do redis.call('HDEL', KEYS[1] .. ':W:' .. ARGV[at], ARGV[1]) end
+for at = 2, #ARGV do redis.pcall('HDEL', KEYS[1] .. ':W:' .. ARGV[at], ARGV[1]) end
 return 1
 """
 )

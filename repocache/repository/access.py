@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
 from sqlalchemy import Select
 
 from repocache.bookmark import Bookmark
@@ -76,6 +77,18 @@ class NodeAccess(Generic[M]):
         return await self._rows.value(statement)
 
 
+def past_caches(bookmark: Bookmark | None) -> Bookmark:
+    """Asks the same of a node, and no cache."""
+    return _NO_CACHE if bookmark is None else msgspec.structs.replace(bookmark, covered=False)
+
+
+def never(_id: Any) -> bool:
+    """Of ids that are all short."""
+    return False
+
+
+_NO_CACHE = Bookmark("", 0, {}, covered=False, expires=0.0)
+
 Compared = Callable[[Mapping[Any, Row | None], Mapping[Any, Row | None]], None]
 """Is told what the cache had and what the database answered, for the same ids."""
 
@@ -85,13 +98,22 @@ class CachedAccess(NodeAccess[M]):
 
     Whatever L1 has not is read in the loop of the database alone (OtherLoop).
     A session with monotonic reads goes past the cache: an entry does not say how new a row it holds. `compared`: hears
-    of the reads in shadow mode.
+    of the reads in shadow mode. `is_long`: whether an id is longer than caches keep.
     """
 
-    def __init__(self, rows: Rows[M], cache: TieredCache, compared: Compared, *, monotonic: bool) -> None:
+    def __init__(
+        self,
+        rows: Rows[M],
+        cache: TieredCache,
+        compared: Compared,
+        *,
+        monotonic: bool,
+        is_long: Callable[[Any], bool] = never,
+    ) -> None:
         super().__init__(rows)
         self._cache = cache
         self._compared = compared
+        self._is_long = is_long
         self._asking = rows.nodes.routing.asking
         self._require_started = rows.nodes.topology.require_started
         self._monotonic = monotonic
@@ -105,9 +127,7 @@ class CachedAccess(NodeAccess[M]):
         bookmark = None if session is None else self._asking()
         if self._cache.switch.mode is CacheMode.SHADOW:
             return await self._shadowed(ids, bookmark)
-        if len(ids) == 1:
-            return {ids[0]: self.near(ids[0]) or await self._cache.read(ids[0], bookmark)}
-        return await self._cache.get_many(ids, bookmark)
+        return await self._cached(ids, bookmark)
 
     async def entity(self, id: Any) -> M | None:
         self._require_started()
@@ -118,16 +138,26 @@ class CachedAccess(NodeAccess[M]):
         if self._cache.switch.mode is CacheMode.SHADOW:
             row = (await self._shadowed((id,), bookmark))[id].row
         else:
-            row = (await self._cache.read(id, bookmark)).row
+            row = (await self._cache.read(id, past_caches(bookmark) if self._is_long(id) else bookmark)).row
         return None if row is None else self._entity(row)
+
+    async def _cached(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, Cell]:
+        if len(ids) == 1:
+            id = ids[0]
+            if self._is_long(id):
+                bookmark = past_caches(bookmark)
+            return {id: self.near(id) or await self._cache.read(id, bookmark)}
+        long = list(filter(self._is_long, ids))
+        if not long:
+            return await self._cache.get_many(ids, bookmark)
+        beside = await self._cache.get_many(long, past_caches(bookmark))
+        return beside | await self._cache.get_many([id for id in ids if id not in beside], bookmark)
 
     async def _shadowed(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, Cell]:
         """The database's answer. The cache is read beside it, and what goes wrong there is not the caller's."""
-        cached: dict[Any, Cell] | BaseException
+        cached: Mapping[Any, Cell] | BaseException
         answered: Mapping[Any, Cell] | BaseException
-        cached, answered = await asyncio.gather(
-            self._cache.get_many(ids, bookmark), super().cells(ids), return_exceptions=True
-        )
+        cached, answered = await asyncio.gather(self._cached(ids, bookmark), super().cells(ids), return_exceptions=True)
         if isinstance(answered, BaseException):
             raise answered
         if not isinstance(cached, BaseException):

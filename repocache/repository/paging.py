@@ -77,7 +77,9 @@ def after(mapper: Mapper[Any], steps: Sequence[Step], last: object) -> ColumnEle
     Raises UsageError for what is no entity of the mapper, and for a nullable column, whose NULLs no comparison finds.
     """
     if not isinstance(last, mapper.class_):
-        raise UsageError(f"find(after={last!r}): give the last {mapper.class_.__name__} of the page before")
+        raise UsageError(
+            f"find(after={type(last).__name__}): give the last {mapper.class_.__name__} of the page before"
+        )
     for step in steps:
         if getattr(step.column, "nullable", False):
             raise UsageError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from repocache.cache.entry import CacheSettings, Source
 from repocache.cache.policies import WriteThrough, is_strict
+from repocache.cache.signature import Signing
 from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, Observer
@@ -36,32 +37,46 @@ def without(repository: type[Repository[Any, Any]], missing: str) -> Configurati
     )
 
 
-def source_of(repository: type[Repository[Any, Any]], shelf: Shelf[Any], settings: CacheSettings) -> Source:
+def source_of(
+    repository: type[Repository[Any, Any]], shelf: Shelf[Any], settings: CacheSettings, signing: Signing
+) -> Source:
     """The owner's side of the cache."""
-    codec = shelf.plan.codec(settings.max_value)
-    return Source(shelf.keys, shelf.fingerprint, repository.policy, codec, shelf.rows.load, shelf.plan.id_of_row)
+    fingerprint = signing.fingerprint(shelf.fingerprint)
+    return Source(
+        shelf.keys,
+        fingerprint,
+        repository.policy,
+        shelf.plan.codec(settings.max_value),
+        shelf.rows.load,
+        shelf.plan.id_of_row,
+        signing.signature(fingerprint),
+    )
 
 
 def through(
-    repositories: Sequence[tuple[type[Repository[Any, Any]], Shelf[Any]]], settings: CacheSettings, observe: Observer
+    repositories: Sequence[tuple[type[Repository[Any, Any]], Shelf[Any]]],
+    settings: CacheSettings,
+    signing: Signing,
+    observe: Observer,
 ) -> list[Through]:
     """What the commits of these repositories store. A hindrance is no error, but an event: they invalidate."""
     hindered = {shelf.keys.prefix: shelf.rows.hindrance or unsteady(shelf.plan) for _, shelf in repositories}
     for prefix, hindrance in hindered.items():
         if hindrance:
             observe(Degraded(f"write-through of {prefix!r}: {hindrance}", INVALIDATED))
+    sources = [source_of(repository, shelf, settings, signing) for repository, shelf in repositories]
     return [
         Through(
             shelf.keys,
-            shelf.fingerprint,
+            source.fingerprint,
             locking_statement(
                 shelf.plan, shelf.rows.nodes.topology.write_engine.dialect, "".join(shelf.rows.places), shelf.rows.state
             ),
             shelf.plan.row,
             shelf.plan.id_of_row,
-            Values(source_of(repository, shelf, settings), settings.max_value, observe),
+            Values(source, settings.max_value, observe),
             stores=not hindered[shelf.keys.prefix],
             strict=is_strict(repository.policy),
         )
-        for repository, shelf in repositories
+        for (repository, shelf), source in zip(repositories, sources, strict=True)
     ]

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from repocache.testing.errors import ServerError
 from repocache.testing.postgres_folder import free_shared_memory
+from repocache.testing.private import keeps, new_file, own_folder
 from repocache.testing.process import GONE, Account, await_condition, send, state
 
 PREFIX = "repocache-servers-"
@@ -34,10 +35,12 @@ class RunFolder:
         for left in sorted(place.glob(f"{PREFIX}*")):
             sweep(left)
         made = Path(tempfile.mkdtemp(prefix=UNLOCKED, dir=place))
-        self._lock = os.open(made / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        self._lock = new_file(made / LOCK)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         if self._account != Account():
-            made.chmod(0o755)
+            # The account may enter, and nobody may look around.
+            os.chown(made, -1, self._account.group, follow_symlinks=False)
+            made.chmod(0o710)
         # Only now does it bear the name that a sweep looks for.
         self.path = made.rename(place / made.name.replace(UNLOCKED, PREFIX))
         return self.path
@@ -50,12 +53,16 @@ class RunFolder:
 
 
 def reachable_place(account: Account) -> Path:
-    """The first usual place for temporary files that the account may enter."""
+    """The first usual place for temporary files that the account may enter, and where nobody can put
+    a folder of his in the place of ours."""
     places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - mkdtemp is used inside
     for place in places:
-        if place.is_dir() and (account == Account() or enterable(place.resolve())):
+        if place.is_dir() and keeps(place) and (account == Account() or enterable(place.resolve())):
             return place.resolve()
-    raise ServerError(f"no folder for temporary files that the servers' account may enter among {places}: set TMPDIR")
+    raise ServerError(
+        "no folder for temporary files that the servers' account may enter, and that is ours, or "
+        f"root's with the sticky bit, among {places}: set TMPDIR"
+    )
 
 
 def enterable(folder: Path) -> bool:
@@ -65,12 +72,15 @@ def enterable(folder: Path) -> bool:
 
 def sweep(folder: Path) -> None:
     """Remove the folder and end the servers in it, if it is ours and the program that made it is dead."""
+    inside = own_folder(folder)
+    if inside is None:
+        return
     try:
-        if folder.stat().st_uid != os.geteuid():
-            return
-        lock = os.open(folder / LOCK, os.O_RDWR)
+        lock = os.open(LOCK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=inside)
     except FileNotFoundError:
         return  # its owner removes it at this moment
+    finally:
+        os.close(inside)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         remove(folder)
@@ -81,18 +91,25 @@ def sweep(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """End what still runs inside, free its shared memory, delete the folder; the lock last."""
+    """End what still runs inside, free its shared memory, delete the folder; the lock last. Links are
+    deleted, not what they lead to. Raises ServerError if the folder is not ours any more."""
     left = servers_inside(folder)
     for pid in left:
         send(pid, signal.SIGKILL)
     await_condition(lambda: all(state(pid) in GONE for pid in left), f"the servers in {folder} are gone")
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            free_shared_memory(entry)
-            shutil.rmtree(entry)
-        elif entry.name != LOCK:
-            entry.unlink()
-    (folder / LOCK).unlink()
+    inside = own_folder(folder)
+    if inside is None:
+        raise ServerError(f"{folder} is gone, or somebody else's now: look at what stands there")
+    try:
+        for entry in list(os.scandir(inside)):
+            if entry.is_dir(follow_symlinks=False):
+                free_shared_memory(folder / entry.name)
+                shutil.rmtree(entry.name, dir_fd=inside)
+            elif entry.name != LOCK:
+                os.unlink(entry.name, dir_fd=inside)
+        os.unlink(LOCK, dir_fd=inside)
+    finally:
+        os.close(inside)
     folder.rmdir()
 
 

@@ -1,6 +1,6 @@
 """A PostgreSQL server as tests see it: addresses, SQL, databases, replication, and the controls of its life."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from sqlalchemy import URL
@@ -19,7 +19,7 @@ class Credentials:
     """A role that may log in."""
 
     user: str
-    password: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

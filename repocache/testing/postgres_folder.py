@@ -1,15 +1,17 @@
 """A data folder of PostgreSQL: made empty or copied from a primary, and served by a postmaster."""
 
 import ctypes
+import os
 import shutil
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repocache.testing.binaries import PostgresBinaries
 from repocache.testing.local_machine import HOST
+from repocache.testing.private import file_to_append
 from repocache.testing.process import Account, Command, run_tool
 
 SUPERUSER = "postgres"
@@ -17,6 +19,7 @@ LINE_OF_PORT = 3
 LINE_OF_SEGMENT = 6
 LINE_OF_STATE = 7
 IPC_RMID = 0
+SEGMENTS = Path("/proc/sysvipc/shm")
 # Small, local, and quick to notice what a test does to a neighbour.
 SETTINGS = {
     "listen_addresses": HOST,
@@ -51,7 +54,7 @@ class PostgresSite:
     binaries: PostgresBinaries
     folder: Path
     account: Account
-    password: str
+    password: str = field(repr=False)
 
 
 class PostgresFolder:
@@ -68,9 +71,7 @@ class PostgresFolder:
     def create(self, settings: Mapping[str, str]) -> None:
         """Make an empty primary, with these settings beside ours."""
         secret = self._site.folder / f"{self._name}.password"
-        secret.touch(0o600)
-        self._site.account.own(secret)
-        secret.write_text(self._site.password)
+        self._site.account.write(secret, self._site.password)
         options = ["-A", "scram-sha-256", "-U", SUPERUSER, "--pwfile", str(secret), "--wal-segsize=1"]
         options += ["--no-sync", "--no-instructions", "--locale=C", "-E", "UTF8"]
         if self._site.binaries.major >= 16:
@@ -80,7 +81,7 @@ class PostgresFolder:
             self._fill("initdb", options)
         finally:
             secret.unlink()
-        with (self._data / "postgresql.conf").open("a") as conf:
+        with os.fdopen(file_to_append(self._data / "postgresql.conf"), "a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in {**SETTINGS, **settings}.items())
 
     def copy(self, primary_port: int) -> None:
@@ -112,19 +113,31 @@ class PostgresFolder:
         if self._data.exists():
             free_shared_memory(self._data)
             shutil.rmtree(self._data)
-        self._data.mkdir(0o700)
-        self._site.account.own(self._data)
+        self._site.account.make_folder(self._data)
         arguments = (self._site.binaries.tool(tool), *options, "-D", str(self._data))
         command = Command(arguments, self._site.folder, self._log, environment=variables)
         run_tool(command, self._site.account)
 
 
 def free_shared_memory(data: Path) -> None:
-    """Remove the System V segment that a killed server left, before the file that names it goes with its data."""
+    """Remove the System V segment that a killed server left, before the file that names it goes with its data.
+
+    One of another's than the file's owner stays: he may have written what he likes.
+    """
     try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-    except FileNotFoundError:
-        return  # an orderly end, or no PostgreSQL
+        found = os.open(data / "postmaster.pid", os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return  # an orderly end, no PostgreSQL, or a link, which no server makes
+    with os.fdopen(found) as file:
+        owner, lines = os.fstat(found).st_uid, file.read().splitlines()
     if sys.platform == "linux" and len(lines) > LINE_OF_SEGMENT:
         _, segment = lines[LINE_OF_SEGMENT].split()
-        ctypes.CDLL(None).shmctl(int(segment), IPC_RMID, None)
+        if segments().get(segment) == str(owner):
+            ctypes.CDLL(None).shmctl(int(segment), IPC_RMID, None)
+
+
+def segments() -> dict[str, str]:
+    """The user of each System V segment of shared memory, by its number; Linux alone tells."""
+    names, *rows = (line.split() for line in SEGMENTS.read_text().splitlines())
+    number, user = names.index("shmid"), names.index("uid")
+    return {row[number]: row[user] for row in rows}

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repocache.testing import launcher
 from repocache.testing.errors import ServerError
+from repocache.testing.private import file_to_append, new_file
 
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 GONE = ("", "Z", "X")
@@ -38,9 +39,20 @@ class Account:
         entry = pwd.getpwnam("nobody")
         return cls(entry.pw_uid, entry.pw_gid)
 
+    def write(self, path: Path, text: str) -> None:
+        """A file that this account alone may read, in the place of one that is there."""
+        with os.fdopen(new_file(path), "w") as file:
+            os.fchown(file.fileno(), self.user, self.group)
+            file.write(text)
+
+    def make_folder(self, path: Path) -> None:
+        """A new folder that this account alone may enter."""
+        path.mkdir(0o700)
+        self.own(path)
+
     def own(self, path: Path) -> None:
-        """Give a file or folder to this account."""
-        os.chown(path, self.user, self.group)
+        """Give a file or folder to this account; of a link the link."""
+        os.chown(path, self.user, self.group, follow_symlinks=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +63,7 @@ class Command:
     folder: Path
     log: Path
     death_signal: signal.Signals = signal.SIGKILL
-    environment: tuple[tuple[str, str], ...] = ()
+    environment: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -95,7 +107,7 @@ class Child:
         arguments = [sys.executable, "-I", "-S", launcher.__file__]
         arguments += map(str, (os.getpid(), int(command.death_signal), account.user, account.group))
         try:
-            with command.log.open("ab") as log:
+            with os.fdopen(file_to_append(command.log), "ab") as log:
                 process = subprocess.Popen(  # noqa: S603 - the arguments are ours
                     [*arguments, *command.arguments],
                     cwd=command.folder,

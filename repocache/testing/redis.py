@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ Reply = str | int | float | None | list["Reply"]
 class RedisLogin:
     """How a server is spoken to. An empty password: without one."""
 
-    password: str = ""
+    password: str = field(default="", repr=False)
     user: str = "default"
     database: int = 0
 

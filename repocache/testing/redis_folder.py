@@ -1,7 +1,7 @@
 """A folder in which a Valkey or Redis server works: its configuration and its snapshot."""
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from repocache.testing.errors import ServerError
@@ -30,7 +30,7 @@ class RedisSite:
     program: Path
     folder: Path
     account: Account
-    password: str
+    password: str = field(repr=False)
     settings: tuple[str, ...] = ()
 
 
@@ -46,14 +46,11 @@ class RedisFolder:
 
     def command(self, port: int) -> Command:
         if not self._data.exists():
-            self._data.mkdir(0o700)
-            self._site.account.own(self._data)
+            self._site.account.make_folder(self._data)
         password = self._site.password
         lines = [*SETTINGS, f"port {port}", f"requirepass {password}", f"masterauth {password}"]
         configuration = self._data / "server.conf"
-        configuration.touch(0o600)
-        self._site.account.own(configuration)
-        configuration.write_text("\n".join([*lines, *self._site.settings, ""]))
+        self._site.account.write(configuration, "\n".join([*lines, *self._site.settings, ""]))
         return Command((str(self._site.program), str(configuration)), self._data, self._log)
 
     def accepts(self, port: int, pid: int) -> bool:

@@ -44,11 +44,9 @@ class SentinelFolder:
         folder, account, password = self._site.folder / self._name, self._site.account, self._site.password
         configuration = folder / "sentinel.conf"
         if port != self._port:
-            folder.mkdir(0o700, exist_ok=True)
-            configuration.touch(0o600)
-            for path in (folder, configuration):
-                account.own(path)
-            configuration.write_text("\n".join([*self._lines(port, password), ""]))
+            if not folder.exists():
+                account.make_folder(folder)
+            account.write(configuration, "\n".join([*self._lines(port, password), ""]))
             self._port = port
         log = self._site.folder / f"{self._name}.log"
         return Command((str(self._site.program), str(configuration), "--sentinel"), folder, log)

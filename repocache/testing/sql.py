@@ -4,7 +4,7 @@ import csv
 import io
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repocache.testing.errors import ServerError
 
@@ -14,9 +14,13 @@ class Login:
     """A role, its password, and where it goes."""
 
     user: str
-    password: str
+    password: str = field(repr=False)
     host: str
     port: int
+
+    def hidden(self, text: str) -> str:
+        """The text without the password, which a script may give to a role or a replica."""
+        return text.replace(self.password, "***") if self.password else text
 
 
 def run_sql(psql: str, login: Login, database: str, script: str, seconds: float = 30) -> list[tuple[str, ...]]:
@@ -39,7 +43,9 @@ def run_sql(psql: str, login: Login, database: str, script: str, seconds: float 
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ServerError(f"{login.host}:{login.port} has not answered within {seconds} s: {script}") from error
+        raise ServerError(
+            f"{login.host}:{login.port} has not answered within {seconds} s: {login.hidden(script)}"
+        ) from error
     if done.returncode:
-        raise ServerError(f"{login.host}:{login.port} refused {script!r}:\n{done.stderr}")
+        raise ServerError(f"{login.host}:{login.port} refused {login.hidden(script)!r}:\n{login.hidden(done.stderr)}")
     return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]

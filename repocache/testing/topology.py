@@ -29,9 +29,9 @@ class Layout:
 class Endpoints:
     """The addresses that `Database(primary=..., replicas=..., redis=...)` takes."""
 
-    primary: str
-    replicas: tuple[str, ...]
-    redis: str
+    primary: str = field(repr=False)
+    replicas: tuple[str, ...] = field(repr=False)
+    redis: str = field(repr=False)
 
 
 class Servers:

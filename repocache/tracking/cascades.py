@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    ARRAY,
     Column,
     ColumnElement,
     Select,
@@ -143,10 +144,11 @@ def rights_statement(cascade: Cascade, dialect: Dialect) -> TextClause:
     """Asks whether the role may lock and read these tables, and none of their rows is hidden from it."""
     names = [dialect.identifier_preparer.format_table(table) for table in cascade.tables]
     return text(
-        "SELECT coalesce(bool_and(class.oid IS NOT NULL AND NOT class.relrowsecurity"
-        " AND has_table_privilege(class.oid, 'SELECT') AND has_any_column_privilege(class.oid, 'UPDATE')), false)"
-        " FROM unnest(CAST(:names AS text[])) AS asked (name)"
-        " LEFT JOIN pg_class AS class ON class.oid = to_regclass(asked.name)"
+        "SELECT coalesce(pg_catalog.bool_and(class.oid IS NOT NULL AND NOT class.relrowsecurity"
+        " AND pg_catalog.has_table_privilege(class.oid, 'SELECT')"
+        " AND pg_catalog.has_any_column_privilege(class.oid, 'UPDATE')), false)"
+        " FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)"
+        " LEFT JOIN pg_catalog.pg_class AS class ON class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)"
     ).bindparams(names=names)
 
 
@@ -156,11 +158,15 @@ def _rows(level: Sequence[tuple[Reached, ColumnElement[bool]]]) -> Select[Any]:
         rows = select(*(each.columns or (literal(1),))).select_from(each.reference.table).where(condition)
         # What goes itself is locked, so that nobody adds to what is below it.
         rows = rows.with_for_update() if each.below else rows.limit(MOST_KEYS + 1)
-        parts.append(select(*(func.array_agg(column) for column in rows.subquery().columns)).subquery())
+        parts.append(select(*map(_array_of, rows.subquery().columns)).subquery())
     joined: Any = parts[0]
     for part in parts[1:]:
         joined = joined.join(part, true())
     return select(*(column for part in parts for column in part.columns)).select_from(joined)
+
+
+def _array_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.pg_catalog.array_agg(column, type_=ARRAY(column.type))
 
 
 def _within(key: Reference, table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -22,46 +22,56 @@ _ACTIONS = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _QUESTION = """
 WITH RECURSIVE tied (relation, named) AS (
     SELECT DISTINCT rule.ev_class, depends.refobjid
-    FROM pg_rewrite AS rule
-    JOIN pg_class AS class ON class.oid = rule.ev_class AND class.relkind <> 'm'
-    JOIN pg_depend AS depends ON depends.classid = CAST('pg_rewrite' AS regclass) AND depends.objid = rule.oid
-        AND depends.refclassid = CAST('pg_class' AS regclass) AND depends.refobjid <> rule.ev_class
+    FROM pg_catalog.pg_rewrite AS rule
+    JOIN pg_catalog.pg_class AS class ON class.oid = rule.ev_class AND class.relkind <> 'm'
+    JOIN pg_catalog.pg_depend AS depends
+        ON depends.classid = CAST(CAST('pg_catalog.pg_rewrite' AS regclass) AS oid) AND depends.objid = rule.oid
+        AND depends.refclassid = CAST(CAST('pg_catalog.pg_class' AS regclass) AS oid)
+        AND depends.refobjid <> rule.ev_class
 ),
 asked (oid) AS (
     SELECT class.oid
-    FROM unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS given (schema, name)
-    JOIN pg_class AS class ON class.relname = given.name
-    JOIN pg_namespace AS space ON space.oid = class.relnamespace
-    WHERE coalesce(space.nspname = given.schema, pg_table_is_visible(class.oid))
+    FROM ROWS FROM (pg_catalog.unnest(CAST(:schemas AS text[])), pg_catalog.unnest(CAST(:names AS text[])))
+        AS given (schema, name)
+    JOIN pg_catalog.pg_class AS class ON class.relname = given.name
+    JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+    WHERE coalesce(space.nspname = given.schema, pg_catalog.pg_table_is_visible(class.oid))
     UNION SELECT tied.named FROM asked JOIN tied ON tied.relation = asked.oid
 ),
 reached (oid) AS (
-    (SELECT oid FROM asked UNION SELECT oid FROM pg_class WHERE relkind = 'v' AND relhastriggers)
+    (SELECT oid FROM asked UNION SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'v' AND relhastriggers)
     UNION SELECT further.oid FROM reached CROSS JOIN LATERAL (
-        SELECT confrelid FROM pg_constraint WHERE conrelid = reached.oid AND contype = 'f'
-        UNION ALL SELECT inhparent FROM pg_inherits WHERE inhrelid = reached.oid
-        UNION ALL SELECT inhrelid FROM pg_inherits WHERE inhparent = reached.oid
+        SELECT confrelid FROM pg_catalog.pg_constraint WHERE conrelid = reached.oid AND contype = 'f'
+        UNION ALL SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid = reached.oid
+        UNION ALL SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = reached.oid
         UNION ALL SELECT relation FROM tied WHERE named = reached.oid
     ) AS further (oid)
 ),
 key AS (
     SELECT CAST(conrelid AS bigint) AS child, CAST(confrelid AS bigint) AS parent,
-        (SELECT json_agg(attname ORDER BY number) FROM unnest(conkey) WITH ORDINALITY AS part (attribute, number)
-            JOIN pg_attribute ON attrelid = conrelid AND attnum = attribute) AS columns,
-        (SELECT json_agg(attname ORDER BY number) FROM unnest(confkey) WITH ORDINALITY AS part (attribute, number)
-            JOIN pg_attribute ON attrelid = confrelid AND attnum = attribute) AS referred,
+        (SELECT pg_catalog.json_agg(attname ORDER BY number)
+            FROM pg_catalog.unnest(conkey) WITH ORDINALITY AS part (attribute, number)
+            JOIN pg_catalog.pg_attribute ON attrelid = conrelid AND attnum = attribute) AS columns,
+        (SELECT pg_catalog.json_agg(attname ORDER BY number)
+            FROM pg_catalog.unnest(confkey) WITH ORDINALITY AS part (attribute, number)
+            JOIN pg_catalog.pg_attribute ON attrelid = confrelid AND attnum = attribute) AS referred,
         confdeltype AS deletes, confupdtype AS updates
-    FROM pg_constraint WHERE contype = 'f' AND conparentid = 0 AND conrelid IN (SELECT oid FROM reached)
+    FROM pg_catalog.pg_constraint
+    WHERE contype = 'f' AND conparentid = CAST(0 AS oid) AND conrelid IN (SELECT oid FROM reached)
 )
-SELECT CAST(json_build_object(
-    'relations', (SELECT json_agg(json_build_array(
-            CAST(class.oid AS bigint), space.nspname, class.relname, pg_table_is_visible(class.oid),
-            class.relkind = 'v' AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = class.oid)) ORDER BY class.oid)
-        FROM reached JOIN pg_class AS class USING (oid) JOIN pg_namespace AS space ON space.oid = class.relnamespace),
-    'keys', (SELECT json_agg(json_build_array(child, parent, columns, referred, deletes, updates)) FROM key),
-    'parts', (SELECT json_agg(json_build_array(CAST(inhrelid AS bigint), CAST(inhparent AS bigint)))
-        FROM pg_inherits WHERE inhparent IN (SELECT oid FROM reached)),
-    'rules', (SELECT json_agg(json_build_array(CAST(relation AS bigint), CAST(named AS bigint)))
+SELECT CAST(pg_catalog.json_build_object(
+    'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+            CAST(class.oid AS bigint), space.nspname, class.relname, pg_catalog.pg_table_is_visible(class.oid),
+            class.relkind = 'v' AND EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = class.oid))
+            ORDER BY class.oid)
+        FROM reached JOIN pg_catalog.pg_class AS class USING (oid)
+        JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace),
+    'keys', (SELECT pg_catalog.json_agg(
+            pg_catalog.json_build_array(child, parent, columns, referred, deletes, updates)) FROM key),
+    'parts', (SELECT pg_catalog.json_agg(
+            pg_catalog.json_build_array(CAST(inhrelid AS bigint), CAST(inhparent AS bigint)))
+        FROM pg_catalog.pg_inherits WHERE inhparent IN (SELECT oid FROM reached)),
+    'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(CAST(relation AS bigint), CAST(named AS bigint)))
         FROM tied WHERE relation IN (SELECT oid FROM reached) AND named IN (SELECT oid FROM reached))
 ) AS text)
 """

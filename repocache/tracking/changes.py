@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
+from repocache.db.sql_text import shape
+
 MOST_KEYS = 10_000
 """Beyond so many keys of one owner in a transaction, all of its keys are invalidated together."""
 
@@ -23,7 +25,7 @@ class _Touched(NamedTuple):
 
 
 class _Unseen(NamedTuple):
-    """A textual statement that may have written."""
+    """A textual statement that may have written: its shape."""
 
     statement: str
 
@@ -55,8 +57,9 @@ class Changes:
         self._journal.append(_Touched(prefix, None if keys is None else tuple(keys), declared=True))
 
     def unseen(self, statement: str) -> None:
-        """A textual statement was run that may write, nobody knows what."""
-        self._journal.append(_Unseen(statement))
+        """A textual statement was run that may write, nobody knows what. Its shape is kept alone: the
+        texts of a long transaction, with all that clients sent, would add up."""
+        self._journal.append(_Unseen(shape(statement)))
 
     def write(self) -> None:
         """A statement was run that changed rows, whoever owns them."""
@@ -118,10 +121,11 @@ class Changes:
 
     @property
     def undeclared(self) -> tuple[str, ...]:
-        """Textual statements that may have written, if the application declared nothing at all."""
+        """Shapes of textual statements that may have written, each once, if the application declared
+        nothing at all."""
         if any(isinstance(entry, _Touched) and entry.declared for entry in self._journal):
             return ()
-        return tuple(entry.statement for entry in self._journal if isinstance(entry, _Unseen))
+        return tuple(dict.fromkeys(each.statement for each in self._journal if isinstance(each, _Unseen)))
 
     def _sets(self) -> dict[str, set[str] | None]:
         sets: dict[str, set[str] | None] = {}

@@ -14,17 +14,21 @@ from sqlalchemy import TextClause, text
 from repocache.db.sql_text import calls
 
 _QUESTION = """
-SELECT routine.proname, string_agg(
-    CASE WHEN routine.provolatile <> 'v' OR routine.pronamespace = CAST('pg_catalog' AS regnamespace)
-            OR routine.prorettype = CAST('trigger' AS regtype) OR routine.prokind = 'a' THEN NULL
-        WHEN language.lanname IN ('sql', 'plpgsql') THEN pg_get_functiondef(routine.oid)
+SELECT routine.proname, pg_catalog.string_agg(
+    CASE WHEN routine.provolatile <> 'v' OR routine.pronamespace = CAST(CAST('pg_catalog' AS regnamespace) AS oid)
+            OR routine.prorettype = CAST(CAST('pg_catalog.trigger' AS regtype) AS oid) OR routine.prokind = 'a'
+            THEN NULL
+        WHEN language.lanname IN ('sql', 'plpgsql') THEN pg_catalog.pg_get_functiondef(routine.oid)
         WHEN language.lanname IN ('c', 'internal') AND EXISTS (
-            SELECT FROM pg_depend WHERE classid = CAST('pg_proc' AS regclass) AND objid = routine.oid AND deptype = 'e'
+            SELECT FROM pg_catalog.pg_depend
+            WHERE classid = CAST(CAST('pg_catalog.pg_proc' AS regclass) AS oid) AND objid = routine.oid
+                AND deptype = 'e'
         ) THEN NULL
         ELSE 'EXECUTE'
     END, ' ')
-FROM pg_proc AS routine JOIN pg_language AS language ON language.oid = routine.prolang GROUP BY routine.proname
-UNION ALL SELECT word, NULL FROM pg_get_keywords()
+FROM pg_catalog.pg_proc AS routine JOIN pg_catalog.pg_language AS language ON language.oid = routine.prolang
+GROUP BY routine.proname
+UNION ALL SELECT word, NULL FROM pg_catalog.pg_get_keywords()
 """
 _WORD = re.compile(r"[^\W\d]\w*")
 _WRITING = frozenset({"insert", "update", "delete", "merge", "truncate", "execute", "copy", "refresh", "drop", "alter"})

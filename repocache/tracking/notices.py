@@ -14,14 +14,14 @@ from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import TableNotice
 from repocache.tracking.tables import KeyColumns, OwnedTables
 
-_READERS: Mapping[type, Callable[[Any], Any]] = {
-    int: int,
-    str: str,
-    uuid.UUID: uuid.UUID,
-    bytes: lambda text: bytes.fromhex(text.removeprefix("\\x")),
-    datetime.date: datetime.date.fromisoformat,
+_READERS: Mapping[type, tuple[type, Callable[[Any], Any]]] = {
+    int: (int, int),
+    str: (str, str),
+    uuid.UUID: (str, uuid.UUID),
+    bytes: (str, lambda text: bytes.fromhex(text.removeprefix("\\x"))),
+    datetime.date: (str, datetime.date.fromisoformat),
 }
-"""From the JSON that PostgreSQL's `to_jsonb` makes of a column."""
+"""From the JSON that PostgreSQL's `to_jsonb` makes of a column, and the type of that: no other is an id."""
 
 
 class Notices:
@@ -36,6 +36,12 @@ class Notices:
     def tables(self) -> Iterable[str]:
         """As `schema.name`."""
         return self._tables.keys()
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Everybody who is declared, by prefix."""
+        owned = self._owned
+        return frozenset().union(*(owned.of(table).all for table in owned.concerning))
 
     def resolve(self, notice: TableNotice) -> Batch:
         """The keys of the rows, before and after; an owner as a whole where its keys cannot be told.
@@ -65,8 +71,15 @@ def _texts(owner: KeyColumns, rows: Iterable[Mapping[str, Any]]) -> frozenset[st
     readers = [_READERS[each] for each in owner.keys.types]
     names = [column.name for column in owner.columns]
     try:
-        ids = [[read(row[name]) for read, name in zip(readers, names, strict=True)] for row in rows]
+        ids = [[_part(row[name], *each) for each, name in zip(readers, names, strict=True)] for row in rows]
         single = owner.keys.plain_type is not None
         return frozenset(owner.keys.text(id[0] if single else tuple(id)) for id in ids)
     except (KeyError, TypeError, ValueError, InvalidId):
         return None
+
+
+def _part(value: Any, kind: type, read: Callable[[Any], Any]) -> Any:
+    """Of an id. Raises ValueError."""
+    if type(value) is not kind:
+        raise ValueError(f"{type(value).__name__} is not {kind.__name__}")
+    return read(value)

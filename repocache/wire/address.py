@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from repocache.errors import ConfigurationError
-from repocache.urls import text_of
+from repocache.urls import LOGIN, may_be_named, text_of
 
 EXAMPLES = (
     "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0, "
@@ -24,6 +25,8 @@ OPTIONS = {
     "rediss+sentinel": (*SENTINEL_OPTIONS, *TLS_OPTIONS),
 }
 SENTINEL_PORT = 26379
+DIGITS = 10
+"""Fewer than so many are a database's number."""
 MASKED = "***"
 SEVERAL = "sentinels are redis+sentinel://host:26379,host2:26379/mymaster/0, and a Redis Cluster is not supported"
 
@@ -71,12 +74,16 @@ class Address:
         """Read redis://, rediss:// and unix:// URLs, with the option names that redis-py uses; and
         redis+sentinel:// and rediss+sentinel://, whose TLS is for the servers and the sentinels alike.
 
-        `url`: a text, or an object that has one, as pydantic's. Raises ConfigurationError, without the password in
-        its message.
+        `url`: a text, or an object that has one, as pydantic's. Raises ConfigurationError, without
+        anything of the URL that could be of a password, in its message or its chain.
         """
-        parts = urlsplit(text_of("redis", url, f"it has to look like {EXAMPLES}"))
+        parts = _split(text_of("redis", url, f"it has to look like {EXAMPLES}"))
         if parts.scheme not in OPTIONS:
-            raise ConfigurationError(f"redis: the URL's scheme is {parts.scheme!r}; it has to look like {EXAMPLES}")
+            raise ConfigurationError(
+                f"redis: the URL begins with none of {', '.join(OPTIONS)}; it has to look like {EXAMPLES}"
+            )
+        if parts.fragment or ("@" in parts.path and (parts.netloc or parts.scheme != "unix")):
+            raise ConfigurationError(f"redis: {LOGIN}")
         if parts.password == MASKED:
             raise ConfigurationError(f"redis: the password is {MASKED}, as it is masked for show: give the real one")
         if parts.scheme in ("redis", "rediss") and "," in parts.netloc.rpartition("@")[2]:
@@ -84,15 +91,16 @@ class Address:
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:
             if name not in OPTIONS[parts.scheme]:
+                shown = repr(name) if may_be_named(options) else f"like one in it ({LOGIN})"
                 raise ConfigurationError(
-                    f"redis: a {parts.scheme}:// URL has no option {name!r}; it has {', '.join(OPTIONS[parts.scheme])}"
+                    f"redis: a {parts.scheme}:// URL has no option {shown}; it has {', '.join(OPTIONS[parts.scheme])}"
                 )
         tls = _tls(options) if parts.scheme.startswith("rediss") else None
         if parts.scheme.endswith("+sentinel"):
             return cls._watched(parts, options, tls)
         unix = parts.scheme == "unix"
         path = unquote(parts.path)
-        if unix and (parts.hostname or not path):
+        if unix and (parts.netloc.rpartition("@")[2] or not path):
             raise ConfigurationError(
                 "redis: a unix:// URL needs three slashes and a path, as in unix:///run/redis.sock"
             )
@@ -113,7 +121,7 @@ class Address:
             raise ConfigurationError(
                 f"redis: a {parts.scheme}:// URL needs the group's name, as in {parts.scheme}://host:26379/mymaster/0"
             )
-        places = [urlsplit(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
+        places = [_split(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
         login = (options.get("sentinel_username", ""), options.get("sentinel_password", ""))
         sentinels = tuple(
             Address(unquote(place.hostname or "localhost"), _port(place, SENTINEL_PORT), "", tls, 0, *login)
@@ -146,25 +154,31 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def _split(text: str) -> SplitResult:
+    with suppress(ValueError):  # its words quote the login
+        return urlsplit(text)
+    raise ConfigurationError(f"redis: not a URL; {LOGIN}; it has to look like {EXAMPLES}")
+
+
 def _port(parts: SplitResult, usual: int) -> int:
-    try:
-        return parts.port or usual
-    except ValueError as error:
-        raise ConfigurationError("redis: the URL's port has to be a number from 1 to 65535") from error
+    port: int | None = 0
+    with suppress(ValueError):  # its words quote what stands there, perhaps half a password
+        port = parts.port
+    if port == 0:
+        raise ConfigurationError(f"redis: the URL's port has to be a number from 1 to 65535; {LOGIN}")
+    return port or usual
 
 
 def _db(text: str) -> int:
-    if text and not (text.isascii() and text.isdigit()):
-        raise ConfigurationError(
-            f"redis: the database in the URL is {text!r}; it has to be a number, as in /0 or ?db=0"
-        )
+    if text and not (text.isascii() and text.isdigit() and len(text) < DIGITS):
+        raise ConfigurationError("redis: the database in the URL is none: it has to be a number, as in /0 or ?db=0")
     return int(text or 0)
 
 
 def _tls(options: dict[str, str]) -> Tls:
     check = options.get("ssl_check_hostname", "true").lower()
     if check not in ("true", "false"):
-        raise ConfigurationError(f"redis: ssl_check_hostname is {check!r}; it has to be true or false")
+        raise ConfigurationError("redis: ssl_check_hostname has to be true or false")
     return Tls(
         ca_certs=options.get("ssl_ca_certs", ""),
         certfile=options.get("ssl_certfile", ""),

@@ -13,9 +13,11 @@ from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from repocache.alembic_ops import declare
-from repocache.alembic_ops.ddl import quoted
+from repocache.alembic_ops.ddl import create_trigger
 from repocache.errors import ConfigurationError
+from repocache.invalidation.identifier import quoted
 from repocache.invalidation.outbox import TABLE
+from repocache.testing import Endpoints, Servers
 from tests.alembic_ops.conftest import Sql
 
 Theirs = Callable[[str], Config]
@@ -83,13 +85,21 @@ def test_who_declares_nothing_is_not_told_to_drop_it(ours: Config, theirs: Their
     command.check(theirs(""))
 
 
-def test_as_sql(ours: Config) -> None:
-    """Offline: for whom a person runs the migrations."""
+@pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg"])
+def test_as_sql(driver: str, ours: Config, repocache_servers: Servers, repocache_endpoints: Endpoints) -> None:
+    """Offline: for whom a person runs the migrations. Drivers that mark parameters with percent signs change none."""
+    ours.set_main_option("sqlalchemy.url", f"{driver}://")
     ours.output_buffer = io.StringIO()
     command.upgrade(ours, "head", sql=True)
     script = ours.output_buffer.getvalue()
     assert f'CREATE TABLE "public".{TABLE}' in script
     assert "CREATE CONSTRAINT TRIGGER repocache_wake" in script
+    database = repocache_endpoints.primary.rpartition("/")[2]
+    repocache_servers.primary.sql(script, database)
+    trigger = ";".join(create_trigger("t", "public", "public", ()))
+    written = f"CREATE TABLE t (id int PRIMARY KEY); {trigger}; INSERT INTO t VALUES (7)"
+    said = repocache_servers.primary.sql(f"{written}; SELECT notices FROM {TABLE}", database)
+    assert said == [('[{"t": "public.t", "rows": [{"id": 7}]}]',)]
 
 
 def test_mistakes() -> None:

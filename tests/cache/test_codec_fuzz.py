@@ -2,7 +2,9 @@
 
 import datetime
 import enum
+import time
 import uuid
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,7 +15,13 @@ from hypothesis import strategies as st
 
 from repocache.cache.codec import RowCodec
 from repocache.cache.column import ColumnCodec, ColumnKind
+from repocache.cache.entry import Source, Wanted
+from repocache.cache.policies import CacheAside
+from repocache.cache.signature import UNSIGNED, Signature, Signing
+from repocache.cache.values import Values
 from repocache.errors import CodecError
+from repocache.events import Event, ValueRefused
+from repocache.keys import KeyOwner, Keys
 
 
 class Mixed(enum.Enum):
@@ -92,6 +100,47 @@ def test_a_changed_byte(data: bytes, at: int, byte: int) -> None:
     decode(data[:at] + bytes([byte]) + data[at + 1 :])
 
 
+class AnyId:
+    """Whatever the row's id is, it is the key's."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+KEYS = Keys(KeyOwner("user"), [int])
+SIGNATURES = [UNSIGNED, Signing("app", ("a secret of sixteen",)).signature("f1")]
+
+
+async def nothing(wanted: Sequence[Wanted]) -> Mapping[Any, Any]:
+    return {}
+
+
+def told(signature: Signature, value: bytes) -> None:
+    """A cell, or None and an event; no exception, whatever lies there."""
+    events: list[Event] = []
+    source = Source(KEYS, "f1", CacheAside(), CODEC, nothing, lambda row: row[0], signature)
+    for id in (AnyId(), 7):
+        events.clear()
+        cell = Values(source, 400, events.append).decode("user:7", value, id)
+        assert [type(event) for event in events] == ([] if cell else [ValueRefused])
+        if cell is not None:
+            assert cell.row is None or len(cell.row) == len(KINDS)
+            assert cell.size >= 0
+
+
+@given(mark=MARKS, data=st.binary(max_size=500), good=st.sampled_from([b"", *GOOD]), at=st.integers(0, 300))
+@example(mark=b"", data=b"N", good=b"", at=0)
+def test_whatever_lies_under_a_key(mark: bytes, data: bytes, good: bytes, at: int) -> None:
+    """Foreign bytes, and values of which a part is another."""
+    spoilt = good[:at] + data + good[at + len(data) :]
+    for signature in SIGNATURES:
+        for value in (data, b"V" + mark + data, b"V" + spoilt, b"N" + data, b"L" + data):
+            told(signature, value)
+            told(signature, signature.sign("user:7", value))
+
+
 @pytest.mark.parametrize("data", GOOD)
 def test_a_cut_or_longer_row_is_refused(data: bytes) -> None:
     CODEC.decode(data)
@@ -112,3 +161,87 @@ def test_a_row_of_other_columns_is_refused() -> None:
     other = RowCodec([ColumnKind("a", str), *KINDS[1:]])
     with pytest.raises(CodecError):
         CODEC.decode(other.encode(("x", *ROW[1:])))
+
+
+PRIME = (1 << 61) - 1
+"""All its multiples have the hash 0."""
+
+
+def packed_map(keys: list[Any]) -> bytes:
+    """Also of keys that msgspec would not write."""
+    items = b"".join(msgspec.msgpack.encode(key) + b"\xc0" for key in keys)
+    return b"\xde" + len(keys).to_bytes(2, "big") + items
+
+
+NO_STRINGS = [
+    *(msgspec.msgpack.Ext(1, PRIME.to_bytes(9, "big")), 7, -7, 1 << 63, 1.5, None, True, b"bytes", [1, 2]),
+    datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
+]
+JSON = RowCodec([ColumnKind("c", object)])
+DECLARED = RowCodec([ColumnKind("c", object, codec=ColumnCodec(list, lambda wire: wire))])
+
+
+def under_both(value: bytes) -> list[bytes]:
+    """Rows with this msgpack in the place of the value: as a value of its own, and beside a wide integer."""
+    return [b"\xc1\x91" + msgspec.msgpack.encode(value), b"\xc1\x91" + value, b"\xfe\x91" + value]
+
+
+@pytest.mark.parametrize("key", NO_STRINGS, ids=lambda key: type(key).__name__)
+@pytest.mark.parametrize("codec", [JSON, DECLARED], ids=["json", "declared"])
+def test_keys_that_are_no_strings_are_refused(codec: RowCodec, key: Any) -> None:
+    """Whose hashes anybody can choose: a dict of n of them takes n * n steps."""
+    bad = packed_map(["a", key])
+    for value in (bad, b"\x92\xc0" + bad, b"\x81\xa1a" + bad, b"\xdd\x00\x00\x00\x01" + bad):
+        for data in under_both(value):
+            with pytest.raises(CodecError):
+                codec.decode(data)
+
+
+def test_strings_as_keys_come_back_from_msgpack_too() -> None:
+    """NaN, and bytes, are what JSON has not."""
+    lengths = (1, 31, 32, 255, 256, 65_536)
+    for json in ({"a" * length: float("inf") for length in lengths}, [{"a": [float("inf"), 1 << 90]}]):
+        assert JSON.decode(JSON.encode((json,))) == (json,)
+    value: list[Any] = [{"a": b"bytes" * 100, "b": [1 << 80, None, 1.5, True, "x" * 300, list(range(300))]}]
+    assert DECLARED.decode(DECLARED.encode((value,))) == (value,)
+
+
+@pytest.mark.parametrize("inner", [b"bytes", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)], ids=repr)
+def test_what_no_json_column_holds_is_refused(inner: Any) -> None:
+    data = b"\xc1\x91" + msgspec.msgpack.encode(msgspec.msgpack.encode([inner, float("inf")]))
+    with pytest.raises(CodecError):
+        JSON.decode(data)
+
+
+def effort(run: Callable[[], object]) -> float:
+    """CPU seconds, the best of several."""
+
+    def once() -> float:
+        begun = time.process_time()
+        run()
+        return time.process_time() - begun
+
+    return min(once() for _ in range(5))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: b"\xc1\x91" + msgspec.msgpack.encode(msgspec.json.encode({str(at): at for at in range(n)})),
+        lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(({str(at): float("inf") for at in range(n)},)),
+        lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(([10**4000] * (n // 400),)),
+        lambda n: b"\xfe\x91" + msgspec.msgpack.encode(["x"] * n),
+    ],
+    ids=["text", "msgpack", "long numbers", "wide"],
+)
+def test_the_effort_grows_as_the_length(make: Callable[[int], bytes]) -> None:
+    """Of sixteen times the length: linear is 16 times the effort, quadratic 256; memory and its collector add some."""
+
+    def decoded(data: bytes) -> None:
+        try:
+            RowCodec([ColumnKind("c", object)], 1 << 30).decode(data)
+        except CodecError:
+            return
+
+    small, large = make(10_000), make(160_000)
+    assert effort(lambda: decoded(large)) < 96 * effort(lambda: decoded(small))

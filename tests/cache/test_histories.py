@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.cache.histories import Histories
+from repocache.cache.histories import MOST, Histories
 
 
 def test_ones_own_history_is_never_in_the_way() -> None:
@@ -77,3 +77,12 @@ def test_the_older_of_two_processes_never_takes_a_record_from_the_newer(reads: l
         elif not who and lives_in != "s.1.a" and older.may_replace(1, lives_in, "s.1.a"):
             lives_in = "s.1.a"
         assert lives_in == ("s.2.b" if taken else "s.1.a")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """Who may write Redis may put a new history into a record before each read."""
+    histories = Histories()
+    assert all(histories.may_replace(1, f"b{number}", "a") for number in range(MOST))
+    assert not histories.may_replace(1, "another", "a")
+    assert histories.may_replace(1, "a", "a")
+    assert histories.may_replace(1, "another", "c")

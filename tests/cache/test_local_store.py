@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from repocache.cache.local_store import LARGEST, MOST_FREQ, PATIENCE, LocalKey, LocalStore
+from repocache.cache.local_store import LARGEST, MOST_FREQ, PATIENCE, LocalKey, LocalStore, held
 from repocache.errors import ConfigurationError
 
 LONG = 1000.0
-ROOMY = 1_000_000
+ROOMY = 10_000_000
 
 
 class Clock:
@@ -28,6 +28,10 @@ class Clock:
 
 def key(number: int) -> LocalKey:
     return ("user", number)
+
+
+def room(number: int, size: int) -> int:
+    return held(key(number), size)
 
 
 def store_of(entries: int, clock: Clock | None = None) -> LocalStore:
@@ -47,8 +51,8 @@ def value(store: LocalStore, number: int) -> object:
 class RandomUse(RuleBasedStateMachine):
     """Whatever is done to it, the store is within its bounds and never returns what it must not."""
 
-    keys = st.integers(0, 30)
-    max_entries, max_bytes = 20, 48
+    keys = st.integers(1, 30)
+    max_entries, max_bytes = 20, 12 * room(1, 4)
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,12 +61,14 @@ class RandomUse(RuleBasedStateMachine):
         self.truth: dict[int, tuple[int, float]] = {}
         self.puts = self.gets = self.told_invalidated = 0
 
-    @rule(number=keys, size=st.integers(0, 7), ttl=st.sampled_from([0.0, 1.0, 5.0, 50.0]))
+    @rule(
+        number=keys, size=st.integers(0, 7) | st.sampled_from([400, 1000]), ttl=st.sampled_from([0.0, 1.0, 5.0, 50.0])
+    )
     def put(self, number: int, size: int, ttl: float) -> None:
         self.puts += 1
         is_new = key(number) not in self.store.entries
         self.store.put(key(number), self.puts, number % 4, ttl, size)
-        if size * LARGEST > self.max_bytes:
+        if room(number, size) * LARGEST > self.max_bytes:
             self.truth.pop(number, None)
             assert key(number) not in self.store.entries
         else:
@@ -145,7 +151,7 @@ def test_an_entry_lives_for_its_own_ttl() -> None:
     assert (value(store, 1), value(store, 2)) == ("short", "long")
     clock.now = 5.0
     assert (value(store, 1), value(store, 2)) == (None, "long")
-    assert (len(store), store.bytes, store.expired) == (1, 1, 1)
+    assert (len(store), store.bytes, store.expired) == (1, room(2, 1), 1)
 
 
 def test_putting_again_replaces_value_size_and_ttl() -> None:
@@ -155,7 +161,7 @@ def test_putting_again_replaces_value_size_and_ttl() -> None:
     clock.now = 4.0
     store.put(key(1), "new", 0, 5.0, 30)
     clock.now = 8.0
-    assert (value(store, 1), store.bytes, len(store)) == ("new", 30, 1)
+    assert (value(store, 1), store.bytes, len(store)) == ("new", room(1, 30), 1)
 
 
 def test_a_cached_none_is_a_hit() -> None:
@@ -167,17 +173,18 @@ def test_a_cached_none_is_a_hit() -> None:
 
 
 def test_bytes_are_bounded_when_entries_come_and_when_they_grow() -> None:
-    store = LocalStore(100, 80, Clock())
-    for number in range(20):
+    most = 10 * room(1, 8)
+    store = LocalStore(100, most, Clock())
+    for number in range(1, 21):
         store.put(key(number), number, 0, LONG, 8)
-    assert (len(store), store.bytes, store.evicted) == (10, 80, 10)
+    assert (len(store), store.bytes, store.evicted) == (10, most, 10)
     store.put(key(30), 30, 0, LONG, 1)
     store.put(key(30), 30, 0, LONG, 10)
-    assert store.bytes <= 80
+    assert store.bytes <= most
 
 
 def test_one_too_large_is_refused_and_takes_the_outdated_one_along() -> None:
-    store = LocalStore(10, 80, Clock())
+    store = LocalStore(10, LARGEST * room(1, 10), Clock())
     store.put(key(1), "old", 0, LONG, 10)
     store.put(key(1), "new", 0, LONG, 11)
     assert value(store, 1) is None
@@ -243,7 +250,7 @@ def test_clearing_an_owner_leaves_the_others() -> None:
         store.put(("order", number), number, number % 4, LONG, 1)
     assert store.clear_owner("user") == 8
     assert set(store.entries) == {("order", number) for number in range(8)}
-    assert store.bytes == 8
+    assert store.bytes == sum(held(("order", number), 1) for number in range(8))
     assert store.clear_owner("user") == 0
     assert store.stats.invalidated == 8
 

@@ -298,19 +298,6 @@ async def test_a_key_that_redis_will_not_give_is_asked_of_the_script(here: Proce
     assert [event.what for event in here.seen.of(CacheFailed)] == ["get"]
 
 
-async def test_a_record_announced_by_another_history_is_asked_of_the_script(here: Process) -> None:
-    await warm(here, A)
-    view = here.views.get(BUCKET)
-    assert view is not None
-    view.prefixes.clear()
-    view.history = "h0"
-    assert await here.rows(A) == [OLD]
-    assert here.records.sent == ["open"]
-    here.shared.local.clear()
-    assert await here.rows(A) == [OLD]
-    assert here.records.sent == ["open", "get"]
-
-
 @pytest.mark.parametrize("why", ["not published", "too many to check"])
 async def test_whose_writes_cannot_be_checked_gets_nothing_of_the_cache(here: Process, why: str) -> None:
     await warm(here, A)
@@ -404,7 +391,7 @@ async def test_a_session_asks_redis_for_itself(here: Process) -> None:
     here.records.held.add("get")
     first = here.read(A, bookmark=here.bookmark(10))
     await until(lambda: here.records.waiting)
-    wrote = Bookmark("h1", 9, {BUCKET: Seen(view.incarnation, view.seq)}, covered=True, expires=1e12)
+    wrote = Bookmark("h1", 9, {BUCKET: Seen(view.incarnation, view.told)}, covered=True, expires=1e12)
     second = here.read(A, bookmark=wrote)
     await turns()
     here.records.release()
@@ -419,7 +406,7 @@ async def test_l1_is_passed_by_for_a_session_that_wrote_what_it_has_not_heard(he
     assert here.users.near(A) is not None
     view = here.views.get(BUCKET)
     assert view is not None
-    wrote = {BUCKET: Seen(view.incarnation, view.seq + 1)}
+    wrote = {BUCKET: Seen(view.incarnation, view.told + 1)}
     here.session = NobodysSession(Bookmark("h1", 1, wrote, covered=True, expires=1e12))
     assert here.users.near(A) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 
@@ -11,8 +12,12 @@ from hypothesis import strategies as st
 
 from repocache.cache.entry import Cell, Source
 from repocache.cache.policies import CacheAside
+from repocache.cache.signature import LENGTH, UNSIGNED, Signature, Signing
 from repocache.cache.values import NOT_KEPT, Values, digest, is_lease
+from repocache.db.signing import BookmarkSigner
+from repocache.errors import CodecError
 from repocache.events import ValueRefused
+from repocache.keys import LONGEST
 from repocache.records.names import ABSENT, LEASE, VALUE
 from tests.cache.alone import NEVER_JITTERED, USERS, Loads, Plain, Seen, id_of
 
@@ -30,7 +35,7 @@ def test_a_row_comes_back() -> None:
     value, life = made.encode(TEXT, ROW)
     cell = made.decode(TEXT, value, 7)
     assert cell is not None
-    assert (cell.row, cell.size, life) == (ROW, len(value), 300)
+    assert (cell.row, cell.length, life) == (ROW, len(value), 300)
     assert seen == []
 
 
@@ -86,6 +91,83 @@ def test_a_row_of_another_id_is_refused(id: object) -> None:
 def test_whatever_lies_there_is_a_cell_or_refused(value: bytes) -> None:
     made, seen = values()
     assert (made.decode(TEXT, value, 7) is None) == bool(seen)
+
+
+def test_an_id_of_thousands_of_digits_is_refused_as_any_other() -> None:
+    """Python does not print it."""
+    seen = Seen()
+    made = Values(Source(USERS, "f1", NEVER_JITTERED, Plain(), Loads(), lambda row: 10**5000), 100, seen)
+    value, _ = made.encode(TEXT, ROW)
+    assert made.decode(TEXT, value, 7) is None
+    assert seen == [ValueRefused(TEXT, "the row under this key has the id <int of thousands of digits>")]
+
+
+def test_what_lies_under_a_long_key_is_not_stored() -> None:
+    """Nobody reads it there."""
+    made, seen = values()
+    assert made.encode("user:" + "7" * LONGEST, ROW)[0] == NOT_KEPT
+    assert seen == []
+
+
+SIGNING = Signing("app", ("a secret of sixteen", "an older secret, too"))
+SIGNED = SIGNING.signature("f1")
+VALUE_OF_7 = b"V" + b"row"
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="\0")), st.binary())
+def test_what_is_signed_comes_back(text: str, value: bytes) -> None:
+    assert SIGNED.unsign(text, SIGNED.sign(text, value)) == value
+    assert UNSIGNED.unsign(text, UNSIGNED.sign(text, value)) == value
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        SIGNING.signature("f2"),
+        Signing("other", SIGNING.secrets).signature("f1"),
+        Signing("app", ("a secret that nobody has",)).signature("f1"),
+        Signing("app", SIGNING.secrets[1:]).signature("f1"),
+    ],
+    ids=["shape", "application", "secret", "older secret alone"],
+)
+def test_a_signature_is_of_one_place(other: Signature) -> None:
+    with pytest.raises(CodecError, match="the signature is wrong"):
+        other.unsign(TEXT, SIGNED.sign(TEXT, VALUE_OF_7))
+
+
+def test_an_older_secret_is_accepted_and_signs_no_more() -> None:
+    older = Signing("app", SIGNING.secrets[1:]).signature("f1")
+    assert SIGNED.unsign(TEXT, older.sign(TEXT, VALUE_OF_7)) == VALUE_OF_7
+    assert SIGNED.sign(TEXT, VALUE_OF_7) != older.sign(TEXT, VALUE_OF_7)
+
+
+@given(st.integers(0, 2**16), st.integers(1, 255))
+def test_a_changed_bit_is_refused(at: int, change: int) -> None:
+    signed = bytearray(SIGNED.sign(TEXT, VALUE_OF_7))
+    signed[at % len(signed)] ^= change
+    with pytest.raises(CodecError):
+        SIGNED.unsign(TEXT, bytes(signed))
+
+
+@given(st.binary(max_size=40))
+def test_signatures_are_not_guessed(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        SIGNED.unsign(TEXT, data)
+
+
+def test_bookmarks_and_values_are_signed_with_other_keys() -> None:
+    """With one secret: who can have the one signed cannot make the other of it."""
+    bookmark = BookmarkSigner(SIGNING.secrets).sign("user:7")
+    body, _, signature = bookmark.rpartition(".")
+    given = base64.urlsafe_b64decode(signature + "=")
+    with pytest.raises(CodecError):
+        SIGNED.unsign("", body.encode() + given[:LENGTH])
+
+
+def test_signed_values_lie_elsewhere() -> None:
+    assert Signing("app").fingerprint("f1") == "f1"
+    assert SIGNING.fingerprint("0123456789abcdef") != "0123456789abcdef"
+    assert len(SIGNING.fingerprint("0123456789abcdef")) == 16
 
 
 def test_in_l1_each_lives_for_its_own_time() -> None:

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
+from repocache.cache.belief import At, Before, View
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight, Flights
 from repocache.cache.local_store import LocalKey, LocalStore
-from repocache.cache.views import View, Views
+from repocache.cache.views import Views
 from repocache.events import GapSeen, Invalidated
-from repocache.keys import BUCKETS, KeySpace, bucket_of, owner_bucket
+from repocache.keys import KeySpace, bucket_of, owner_bucket
 from repocache.message import WIRE_VERSION, Message
 from tests.cache.alone import ORDERS, USERS, neighbours
 from tests.cache.alone import Seen as Events
@@ -57,10 +58,15 @@ def local() -> Local:
     return Local(views, store, flights, events)
 
 
+def at(incarnation: str, seq: int) -> At:
+    """Where a record is, with the one tip that it has there."""
+    return At(incarnation, seq, f"{incarnation}{seq}")
+
+
 def message(
-    seq: int, *ids: int, incarnation: str = "i", origin: str = "other", own: tuple[str, int] | None = None
+    seq: int, *ids: int, incarnation: str = "i", origin: str = "other", own: At | None = None, tip: str | None = None
 ) -> Message:
-    """Of a bucket. `own`: the state of the users' own record that it tells of."""
+    """Of a bucket. `own`: the state of the users' own record that it tells of. `tip`: a forged one."""
     return Message(
         version=WIRE_VERSION,
         bucket=BUCKET,
@@ -70,19 +76,22 @@ def message(
         origin=origin,
         keys=tuple(map(USERS.text, ids)),
         owners={} if own is None else {"user": own},
+        tip=at(incarnation, seq).tip if tip is None else tip,
+        before=at(incarnation, seq - 1).tip,
     )
 
 
 def whole(seq: int, generation: str = "", incarnation: str = "o") -> Message:
     """Of the users' own record: all of them changed, or it was made."""
     generations = {"user": generation} if generation else {}
-    return Message(WIRE_VERSION, OWN, incarnation, seq, "h", generations=generations)
+    tip, before = at(incarnation, seq).tip, at(incarnation, seq - 1).tip
+    return Message(WIRE_VERSION, OWN, incarnation, seq, "h", generations=generations, tip=tip, before=before)
 
 
 def begun(seq: int = 0) -> Local:
-    """One that knows the record's state, with three users of the bucket and one of another in L1."""
+    """One that was told the record's state, with three users of the bucket and one of another in L1."""
     process = local()
-    process.views.apply(message(seq))
+    adopt(process, process.views.before(BUCKET), seq)
     process.keep(A, B, C, ELSEWHERE)
     return process
 
@@ -100,7 +109,8 @@ def test_the_next_in_line_drops_what_it_names() -> None:
     assert process.kept == {B, C, ELSEWHERE}
     assert [flight.dirty for flight in flights] == [True, False]
     assert process.events == [Invalidated(BUCKET, (USERS.text(A),), mine=False)]
-    assert (view(process).incarnation, view(process).seq) == ("i", 1)
+    assert view(process).at == at("i", 1)
+    assert view(process).told == 0, "anybody may have published it"
 
 
 def test_ones_own_is_told_as_such() -> None:
@@ -109,17 +119,24 @@ def test_ones_own_is_told_as_such() -> None:
     assert process.events == [Invalidated(BUCKET, (USERS.text(A),), mine=True)]
 
 
-def test_what_is_known_already_does_nothing() -> None:
+def test_the_last_one_again_drops_what_it_names() -> None:
     process = begun(5)
-    for seq in (5, 4):
-        process.views.apply(message(seq, A))
-    assert process.kept == {A, B, C, ELSEWHERE}
-    assert view(process).seq == 5
-    assert process.events == []
+    process.views.apply(message(5, A))
+    assert process.kept == {B, C, ELSEWHERE}
+    assert view(process).at == at("i", 5)
 
 
 @pytest.mark.parametrize(
-    "heard, why", [(message(7, A), "messages were lost"), (message(6, A, incarnation="j"), "a new record")]
+    "heard, why",
+    [
+        (message(7, A), "messages were lost"),
+        (message(4, A), "messages were lost"),
+        (message(5, A, tip="forged"), "messages were lost"),
+        (message(2**62, A), "messages were lost"),
+        (message(6, A, incarnation="j"), "a new record"),
+        (message(0, incarnation="j"), "a new record"),
+    ],
+    ids=["ahead", "behind", "another of its number", "far ahead", "another record", "made anew"],
 )
 def test_a_gap_drops_the_bucket_and_no_other(heard: Message, why: str) -> None:
     process = begun(5)
@@ -128,15 +145,26 @@ def test_a_gap_drops_the_bucket_and_no_other(heard: Message, why: str) -> None:
     assert process.kept == {ELSEWHERE}
     assert [flight.dirty for flight in flights] == [True, False]
     assert process.events[0] == GapSeen(BUCKET, why)
-    assert (view(process).incarnation, view(process).seq, view(process).history) == (heard.incarnation, heard.seq, "h")
-    assert view(process).generations == {}
+    assert process.views.get(BUCKET) is None, "until it is asked"
 
 
-def test_the_first_message_of_a_bucket_is_no_gap() -> None:
+def test_a_message_whose_predecessor_is_another_is_a_gap() -> None:
+    """1. One is lost; 2. a forged one takes its place; 3. the one after it comes."""
+    process = begun(5)
+    process.views.apply(message(6, tip="forged"))
+    assert process.kept == {A, B, C, ELSEWHERE}
+    process.views.apply(message(7, A))
+    assert process.kept == {ELSEWHERE}
+    assert process.views.get(BUCKET) is None
+
+
+def test_the_first_message_of_a_bucket_is_no_gap_and_is_not_believed() -> None:
     process = local()
+    process.keep(A, B)
     process.views.apply(message(7, A))
     assert process.events.of(GapSeen) == []
-    assert view(process).seq == 7
+    assert process.kept == {B}
+    assert process.views.get(BUCKET) is None
 
 
 def own_view(process: Local) -> View:
@@ -147,8 +175,7 @@ def own_view(process: Local) -> View:
 
 def with_names(process: Local) -> Local:
     """It reads users by name, and has an order in L1, in the same bucket."""
-    process.views.apply(whole(0))
-    own_view(process).generations["user"] = "g1"
+    adopt_own(process, process.views.before(OWN), 0)
     view(process).prefixes |= {"user": "old", "order": "stays"}
     process.store.put(("order", 1), Cell((1,)), BUCKET, 60.0, 1)
     process.events.clear()
@@ -167,7 +194,7 @@ def test_a_change_of_a_whole_owner_drops_all_its_keys_and_names_and_no_others() 
     process.views.apply(whole(1, "g2"))
     assert_owner_cleared(process)
     assert all(flight.dirty for flight in flights)
-    assert own_view(process).generations == {"user": "g2"}
+    assert own_view(process).generations == {}, "only an answer tells it"
     assert process.events == [Invalidated(OWN, (), mine=False)]
 
 
@@ -179,41 +206,43 @@ def test_a_gap_of_an_owners_record_drops_all_its_keys_and_names(heard: Message, 
     process.views.apply(heard)
     assert_owner_cleared(process)
     assert process.events == [GapSeen(OWN, why)]
-    assert own_view(process).generations == {}
+    assert process.views.get(OWN) is None
 
 
-@pytest.mark.parametrize("own", [("o", 1), ("p", 0)], ids=["further", "another record"])
-def test_a_keys_message_tells_of_a_change_of_its_owner_that_was_not_heard(own: tuple[str, int]) -> None:
+@pytest.mark.parametrize(
+    "own, why",
+    [
+        (at("o", 1), "messages were lost"),
+        (at("p", 0), "a new record"),
+        (At("o", 0, "another"), "messages were lost"),
+    ],
+    ids=["further", "another record", "another change"],
+)
+def test_a_keys_message_tells_of_a_change_of_its_owner_that_was_not_heard(own: At, why: str) -> None:
     process = with_names(begun())
     process.views.apply(message(1, A, own=own))
     assert_owner_cleared(process)
-    assert GapSeen(OWN, "messages were lost") in process.events
-    assert (own_view(process).incarnation, own_view(process).seq) == own
-    assert own_view(process).generations == {}
+    assert GapSeen(OWN, why) in process.events
+    assert process.views.get(OWN) is None
 
 
 def test_a_keys_message_that_tells_nothing_new_of_its_owner_drops_the_key_alone() -> None:
     process = with_names(begun())
-    process.views.apply(message(1, A, own=("o", 0)))
+    process.views.apply(message(1, A, own=at("o", 0)))
     assert process.kept == {B, C, ELSEWHERE}
     assert own_view(process).generations == {"user": "g1"}
-    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 2, "h", owners={"stranger": ("x", 9)}))
+    stranger = {"stranger": ("x", 9, "x9")}
+    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 2, "h", owners=stranger, tip="i2", before="i1"))
     assert process.kept == {B, C, ELSEWHERE}
 
 
 @pytest.mark.parametrize("text", ["stranger:7", "user:x", "user", "", "user:7:8"])
 def test_keys_of_others_are_passed_over(text: str) -> None:
     process = begun()
-    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 1, "h", keys=(text, USERS.text(A))))
+    keys = (text, USERS.text(A))
+    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 1, "h", keys=keys, tip="i1", before="i0"))
     assert process.kept == {B, C, ELSEWHERE}
-    assert view(process).seq == 1
-
-
-@pytest.mark.parametrize("bucket", [-1, 2 * BUCKETS, 10**9])
-def test_a_bucket_that_is_none_is_passed_over(bucket: int) -> None:
-    process = begun()
-    process.views.apply(Message(WIRE_VERSION, bucket, "i", 1, "h", keys=(USERS.text(A),)))
-    assert process.kept == {A, B, C, ELSEWHERE}
+    assert view(process).heard == 1
 
 
 logs = st.lists(st.sets(st.sampled_from([A, B, C]), max_size=2), min_size=1, max_size=8)
@@ -223,64 +252,107 @@ logs = st.lists(st.sets(st.sampled_from([A, B, C]), max_size=2), min_size=1, max
 def test_what_is_lost_twice_or_late_keeps_nothing_in_l1_that_was_invalidated(
     log: list[set[int]], data: st.DataObject
 ) -> None:
-    """Whatever of the record's messages is heard: behind each that was, nothing is left that it or one before named."""
+    """Whatever of the record's messages is heard, and forged ones between them: behind each that was, nothing is left
+    that it or one before named."""
     process = begun()
     invalidated: set[int] = set()
     heard = 0
-    for seq in data.draw(st.lists(st.integers(1, len(log)), max_size=12)):
+    steps = st.tuples(st.booleans(), st.integers(1, len(log)))
+    for forged, seq in data.draw(st.lists(steps, max_size=12)):
+        if forged:
+            process.views.apply(message(seq, tip="forged"))
+            continue
         process.views.apply(message(seq, *log[seq - 1]))
         heard = max(heard, seq)
         invalidated = set().union(*log[:heard])
         assert not process.kept & invalidated
-        assert view(process).seq == heard
     assert ELSEWHERE in process.kept
-    if heard == 0:
-        assert process.kept == {A, B, C, ELSEWHERE}
+    known = process.views.get(BUCKET)
+    assert known is None or known.told == 0
 
 
-def adopt(process: Local, before: object, seq: int, incarnation: str = "i") -> View | None:
-    return process.views.adopt(BUCKET, before, Seen(incarnation, seq))
+def adopt(process: Local, asked: Before, seq: int, incarnation: str = "i") -> View | None:
+    return process.views.adopt(BUCKET, asked, at(incarnation, seq))
 
 
-def adopt_own(process: Local, before: object, seq: int, generation: str = "g1") -> View | None:
-    return process.views.adopt_generation("user", before, Seen("o", seq), generation)
+def adopt_own(process: Local, asked: Before, seq: int, generation: str = "g1") -> View | None:
+    return process.views.adopt_generation("user", asked, at("o", seq), generation)
 
 
 def test_an_answer_where_nothing_was_known_is_believed() -> None:
     process = local()
-    adopted = adopt(process, None, 3)
+    adopted = adopt(process, process.views.before(BUCKET), 3)
     assert adopted is not None
     assert adopted is process.views.get(BUCKET)
-    assert (adopted.incarnation, adopted.seq) == ("i", 3)
-    own = adopt_own(process, None, 5)
+    assert (adopted.at, adopted.told) == (at("i", 3), 3)
+    own = adopt_own(process, process.views.before(OWN), 5)
     assert own is process.views.get(OWN)
     assert own is not None
-    assert (own.incarnation, own.seq, own.generations) == ("o", 5, {"user": "g1"})
+    assert (own.at, own.told, own.generations) == (at("o", 5), 5, {"user": "g1"})
 
 
 def test_an_answer_older_than_what_was_heard_meanwhile_is_not_believed() -> None:
     """1. sent; 2. answered; 3. a message in the same read; 4. applied; 5. the answer, from before it."""
     process = local()
+    asked = process.views.before(BUCKET)
     process.views.apply(message(0, incarnation="j"))
-    assert adopt(process, None, 3) is None
-    assert view(process).incarnation == "j"
+    assert adopt(process, asked, 3) is None
+    assert process.views.get(BUCKET) is None
 
 
 def test_an_answer_of_the_record_that_is_known_is_believed_and_its_state_is_not_set_back() -> None:
     process = begun(4)
+    asked = process.views.before(BUCKET)
     process.views.apply(message(5))
-    adopted = adopt(process, process.views.get(BUCKET), 4)
+    adopted = adopt(process, asked, 4)
     assert adopted is view(process)
-    assert adopted.seq == 5
+    assert (adopted.heard, adopted.told) == (5, 4)
     assert process.kept == {A, B, C, ELSEWHERE}
+
+
+def test_an_answer_that_knows_of_less_than_what_was_heard_before_it_was_asked_for_says_that_this_was_forged() -> None:
+    process = begun(4)
+    process.views.apply(message(5, tip="forged"))
+    adopted = adopt(process, process.views.before(BUCKET), 4)
+    assert adopted is view(process)
+    assert (adopted.at, adopted.told) == (at("i", 4), 4)
+    assert process.kept == {ELSEWHERE}
+    assert GapSeen(BUCKET, "a message was not the record's") in process.events
+
+
+def test_so_does_one_of_its_number_with_another_tip() -> None:
+    """1. A message is lost; 2. a forged one takes its place; 3. the record is asked."""
+    process = begun(4)
+    process.views.apply(message(5, tip="forged"))
+    adopted = adopt(process, process.views.before(BUCKET), 5)
+    assert adopted is view(process)
+    assert (adopted.at, adopted.told) == (at("i", 5), 5)
+    assert process.kept == {ELSEWHERE}
+
+
+def test_an_answer_tells_how_far_what_was_heard_is_so() -> None:
+    process = begun(4)
+    process.views.apply(message(5, A))
+    assert not process.views.covers((BUCKET, OWN), bookmark({BUCKET: Seen("i", 5)}))
+    adopt(process, process.views.before(BUCKET), 5)
+    assert process.kept == {B, C, ELSEWHERE}
+    assert process.views.covers((BUCKET, OWN), bookmark({BUCKET: Seen("i", 5)}))
+
+
+@pytest.mark.parametrize("tip, told", [(None, 5), ("forged", 4)])
+def test_so_does_the_receipt_of_an_own_change(tip: str | None, told: int) -> None:
+    process = begun(4)
+    process.views.apply(message(5, A, tip=tip))
+    process.views.confirm(BUCKET, at("i", 5))
+    assert view(process).told == told
 
 
 def test_an_answer_ahead_of_what_was_heard_is_a_gap() -> None:
     process = begun(5)
     flight = process.fly(B)
-    adopted = adopt(process, process.views.get(BUCKET), 6)
+    adopted = adopt(process, process.views.before(BUCKET), 6)
     assert adopted is view(process)
-    assert adopted.seq == 6
+    assert adopted.told == 6
     assert process.kept == {ELSEWHERE}
     assert flight.dirty
     assert process.events == [GapSeen(BUCKET, "messages were lost")]
@@ -288,16 +360,16 @@ def test_an_answer_ahead_of_what_was_heard_is_a_gap() -> None:
 
 def test_an_answer_of_a_record_made_anew_drops_the_bucket() -> None:
     process = begun(5)
-    adopted = adopt(process, process.views.get(BUCKET), 0, incarnation="j")
+    adopted = adopt(process, process.views.before(BUCKET), 0, incarnation="j")
     assert adopted is view(process)
-    assert (adopted.incarnation, adopted.seq) == ("j", 0)
+    assert adopted.at == at("j", 0)
     assert process.kept == {ELSEWHERE}
     assert process.events == [GapSeen(BUCKET, "a new record")]
 
 
 def test_a_generation_that_moved_unheard_drops_all_keys_and_names() -> None:
     process = with_names(begun())
-    adopted = adopt_own(process, process.views.get(OWN), 0, "g2")
+    adopted = adopt_own(process, process.views.before(OWN), 0, "g2")
     assert adopted is own_view(process)
     assert_owner_cleared(process)
     assert adopted.generations == {"user": "g2"}
@@ -305,18 +377,20 @@ def test_a_generation_that_moved_unheard_drops_all_keys_and_names() -> None:
 
 def test_a_generation_from_before_the_last_message_is_not_believed() -> None:
     process = with_names(begun())
+    asked = process.views.before(OWN)
     process.views.apply(whole(1, "g2"))
-    assert adopt_own(process, process.views.get(OWN), 0, "g1") is None
-    assert own_view(process).generations == {"user": "g2"}
+    assert adopt_own(process, asked, 0, "g1") is None
+    assert own_view(process).generations == {}
 
 
 def test_an_answer_from_before_the_view_began_is_not_believed_though_its_generation_is_known() -> None:
     """1. A is answered; 2. its message is lost; 3. the answer for B makes the view; 4. A's caller runs."""
     process = local()
-    adopted = adopt(process, None, 6)
+    asked = process.views.before(BUCKET)
+    adopted = adopt(process, asked, 6)
     assert adopted is not None
-    assert adopt(process, None, 5) is None
-    assert adopt(process, adopted, 6) is adopted
+    assert adopt(process, asked, 5) is None
+    assert adopt(process, asked, 6) is adopted
 
 
 def bookmark(wrote: dict[int, Seen] | None, *, covered: bool = True) -> Bookmark:
@@ -389,10 +463,10 @@ def test_the_keys_of_composite_ids_are_dropped_too() -> None:
 def test_an_answer_from_before_a_gap_tells_no_generation() -> None:
     """The message that was lost may have moved it."""
     process = begun()
-    process.views.apply(whole(3))
-    before = process.views.get(OWN)
+    adopt_own(process, process.views.before(OWN), 3)
+    asked = process.views.before(OWN)
     process.views.apply(whole(5))  # 4 moved the generation, and never came
-    assert adopt_own(process, before, 3, "old") is None
-    own = adopt_own(process, process.views.get(OWN), 5, "new")
+    assert adopt_own(process, asked, 3, "old") is None
+    own = adopt_own(process, process.views.before(OWN), 5, "new")
     assert own is not None
     assert own.generations == {"user": "new"}

@@ -74,9 +74,7 @@ class Bouncer:
     def _file(self, name: str, content: str) -> Path:
         """For the account's eyes only: there is a password in it."""
         path = self.folder / name
-        path.touch(0o600)
-        self.account.own(path)
-        path.write_text(content)
+        self.account.write(path, content)
         return path
 
 

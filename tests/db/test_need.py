@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen, says_something
-from repocache.db.choice import Need
+from repocache.db.choice import BEHIND, Need
 from repocache.db.routing import (
     ANYWHERE,
     LONGEST_CUT,
@@ -57,6 +57,25 @@ def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW
 )
 def test_what_is_needed(floor: int | None, bookmark: Bookmark | None, history: str, need: Need) -> None:
     assert need_of(floor, bookmark, history, ANYWHERE) == need
+
+
+@pytest.mark.parametrize(
+    "bookmark, why, driven",
+    [
+        (mark(position=None), "bookmark without position", True),
+        (mark("s.1.old"), "bookmark of another history", True),
+        (mark(), BEHIND, True),
+        (mark(), "replicas lost", False),
+        (mark(), "replicas out", False),
+        (mark(), "no replicas", False),
+        (None, "replicas lost", False),
+    ],
+)
+def test_who_is_charged_for_a_read_at_the_primary(bookmark: Bookmark | None, why: str, driven: bool) -> None:
+    """Nobody, where a replica would not have answered anybody else either."""
+    need = need_of(0, bookmark, "s.1.h", ANYWHERE, "client")
+    assert need.driven_by(why) == ("client" if driven else None)
+    assert need_of(0, bookmark, "s.1.h", ANYWHERE).driven_by(why) is None
 
 
 def test_the_caller_may_wish() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from repocache.db.commit import certainly_rolled_back
-from repocache.db.sql_text import calls, judge
+from repocache.db.sql_text import calls, judge, shape
 
 
 @pytest.mark.parametrize(
@@ -132,3 +134,37 @@ def test_what_may_have_been_committed(state: str | None) -> None:
 def test_what_is_called(sql: str, close: set[str], apart: set[str]) -> None:
     assert calls(sql).close == close
     assert calls(sql).names == close | apart
+
+
+@pytest.mark.parametrize(
+    "sql, shown",
+    [
+        ("UPDATE x SET y = 'it''s', z = 1.5e3 WHERE id IN (1, -2)", "UPDATE x SET y = ?, z = ? WHERE id IN (?, -?)"),
+        ("UPDATE x SET y = $1::INTEGER, z2 = :z AND %(z)s", "UPDATE x SET y = $1::INTEGER, z2 = :z AND %(z)s"),
+        ("UPDATE x -- secret\n  SET y /* a /* secret */ b */ = .5", "UPDATE x SET y = ?"),
+        ("DO $$ secret $$; DO $a$ it's $$ secret $a$", "DO ?; DO ?"),
+        ("CALL \"it's\"('secret')", 'CALL "it\'s"(?)'),
+        (r"CALL p(E'it\'s secret', 'C:\', 'secret')", "CALL p(?, ?"),
+        ("CALL p('secret", "CALL p(?"),
+        ("DO $a$ secret", "DO ?"),
+        ("CALL p(a[1:2345], '" + "secret" * 9_000 + "')", "CALL p(a[?:?], ?"),
+        ("CALL p" + "p" * 400, "CALL p" + "p" * 293 + "…"),
+    ],
+)
+def test_a_shape_has_names_and_no_literals(sql: str, shown: str) -> None:
+    assert shape(sql) == shown
+
+
+MARKS = st.text("'\"$\\-/*:;(),\n aE1", max_size=8)
+LITERALS = st.one_of(
+    MARKS.map(lambda mark: "'{}'".format(f"{mark}secret{mark}".replace("'", "''"))),
+    MARKS.map(lambda mark: "E'{}'".format(f"{mark}secret{mark}".replace("\\", "\\\\").replace("'", "\\'"))),
+    MARKS.map(lambda mark: f"$other${mark}secret{mark}$other$"),
+    MARKS.map(lambda mark: f"/*{mark.replace('/', '')}secret*/"),
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(LITERALS, min_size=1, max_size=4))
+def test_no_literal_shows_in_a_shape(literals: list[str]) -> None:
+    assert "secret" not in shape(f"CALL p({', '.join(literals)})")

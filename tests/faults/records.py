@@ -228,7 +228,7 @@ class Recorder:
     """Appends to one file, a line at a time. What others depend on (`at_once`) survives a kill of this process."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         self._waiting: list[bytes] = []
 
     def tell(self, record: Record, *, at_once: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableSequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Audience, Feed
 from repocache.keys import Keys
-from repocache.message import Message
+from repocache.message import WIRE_VERSION, Message
 
 KEYS = Keys(KeyOwner("user"), (int,))
 NOW = 1_000.0
@@ -23,19 +24,22 @@ def at_now() -> float:
     return NOW
 
 
-async def opened(room: int = 100, clock: Callable[[], float] = at_now) -> Feed[int]:
+async def opened(
+    room: int = 100, clock: Callable[[], float] = at_now, history: Callable[[], str] = lambda: "h"
+) -> Feed[int]:
     receivers: MutableSequence[Receiver] = []
     home = Home()
     home.enter()
-    feed: Feed[int] = Feed(KEYS, Audience(receivers, home), room=room, window=60.0, clock=clock)
+    feed: Feed[int] = Feed(KEYS, Audience(receivers, home, history), room=room, window=60.0, clock=clock)
     await feed.__aenter__()
     assert [type(await anext(feed))] == [ChangedAll]
     assert receivers == [feed]
     return feed
 
 
-def message(seq: int, *keys: str, incarnation: str = "a", history: str = "h", **more: dict[str, str]) -> Message:
-    return Message(1, 3, incarnation, seq, history, keys=keys, floor="10", **more)  # type: ignore[arg-type]
+def message(seq: int, *keys: str, incarnation: str = "a", history: str = "h", **more: Any) -> Message:
+    chain = {"tip": f"{incarnation}{seq}", "before": f"{incarnation}{seq - 1}"}
+    return Message(WIRE_VERSION, 3, incarnation, seq, history, keys=keys, **{"floor": "10", **chain, **more})
 
 
 def waiting(feed: Feed[int]) -> list[tuple[int, ...] | str]:
@@ -80,21 +84,60 @@ async def test_a_record_made_anew_begins_at_its_beginning() -> None:
     assert waiting(feed) == ["gap"]
 
 
-async def test_another_history_is_everything() -> None:
-    feed = await opened()
+async def test_another_history_is_everything_until_this_process_has_found_it() -> None:
+    lines = ["h"]
+    feed = await opened(history=lambda: lines[0])
     feed.apply(message(5, "user:7"))
     feed.apply(message(0, incarnation="b", history="i"))
     feed.apply(message(1, "user:8", incarnation="b", history="i"))
+    assert waiting(feed) == ["history"]
+    lines[0] = "i"
+    feed.new_history()
+    feed.apply(message(2, "user:8", incarnation="b", history="i"))
     assert waiting(feed) == ["history", (8,)]
+
+
+async def test_what_somebody_publishes_between_is_a_gap() -> None:
+    """1. A forged message with the next number; 2. that of a write, whose ids were not told."""
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.apply(message(6, tip="forged"))
+    feed.apply(message(6, "user:8"))
+    assert waiting(feed) == ["gap"]
+
+
+async def test_so_it_is_in_the_place_of_one_that_was_lost() -> None:
+    feed = await opened()
+    feed.apply(message(5, "user:7"))
+    feed.apply(message(6, tip="forged"))
+    feed.apply(message(7, "user:9"))
+    assert waiting(feed) == ["gap"]
+
+
+async def test_a_message_that_is_published_again_says_nothing() -> None:
+    feed = await opened()
+    for _ in range(3):
+        feed.apply(message(5, "user:7"))
+    assert waiting(feed) == [(7,)]
+
+
+async def test_nobody_lets_a_replica_answer_that_is_behind_what_was_told() -> None:
+    """1. A write is told, and read; 2. somebody tells it again, with an earlier position."""
+    feed = await opened()
+    feed.apply(message(5, "user:7", floor="20"))
+    feed.apply(message(6, "user:7", tip="forged", floor="1"))
+    assert [(await anext(feed)).bookmark.position for _ in range(2)] == [32, 32]
 
 
 async def test_so_is_a_new_history_of_this_process() -> None:
     """1. The primary fails over, and loses a commit; 2. a message of the new history comes, and the consumer rebuilds;
     3. this process has not noticed yet, and answers with the lost commit; 4. it notices, and no message comes."""
-    feed = await opened()
+    lines = ["h"]
+    feed = await opened(history=lambda: lines[0])
     feed.apply(message(5, "user:7"))
     feed.apply(message(0, incarnation="b", history="i"))
     assert [type(await anext(feed))] == [ChangedAll]
+    lines[0] = "i"
     feed.new_history()
     assert waiting(feed) == ["history"]
     feed.apply(message(1, "user:8", incarnation="b", history="i"))

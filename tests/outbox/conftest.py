@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from repocache.alembic_ops.ddl import create_outbox, create_trigger
 from repocache.invalidation.outbox import TABLE
 from repocache.testing import Endpoints, Servers
+from tests.outbox.roles import Roles, roles_on
 from tests.shop import Shop, open_shop, shop_template, until
 
 Sql = Callable[..., Awaitable[list[Any]]]
@@ -39,6 +40,12 @@ async def make_outbox(url: str) -> None:
         for statement in create_outbox("public", ()):
             await connection.execute(text(statement))
     await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def roles(repocache_servers: Servers) -> Iterator[Roles]:
+    with roles_on(repocache_servers.primary) as roles:
+        yield roles
 
 
 @pytest.fixture

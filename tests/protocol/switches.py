@@ -20,14 +20,16 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import await_only, greenlet_spawn
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache import loader, tiered
+from repocache.cache import belief as belief_of
+from repocache.cache import loader, tiered, views
 from repocache.cache.asked import Asked
+from repocache.cache.belief import At, Before, Belief, Heard, Taken, View
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight
 from repocache.cache.histories import Histories
 from repocache.cache.loader import Group, Loader
 from repocache.cache.tiered import TieredCache
-from repocache.cache.views import View, Views
+from repocache.cache.views import Views
 from repocache.commits import Commits
 from repocache.db import commit
 from repocache.db.choice import Need, satisfies
@@ -40,8 +42,10 @@ from repocache.db.shared_poll import SharedPoll
 from repocache.db.tracked_session import TrackedSession
 from repocache.db.transaction import Outcome, Transaction
 from repocache.errors import CodecError
+from repocache.events import GapSeen
 from repocache.keys import BUCKETS
 from repocache.mapping import plan
+from repocache.message import Message
 from repocache.records import Namespace, Nonces, Opened, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.repository import rows
@@ -83,22 +87,22 @@ def _script(name: str, *changes: tuple[str, str]) -> Iterator[None]:
 @_switch("lease")
 def _lease() -> Iterator[None]:
     """Any fill lands."""
-    with _script("FILL", ("if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end", "")):
+    with _script("FILL", ("if redis.pcall('GET', key) ~= 'L' .. ARGV[8] then return 0 end", "")):
         yield
 
 
 @_switch("nonce")
 def _nonce() -> Iterator[None]:
     """All leases are alike."""
-    with _script("OPEN", ("'L' .. ARGV[9]", "'Lsame'"), ("answer('lease', ARGV[9])", "answer('lease', 'same')")):
+    with _script("OPEN", ("'L' .. ARGV[10]", "'Lsame'"), ("answer('lease', ARGV[10])", "answer('lease', 'same')")):
         yield
 
 
 @_switch("nonce per lease")
 def _nonce_per_lease() -> Iterator[None]:
     """A process holds leases under its own id, the first 16 characters of its nonces."""
-    process = "string.sub(ARGV[9], 1, 16)"
-    changes = (("'L' .. ARGV[9]", f"'L' .. {process}"), ("answer('lease', ARGV[9])", f"answer('lease', {process})"))
+    process = "string.sub(ARGV[10], 1, 16)"
+    changes = (("'L' .. ARGV[10]", f"'L' .. {process}"), ("answer('lease', ARGV[10])", f"answer('lease', {process})"))
     with _script("OPEN", *changes):
         yield
 
@@ -134,8 +138,9 @@ def _server() -> Iterator[None]:
     """Every Redis has the same identity."""
     original = RedisRecords.__init__
 
-    def init(self: RedisRecords, link: Link, space: Namespace, nonces: Nonces, _: object, largest: int) -> None:
-        original(self, link, space, nonces, lambda: "redis", largest)
+    def init(self: RedisRecords, link: Link, space: Namespace, nonces: Nonces, *others: Any, max_value: int) -> None:
+        signature, _ = others
+        original(self, link, space, nonces, signature, lambda: "redis", max_value=max_value)
 
     with patch.object(RedisRecords, "__init__", init):
         yield
@@ -211,7 +216,7 @@ def _late_put() -> Iterator[None]:
     """A bulk change moves a generation and no floor, and a put takes the generation that it finds."""
     with _script(
         "INVALIDATE",
-        ("elseif position ~= '' then", "elseif position ~= '' and ARGV[10] ~= '0' then"),
+        ("elseif position ~= '' then", "elseif position ~= '' and ARGV[12] ~= '0' then"),
         ("ARGV[at + 2], ARGV[at + 4]\n", "ARGV[at + 2], owners[ARGV[at]].generation\n"),
     ):
         yield
@@ -220,16 +225,14 @@ def _late_put() -> Iterator[None]:
 @_switch("write lease")
 def _write_lease() -> Iterator[None]:
     """Readers do not look for write leases."""
-    with _script(
-        "OPEN", ("if redis.call('EXISTS', held[1]) + redis.call('EXISTS', held[2]) > 0 then", "if false then")
-    ):
+    with _script("OPEN", ("if hidden then", "if false then")):
         yield
 
 
 @_switch("others' write leases")
 def _others_write_leases() -> Iterator[None]:
     """An invalidation takes all that a key has."""
-    leases = "  at = at + 2\nend\nfor _ = 1, tonumber(ARGV[11])"
+    leases = "  at = at + 2\nend\nfor _ = 1, tonumber(ARGV[13])"
     with _script("INVALIDATE", (leases, "  redis.call('DEL', KEYS[1] .. ':W:' .. ARGV[at + 1])\n" + leases)):
         yield
 
@@ -378,20 +381,21 @@ def _waited() -> Iterator[None]:
 @_switch("counters")
 def _counters() -> Iterator[None]:
     """A gap clears L1 and lets loads in flight go on as if nothing had happened."""
-    original, original_clear = TieredCache.ended, Views._clear
+    original, original_give_up = TieredCache.ended, Views._give_up
 
-    def clear(self: Views, bucket: int) -> None:
+    def give_up(self: Views, bucket: int, why: str) -> None:
         if bucket < BUCKETS:
+            self._observe(GapSeen(bucket, why))
             self._local.clear_bucket(bucket)
         else:
-            original_clear(self, bucket)
+            original_give_up(self, bucket, why)
 
     def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
         flight.views = self._views.get(flight.bucket), self._views.get(flight.own)
         original(self, flight, keep)
 
     with (
-        patch.object(Views, "_clear", clear),
+        patch.object(Views, "_give_up", give_up),
         patch.object(TieredCache, "ended", ended),
     ):
         yield
@@ -550,16 +554,82 @@ def _bare() -> Iterator[None]:
         yield
 
 
-@_switch("foreign records")
-def _foreign_records() -> Iterator[None]:
-    """Whose record a message announces does not matter."""
-    original = TieredCache._prefix
+@contextmanager
+def _heard_message(more: Callable[[Views, Message], None]) -> Iterator[None]:
+    original = Views.apply
 
-    def prefix(self: TieredCache, bucket: int, view: View, own: View) -> str | None:
-        view.history = own.history = self._shared.primary.history
-        return original(self, bucket, view, own)
+    def apply(self: Views, message: Message) -> None:
+        original(self, message)
+        more(self, message)
 
-    with patch.object(TieredCache, "_prefix", prefix):
+    with patch.object(Views, "apply", apply):
+        yield
+
+
+@_switch("told")
+def _told() -> Iterator[None]:
+    """What was heard vouches for L1 as what was told does."""
+
+    def tell(self: Views, message: Message) -> None:
+        view = self.get(message.bucket)
+        if view is not None:
+            view.told = view.heard
+
+    with _heard_message(tell):
+        yield
+
+
+def _believe_generations(self: Views, message: Message) -> None:
+    view = self.get(message.bucket)
+    if view is not None:
+        view.generations |= {owner: name for owner, name in message.generations.items() if owner in self._keys}
+
+
+@_switch("generation asked")
+def _generation_asked() -> Iterator[None]:
+    """A message tells an owner's generation."""
+    with _heard_message(_believe_generations):
+        yield
+
+
+@_switch("answers alone")
+def _answers_alone() -> Iterator[None]:
+    """A message tells where its record is, whatever was believed."""
+
+    def believe(self: Views, message: Message) -> None:
+        if self.get(message.bucket) is None:
+            self._beliefs[message.bucket] = View(At(message.incarnation, message.seq, message.tip))
+        _believe_generations(self, message)
+
+    with _heard_message(believe):
+        yield
+
+
+@_switch("ahead")
+def _ahead() -> Iterator[None]:
+    """What was heard is right, however much less the record says when it is asked."""
+
+    def take(belief: Belief, asked: Before, at: At) -> Taken:
+        return belief_of.take(belief, asked._replace(heard=0), at)
+
+    with patch.object(views, "take", take):
+        yield
+
+
+@_switch("tips")
+def _tips() -> Iterator[None]:
+    """A message is known by its number."""
+
+    def tip(belief: Belief, tip: str) -> str:
+        return belief.tip if isinstance(belief, View) else tip
+
+    def hear(belief: Belief, at: At, tip_before: str) -> Heard:
+        return belief_of.hear(belief, at, tip(belief, tip_before))
+
+    def take(belief: Belief, asked: Before, at: At) -> Taken:
+        return belief_of.take(belief, asked, at._replace(tip=tip(belief, at.tip)))
+
+    with patch.object(views, "hear", hear), patch.object(views, "take", take):
         yield
 
 

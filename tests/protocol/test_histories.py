@@ -100,7 +100,7 @@ async def _has_looked(process: Process) -> bool:
     return await process.topology.position() is not None
 
 
-@guards("foreign records", on="torn_servers")
+@guards("answers alone", on="torn_servers")
 async def test_a_bulk_change_in_one_history_leads_nobody_of_the_other_to_its_values(world: World) -> list[str]:
     """Its message names the new generation, under which the first process caches rows of its own database."""
     await set_apart(world)

@@ -58,7 +58,7 @@ async def test_no_script_runs_in_a_transaction_which_may_swallow_a_push(world: W
     for version in (2, 3):
         bookmark = await world.a.write(version)
         view, wrote = world.a.shared.views.get(BUCKET), bookmark.buckets[BUCKET]
-        if view is None or (view.incarnation, view.seq) != wrote:
+        if view is None or (view.incarnation, view.told) != wrote:
             found.append(f"the writer knows of {wrote}, its own push did not come before the reply")
         await world.b.get()
     async with world.a.db.unit_of_work() as work:

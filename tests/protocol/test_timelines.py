@@ -212,26 +212,6 @@ async def test_a_transaction_on_the_old_primary_stores_nothing_once_the_new_one_
         return await foreign(world)
 
 
-@guards("sealed history", on=TWO)
-async def test_a_put_that_was_sealed_on_the_old_primary_does_not_land(world: World) -> list[str]:
-    """1. A process that knows the old primary only learns of a record in a message of the new
-    history; 2. a transaction of it writes a row under write-through, and is about to commit; 3. its
-    probe finds the new primary; 4. COMMIT."""
-    await outrun(world)
-    async with moving(world) as both:
-        await change_all(both.new)
-        await both.old.heard()
-        gate = both.old.hold_seal()
-        writer = world.start(test_write_through.write(both.old, FOREIGN))
-        await until(lambda: gate.is_held or writer.done(), "it is about to commit, or refused")
-        await both.notice()
-        gate.open()
-        with suppress(RepocacheError, DBAPIError):
-            await writer
-        await both.old.delivered()
-        return await foreign(world)
-
-
 async def outrun(world: World) -> None:
     """The old primary has written more WAL than the new one ever will: positions alone would vouch
     for it."""

@@ -287,6 +287,5 @@ def _sealed_history() -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(Puts, "ready", ready))
-        stack.enter_context(patch.object(writing, "_is_of", lambda *_: True))
         stack.enter_context(patch.object(Standing, "writes_with", lambda self, _: self.history))
         yield

@@ -33,6 +33,7 @@ from repocache.records import (
     Writing,
 )
 from repocache.records.names import ABSENT, VALUE
+from repocache.signature import Unsigned
 from repocache.testing import Servers
 from repocache.wire import Address, Link, ServerFacts
 
@@ -80,7 +81,7 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
     async with link:
         assert listener.facts is not None
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, lambda: server, MAX_VALUE)
+        records = RedisRecords(link, namespace, nonces, Unsigned(), lambda: server, max_value=MAX_VALUE)
         yield Fit(records, namespace, listener.messages)
 
 
@@ -181,7 +182,8 @@ async def test_an_invalidation_is_announced_with_keys_floor_and_the_next_number(
     assert (receipt.incarnation, receipt.seq) == (opened.incarnation, 1)
     message = fit.messages[-1]
     assert (message.seq, message.keys, message.position) == (1, ("user:42",), 0xABC)
-    assert message.owners == {"user": (opened.owner.incarnation, opened.owner.seq)}
+    assert (message.before, message.tip) == (opened.tip, receipt.tip)
+    assert message.owners == {"user": (opened.owner.incarnation, opened.owner.seq, opened.owner.tip)}
 
 
 async def test_a_message_of_a_key_tells_how_far_its_owners_record_is(fit: Fit) -> None:
@@ -189,13 +191,13 @@ async def test_a_message_of_a_key_tells_how_far_its_owners_record_is(fit: Fit) -
     await fill(fit)
     moved = await fit.records.change(whole(50), TERMS)
     await fit.records.change(change(100), TERMS)
-    assert fit.messages[-1].owners == {"user": (moved.incarnation, 1)}
+    assert fit.messages[-1].owners == {"user": (moved.incarnation, 1, moved.tip)}
 
 
 async def test_a_change_of_keys_makes_a_missing_record_of_their_owner(fit: Fit) -> None:
     await fit.records.change(change(100), TERMS)
     made = next(message for message in fit.messages if message.bucket == OWN)
-    assert fit.messages[-1].owners == {"user": (made.incarnation, 0)}
+    assert fit.messages[-1].owners == {"user": (made.incarnation, 0, made.tip)}
     assert (await fit.records.open(ASK, TERMS)).owner.incarnation == made.incarnation
 
 
@@ -397,7 +399,9 @@ async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit:
     held = await fit.records.open(ASK._replace(fingerprint="f2"), TERMS)
     noted = await fit.records.intend(intent("a"), TERMS)
     assert noted.incarnation == held.incarnation
-    assert noted.generations == {"user": Generation(held.generation, held.owner.incarnation, held.owner.seq)}
+    assert noted.generations == {
+        "user": Generation(held.generation, held.owner.incarnation, held.owner.seq, held.owner.tip)
+    }
     opened = await fit.records.open(ASK, TERMS)
     assert (opened.kind, opened.overdue) == ("written", ())
     assert (await fit.records.open(other, TERMS)).kind == "lease"

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from repocache.cache.switch import CacheMode
+from tests.simulation.forger import forge
 from tests.simulation.outages import Outages
 from tests.simulation.service import Service
 from tests.simulation.world import World
 
 PLACES = {
-    **dict.fromkeys(("restart", "failover", "away", "flush", "lose", "depose", "return"), "redis"),
+    **dict.fromkeys(("restart", "failover", "away", "flush", "lose", "forge", "depose", "return"), "redis"),
     **dict.fromkeys(("kill", "die", "stop", "strand"), "service"),
     "evict": "eviction",
     "turn": "switch",
@@ -36,6 +37,7 @@ class Faults:
             "evict": self._evict,
             "flush": self._flush,
             "lose": self._lose,
+            "forge": self._forge,
             "restart": self._restart_redis,
             "failover": self._fail_redis_over,
             "away": self._away,
@@ -123,6 +125,10 @@ class Faults:
 
     async def _flush(self) -> None:
         self._world.redis.flush()
+
+    async def _forge(self) -> None:
+        """Everybody hears a message that no script has sent."""
+        forge(self._world.redis, self._draw)
 
     async def _lose(self) -> None:
         """The next message is lost for one process; one that follows tells."""

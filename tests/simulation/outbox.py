@@ -12,12 +12,13 @@ import msgspec
 from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from repocache.invalidation import outbox
+from repocache.invalidation import outbox, outbox_table
 from repocache.invalidation.outbox import TABLE, on_table
+from repocache.invalidation.outbox_table import OutboxPlace, OutboxTable
 from tests.simulation.postgres import Cluster
 from tests.simulation.server import Key, Noted, Transaction
 
-PLACE = f"public.{TABLE}"
+PLACE = OutboxPlace("public").table
 DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 """What statements for the outbox are compiled for."""
 SECOND = 1_000_000
@@ -64,7 +65,7 @@ async def seal(cluster: Cluster, transaction: Transaction, given: Mapping[str, A
     transaction.sealed = True
     synchronous = "on" if transaction.synchronous else "off"
     said = msgspec.json.encode(noticed).decode() if noticed else None
-    return id, due, transaction.xid, synchronous, cluster.insert, "on", said
+    return id, due, transaction.xid, synchronous, cluster.insert, said
 
 
 def _owed(transaction: Transaction, notices: str) -> dict[Key, int]:
@@ -79,7 +80,7 @@ def _known(given: Mapping[str, Any]) -> list[str]:
 
 
 async def _find(*_: object) -> list[Sequence[Any]]:
-    return [(PLACE, True)]
+    return [OutboxTable("app", True, True, (), (), False, False, False, True)]
 
 
 async def _take(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
@@ -145,7 +146,7 @@ def _key(id: int) -> tuple[str, int]:
 Run = Callable[[Cluster, Transaction, Mapping[str, Any]], Coroutine[Any, Any, list[Sequence[Any]]]]
 
 _STATEMENTS: Mapping[str, Run] = {
-    outbox._FIND.text: _find,
+    outbox_table._FIND.text: _find,
     on_table(outbox._TAKE, PLACE).text: _take,
     on_table(outbox._DELETE, PLACE).text: _delete,
     on_table(outbox._ACKNOWLEDGE, PLACE).text: _acknowledge,

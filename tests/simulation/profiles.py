@@ -181,6 +181,19 @@ def _torn(profile: Profile) -> Profile:
     )
 
 
+def _forged(profile: Profile) -> Profile:
+    """Somebody publishes what he likes, while messages are lost and records evicted."""
+    return replace(
+        profile,
+        keys=keys_in(1, 1, ("item", "note")),
+        whole=0.1,
+        slow=0.003,
+        think=0.002,
+        sessions=0.7,
+        faults={"forge": 300.0, "lose": 60.0, "evict": 10.0},
+    )
+
+
 SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "doubt": _doubtful,
     "amnesia": _forgetful,
@@ -203,7 +216,7 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "rebirths": _reborn,
 }
 """Worlds that are made for one kind of trouble."""
-ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn}
+ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn, "forgers": _forged}
 """Worlds that no seed draws by itself: all that could go wrong in them is what they are made for."""
 
 

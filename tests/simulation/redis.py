@@ -27,6 +27,7 @@ from repocache.records import (
     Nonces,
     Put,
     Receipt,
+    State,
     Terms,
     Writing,
 )
@@ -61,8 +62,21 @@ class Watch(Protocol):
     def landed(self, redis: Redis, text: str, value: bytes, terms: Terms) -> None: ...
 
 
+class Given(Nonces):
+    """Of a server: the tip of a change is its writer's, if he gave one."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__()
+        self._redis = redis
+
+    def tip(self) -> str:
+        tip, self._redis.tip = self._redis.tip, ""
+        return tip or super().tip()
+
+
 class Redis:
-    """One life of one server. `records`: what it holds; `made`: the incarnations of each bucket's record."""
+    """One life of one server. `records`: what it holds; `made`: the incarnations of each record;
+    `generations`: those that its owners were given."""
 
     _names = count(1)
 
@@ -77,13 +91,20 @@ class Redis:
         self.replica = False
         self.deaf: Client | None = None
         self.made: dict[int, set[str]] = {}
-        nonces = Nonces()
+        self.generations: dict[int, list[str]] = {}
+        self.tip = ""
+        nonces = Given(self)
         self.records = MemoryRecords(self._announce, nonces, loop.time, ROOM, run_id)
         if before is not None:
             self.take_over(before)
 
     def _announce(self, message: Message) -> None:
         self.made.setdefault(message.bucket, set()).add(message.incarnation)
+        self.generations.setdefault(message.bucket, []).extend(message.generations.values())
+        self.publish(message)
+
+    def publish(self, message: Message) -> None:
+        """To all who subscribed, but one that is to hear nothing."""
         push = _push(b"message", CHANNEL, msgspec.json.encode(message))
         for client in self.subscribers:
             if self.deaf is client:
@@ -189,16 +210,15 @@ def _bucket(record: str) -> int:
 
 def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     """The OPEN script."""
-    server, history, confirmed, _, _, owner, shape, text, _, life, refused, _, *over = [each.decode() for each in argv]
+    server, history, confirmed, _, _, _, owner, shape, text, *rest = [each.decode() for each in argv]
+    _, life, refused, _, *over = rest
     redis.records._server = server
     ask = Ask(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
     answer = _now(redis.records.open(ask, Terms(history, confirmed == "1")))
     if answer.kind == "history":
         return _array(b"history", answer.history.encode(), answer.owner_history.encode())
-    state = (
-        *(answer.incarnation.encode(), str(answer.seq).encode(), answer.generation.encode(), _floor(answer.floor)),
-        *(answer.owner.incarnation.encode(), str(answer.owner.seq).encode(), _floor(answer.owner.floor)),
-    )
+    record = State(answer.incarnation, answer.seq, answer.floor, answer.tip)
+    state = (answer.generation.encode(), _state(record), _state(answer.owner))
     if answer.kind == "written":
         names = [part.encode() for lease in answer.overdue for part in lease]
         return _array(b"written", *state, names)
@@ -210,8 +230,9 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     return _array(answer.kind.encode(), *state, last)
 
 
-def _floor(floor: int | None) -> bytes:
-    return b"" if floor is None else f"{floor:016x}".encode()
+def _state(state: State) -> list[bytes]:
+    floor = "" if state.floor is None else f"{state.floor:016x}"
+    return [part.encode() for part in (state.incarnation, str(state.seq), state.tip, floor)]
 
 
 def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
@@ -249,9 +270,10 @@ def _holds(redis: Redis, bucket: int, put: Put) -> bool:
 
 
 def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, position, _, order, nonce, named_, puts = [each.decode() for each in argv[:11]]
+    server, history, confirmed, _, _, _, position, _, order, nonce = [each.decode() for each in argv[:10]]
+    tip, named_, puts = [each.decode() for each in argv[10:13]]
     redis.records._server = server
-    rest = argv[10 + len(keys) :]
+    rest = argv[12 + len(keys) :]
     named, given = 2 * int(named_), 8 * int(puts)
     texts = [each.decode() for each in rest[:named]]
     values = tuple(_put(rest[at : at + 8]) for at in range(named, named + given, 8))
@@ -263,6 +285,7 @@ def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
         Writing(NO_POSITIONS if order in (UNKNOWN, NOWHERE) else int(order, 16), values, nonce),
     )
     terms = Terms(history, confirmed == "1")
+    redis.tip = tip
     receipt = _now(redis.records.change(change, terms))
     if receipt.history:
         return _array(b"history", receipt.history.encode())
@@ -274,7 +297,7 @@ def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
 
 
 def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, nonce, xid, life, texts, owners, *rest = [each.decode() for each in argv]
+    server, history, confirmed, _, _, _, nonce, xid, life, texts, owners, *rest = [each.decode() for each in argv]
     redis.records._server, rest = server, rest[len(keys) - 1 :]
     named, moved = 2 * int(texts), 2 * int(owners)
     pairs = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
@@ -284,7 +307,7 @@ def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     if noted.history:
         return _array(b"history", noted.history.encode())
     generations = [str(part).encode() for owner in seen for part in noted.generations[owner]]
-    return _array(b"done", noted.incarnation.encode(), str(noted.seq).encode(), generations)
+    return _array(b"done", noted.incarnation.encode(), str(noted.seq).encode(), noted.tip.encode(), generations)
 
 
 def _give_back(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:

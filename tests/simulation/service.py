@@ -267,7 +267,7 @@ class Service:
     def invalidations(self, owner: str) -> Feed[int]:
         """As `Database.invalidations`."""
         window, now = self.settings.window, self.topology.now
-        audience = Audience(self.caching.receivers, self._home)
+        audience = Audience(self.caching.receivers, self._home, lambda: self.topology.history)
         return Feed(self._keys[owner], audience, room=FEED_ROOM, window=window, clock=now)
 
     def _end_feeds(self) -> None:

@@ -16,7 +16,7 @@ from tests.simulation.run import simulate
 __all__ = ["outbox_switches"]  # it adds switches
 
 OPERATIONS = 700
-LONGER = {"sent to the primary": 2000, "line of a read": 2000}
+LONGER = {"line of a read": 2000}
 MOST = 60
 """Seeds within which a violation must be found."""
 PAGE = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text()

@@ -20,6 +20,7 @@ from repocache.cache.entry import Cell, Row
 from repocache.cache.flights import Flight
 from repocache.cache.tiered import TieredCache
 from repocache.message import Message
+from tests.simulation.forger import FORGER
 from tests.simulation.server import Key
 
 if TYPE_CHECKING:
@@ -165,7 +166,9 @@ class Hears:
     def new_history(self) -> None: ...
 
     def apply(self, message: Message) -> None:
-        """With those that were lost before it."""
+        """With those that were lost before it. What somebody forged tells nothing."""
+        if message.origin == FORGER:
+            return
         incarnation, seq = self._last.get(message.bucket, ("", 0))
         first = seq + 1 if incarnation == message.incarnation else message.seq
         for each in range(first, message.seq + 1):

@@ -111,3 +111,12 @@ def test_it_does_as_sql_does(program: list[Step]) -> None:
     left = set().union(*(keys for _, keys in stack))
     assert changes.keys == ({"user": left} if left else {})
     assert changes.empty is not bool(left)
+
+
+def test_what_was_unseen_is_kept_and_told_by_its_shape() -> None:
+    changes = Changes()
+    for number in range(1_000):
+        changes.unseen(f"UPDATE x SET y = '{'secret' * 1_000}' WHERE id = {number}")
+    changes.unseen("DELETE FROM x")
+    assert changes.undeclared == ("UPDATE x SET y = ? WHERE id = ?", "DELETE FROM x")
+    assert "secret" not in repr(changes._journal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -59,7 +60,9 @@ async def test_a_commit_that_touches_an_unreadable_row_stands(
         assert offered(desk) == []
         [failed] = desk.seen.of(CacheFailed)
         assert failed.what == "write through"
-        assert UNREADABLE[bad].partition(": ")[2] in failed.why
+        kind = "DivisionByZeroError" if bad == "server" else UNREADABLE[bad].partition(":")[0]
+        shown = r" at [\w.]+:\d+|: maximum recursion.*"
+        assert re.fullmatch(rf"paper: {kind}({shown})?", failed.why), "no word of the row"
         async with other.db.causal_session(bookmark):
             assert (await other.papers.require("p1")).title == "new"
         if policy == "strict":
