@@ -79,7 +79,8 @@ def connecting_trouble(error: BaseException) -> str:
         return POOLED
     if state.startswith(NO_ENTRY):
         return "refused"
-    return "lost" if state or isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) else ""
+    lost = isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) or _was_ended(error)
+    return "lost" if state or lost else ""
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
@@ -87,7 +88,7 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
     state = sqlstate(error)
     if replica and state in CONFLICTS:
         return "conflict"
-    if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError):
+    if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError) or _was_ended(error):
         return "lost"
     return "lost" if isinstance(error, DBAPIError) and error.connection_invalidated else ""
 
@@ -95,7 +96,18 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
 def is_undecodable(error: BaseException) -> bool:
     """Whether a driver, or a column's type, could not decode a value that the server has sent: it
     may raise anything, and the connection goes on."""
-    return isinstance(error, Exception) and not isinstance(error, _ELSEWHERE)
+    return isinstance(error, Exception) and not isinstance(error, _ELSEWHERE) and not _was_ended(error)
+
+
+def _was_ended(error: BaseException) -> bool:
+    """Whether the connection was ended under a statement: asyncpg takes its protocol away, and then
+    looks for it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or not isinstance(error, AttributeError) or error.obj is not None:
+        return False
+    return str(trace.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg.")
 
 
 def is_of_rows(error: BaseException) -> bool:
