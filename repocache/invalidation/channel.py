@@ -114,7 +114,7 @@ class Channel:
         if not facts.identity.replication_id:
             self._observe(Degraded("master_replid in INFO replication", UNTOLD))
         if self._strict and self.policy is None:
-            unchecked = "strict write-through relies on maxmemory-policy noeviction, and INFO does not tell it: see to it"
+            unchecked = "strict write-through needs maxmemory-policy noeviction, which INFO does not tell: see to it"
             self._observe(Degraded("maxmemory-policy is not known", unchecked))
         elif self._strict and self.policy != "noeviction":
             lost = "strict owners are under plain write-through: a write lease could be evicted (set noeviction)"
