@@ -412,8 +412,8 @@ def _own_writes() -> Iterator[None]:
 def _bookmark() -> Iterator[None]:
     """Bookmarks bound neither L1 hits nor replica reads."""
 
-    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> Need:
-        return need_of(floor, None, history, route)
+    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route, *client: object) -> Need:
+        return need_of(floor, None, history, route, *client)
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(Views, "covers", lambda *_: True))

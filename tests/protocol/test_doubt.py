@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from repocache import standing
 from repocache.db.choice import Need
 from repocache.errors import CommitOutcomeUnknown
 from repocache.testing import Endpoints, Servers
@@ -27,12 +30,10 @@ UNASKABLE = """
 CREATE FUNCTION public.pg_xact_status(xid8) RETURNS text LANGUAGE plpgsql AS $status$
 BEGIN
   RAISE EXCEPTION 'canceling statement due to statement timeout' USING ERRCODE = '57014';
-END $status$;
-ALTER ROLE app IN DATABASE "{database}" SET search_path = public, pg_catalog;
+END $status$
 """
 ASKABLE = """
 SET synchronous_commit = local;
-ALTER ROLE app IN DATABASE "{database}" RESET search_path;
 DROP FUNCTION IF EXISTS public.pg_xact_status(xid8);
 """
 
@@ -41,10 +42,10 @@ class Asked:
     """`times`: how often the process has asked for the state of a transaction, in vain."""
 
     def __init__(self, process: Process) -> None:
-        standing = process.db._watch._hooks._primary  # type: ignore[attr-defined]
+        primary = process.db._watch._hooks._primary  # type: ignore[attr-defined]
         self.times = 0
-        self._original: Callable[[str], Coroutine[Any, Any, Any]] = standing.in_progress
-        standing.in_progress = self._in_progress
+        self._original: Callable[[str], Coroutine[Any, Any, Any]] = primary.in_progress
+        primary.in_progress = self._in_progress
 
     async def _in_progress(self, xid: str) -> Any:
         try:
@@ -55,13 +56,14 @@ class Asked:
 
 @asynccontextmanager
 async def unaskable(world: World) -> AsyncIterator[None]:
-    """For connections that are made in the block: whoever asks for the state of a transaction is
-    cancelled, as by a statement_timeout."""
-    await world.sql(UNASKABLE.format(database=world.database))
+    """Whoever asks for the state of a transaction is cancelled, as by a statement_timeout."""
+    await world.sql(UNASKABLE)
+    asks = text(standing._STATUS.text.replace("pg_catalog.", "public."))
     try:
-        yield
+        with patch.object(standing, "_STATUS", asks):
+            yield
     finally:
-        await world.sql(ASKABLE.format(database=world.database))
+        await world.sql(ASKABLE)
 
 
 @guards("not known")
