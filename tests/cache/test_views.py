@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.belief import At, Before, View
+from repocache.cache.belief import At, Before, Doubt, View
 from repocache.cache.entry import Cell
 from repocache.cache.flights import Flight, Flights
 from repocache.cache.local_store import LocalKey, LocalStore
@@ -298,6 +298,40 @@ def test_an_answer_older_than_what_was_heard_meanwhile_is_not_believed() -> None
     process.views.apply(message(0, incarnation="j"))
     assert adopt(process, asked, 3) is None
     assert process.views.get(BUCKET) is None
+
+
+def test_an_answer_that_is_all_that_was_heard_meanwhile_is_believed() -> None:
+    """The script makes the record, announces it, and answers."""
+    process = local()
+    asked = process.views.before(BUCKET)
+    process.views.apply(message(0, incarnation="j"))
+    adopted = adopt(process, asked, 0, incarnation="j")
+    assert adopted is view(process)
+    process = local()
+    asked = process.views.before(BUCKET)
+    for seq in (5, 6):
+        process.views.apply(message(seq))
+    assert adopt(process, asked, 6) is view(process)
+
+
+def test_one_that_is_not_all_is_not_though_it_was_published_last() -> None:
+    """1. It answers; 2. it is made anew; 3. somebody publishes once more where it was; 4. the caller runs."""
+    process = local()
+    asked = process.views.before(BUCKET)
+    process.views.apply(message(0, incarnation="j"))
+    process.views.apply(message(3))
+    assert adopt(process, asked, 3) is None
+    assert adopt(process, process.views.before(BUCKET), 0, incarnation="j") is view(process)
+
+
+def test_doubts_are_no_chain() -> None:
+    process = local()
+    for seq in range(0, 100, 2):
+        process.views.apply(message(seq))
+    doubt = process.views.before(BUCKET).belief
+    assert isinstance(doubt, Doubt)
+    assert isinstance(doubt.prior, Doubt)
+    assert doubt.prior.prior is None
 
 
 def test_an_answer_of_the_record_that_is_known_is_believed_and_its_state_is_not_set_back() -> None:

@@ -71,7 +71,6 @@ async def test_an_invented_row_is_not_believed(repocache_endpoints: Endpoints) -
             honest[:-LENGTH],
             honest[:-1] + bytes([honest[-1] ^ 1]),
             b"N",
-            b"",
             honest[:5],
         ):
             await write(repocache_endpoints, seven, forged)

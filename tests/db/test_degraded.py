@@ -67,7 +67,7 @@ async def test_a_postgresql_that_keeps_its_positions_to_itself(
         assert (await watched.read()).node != "primary"
         routing = Routing(watched.topology, Stickiness(window=60.0))
         async with routing.causal_session() as session:
-            assert routing.need(0) == Need()
+            assert routing.need(0) == Need(client=session)
             assert routing.need(None).primary == "floor unknown", "only the primary fills"
             session.advance(Bookmark("", None, {}, covered=True, expires=time.time() + 60.0))
             assert (await watched.read(routing.need(0))).node == "primary"

@@ -227,7 +227,7 @@ async def test_a_primary_that_does_not_answer_is_named() -> None:
     "primary, replicas, message",
     [
         ("nonsense", [], "primary: not a database URL"),
-        ("postgresql+psycopg2://user:secret@host/db", [], r"\*\*\*.*asyncpg"),
+        ("postgresql+psycopg2://user:secret@host/db", [], r"no async driver.*asyncpg"),
         ("sqlite+aiosqlite://", [], "name a file"),
         ("postgresql+asyncpg://host/db", "postgresql+asyncpg://host/db", "a list of URLs"),
         (

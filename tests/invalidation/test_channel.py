@@ -8,7 +8,7 @@ import pytest
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.message import WIRE_VERSION, Message
-from repocache.signature import Signature, Unsigned
+from repocache.signature import Signature, Signed, Unsigned
 from repocache.wire import Identity, ServerFacts
 from repocache.wire.handshake import PubsubLimit
 
@@ -165,3 +165,44 @@ def test_a_redis_that_hides_its_replication_id_is_told() -> None:
     assert [event.what for event in place.events if isinstance(event, Degraded)] == [
         "master_replid in INFO replication"
     ]
+
+
+SECRETS = ("the newest secret", "the one before it")
+
+
+def signed(secret: str, message: Message = MESSAGE) -> bytes:
+    mac = Signed([secret]).mac(message.signed_part)
+    return msgspec.json.encode(msgspec.structs.replace(message, mac=mac))
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_message_that_is_signed_with_any_secret_is_heard(secret: str) -> None:
+    place = Place(Signed(SECRETS))
+    place.channel.push(b"c", signed(secret))
+    assert place.told == ["met h", "a ('user:7',)", "b ('user:7',)"]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        msgspec.json.encode(MESSAGE),
+        signed("another secret altogether"),
+        signed(SECRETS[0]).replace(b"user:7", b"user:8"),
+        signed(SECRETS[0]).replace(b'"h":"h"', b'"h":"i"'),
+        signed(SECRETS[0]).replace(b'"t":""', b'"t":"x"'),
+        signed(SECRETS[0]).replace(b'"g":{}', b'"g":{"user":"x"}'),
+        signed(SECRETS[0]).replace(b'"a":"', b'"a":"\xc3\xa4'),
+    ],
+    ids=["not signed", "by others", "another key", "another history", "another tip", "a generation", "no ASCII"],
+)
+def test_no_other_is(payload: bytes) -> None:
+    place = Place(Signed(SECRETS))
+    place.channel.push(b"c", payload)
+    assert place.told == []
+    assert [event.what for event in place.events if isinstance(event, CacheFailed)] == ["message"]
+
+
+def test_what_is_no_message_may_have_been_one_whoever_signs() -> None:
+    place = Place(Signed(SECRETS))
+    place.channel.push(b"c", b"{")
+    assert place.told == ["a forget", "b forget"]

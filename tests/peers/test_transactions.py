@@ -165,7 +165,8 @@ async def test_what_fails_after_a_commit_is_told(shop: Shop) -> None:
         (await work[Users].require(7)).name = "Ada"
         work.after_commit(fail)
         await work.commit()
-    assert [event.why for event in shop.seen.of(HookFailed)] == ["ZeroDivisionError: after the commit"]
+    [told] = shop.seen.of(HookFailed)
+    assert told.why.startswith("ZeroDivisionError at test_transactions.py:")
     assert await names(shop, 7) == ["Ada"]
 
 
