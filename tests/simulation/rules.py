@@ -282,7 +282,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "read in between, of a key that was written in between, would go by the old name",
         "sent to the primary": "two commits have to be flushed together and shown apart, and their sessions to meet in "
         "one load: one run of 2,000 operations in several hundred showed it, and none of those tried since",
-        "asked": "one seed in several hundred showed it, and none of the 400 tried since: a process that did not ask has "
+        "asked": "one seed in several hundred showed it, and none of 400 tried since: a process that did not ask has "
         "to meet a reader who alone knows of the newer primary",
         "told": "a push is there before its session's next read, but for a moment in which somebody would have to "
         "forge the very number of its record: not met in 43,000 operations",
