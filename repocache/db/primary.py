@@ -39,6 +39,8 @@ from repocache.tasks import all_ended
 
 NAME = "primary"
 LONGEST_PAUSE = 2.0
+HURRY = 0.25
+"""Seconds between two looks by name at once, however often somebody lives in another history."""
 MOST_MET = 64
 """How many histories of others are remembered as looked into."""
 RETIRED = "the transaction is on a server that is the primary no more: nothing was committed"
@@ -86,6 +88,7 @@ class Primary:
         self._insert = 0
         self._began = 0.0
         self._suspected = False
+        self._hurried_at = -math.inf
         self._identity: PrimaryIdentity | None = None
         self._history = ""
         self._address = ""
@@ -156,7 +159,8 @@ class Primary:
 
     def met(self, history: str) -> None:
         """Another process lives in this history: if it is none of ours, look by name who the primary is. Once for each,
-        and for one of a newer timeline until it is found: ours has been replaced.
+        and for one of a newer timeline until it is found: ours has been replaced. Anybody may say so: at once only
+        every `HURRY` seconds, else with the next poll.
         """
         if history == self._history or is_newer(self._history, history):
             return
@@ -167,7 +171,10 @@ class Primary:
         if len(self._met) >= MOST_MET:
             self._met.clear()
         self._met.add(history)
-        self.suspect()
+        self._suspected, now = True, time.monotonic()
+        if now - self._hurried_at >= HURRY:
+            self._hurried_at = now
+            self.poll.nudge()
 
     def suspect(self) -> None:
         """The next poll connects anew, by name, and sees who answers there."""

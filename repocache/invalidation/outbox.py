@@ -17,6 +17,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.errors import DatabaseUnavailable, RepocacheError
+from repocache.foreign import in_brief
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import LONGEST, notices_of
 from repocache.invalidation.taken import OutboxRow, Retry
@@ -192,4 +193,4 @@ async def available(deadline: float | None = DEADLINE) -> AsyncIterator[None]:
     except RepocacheError:
         raise
     except Exception as error:
-        raise DatabaseUnavailable(f"the outbox: {type(error).__name__}: {error}") from error
+        raise DatabaseUnavailable(f"the outbox: {in_brief(error)}") from error

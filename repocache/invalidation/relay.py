@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import CacheUnavailable
 from repocache.events import Observer, OutboxPutAside, OutboxRefused, OutboxUnowned, Relayed, RelayFailed
+from repocache.foreign import in_brief
 from repocache.invalidation.batch import Batch, merged
 from repocache.invalidation.bus import MOST_KEYS
 from repocache.invalidation.notice import LONGEST, Watched
@@ -154,7 +155,7 @@ class Relay:
         except CacheUnavailable as error:
             return f"{error}"
         except Exception as error:  # noqa: BLE001  # one row must not keep the others from being delivered
-            return repr(error)
+            return in_brief(error)
         return ""
 
     def _of_nobody(self) -> Batch:
@@ -192,7 +193,7 @@ class Relay:
     async def _failed(self, error: Exception) -> None:
         self._failing = True
         self._most = max(1, self._most // 4)
-        self._observe(RelayFailed(f"{error}" if isinstance(error, CacheUnavailable) else repr(error)))
+        self._observe(RelayFailed(in_brief(error)))
         pause, self._pause = self._pause, min(self._pause * 2, LONGEST_PAUSE)
         await self._rest(pause * random.uniform(0.5, 1.0))  # noqa: S311  # spreads the processes
 

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 
 from repocache.errors import CacheUnavailable
+from repocache.foreign import in_brief
 from repocache.history import LAST
 from repocache.keys import owner_bucket
 from repocache.message import signed_part
@@ -54,7 +55,7 @@ class Answer(Generic[T]):
         except ReplyError as error:
             raise CacheUnavailable(f"Redis: {error}") from error
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise CacheUnavailable(f"Redis: a record that is none of ours: {error!r}") from error
+            raise CacheUnavailable(f"Redis: a record that is none of ours: {in_brief(error)}") from error
 
 
 class Opening:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from repocache.errors import RepocacheError
+
 MAX_ELEMENTS = 1 << 16
 """Of all lists, maps and pushes of one reply together."""
 MAX_LINE = 8 * 1024
@@ -12,7 +14,7 @@ _LINES = frozenset(b"+-:,#_")
 _FRAMES_EACH = {ord("*"): 1, ord(">"): 1, ord("~"): 1, ord("%"): 2}
 
 
-class BadFrame(ValueError):
+class BadFrame(RepocacheError, ValueError):
     """A reply is announced that is larger than any of ours, or of a kind that no command of ours has."""
 
 

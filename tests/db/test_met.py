@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
-from repocache.db.primary import MOST_MET, Primary
+from repocache.db.primary import HURRY, MOST_MET, Primary
 from repocache.db.topology import Topology
 
 HERE = "s.2.a"
@@ -23,7 +24,7 @@ def primary() -> Primary:
 
 def looks(primary: Primary, history: str) -> bool:
     """Whether it will connect anew for that."""
-    primary._suspected = False
+    primary._suspected, primary._hurried_at = False, -math.inf
     wake = primary.poll._wake
     assert wake is not None
     wake.clear()
@@ -50,6 +51,21 @@ def test_another_server_process_of_the_same_timeline_once(primary: Primary) -> N
     assert [looks(primary, "s.2.b") for _ in range(3)] == [True, False, False]
     assert looks(primary, "s.2.c")
     assert not looks(primary, "s.2.b")
+
+
+def test_who_says_so_again_and_again_hurries_nobody(primary: Primary) -> None:
+    """The next poll looks in any case."""
+    assert looks(primary, "s.3.b")
+    wake = primary.poll._wake
+    assert wake is not None
+    for timeline in range(4, 100):
+        wake.clear()
+        primary._suspected = False
+        primary.met(f"s.{timeline}.b")
+        assert (primary._suspected, wake.is_set()) == (True, False)
+    primary._hurried_at -= HURRY
+    primary.met("s.100.b")
+    assert wake.is_set()
 
 
 def test_not_all_are_remembered_for_ever(primary: Primary) -> None:
