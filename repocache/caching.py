@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from repocache.authorship import authorship
 from repocache.cache.flights import Flights
 from repocache.cache.local_store import LocalStore
 from repocache.cache.settler import Settler
@@ -22,7 +23,6 @@ from repocache.keys import KeySpace
 from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRecords
 from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.settings import Settings
-from repocache.signature import signature_of
 from repocache.standing import Standing
 from repocache.tasks import Grace, Tasks
 from repocache.wire import Address, Link
@@ -79,8 +79,8 @@ async def caching(
             undelivered.wake()
             needs.recovered()
 
-        signature = signature_of(settings.secrets)
-        channel = Channel(receivers, recovered, observe, standing.met, signature=signature, strict=needs.strict)
+        author = authorship(settings.secrets)
+        channel = Channel(receivers, recovered, observe, standing.met, authorship=author, strict=needs.strict)
         link: Link | None = None
         records: RedisRecords | MemoryRecords
         if address is None:
@@ -88,7 +88,7 @@ async def caching(
         else:
             link = Link(address, channel, scripts=SCRIPTS, channels=(namespace.channel,), settings=settings.link)
             records = RedisRecords(
-                link, namespace, nonces, signature, lambda: channel.server, max_value=settings.cache.max_value
+                link, namespace, nonces, author, lambda: channel.server, max_value=settings.cache.max_value
             )
         bus = Bus(records, settings.publish_timeout, observe, standing.met)
         undelivered = Undelivered(bus, standing.covering_position, observe)

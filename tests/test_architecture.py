@@ -10,9 +10,9 @@ PACKAGE = Path(__file__).parents[1] / "repocache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
-    {"errors", "history", "remedies"},
+    {"errors", "history", "remedies", "signature"},
     {"urls", "foreign", "keys", "events", "bookmark", "message"},
-    {"tasks", "home", "signature"},
+    {"tasks", "home", "authorship"},
     {"wire"},
     {"records"},
     {"db", "cache", "invalidation"},

@@ -5,17 +5,14 @@ Owns the signature. That a value is of its key's id, and has its owner's form, i
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
 from repocache.errors import CodecError
+from repocache.signature import LENGTH, Signer
 
-LENGTH = 16
-"""Bytes of a signature: half of an HMAC-SHA-256, as RFC 2104 allows."""
 _PURPOSE = b"repocache.value"
-"""Keys for values are good for nothing else that is signed with the same secret."""
 
 
 class Signature(Protocol):
@@ -43,26 +40,25 @@ class Unsigned:
 UNSIGNED = Unsigned()
 
 
-class Hmac:
-    """Signs with the first of the keys, and accepts all."""
+class Signed:
+    """The signature lies behind the value."""
 
-    def __init__(self, keys: tuple[bytes, ...]) -> None:
-        self._keys = keys
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
 
     def sign(self, text: str, value: bytes) -> bytes:
-        return value + _made(self._keys[0], text, value)
+        return value + self._signer.sign(_under(text, value))
 
     def unsign(self, text: str, signed: bytes) -> bytes:
         value, given = signed[:-LENGTH], signed[-LENGTH:]
-        for key in self._keys:
-            if hmac.compare_digest(given, _made(key, text, value)):
-                return value
-        raise CodecError("the signature is wrong")
+        if not self._signer.accepts(_under(text, value), given):
+            raise CodecError("the signature is wrong")
+        return value
 
 
-def _made(key: bytes, text: str, value: bytes) -> bytes:
+def _under(text: str, value: bytes) -> bytes:
     # A key's text has no zero byte.
-    return hmac.digest(key, text.encode() + b"\0" + value, "sha256")[:LENGTH]
+    return text.encode() + b"\0" + value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +70,9 @@ class Signing:
 
     def signature(self, fingerprint: str) -> Signature:
         """For the values with this fingerprint: no other owner's, shape's, table's or application's value passes."""
-        place = b"\0".join((_PURPOSE, self.app.encode(), fingerprint.encode()))
-        keys = tuple(hmac.digest(secret.encode(), place, "sha256") for secret in self.secrets)
-        return Hmac(keys) if keys else UNSIGNED
+        if not self.secrets:
+            return UNSIGNED
+        return Signed(Signer(self.secrets, _PURPOSE, self.app.encode(), fingerprint.encode()))
 
     def fingerprint(self, fingerprint: str) -> str:
         """That of signed values is another, so that processes which sign and those which do not yet never meet."""

@@ -20,8 +20,9 @@ class BookmarkSigner:
     """Signs with HMAC-SHA-256. A signature does not grow old: a bookmark that was dropped for its
     signature's age, by whatever clock, would leave its session without its own writes.
 
-    `secrets`: newest first; all are accepted, the first one signs, so a secret is rotated by
-    putting a new one in front. Each has at least 16 bytes. Raises ConfigurationError for no secret
+    `secrets`: newest first; all are accepted, the first one signs, so a secret is rotated in
+    two steps: a new one is given to all processes as the last, then put in front. Each has at least
+    16 bytes. Raises ConfigurationError for no secret
     or one that is too short.
     """
 

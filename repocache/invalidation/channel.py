@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from repocache.authorship import Authorship
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Observer
 from repocache.keys import BUCKETS
 from repocache.message import Message, parse
-from repocache.signature import Signature
 from repocache.wire import ServerFacts
 
 UNTOLD = (
@@ -48,7 +48,7 @@ class Channel:
 
     `receivers` are told in their order; the list may change while the channel runs. `recovered`
     comes last: what waits for Redis may try again. `met`: hears of the history of each message,
-    first of all: it may be of a newer timeline than this process has noticed. `signature`: whose messages are heard.
+    first of all: it may be of a newer timeline than this process has noticed. `authorship`: whose messages are heard.
     """
 
     def __init__(  # noqa: PLR0913  # keyword-only, the rest
@@ -58,7 +58,7 @@ class Channel:
         observe: Observer,
         met: Callable[[str], None],
         *,
-        signature: Signature,
+        authorship: Authorship,
         strict: bool = False,
     ) -> None:
         self.server = ""
@@ -67,7 +67,7 @@ class Channel:
         self._recovered = recovered
         self._observe = observe
         self._met = met
-        self._signature = signature
+        self._authorship = authorship
         self._strict = strict
 
     def up(self, facts: ServerFacts) -> None:
@@ -89,7 +89,7 @@ class Channel:
         of its record shows if it was."""
         message = parse(payload)
         if message is not None and message.bucket < 2 * BUCKETS:
-            if not self._signature.accepts(message):
+            if not self._authorship.accepts(message):
                 return self._observe(CacheFailed("message", UNSIGNED))
             self._met(message.history)
             return self.announce(message)

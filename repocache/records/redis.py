@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from repocache.authorship import Authorship
 from repocache.errors import CacheUnavailable
 from repocache.foreign import in_brief
 from repocache.history import LAST
@@ -29,7 +30,6 @@ from repocache.records.port import (
     WriteLease,
 )
 from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
-from repocache.signature import Signature
 from repocache.wire import Link, Reply, ReplyError
 
 T = TypeVar("T")
@@ -80,15 +80,15 @@ class Opening:
 
 
 class RedisRecords:
-    """`signature`: of what it publishes. `server`: tells the identity of the Redis at the other end of the link, as its
-    last handshake told. `max_value`: bytes; of a value that is longer one more is read, and it is replaced."""
+    """`authorship`: of what it publishes. `server`: tells the identity of the Redis at the other end of the link, as
+    its last handshake told. `max_value`: bytes; of a value that is longer one more is read, and it is replaced."""
 
     def __init__(  # noqa: PLR0913  # keyword-only, the last
         self,
         link: Link,
         namespace: Namespace,
         nonces: Nonces,
-        signature: Signature,
+        authorship: Authorship,
         server: Callable[[], str],
         *,
         max_value: int,
@@ -96,7 +96,7 @@ class RedisRecords:
         self._link = link
         self._namespace = namespace
         self._nonces = nonces
-        self._signature = signature
+        self._authorship = authorship
         self._server = server
         self._max_value = max_value
 
@@ -176,13 +176,13 @@ class RedisRecords:
     def _head(self, terms: Terms) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
         confirmed, incarnation = "1" if terms.confirmed else "0", self._nonces()
-        mac = self._signature.mac(signed_part(terms.history, incarnation))
+        mac = self._authorship.mac(signed_part(terms.history, incarnation))
         return (self._server(), terms.history, confirmed, incarnation, self._namespace.channel, mac)
 
     def _fields(self, history: str, tip: str, keys: Sequence[str], generations: Mapping[str, str]) -> str:
         """What the writer says in a message, after what the record does."""
         said = {"o": self._nonces.process, "k": keys, "g": generations}
-        mac = self._signature.mac(signed_part(history, tip, self._nonces.process, keys, generations))
+        mac = self._authorship.mac(signed_part(history, tip, self._nonces.process, keys, generations))
         return "," + msgspec.json.encode({**said, "a": mac} if mac else said).decode()[1:-1]
 
 

@@ -182,7 +182,8 @@ if rec.err or own.err then return 0 end
 if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] then return 0 end
 if (own[4] or own[1]) ~= ARGV[4] or own[2] ~= ARGV[1] or own[3] ~= ARGV[2] then return 0 end
 local key = KEYS[1] .. ':' .. ARGV[3] .. '.' .. ARGV[4] .. ':' .. ARGV[6] .. ':' .. ARGV[7]
-if redis.pcall('GET', key) ~= 'L' .. ARGV[8] then return 0 end
+if redis.pcall('STRLEN', key) ~= #ARGV[8] + 1 then return 0 end
+if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end
 if ARGV[9] == '' then
   redis.call('DEL', key)
   return 0

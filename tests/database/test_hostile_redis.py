@@ -11,9 +11,9 @@ import pytest
 import redis.asyncio as redis_client
 
 from repocache import ConfigurationError, Settings
-from repocache.cache.signature import LENGTH
 from repocache.events import CacheFailed, Filled, Served, ValueRefused
 from repocache.keys import LONGEST
+from repocache.signature import LENGTH
 from repocache.testing import Endpoints
 from tests.shop import QUICK, Countries, Country, Shop, UserCard, Users, open_shop, until
 

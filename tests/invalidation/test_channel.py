@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from repocache.authorship import Anybody, Authorship, Signed
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.message import WIRE_VERSION, Message
-from repocache.signature import Signature, Signed, Unsigned
 from repocache.wire import Identity, ServerFacts
 from repocache.wire.handshake import PubsubLimit
 
@@ -42,8 +42,8 @@ class Follower:
 class Place:
     """A channel with two followers."""
 
-    def __init__(self, signature: Signature | None = None) -> None:
-        signature = signature or Unsigned()
+    def __init__(self, authorship: Authorship | None = None) -> None:
+        authorship = authorship or Anybody()
         self.told: list[str] = []
         self.events: list[Event] = []
         self.followers: list[Receiver] = [Follower("a", self.told), Follower("b", self.told)]
@@ -52,7 +52,7 @@ class Place:
             lambda: self.told.append("recovered"),
             self.events.append,
             lambda history: self.told.append(f"met {history}"),
-            signature=signature,
+            authorship=authorship,
         )
 
 

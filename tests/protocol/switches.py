@@ -87,7 +87,8 @@ def _script(name: str, *changes: tuple[str, str]) -> Iterator[None]:
 @_switch("lease")
 def _lease() -> Iterator[None]:
     """Any fill lands."""
-    with _script("FILL", ("if redis.pcall('GET', key) ~= 'L' .. ARGV[8] then return 0 end", "")):
+    unlike = "if redis.pcall('STRLEN', key) ~= #ARGV[8] + 1", "if redis.call('GET', key) ~= 'L' .. ARGV[8]"
+    with _script("FILL", *((f"{condition} then return 0 end", "") for condition in unlike)):
         yield
 
 

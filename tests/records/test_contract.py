@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from repocache.authorship import Anybody
 from repocache.keys import owner_bucket
 from repocache.message import Message, parse
 from repocache.records import (
@@ -33,7 +34,6 @@ from repocache.records import (
     Writing,
 )
 from repocache.records.names import ABSENT, VALUE
-from repocache.signature import Unsigned
 from repocache.testing import Servers
 from repocache.wire import Address, Link, ServerFacts
 
@@ -81,7 +81,7 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
     async with link:
         assert listener.facts is not None
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, Unsigned(), lambda: server, max_value=MAX_VALUE)
+        records = RedisRecords(link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE)
         yield Fit(records, namespace, listener.messages)
 
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 
+from repocache.authorship import Anybody
 from repocache.records import SCRIPTS, Ask, Intent, Namespace, Nonces, Opened, RedisRecords
 from repocache.records.names import VALUE
-from repocache.signature import Unsigned
 from repocache.testing import Servers
 from repocache.wire import Address, Link
 from tests.records.test_contract import ASK, MAX_VALUE, OWN, TERMS, Listener, change, lease, whole
@@ -69,7 +69,7 @@ async def place(repocache_servers: Servers) -> AsyncIterator[Place]:
     async with link:
         assert listener.facts is not None
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, Unsigned(), lambda: server, max_value=MAX_VALUE)
+        records = RedisRecords(link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE)
         yield Place(records, namespace, link)
 
 

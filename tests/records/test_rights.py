@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from repocache.authorship import Anybody
 from repocache.keys import owner_bucket
 from repocache.records import SCRIPTS, Ask, Change, Intent, Lease, Namespace, Nonces, RedisRecords, Terms
 from repocache.records.names import VALUE
 from repocache.records.port import Put, Writing
 from repocache.records.sampler import RedisSampler
-from repocache.signature import Unsigned
 from repocache.testing import Servers
 from repocache.wire import Address, Link
 from tests.records.test_contract import Listener
@@ -54,7 +54,7 @@ async def serves(address: Address) -> str:
         if not link.alive or listener.facts is None:
             return f"the handshake: {listener.troubles}"
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, Unsigned(), lambda: server, max_value=1000)
+        records = RedisRecords(link, namespace, nonces, Anybody(), lambda: server, max_value=1000)
         try:
             await everything(records, namespace)
             sampler = RedisSampler(link, namespace, 1000)

@@ -1,0 +1,57 @@
+"""Which messages are this application's own: those that name a secret of it, where it has one.
+
+Which change follows on which is for Redis to say, and nobody has to believe it of a message (`cache.belief`): a signed
+one that is published again is a miss, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from repocache.message import Message
+from repocache.signature import Signer
+
+_PURPOSE = b"repocache.message"
+
+
+class Authorship(Protocol):
+    """Of messages."""
+
+    def mac(self, part: bytes) -> str:
+        """To be sent with what it signs (`message.signed_part`)."""
+        ...
+
+    def accepts(self, message: Message) -> bool: ...
+
+
+class Anybody:
+    """No secret: any message is heard."""
+
+    def mac(self, _part: bytes) -> str:
+        return ""
+
+    def accepts(self, _message: Message) -> bool:
+        return True
+
+
+class Signed:
+    """`secrets`: as in `Signer`."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._signer = Signer(secrets, _PURPOSE)
+
+    def mac(self, part: bytes) -> str:
+        return self._signer.sign(part).hex()
+
+    def accepts(self, message: Message) -> bool:
+        try:
+            given = bytes.fromhex(message.mac)
+        except ValueError:
+            return False
+        return self._signer.accepts(message.signed_part, given)
+
+
+def authorship(secrets: Sequence[str]) -> Authorship:
+    """As the secrets have it."""
+    return Signed(secrets) if secrets else Anybody()
