@@ -146,10 +146,8 @@ class Leases:
                     flight.cell.length = len(value)
                 flight.touched = False
                 fills.append((flight, self._shared.records.fill(self._lease(flight, answer), terms, value, life)))
-                if answer.floor is None:
-                    self._shared.settler.settle(flight.bucket, answer.incarnation)
-                if answer.owner.floor is None:
-                    self._shared.settler.settle(flight.own, answer.owner.incarnation)
+                self._shared.settler.settle(flight.bucket, answer.incarnation, answer.floor)
+                self._shared.settler.settle(flight.own, answer.owner.incarnation, answer.owner.floor)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
         return fills

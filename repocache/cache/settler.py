@@ -1,4 +1,5 @@
-"""Unknown floors are settled by a fresh poll of the primary, so that replicas may fill again."""
+"""Unknown floors are settled by a fresh poll of the primary, so that replicas may fill again; so are those that nobody
+has written up to."""
 
 from __future__ import annotations
 
@@ -7,10 +8,12 @@ from typing import Any, Protocol
 
 from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Observer
-from repocache.records import Records, Terms
+from repocache.records import Change, Records, Terms
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Runs a coroutine in a task that the database owns."""
+FAR = 1 << 30
+"""Bytes of WAL by which a floor may be ahead of where the primary was last seen, before it is asked."""
 
 
 class Primary(Protocol):
@@ -43,20 +46,33 @@ class Settler:
         self._spawn = spawn
         self._observe = observe
         self._under_way: set[tuple[int, str]] = set()
+        self._stood = 0
 
-    def settle(self, bucket: int, incarnation: str) -> None:
-        """The incarnation comes first, then the poll, or the poll could be from before the record was made."""
+    def settle(self, bucket: int, incarnation: str, floor: int | None) -> None:
+        """If that is to be done for a record's floor. The incarnation comes first, then the poll, or the poll could be
+        from before the record was made."""
+        if floor is not None and not self._is_far(floor):
+            return
         if not self._primary.history or (bucket, incarnation) in self._under_way:
             return
         self._under_way.add((bucket, incarnation))
-        self._spawn(self._settle(bucket, incarnation))
+        self._spawn(self._settle(bucket, incarnation, floor))
 
-    async def _settle(self, bucket: int, incarnation: str) -> None:
+    def _is_far(self, floor: int) -> bool:
+        return floor > self._stood + FAR
+
+    async def _settle(self, bucket: int, incarnation: str, floor: int | None) -> None:
         try:
             polled = await self._primary.insert_position()
-            if polled is not None:
-                history, position = polled
-                await self._records.settle(bucket, Terms(history), incarnation, position)
+            if polled is None:
+                return
+            history, self._stood = polled
+            if floor is None:
+                await self._records.settle(bucket, Terms(history), incarnation, self._stood)
+            elif self._is_far(floor):
+                # Somebody else has written it: the record is made anew, or only the primary would fill for ever.
+                self._observe(CacheFailed("settle", "a record's floor is far beyond what the primary has written"))
+                await self._records.change(Change(bucket, (), (), None), Terms(history))
         except CacheUnavailable as error:
             self._observe(CacheFailed("settle", str(error)))
         finally:

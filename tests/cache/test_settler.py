@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from repocache.cache.settler import FAR
 from repocache.events import CacheFailed, TaskFailed
 from repocache.records import Ask, Opened, Terms
 from tests.cache.alone import USERS, Process, process, turns, until
@@ -22,7 +23,7 @@ async def floor(here: Process) -> int | None:
 async def test_the_floor_is_where_the_primary_stands() -> None:
     async with process() as here:
         opened = await met(here)
-        here.shared.settler.settle(17, opened.incarnation)
+        here.shared.settler.settle(17, opened.incarnation, None)
         await until(lambda: here.records.sent == ["settle"])
         assert await floor(here) == 100
 
@@ -32,11 +33,11 @@ async def test_many_who_meet_it_ask_once() -> None:
         opened = await met(here)
         here.primary.gated = True
         for _ in range(5):
-            here.shared.settler.settle(17, opened.incarnation)
+            here.shared.settler.settle(17, opened.incarnation, None)
             await turns()
         assert len(here.primary.polls) == 1
-        here.shared.settler.settle(18, opened.incarnation)
-        here.shared.settler.settle(17, "another")
+        here.shared.settler.settle(18, opened.incarnation, None)
+        here.shared.settler.settle(17, "another", None)
         await turns()
         assert len(here.primary.polls) == 3
 
@@ -47,7 +48,7 @@ async def test_a_record_made_anew_during_the_poll_stays_unknown() -> None:
     async with process() as here:
         opened = await met(here)
         here.primary.gated = True
-        here.shared.settler.settle(17, opened.incarnation)
+        here.shared.settler.settle(17, opened.incarnation, None)
         await until(lambda: here.primary.polls)
         here.records.real._renew(17, "h1")
         here.primary.polls[0].set_result(None)
@@ -59,7 +60,7 @@ async def test_a_record_made_anew_during_the_poll_stays_unknown() -> None:
 async def test_without_positions_nothing_is_asked() -> None:
     async with process() as here:
         here.primary.history = ""
-        here.shared.settler.settle(17, (await met(here)).incarnation)
+        here.shared.settler.settle(17, (await met(here)).incarnation, None)
         await turns()
         assert here.primary.polls == []
 
@@ -68,11 +69,11 @@ async def test_a_primary_that_is_away_settles_nothing_and_is_asked_again() -> No
     async with process() as here:
         opened = await met(here)
         here.primary.away = True
-        here.shared.settler.settle(17, opened.incarnation)
+        here.shared.settler.settle(17, opened.incarnation, None)
         await turns()
         assert here.records.sent == []
         here.primary.away = False
-        here.shared.settler.settle(17, opened.incarnation)
+        here.shared.settler.settle(17, opened.incarnation, None)
         await until(lambda: here.records.sent == ["settle"])
 
 
@@ -81,12 +82,36 @@ async def test_a_redis_that_is_away_is_told_and_asked_again(how: str) -> None:
     async with process() as here:
         opened = await met(here)
         getattr(here.records, how).add("settle")
-        here.shared.settler.settle(17, opened.incarnation)
+        here.shared.settler.settle(17, opened.incarnation, None)
         await until(lambda: here.seen.of(CacheFailed))
         assert here.seen.of(CacheFailed)[0].what == "settle"
         getattr(here.records, how).clear()
-        here.shared.settler.settle(17, opened.incarnation)
+        here.shared.settler.settle(17, opened.incarnation, None)
         await until(lambda: len(here.records.sent) == 2)
         await turns()
         assert await floor(here) == 100
         assert here.seen.of(TaskFailed) == []
+
+
+async def test_a_floor_far_beyond_what_was_written_makes_the_record_anew() -> None:
+    """No replica would ever have replayed it."""
+    async with process() as here:
+        opened = await met(here)
+        here.records.real._records[17].floor = far = here.primary.position + FAR + 1
+        here.shared.settler.settle(17, opened.incarnation, far)
+        await until(lambda: here.records.sent == ["change"])
+        anew = await met(here)
+        assert (anew.incarnation != opened.incarnation, anew.floor) == (True, None)
+        assert [event.what for event in here.seen.of(CacheFailed)] == ["settle"]
+
+
+async def test_one_that_the_primary_has_reached_meanwhile_stays() -> None:
+    async with process() as here:
+        opened = await met(here)
+        here.primary.position = FAR * 5
+        for floor in (FAR * 5, FAR * 5 + 1, FAR * 6):
+            here.shared.settler.settle(17, opened.incarnation, floor)
+            await turns()
+        assert len(here.primary.polls) == 1, "where it stands is known by then"
+        assert here.records.sent == []
+        assert (await met(here)).incarnation == opened.incarnation

@@ -12,7 +12,8 @@ import redis.asyncio as redis_client
 
 from repocache import ConfigurationError, Settings
 from repocache.events import CacheFailed, Filled, Served, ValueRefused
-from repocache.keys import LONGEST
+from repocache.keys import LONGEST, bucket_of
+from repocache.records import Namespace
 from repocache.signature import LENGTH
 from repocache.testing import Endpoints
 from tests.shop import QUICK, Countries, Country, Shop, UserCard, Users, open_shop, until
@@ -181,3 +182,21 @@ async def test_views_and_many_ids_take_the_same_way(repocache_endpoints: Endpoin
         assert await shop.users.card.get(7) == UserCard(7, "n07")
         assert list(await shop.db[Users].get_many([3, 2])) == [3, 2]
         assert list(await shop.db[Countries].get_many([LONG, "de", LONG + "y"])) == ["de"]
+
+
+async def test_a_floor_that_nobody_will_reach_heals(repocache_endpoints: Endpoints) -> None:
+    async with open_shop(repocache_endpoints, SIGNING) as shop:
+        await stored(shop, repocache_endpoints, 7)
+        record = Namespace(SIGNING.app).record(bucket_of("user:7"))
+        async with redis_client.Redis.from_url(repocache_endpoints.redis) as client:
+            await client.hset(record, "f", "7fffffffffffffff")
+            await client.delete(*[name for name in await values(repocache_endpoints) if name.endswith(":user:7")])
+            before = await client.hget(record, "i")
+            assert await read_anew(shop, 7) == "n07"
+            await until(lambda: bool(shop.seen.of(CacheFailed)), "it is told")
+            assert [event.what for event in shop.seen.of(CacheFailed)] == ["settle"]
+            for _ in range(2):
+                assert await read_anew(shop, 7) == "n07"
+                await until(lambda: bool(shop.seen.of(Filled) or shop.seen.of(Served)), "it is filled")
+            assert await client.hget(record, "i") != before
+            assert not shop.seen.of(CacheFailed)
