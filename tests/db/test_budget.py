@@ -94,7 +94,8 @@ async def test_a_client_waits_with_so_many_reads_at_most() -> None:
     await budget.acquire("a", "one")
     waiting = [asyncio.create_task(budget.acquire("a", "one")) for _ in range(LINE)]
     await asyncio.sleep(0)
-    assert "one client" in await refused(budget, "one")
+    async with asyncio.timeout(10):
+        assert "one client" in await refused(budget, "one")
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

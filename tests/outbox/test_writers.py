@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache import Settings
 from repocache.alembic_ops.ddl import create_outbox, create_trigger
+from repocache.invalidation.batch import Batch
 from repocache.invalidation.outbox import TABLE
 from repocache.testing import Endpoints, Servers
 from tests.outbox.conftest import Sql, left
@@ -128,6 +129,48 @@ async def test_rows_of_a_dump_of_another_cluster_are_not_taken_for_ones_own(sql:
     )
     await sql("UPDATE users SET age = 8 WHERE id = 3")
     assert len(await notices(sql)) == 52
+
+
+@pytest.mark.usefixtures("watched")
+async def test_nor_by_a_unit_of_work(shop: Shop, sql: Sql) -> None:
+    """A relay may hold them: its commit would wait for that."""
+    await sql(
+        f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[]', now() - interval '1 hour',"
+        " n + pg_current_xact_id()::text::bigint FROM generate_series(0, 50) n"
+    )
+    statement = shop.db._outbox.sealing._statement  # type: ignore[attr-defined]
+    async with shop.db.engine.begin() as connection:
+        await connection.execute(text("UPDATE users SET age = 8 WHERE id = 3"))
+        parameters = statement.parameters(Batch({}))
+        seal = statement.read((await connection.exec_driver_sql(statement.sql, parameters)).one())
+    assert len(seal.rows) == 2, "its own, and what its trigger noticed"
+
+
+BAIT = """
+CREATE FUNCTION bait.{name}({types}) RETURNS {result} LANGUAGE plpgsql AS $bait$
+BEGIN INSERT INTO bait.ran VALUES (current_user); RETURN {value}; END $bait$
+"""
+
+
+@pytest.mark.usefixtures("watched", "clerks")
+async def test_no_function_of_a_writers_search_path_runs(
+    repocache_endpoints: Endpoints, sql: Sql, roles: Roles
+) -> None:
+    """It would run as the trigger's owner: one for exactly these types comes before PostgreSQL's own."""
+    await sql("CREATE SCHEMA bait", "CREATE TABLE bait.ran (who text)", "GRANT ALL ON SCHEMA bait TO PUBLIC")
+    await sql("GRANT ALL ON bait.ran TO PUBLIC")
+    for name, types, result, value in (
+        ("jsonb_build_object", "text, text", "jsonb", "'{}'::jsonb"),
+        ("jsonb_build_array", "jsonb", "jsonb", "'[]'::jsonb"),
+        ("pg_column_size", "jsonb", "int", "1"),
+        ("transaction_timestamp", "", "timestamptz", "now()"),
+        ("to_jsonb", "users", "jsonb", "'{}'::jsonb"),
+    ):
+        await sql(BAIT.format(name=name, types=types, result=result, value=value))
+    write = "UPDATE public.users SET age = 8 WHERE id = 3"
+    await run_as(repocache_endpoints.primary, roles.clerk, "SET search_path = bait, pg_catalog, public", write)
+    assert await sql("SELECT who FROM bait.ran") == []
+    assert len(await notices(sql)) == 1
 
 
 @pytest.mark.usefixtures("mallorys")

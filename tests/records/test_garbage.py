@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,19 @@ KINDS = (
     *("ffffffffffffffff", "FFFFFFFFFFFFFFFF", "7FFFFFFFFFFFFFFF", "é", "\x00", '"', "'}", "{b1}", "*", "a:b"),
     *("x" * 65, "y" * 100_000, ",".join(["f"] * 5_000)),
 )
-FIELDS = ("i", "r", "h", "s", "t", "f", "m", "g:user", "p:user")
+NAME, POSITION = r"[0-9A-Za-z]{1,64}", r"[0-7][0-9a-f]{15}"
+FIELDS = {
+    "i": NAME,
+    "r": "",
+    "h": ".*",
+    "s": r"0|[1-9]\d{0,17}",
+    "t": NAME,
+    "f": POSITION,
+    "m": POSITION,
+    "g:user": NAME,
+    "p:user": r"[0-9A-Za-z,]{0,4096}",
+}
+"""Of a record, and the form of what the scripts write there."""
 WRONG_TYPES = (
     ("SET", "text"),
     ("RPUSH", "a", "b"),
@@ -37,8 +51,8 @@ class Place:
         self.namespace = namespace
         self._link = link
 
-    async def write(self, *command: str) -> None:
-        await self._link.call(*command)
+    async def call(self, *command: str) -> Any:
+        return await self._link.call(*command)
 
     async def works(self) -> None:
         """A value is filled, found, invalidated by its key and with its owner, and all of it heals at once."""
@@ -78,11 +92,15 @@ async def place(repocache_servers: Servers) -> AsyncIterator[Place]:
 async def test_whatever_a_record_holds_it_heals(place: Place, bucket: int, field: str) -> None:
     for garbage in KINDS:
         await place.works()
-        await place.write("HSET", place.namespace.record(bucket), field, garbage)
+        record = place.namespace.record(bucket)
+        await place.call("HSET", record, field, garbage)
         if field == "h":
             # A history of somebody else, perhaps: the caller polls the primary first.
             assert (await place.found()).kind == "history"
             await place.records.open(ASK._replace(text="user:99"), TERMS._replace(confirmed=True))
+        elif not re.fullmatch(FIELDS[field], garbage) and f"{field[0]}{bucket}" not in (f"g{ASK.bucket}", f"p{OWN}"):
+            await place.records.open(ASK._replace(text="user:98"), TERMS)
+            assert await place.call("HGET", record, field) != garbage.encode()
         await place.works()
 
 
@@ -92,8 +110,8 @@ async def test_so_does_a_key_of_another_type(place: Place, bucket: int, command:
     await place.works()
     name, *values = command
     record = place.namespace.record(bucket)
-    await place.write("DEL", record)
-    await place.write(name, record, *values)
+    await place.call("DEL", record)
+    await place.call(name, record, *values)
     await place.works()
 
 
@@ -104,17 +122,17 @@ LEASES = ("", "x", "7", "7:", ":7", "7:x", "-7:9", "7:9999999999999999", f"{'7' 
 async def test_a_write_lease_that_is_none_hides_nothing(place: Place, held: str) -> None:
     await place.works()
     for name in (f"{place.namespace.record(ASK.bucket)}:W:{ASK.text}", f"{place.namespace.record(OWN)}:W:user"):
-        await place.write("HSET", name, "nonce", held)
+        await place.call("HSET", name, "nonce", held)
     await place.works()
 
 
 async def test_nor_does_what_is_no_hash_of_them(place: Place) -> None:
     names = f"{place.namespace.record(ASK.bucket)}:W:{ASK.text}", f"{place.namespace.record(OWN)}:W:user"
     for name in names:
-        await place.write("SET", name, "text")
+        await place.call("SET", name, "text")
     await place.works()
     for name in names:
-        await place.write("SET", name, "text")
+        await place.call("SET", name, "text")
     intent = Intent(ASK.bucket, (("user", ASK.text),), (), ("user",), "mine", "7", 5.0)
     assert not (await place.records.intend(intent, TERMS)).history
     assert (await place.found()).kind == "written"
@@ -127,7 +145,7 @@ async def test_a_lease_that_nobody_of_us_took_is_not_waited_for(place: Place, li
     opened = await place.records.open(ASK, TERMS)
     own = Ask(*ASK)
     prefix = place.namespace.prefix(own.bucket, opened.incarnation, opened.generation, own.fingerprint)
-    await place.write("SET", prefix + own.text, "Lforged", *life)
+    await place.call("SET", prefix + own.text, "Lforged", *life)
     assert (await place.found()).kind == "lease"
     await asyncio.sleep(0)
     assert (await place.found()).kind == "wait", "that one is ours"
