@@ -14,6 +14,7 @@ import pytest
 from repocache.testing import Layout, ServerError, embedded_servers
 from repocache.testing.folder import PREFIX, RunFolder, enterable, reachable_place, servers_inside
 from repocache.testing.postgres_folder import IPC_RMID, free_shared_memory, segments
+from repocache.testing.private import new_file
 from repocache.testing.process import Account, Command, await_condition, run_tool, state
 
 KILLED_PROGRAM = """
@@ -202,3 +203,19 @@ def kept(folder: Path) -> Iterator[Path]:
     yield from folder.glob("*.log")
     yield from folder.glob("redis/*")
     yield from folder.glob("primary/*.conf")
+
+
+def test_a_link_that_comes_back_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. What was there is removed; 2. somebody puts a link in its place; 3. the file is made."""
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_text("theirs")
+    original = Path.unlink
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        original(self, missing_ok=True)
+        self.symlink_to(victim)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with pytest.raises(FileExistsError):
+        new_file(path)
+    assert victim.read_text() == "theirs"
