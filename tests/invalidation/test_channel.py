@@ -8,12 +8,15 @@ import pytest
 from repocache.authorship import Anybody, Authorship, Signed
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
 from repocache.invalidation.channel import Channel, Receiver
+from repocache.keys import BUCKETS
 from repocache.message import WIRE_VERSION, Message
 from repocache.wire import Identity, ServerFacts
 from repocache.wire.handshake import PubsubLimit
 
 MESSAGE = Message(WIRE_VERSION, 3, "i", 1, "h", keys=("user:7",))
 MIB = 1024 * 1024
+LATER = msgspec.structs.replace(MESSAGE, version=WIRE_VERSION + 1)
+BEYOND = msgspec.structs.replace(MESSAGE, bucket=2 * BUCKETS)
 
 
 class Follower:
