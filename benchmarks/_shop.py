@@ -144,8 +144,9 @@ def database(
     ends: Endpoints,
     *repositories: type[Repository[Any, int]],
     outbox: OutboxMode = OutboxMode.OFF,
+    secrets: tuple[str, ...] = (),
 ) -> Database:
-    settings = Settings(outbox=outbox, observe=ignore)
+    settings = Settings(outbox=outbox, secrets=secrets, observe=ignore)
     return Database(
         primary=ends.primary, replicas=ends.replicas, redis=ends.redis, repositories=repositories, settings=settings
     )
