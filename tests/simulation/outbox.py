@@ -22,6 +22,8 @@ PLACE = OutboxPlace("public").table
 DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 """What statements for the outbox are compiled for."""
 SECOND = 1_000_000
+NEVER = 2**63 - 1
+"""When a row that is put aside is due."""
 
 
 def now(cluster: Cluster) -> int:
@@ -89,7 +91,7 @@ async def _take(cluster: Cluster, transaction: Transaction, given: Mapping[str, 
     moment, known = now(cluster), {None, *_known(given)}
     for id, row in cluster.primary.notes.items():
         if row.due <= moment and row.source in known and cluster.locks.at_once(transaction, _key(id)):
-            found.append((id, row.notices))
+            found.append((id, row.notices, row.source, row.tries))
             if len(found) == given["most"]:
                 break
     return found
@@ -128,8 +130,9 @@ async def _put(cluster: Cluster, transaction: Transaction, given: Mapping[str, A
 
 
 async def _postpone(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
-    for id in given["ids"]:
-        transaction.notes[id] = cluster.primary.notes[id]._replace(due=now(cluster) + 60 * SECOND)
+    for id, tries, wait in zip(given["ids"], given["tries"], given["waits"], strict=True):
+        due = NEVER if wait is None else now(cluster) + int(wait * SECOND)
+        transaction.notes[id] = cluster.primary.notes[id]._replace(due=due, tries=tries)
     return []
 
 

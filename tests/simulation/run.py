@@ -91,12 +91,14 @@ async def _course(world: World, operations: int) -> None:
 
 async def _recovered(world: World) -> None:
     """A relay's COMMIT, or that of an acknowledgement, holds its rows for as long as it takes, as a writer's does. A
-    replica that is slow, and within the limit of lag, shows what it has until it has caught up."""
+    replica that is slow, and within the limit of lag, shows what it has until it has caught up. A row that gave way is
+    tried again in its time."""
     left, until = RECOVERY + 6 * world.profile.pace.visible, world.loop.now + LATEST
     while left > 0:
         await asyncio.sleep(TICK)
         catching_up = any(server.is_behind for server in world.cluster.replicas) and world.loop.now < until
-        if not world.cluster.committing and not catching_up:
+        gave_way = any(row.tries for row in world.cluster.primary.notes.values()) and world.loop.now < until
+        if not world.cluster.committing and not catching_up and not gave_way:
             left -= TICK
 
 

@@ -41,12 +41,13 @@ class Pace:
 
 class Noted(NamedTuple):
     """A row of the outbox. `due`: microseconds since 1970. `owes`: the versions that are to be
-    invalidated by it."""
+    invalidated by it. `tries`: how often it gave way."""
 
     source: str | None
     notices: str
     due: int
     owes: dict[Key, int]
+    tries: int = 0
 
 
 @dataclass(slots=True, eq=False)
