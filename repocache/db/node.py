@@ -15,6 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.db.choice import Need, satisfies
 from repocache.db.engines import SERVER, InUse, Server, close_engine, on_connect, on_lost, read_server
+from repocache.db.pool import give_back
 from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, Opened, Way, begin_read
 from repocache.db.positions import (
     LagLimit,
@@ -115,7 +116,7 @@ class ReplicaNode:
                     raise Moved  # what it sees is settled, and a position polled now may be beyond
                 await self._vouch(connection, need)
         except BaseException:
-            await connection.close()
+            await give_back(connection)
             raise
         return Opened(connection, begun)
 

@@ -1,6 +1,6 @@
 """The pool of one engine: patient with a node that is full, and never in two event loops at once.
 
-Owns how a connection is had. When one is looked for, and what its failure means, is the callers'.
+Owns how a connection is had and given back. When one is looked for, and what its failure means, is the callers'.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import asyncpg
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.util.queue import Empty
 
@@ -69,6 +70,18 @@ class NodePool(AsyncAdaptedQueuePool):
                 return self._pool.get(True, min(pause, left))
             except Empty:
                 pause *= 2
+
+
+async def give_back(connection: AsyncConnection) -> bool:
+    """To its pool, or hang up if that fails: what was read by it stays true. Whether the pool has it."""
+    try:
+        await connection.close()
+    except Exception:  # noqa: BLE001  # the rollback's, of a server that is gone or a driver that is confused
+        if not connection.closed:  # as of SQLAlchemy 2.1 it is
+            await connection.invalidate()
+            await connection.close()
+        return False
+    return True
 
 
 def refuse_ended(_: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:

@@ -25,6 +25,7 @@ from repocache.db.engines import (
     on_lost,
     read_server,
 )
+from repocache.db.pool import give_back
 from repocache.db.poolers import COMMITTED, NOT_AS_ASKED, PRIMARY_POOLED, Opened, Way, begin_read
 from repocache.db.positions import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
 from repocache.db.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
@@ -153,7 +154,7 @@ class Primary:
                 await begin_read(connection, level, positions=self.probe.positions)
                 self._require_primary((await connection.get_raw_connection()).info.get(SERVER))
         except BaseException:
-            await connection.close()
+            await give_back(connection)
             raise
         return Opened(connection, begun)
 

@@ -21,6 +21,7 @@ from repocache.db.choice import Choice, Need, choose_node
 from repocache.db.engines import SERVER
 from repocache.db.lent import lend
 from repocache.db.node import Moved, ReplicaNode
+from repocache.db.pool import give_back
 from repocache.db.poolers import COMMITTED, REPEATABLE
 from repocache.db.positions import Sample
 from repocache.db.primary import NAME, Primary
@@ -219,7 +220,7 @@ class Reader:
 
     async def _close(self, turn: Turn) -> None:
         try:
-            await turn.connection.close()
+            kept = await give_back(turn.connection)
         finally:
             if turn.node is not None:
                 turn.node.in_flight -= 1
@@ -227,6 +228,8 @@ class Reader:
                 self._primary.in_flight -= 1
             if turn.budgeted:
                 self._budget.release(turn.client)
+        if not kept and turn.node is not None:
+            turn.node.lose("lost")
 
     async def _catch_up(self, replicas: Sequence[ReplicaNode], need: Need) -> Choice[ReplicaNode]:
         """Poll once, shared by all who wait, and then for `catch_up_wait` seconds more."""
@@ -304,14 +307,14 @@ class Reader:
 
 @asynccontextmanager
 async def _repeatable(turn: Turn) -> AsyncIterator[None]:
-    """A REPEATABLE READ, READ ONLY transaction."""
+    """A REPEATABLE READ, READ ONLY transaction. It ends when the connection is given back."""
     connection = turn.connection
     if turn.begun:
         yield
     elif connection.dialect.name == "postgresql":
         await connection.execution_options(isolation_level=REPEATABLE, postgresql_readonly=True)
-        async with connection.begin():
-            yield
+        await connection.begin()
+        yield
     else:
         await connection.execute(text("BEGIN"))
         try:

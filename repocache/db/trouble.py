@@ -79,7 +79,7 @@ def connecting_trouble(error: BaseException) -> str:
         return POOLED
     if state.startswith(NO_ENTRY):
         return "refused"
-    lost = isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) or _was_ended(error)
+    lost = isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) or was_ended(error)
     return "lost" if state or lost else ""
 
 
@@ -88,7 +88,7 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
     state = sqlstate(error)
     if replica and state in CONFLICTS:
         return "conflict"
-    if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError) or _was_ended(error):
+    if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError) or was_ended(error):
         return "lost"
     return "lost" if isinstance(error, DBAPIError) and error.connection_invalidated else ""
 
@@ -96,12 +96,14 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
 def is_undecodable(error: BaseException) -> bool:
     """Whether a driver, or a column's type, could not decode a value that the server has sent: it
     may raise anything, and the connection goes on."""
-    return isinstance(error, Exception) and not isinstance(error, _ELSEWHERE) and not _was_ended(error)
+    return isinstance(error, Exception) and not isinstance(error, _ELSEWHERE) and not was_ended(error)
 
 
-def _was_ended(error: BaseException) -> bool:
-    """Whether the connection was ended under a statement: asyncpg takes its protocol away, and then
-    looks for it."""
+def was_ended(error: BaseException) -> bool:
+    """Whether the connection was ended under a statement. asyncpg takes its protocol away, and then looks for it; or,
+    told of the end while nothing was asked, it is in no state to ask anything any more."""
+    if isinstance(error, asyncpg.InternalClientError) or isinstance(_drivers(error), asyncpg.InternalClientError):
+        return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -110,12 +112,17 @@ def _was_ended(error: BaseException) -> bool:
     return str(trace.tb_frame.f_globals.get("__name__", "")).startswith("asyncpg.")
 
 
+def _drivers(error: BaseException) -> BaseException | None:
+    """What the driver raised, of which SQLAlchemy's adapter made this error."""
+    adapted = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return adapted.__cause__
+
+
 def is_of_rows(error: BaseException) -> bool:
     """Whether a read by ids failed for some of them only: a value that cannot be decoded, an id that
     cannot be bound, a row that the server fails at."""
     if isinstance(error, DBAPIError):
-        cause = error.orig.__cause__ if error.orig is not None else None
-        return isinstance(cause, asyncpg.DataError) or sqlstate(error).startswith(ROW_CLASSES)
+        return isinstance(_drivers(error), asyncpg.DataError) or sqlstate(error).startswith(ROW_CLASSES)
     return isinstance(error, StatementError) or is_undecodable(error)
 
 

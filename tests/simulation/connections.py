@@ -6,8 +6,8 @@ Owns what statements mean, and transactions as a client drives them. The wire be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import TextClause
@@ -44,6 +44,34 @@ class Result:
 
     def __iter__(self) -> Any:
         return iter(self._rows)
+
+
+class Begun:
+    """A transaction that was begun: to be awaited, and ended by whoever ends the connection, or a block. It is rolled
+    back if the block fails, or its COMMIT."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __await__(self) -> Iterator[Any]:
+        yield from ()
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                await self._connection.commit()
+        except BaseException:
+            await self._quietly_rolled_back()
+            raise
+        if kind is not None:
+            await self._quietly_rolled_back()
+
+    async def _quietly_rolled_back(self) -> None:
+        with suppress(Exception):
+            await self._connection.rollback()
 
 
 class Cursor:
@@ -175,16 +203,8 @@ class Connection:
 
         return await self._waited(at_server)
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[None]:
-        """Rolled back if the block fails, or its COMMIT."""
-        try:
-            yield
-            await self.commit()
-        except BaseException:
-            with suppress(Exception):
-                await self.rollback()
-            raise
+    def begin(self) -> Begun:
+        return Begun(self)
 
     async def in_transaction(self, sql: str) -> Any:
         transaction = self._driver.transaction
