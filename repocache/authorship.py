@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from repocache.message import Message
+from repocache.message import Message, Said
 from repocache.signature import Signer
 
 _PURPOSE = b"repocache.message"
@@ -18,8 +18,8 @@ _PURPOSE = b"repocache.message"
 class Authorship(Protocol):
     """Of messages."""
 
-    def mac(self, part: bytes) -> str:
-        """To be sent with what it signs (`message.signed_part`)."""
+    def mac(self, said: Said) -> str:
+        """To be sent with what it signs."""
         ...
 
     def accepts(self, message: Message) -> bool: ...
@@ -28,7 +28,7 @@ class Authorship(Protocol):
 class Anybody:
     """No secret: any message is heard."""
 
-    def mac(self, _part: bytes) -> str:
+    def mac(self, _said: Said) -> str:
         return ""
 
     def accepts(self, _message: Message) -> bool:
@@ -41,15 +41,15 @@ class Signed:
     def __init__(self, secrets: Sequence[str]) -> None:
         self._signer = Signer(secrets, _PURPOSE)
 
-    def mac(self, part: bytes) -> str:
-        return self._signer.sign(part).hex()
+    def mac(self, said: Said) -> str:
+        return self._signer.sign(said.text).hex()
 
     def accepts(self, message: Message) -> bool:
         try:
             given = bytes.fromhex(message.mac)
         except ValueError:
             return False
-        return self._signer.accepts(message.signed_part, given)
+        return self._signer.accepts(message.said.text, given)
 
 
 def authorship(secrets: Sequence[str]) -> Authorship:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,22 @@ NO_GENERATIONS: Mapping[str, str] = MappingProxyType({})
 Number = Annotated[int, Meta(ge=0, le=LAST)]
 Position = Annotated[str, Meta(pattern="^(?:[0-7][0-9a-f]{15}|[0-9a-f]{1,15})$")]
 """Hexadecimal digits, up to `LAST`."""
+
+
+class Said(NamedTuple):
+    """What a writer says of a change before Redis makes it. Of a record made anew it is history and incarnation (as
+    `tip`)."""
+
+    history: str
+    tip: str
+    origin: str = ""
+    keys: Sequence[str] = ()
+    generations: Mapping[str, str] = NO_GENERATIONS
+
+    @property
+    def text(self) -> bytes:
+        """In the one way in which it is signed."""
+        return msgspec.json.encode((self.history, self.tip, self.origin, self.keys, dict(self.generations)))
 
 
 class Message(
@@ -48,7 +64,7 @@ class Message(
     `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation, `seq` and `tip` of its own record.
     `generations`: owner -> its new generation (all of its keys changed): the record is the owner's.
     `floor`: position in bytes that a replica must have replayed before its rows are news, None: unknown.
-    `mac`: who knows the application's secret wrote `signed_part`; the rest is Redis's to say.
+    `mac`: who knows the application's secret wrote what is `said`; the rest is Redis's to say.
     """
 
     version: int
@@ -71,17 +87,9 @@ class Message(
         return None if self.floor is None else int(self.floor, 16)
 
     @property
-    def signed_part(self) -> bytes:
+    def said(self) -> Said:
         """What `mac` is made of."""
-        return signed_part(self.history, self.tip, self.origin, self.keys, self.generations)
-
-
-def signed_part(
-    history: str, tip: str, origin: str = "", keys: Sequence[str] = (), generations: Mapping[str, str] = NO_GENERATIONS
-) -> bytes:
-    """What a writer says of a change before Redis makes it, in the one way in which it is signed. Of a record made anew
-    it is history and incarnation (as `tip`)."""
-    return msgspec.json.encode((history, tip, origin, keys, dict(generations)))
+        return Said(self.history, self.tip, self.origin, self.keys, self.generations)
 
 
 _DECODER = msgspec.json.Decoder(Message)

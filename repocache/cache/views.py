@@ -136,13 +136,14 @@ class Views:
         taken = take(belief, asked, at)
         if taken is Taken.REFUSED:
             return None
-        if not isinstance(belief, View) or taken in _WHY:
-            if isinstance(belief, View):
-                self._give_up(bucket, _WHY[taken])
-            belief = self._beliefs[bucket] = View(at)
-        elif taken is Taken.TOLD:
-            belief.told = at.seq
-        return belief
+        if isinstance(belief, View):
+            if taken is Taken.TOLD:
+                belief.told = at.seq
+            if taken is Taken.TOLD or taken is Taken.OLDER:
+                return belief
+            self._give_up(bucket, _WHY[taken])
+        view = self._beliefs[bucket] = View(at)
+        return view
 
     def adopt_generation(self, owner: str, asked: Before, at: At, generation: str) -> View | None:
         """The same for the owner's record, and its generation."""

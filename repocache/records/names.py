@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from repocache.keys import KEY_FORMAT
@@ -27,15 +27,14 @@ class Namespace:
     not understand each other do not meet."""
 
     app: str
+    root: str = field(init=False)
+    channel: str = field(init=False)
+    """Where all invalidations are published."""
 
-    @property
-    def root(self) -> str:
-        return f"{self.app}:{WIRE_VERSION}.{KEY_FORMAT}"
-
-    @property
-    def channel(self) -> str:
-        """Where all invalidations are published."""
-        return f"{self.root}:invalidations"
+    def __post_init__(self) -> None:
+        root = f"{self.app}:{WIRE_VERSION}.{KEY_FORMAT}"
+        object.__setattr__(self, "root", root)
+        object.__setattr__(self, "channel", f"{root}:invalidations")
 
     def record(self, bucket: int) -> str:
         """The key of a bucket's record; its number is the cluster's hash tag."""

@@ -12,7 +12,7 @@ from repocache.errors import CacheUnavailable
 from repocache.foreign import in_brief
 from repocache.history import LAST
 from repocache.keys import owner_bucket
-from repocache.message import signed_part
+from repocache.message import Said
 from repocache.records.names import LEASE, NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
@@ -33,7 +33,7 @@ from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN,
 from repocache.wire import Link, Reply, ReplyError
 
 T = TypeVar("T")
-Fetch: TypeAlias = "Callable[[str], Answer[bytes | None]]"
+Fetch: TypeAlias = "Callable[[Ask, Opened], Answer[bytes | None]]"
 
 LOOK_AGAIN = 1.0
 """Seconds to wait at most for what was there a moment ago."""
@@ -58,22 +58,22 @@ class Answer(Generic[T]):
             raise CacheUnavailable(f"Redis: a record that is none of ours: {in_brief(error)}") from error
 
 
-class Opening:
+class Opening(Answer[Opened]):
     """The answer of OPEN, whose value is fetched if it is too long to come with it: a newer one may
     have taken its place meanwhile. If it was taken away, or a lease is there, one looks again."""
 
-    __slots__ = ("_answer", "_fetch", "_name")
+    __slots__ = ("_ask", "_fetch")
 
-    def __init__(self, answer: Answer[Opened], fetch: Fetch, name: Callable[[Opened], str]) -> None:
-        self._answer = answer
+    def __init__(self, reply: Awaitable[Reply], ask: Ask, fetch: Fetch) -> None:
+        super().__init__(reply, read_opened)
+        self._ask = ask
         self._fetch = fetch
-        self._name = name
 
     def __await__(self) -> Generator[Any, Any, Opened]:
-        opened = yield from self._answer.__await__()
+        opened = yield from super().__await__()
         if opened.kind != "value" or opened.value:
             return opened
-        value = yield from self._fetch(self._name(opened)).__await__()
+        value = yield from self._fetch(self._ask, opened).__await__()
         if value is None or value[:1] == LEASE:
             return opened._replace(kind="wait", wait=LOOK_AGAIN)
         return opened._replace(value=value)
@@ -110,13 +110,7 @@ class RedisRecords:
             *ask.over,
         )
         keys = self._records(ask.bucket, (ask.owner,))
-        answer = Answer(self._link.run(OPEN, keys, (*self._head(terms), *own)), read_opened)
-
-        def name(opened: Opened) -> str:
-            under = opened.incarnation, opened.generation
-            return self._namespace.prefix(ask.bucket, *under, ask.fingerprint) + ask.text
-
-        return Opening(answer, self._value, name)
+        return Opening(self._link.run(OPEN, keys, (*self._head(terms), *own)), ask, self._value)
 
     def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
@@ -124,8 +118,10 @@ class RedisRecords:
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
         return Answer(self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool)
 
-    def _value(self, name: str) -> Answer[bytes | None]:
-        return Answer(self.get(name), _same)
+    def _value(self, ask: Ask, opened: Opened) -> Answer[bytes | None]:
+        """What lies under the name that the script looked at."""
+        under = opened.incarnation, opened.generation
+        return Answer(self.get(self._namespace.prefix(ask.bucket, *under, ask.fingerprint) + ask.text), _same)
 
     def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
         own = (self._server(), terms.history, incarnation, position_text(position))
@@ -176,13 +172,13 @@ class RedisRecords:
     def _head(self, terms: Terms) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
         confirmed, incarnation = "1" if terms.confirmed else "0", self._nonces()
-        mac = self._authorship.mac(signed_part(terms.history, incarnation))
+        mac = self._authorship.mac(Said(terms.history, incarnation))
         return (self._server(), terms.history, confirmed, incarnation, self._namespace.channel, mac)
 
     def _fields(self, history: str, tip: str, keys: Sequence[str], generations: Mapping[str, str]) -> str:
         """What the writer says in a message, after what the record does."""
         said = {"o": self._nonces.process, "k": keys, "g": generations}
-        mac = self._authorship.mac(signed_part(history, tip, self._nonces.process, keys, generations))
+        mac = self._authorship.mac(Said(history, tip, self._nonces.process, keys, generations))
         return "," + msgspec.json.encode({**said, "a": mac} if mac else said).decode()[1:-1]
 
 
@@ -205,7 +201,7 @@ def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
-def _number(text: bytes, base: int = 10) -> int:
+def _number(text: bytes | str, base: int = 10) -> int:
     """Raises ValueError for one that no record of ours has."""
     number = int(text, base)
     if not 0 <= number <= LAST:
@@ -219,21 +215,20 @@ def read_opened(reply: Reply) -> Opened:
     if kind == b"history":
         return Opened("history", history=reply[1].decode(), owner_history=reply[2].decode())
     incarnation, seq, floor, tip = _read_state(reply[2])
-    opened = Opened(kind.decode(), incarnation, seq, reply[1].decode(), floor, owner=_read_state(reply[3]), tip=tip)
-    what = reply[4]
+    seen, owner, what = (incarnation, seq, reply[1].decode(), floor), _read_state(reply[3]), reply[4]
     if kind == b"value":
-        return opened._replace(value=what or b"")
+        return Opened("value", *seen, value=what or b"", owner=owner, tip=tip)
     if kind == b"lease":
-        return opened._replace(nonce=what.decode())
+        return Opened("lease", *seen, nonce=what.decode(), owner=owner, tip=tip)
     if kind == b"written":
         names = [part.decode() for part in what]
-        return opened._replace(overdue=tuple(map(WriteLease, names[::2], names[1::2])))
-    return opened._replace(wait=max(0, what) / 1000)
+        return Opened("written", *seen, overdue=tuple(map(WriteLease, names[::2], names[1::2])), owner=owner, tip=tip)
+    return Opened("wait", *seen, wait=max(0, what) / 1000, owner=owner, tip=tip)
 
 
-def _read_state(reply: Sequence[bytes]) -> State:
-    incarnation, seq, tip, floor = reply
-    return State(incarnation.decode(), _number(seq), _number(floor, 16) if floor else None, tip.decode())
+def _read_state(text: bytes) -> State:
+    incarnation, seq, tip, floor = text.decode().split(" ")
+    return State(incarnation, _number(seq), _number(floor, 16) if floor else None, tip)
 
 
 def read_receipt(bucket: int, tip: str, reply: Reply) -> Receipt:

@@ -109,7 +109,8 @@ end
 # ARGV[13] bytes of the largest value; then nonces of write leases that are over.
 # -> {'value'|'lease'|'wait'|'written', generation, state of the bucket's record, state of the owner's,
 #     value | nonce | milliseconds | overdue}, or {'history', the bucket's, the owner's}
-# state: incarnation, seq, tip, floor or empty. overdue: nonce and transaction id of each write lease past its deadline.
+# state: incarnation, seq, tip, floor or empty, in one text, since many are read. overdue: nonce and transaction id of
+# each write lease past its deadline.
 # A value of `PART` bytes or more is null: it is fetched apart, so that many answers at once keep to what Redis holds
 # for one client. A larger one than any of ours is replaced unread.
 #
@@ -129,10 +130,8 @@ if not shapes then rec, shapes = renew(KEYS[1], rec.floor or rec.highest), '' en
 if not string.find(shapes, ',' .. ARGV[8] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[7], (shapes == '' and ',' or shapes) .. ARGV[8] .. ',')
 end
-local function answer(kind, what)
-  return {kind, own.generation, {rec.incarnation, rec.seq, rec.tip, rec.floor or ''},
-    {own.incarnation, own.seq, own.tip, own.floor or ''}, what}
-end
+local function state(of) return table.concat({of.incarnation, of.seq, of.tip, of.floor or ''}, ' ') end
+local function answer(kind, what) return {kind, own.generation, state(rec), state(own), what} end
 local hidden, overdue = false, {}
 for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7]}) do
   if write_leases(writes) > 0 then

@@ -172,7 +172,7 @@ SECRETS = ("the newest secret", "the one before it")
 
 
 def signed(secret: str, message: Message = MESSAGE) -> bytes:
-    mac = Signed([secret]).mac(message.signed_part)
+    mac = Signed([secret]).mac(message.said)
     return msgspec.json.encode(msgspec.structs.replace(message, mac=mac))
 
 

@@ -230,9 +230,9 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     return _array(answer.kind.encode(), *state, last)
 
 
-def _state(state: State) -> list[bytes]:
+def _state(state: State) -> bytes:
     floor = "" if state.floor is None else f"{state.floor:016x}"
-    return [part.encode() for part in (state.incarnation, str(state.seq), state.tip, floor)]
+    return f"{state.incarnation} {state.seq} {state.tip} {floor}".encode()
 
 
 def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
