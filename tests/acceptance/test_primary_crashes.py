@@ -16,6 +16,7 @@ from tests.acceptance.remote import Remote
 from tests.acceptance.storm import IDS
 from tests.acceptance.test_primary_fails_over import seeing, serves, until_on_replica
 from tests.shop import until
+from tests.wal_writer import stop_wal_writer
 
 LOST = IDS[:6]
 TIMELINE = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
@@ -55,17 +56,13 @@ async def test_a_crash_that_loses_commits_which_all_have_seen(
     """Asynchronous ones, whose WAL was never written: they were visible, and are gone on the same timeline."""
     primary, replica = repocache_controls.primary, repocache_controls.replicas[0]
     superuser = seeing(primary, database), [seeing(each, database) for each in repocache_controls.replicas]
-    for script in (
-        f"ALTER DATABASE {database} SET synchronous_commit = off",
-        "ALTER SYSTEM SET wal_writer_delay = '10s'",
-        "SELECT pg_reload_conf()",
-    ):
-        await asyncio.to_thread(primary.sql, script)
+    await asyncio.to_thread(primary.sql, f"ALTER DATABASE {database} SET synchronous_commit = off")
     await asyncio.to_thread(repocache_controls.catch_up)
     remotes = await asyncio.gather(
         *(start(primary=superuser[0], replicas=tuple(superuser[1]), window=600.0) for _ in range(3))
     )
     await truth.assert_caches_right(*remotes)
+    await asyncio.to_thread(stop_wal_writer, primary)
     bookmarks = await write_and_see(remotes)
     timeline = await asyncio.to_thread(primary.sql, TIMELINE)
     marks = [len(remote.events) for remote in remotes]

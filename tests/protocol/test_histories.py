@@ -11,6 +11,7 @@ from tests.protocol.guard import guards
 from tests.protocol.items import KEY, Item, Items
 from tests.protocol.process import Process, until
 from tests.protocol.world import World
+from tests.wal_writer import stop_wal_writer
 
 MINE = 7
 """The version on the second server, where nobody wrote what the first has."""
@@ -77,9 +78,8 @@ async def test_an_answer_from_before_a_crash_of_the_primary_is_not_built_on(worl
 
 
 async def write_what_a_crash_loses(world: World) -> None:
-    await world.sql("ALTER SYSTEM SET wal_writer_delay = '10s'")
-    await world.sql("SELECT pg_reload_conf()")
     await world.settle()
+    await asyncio.to_thread(stop_wal_writer, world.servers.primary)
     async with world.a.db.unit_of_work() as work:
         await work.session.execute(text("SET LOCAL synchronous_commit = off"))
         item = await work[Items].require(KEY)
