@@ -1,5 +1,5 @@
-"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | simulate |
-benchmark [arguments]`.
+"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | fuzz |
+simulate | benchmark [arguments]`.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what the
 command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower bounds of all
@@ -22,6 +22,7 @@ EXTRAS = {
     "oldest": "test",
     "check": "test",
     "faults": "test",
+    "fuzz": "test",
     "simulate": "test",
     "benchmark": "benchmark",
 }
@@ -54,8 +55,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     """What a command runs, each the arguments of the environment's Python."""
     if name == "demo":
         return [["-m", "repocache", "demo", *arguments]]
-    if name == "faults":
-        return [["-m", "tests.faults", *arguments]]
+    if name in ("faults", "fuzz"):
+        return [["-m", "tests." + name, *arguments]]
     if name in ("test", "oldest"):
         # Most tests wait for servers: two at a time, each with servers of its own.
         return [["-m", "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"])]]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import URL
@@ -28,7 +28,6 @@ HOSTS = st.one_of(
 )
 PORTS = st.integers(1, 65_535)
 PASSWORDS = st.builds(lambda before, after: f"{before}{TOKEN}{after}", MARKS, MARKS)
-EXAMPLES = settings(max_examples=100)
 
 REDIS = (
     "redis://ada:{}@cache:6379/0",
@@ -90,7 +89,6 @@ def outcome(shown: Callable[[object], str], text: object) -> str:
 
 
 @PARSERS
-@EXAMPLES
 @given(st.one_of(TEXT, st.builds("{}{}".format, st.sampled_from(["redis://", "postgresql://", "unix://"]), TEXT)))
 @example("redis://[")
 @example("redis://[x]:1")
@@ -108,7 +106,6 @@ def test_any_text_is_a_value_or_a_refusal(parse: Callable[[object], object], arg
 
 
 @SHOWN
-@EXAMPLES
 @given(PASSWORDS)
 @example(f"/{TOKEN}")
 @example(f"#{TOKEN}")
@@ -138,7 +135,6 @@ def test_a_login_without_a_host_is_none(scheme: str, shown: Callable[[object], s
     assert TOKEN not in said
 
 
-@EXAMPLES
 @given(NAMES, NAMES, HOSTS, PORTS, st.integers(0, 10**9 - 1))
 def test_addresses_go_round(user: str, password: str, host: str, port: int, db: int) -> None:
     place = f"[{host}]" if ":" in host else host
@@ -150,7 +146,6 @@ def test_addresses_go_round(user: str, password: str, host: str, port: int, db: 
     assert (watched.username, watched.password, watched.db) == (user, password, db)
 
 
-@EXAMPLES
 @given(NAMES, NAMES, HOSTS, PORTS, NAMES)
 def test_database_urls_go_round(user: str, password: str, host: str, port: int, database: str) -> None:
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"

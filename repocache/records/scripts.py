@@ -141,7 +141,7 @@ for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7
     for at = 1, #leases, 2 do
       local xid, deadline = string.match(leases[at + 1], '^(%d+):(%d+)$')
       deadline = tonumber(deadline)
-      if not deadline or #xid > 20 or #leases[at] > 64 or deadline > milliseconds + LONGEST_LEASE then
+      if not deadline or #xid > 20 or not is_name(leases[at]) or deadline > milliseconds + LONGEST_LEASE then
         redis.call('HDEL', writes, leases[at])
       else
         hidden = true

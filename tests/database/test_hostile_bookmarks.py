@@ -16,6 +16,7 @@ from repocache.db.signing import BookmarkSigner
 from repocache.errors import DatabaseUnavailable, UsageError
 from repocache.history import LAST
 from repocache.testing import Endpoints
+from tests.fuzzing import examples
 from tests.shop import QUICK, Shop, User, in_rotation, open_shop
 
 SECRET = "a secret of the shop's"
@@ -60,7 +61,7 @@ def drawn(own: str) -> list[Any]:
     """What hypothesis makes of it."""
     found: list[Any] = [object(), type, Bookmark, "x" * 5000, b"\xff" * 5000, "=" * 4096, "." * 4096]
 
-    @settings(max_examples=150, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(150), database=None, deadline=None, suppress_health_check=list(HealthCheck))
     @given(marks(own), odd | surrogates)
     def collect(mark: Bookmark, other: object) -> None:
         found.extend([*texts(mark), other])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, given, settings
@@ -14,11 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from repocache.events import RelayFailed, TaskFailed
 from repocache.invalidation.outbox import TABLE
+from tests.fuzzing import examples
 from tests.outbox.conftest import Sql
 from tests.shop import Shop, until
-
-EXAMPLES = int(os.environ.get("REPOCACHE_FUZZ_ROWS", "30"))
-"""More of them for a longer run."""
 
 
 class Long:
@@ -134,7 +131,7 @@ def drawn() -> list[list[Row]]:
     """Before anything runs: Hypothesis bears nobody beside it who draws at random."""
     found: list[list[Row]] = []
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(ROWS, min_size=1, max_size=12))
     def draw(rows: list[Row]) -> None:
         found.append(rows)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import string
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from repocache.authorship import Anybody
 from repocache.records import SCRIPTS, Ask, Intent, Namespace, Nonces, Opened, RedisRecords
 from repocache.records.names import VALUE
 from repocache.testing import Servers
-from repocache.wire import Address, Link
+from repocache.wire import Address, Link, ReplyError
+from tests.fuzzing import examples
 from tests.records.test_contract import ASK, MAX_VALUE, OWN, TERMS, Listener, change, lease, whole
 
 KINDS = (
@@ -51,7 +56,7 @@ class Place:
         self.namespace = namespace
         self._link = link
 
-    async def call(self, *command: str) -> Any:
+    async def call(self, *command: str | bytes) -> Any:
         return await self._link.call(*command)
 
     async def works(self) -> None:
@@ -70,6 +75,33 @@ class Place:
         third = await self.records.open(ASK._replace(text="user:44"), TERMS)
         assert (second.kind, third.kind) == ("lease", "lease")
         assert (second.incarnation, second.owner.incarnation) == (third.incarnation, third.owner.incarnation)
+
+    async def heals(self) -> None:
+        """It works, once others are done with it: a history is polled for, a load and write leases are over."""
+        for _ in range(10):
+            seen = await self.found()
+            if seen.kind == "lease":
+                await self.records.fill(lease(seen), TERMS, b"", 1.0)  # given back
+                return await self.works()
+            if seen.kind == "history":
+                await self.records.open(ASK._replace(text="user:99"), TERMS._replace(confirmed=True))
+            elif seen.kind == "written":
+                over = tuple(lease.nonce for lease in seen.overdue)
+                await self.records.open(ASK._replace(text="user:98", over=over), TERMS)
+                for name in self.leases:
+                    await self.call("DEL", name)
+            else:
+                shape = self.namespace.prefix(ASK.bucket, seen.incarnation, seen.generation, ASK.fingerprint)
+                await self.call("DEL", shape + ASK.text)
+        pytest.fail(f"it does not heal: {await self.found()!r}")
+
+    @property
+    def leases(self) -> tuple[str, str]:
+        """Names of the write leases of the key, and of its owner."""
+        return (
+            f"{self.namespace.record(ASK.bucket)}:W:{ASK.text}",
+            f"{self.namespace.record(OWN)}:W:user",
+        )
 
     async def found(self) -> Opened:
         return await self.records.open(ASK, TERMS)
@@ -123,17 +155,16 @@ LEASES = ("", "x", "7", "7:", ":7", "7:x", "-7:9", "7:9999999999999999", f"{'7' 
 @pytest.mark.parametrize("held", LEASES)
 async def test_a_write_lease_that_is_none_hides_nothing(place: Place, held: str) -> None:
     await place.works()
-    for name in (f"{place.namespace.record(ASK.bucket)}:W:{ASK.text}", f"{place.namespace.record(OWN)}:W:user"):
+    for name in place.leases:
         await place.call("HSET", name, "nonce", held)
     await place.works()
 
 
 async def test_nor_does_what_is_no_hash_of_them(place: Place) -> None:
-    names = f"{place.namespace.record(ASK.bucket)}:W:{ASK.text}", f"{place.namespace.record(OWN)}:W:user"
-    for name in names:
+    for name in place.leases:
         await place.call("SET", name, "text")
     await place.works()
-    for name in names:
+    for name in place.leases:
         await place.call("SET", name, "text")
     intent = Intent(ASK.bucket, (("user", ASK.text),), (), ("user",), "mine", "7", 5.0)
     assert not (await place.records.intend(intent, TERMS)).history
@@ -151,3 +182,54 @@ async def test_a_lease_that_nobody_of_us_took_is_not_waited_for(place: Place, li
     assert (await place.found()).kind == "lease"
     await asyncio.sleep(0)
     assert (await place.found()).kind == "wait", "that one is ours"
+
+
+PLACES = ("the keys' record", "the owner's record", "leases of the key", "leases of the owner", "the value")
+LIKELY = st.one_of(
+    st.from_regex(NAME, fullmatch=True),
+    st.from_regex(POSITION, fullmatch=True),
+    st.integers(-(10**19), 10**19).map(str),
+    st.tuples(st.integers(0, 10**19), st.integers(0, 10**15)).map("{0[0]}:{0[1]}".format),
+    st.sampled_from(KINDS),
+    st.text(string.ascii_letters + ",:{}", max_size=80),
+).map(str.encode)
+CONTENT = LIKELY | st.binary(max_size=80)
+FIELD = st.sampled_from([*FIELDS, "nonce"]).map(str.encode) | st.binary(max_size=20)
+COMMAND = st.one_of(
+    st.tuples(st.just("HSET"), FIELD, CONTENT),
+    st.tuples(st.just("HDEL"), FIELD),
+    st.tuples(st.just("SET"), st.sampled_from([b"", b"V", b"N", b"L"]).flatmap(lambda mark: CONTENT.map(mark.__add__))),
+    st.tuples(st.just("RPUSH"), CONTENT),
+    st.tuples(st.just("PERSIST")),
+    st.tuples(st.just("PEXPIRE"), st.integers(10**7, 10**9).map(lambda life: str(life).encode())),
+    st.tuples(st.just("DEL")),
+)
+Written = list[tuple[str, tuple[Any, ...]]]
+
+
+def drawn() -> list[Written]:
+    """Before anything runs: Hypothesis bears nobody beside it who draws at random."""
+    found: list[Written] = []
+
+    @settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.tuples(st.sampled_from(PLACES), COMMAND), min_size=1, max_size=5))
+    def draw(written: Written) -> None:
+        found.append(written)
+
+    draw()
+    return found
+
+
+async def test_whatever_is_written_in_all_their_places_they_heal(place: Place) -> None:
+    for written in drawn():
+        seen = await place.found()
+        shape = place.namespace.prefix(ASK.bucket, seen.incarnation, seen.generation, ASK.fingerprint)
+        records = place.namespace.record(ASK.bucket), place.namespace.record(OWN)
+        names = dict(zip(PLACES, (*records, *place.leases, shape + ASK.text), strict=True))
+        try:
+            for where, (name, *content) in written:
+                with suppress(ReplyError):  # a key of that type is there
+                    await place.call(name, names[where], *content)
+            await place.heals()
+        except BaseException as error:
+            raise AssertionError(f"{written!r}") from error

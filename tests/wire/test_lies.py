@@ -1,12 +1,8 @@
-"""A server that says anything: right replies or a lost connection with a reason, in bounded memory.
-
-`REPOCACHE_LIES` sets how many streams are tried.
-"""
+"""A server that says anything: right replies or a lost connection with a reason, in bounded memory."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import tracemalloc
 from typing import Any
 
@@ -17,12 +13,13 @@ from repocache.errors import CacheUnavailable
 from repocache.wire import Limits, Link, LinkSettings, ReplyError, Script
 from repocache.wire.connection import Connection
 from repocache.wire.frames import MAX_ELEMENTS
+from tests.fuzzing import examples
 from tests.wire.heard import QUICK, Heard, until
 from tests.wire.resp import cut, lies, reply
 from tests.wire.serving import serving
 from tests.wire.test_loss import CONFIRMED, GREETING
 
-STREAMS = int(os.environ.get("REPOCACHE_LIES", "1000"))
+STREAMS = examples(1000)
 LIMITS = Limits(reply_timeout=5, pulse=5, max_reply=100_000)
 MEMORY = 1 << 20
 """Bytes beside the elements of one reply, which are of 8 bytes each, and what was said."""
