@@ -6,7 +6,7 @@ after COMMIT is the database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from repocache.db.sql_text import shape
 
 MOST_KEYS = 10_000
 """Beyond so many keys of one owner in a transaction, all of its keys are invalidated together."""
+MOST_BYTES = 1_000_000
+"""Of the keys of one owner, likewise: ids come from anybody, and every process reads each message."""
 
 
 class _Touched(NamedTuple):
@@ -109,15 +111,13 @@ class Changes:
     def whole(self) -> frozenset[str]:
         """Prefixes of the owners all of whose keys are to be invalidated."""
         sets = self._sets()
-        return frozenset(prefix for prefix, keys in sets.items() if keys is None or len(keys) > MOST_KEYS)
+        return frozenset(prefix for prefix, keys in sets.items() if keys is None or _are_many(keys))
 
     @property
     def keys(self) -> Mapping[str, frozenset[str]]:
         """The changed keys of the other owners, by their prefix."""
         sets = self._sets()
-        return {
-            prefix: frozenset(keys) for prefix, keys in sets.items() if keys is not None and 0 < len(keys) <= MOST_KEYS
-        }
+        return {prefix: frozenset(keys) for prefix, keys in sets.items() if keys and not _are_many(keys)}
 
     @property
     def undeclared(self) -> tuple[str, ...]:
@@ -138,3 +138,7 @@ class Changes:
             elif known is not None:
                 known.update(entry.keys)
         return sets
+
+
+def _are_many(keys: Collection[str]) -> bool:
+    return len(keys) > MOST_KEYS or sum(map(len, keys)) > MOST_BYTES

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.tracking import MOST_KEYS, Changes
+from repocache.tracking.changes import MOST_BYTES
 
 
 def test_nothing() -> None:
@@ -36,6 +37,15 @@ def test_no_keys_are_no_change() -> None:
 def test_too_many_keys_are_the_whole_owner() -> None:
     changes = Changes()
     changes.touch("user", map(str, range(MOST_KEYS)))
+    assert changes.whole == frozenset()
+    changes.touch("user", ["x"])
+    assert changes.whole == {"user"}
+    assert changes.keys == {}
+
+
+def test_so_are_keys_of_many_bytes() -> None:
+    changes = Changes()
+    changes.touch("user", [str(number).zfill(10_000) for number in range(MOST_BYTES // 10_000)])
     assert changes.whole == frozenset()
     changes.touch("user", ["x"])
     assert changes.whole == {"user"}
