@@ -36,15 +36,18 @@ class Anybody:
 
 
 class Signed:
-    """`secrets`: as in `Signer`."""
+    """`secrets`: as in `Signer`; `accept_unsigned`: as in `Settings`."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self, secrets: Sequence[str], *, accept_unsigned: bool = False) -> None:
         self._signer = Signer(secrets, _PURPOSE)
+        self._accept_unsigned = accept_unsigned
 
     def mac(self, said: Said) -> str:
         return self._signer.sign(said.text).hex()
 
     def accepts(self, message: Message) -> bool:
+        if not message.mac:
+            return self._accept_unsigned
         try:
             given = bytes.fromhex(message.mac)
         except ValueError:
@@ -52,6 +55,6 @@ class Signed:
         return self._signer.accepts(message.said.text, given)
 
 
-def authorship(secrets: Sequence[str]) -> Authorship:
-    """As the secrets have it."""
-    return Signed(secrets) if secrets else Anybody()
+def authorship(secrets: Sequence[str], *, accept_unsigned: bool) -> Authorship:
+    """As the settings have it."""
+    return Signed(secrets, accept_unsigned=accept_unsigned) if secrets else Anybody()

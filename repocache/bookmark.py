@@ -74,13 +74,24 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         return seen is None or (seen.incarnation == incarnation and seen.seq <= seq)
 
 
-class Signer(Protocol):
-    """Makes a text unforgeable and checks it. `itsdangerous.TimestampSigner` behind two methods."""
+SIGNED_BY = "."
+"""Between a body, which has none, and its signature."""
 
-    def sign(self, body: str) -> str: ...
+
+class Signer(Protocol):
+    """Signs the text of a bookmark, and says which are signed."""
+
+    @property
+    def strict(self) -> bool:
+        """Whether each text that it takes is of one who knows a secret."""
+        ...
+
+    def sign(self, body: str) -> str:
+        """The body, `SIGNED_BY` and a signature."""
+        ...
 
     def unsign(self, text: str) -> str | None:
-        """The body, or None if the signature is wrong or too old."""
+        """The body, None if it is not taken."""
         ...
 
 
@@ -96,14 +107,16 @@ _DECODER = msgspec.msgpack.Decoder(Bookmark)
 
 def decode(text: str | bytes, signer: Signer | None) -> Bookmark | Refused:
     """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice from outside.
-    Headers of ASGI are bytes.
+    Headers of ASGI are bytes. Who has no signer takes what others have signed, too: they may be a step ahead.
 
     How long it counts is not decided here: `routing` cuts lives, and refuses none for being long.
     """
     if len(text) > MAX_TEXT:
         return Refused("too long")
     body = text if isinstance(text, str) else text.decode("ascii", errors="replace")
-    if signer is not None:
+    if signer is None:
+        body = body.partition(SIGNED_BY)[0]
+    else:
         unsigned = signer.unsign(body)
         if unsigned is None:
             return Refused("signature")

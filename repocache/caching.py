@@ -79,7 +79,7 @@ async def caching(
             undelivered.wake()
             needs.recovered()
 
-        author = authorship(settings.secrets)
+        author = authorship(settings.secrets, accept_unsigned=settings.accept_unsigned)
         channel = Channel(receivers, recovered, observe, standing.met, authorship=author, strict=needs.strict)
         link: Link | None = None
         records: RedisRecords | MemoryRecords

@@ -103,7 +103,8 @@ class Database:
         classes = checked(repositories)
         longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
         longest = last_fill(longest, settings.cache.lease, settings.topology.staleness)
-        signer = BookmarkSigner(settings.secrets) if settings.secrets else None
+        secrets, unsigned = settings.secrets, settings.accept_unsigned
+        signer = BookmarkSigner(secrets, accept_unsigned=unsigned) if secrets else None
         self._signing = Signing(settings.app, settings.secrets if settings.sign_values else ())
         longest = max(settings.window, settings.uncovered, longest)
         self._stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)

@@ -34,7 +34,9 @@ class Settings:
     before it returns without. `monotonic`: bookmarks also advance by what was read, so that a
     session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
     bookmarks and messages with the first, accept all (key rotation: a new one is known to all
-    processes before one of them puts it first); empty: nothing is signed.
+    processes before one of them puts it first); empty: nothing is signed, and whatever others have
+    signed is taken. `accept_unsigned`: with secrets, take what is not signed too: the first of two
+    steps in which a running fleet is given secrets.
     `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis that others can write
     in. All processes have to know a secret before one of them puts it first. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
@@ -54,6 +56,7 @@ class Settings:
     publish_timeout: float = 1.0
     monotonic: bool = False
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    accept_unsigned: bool = False
     sign_values: bool = False
     outbox: OutboxMode = OutboxMode.AUTO
     outbox_schema: str = "public"
@@ -90,6 +93,8 @@ class Settings:
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
         if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
             raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
+        if self.accept_unsigned and not self.secrets:
+            raise ConfigurationError("Settings(accept_unsigned=True): it is of use with Settings(secrets=(...,)) only")
         if self.sign_values and not self.secrets:
             raise ConfigurationError("Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with")
 

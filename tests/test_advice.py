@@ -35,6 +35,12 @@ CONTEXT = EngineSettings(connect_args={"ssl": ssl.create_default_context()})
 UNIX = "postgresql://u@/db?host=/run/postgresql"
 
 
+def test_bookmarks_that_anybody_can_make_are_told() -> None:
+    lenient = Settings(secrets=SIGNED.secrets, accept_unsigned=True)
+    found = [[each.what for each in advice({}, None, given, PLAIN)] for given in (Settings(), lenient, SIGNED)]
+    assert found == [["signed bookmarks"], ["signed bookmarks"], []]
+
+
 @pytest.mark.parametrize(
     "url, engine, told",
     [

@@ -73,6 +73,11 @@ class Stickiness:
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"Stickiness({name}={getattr(self, name)}): seconds, more than 0")
 
+    @property
+    def vouched(self) -> bool:
+        """Whether no stranger can have made a bookmark that is taken."""
+        return self.signer is not None and self.signer.strict
+
 
 LONGEST_CUT = 86_400.0
 """Seconds to which a bookmark's life is cut, if no own setting is longer: nobody pins himself for
@@ -235,7 +240,7 @@ class Routing:
             session.begin_with(bookmark)
         if client is not None:
             session.client = client
-        elif bookmark is not None and isinstance(incoming, str | bytes) and stickiness.signer is None:
+        elif bookmark is not None and isinstance(incoming, str | bytes) and not stickiness.vouched:
             session.client = STRANGERS
         token = _session.set(session)
         try:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from itsdangerous import BadData, Signer
 
+from repocache.bookmark import SIGNED_BY
 from repocache.errors import ConfigurationError
 
 SALT = b"repocache.bookmark"
@@ -22,17 +23,18 @@ class BookmarkSigner:
 
     `secrets`: newest first; all are accepted, the first one signs, so a secret is rotated in
     two steps: a new one is given to all processes as the last, then put in front. Each has at least
-    16 bytes. Raises ConfigurationError for no secret
-    or one that is too short.
+    16 bytes. `accept_unsigned`: as in `Settings`. Raises ConfigurationError for no secret or one
+    that is too short.
     """
 
-    def __init__(self, secrets: Sequence[str | bytes]) -> None:
+    def __init__(self, secrets: Sequence[str | bytes], *, accept_unsigned: bool = False) -> None:
         if isinstance(secrets, str | bytes) or not secrets:
             raise ConfigurationError("BookmarkSigner(secrets=...): give a list of secrets, the newest first")
         keys = [secret.encode() if isinstance(secret, str) else secret for secret in secrets]
         if any(len(key) < SHORTEST for key in keys):
             raise ConfigurationError(f"BookmarkSigner: a secret has at least {SHORTEST} bytes")
-        self._signer = Signer(keys[::-1], salt=SALT, digest_method=hashlib.sha256)
+        self._signer = Signer(keys[::-1], sep=SIGNED_BY, salt=SALT, digest_method=hashlib.sha256)
+        self.strict = not accept_unsigned
 
     def sign(self, body: str) -> str:
         """`body.signature`, URL-safe if the body is."""
@@ -40,6 +42,8 @@ class BookmarkSigner:
 
     def unsign(self, text: str) -> str | None:
         """The body, or None if the signature is wrong. Never raises."""
+        if not self.strict and SIGNED_BY not in text:
+            return text
         try:
             return self._signer.unsign(text).decode()
         except (BadData, UnicodeError):

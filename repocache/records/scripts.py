@@ -30,8 +30,9 @@ _RECORD = (
 local function is_name(text) return #text <= 64 and string.match(text, '^%w+$') ~= nil end
 local function is_count(text) return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil) end
 local function is_position(text) return #text == 16 and string.match(text, '^[0-7][0-9a-f]+$') ~= nil end
+local function is_history(text) return #text <= 256 and string.match(text, '^[%w%p]*$') ~= nil end
 local function is_record(found)
-  return found[1] and found[3] and found[4] and found[5]
+  return found[1] and found[3] and found[4] and found[5] and is_history(found[3])
     and is_name(found[1]) and is_count(found[4]) and is_name(found[5])
     and (not found[6] or is_position(found[6])) and (not found[7] or is_position(found[7]))
 end

@@ -21,6 +21,15 @@ def test_secrets_rotate() -> None:
     assert BookmarkSigner([OLD]).unsign(SIGNER.sign("body")) is None
 
 
+def test_those_that_are_not_signed_are_taken_while_they_may_be() -> None:
+    lenient = BookmarkSigner([NEW], accept_unsigned=True)
+    assert (lenient.strict, SIGNER.strict) == (False, True)
+    assert lenient.unsign("body") == "body"
+    assert lenient.unsign(lenient.sign("body")) == "body"
+    assert lenient.unsign(BookmarkSigner([OLD]).sign("body")) is None, "a wrong signature is no missing one"
+    assert SIGNER.unsign(lenient.sign("body")) == "body"
+
+
 def test_it_does_not_grow_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """1. A session writes, and sends its bookmark; 2. a clock is set, or a release signs by another
     one; 3. a signature that had an age would be refused, and the session misses its own write."""

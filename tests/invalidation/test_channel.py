@@ -203,6 +203,15 @@ def test_no_other_is(payload: bytes) -> None:
     assert [event.what for event in place.events if isinstance(event, CacheFailed)] == ["message"]
 
 
+def test_one_that_is_not_signed_is_heard_while_it_may_be() -> None:
+    """But none that is signed wrongly."""
+    place = Place(Signed(SECRETS, accept_unsigned=True))
+    place.channel.push(b"c", msgspec.json.encode(MESSAGE))
+    assert place.told == ["met h", "a ('user:7',)", "b ('user:7',)"]
+    place.channel.push(b"c", signed("another secret altogether"))
+    assert len(place.told) == 3
+
+
 def test_what_is_no_message_may_have_been_one_whoever_signs() -> None:
     place = Place(Signed(SECRETS))
     place.channel.push(b"c", b"{")
