@@ -1,5 +1,5 @@
 """Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | fuzz |
-simulate | benchmark [arguments]`.
+simulate | benchmark | journeys [arguments]`.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what the
 command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower bounds of all
@@ -25,6 +25,7 @@ EXTRAS = {
     "fuzz": "test",
     "simulate": "test",
     "benchmark": "benchmark",
+    "journeys": "test",
 }
 
 
@@ -57,6 +58,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "repocache", "demo", *arguments]]
     if name in ("faults", "fuzz"):
         return [["-m", "tests." + name, *arguments]]
+    if name == "journeys":
+        return [["-m", "benchmarks.journeys", *arguments]]
     if name in ("test", "oldest"):
         # Most tests wait for servers: two at a time, each with servers of its own.
         return [["-m", "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"])]]
@@ -64,7 +67,7 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "tests.simulation", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
-    found = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py"))
+    found = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py") if path.stem != "journeys")
     return [["-m", "benchmarks." + benchmark] for benchmark in arguments or found]
 
 
