@@ -23,7 +23,7 @@ import redis.asyncio
 
 from benchmarks._harness import Call, Effort, Figures, Load, quartiles, run, swept, under
 from benchmarks._shop import Items, SharedUsers, database, fill, servers
-from repocache.message import Message
+from repocache.records.message import Message
 from repocache.records.port import Change, Receipt, Terms
 from repocache.testing import Endpoints
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 
 import redis.asyncio
 
+from repocache.redis_link import Address, Link, ServerFacts
 from repocache.testing.embedded import start_redis
 from repocache.testing.folder import RunFolder
 from repocache.testing.process import Account
 from repocache.testing.topology import Layout
-from repocache.wire import Address, Link, ServerFacts
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
 try:

@@ -1,19 +1,17 @@
 """Data access for async SQLAlchemy and PostgreSQL: a primary, replicas, and a cache that shows nobody their past.
 
-The public names. `repocache.events`, `repocache.errors`, `repocache.records`, `repocache.wire` and
+The public names. `repocache.events`, `repocache.errors`, `repocache.records`, `repocache.redis_link` and
 `repocache.testing` are public by their own names.
 """
 
 from repocache.bookmark import Bookmark
-from repocache.cache.column import ColumnCodec
 from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
+from repocache.codec.column import ColumnCodec
 from repocache.database import Database
-from repocache.db.cached_marker import Misuse
-from repocache.db.engine_settings import EngineSettings
-from repocache.db.session import CausalSession
-from repocache.db.settings import Replica, TopologySettings
+from repocache.engines.engine_settings import EngineSettings
+from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.errors import (
     CachedEntityRefused,
     ChangesLost,
@@ -31,12 +29,14 @@ from repocache.invalidation.feed import Changed, ChangedAll
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
+from repocache.redis_link import LinkSettings
 from repocache.repository.repository import Repository, View
 from repocache.repository.work import UnitOfWork
+from repocache.routing.causal_session import CausalSession
 from repocache.settings import Settings
+from repocache.transactions.cached_marker import Misuse
 from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
-from repocache.wire import LinkSettings
 
 __all__ = [
     "Bookmark",

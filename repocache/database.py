@@ -10,52 +10,52 @@ from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
-from repocache.advice import advice
+from repocache.background.home import Home
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.signature import Signing
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.caching import Needs, caching
-from repocache.commits import Commits, Lives
-from repocache.db.cached_marker import state_maker
-from repocache.db.commit import CommitWatch
-from repocache.db.database_url import DatabaseUrl
-from repocache.db.engine_settings import EngineSettings
-from repocache.db.engines import make_engine
-from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
-from repocache.db.seen import SeenTransactions
-from repocache.db.session import CausalSession
-from repocache.db.sessions import Sessions, sessions_on
-from repocache.db.settings import Replica
-from repocache.db.signing import BookmarkSigner
-from repocache.db.topology import NodeStatus, Topology
-from repocache.durable import Durable, NotDurable, durable
+from repocache.engines.database_url import DatabaseUrl
+from repocache.engines.engine import make_engine
+from repocache.engines.engine_settings import EngineSettings
+from repocache.engines.topology_settings import Replica
 from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Degraded, Switched, guarded
-from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.held import Held
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
+from repocache.nodes.topology import NodeStatus, Topology
+from repocache.publication.publisher import Commits, Lives
+from repocache.publication.write_through import Means, Puts, Through
+from repocache.redaction.urls import SecretText, UrlObject
+from repocache.redis_link import Address
 from repocache.repository.access import CachedAccess
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
 from repocache.repository.shelves import Shelves, checked
 from repocache.repository.storing import INVALIDATED, source_of, through, without
 from repocache.repository.work import UnitOfWork
+from repocache.routing.causal_session import CausalSession
+from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
+from repocache.routing.seen import SeenTransactions
+from repocache.runtime.advice import advice
+from repocache.runtime.cache import Needs, caching
+from repocache.runtime.outbox import Durable, NotDurable, durable
+from repocache.runtime.primary_wal import Standing
 from repocache.settings import Settings
-from repocache.standing import Standing
-from repocache.tracking.changes import Changes
+from repocache.signing.bookmarks import BookmarkSigner
 from repocache.tracking.listener import Tracker
-from repocache.urls import SecretText, UrlObject
+from repocache.transactions.cached_marker import state_maker
+from repocache.transactions.changes import Changes
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.session_factory import Sessions, sessions_on
 from repocache.verification.shadow import Shadow, ShadowCount
 from repocache.verification.verdict import Verification
 from repocache.verification.verifier import Subject, Tiers, Verifier
-from repocache.wire import Address
-from repocache.writing import Means, Puts, Through
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Repository[Any, Any])

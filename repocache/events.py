@@ -46,7 +46,7 @@ class Filled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Routed(Event):
-    """A statement went to a node. `why` is one of the reasons of `db.routing`."""
+    """A statement went to a node. `why` is one of the reasons of `routing.routing`."""
 
     node: str
     why: str

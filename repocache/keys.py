@@ -1,6 +1,6 @@
 """Who owns which key: `KeyOwner` makes the keys of one repository, `KeySpace` refuses two owners of one prefix.
 
-Owns the text of a key, its bucket, and the way back from text to id. Where a key lives in Redis is `wire`'s affair.
+Owns the text of a key, its bucket, and the way back from text to id. Where a key lives in Redis is `records`' affair.
 """
 
 from __future__ import annotations

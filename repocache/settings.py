@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from inspect import iscoroutinefunction
 
 from repocache.cache.entry import CacheSettings
-from repocache.db.cached_marker import Misuse
-from repocache.db.settings import TopologySettings
-from repocache.db.signing import SHORTEST
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import ConfigurationError
 from repocache.events import LoggingObserver, Observer
 from repocache.invalidation.identifier import checked, checked_all
 from repocache.invalidation.outbox import OutboxMode
-from repocache.wire import LinkSettings
+from repocache.redis_link import LinkSettings
+from repocache.signing.bookmarks import SHORTEST
+from repocache.transactions.cached_marker import Misuse
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import make_url
 
 from repocache import EngineSettings, LoggingObserver, Settings
-from repocache.advice import PLAIN_DATABASE, PLAIN_REDIS, UNSIGNED, advice
-from repocache.db.database_url import database_url
+from repocache.engines.database_url import database_url
 from repocache.events import (
     _WARNINGS,
     CacheFailed,
@@ -26,8 +25,9 @@ from repocache.events import (
     UndeclaredWrite,
     Unguarded,
 )
+from repocache.redis_link import Address
 from repocache.remedies import BY_KIND, NODE_OUT
-from repocache.wire import Address
+from repocache.runtime.advice import PLAIN_DATABASE, PLAIN_REDIS, UNSIGNED, advice
 
 SIGNED = Settings(secrets=("a secret of many bytes",))
 PLAIN = EngineSettings()

@@ -10,25 +10,25 @@ PACKAGE = Path(__file__).parents[1] / "repocache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
-    {"errors", "history", "remedies", "signature"},
-    {"urls", "foreign", "keys", "events", "bookmark", "message"},
-    {"tasks", "home", "authorship"},
-    {"wire"},
+    {"errors", "history", "remedies"},
+    {"keys", "events", "bookmark", "redaction"},
+    {"background", "codec", "engines", "signing"},
+    {"redis_link"},
     {"records"},
-    {"db", "cache", "invalidation"},
-    {"mapping"},
-    {"tracking"},
-    {"writing", "sealing"},
-    {"repository", "commits", "settings", "standing"},
-    {"caching", "durable", "verification", "advice"},
+    {"nodes", "transactions", "cache", "invalidation"},
+    {"routing", "mapping"},
+    {"publication", "tracking", "verification"},
+    {"repository", "settings"},
+    {"runtime"},
     {"database"},
-    {"http", "metrics", "testing", "alembic_ops"},
+    {"testing", "alembic_ops"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 LONGEST = 400
-CONTEXT_OWNER = "db/routing.py"
+CONTEXT_OWNER = "routing/routing.py"
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 
@@ -114,7 +114,7 @@ def test_the_module_keeps_the_rules(module: Path) -> None:
 @pytest.mark.parametrize(
     "path, source",
     [
-        ("cache/store.py", "from repocache.db.routing import Route"),
+        ("cache/store.py", "from repocache.routing.routing import Route"),
         ("cache/store.py", "import repocache.database"),
         ("cache/store.py", "from repocache import database"),
         ("keys.py", "from repocache.events import Event"),
@@ -131,8 +131,8 @@ def test_the_module_keeps_the_rules(module: Path) -> None:
         ("database.py", "from contextvars import ContextVar\nnow = ContextVar('now')"),
         ("database.py", "import contextvars\nnow = contextvars.ContextVar[int]('now')"),
         (CONTEXT_OWNER, "from contextvars import ContextVar\na = ContextVar('a')\nb = ContextVar('b')"),
-        ("cache/codec.py", "import pickle"),
-        ("cache/codec.py", "from pickle import loads"),
+        ("codec/row.py", "import pickle"),
+        ("codec/row.py", "from pickle import loads"),
         ("database.py", "\n" * (LONGEST + 1)),
     ],
 )

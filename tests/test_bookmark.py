@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import MAX_BUCKETS, MAX_TEXT, Bookmark, Refused, Seen, decode, merge, received
-from repocache.db.routing import ANYWHERE, need_of
 from repocache.history import LAST, is_newer
+from repocache.routing.routing import ANYWHERE, need_of
 
 NOW = 1_000_000.0
 WINDOW = 60.0

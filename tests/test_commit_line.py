@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from repocache.commits import Commits, Lives
-from repocache.db.positions import PrimaryPosition
-from repocache.db.transaction import Transaction
+from repocache.nodes.wal import PrimaryPosition
+from repocache.publication.publisher import Commits, Lives
 from repocache.records import NO_POSITIONS
+from repocache.transactions.transaction import Transaction
 
 HERE, NEWER = "7.1.abc", "7.2."
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache.errors import CacheUnavailable, CodecError
-from repocache.foreign import MOST, in_brief
+from repocache.redaction.foreign import MOST, in_brief
 from repocache.testing import Endpoints
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.db.positions import PrimaryIdentity, System
+from repocache.engines.server import System
 from repocache.history import LONGEST_TIMELINE, cluster_of, is_newer, timeline_of
+from repocache.nodes.wal import PrimaryIdentity
 
 texts = st.text() | st.lists(st.text("0123456789.x²٣-+_ ", max_size=12), max_size=4).map(".".join)
 identities = st.builds(

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from repocache.background.home import Home
 from repocache.errors import NotStarted, OtherLoop, UsageError
-from repocache.home import Home
 
 
 async def _enter(home: Home) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen, decode
 from repocache.history import LAST
-from repocache.message import WIRE_VERSION, Message, parse
+from repocache.records.message import WIRE_VERSION, Message, parse
 
 PAGE = Path(__file__).parents[1] / "docs" / "wire-format.md"
 SHOWN = b"""{"v":2,"b":17,"i":"9f2c6a01d1a4e0b81","s":5,"t":"c04ad6a2b8f1337e",

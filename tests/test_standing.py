@@ -7,12 +7,12 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from repocache.db.choice import Need
-from repocache.db.positions import PrimaryPosition
-from repocache.db.topology import Topology
 from repocache.errors import DatabaseUnavailable
+from repocache.nodes.selection import Need
+from repocache.nodes.topology import Topology
+from repocache.nodes.wal import PrimaryPosition
 from repocache.records import NO_POSITIONS
-from repocache.standing import Standing
+from repocache.runtime.primary_wal import Standing
 
 
 class Refusal(Exception):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from repocache.background.tasks import PAUSE, Grace, Tasks, all_ended
 from repocache.errors import NotStarted
 from repocache.events import Event, TaskFailed
-from repocache.tasks import PAUSE, Grace, Tasks, all_ended
 
 FOREVER = 3600.0
 
@@ -179,7 +179,7 @@ class TestGrace:
     @pytest.fixture
     def now(self, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         times = [100.0]
-        monkeypatch.setattr("repocache.tasks.time.monotonic", lambda: times[0])
+        monkeypatch.setattr("repocache.background.tasks.time.monotonic", lambda: times[0])
         return times
 
     def test_it_begins_with_the_first_who_asks(self, now: list[float]) -> None:

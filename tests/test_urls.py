@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from sqlalchemy import URL
 
-from repocache.db.database_url import database_url, primary_url, without_secrets
-from repocache.db.topology import named
+from repocache.engines.database_url import database_url, primary_url, without_secrets
 from repocache.errors import ConfigurationError
-from repocache.wire import Address
+from repocache.nodes.topology import named
+from repocache.redis_link import Address
 from tests.spilled import told
 
 TOKEN = "hunter2Zq"
@@ -120,6 +120,8 @@ def test_any_text_is_a_value_or_a_refusal(parse: Callable[[object], object], arg
 @example(f"1,{TOKEN}")
 @example(f"{TOKEN}\u2100")
 @example(f"[{TOKEN}")
+@example(f"@/{TOKEN}=?")
+@example(f"@/{TOKEN}=?a=b&")
 def test_no_password_comes_out(templates: tuple[str, ...], shown: Callable[[object], str], password: str) -> None:
     for template in templates:
         for written in (password, quote(password, safe="")):

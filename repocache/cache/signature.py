@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from repocache.errors import CodecError
-from repocache.signature import LENGTH, Signer
+from repocache.signing.signer import LENGTH, Signer
 
 _PURPOSE = b"repocache.value"
 

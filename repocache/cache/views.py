@@ -16,7 +16,7 @@ from repocache.cache.local_store import LocalKey
 from repocache.errors import RepocacheError
 from repocache.events import GapSeen, Invalidated, Observer
 from repocache.keys import BUCKETS, KeySpace, bucket_of, owner_bucket
-from repocache.message import Message
+from repocache.records.message import Message
 
 
 class Local(Protocol):

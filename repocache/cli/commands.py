@@ -13,14 +13,14 @@ import msgspec
 import typer
 from rich.console import Console
 
-from repocache.cli.demo.report import Report, print_report
-from repocache.cli.demo.run import Plan, run_demo
-from repocache.cli.demo.service import ServiceDied
-from repocache.cli.demo.show import Lines, Picture, Show, Silent
 from repocache.cli.outbox import NoRow, Wanted, run_outbox
 from repocache.cli.relay import run_relay
 from repocache.cli.target import NoTarget, find_database
 from repocache.cli.verify import as_json, print_verification, run_verify
+from repocache.demo.report import Report, print_report
+from repocache.demo.run import Plan, run_demo
+from repocache.demo.service import ServiceDied
+from repocache.demo.show import Lines, Picture, Show, Silent
 from repocache.errors import RepocacheError
 from repocache.testing import ServerError
 

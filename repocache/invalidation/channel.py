@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from repocache.authorship import Authorship
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Observer
 from repocache.keys import BUCKETS
-from repocache.message import Message, parse
-from repocache.wire import ServerFacts
+from repocache.records.authorship import Authorship
+from repocache.records.message import Message, parse
+from repocache.redis_link import ServerFacts
 
 UNTOLD = (
     "a Redis that is demoted and promoted again without a restart is taken for the one that it was; "

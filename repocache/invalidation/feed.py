@@ -10,12 +10,12 @@ from typing import Generic, Self, TypeVar
 
 import msgspec
 
+from repocache.background.home import Home
 from repocache.bookmark import Bookmark, Seen
 from repocache.errors import RepocacheError, UsageError
-from repocache.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.keys import Keys
-from repocache.message import Message
+from repocache.records.message import Message
 
 I = TypeVar("I")  # noqa: E741  # the id of the repository, as everywhere
 

@@ -17,10 +17,10 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.errors import DatabaseUnavailable, RepocacheError
-from repocache.foreign import in_brief
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import LONGEST, notices_of
 from repocache.invalidation.taken import OutboxRow, Retry
+from repocache.redaction.foreign import in_brief
 
 TABLE = "repocache_outbox"
 CHANNEL = "repocache_outbox"

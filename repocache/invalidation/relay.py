@@ -14,13 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import CacheUnavailable
 from repocache.events import Observer, OutboxPutAside, OutboxRefused, OutboxUnowned, Relayed, RelayFailed
-from repocache.foreign import in_brief
 from repocache.invalidation.batch import Batch, merged
 from repocache.invalidation.bus import MOST_KEYS
 from repocache.invalidation.notice import LONGEST, Watched
 from repocache.invalidation.outbox import ROOM, Outbox
 from repocache.invalidation.taken import Retry, Understood, retries, understood
 from repocache.keys import BUCKETS, owner_bucket
+from repocache.redaction.foreign import in_brief
 
 AT_ONCE = 500
 """Rows that are delivered together, fewer for a while if Redis did not take them."""

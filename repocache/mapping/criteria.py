@@ -12,8 +12,8 @@ from sqlalchemy.engine import Dialect, IteratorResult, Result
 from sqlalchemy.engine.result import SimpleResultMetaData
 from sqlalchemy.orm import Mapper, ORMExecuteState
 
-from repocache.db.tracked_session import TrackedSession
 from repocache.errors import MappingRefused
+from repocache.transactions.tracked_session import TrackedSession
 
 REMEDY = (
     "a row from a cache, or of `find`, comes without it: name the condition in `find(...)` and in methods of the "

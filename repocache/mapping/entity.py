@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy.orm import Mapper
 
-from repocache.cache.column import ColumnKind
-from repocache.db.cached_marker import StateMaker, mark
+from repocache.codec.column import ColumnKind
 from repocache.errors import MappingRefused
 from repocache.mapping.layout import RowLayout
+from repocache.transactions.cached_marker import StateMaker, mark
 
 Row = tuple[Any, ...]
 

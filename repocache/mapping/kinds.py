@@ -1,6 +1,6 @@
 """Which Python values a column's SQLAlchemy type gives.
 
-Owns the decision for each type, with its refusals. How the values are encoded is `cache.column`'s affair.
+Owns the decision for each type, with its refusals. How the values are encoded is `codec.column`'s affair.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from sqlalchemy import types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
-from repocache.cache.column import ColumnCodec, ColumnKind
+from repocache.codec.column import ColumnCodec, ColumnKind
+from repocache.codec.postgres import CODECS
 from repocache.errors import MappingRefused
-from repocache.mapping.postgres_types import CODECS
 
 _PLAIN = (
     *(int, float, bool, str, bytes, Decimal, uuid.UUID),

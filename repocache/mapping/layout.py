@@ -14,8 +14,8 @@ from sqlalchemy import CHAR, NCHAR, Column, ColumnElement, Uuid
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 
-from repocache.cache.codec import CODEC_VERSION
-from repocache.cache.column import ColumnKind
+from repocache.codec.column import ColumnKind
+from repocache.codec.row import CODEC_VERSION
 from repocache.errors import MappingRefused
 from repocache.keys import KEY_TYPES
 from repocache.mapping.attributes import loaded_attributes

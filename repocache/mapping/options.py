@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from repocache.cache.column import ColumnCodec
+from repocache.codec.column import ColumnCodec
 from repocache.errors import ConfigurationError
 
 

@@ -16,8 +16,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Mapper, configure_mappers, with_polymorphic
 from sqlalchemy.sql.expression import TableClause
 
-from repocache.cache.codec import RowCodec
-from repocache.db.cached_marker import CachedState, StateMaker
+from repocache.codec.row import RowCodec
 from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.attributes import check_mapper, check_names
 from repocache.mapping.derived import tables_read
@@ -28,6 +27,7 @@ from repocache.mapping.listeners import check_listeners
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.statement import LoadStatement, load_statement
 from repocache.mapping.view import ViewColumn, view_maker
+from repocache.transactions.cached_marker import CachedState, StateMaker
 
 M = TypeVar("M")
 V = TypeVar("V")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NewType, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from repocache.cache.column import ColumnKind
+from repocache.codec.column import ColumnKind
 from repocache.errors import ConfigurationError
 from repocache.mapping.entity import Row, picker
 

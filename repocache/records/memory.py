@@ -10,8 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from repocache.keys import owner_bucket
-from repocache.message import WIRE_VERSION, Message
 from repocache.records.cells import Cells
+from repocache.records.message import WIRE_VERSION, Message
 from repocache.records.names import LEASE, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from repocache.keys import KEY_FORMAT
-from repocache.message import WIRE_VERSION
+from repocache.records.message import WIRE_VERSION
 
 VALUE = b"V"
 """First byte of a value; the codec's bytes follow."""

@@ -7,12 +7,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from repocache.authorship import Authorship
 from repocache.errors import CacheUnavailable
-from repocache.foreign import in_brief
 from repocache.history import LAST
 from repocache.keys import owner_bucket
-from repocache.message import Said
+from repocache.records.authorship import Authorship
+from repocache.records.message import Said
 from repocache.records.names import LEASE, NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
@@ -30,7 +29,8 @@ from repocache.records.port import (
     WriteLease,
 )
 from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
-from repocache.wire import Link, Reply, ReplyError
+from repocache.redaction.foreign import in_brief
+from repocache.redis_link import Link, Reply, ReplyError
 
 T = TypeVar("T")
 Fetch: TypeAlias = "Callable[[Ask, Opened], Answer[bytes | None]]"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from repocache.errors import CacheUnavailable
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records.names import Namespace
-from repocache.wire import Link, ReplyError
+from repocache.redis_link import Link, ReplyError
 
 _AT_ONCE = 200
 

@@ -6,9 +6,9 @@ swallow the push). `records.redis` calls them; `records.memory` does the same in
 
 from __future__ import annotations
 
-from repocache.message import WIRE_VERSION
-from repocache.wire.parts import PART
-from repocache.wire.script import Script
+from repocache.records.message import WIRE_VERSION
+from repocache.redis_link.parts import PART
+from repocache.redis_link.script import Script
 
 LONGEST_SHAPES = 4_096
 """Bytes of a record's list of fingerprints; beyond it the record is made anew."""

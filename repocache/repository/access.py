@@ -14,8 +14,8 @@ from repocache.cache.entry import Cell, Row
 from repocache.cache.near import Near, nothing_near
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
-from repocache.db.routing import current_session
 from repocache.repository.rows import Rows
+from repocache.routing.routing import current_session
 
 M = TypeVar("M")
 

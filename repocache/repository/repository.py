@@ -12,7 +12,6 @@ from sqlalchemy import ColumnExpressionArgument, func, literal, select
 
 from repocache.cache.entry import Cell, Row
 from repocache.cache.policies import CacheAside, Policy
-from repocache.db.routing import ON_PRIMARY, on_replica
 from repocache.errors import NotFound, UsageError
 from repocache.keys import KeyOwner, shown
 from repocache.mapping.options import MappingOptions
@@ -20,6 +19,7 @@ from repocache.repository.access import Access
 from repocache.repository.paging import Order, clauses, total_order
 from repocache.repository.paging import after as behind
 from repocache.repository.shelf import Shelf
+from repocache.routing.routing import ON_PRIMARY, on_replica
 
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741  # the id: short, since it stands in every signature

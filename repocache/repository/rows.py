@@ -11,11 +11,7 @@ from sqlalchemy import CursorResult, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, Wanted
-from repocache.db.choice import Need
-from repocache.db.lent import lend
-from repocache.db.reading import Read
-from repocache.db.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
-from repocache.db.topology import Topology
+from repocache.engines.lent import lend
 from repocache.errors import CodecError
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
@@ -29,7 +25,11 @@ from repocache.mapping.relation import (
     tables_read,
 )
 from repocache.mapping.statement import LoadStatement
+from repocache.nodes.reading import Read
+from repocache.nodes.selection import Need
+from repocache.nodes.topology import Topology
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
+from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.tracking.statements import writes
 
 M = TypeVar("M")

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from repocache.cache.entry import Row
-from repocache.db.routing import Route
 from repocache.keys import Keys
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.relation import fingerprint_of
 from repocache.repository.access import Access, NodeAccess
 from repocache.repository.rows import Rows
+from repocache.routing.routing import Route
 
 M = TypeVar("M")
 

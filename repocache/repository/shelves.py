@@ -9,11 +9,10 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.policies import is_strict
-from repocache.db.cached_marker import StateMaker
-from repocache.db.choice import Need
 from repocache.errors import ConfigurationError
 from repocache.mapping.criteria import check_criteria
 from repocache.mapping.plan import EntityPlan
+from repocache.nodes.selection import Need
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
@@ -22,6 +21,7 @@ from repocache.repository.storing import check_storing
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
 from repocache.tracking.functions import NO_FUNCTIONS, DatabaseFunctions, Functions, functions_statement
+from repocache.transactions.cached_marker import StateMaker
 
 AnyRepository = type[Repository[Any, Any]]
 

@@ -12,9 +12,9 @@ from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, Observer
 from repocache.mapping.locking import check_lockable, locking_statement, unsteady
+from repocache.publication.write_through import Through
 from repocache.repository.repository import Repository
 from repocache.repository.shelf import Shelf
-from repocache.writing import Through
 
 INVALIDATED = "commits invalidate what they wrote and store nothing, as under CacheAside"
 

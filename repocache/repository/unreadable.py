@@ -1,6 +1,6 @@
 """A row that cannot be read fails those who asked for it, and nobody else of its batch.
 
-Owns the search for such rows and the error's words. Which failures are a row's is `trouble`'s.
+Owns the search for such rows and the error's words. Which failures are a row's is `driver_errors`'s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from repocache.cache.entry import Row
-from repocache.db.trouble import is_of_rows, is_undecodable
+from repocache.engines.driver_errors import is_of_rows, is_undecodable
 from repocache.errors import CodecError
 from repocache.keys import shown
 

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from repocache.db.commit import CommitWatch
-from repocache.db.unit_of_work import UnitOfWork as Transactional
 from repocache.events import Observer
 from repocache.repository.repository import Repository
 from repocache.repository.session_access import SessionAccess
 from repocache.repository.shelves import Shelves
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.unit_of_work import UnitOfWork as Transactional
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Repository[Any, Any])

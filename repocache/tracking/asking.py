@@ -16,10 +16,10 @@ from sqlalchemy.engine.cursor import _NO_CURSOR_DML
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from repocache.tracking.changes import MOST_KEYS
 from repocache.tracking.dml import Equalities, Id, Sent, hides_generated_ids, located_ids
 from repocache.tracking.returned import processed
 from repocache.tracking.tables import Owners
+from repocache.transactions.changes import MOST_KEYS
 
 
 class Asked(ABC):

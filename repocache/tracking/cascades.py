@@ -33,8 +33,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 
 from repocache.keys import Keys
-from repocache.tracking.changes import MOST_KEYS
 from repocache.tracking.places import Reference
+from repocache.transactions.changes import MOST_KEYS
 
 MOST_ASKED = 1_000
 """Beyond so many deleted rows in one statement nobody is asked about: owners are moved as a whole."""

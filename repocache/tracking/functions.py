@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import TextClause, text
 
-from repocache.db.sql_text import calls
+from repocache.transactions.sql_text import calls
 
 _QUESTION = """
 SELECT routine.proname, pg_catalog.string_agg(

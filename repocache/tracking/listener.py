@@ -1,7 +1,8 @@
 """Follows what is executed on the primary's engine and writes it into the transaction's changes.
 
 Owns the engine events: one layer sees flushes, bulk statements of the ORM and Core alike, for all of them arrive here.
-What a statement says is `tracking.dml`'s affair, what came back `tracking.returned`'s, publishing `db.commit`'s.
+What a statement says is `tracking.dml`'s affair, what came back `tracking.returned`'s, publishing
+`transactions.commit_watch`'s.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
 
-from repocache.db.sql_text import Judgement, judge
-from repocache.db.transaction import Transaction
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
-from repocache.tracking.changes import Changes
 from repocache.tracking.dml import Equalities, Id, Sent, compared, equalities, ids_after, located_ids
 from repocache.tracking.functions import NO_FUNCTIONS, Functions
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
 from repocache.tracking.tables import KeyColumns, OwnedTables, Owners
+from repocache.transactions.changes import Changes
+from repocache.transactions.sql_text import Judgement, judge
+from repocache.transactions.transaction import Transaction
 
 
 class Tracker:

@@ -10,9 +10,9 @@ import pytest
 
 from repocache import CacheSettings, TopologySettings
 from repocache.keys import owner_bucket
+from repocache.redis_link import LinkSettings
+from repocache.redis_link.breaker import BreakerSettings
 from repocache.testing import Endpoints, RedisServer, Servers
-from repocache.wire import LinkSettings
-from repocache.wire.breaker import BreakerSettings
 from tests.acceptance.remote import Remote
 from tests.acceptance.service import Setup
 from tests.acceptance.storm import IDS

@@ -15,16 +15,16 @@ from typing import Any
 
 import msgspec
 
-from repocache import commits
-from repocache.commits import Commits
-from repocache.db.transaction import Outcome, Transaction
 from repocache.events import ignore
 from repocache.invalidation import acknowledged, bus, outbox
+from repocache.publication import publisher
+from repocache.publication.publisher import Commits
 from repocache.records import redis
+from repocache.transactions.transaction import Outcome, Transaction
 from tests.acceptance.service import Setup, tell
 from tests.acceptance.storm import bump
 
-FILES = (commits.__file__, bus.__file__, redis.__file__, acknowledged.__file__, outbox.__file__)
+FILES = (publisher.__file__, bus.__file__, redis.__file__, acknowledged.__file__, outbox.__file__)
 """Where a publication's way is told."""
 
 

@@ -22,7 +22,7 @@ from repocache import CacheAside, CacheSettings, Database, Settings, TopologySet
 from repocache.cache.leases import Leases
 from repocache.errors import CommitOutcomeUnknown
 from repocache.events import ChannelUp, Event, Filled, Invalidated, Published, Routed, Sampled, Served
-from repocache.wire import LinkSettings
+from repocache.redis_link import LinkSettings
 from tests.acceptance.storm import CancellingStorm, Storm, Tally, bump
 from tests.shop import REPOSITORIES, User, Users
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from repocache.redis_link import LinkSettings
+from repocache.redis_link.breaker import BreakerSettings
+from repocache.redis_link.connection import Limits
 from repocache.testing import Endpoints, Servers
-from repocache.wire import LinkSettings
-from repocache.wire.breaker import BreakerSettings
-from repocache.wire.connection import Limits
 from tests.acceptance.conftest import Start, Truth, nothing_waits, until_busy
 from tests.acceptance.proxy import Proxy, Way
 from tests.acceptance.storm import IDS

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import pytest
 
 from repocache.keys import bucket_of, owner_bucket
+from repocache.redis_link import Identity
 from repocache.testing import RedisServer, Servers
 from repocache.testing.redis import Reply
-from repocache.wire import Identity
 from tests.acceptance.conftest import Start, Truth, until_busy
 from tests.acceptance.remote import Remote
 from tests.acceptance.storm import IDS

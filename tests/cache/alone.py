@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from repocache.background.tasks import Grace, Tasks
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CacheSettings, Cell, Row, Source, Wanted
 from repocache.cache.flights import Flights
@@ -37,7 +38,6 @@ from repocache.records import (
     Receipt,
     Terms,
 )
-from repocache.tasks import Grace, Tasks
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)

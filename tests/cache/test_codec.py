@@ -15,8 +15,8 @@ from asyncpg.pgproto.pgproto import UUID as AsyncpgUUID  # noqa: N811
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.cache.codec import RowCodec
-from repocache.cache.column import ColumnCodec, ColumnKind
+from repocache.codec.column import ColumnCodec, ColumnKind
+from repocache.codec.row import RowCodec
 from repocache.errors import CodecError, ConfigurationError
 from tests.cache.exactly import exactly
 

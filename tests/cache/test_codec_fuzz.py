@@ -13,12 +13,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from repocache.cache.codec import RowCodec
-from repocache.cache.column import ColumnCodec, ColumnKind
 from repocache.cache.entry import Source, Wanted
 from repocache.cache.policies import CacheAside
 from repocache.cache.signature import UNSIGNED, Signature, Signing
 from repocache.cache.values import Values
+from repocache.codec.column import ColumnCodec, ColumnKind
+from repocache.codec.row import RowCodec
 from repocache.errors import CodecError
 from repocache.events import Event, ValueRefused
 from repocache.keys import KeyOwner, Keys

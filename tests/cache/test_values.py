@@ -14,12 +14,12 @@ from repocache.cache.entry import Cell, Source
 from repocache.cache.policies import CacheAside
 from repocache.cache.signature import UNSIGNED, Signature, Signing
 from repocache.cache.values import NOT_KEPT, Values, digest, is_lease
-from repocache.db.signing import BookmarkSigner
 from repocache.errors import CodecError
 from repocache.events import ValueRefused
 from repocache.keys import LONGEST
 from repocache.records.names import ABSENT, LEASE, VALUE
-from repocache.signature import LENGTH
+from repocache.signing.bookmarks import BookmarkSigner
+from repocache.signing.signer import LENGTH
 from tests.cache.alone import NEVER_JITTERED, USERS, Loads, Plain, Seen, id_of
 
 TEXT = USERS.text(7)

@@ -17,7 +17,7 @@ from repocache.cache.local_store import LocalKey, LocalStore
 from repocache.cache.views import Views
 from repocache.events import GapSeen, Invalidated
 from repocache.keys import KeySpace, bucket_of, owner_bucket
-from repocache.message import WIRE_VERSION, Message
+from repocache.records.message import WIRE_VERSION, Message
 from tests.cache.alone import ORDERS, USERS, neighbours
 from tests.cache.alone import Seen as Events
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Wanted
-from repocache.db.routing import ANYWHERE, need_of
+from repocache.routing.routing import ANYWHERE, need_of
 
 HERE = "s.1.h"
 

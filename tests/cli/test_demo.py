@@ -17,7 +17,7 @@ from repocache.testing.process import GONE, await_condition, processes, state
 ROOT = Path(__file__).parents[2]
 # The judge is given the textbook's history as if it were the library's.
 BROKEN = """
-import repocache.cli.demo.run as run
+import repocache.demo.run as run
 from repocache.cli.commands import app
 run.OURS = run.TEXTBOOK
 app(["demo", "--seconds", "6", "--json"])
@@ -58,7 +58,7 @@ def descendants(pid: int) -> set[int]:
 
 def services(pid: int) -> list[int]:
     """Ids of the service processes."""
-    return [child for child in descendants(pid) if "repocache.cli.demo.worker" in command(child)]
+    return [child for child in descendants(pid) if "repocache.demo.worker" in command(child)]
 
 
 def command(pid: int) -> str:

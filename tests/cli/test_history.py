@@ -2,8 +2,8 @@
 
 import pytest
 
-from repocache.cli.demo.history import Acknowledged, Entry, Findings, examine
-from repocache.cli.demo.records import ALL, Applied, Commit, Dropped, Read
+from repocache.demo.history import Acknowledged, Entry, Findings, examine
+from repocache.demo.records import ALL, Applied, Commit, Dropped, Read
 from repocache.keys import bucket_of
 
 KEY = "KJFK"

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from repocache.cli.demo.history import Entry
-from repocache.cli.demo.records import Channel, Commit, Failed, Read, Rotation
-from repocache.cli.demo.report import Report, print_report
-from repocache.cli.demo.show import Lines, Moment, Picture
-from repocache.cli.demo.summary import Summary, broken_promises, summarize
-from repocache.cli.demo.tally import SECOND, Tally, percentile
+from repocache.demo.history import Entry
+from repocache.demo.records import Channel, Commit, Failed, Read, Rotation
+from repocache.demo.report import Report, print_report
+from repocache.demo.show import Lines, Moment, Picture
+from repocache.demo.summary import Summary, broken_promises, summarize
+from repocache.demo.tally import SECOND, Tally, percentile
 
 MS = 1_000_000
 KEPT: list[Entry] = [

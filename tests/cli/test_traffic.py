@@ -3,8 +3,8 @@
 from collections import Counter
 from itertools import islice
 
-from repocache.cli.demo.airports import COLUMNS, read_airports
-from repocache.cli.demo.traffic import Mix, Traffic, Visit
+from repocache.demo.airports import COLUMNS, read_airports
+from repocache.demo.traffic import Mix, Traffic, Visit
 
 KEYS = [f"K{number:03}" for number in range(200)]
 MIX = Mix(writes=0.2, carried=0.5, think=0.01)

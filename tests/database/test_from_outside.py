@@ -12,8 +12,8 @@ from repocache import Changed, ChangedAll
 from repocache.bookmark import Bookmark, Refused, Seen, decode
 from repocache.events import BookmarkRefused, CacheFailed, GapSeen
 from repocache.keys import bucket_of
-from repocache.message import WIRE_VERSION
 from repocache.records import Namespace
+from repocache.records.message import WIRE_VERSION
 from repocache.testing import Servers
 from tests.shop import Shop, Users, until
 

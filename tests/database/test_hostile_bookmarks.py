@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from repocache import Settings
 from repocache.bookmark import Bookmark, Seen
-from repocache.db.signing import BookmarkSigner
 from repocache.errors import DatabaseUnavailable, UsageError
 from repocache.history import LAST
+from repocache.signing.bookmarks import BookmarkSigner
 from repocache.testing import Endpoints
 from tests.fuzzing import examples
 from tests.shop import QUICK, Shop, User, in_rotation, open_shop

@@ -14,7 +14,7 @@ from repocache import ConfigurationError, Settings
 from repocache.events import CacheFailed, Filled, Served, ValueRefused
 from repocache.keys import LONGEST, bucket_of
 from repocache.records import Namespace
-from repocache.signature import LENGTH
+from repocache.signing.signer import LENGTH
 from repocache.testing import Endpoints
 from tests.shop import QUICK, Countries, Country, Shop, UserCard, Users, open_shop, until
 

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from repocache import CacheAside, CacheSettings, Settings, WriteThrough
 from repocache.events import CacheFailed, ChannelDown, Event, Served, ValueRefused
 from repocache.records.names import VALUE
+from repocache.redis_link import Limits, LinkSettings
 from repocache.testing import Endpoints, Servers
-from repocache.wire import Limits, LinkSettings
 from tests.shop import QUICK, Seen, Users, open_shop, until
 
 ROWS = range(1001, 1031)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import false, func, literal_column, text
 
 from repocache import Database, EngineSettings, Settings
-from repocache.db.lent import RESET_SQL
+from repocache.engines.lent import RESET_SQL
 from repocache.testing import Endpoints, Servers
 from tests.shop import QUICK, REPOSITORIES, Shop, User, Users, in_rotation, open_shop
 

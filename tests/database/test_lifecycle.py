@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
 from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, Settings, UsageError
-from repocache.commits import Commits
-from repocache.db.commit import CommitWatch
+from repocache.background.tasks import Grace
 from repocache.errors import NotStarted, PoolExhausted
 from repocache.events import TaskFailed
-from repocache.tasks import Grace
+from repocache.publication.publisher import Commits
 from repocache.testing import Endpoints, Servers
+from repocache.transactions.commit_watch import CommitWatch
 from tests.shop import QUICK, Countries, Orders, Shop, User, Users, open_shop, until
 
 UNOPENED = Database("sqlite+aiosqlite:////nowhere/at/all", repositories=[Users])

@@ -9,7 +9,7 @@ import pytest
 
 from repocache import PrimaryBudgetExceeded, Settings, TopologySettings
 from repocache.bookmark import Bookmark
-from repocache.db import budget
+from repocache.nodes import budget
 from repocache.testing import Endpoints
 from tests.acceptance.test_replicas_lost import locked_users
 from tests.shop import Order, Orders, Shop, User, in_rotation, open_shop, until

@@ -41,8 +41,8 @@ from repocache.events import (
     UndeclaredWrite,
     ValueRefused,
 )
+from repocache.redis_link import Address
 from repocache.testing import Endpoints, Servers
-from repocache.wire import Address
 from tests.shop import REPOSITORIES, Seen, User, Users, until
 from tests.spilled import spilled, told
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import make_url
 
 from repocache import Database, Replica, Settings
-from repocache.durable import LOST
 from repocache.remedies import NODE_OUT
+from repocache.runtime.outbox import LOST
 from repocache.testing import Endpoints, Servers
 from tests.shop import REPOSITORIES, Users
 

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.db.choice import ANYTHING, Need
-from repocache.db.positions import PrimaryPosition
-from repocache.db.reading import Read
-from repocache.db.settings import Replica, TopologySettings
-from repocache.db.topology import Topology
+from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Event
+from repocache.nodes.reading import Read
+from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.topology import Topology
+from repocache.nodes.wal import PrimaryPosition
 from repocache.testing import Endpoints, Servers
 
 E = TypeVar("E", bound=Event)

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from repocache.bookmark import Bookmark
-from repocache.db.clock import ALLOWED
-from repocache.db.primary import Primary
-from repocache.db.routing import LONGEST_CUT, Routing, Stickiness, on_replica
-from repocache.db.settings import TopologySettings
-from repocache.db.topology import Topology
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import ConfigurationError
 from repocache.events import ClockJumped, Event
+from repocache.nodes.clock import ALLOWED
+from repocache.nodes.primary import Primary
+from repocache.nodes.topology import Topology
+from repocache.redis_link import Limits, LinkSettings
+from repocache.routing.routing import LONGEST_CUT, Routing, Stickiness, on_replica
 from repocache.settings import Settings
-from repocache.wire import Limits, LinkSettings
 from tests.db.conftest import QUICK, watching
 
 NOWHERE = "postgresql+asyncpg://a@127.0.0.1:1/b"

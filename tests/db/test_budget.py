@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.db.budget import LINE, PrimaryBudget
 from repocache.errors import ConfigurationError, PrimaryBudgetExceeded
+from repocache.nodes.budget import LINE, PrimaryBudget
 
 
 async def test_beyond_it_the_error_says_what_to_do() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.db.positions import PrimaryPosition
-from repocache.db.routing import ANYWHERE, need_of
-from repocache.db.session import CausalSession, Look
-from repocache.db.stamps import UNKNOWN, Stamp
+from repocache.nodes.stamps import UNKNOWN, Stamp
+from repocache.nodes.wal import PrimaryPosition
+from repocache.routing.causal_session import CausalSession, Look
+from repocache.routing.routing import ANYWHERE, need_of
 
 NOW = 1000.0
 HERE, LATER = "s.1.h", "s.2.h"

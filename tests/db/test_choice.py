@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.db.choice import ANYTHING, Need, choose_node, satisfies
-from repocache.db.positions import Process, Sample
+from repocache.engines.server import Process
+from repocache.nodes.selection import ANYTHING, Need, choose_node, satisfies
+from repocache.nodes.wal import Sample
 
 SAMPLE = Sample(
     history="h",

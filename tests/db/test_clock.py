@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.db.clock import Outages, PrimaryClock
+from repocache.nodes.clock import Outages, PrimaryClock
 
 WALL = 5_000.0
 

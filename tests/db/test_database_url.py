@@ -10,10 +10,10 @@ import pytest
 from pydantic import PostgresDsn, SecretStr, TypeAdapter
 from sqlalchemy import URL, make_url
 
-from repocache.db.arguments import connect_args
-from repocache.db.database_url import EXAMPLE, database_url, primary_url, without_options
-from repocache.db.engine_settings import EngineSettings
-from repocache.db.settings import TopologySettings
+from repocache.engines.connect_args import connect_args
+from repocache.engines.database_url import EXAMPLE, database_url, primary_url, without_options
+from repocache.engines.engine_settings import EngineSettings
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import ConfigurationError
 
 PLAIN = EngineSettings()

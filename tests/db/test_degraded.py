@@ -9,10 +9,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark
-from repocache.db.choice import Need
-from repocache.db.routing import Routing, Stickiness
-from repocache.db.settings import Replica
+from repocache.engines.topology_settings import Replica
 from repocache.events import Degraded, NodeOut
+from repocache.nodes.selection import Need
+from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, Servers
 from tests.db.conftest import Watched, value_of, watching
 

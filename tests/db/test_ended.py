@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.db.choice import ANYTHING, Need
-from repocache.db.poolers import COMMITTED, begin_read
-from repocache.db.trouble import connecting_trouble, is_of_rows, is_undecodable, statement_trouble
+from repocache.engines.driver_errors import connecting_trouble, is_of_rows, is_undecodable, statement_trouble
+from repocache.engines.poolers import COMMITTED, begin_read
 from repocache.events import NodeOut
+from repocache.nodes.selection import ANYTHING, Need
 from repocache.testing import Endpoints, Servers
 from tests.db.conftest import Watched, value_of, watching
 

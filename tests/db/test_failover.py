@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from repocache.bookmark import Bookmark
-from repocache.db.choice import Need
-from repocache.db.routing import ANYWHERE, need_of
-from repocache.db.settings import TopologySettings
-from repocache.db.topology import Topology
+from repocache.engines.topology_settings import TopologySettings
 from repocache.events import Degraded, HistoryChanged, HookFailed, NodeOut
 from repocache.history import cluster_of
+from repocache.nodes.selection import Need
+from repocache.nodes.topology import Topology
+from repocache.routing.routing import ANYWHERE, need_of
 from repocache.testing import PostgresServer, Servers
 from tests.db.conftest import QUICK, Watched, needed, until, watching
 from tests.db.doorman import Doorman

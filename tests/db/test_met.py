@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from repocache.db.primary import HURRY, MOST_MET, Primary
-from repocache.db.topology import Topology
+from repocache.nodes.primary import HURRY, MOST_MET, Primary
+from repocache.nodes.topology import Topology
 
 HERE = "s.2.a"
 

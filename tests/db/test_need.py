@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen, says_something
-from repocache.db.choice import BEHIND, Need
-from repocache.db.routing import (
+from repocache.errors import ConfigurationError
+from repocache.nodes.selection import BEHIND, Need
+from repocache.nodes.topology import Topology
+from repocache.routing.causal_session import CausalSession
+from repocache.routing.routing import (
     ANYWHERE,
     LONGEST_CUT,
     NEWER,
@@ -22,9 +25,6 @@ from repocache.db.routing import (
     need_of,
     on_replica,
 )
-from repocache.db.session import CausalSession
-from repocache.db.topology import Topology
-from repocache.errors import ConfigurationError
 
 NOW = 1000.0
 HERE, BEFORE, AFTER = "s.1.h", "s.1.old", "s.2.new"

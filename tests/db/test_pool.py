@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from repocache.db.choice import Need
-from repocache.db.settings import TopologySettings
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable, PoolExhausted
 from repocache.events import NodeBack, NodeOut
+from repocache.nodes.selection import Need
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.conftest import Watched, until, value_of, watching
 

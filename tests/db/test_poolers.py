@@ -16,16 +16,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark
-from repocache.db.choice import ANYTHING, Need
-from repocache.db.engine_settings import EngineSettings
-from repocache.db.engines import Server
-from repocache.db.poolers import NOT_AS_ASKED, OWN_ADDRESS, PRIMARY_POOLED, is_pooled, tell, unnamed
-from repocache.db.positions import Process, System
-from repocache.db.routing import Routing, Stickiness
-from repocache.db.settings import Replica, TopologySettings
-from repocache.db.topology import Topology
-from repocache.db.trouble import POOLED, WRITABLE
+from repocache.engines.driver_errors import POOLED, WRITABLE
+from repocache.engines.engine_settings import EngineSettings
+from repocache.engines.poolers import NOT_AS_ASKED, OWN_ADDRESS, PRIMARY_POOLED, is_pooled, tell, unnamed
+from repocache.engines.server import Process, Server, System
+from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Degraded
+from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.topology import Topology
+from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.bouncer import IGNORED, bouncing, find_bouncer
 from tests.db.conftest import STILL, Watched, needed, until, value_of, watching
@@ -267,7 +266,7 @@ def positions(request: pytest.FixtureRequest, repocache_servers: Servers, databa
 async def test_connections_that_could_write_are_read_in_transactions(
     repocache_endpoints: Endpoints, positions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("repocache.db.engines.connect_args", without_read_only)
+    monkeypatch.setattr("repocache.engines.engine.connect_args", without_read_only)
     replicas = [Replica(repocache_endpoints.replicas[0], name="r")]
 
     async def setting(connection: AsyncConnection) -> object:

@@ -7,20 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.db.positions import (
+from repocache.engines.server import Process, System
+from repocache.history import cluster_of
+from repocache.nodes.wal import (
     LagLimit,
     PrimaryIdentity,
     PrimaryView,
-    Process,
     Receiver,
     ReplicaReading,
     Sample,
-    System,
     Trail,
     judge,
     ran_ahead,
 )
-from repocache.history import cluster_of
 
 IDENTITY = PrimaryIdentity(System("42", 5), 1, 1000, 10)
 LIMIT = LagLimit(10.0, None)

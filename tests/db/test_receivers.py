@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from repocache.db.positions import PrimaryIdentity, PrimaryView, Process, Receiver, ReplicaReading, System, Trail
-from repocache.db.receivers import MOST, Receivers
+from repocache.engines.server import Process, System
+from repocache.nodes.receivers import MOST, Receivers
+from repocache.nodes.wal import PrimaryIdentity, PrimaryView, Receiver, ReplicaReading, Trail
 
 IDENTITY = PrimaryIdentity(System("42", 5), 1, 1000, 10)
 LIFE = Process(7, 1)

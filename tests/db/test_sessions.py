@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, decode
-from repocache.db.choice import Need
-from repocache.db.positions import PrimaryPosition
-from repocache.db.routing import (
+from repocache.errors import ConfigurationError, DatabaseUnavailable
+from repocache.events import BookmarkRefused
+from repocache.history import cluster_of
+from repocache.nodes.selection import Need
+from repocache.nodes.wal import PrimaryPosition
+from repocache.routing.causal_session import CausalSession
+from repocache.routing.routing import (
     ANYWHERE,
     LONGEST_CUT,
     ON_PRIMARY,
@@ -24,11 +28,7 @@ from repocache.db.routing import (
     current_session,
     on_replica,
 )
-from repocache.db.session import CausalSession
-from repocache.db.signing import BookmarkSigner
-from repocache.errors import ConfigurationError, DatabaseUnavailable
-from repocache.events import BookmarkRefused
-from repocache.history import cluster_of
+from repocache.signing.bookmarks import BookmarkSigner
 from repocache.testing import Endpoints, Servers
 from tests.acceptance.proxy import Proxy
 from tests.db.conftest import STILL, Watched, until, value_of, watching
@@ -91,11 +91,11 @@ async def test_a_childs_write_sticks_its_parent(repocache_endpoints: Endpoints, 
 ANOTHER_PROCESS = """
 import asyncio
 import sys
-from repocache.db.routing import Routing, Stickiness
-from repocache.db.settings import TopologySettings
-from repocache.db.session import CausalSession
-from repocache.db.signing import BookmarkSigner
-from repocache.db.topology import Topology
+from repocache.routing.routing import Routing, Stickiness
+from repocache.engines.topology_settings import TopologySettings
+from repocache.routing.causal_session import CausalSession
+from repocache.signing.bookmarks import BookmarkSigner
+from repocache.nodes.topology import Topology
 from tests.acceptance.proxy import Proxy
 from tests.db.conftest import value_of
 

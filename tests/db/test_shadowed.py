@@ -13,18 +13,20 @@ from sqlalchemy import Column, Integer, MetaData, Table, select, text
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache import standing
 from repocache.alembic_ops import autogenerate
 from repocache.alembic_ops.ddl import create_outbox
-from repocache.db import engines, lent, probe, transaction
+from repocache.engines import lent, server
 from repocache.invalidation import held, outbox, outbox_table, seal
 from repocache.invalidation.outbox import on_table
 from repocache.mapping.reader import reads_alike, state_statement
 from repocache.mapping.relation import places_statement, relations_statement
+from repocache.nodes import probe
+from repocache.runtime import primary_wal
 from repocache.testing import Endpoints
 from repocache.tracking.cascades import Cascade, rights_statement
 from repocache.tracking.catalog import catalog_statement
 from repocache.tracking.functions import functions_statement
+from repocache.transactions import transaction
 from tests.db.plants import PLANTED, called, plants, unqualified
 
 DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
@@ -35,11 +37,11 @@ STATEMENTS: Mapping[str, str] = {
     "primary": probe.PRIMARY_SQL,
     "replica": probe.REPLICA_SQL,
     "clock": probe.CLOCK_SQL,
-    "server": engines.SERVER_SQL,
-    "read only": engines.READ_ONLY_SQL,
+    "server": server.SERVER_SQL,
+    "read only": server.READ_ONLY_SQL,
     "set up": lent.SET_UP_SQL,
     "asked before COMMIT": transaction._ASK,
-    "status": standing._STATUS.text,
+    "status": primary_wal._STATUS.text,
     "catalog": catalog_statement([USERS]).text,
     "functions": functions_statement().text,
     "relations": relations_statement([USERS], DIALECT).text,

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from repocache.db.shared_poll import SharedPoll
 from repocache.events import Event, TaskFailed, ignore
+from repocache.nodes.shared_poll import SharedPoll
 
 
 class Counting:

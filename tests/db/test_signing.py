@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from repocache.db.signing import BookmarkSigner
 from repocache.errors import ConfigurationError
+from repocache.signing.bookmarks import BookmarkSigner
 
 OLD, NEW = "an old secret of ours", b"a newer secret of ours"
 SIGNER = BookmarkSigner([NEW, OLD])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repocache.db.commit import certainly_rolled_back
-from repocache.db.sql_text import calls, judge, shape
+from repocache.transactions.commit_watch import certainly_rolled_back
+from repocache.transactions.sql_text import calls, judge, shape
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from repocache.db.positions import PrimaryPosition
-from repocache.db.stamps import Stamp, shown_by_primary
+from repocache.nodes.stamps import Stamp, shown_by_primary
+from repocache.nodes.wal import PrimaryPosition
 
 OLD, NEW = "7.5.a", "7.6."
 POLLED = PrimaryPosition(OLD, flush=90, insert=100)

@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.db.choice import Need
-from repocache.db.settings import Replica, TopologySettings
-from repocache.db.stamps import UNKNOWN, Stamp
-from repocache.db.topology import Topology
+from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, DatabaseUnavailable, NotStarted
 from repocache.events import Degraded, NodeOut, Sampled
+from repocache.nodes.selection import Need
+from repocache.nodes.stamps import UNKNOWN, Stamp
+from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, Servers
 from tests.db.conftest import QUICK, STILL, needed, value_of, watching
 from tests.db.doorman import Doorman
@@ -145,7 +145,7 @@ async def test_drivers_that_are_spoken_to_through_sqlalchemy(
     repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """asyncpg is spoken to directly; without that the same is learned."""
-    monkeypatch.setattr("repocache.db.probe.asyncpg.Connection", type("Unknown", (), {}))
+    monkeypatch.setattr("repocache.nodes.probe.asyncpg.Connection", type("Unknown", (), {}))
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         assert watched.topology._primary.probe._asyncpg is None
         for value in range(1, 20):

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.db.choice import Need
-from repocache.db.settings import TopologySettings
-from repocache.db.topology import Topology
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable, PrimaryBudgetExceeded
 from repocache.events import NodeBack, NodeOut, Sampled
+from repocache.nodes.selection import Need
+from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.conftest import QUICK, STILL, Watched, needed, until, value_of, watching
 
@@ -271,6 +271,6 @@ async def test_both_pools_of_the_primary_are_closed_within_one_grace(
     async def closes(*_: object) -> None:
         await both.wait()
 
-    monkeypatch.setattr("repocache.db.primary.close_engine", closes)
+    monkeypatch.setattr("repocache.nodes.primary.close_engine", closes)
     async with asyncio.timeout(5):
         await Topology("sqlite+aiosqlite:////nowhere/at/all")._primary.close(1.0)

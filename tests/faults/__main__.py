@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from repocache.wire.connection import Limits
+from repocache.redis_link.connection import Limits
 from tests.faults.check import check
 from tests.faults.edn import as_edn
 from tests.faults.figures import Figures, told

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from repocache.wire.connection import Limits
-from repocache.wire.pulse import Pulse
+from repocache.redis_link.connection import Limits
+from repocache.redis_link.pulse import Pulse
 
 PROMISES = (
     "own write",

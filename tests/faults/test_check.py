@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from repocache.keys import bucket_of
-from repocache.wire.connection import Limits
+from repocache.redis_link.connection import Limits
 from tests.faults.check import check
 from tests.faults.promise import PROMISES, Bounds, bounds_of
 from tests.faults.records import (

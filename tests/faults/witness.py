@@ -25,7 +25,7 @@ from repocache.events import (
     HistoryChanged,
     Served,
 )
-from repocache.message import Message
+from repocache.records.message import Message
 from tests.faults.records import Applied, Channel, Lived, Recorder, Stall, now
 
 BEAT = 0.05

@@ -18,9 +18,9 @@ import msgspec
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache import CacheMode, Database, OutboxMode, Settings, TopologySettings
-from repocache.db.settings import Replica
-from repocache.wire import LinkSettings
-from repocache.wire.breaker import BreakerSettings
+from repocache.engines.topology_settings import Replica
+from repocache.redis_link import LinkSettings
+from repocache.redis_link.breaker import BreakerSettings
 from tests.faults.items import items_of
 from tests.faults.mirror import Mirror
 from tests.faults.place import HANG, Place, kind_of

@@ -13,10 +13,10 @@ from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from repocache.bookmark import Bookmark
-from repocache.db.routing import current_session
-from repocache.db.unit_of_work import NOT_PUBLISHED
 from repocache.errors import CommitOutcomeUnknown
 from repocache.keys import bucket_of
+from repocache.routing.routing import current_session
+from repocache.transactions.unit_of_work import NOT_PUBLISHED
 from tests.faults.items import Item
 from tests.faults.place import HANG, PATIENCE, Place, Visit, kind_of, some
 from tests.faults.records import Begun, Ended, Staged, now

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from repocache.background.tasks import Grace, Tasks
 from repocache.errors import CacheUnavailable
 from repocache.events import Event, Published, PublishFailed
 from repocache.invalidation import bus as module
 from repocache.invalidation.batch import NOTHING, Batch
 from repocache.invalidation.bus import Bus, Undelivered
 from repocache.keys import bucket_of
-from repocache.message import Message
 from repocache.records import NO_POSITIONS, Change, MemoryRecords, Nonces, Receipt, Terms
-from repocache.tasks import Grace, Tasks
+from repocache.records.message import Message
 
 
 class Records(MemoryRecords):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from repocache.authorship import Anybody, Authorship, Signed
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.keys import BUCKETS
-from repocache.message import WIRE_VERSION, Message
-from repocache.wire import Identity, ServerFacts
-from repocache.wire.handshake import PubsubLimit
+from repocache.records.authorship import Anybody, Authorship, Signed
+from repocache.records.message import WIRE_VERSION, Message
+from repocache.redis_link import Identity, ServerFacts
+from repocache.redis_link.handshake import PubsubLimit
 
 MESSAGE = Message(WIRE_VERSION, 3, "i", 1, "h", keys=("user:7",))
 MIB = 1024 * 1024

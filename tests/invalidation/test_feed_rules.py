@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache import Changed, ChangedAll, KeyOwner
-from repocache.db.routing import ANYWHERE, need_of
-from repocache.home import Home
+from repocache.background.home import Home
 from repocache.invalidation.channel import Receiver
 from repocache.invalidation.feed import Audience, Feed
 from repocache.keys import Keys
-from repocache.message import WIRE_VERSION, Message
+from repocache.records.message import WIRE_VERSION, Message
+from repocache.routing.routing import ANYWHERE, need_of
 
 KEYS = Keys(KeyOwner("user"), (int,))
 NOW = 1_000.0

@@ -35,11 +35,11 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.exc import DetachedInstanceError, StaleDataError
 from sqlalchemy.types import TypeDecorator
 
-from repocache.cache.column import ColumnCodec
-from repocache.db.cached_marker import Misuse, cached_by, state_maker
+from repocache.codec.column import ColumnCodec
 from repocache.errors import ConfigurationError, MappingRefused
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
+from repocache.transactions.cached_marker import Misuse, cached_by, state_maker
 from tests.mapping.compare import assert_alike, entity_pair, load_rows
 from tests.mapping.conftest import MakeTables
 

@@ -26,12 +26,12 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.attributes import flag_modified, set_committed_value
 
-from repocache.db.cached_marker import Misuse, state_maker
-from repocache.db.tracked_session import TrackedSession
 from repocache.errors import CachedEntityRefused
 from repocache.events import CachedEntityChanged, Event
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
+from repocache.transactions.cached_marker import Misuse, state_maker
+from repocache.transactions.tracked_session import TrackedSession
 
 
 class Base(DeclarativeBase):

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from repocache.cache.codec import CODEC_VERSION
-from repocache.cache.column import ColumnCodec
+from repocache.codec.column import ColumnCodec
+from repocache.codec.row import CODEC_VERSION
 from repocache.errors import MappingRefused
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from repocache.cache.codec import RowCodec
+from repocache.codec.row import RowCodec
 from repocache.errors import CodecError, MappingRefused
 from repocache.mapping.kinds import kind_of
 from repocache.mapping.options import MappingOptions

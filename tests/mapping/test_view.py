@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, synonym
 
-from repocache.cache.column import ColumnCodec
+from repocache.codec.column import ColumnCodec
 from repocache.errors import ConfigurationError
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan

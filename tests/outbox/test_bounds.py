@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from repocache.durable import Durable
 from repocache.errors import CacheUnavailable
 from repocache.events import OutboxUnowned, Relayed, RelayFailed
 from repocache.invalidation import relay
 from repocache.invalidation.batch import Batch, merged
 from repocache.invalidation.outbox import TABLE
 from repocache.invalidation.relay import Relay
+from repocache.runtime.outbox import Durable
 from repocache.testing import Servers
 from tests.outbox.conftest import Sql, left, until_empty
 from tests.shop import Shop, until

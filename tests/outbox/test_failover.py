@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache.durable import Durable
 from repocache.errors import CacheUnavailable, CommitOutcomeUnknown, RepocacheError
 from repocache.events import HistoryChanged, RelayFailed, TaskFailed
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
+from repocache.runtime.outbox import Durable
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.doorman import Doorman
 from tests.outbox.conftest import Sql, left, until_empty

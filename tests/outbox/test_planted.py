@@ -12,8 +12,8 @@ import pytest
 
 from repocache import ConfigurationError, OutboxMode, Settings
 from repocache.alembic_ops.ddl import create_outbox
-from repocache.durable import Durable
 from repocache.invalidation.outbox import TABLE
+from repocache.runtime.outbox import Durable
 from repocache.testing import Endpoints, Servers
 from tests.outbox.conftest import Sql, left
 from tests.outbox.roles import Roles, run_as, url_of

@@ -11,7 +11,6 @@ from sqlalchemy import text
 
 from repocache import Database, KeyOwner, Repository
 from repocache.alembic_ops.ddl import create_trigger
-from repocache.durable import Durable
 from repocache.errors import CacheUnavailable
 from repocache.events import OutboxPutAside, OutboxRefused, Relayed, RelayFailed, TaskFailed
 from repocache.invalidation import relay
@@ -20,6 +19,7 @@ from repocache.invalidation.notice import LONGEST
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
 from repocache.invalidation.relay import Relay
 from repocache.invalidation.taken import MOST_TRIES
+from repocache.runtime.outbox import Durable
 from repocache.testing import Endpoints, Servers
 from tests.outbox.conftest import Sql, left, until_empty
 from tests.outbox.test_taken import STRANGE

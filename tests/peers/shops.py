@@ -12,7 +12,7 @@ from repocache.cache.shared import Shared
 from repocache.cache.tiered import TieredCache
 from repocache.events import Served
 from repocache.records import RedisRecords
-from repocache.wire.breaker import BreakerSettings
+from repocache.redis_link.breaker import BreakerSettings
 from tests.protocol.process import Gate
 from tests.shop import Shop, until
 

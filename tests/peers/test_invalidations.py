@@ -12,7 +12,7 @@ from sqlalchemy import text
 from repocache.cache.local_store import Entry
 from repocache.events import GapSeen
 from repocache.keys import bucket_of
-from repocache.message import Message
+from repocache.records.message import Message
 from repocache.testing import Servers
 from tests.peers.shops import heard, hold_get, hold_rows, in_l1, names, shared
 from tests.shop import Shop, User, Users, until

@@ -11,14 +11,14 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
-from repocache.commits import Commits
-from repocache.db.transaction import Outcome, Transaction, seal_postgresql
 from repocache.errors import CacheUnavailable
 from repocache.invalidation.batch import NOTHING, Batch
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
 from repocache.invalidation.relay import Relay
 from repocache.invalidation.seal import Seal, SealStatement
-from repocache.sealing import WithRow
+from repocache.publication.publisher import Commits
+from repocache.publication.seal import WithRow
+from repocache.transactions.transaction import Outcome, Transaction, seal_postgresql
 from tests.protocol.switches import _switch
 
 

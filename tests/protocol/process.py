@@ -13,12 +13,12 @@ from repocache.cache.loader import Loader
 from repocache.cache.shared import Shared
 from repocache.cache.tiered import TieredCache
 from repocache.database import Database
-from repocache.db.probe import Probe
-from repocache.db.topology import Topology
 from repocache.errors import CacheUnavailable
 from repocache.events import ChannelUp, Event, Filled
-from repocache.message import Message
+from repocache.nodes.probe import Probe
+from repocache.nodes.topology import Topology
 from repocache.records import RedisRecords
+from repocache.records.message import Message
 from repocache.repository.repository import Repository
 from tests.protocol.items import KEY, Item, Items
 

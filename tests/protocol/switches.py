@@ -30,32 +30,32 @@ from repocache.cache.histories import Histories
 from repocache.cache.loader import Group, Loader
 from repocache.cache.tiered import TieredCache
 from repocache.cache.views import Views
-from repocache.commits import Commits
-from repocache.db import commit
-from repocache.db.choice import Need, satisfies
-from repocache.db.commit import CommitWatch
-from repocache.db.node import ReplicaNode
-from repocache.db.positions import PrimaryIdentity
-from repocache.db.reading import Read, Reader
-from repocache.db.routing import Route, need_of
-from repocache.db.shared_poll import SharedPoll
-from repocache.db.tracked_session import TrackedSession
-from repocache.db.transaction import Outcome, Transaction
 from repocache.errors import CodecError
 from repocache.events import GapSeen
 from repocache.keys import BUCKETS
 from repocache.mapping import plan
-from repocache.message import Message
+from repocache.nodes.reading import Read, Reader
+from repocache.nodes.replica import ReplicaNode
+from repocache.nodes.selection import Need, satisfies
+from repocache.nodes.shared_poll import SharedPoll
+from repocache.nodes.wal import PrimaryIdentity
+from repocache.publication.publisher import Commits
+from repocache.publication.write_through import Puts, Through
 from repocache.records import Namespace, Nonces, Opened, RedisRecords
 from repocache.records import redis as redis_records
+from repocache.records.message import Message
+from repocache.redis_link import Identity, Link, Reply
+from repocache.redis_link.connection import Connection as WireConnection
+from repocache.redis_link.script import Script
 from repocache.repository import rows
-from repocache.standing import Standing
+from repocache.routing.routing import Route, need_of
+from repocache.runtime.primary_wal import Standing
 from repocache.tracking.asking import Asked as AskedOfDatabase
-from repocache.tracking.changes import Changes
-from repocache.wire import Identity, Link, Reply
-from repocache.wire.connection import Connection as WireConnection
-from repocache.wire.script import Script
-from repocache.writing import Puts, Through
+from repocache.transactions import commit_watch
+from repocache.transactions.changes import Changes
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.tracked_session import TrackedSession
+from repocache.transactions.transaction import Outcome, Transaction
 
 SWITCHES: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 
@@ -419,7 +419,7 @@ def _bookmark() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(Views, "covers", lambda *_: True))
         stack.enter_context(patch.object(rows, "need_of", need))
-        stack.enter_context(patch("repocache.db.routing.need_of", need))
+        stack.enter_context(patch("repocache.routing.routing.need_of", need))
         yield
 
 
@@ -511,7 +511,7 @@ def _outermost() -> Iterator[None]:
 @_switch("autocommit")
 def _autocommit() -> Iterator[None]:
     """The primary's connections may be in AUTOCOMMIT."""
-    with patch.object(commit, "refuse_autocommit", lambda *_: None):
+    with patch.object(commit_watch, "refuse_autocommit", lambda *_: None):
         yield
 
 

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache import standing
-from repocache.db.choice import Need
 from repocache.errors import CommitOutcomeUnknown
+from repocache.nodes.selection import Need
+from repocache.runtime import primary_wal
 from repocache.testing import Endpoints, Servers
 from tests.db.doorman import Doorman
 from tests.protocol.guard import guards
@@ -58,9 +58,9 @@ class Asked:
 async def unaskable(world: World) -> AsyncIterator[None]:
     """Whoever asks for the state of a transaction is cancelled, as by a statement_timeout."""
     await world.sql(UNASKABLE)
-    asks = text(standing._STATUS.text.replace("pg_catalog.", "public."))
+    asks = text(primary_wal._STATUS.text.replace("pg_catalog.", "public."))
     try:
-        with patch.object(standing, "_STATUS", asks):
+        with patch.object(primary_wal, "_STATUS", asks):
             yield
     finally:
         await world.sql(ASKABLE)

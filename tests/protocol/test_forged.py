@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from repocache.cache.belief import At
 from repocache.keys import owner_bucket
-from repocache.message import WIRE_VERSION, Message
 from repocache.records import Namespace
+from repocache.records.message import WIRE_VERSION, Message
 from tests.protocol.guard import guards
 from tests.protocol.items import BUCKET, NEIGHBOUR, Items
 from tests.protocol.world import STILL, World, behind

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from repocache.bookmark import Bookmark
-from repocache.db.settings import TopologySettings
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
 from repocache.invalidation.outbox import OutboxMode
 from repocache.settings import Settings

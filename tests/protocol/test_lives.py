@@ -12,12 +12,12 @@ from unittest.mock import patch
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside
-from repocache.db.settings import TopologySettings
-from repocache.db.unit_of_work import NOT_PUBLISHED
+from repocache.engines.topology_settings import TopologySettings
 from repocache.keys import KeyOwner
+from repocache.redis_link import Limits, LinkSettings
 from repocache.repository.repository import Repository
 from repocache.settings import Settings
-from repocache.wire import Limits, LinkSettings
+from repocache.transactions.unit_of_work import NOT_PUBLISHED
 from tests.protocol.guard import guards
 from tests.protocol.items import Item
 from tests.protocol.process import Process, until

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
-from repocache.db.settings import TopologySettings
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
+from repocache.redis_link import Limits, LinkSettings
 from repocache.settings import Settings
-from repocache.wire import Limits, LinkSettings
 from tests.db.doorman import Doorman
 from tests.protocol.guard import guards
 from tests.protocol.process import Process, until

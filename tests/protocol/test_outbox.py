@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from repocache.alembic_ops.ddl import create_outbox, create_trigger
-from repocache.durable import Durable
 from repocache.events import RelayFailed
 from repocache.invalidation.outbox import TABLE, Mark
+from repocache.runtime.outbox import Durable
 from repocache.testing import Endpoints, Servers
 from tests.protocol import outbox_switches
 from tests.protocol.conftest import DATABASE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+from repocache.redis_link.connection import Connection
 from repocache.testing import RedisServer
-from repocache.wire.connection import Connection
 from tests.protocol.conftest import PairedServers
 from tests.protocol.guard import guards
 from tests.protocol.items import KEY

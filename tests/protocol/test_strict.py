@@ -9,9 +9,9 @@ from unittest.mock import patch
 
 from sqlalchemy import text
 
-from repocache import writing
 from repocache.invalidation.batch import Batch
 from repocache.keys import bucket_of
+from repocache.publication import write_through
 from repocache.records import Namespace
 from tests.protocol.guard import guards
 from tests.protocol.items import KEY, Prices
@@ -182,7 +182,7 @@ class Committing:
 
 
 def short_leases() -> AbstractContextManager[object]:
-    return patch.object(writing, "WRITE_LEASE", 0.001)
+    return patch.object(write_through, "WRITE_LEASE", 0.001)
 
 
 async def evict(world: World) -> None:

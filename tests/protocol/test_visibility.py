@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.switch import CacheMode
-from repocache.db.positions import ReplicaReading
+from repocache.nodes.wal import ReplicaReading
 from tests.protocol.guard import guards
 from tests.protocol.items import BUCKET, KEY, NEIGHBOUR, Items
 from tests.protocol.process import Gate, Process, until

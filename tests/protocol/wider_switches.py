@@ -11,30 +11,32 @@ from unittest.mock import patch
 
 import msgspec
 
-from repocache import database, writing
+from repocache import database
 from repocache.bookmark import Bookmark, Refused, Seen, decode, merge
 from repocache.cache import histories, loader, tiered
 from repocache.cache.entry import Wanted
 from repocache.cache.flights import Flight, Flights, may_join
 from repocache.cache.local_store import LocalKey
-from repocache.db import node, positions, reading, routing, session, stamps
-from repocache.db.choice import Need
-from repocache.db.clock import Outages, PrimaryClock
-from repocache.db.positions import LagLimit, PrimaryPosition, PrimaryView, ReplicaReading, Sample, judge
-from repocache.db.primary import Primary
-from repocache.db.reading import Reader
-from repocache.db.routing import Routing, need_of
-from repocache.db.session import CausalSession, Look
-from repocache.db.stamps import UNKNOWN, Stamp
-from repocache.db.transaction import Transaction
 from repocache.errors import DatabaseUnavailable
 from repocache.invalidation import bus
 from repocache.invalidation.channel import Channel
 from repocache.invalidation.feed import Feed
+from repocache.nodes import reading, replica, stamps, wal
+from repocache.nodes.clock import Outages, PrimaryClock
+from repocache.nodes.primary import Primary
+from repocache.nodes.reading import Reader
+from repocache.nodes.selection import Need
+from repocache.nodes.stamps import UNKNOWN, Stamp
+from repocache.nodes.wal import LagLimit, PrimaryPosition, PrimaryView, ReplicaReading, Sample, judge
+from repocache.publication import write_through
+from repocache.publication.write_through import Kept, Puts
 from repocache.records import Writing
 from repocache.repository.rows import Rows
-from repocache.standing import Standing
-from repocache.writing import Kept, Puts
+from repocache.routing import causal_session, routing
+from repocache.routing.causal_session import CausalSession, Look
+from repocache.routing.routing import Routing, need_of
+from repocache.runtime.primary_wal import Standing
+from repocache.transactions.transaction import Transaction
 from tests.protocol.switches import _switch
 
 Joins = Callable[..., bool]
@@ -83,7 +85,7 @@ def _direct() -> Iterator[None]:
 @_switch("shown")
 def _shown() -> Iterator[None]:
     """A replica shows what it has replayed and nothing else."""
-    with patch.object(positions, "_at_most", lambda _, __, position: position):
+    with patch.object(wal, "_at_most", lambda _, __, position: position):
         yield
 
 
@@ -120,7 +122,7 @@ def _unknown_stays() -> Iterator[None]:
             return merged
         return msgspec.structs.replace(merged, history=new.history, position=new.position)
 
-    with patch.object(session, "merge", forgetful):
+    with patch.object(causal_session, "merge", forgetful):
         yield
 
 
@@ -183,7 +185,7 @@ def _lagging() -> Iterator[None]:
         sample = judge(reading, before, primary, following, limit)
         return replace(sample, out="") if primary.lost and sample.out == "lagging" else sample
 
-    with patch.object(node, "judge", lenient):
+    with patch.object(replica, "judge", lenient):
         yield
 
 
@@ -224,7 +226,7 @@ def _asked() -> Iterator[None]:
 def _newer_timeline() -> Iterator[None]:
     """Of two histories none is known to be the newer."""
     with ExitStack() as stack:
-        for module in (routing, tiered, loader, histories, bus, writing):
+        for module in (routing, tiered, loader, histories, bus, write_through):
             stack.enter_context(patch.object(module, "is_newer", lambda *_: False))
         stack.enter_context(patch.object(Primary, "met", lambda *_: None))
         yield
@@ -237,7 +239,7 @@ def _followed_timeline() -> Iterator[None]:
     async def doubted(_: Reader, __: str) -> Stamp:
         return UNKNOWN
 
-    with patch.object(positions, "_newer", lambda *_: ""), patch.object(Reader, "_doubted", doubted):
+    with patch.object(wal, "_newer", lambda *_: ""), patch.object(Reader, "_doubted", doubted):
         yield
 
 

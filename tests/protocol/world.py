@@ -21,7 +21,7 @@ import pytest
 from repocache.cache.entry import CacheSettings
 from repocache.cache.values import is_lease
 from repocache.database import Database
-from repocache.db.settings import TopologySettings
+from repocache.engines.topology_settings import TopologySettings
 from repocache.events import Event
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records import Namespace

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from repocache.authorship import Anybody
 from repocache.keys import owner_bucket
-from repocache.message import Message, parse
 from repocache.records import (
     NO_POSITIONS,
     SCRIPTS,
@@ -33,9 +31,11 @@ from repocache.records import (
     WriteLease,
     Writing,
 )
+from repocache.records.authorship import Anybody
+from repocache.records.message import Message, parse
 from repocache.records.names import ABSENT, VALUE
+from repocache.redis_link import Address, Link, ServerFacts
 from repocache.testing import Servers
-from repocache.wire import Address, Link, ServerFacts
 
 
 @dataclass

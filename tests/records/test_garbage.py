@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repocache.authorship import Anybody
 from repocache.records import SCRIPTS, Ask, Intent, Namespace, Nonces, Opened, RedisRecords
+from repocache.records.authorship import Anybody
 from repocache.records.names import VALUE
+from repocache.redis_link import Address, Link, ReplyError
 from repocache.testing import Servers
-from repocache.wire import Address, Link, ReplyError
 from tests.fuzzing import examples
 from tests.records.test_contract import ASK, MAX_VALUE, OWN, TERMS, Listener, change, lease, whole
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from repocache.authorship import Anybody
 from repocache.keys import owner_bucket
 from repocache.records import SCRIPTS, Ask, Change, Intent, Lease, Namespace, Nonces, RedisRecords, Terms
+from repocache.records.authorship import Anybody
 from repocache.records.names import VALUE
 from repocache.records.port import Put, Writing
 from repocache.records.sampler import RedisSampler
+from repocache.redis_link import Address, Link
 from repocache.testing import Servers
-from repocache.wire import Address, Link
 from tests.records.test_contract import Listener
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()

@@ -14,7 +14,7 @@ from sqlalchemy import TextClause
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
-from repocache.db.engines import Purpose
+from repocache.engines.engine import Purpose
 from tests.simulation import outbox
 from tests.simulation.driver import Driver, DriverError, row_of
 from tests.simulation.network import WORLDS, Lost

@@ -15,9 +15,9 @@ from sqlalchemy.event import base
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.util import await_only
 
-from repocache.db.engines import Purpose
-from repocache.db.lent import SET_UP
-from repocache.db.settings import TopologySettings
+from repocache.engines.engine import Purpose
+from repocache.engines.lent import SET_UP
+from repocache.engines.topology_settings import TopologySettings
 from tests.simulation import outbox
 from tests.simulation.connections import Connection
 from tests.simulation.driver import Driver, DriverError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from repocache.keys import BUCKETS
-from repocache.message import WIRE_VERSION, Message
+from repocache.records.message import WIRE_VERSION, Message
 from tests.simulation.redis import Redis
 
 FORGER = "forger"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from repocache.db.positions import PrimaryIdentity, System
+from repocache.engines.server import System
+from repocache.nodes.wal import PrimaryIdentity
 from repocache.records import NO_POSITIONS, Receipt, Terms
 from repocache.records.names import ABSENT
 from tests.simulation.loop import Loop

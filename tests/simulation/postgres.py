@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 
-from repocache.db.positions import Process
+from repocache.engines.server import Process
 from tests.simulation.locks import Locks
 from tests.simulation.loop import Loop
 from tests.simulation.network import WORLDS

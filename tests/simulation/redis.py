@@ -15,7 +15,6 @@ import hiredis
 import msgspec
 
 from repocache.keys import owner_bucket
-from repocache.message import Message
 from repocache.records import (
     NO_POSITIONS,
     Ask,
@@ -31,6 +30,7 @@ from repocache.records import (
     Terms,
     Writing,
 )
+from repocache.records.message import Message
 from repocache.records.names import NOWHERE, UNKNOWN
 from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
 from tests.simulation.loop import Loop

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import Any, cast
 from unittest.mock import patch
 
-from repocache.db import routing
 from repocache.keys import owner_bucket
 from repocache.records import (
     NO_POSITIONS,
@@ -31,6 +30,7 @@ from repocache.records import (
 )
 from repocache.records.names import LEASE
 from repocache.records.scripts import OPEN
+from repocache.routing import routing
 from tests.protocol import outbox_switches, wider_switches
 from tests.protocol.switches import SWITCHES
 from tests.simulation import outbox, redis

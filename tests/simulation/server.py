@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from repocache.db.positions import Process
+from repocache.engines.server import Process
 from tests.simulation.loop import EPOCH
 
 if TYPE_CHECKING:

@@ -14,35 +14,35 @@ from sqlalchemy import BigInteger, Column, MetaData, Select, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
+from repocache.background.home import Home
 from repocache.cache.asked import Asked
 from repocache.cache.entry import Load, Row, Source, Wanted
 from repocache.cache.flights import Flight
 from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
 from repocache.cache.values import Values
-from repocache.caching import Caching, Needs, caching
-from repocache.commits import Commits, Lives
-from repocache.db import routing
-from repocache.db.commit import CommitWatch
-from repocache.db.routing import Routing, Stickiness, current_session
-from repocache.db.seen import SeenTransactions
-from repocache.db.topology import Topology
-from repocache.db.transaction import Transaction
-from repocache.durable import NotDurable, durable
 from repocache.errors import CodecError
-from repocache.home import Home
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
+from repocache.nodes.topology import Topology
+from repocache.publication.publisher import Commits, Lives
+from repocache.publication.write_through import Means, Puts, Through
+from repocache.redis_link import Address
 from repocache.repository.access import CachedAccess
 from repocache.repository.rows import Nodes as RowNodes
 from repocache.repository.rows import Rows
+from repocache.routing import routing
+from repocache.routing.routing import Routing, Stickiness, current_session
+from repocache.routing.seen import SeenTransactions
+from repocache.runtime.cache import Caching, Needs, caching
+from repocache.runtime.outbox import NotDurable, durable
+from repocache.runtime.primary_wal import Standing
 from repocache.settings import Settings
-from repocache.standing import Standing
-from repocache.tracking.changes import Changes
 from repocache.tracking.tables import Owned, OwnedTables
-from repocache.wire import Address
-from repocache.writing import Means, Puts, Through
+from repocache.transactions.changes import Changes
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.transaction import Transaction
 from tests.simulation.connections import Connection, Sync
 from tests.simulation.engines import Nodes
 from tests.simulation.loop import Loop, Owner

@@ -19,7 +19,7 @@ from repocache.cache.asked import Asked
 from repocache.cache.entry import Cell, Row
 from repocache.cache.flights import Flight
 from repocache.cache.tiered import TieredCache
-from repocache.message import Message
+from repocache.records.message import Message
 from tests.simulation.forger import FORGER
 from tests.simulation.server import Key
 

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from repocache.cache.entry import CacheSettings
 from repocache.cache.switch import CacheMode
-from repocache.db.settings import TopologySettings
+from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Event
 from repocache.invalidation.outbox import OutboxMode
 from repocache.records import MemoryRecords
+from repocache.redis_link import BreakerSettings, Limits, LinkSettings
 from repocache.settings import Settings
-from repocache.wire import BreakerSettings, Limits, LinkSettings
 from tests.simulation.consumers import Consumer
 from tests.simulation.engines import Nodes
 from tests.simulation.loop import OWNER, Loop, Owner

@@ -15,16 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.pool import PoolProxiedConnection
 
+from repocache.background.tasks import Grace
 from repocache.bookmark import Bookmark
-from repocache.db.commit import CommitWatch
-from repocache.db.tracked_session import TrackedSession
-from repocache.db.transaction import Outcome, Transaction, seal_postgresql
-from repocache.db.unit_of_work import UnitOfWork
 from repocache.events import Event
 from repocache.keys import KeyOwner, Keys
-from repocache.tasks import Grace
 from repocache.tracking import Changes, Owned, OwnedTables, Tracker
 from repocache.tracking.functions import NO_FUNCTIONS, Functions
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.tracked_session import TrackedSession
+from repocache.transactions.transaction import Outcome, Transaction, seal_postgresql
+from repocache.transactions.unit_of_work import UnitOfWork
 
 WHOLE = "*"
 

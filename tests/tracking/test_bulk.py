@@ -27,8 +27,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from repocache.background.tasks import Grace
 from repocache.errors import NotStarted
-from repocache.tasks import Grace
 from tests.tracking.shop import (
     Country,
     Engineer,

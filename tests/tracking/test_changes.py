@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.tracking import MOST_KEYS, Changes
-from repocache.tracking.changes import MOST_BYTES
+from repocache.transactions.changes import MOST_BYTES
 
 
 def test_nothing() -> None:

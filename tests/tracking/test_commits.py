@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
-from repocache.db.commit import CommitWatch
-from repocache.db.transaction import Outcome
 from repocache.errors import CommitOutcomeUnknown, ConfigurationError, TransactionRefused
 from repocache.tracking import Changes
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.transaction import Outcome
 from tests.tracking.shop import Post, Shop, posts
 
 Way = Callable[[Shop], Awaitable[None]]

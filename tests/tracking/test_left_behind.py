@@ -10,8 +10,8 @@ from sqlalchemy import Column, Integer, MetaData, Table, delete, func, insert, l
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 
-from repocache.db.unit_of_work import UnitOfWork
 from repocache.errors import ChangesLost, UsageError
+from repocache.transactions.unit_of_work import UnitOfWork
 from tests.tracking.shop import Post, Shop, posts
 
 Step = Callable[[UnitOfWork], Awaitable[object]]

@@ -11,12 +11,12 @@ from sqlalchemy import inspect, select, text
 from sqlalchemy.exc import IllegalStateChangeError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session, make_transient_to_detached, selectinload
 
-from repocache.db import tracked_session, unit_of_work
-from repocache.db.cached_marker import mark
-from repocache.db.tracked_session import TrackedSession
-from repocache.db.unit_of_work import NOTHING_WRITTEN, UnitOfWork
 from repocache.errors import CachedEntityRefused, ChangesLost, CommitOutcomeUnknown, UsageError
 from repocache.events import HookFailed
+from repocache.transactions import tracked_session, unit_of_work
+from repocache.transactions.cached_marker import mark
+from repocache.transactions.tracked_session import TrackedSession
+from repocache.transactions.unit_of_work import NOTHING_WRITTEN, UnitOfWork
 from tests.tracking.shop import Base, Engineer, Folder, Order, Paper, Post, Shop, User
 
 

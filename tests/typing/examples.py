@@ -40,8 +40,8 @@ from repocache import (
     View,
     WriteThrough,
 )
-from repocache.db.sessions import Sessions
 from repocache.events import Event
+from repocache.transactions.session_factory import Sessions
 
 assert_type(repocache.__all__, list[str])
 repocache.__all__ = ()  # type: ignore[assignment]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from repocache.wire import BreakerSettings, Limits, LinkSettings, ServerFacts
+from repocache.redis_link import BreakerSettings, Limits, LinkSettings, ServerFacts
 
 QUICK = LinkSettings(
     connect_timeout=0.6,

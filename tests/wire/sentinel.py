@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from contextlib import AbstractAsyncContextManager
 
-from repocache.wire import Address
+from repocache.redis_link import Address
 from tests.wire.serving import serving
 
 

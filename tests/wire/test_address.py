@@ -4,7 +4,7 @@ import pytest
 from pydantic import RedisDsn, SecretStr, TypeAdapter
 
 from repocache.errors import ConfigurationError
-from repocache.wire import Address, Tls
+from repocache.redis_link import Address, Tls
 
 
 @pytest.mark.parametrize(

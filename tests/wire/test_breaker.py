@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from repocache.errors import ConfigurationError
-from repocache.wire import Breaker, BreakerSettings
+from repocache.redis_link import Breaker, BreakerSettings
 
 SETTINGS = BreakerSettings(failures=3, first=1, retry=4, cooldown=10, steady=5)
 

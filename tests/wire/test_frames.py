@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.wire.frames import MAX_ELEMENTS, MAX_LINE, BadFrame, Frames
+from repocache.redis_link.frames import MAX_ELEMENTS, MAX_LINE, BadFrame, Frames
 from tests.wire.resp import cut, replies
 
 LIMIT = 10_000

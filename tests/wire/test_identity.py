@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from repocache.errors import CacheUnavailable
+from repocache.redis_link import Address, Identity, Limits, Link, LinkSettings, Script
 from repocache.testing import RedisServer
-from repocache.wire import Address, Identity, Limits, Link, LinkSettings, Script
 from tests.wire.conftest import StartRedis
 from tests.wire.heard import QUICK, Heard, until
 from tests.wire.serving import serving

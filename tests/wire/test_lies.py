@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repocache.errors import CacheUnavailable
-from repocache.wire import Limits, Link, LinkSettings, ReplyError, Script
-from repocache.wire.connection import Connection
-from repocache.wire.frames import MAX_ELEMENTS
+from repocache.redis_link import Limits, Link, LinkSettings, ReplyError, Script
+from repocache.redis_link.connection import Connection
+from repocache.redis_link.frames import MAX_ELEMENTS
 from tests.fuzzing import examples
 from tests.wire.heard import QUICK, Heard, until
 from tests.wire.resp import cut, lies, reply

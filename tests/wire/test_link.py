@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from repocache.errors import CacheUnavailable, ConfigurationError, UsageError
+from repocache.redis_link import Address, Limits, Link, LinkSettings, ReplyError, Script
 from repocache.testing import RedisServer
-from repocache.wire import Address, Limits, Link, LinkSettings, ReplyError, Script
 from tests.wire.conftest import PASSWORD, StartRedis
 from tests.wire.heard import PATIENT, QUICK, Heard, until
 

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from repocache.errors import CacheUnavailable
+from repocache.redis_link import Address, Link
 from repocache.testing import Servers
-from repocache.wire import Address, Link
 from tests.wire.heard import PATIENT, Heard, until
 
 

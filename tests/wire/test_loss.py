@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from repocache.errors import CacheUnavailable
+from repocache.redis_link import Address, Limits, Link, LinkSettings, ReplyError, Script, ServerFacts
 from repocache.testing import RedisServer
 from repocache.testing.process import await_condition
-from repocache.wire import Address, Limits, Link, LinkSettings, ReplyError, Script, ServerFacts
 from tests.wire.conftest import StartRedis
 from tests.wire.heard import QUICK, Heard, until
 from tests.wire.serving import serving

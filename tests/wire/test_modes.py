@@ -9,9 +9,9 @@ import pytest
 
 from repocache import Database
 from repocache.errors import ConfigurationError
+from repocache.redis_link import Address, Link
 from repocache.testing import Endpoints, RedisServer, redis_group
 from repocache.testing.ports import free_port
-from repocache.wire import Address, Link
 from tests.shop import REPOSITORIES
 from tests.wire.conftest import PASSWORD, StartRedis
 from tests.wire.heard import QUICK, Heard, until

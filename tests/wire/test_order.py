@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from repocache.redis_link import Address, Link, Script
 from repocache.testing import RedisServer
-from repocache.wire import Address, Link, Script
 from tests.wire.conftest import StartRedis
 from tests.wire.heard import PATIENT, Heard, until
 

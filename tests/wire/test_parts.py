@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from repocache.errors import CacheUnavailable
+from repocache.redis_link import Address, Limits, Link, LinkSettings, PubsubLimit, Script
+from repocache.redis_link.connection import room_for
+from repocache.redis_link.parts import PART
 from repocache.testing import RedisServer
-from repocache.wire import Address, Limits, Link, LinkSettings, PubsubLimit, Script
-from repocache.wire.connection import room_for
-from repocache.wire.parts import PART
 from tests.wire.conftest import StartRedis
 from tests.wire.heard import PATIENT, QUICK, Heard, until
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from repocache.wire.pulse import Pulse, Verdict
+from repocache.redis_link.pulse import Pulse, Verdict
 
 
 def test_reply_is_overdue_after_its_deadline_and_not_before() -> None:

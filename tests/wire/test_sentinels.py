@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from repocache.errors import CacheUnavailable
+from repocache.redis_link import Address, Limits, Link, LinkSettings
+from repocache.redis_link.dial import Dialer
+from repocache.redis_link.sentinels import Sentinels
 from repocache.testing import RedisGroup, RedisServer, redis_group
 from repocache.testing.errors import ServerError
 from repocache.testing.redis import RedisLogin, ask
-from repocache.wire import Address, Limits, Link, LinkSettings
-from repocache.wire.dial import Dialer
-from repocache.wire.sentinels import Sentinels
 from tests.wire.conftest import PASSWORD, StartRedis
 from tests.wire.heard import QUICK, Heard, until
 from tests.wire.sentinel import Saying, named

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
+from repocache.redis_link import Address, Link, LinkSettings, Tls
 from repocache.testing import RedisServer
-from repocache.wire import Address, Link, LinkSettings, Tls
 from tests.wire.conftest import PASSWORD
 from tests.wire.heard import PATIENT, QUICK, Heard, until
 from tests.wire.sentinel import Saying, named

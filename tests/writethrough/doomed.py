@@ -8,9 +8,10 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
-from repocache import Database, writing
-from repocache.commits import Commits
+from repocache import Database
 from repocache.invalidation.bus import Bus
+from repocache.publication import write_through
+from repocache.publication.publisher import Commits
 from tests.writethrough.ledger import Accounts, Prices
 
 HELD: dict[str, tuple[Any, str]] = {"leased": (Commits, "seal"), "committed": (Bus, "publish")}
@@ -32,7 +33,7 @@ async def main(primary: str, redis: str, where: str) -> None:
             await original(*arguments)
         await wait_for_death(where)
 
-    with patch.object(writing, "WRITE_LEASE", LEASE), patch.object(target, name, held):
+    with patch.object(write_through, "WRITE_LEASE", LEASE), patch.object(target, name, held):
         async with Database(primary, redis=redis, repositories=[Accounts, Prices]) as db, db.unit_of_work() as work:
             (await work[Prices].require(1)).amount = 2
             (await work[Accounts].require(1)).name = "new"

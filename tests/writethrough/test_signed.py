@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from repocache.events import ValueRefused
-from repocache.signature import LENGTH
+from repocache.signing.signer import LENGTH
 from repocache.testing import Endpoints
 from tests.writethrough.ledger import STILL, Accounts, Ledger, Prices, open_ledger
 

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import delete, text, update
 from sqlalchemy.exc import DBAPIError
 
-from repocache import CommitOutcomeUnknown, writing
+from repocache import CommitOutcomeUnknown
 from repocache.errors import StrictWriteRefused
 from repocache.events import Degraded, Served
+from repocache.publication import write_through
 from repocache.testing import Endpoints, Servers
 from tests.db.doorman import Doorman
 from tests.shop import until
@@ -146,7 +147,7 @@ async def test_a_commit_that_is_cancelled_before_commit_leaves_a_lease_for_reade
         await asyncio.Event().wait()
 
     ledger.records.intend = intend_for_ever  # type: ignore[method-assign, assignment]
-    with patch.object(writing, "WRITE_LEASE", 0.05):
+    with patch.object(write_through, "WRITE_LEASE", 0.05):
         writer = asyncio.create_task(ledger.reprice(1, 2))
         await taken.wait()
         writer.cancel()
@@ -169,7 +170,7 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_its_write_lease_until_it_
     async with Doorman(repocache_endpoints.primary) as doorman:
         through = dataclasses.replace(repocache_endpoints, primary=doorman.url)
         async with open_ledger(through) as writer:
-            with patch.object(writing, "WRITE_LEASE", 0.05):
+            with patch.object(write_through, "WRITE_LEASE", 0.05):
                 watch = writer.db._watch
                 commit = watch._commit
 

@@ -1,0 +1,1 @@
+"""Rows to bytes and back, by the types of their columns."""

@@ -1,0 +1,298 @@
+"""The nodes of one database cluster, started and stopped together: who they are and where the primary stands.
+
+Owns the sampling tasks and what follows from a new history. How a read finds its node is `reading`'s, what a
+session needs `routing`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from repocache.background.home import Home
+from repocache.background.tasks import Grace, all_ended
+from repocache.engines.database_url import DatabaseUrl, database_url, primary_url
+from repocache.engines.engine import Purpose, make_engine
+from repocache.engines.outdated_plans import OutdatedPlans
+from repocache.engines.topology_settings import Replica, TopologySettings
+from repocache.errors import ConfigurationError, NotStarted
+from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
+from repocache.nodes.primary import NAME, Primary
+from repocache.nodes.reading import Read, Reader
+from repocache.nodes.replica import ReplicaNode
+from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.stamps import Stamp
+from repocache.nodes.wal import PrimaryPosition, Sample
+from repocache.redaction.foreign import in_brief
+
+T = TypeVar("T")
+Engines = Callable[[URL, Purpose, TopologySettings], AsyncEngine]
+GRACE = 5.0
+"""Seconds that closing waits for what is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """A node as a status page shows it. `out`: why it is not in the rotation, empty if it is."""
+
+    name: str
+    out: str
+    in_flight: int
+    sample: Sample | None
+
+
+def unheard(stamp: Stamp) -> None:
+    """Nobody wants to know."""
+
+
+class Topology:
+    """A primary and its replicas; an async context manager, for one event loop at a time.
+
+    `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
+    empty. `engines`: makes the engine of a node and purpose. `urls`: the nodes', by name. `grace`:
+    what is left of the time that leaving may take.
+
+    Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
+    primary does not answer (it has to say whether there are positions).
+    """
+
+    def __init__(
+        self,
+        primary: DatabaseUrl,
+        replicas: Sequence[DatabaseUrl | Replica] = (),
+        settings: TopologySettings | None = None,
+        observe: Observer = ignore,
+        engines: Engines = make_engine,
+    ) -> None:
+        self.settings = settings = settings or TopologySettings()
+        self._engines = engines
+        self._observe = guarded(observe)
+        self._heard: list[Callable[[str], None]] = []
+        self._home = Home()
+        self._started = False
+        self._life = math.inf
+        self.grace = Grace(GRACE)
+        self._url = primary_url(primary)
+        self._named = named(replicas)
+        self.urls = {NAME: self._url} | {each.name: database_url("replicas", each.url) for each in self._named}
+        self._build()
+
+    def _build(self) -> None:
+        """The nodes and their pools, with no connection yet. What was built before is dropped, not
+        closed: its loop is gone."""
+        url, settings = self._url, self.settings
+        self._planned = engines = OutdatedPlans(self._engines)
+        reads = replace(settings, pool_size=max(settings.pool_size, settings.primary_reads))
+        made = (
+            engines(url, Purpose.WRITE, settings),
+            engines(url, Purpose.READ, reads),
+            engines(url, Purpose.PROBE, settings),
+        )
+        self._open = AsyncExitStack()
+        self._primary = Primary(made, settings, self._changed, self._observe)
+        self._primary.life = self._life
+        self._replicas = [self._node(replica) for replica in self._named]
+
+    @property
+    def write_engine(self) -> AsyncEngine:
+        """The primary's engine for transactions."""
+        return self._primary.write_engine
+
+    def outbox_engine(self) -> AsyncEngine:
+        """Another pool on the primary, for the outbox's own transactions. Whoever asks for it disposes of it."""
+        engine = self._planned(self._url, Purpose.OUTBOX, self.settings)
+        self._primary.follow(engine)
+        return engine
+
+    @property
+    def history(self) -> str:
+        """The primary's history as last seen; empty where positions are not to be had. Raises NotStarted."""
+        if not self._started:
+            raise NotStarted
+        return self._primary.history
+
+    @property
+    def newest(self) -> int:
+        """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to be had."""
+        view = self._primary.view
+        return view.insert if view else 0
+
+    def now(self) -> float:
+        """Unix time in seconds by the primary's clock, the one that bookmarks live by."""
+        return self._primary.clock.now()
+
+    def bookmarks_live(self, seconds: float) -> None:
+        """The longest life of a bookmark; see `clock.Outages`."""
+        self._life = self._primary.life = seconds
+
+    def counts_until(self, expires: float, life: float) -> float:
+        """When the life of a bookmark really ends: not while the primary is not heard, nor right
+        after."""
+        return self._primary.outages.counts_until(expires, life)
+
+    def met(self, history: str) -> None:
+        """Another process lives in this history; see `Primary.met`. The next poll may connect anew, by name."""
+        self._primary.met(history)
+
+    def writes_with(self, server: object) -> str:
+        """The history that a connection writes whose pool entry knows this of its server; empty if
+        it is not the primary's. Raises DatabaseUnavailable for a server that is the primary no
+        more."""
+        return self._primary.writes_with(server)
+
+    @property
+    def nodes(self) -> tuple[NodeStatus, ...]:
+        """All nodes as they are now, the primary first."""
+        primary = NodeStatus(NAME, self._primary.out, self._primary.in_flight, None)
+        return primary, *(NodeStatus(n.name, n.out, n.in_flight, n.sample) for n in self._replicas)
+
+    def on_history(self, heard: Callable[[str], None]) -> None:
+        """Call `heard` with each new history, on the event loop and before any position of it is given out.
+
+        It must not block; an exception in it is reported as HookFailed and changes nothing.
+        """
+        self._heard.append(heard)
+
+    async def position(self) -> PrimaryPosition | None:
+        """Where the primary's WAL stands, from a poll begun after this call; None if that cannot be had.
+
+        Callers at one moment share the next poll, never one in flight (protocol, Write path 4 and "settle").
+        One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds. Raises only
+        NotStarted.
+        """
+        self.require_started()
+        return await self._primary.position()
+
+    async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+        """Run one read-only statement on a node that has what is needed (protocol, Read path 4).
+
+        `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first fails it: a
+        connection lost or refused, a conflict with recovery. Errors of the statement itself are raised as
+        they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted.
+        """
+        self.require_started()
+        return await self._reader.read(need, run)
+
+    def snapshot(
+        self, need: Need = ANYTHING, shown: Callable[[Stamp], None] = unheard
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for reports.
+
+        All its statements see the same moment. Raises as `read` on entering; once open, nothing is
+        tried again. `shown`: hears at its end what it cannot have been newer than, if the need is
+        `stamped`.
+        """
+        self.require_started()
+        return self._reader.snapshot(need, shown)
+
+    async def __aenter__(self) -> Self:
+        if self._home.abandoned:
+            self._home.leave()
+            self._build()
+        self._home.enter()
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        self.grace.renew()
+        self._reader = Reader(self._primary, self._replicas, self.settings, self._observe)
+        self._open.push_async_callback(self._close_nodes)
+        await self._primary.start()
+        for node in self._replicas:
+            node.probe.positions = self._primary.probe.positions
+        await self._open.enter_async_context(self._primary.poll)
+        for node in self._replicas:
+            await self._open.enter_async_context(node.poll)
+        self._started = True
+        if not self._replicas:
+            self._observe(Degraded("replicas", "all reads go to the primary; name some: Database(replicas=[...])"))
+        # The second look tells a replica that was a little behind at the first from one that lags.
+        for _ in range(2):
+            await asyncio.gather(*(node.poll.ask() for node in self._replicas))
+        for node in self._replicas:
+            if node.sample is not None and not node.sees_timeline:
+                self._observe(Degraded(f"the timeline of {node.name}", HIDDEN_TIMELINE))
+
+    async def _stop(self) -> None:
+        self._started = False
+        try:
+            await self._reader.rest(self.grace.left())
+        finally:
+            await self._open.aclose()
+            self._home.leave()
+
+    async def _close_nodes(self) -> None:
+        """All at once: a silent one costs no more than is left of the grace."""
+        left = self.grace.left()
+        nodes: list[Primary | ReplicaNode] = [self._primary, *self._replicas]
+        await all_ended(*(node.close(left) for node in nodes))
+
+    def _node(self, replica: Replica) -> ReplicaNode:
+        url = database_url("replicas", replica.url)
+        if url.get_backend_name() != self._url.get_backend_name():
+            raise ConfigurationError(
+                f"replicas: {replica.name} is {url.get_backend_name()}, the primary {self._url.get_backend_name()}; "
+                "a replica is a physical one of the primary"
+            )
+        made = (
+            self._planned(url, Purpose.READ, self.settings),
+            self._planned(url, Purpose.PROBE, self.settings),
+        )
+        return ReplicaNode(replica, made, self._primary, self.settings, self._observe)
+
+    def _changed(self, history: str, another: bool) -> None:
+        for node in self._replicas:
+            node.new_history(doubtful=another)
+        for heard in self._heard:
+            try:
+                heard(history)
+            except Exception as error:  # noqa: BLE001 - a listener's failure is its own
+                self._observe(HookFailed("on_history", in_brief(error)))
+
+    def require_started(self) -> None:
+        """Raises NotStarted, and OtherLoop in another loop than the one that it was entered in."""
+        if not self._started:
+            raise NotStarted
+        self._home.check()
+
+
+HIDDEN_TIMELINE = (
+    "the role may not see pg_stat_wal_receiver.received_tli (GRANT pg_read_all_stats shows it): after a failover the "
+    "replica serves again only after its next restartpoint, and one that follows a second promoted server while the "
+    "primary lives on is found out only then"
+)
+
+
+def named(replicas: Sequence[DatabaseUrl | Replica]) -> list[Replica]:
+    """The replicas, each with a name of its own. Raises ConfigurationError if two have the same."""
+    if isinstance(replicas, str | URL) or not isinstance(replicas, Iterable):
+        raise ConfigurationError("replicas: give a list of URLs, not one text or object: replicas=[...]")
+    found: dict[str, Replica] = {}
+    for number, given in enumerate(replicas, start=1):
+        replica = given if isinstance(given, Replica) else Replica(given)
+        url = database_url("replicas", replica.url)
+        place = f"{url.host}:{url.port}" if url.port else url.host
+        replica = replace(replica, name=replica.name or place or f"replica{number}")
+        if replica.name in found or replica.name == NAME:
+            raise ConfigurationError(
+                f"replicas: two nodes are called {replica.name!r}; give each a name: Replica(url, name=...)"
+            )
+        found[replica.name] = replica
+    return list(found.values())

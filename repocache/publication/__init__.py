@@ -1,0 +1,1 @@
+"""What a commit does beyond the database: values, invalidations, the row of the outbox."""

@@ -1,0 +1,207 @@
+"""THE write path behind COMMIT: position, scripts, this process's own L1, bookmark (protocol, Write path 4 to 6).
+
+Runs in a task that the database owns, so that no cancellation of a caller reaches it. What changed is `tracking`'s
+affair, when it is called `transactions.commit_watch`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from sqlalchemy import Connection
+from sqlalchemy.pool import PoolProxiedConnection
+
+from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
+from repocache.cache.belief import At
+from repocache.cache.views import Views
+from repocache.engines.server import SERVER
+from repocache.errors import CacheUnavailable, DatabaseUnavailable
+from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
+from repocache.history import is_newer
+from repocache.invalidation.batch import Batch
+from repocache.invalidation.bus import Bus, Undelivered
+from repocache.invalidation.outbox import Mark
+from repocache.nodes.wal import PrimaryPosition
+from repocache.publication.seal import Sealing
+from repocache.publication.write_through import Puts
+from repocache.records import NO_POSITIONS, Receipt
+from repocache.routing.routing import current_session
+from repocache.transactions.changes import Changes
+from repocache.transactions.transaction import Outcome, Transaction
+
+UNKNOWN_PAUSES = (0.0, 1.0, 5.0, 25.0)
+"""Seconds between the publications of a commit whose outcome is unknown, and of which nobody can be
+asked."""
+
+
+class Primary(Protocol):
+    """What a commit asks of the primary after COMMIT."""
+
+    @property
+    def history(self) -> str: ...
+
+    async def committed_position(self) -> PrimaryPosition | None:
+        """From a poll begun after this call. None: it cannot be had."""
+        ...
+
+    async def in_progress(self, xid: str) -> bool:
+        """Whether the transaction has neither committed nor rolled back yet. Raises DatabaseUnavailable."""
+        ...
+
+    def writes_with(self, server: object) -> str:
+        """The history that a connection writes; empty if that is not known. Raises
+        DatabaseUnavailable for one to a server that is the primary no more."""
+        ...
+
+
+class Outbox(Protocol):
+    """Where invalidations outlive this process, if there is one."""
+
+    @property
+    def sealing(self) -> Sealing: ...
+
+    def acknowledge(self, rows: Iterable[Mark]) -> None:
+        """These were delivered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """Seconds that a bookmark counts for: `covered` by a published invalidation, or not
+    (`routing.last_fill`). `clock`: the one that bookmarks live by."""
+
+    covered: float
+    uncovered: float
+    clock: Callable[[], float]
+
+
+class Commits:
+    """The hooks of the primary's transactions."""
+
+    def __init__(self, bus: Bus, undelivered: Undelivered, views: Views, primary: Primary, lives: Lives) -> None:
+        self._bus = bus
+        self._undelivered = undelivered
+        self._views = views
+        self._primary = primary
+        self._lives = lives
+
+    def start(
+        self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer, puts: Puts, outbox: Outbox
+    ) -> None:
+        """Before the first commit. `spawn`: runs what outlives the commit."""
+        self._spawn = spawn
+        self._observe = observe
+        self._outbox = outbox
+        self._puts = puts
+        puts.start(spawn, observe)
+
+    def look(self, connection: Connection, transaction: Transaction) -> None:
+        """Inside the transaction: the rows that write-through will store."""
+        if self._puts:
+            self._puts.look(connection, transaction, _batch(transaction))
+
+    async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+        """Inside the transaction: its outbox row, id and order position, whether its commit will be synchronous; write
+        leases. Raises DatabaseUnavailable on a server that is the primary no more."""
+        transaction.line = self._primary.writes_with(connection.info.get(SERVER))
+        if self._primary.history:
+            await self._outbox.sealing(connection, transaction, _batch(transaction))
+            if self._puts:
+                await self._puts.prepare(transaction, _batch(transaction))
+
+    def rolled_back(self, transaction: Transaction) -> None:
+        """Write leases hide what is still the truth."""
+        self._puts.give_back(transaction)
+
+    async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
+        """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the caller's session."""
+        batch = _batch(transaction)
+        session = current_session()
+        look = None if session is None else session.reads()
+        polled = await self._polled(outcome)
+        history, position = self._position(transaction, polled)
+        writings = self._puts.ready(transaction, history) if outcome is Outcome.COMMITTED else {}
+        try:
+            receipts = await self._bus.publish(batch, history, position, writings)
+        except CacheUnavailable as error:
+            receipts = []
+            self._undelivered.add(batch)
+            self._observe(PublishFailed(len(batch), str(error)))
+        else:
+            if outcome is Outcome.COMMITTED:
+                self._outbox.acknowledge(transaction.rows)
+        offered = sum(len(writing.puts) for writing in writings.values())
+        if offered:
+            self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
+        self._views.wrote((text for texts in batch.keys.values() for text in texts), batch.owners)
+        for receipt in receipts:
+            self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
+        covered = bool(receipts) and outcome is Outcome.COMMITTED
+        transaction.bookmark = self._bookmark(history, position, receipts, covered)
+        if session is not None and look is not None:
+            session.settle(look, polled)
+            session.advance(transaction.bookmark)
+        if outcome is Outcome.UNKNOWN:
+            self._observe(CommitUnknown(transaction.xid or "", transaction.why))
+            self._spawn(self._publish_again(transaction.xid, batch))
+
+    async def _polled(self, outcome: Outcome) -> PrimaryPosition | None:
+        """Never one from inside the transaction: its commit record comes after that."""
+        if not self._primary.history or outcome is Outcome.UNKNOWN:
+            return None
+        return await self._primary.committed_position()
+
+    def _position(self, transaction: Transaction, polled: PrimaryPosition | None) -> tuple[str, int | None]:
+        """The flushed position is enough for a synchronous commit, and replicas reach it at once; the inserted one also
+        covers what another transaction has not flushed yet, which they are not sent. None: unknown."""
+        believed = self._primary.history if polled is None else polled.history
+        if is_newer(transaction.line, believed):
+            # The commit was made on a newer primary than this process knows of: its records are of that line from now
+            # on, so that nobody who still reads the older one fills them.
+            return transaction.line, None
+        if polled is None:
+            return believed, None if believed else NO_POSITIONS
+        return believed, polled.flush if transaction.synchronous else polled.insert
+
+    def _bookmark(self, history: str, position: int | None, receipts: list[Receipt], covered: bool) -> Bookmark:
+        wrote = {receipt.bucket: Seen(receipt.incarnation, receipt.seq) for receipt in receipts}
+        life, now = self._lives.covered if covered else self._lives.uncovered, self._lives.clock()
+        return Bookmark(
+            history=history,
+            position=None if position == NO_POSITIONS else position,
+            wrote=wrote if len(wrote) <= MAX_BUCKETS else None,
+            covered=covered,
+            expires=now + life,
+            made=now,
+        )
+
+    async def _publish_again(self, xid: str | None, batch: Batch) -> None:
+        """Once the outcome is decided: a commit record may have become visible after the first publication.
+
+        1. the socket is lost during COMMIT; 2. the buckets get new records; 3. a reader fills from the primary, which
+        does not show the commit yet; 4. the commit appears.
+        """
+        if xid is None:
+            # Nobody can be asked, as where there are no positions: what comes later than this stays until its ttl ends.
+            for pause in UNKNOWN_PAUSES:
+                await asyncio.sleep(pause)
+                self._undelivered.add(batch)
+            return
+        pause = 0.02
+        while True:
+            try:
+                if not await self._primary.in_progress(xid):
+                    break
+            except DatabaseUnavailable:
+                pause = max(pause, 0.25)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 1.0)
+        self._undelivered.add(batch)
+
+
+def _batch(transaction: Transaction) -> Batch:
+    changes = cast("Changes", transaction.changes)
+    return Batch(changes.keys, changes.whole)

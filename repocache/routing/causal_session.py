@@ -1,0 +1,144 @@
+"""What one flow of requests has written and seen: the bookmark that grows while it goes on.
+
+Owns how the bookmark advances. Who is in which session, and what a bookmark asks of a read, is
+`routing`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from repocache.bookmark import Bookmark, Signer, merge, says_something
+from repocache.nodes.stamps import Stamp
+from repocache.nodes.wal import PrimaryPosition
+
+STRANGERS = "whoever sends unsigned bookmarks"
+"""One client, all of them together: each can make as many bookmarks, and so sessions, as he likes."""
+
+
+class Look(NamedTuple):
+    """A read, or a transaction, under way. `since`: how often the session had noted, when it began,
+    what no position polled for an earlier read covers."""
+
+    since: int
+
+
+class CausalSession:
+    """One mutable object for a task and all its children.
+
+    `bookmark`: what a read of this session must not be older than; send it along with the answer. `client`: who is
+    charged for reads that the bookmark sends to the primary: the session itself, unless somebody else is named.
+    """
+
+    def __init__(
+        self, window: float, clock: Callable[[], float], signer: Signer | None = None, monotonic: bool = False
+    ) -> None:
+        self.client: object = self
+        self._window = window
+        self._clock = clock
+        self._signer = signer
+        self._monotonic = monotonic
+        self._bookmark = Bookmark("", 0, {}, covered=True, expires=clock() + window)
+        self._did: Bookmark | None = None
+        self._open = 0
+        self._noted = 0
+
+    @property
+    def bookmark(self) -> Bookmark:
+        """While a transaction is open that may have seen anything, its position is not known."""
+        if self._open:
+            return merge(self._bookmark, self._unknown())
+        return self._bookmark
+
+    def encode(self) -> str:
+        """The bookmark's text, signed if there is a signer."""
+        return self.bookmark.encode(self._signer)
+
+    def begin_with(self, incoming: Bookmark) -> None:
+        """What came with the request."""
+        self._bookmark = incoming
+
+    def advance(self, bookmark: Bookmark) -> None:
+        """After a commit: reads of this session are not older than it either. A bookmark that says
+        nothing changes nothing.
+        """
+        self._take(bookmark, beyond=True)
+
+    def settle(self, look: Look, polled: PrimaryPosition | None) -> None:
+        """The primary was polled after a commit, for which `look` was taken: if the session's
+        position is not known, and nothing was noted since, the end of the WAL covers all that it
+        has written and seen.
+        """
+        if polled is not None and self._may_settle(look):
+            now = self._clock()
+            self._know(Bookmark(polled.history, polled.insert, {}, True, now + self._window, now))
+
+    def absorb(self, inner: CausalSession) -> None:
+        """A session within this one has ended: what it wrote and saw counts here too."""
+        if inner._did is not None:
+            self._take(inner._did)
+
+    def look(self) -> Look:
+        """A transaction begins. `looked` ends it, whatever becomes of it."""
+        self._open += 1
+        return self.reads()
+
+    def looked(self, look: Look, stamp: Stamp | None) -> None:
+        """It has ended, and had shown no more than `stamp` says; None: that is not known."""
+        self._open -= 1
+        self.saw(look, stamp)
+
+    def reads(self) -> Look:
+        """A read begins."""
+        return Look(self._noted)
+
+    def saw(self, look: Look, stamp: Stamp | None) -> None:
+        """After a read, for monotonic reads: what was read is not newer than the stamp's position;
+        None: not known, so the next reads are the primary's.
+
+        An unknown position is forgotten for one that the primary named to a read that began after
+        it was noted. One that was polled for an earlier read, which only ends later, says nothing
+        of it.
+        """
+        if not self._monotonic:
+            return None
+        if stamp is None or stamp.position is None:
+            return self._take(self._unknown("" if stamp is None else stamp.history))
+        now = self._clock()
+        seen = Bookmark(stamp.history, stamp.position, {}, True, now + self._window, now)
+        if stamp.primary and self._may_settle(look):
+            return self._know(seen)
+        self._take(seen, beyond=stamp.primary)
+
+    def _may_settle(self, look: Look) -> bool:
+        """Not what nobody knows the outcome of: it may appear after whatever was polled."""
+        old = self._bookmark
+        return old.position is None and old.covered and look.since == self._noted
+
+    def _know(self, place: Bookmark) -> None:
+        """An unknown position gives way."""
+        self._bookmark = _without_position(self._bookmark)
+        self._did = None if self._did is None else _without_position(self._did)
+        self._take(place, beyond=True)
+
+    def _unknown(self, history: str = "") -> Bookmark:
+        """`history`: what is known of the line that it is of."""
+        now = self._clock()
+        return Bookmark(history, None, {}, covered=True, expires=now + self._window, made=now)
+
+    def _take(self, new: Bookmark, *, beyond: bool = False) -> None:
+        if not says_something(new):
+            return
+        old = self._bookmark
+        self._bookmark = taken = merge(old, new, beyond=beyond) if says_something(old) else new
+        self._did = merge(self._did, new, beyond=beyond)
+        if taken.position is None or new.history != old.history:
+            # Also what is merged into an unknown position: a read under way is not known to cover it.
+            self._noted += 1
+
+
+def _without_position(bookmark: Bookmark) -> Bookmark:
+    return msgspec.structs.replace(bookmark, history="", position=0)

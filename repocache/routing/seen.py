@@ -1,0 +1,88 @@
+"""Transactions of monotonic sessions: what they show has been seen, whether or not they write.
+
+Owns the listeners on the primary's engine that tell a session when its transactions begin and end.
+What a session makes of it is `session`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import await_only
+
+from repocache.engines.server import SERVER
+from repocache.errors import DatabaseUnavailable, NotStarted
+from repocache.nodes.stamps import Stamp, shown_by_primary
+from repocache.nodes.topology import Topology
+from repocache.routing.routing import Routing
+
+_SEEN = "repocache.seen"
+
+
+class SeenTransactions:
+    """Follows every transaction of the engine that begins in a monotonic session, until `stop`:
+    units of work, plain sessions and connections.
+
+    1. It begins: from now on the session's other reads go to the primary, for they must not be
+    older than what it shows. 2. Right before COMMIT or ROLLBACK the primary is asked how far its
+    WAL goes, which covers all that it can have shown. 3. A connection that is given back without
+    either was lost, and what it had shown is not known.
+    """
+
+    def __init__(self, engine: AsyncEngine, routing: Routing, topology: Topology) -> None:
+        self._engine = engine.sync_engine
+        self._routing = routing
+        self._topology = topology
+        self._listeners: dict[str, Callable[..., Any]] = {
+            "begin": self._begun,
+            "commit": self._ending,
+            "rollback": self._ending,
+        }
+        for name, listener in self._listeners.items():
+            event.listen(self._engine, name, listener)
+        event.listen(self._engine, "checkin", self._given_back)
+
+    def stop(self) -> None:
+        """No transaction that begins from now on is followed."""
+        for name, listener in self._listeners.items():
+            event.remove(self._engine, name, listener)
+        event.remove(self._engine, "checkin", self._given_back)
+
+    def _begun(self, connection: Connection) -> None:
+        self._routing.check()
+        session = self._routing.monotonic
+        if session is not None and _SEEN not in connection.info:
+            connection.info[_SEEN] = (session, session.look())
+
+    def _ending(self, connection: Connection) -> None:
+        if connection.invalidated or _SEEN not in connection.info:
+            return
+        session, look = connection.info.pop(_SEEN)
+        stamp: Stamp | None = None
+        try:
+            stamp = await_only(self._stamp(connection.info.get(SERVER)))
+        finally:
+            session.looked(look, stamp)
+
+    async def _stamp(self, server: object) -> Stamp:
+        """What a transaction on this server can have shown."""
+        try:
+            position = await self._topology.position()
+        except NotStarted:
+            return Stamp("", None, primary=False)
+        line = ""
+        with suppress(DatabaseUnavailable):
+            line = self._topology.writes_with(server)
+        return shown_by_primary(line, self._topology.history, position)
+
+    def _given_back(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        seen = entry.info.pop(_SEEN, None)
+        if seen is not None:
+            session, look = seen
+            session.looked(look, None)

@@ -1,0 +1,1 @@
+"""The running parts that a database consists of, wired together."""

@@ -1,0 +1,1 @@
+"""Who knows a secret: signatures of texts and bytes."""

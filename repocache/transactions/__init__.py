@@ -1,0 +1,1 @@
+"""Transactions on the primary: units of work, plain sessions, and the moment of COMMIT."""
