@@ -24,7 +24,7 @@ import redis.asyncio
 from benchmarks._harness import Call, Effort, Figures, Load, quartiles, run, swept, under
 from benchmarks._shop import Items, SharedUsers, database, fill, servers
 from repocache.records.message import Message
-from repocache.records.port import Change, Receipt, Terms
+from repocache.records.port import CallerHistory, Change, Receipt
 from repocache.testing import Endpoints
 
 KEYS = 2_560
@@ -192,7 +192,7 @@ async def write_items(ends: Endpoints, seconds: float) -> None:
         records = db._caching.shared.records
         change = records.change
 
-        def timed(what: Change, terms: Terms) -> Awaitable[Receipt]:
+        def timed(what: Change, terms: CallerHistory) -> Awaitable[Receipt]:
             noted.published.setdefault(current, time.monotonic())
             return change(what, terms)
 

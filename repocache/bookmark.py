@@ -29,7 +29,7 @@ class Seen(NamedTuple):
     seq: int
 
 
-_SEVERAL = Seen("", 0)
+_AMBIGUOUS = Seen("", 0)
 """Of a bucket that was written under two records: no record is called so, so none is known to have heard of both."""
 _NOTHING: Mapping[int, Seen] = MappingProxyType({})
 
@@ -208,5 +208,5 @@ def _later(old: Seen | None, new: Seen) -> Seen:
     if old is None:
         return new
     if old.incarnation != new.incarnation:
-        return _SEVERAL
+        return _AMBIGUOUS
     return max(old, new)

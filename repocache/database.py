@@ -29,23 +29,23 @@ from repocache.invalidation.held import Held
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeySpace
 from repocache.nodes.topology import NodeStatus, Topology
-from repocache.publication.publisher import Commits, Lives
-from repocache.publication.write_through import Means, Puts, Through
+from repocache.publication.publisher import CommitPublisher, Lives
+from repocache.publication.write_through import Means, WriteThroughHook, WriteThroughOwner
 from repocache.redaction.urls import SecretText, UrlObject
 from repocache.redis_link import Address
 from repocache.repository.access import CachedAccess
+from repocache.repository.registry import Registry, checked
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
-from repocache.repository.shelves import Shelves, checked
 from repocache.repository.storing import INVALIDATED, source_of, through, without
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.advice import advice
-from repocache.runtime.cache import Needs, caching
-from repocache.runtime.outbox import Durable, NotDurable, durable
-from repocache.runtime.primary_wal import Standing
+from repocache.runtime.cache import Needs, open_cache
+from repocache.runtime.outbox import NoOutbox, RunningOutbox, open_outbox
+from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.tracking.listener import Tracker
@@ -116,8 +116,10 @@ class Database:
         self._advice = tuple(advice(self._topology.urls, self._address, settings, engine))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
-        self._shelves = Shelves(classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None)
-        self._keys = KeySpace(shelf.keys for _, shelf in self._shelves)
+        self._registry = Registry(
+            classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None
+        )
+        self._keys = KeySpace(binding.keys for _, binding in self._registry)
         self._home = Home()
         self._stack: AsyncExitStack | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
@@ -160,23 +162,23 @@ class Database:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         """Topology first and last: what is being published when the block is left still needs it."""
-        settings, standing, grace = self.settings, Standing(self._topology), self._topology.grace
+        settings, standing, grace = self.settings, PrimaryWal(self._topology), self._topology.grace
         await stack.enter_async_context(self._topology)
-        await self._shelves.locate()
+        await self._registry.locate()
         outbox = await stack.enter_async_context(self._durable())
-        needs = Needs(any(is_strict(each.policy) for each, _ in self._shelves), outbox.wake, grace)
-        cache = await stack.enter_async_context(caching(settings, self._address, self._keys, standing, needs))
+        needs = Needs(any(is_strict(each.policy) for each, _ in self._registry), outbox.wake, grace)
+        cache = await stack.enter_async_context(open_cache(settings, self._address, self._keys, standing, needs))
         stack.callback(_end_feeds, cache.receivers)
         for each in self._advice:
             settings.observe(each)
         engine = self._topology.write_engine
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
-        puts = Puts(self._stored(), standing, means)
-        commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
+        puts = WriteThroughHook(self._stored(), standing, means)
+        commits = CommitPublisher(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
         commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
         outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
-        owned, functions = self._shelves.owned, self._shelves.functions
+        owned, functions = self._registry.owned, self._registry.functions
         stack.callback(Tracker(engine, owned, watch.transaction_of, settings.observe, functions).stop)
         seen = SeenTransactions(engine, self._routing, self._topology)
         stack.callback(seen.stop)
@@ -185,32 +187,34 @@ class Database:
         subjects: dict[str, Subject] = {}
         tiers = Tiers(cache.shared.local, cache.sampler)
         self._verifier = Verifier(subjects, tiers, cache.undelivered.deliver, settings.observe)
-        for repository, shelf in self._shelves:
-            source = source_of(repository, shelf, settings.cache, self._signing)
+        for repository, binding in self._registry:
+            source = source_of(repository, binding, settings.cache, self._signing)
             tiered = TieredCache(source, cache.shared, current_session)
             values = Values(source, settings.cache.max_value, settings.observe)
-            subjects[shelf.keys.prefix] = Subject(source, values, replace(shelf.rows, route=ON_PRIMARY).by_id)
-            shadow = Shadow(shelf.keys.prefix, self._verifier, cache.tasks.spawn, SHADOWED_WITHIN, settings.observe)
+            subjects[binding.keys.prefix] = Subject(source, values, replace(binding.rows, route=ON_PRIMARY).by_id)
+            shadow = Shadow(binding.keys.prefix, self._verifier, cache.tasks.spawn, SHADOWED_WITHIN, settings.observe)
             access = CachedAccess(
-                shelf.rows, tiered, shadow.compared, monotonic=settings.monotonic, is_long=shelf.keys.is_long
+                binding.rows, tiered, shadow.compared, monotonic=settings.monotonic, is_long=binding.keys.is_long
             )
-            self._readers[repository] = repository(shelf, access)
+            self._readers[repository] = repository(binding, access)
             self._caches[repository] = (tiered, shadow)
 
-    def _durable(self) -> AbstractAsyncContextManager[NotDurable]:
+    def _durable(self) -> AbstractAsyncContextManager[NoOutbox]:
         """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
         if self._topology.history and self._address is not None:
             if self.settings.outbox is not OutboxMode.OFF:
-                return durable(self._topology.outbox_engine(), self.settings, self._shelves.owned, self._topology.grace)
-            return nullcontext(NotDurable())
+                return open_outbox(
+                    self._topology.outbox_engine(), self.settings, self._registry.owned, self._topology.grace
+                )
+            return nullcontext(NoOutbox())
         if self.settings.outbox is OutboxMode.REQUIRED:
             raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")
-        return nullcontext(NotDurable())
+        return nullcontext(NoOutbox())
 
-    def _stored(self) -> list[Through]:
+    def _stored(self) -> list[WriteThroughOwner]:
         """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError for a strict
         one."""
-        owners = [(each, shelf) for each, shelf in self._shelves if isinstance(each.policy, WriteThrough)]
+        owners = [(each, binding) for each, binding in self._registry if isinstance(each.policy, WriteThrough)]
         if not owners or (self._topology.history and self._address is not None):
             return through(owners, self.settings.cache, self._signing, self._observe)
         for repository, _ in owners:
@@ -232,7 +236,7 @@ class Database:
         try:
             return cast("R", self._readers[repository])
         except KeyError:
-            _ = self._shelves[repository]
+            _ = self._registry[repository]
             raise NotStarted from None
 
     @property
@@ -250,7 +254,7 @@ class Database:
 
     def unit_of_work(self) -> UnitOfWork:
         """`async with db.unit_of_work() as work:` one transaction on the primary; see `UnitOfWork`."""
-        return UnitOfWork(self.sessionmaker, self._watch, self._shelves, self._observe)
+        return UnitOfWork(self.sessionmaker, self._watch, self._registry, self._observe)
 
     def causal_session(
         self, incoming: Bookmark | str | bytes | None = None, *, client: str | None = None
@@ -278,7 +282,7 @@ class Database:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
         self._require_started()
         keys, audience = (
-            self._shelves[repository].keys,
+            self._registry[repository].keys,
             Audience(self._caching.receivers, self._home, lambda: self._topology.history),
         )
         window, now = self.settings.window, self._topology.now
@@ -289,14 +293,14 @@ class Database:
         self._require_started()
         if not isinstance(mode, CacheMode):
             raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
-        shelf = self._shelves[repository]
+        binding = self._registry[repository]
         self._caches[repository][0].turn(mode)
-        self._observe(Switched(shelf.keys.prefix, mode.value))
+        self._observe(Switched(binding.keys.prefix, mode.value))
 
     def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
         """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
         self._require_started()
-        _ = self._shelves[repository]
+        _ = self._registry[repository]
         return self._caches[repository][1].count
 
     async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
@@ -316,7 +320,7 @@ class Database:
     ) -> None:
         """Declare what textual SQL in a plain session touches; see `UnitOfWork.changes`."""
         self._require_started()
-        declared = self._shelves.declared(repository, ids)
+        declared = self._registry.declared(repository, ids)
         connection = (await session.connection()).sync_connection
         assert connection is not None
         changes = self._watch.transaction_of(connection).changes
@@ -327,13 +331,13 @@ class Database:
     def is_durable(self) -> bool:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""
         self._require_started()
-        return isinstance(self._outbox, Durable)
+        return isinstance(self._outbox, RunningOutbox)
 
     @property
     def outbox(self) -> Held:
         """What waits in the outbox, and what was put aside. Raises ConfigurationError without one."""
         self._require_started()
-        if not isinstance(self._outbox, Durable):
+        if not isinstance(self._outbox, RunningOutbox):
             raise ConfigurationError("this database has no outbox: op.create_repocache_outbox() makes one")
         return self._outbox.held
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from repocache.nodes.wal import PrimaryPosition
-from repocache.publication.publisher import Commits, Lives
+from repocache.publication.publisher import CommitPublisher, Lives
 from repocache.records import NO_POSITIONS
 from repocache.transactions.transaction import Transaction
 
@@ -41,7 +41,7 @@ def test_a_commit_is_of_the_line_that_its_connection_writes(
     3. its position is polled on the old one: under that line the records would be filled from the old primary again."""
     nobody: Any = None
     primary: Any = Primary(history)
-    commits = Commits(nobody, nobody, nobody, primary, Lives(60.0, 60.0, lambda: 0.0))
+    commits = CommitPublisher(nobody, nobody, nobody, primary, Lives(60.0, 60.0, lambda: 0.0))
     changes: Any = None
     transaction = Transaction(changes)
     transaction.line, transaction.synchronous = line, True

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from repocache.errors import DatabaseUnavailable
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.nodes.wal import PrimaryPosition
 from repocache.records import NO_POSITIONS
-from repocache.runtime.primary_wal import Standing
+from repocache.runtime.primary_wal import PrimaryWal
 
 
 class Refusal(Exception):
@@ -30,10 +30,10 @@ class Answers:
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
-        self.needs: list[Need] = []
+        self.needs: list[ReadRequirement] = []
         self.heard: list[str] = []
 
-    async def read(self, need: Need, run: Any) -> Any:
+    async def read(self, need: ReadRequirement, run: Any) -> Any:
         self.needs.append(need)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -47,8 +47,8 @@ class Answers:
         self.heard.append(history)
 
 
-def over(answers: Answers) -> Standing:
-    return Standing(cast("Topology", answers))
+def over(answers: Answers) -> PrimaryWal:
+    return PrimaryWal(cast("Topology", answers))
 
 
 def refused(sqlstate: str) -> DBAPIError:
@@ -60,7 +60,7 @@ class TestInProgress:
     async def test_the_primary_says_so(self, answer: bool) -> None:
         answers = Answers(answer)
         assert await over(answers).in_progress("77") is answer
-        assert answers.needs == [Need(primary="asked", asked=True)]
+        assert answers.needs == [ReadRequirement(primary="asked", asked=True)]
 
     async def test_one_that_it_has_not_given_out_yet_is_of_another_history(self) -> None:
         assert not await over(Answers(refused("22023"))).in_progress("77")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from repocache.bookmark import Bookmark
-from repocache.cache.belief import View
+from repocache.cache.belief import BucketView
 from repocache.cache.local_store import LocalKey
 
 
@@ -24,6 +24,6 @@ class Asked:
         self.direct = False
         self.refused = ""
         self.reply: Awaitable[bytes | None] | None = None
-        self.views: tuple[View, View] | None = None
+        self.views: tuple[BucketView, BucketView] | None = None
         self.prefix = ""
         self.moved = 0

@@ -24,7 +24,7 @@ class At(NamedTuple):
     tip: str
 
 
-class View:
+class BucketView:
     """A record as believed, a bucket's or an owner's: how far it is by its own answers (`told`), and by the messages
     that followed on these (`heard`, `tip`). `since`: where the view began; `moved`: how often anything under it was
     invalidated. A bucket's has the `prefixes` of its keys' names by owner, an owner's its `generations` (by owner:
@@ -61,7 +61,7 @@ class Doubt:
         self.prior = prior
 
 
-Belief = View | Doubt
+Belief = BucketView | Doubt
 
 
 class Before(NamedTuple):
@@ -73,7 +73,7 @@ class Before(NamedTuple):
 
 def before(belief: Belief) -> Before:
     """To be noted when a record is asked."""
-    return Before(belief, belief.heard if isinstance(belief, View) else 0)
+    return Before(belief, belief.heard if isinstance(belief, BucketView) else 0)
 
 
 class Heard(Enum):

@@ -17,7 +17,7 @@ from repocache.keys import Keys
 Row = tuple[Any, ...]
 
 
-class Cell:
+class CachedRow:
     """One key's answer, as it lies in L1: shared by all callers, never changed.
 
     `row`: the columns' values, None: there is no such row. `length`: bytes of the encoded value. `shapes`: frozen
@@ -60,7 +60,7 @@ class Codec(Protocol):
     def decode(self, payload: bytes) -> Row: ...
 
 
-class Wanted(NamedTuple):
+class RowRequest(NamedTuple):
     """One key that the database has to answer.
 
     `floor`: the position that a replica must have replayed; None: unknown, so the primary answers;
@@ -84,7 +84,7 @@ class Wanted(NamedTuple):
         return self.floor is None or mark.position is None or mark.history != self.history
 
 
-Load = Callable[[Sequence[Wanted]], Awaitable[Mapping[Any, Row | CodecError]]]
+Load = Callable[[Sequence[RowRequest]], Awaitable[Mapping[Any, Row | CodecError]]]
 """Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are missing from the
 answer; in the place of a row that cannot be read stands the error for those who asked for it. Its snapshots are taken
 after the call."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from repocache.cache.entry import Row, Source
-from repocache.cache.flights import Flight
-from repocache.cache.shared import Shared
+from repocache.cache.inflight import InflightLoad
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.values import NOT_KEPT, Values
 from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Filled
-from repocache.records import Ask, Lease, Opened, Terms
+from repocache.records import CallerHistory, Lease, OpenReply, OpenRequest
 
 
-def knows_of(flight: Flight, answer: Opened) -> bool:
+def knows_of(flight: InflightLoad, answer: OpenReply) -> bool:
     """Whether a value counts for the flight's session: only in the records that it wrote in, not before its write.
 
     Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, has one of
@@ -36,30 +36,30 @@ class Leases:
     what is known by now."""
 
     def __init__(
-        self, source: Source, shared: Shared, values: Values, opened: Callable[[Flight, Opened], bool]
+        self, source: Source, shared: ProcessCache, values: Values, opened: Callable[[InflightLoad, OpenReply], bool]
     ) -> None:
         self._source = source
         self._shared = shared
         self._values = values
         self._opened = opened
 
-    async def open(self, batch: Sequence[Flight]) -> Sequence[tuple[Flight, Opened | None]]:
+    async def open(self, batch: Sequence[InflightLoad]) -> Sequence[tuple[InflightLoad, OpenReply | None]]:
         """The records' answers; None, or "history" where its record is of another line of WAL than
         this process lives in, for a flight that goes past the cache."""
-        answers: dict[Flight, Opened | None] = dict.fromkeys(batch)
+        answers: dict[InflightLoad, OpenReply | None] = dict.fromkeys(batch)
         asked = [flight for flight in batch if not flight.direct]
-        terms = Terms(self._shared.primary.history)
+        terms = CallerHistory(self._shared.primary.history)
         for _ in range(3):
             if not asked:
                 break
-            again: list[Flight] = []
-            refused: list[tuple[Flight, Opened]] = []
+            again: list[InflightLoad] = []
+            refused: list[tuple[InflightLoad, OpenReply]] = []
             met: set[tuple[int, str]] = set()
             answered = await self._ask(asked, terms)
             if terms.history != self._shared.primary.history:
                 # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old answer comes.
                 self.give_back(answered, terms)
-                terms = Terms(self._shared.primary.history)
+                terms = CallerHistory(self._shared.primary.history)
                 continue
             for flight, answer in answered:
                 if answer.kind == "history":
@@ -82,22 +82,24 @@ class Leases:
                 asked, terms = await self._confirm(asked, met)
         return list(answers.items())
 
-    async def _confirm(self, asked: list[Flight], met: set[tuple[int, str]]) -> tuple[list[Flight], Terms]:
+    async def _confirm(
+        self, asked: list[InflightLoad], met: set[tuple[int, str]]
+    ) -> tuple[list[InflightLoad], CallerHistory]:
         """Records of another history were met: poll the primary afresh, and only then make them anew."""
         for history in {history for _, history in met}:
             self._shared.primary.met(history)
         polled = await self._shared.primary.insert_position()
         mine = polled[0] if polled is not None else ""
-        terms = Terms(mine, confirmed=True)
+        terms = CallerHistory(mine, confirmed=True)
         if not mine:
             return [], terms
         may = {bucket: self._shared.histories.may_replace(bucket, history, mine) for bucket, history in met}
         return [each for each in asked if may.get(each.bucket, True) and may.get(each.own, True)], terms
 
-    async def _ask(self, flights: Sequence[Flight], terms: Terms) -> list[tuple[Flight, Opened]]:
+    async def _ask(self, flights: Sequence[InflightLoad], terms: CallerHistory) -> list[tuple[InflightLoad, OpenReply]]:
         """All at once; what Redis does not answer is missing from the list."""
-        pending: list[tuple[Flight, Awaitable[Opened]]] = []
-        answers: list[tuple[Flight, Opened]] = []
+        pending: list[tuple[InflightLoad, Awaitable[OpenReply]]] = []
+        answers: list[tuple[InflightLoad, OpenReply]] = []
         why = ""
         try:
             for flight in flights:
@@ -116,17 +118,17 @@ class Leases:
             self._shared.observe(CacheFailed("open", why))
         return answers
 
-    def _ask_for(self, flight: Flight) -> Ask:
+    def _ask_for(self, flight: InflightLoad) -> OpenRequest:
         source = self._source
         life = self._shared.settings.lease
-        return Ask(
+        return OpenRequest(
             flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused, flight.over
         )
 
-    def _lease(self, flight: Flight, answer: Opened) -> Lease:
+    def _lease(self, flight: InflightLoad, answer: OpenReply) -> Lease:
         return Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
 
-    def give_back(self, answered: Sequence[tuple[Flight, Opened]], terms: Terms) -> None:
+    def give_back(self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory) -> None:
         """Leases under which nothing will be filled: who asks next, perhaps the same flight, would wait for them."""
         try:
             for flight, answer in answered:
@@ -135,10 +137,12 @@ class Leases:
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
 
-    def fill(self, rows: Sequence[tuple[Flight, Opened, Row | None]]) -> list[tuple[Flight, Awaitable[bool]]]:
+    def fill(
+        self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
+    ) -> list[tuple[InflightLoad, Awaitable[bool]]]:
         """Offer the rows for the leases."""
-        terms = Terms(self._shared.primary.history)
-        fills: list[tuple[Flight, Awaitable[bool]]] = []
+        terms = CallerHistory(self._shared.primary.history)
+        fills: list[tuple[InflightLoad, Awaitable[bool]]] = []
         try:
             for flight, answer, row in rows:
                 value, life = self._values.encode(flight.text, row)
@@ -152,9 +156,9 @@ class Leases:
             self._shared.observe(CacheFailed("fill", str(error)))
         return fills
 
-    async def landed(self, fills: Sequence[tuple[Flight, Awaitable[bool]]]) -> set[Flight]:
+    async def landed(self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]) -> set[InflightLoad]:
         """Those whose row Redis has taken."""
-        landed: set[Flight] = set()
+        landed: set[InflightLoad] = set()
         why = ""
         for flight, fill in fills:
             try:

@@ -13,16 +13,16 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from repocache.cache.entry import Cell, Source, Wanted
-from repocache.cache.flights import Flight
+from repocache.cache.entry import CachedRow, RowRequest, Source
+from repocache.cache.inflight import InflightLoad
 from repocache.cache.leases import Leases
 from repocache.cache.policies import is_strict
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Spawn
-from repocache.cache.shared import Shared
 from repocache.cache.values import Values, digest
 from repocache.errors import CodecError, DatabaseUnavailable, NotStarted
 from repocache.history import is_newer
-from repocache.records import Opened, Terms
+from repocache.records import CallerHistory, OpenReply
 
 Work = Callable[[], Awaitable[None]]
 """Begun by the task that runs it: one that never runs leaves no coroutine behind."""
@@ -35,30 +35,30 @@ OLDER = "no node may answer: the primary here has been replaced, as the session 
 class Harbour(Protocol):
     """Where flights come down: the read path, which knows L1 and the views."""
 
-    def opened(self, flight: Flight, answer: Opened) -> bool:
+    def opened(self, flight: InflightLoad, answer: OpenReply) -> bool:
         """Take over the record's state. False: the answer is older than what is known by now."""
         ...
 
-    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+    def answered(self, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
         """Hand the cell to whoever waits."""
         ...
 
-    def ended(self, flight: Flight, keep: bool) -> None:
+    def ended(self, flight: InflightLoad, keep: bool) -> None:
         """The flight is over. `keep`: L2 has the value, so L1 may have it."""
         ...
 
-    def failed(self, flight: Flight, error: BaseException) -> None: ...
+    def failed(self, flight: InflightLoad, error: BaseException) -> None: ...
 
 
 class Group(NamedTuple):
     """Flights that ask the database together. `wanted` says what of; `leased`: those that may
     fill."""
 
-    wanted: Sequence[tuple[Flight, Wanted]]
-    leased: Sequence[tuple[Flight, Opened]]
+    wanted: Sequence[tuple[InflightLoad, RowRequest]]
+    leased: Sequence[tuple[InflightLoad, OpenReply]]
 
     @property
-    def flights(self) -> list[Flight]:
+    def flights(self) -> list[InflightLoad]:
         return [flight for flight, _ in self.wanted]
 
 
@@ -68,7 +68,7 @@ class Lane:
 
     MOST = 2
 
-    def __init__(self, spawn: Spawn, fail: Callable[[Sequence[Flight], Exception], None]) -> None:
+    def __init__(self, spawn: Spawn, fail: Callable[[Sequence[InflightLoad], Exception], None]) -> None:
         self._spawn = spawn
         self._fail = fail
         self._running = 0
@@ -77,7 +77,7 @@ class Lane:
     def free(self) -> bool:
         return self._running < self.MOST
 
-    def run(self, flights: Sequence[Flight], work: Work, ended: Callable[[], None]) -> None:
+    def run(self, flights: Sequence[InflightLoad], work: Work, ended: Callable[[], None]) -> None:
         """Begin the work for these flights. Whatever it raises is theirs. `ended` comes last."""
         try:
             self._spawn(self._run(flights, work, ended))
@@ -86,7 +86,7 @@ class Lane:
         else:
             self._running += 1
 
-    async def _run(self, flights: Sequence[Flight], work: Work, ended: Callable[[], None]) -> None:
+    async def _run(self, flights: Sequence[InflightLoad], work: Work, ended: Callable[[], None]) -> None:
         try:
             await work()
         except asyncio.CancelledError:
@@ -105,32 +105,32 @@ class Loader:
     nobody else.
     """
 
-    def __init__(self, source: Source, shared: Shared, values: Values, harbour: Harbour) -> None:
+    def __init__(self, source: Source, shared: ProcessCache, values: Values, harbour: Harbour) -> None:
         self._source = source
         self._shared = shared
         self._values = values
         self._harbour = harbour
         self._leases = Leases(source, shared, values, harbour.opened)
         self._strict = is_strict(source.policy)
-        self._queue: list[Flight] = []
+        self._queue: list[InflightLoad] = []
         self._batches = Lane(shared.spawn, self._fail)
-        self._for_primary: list[tuple[Flight, Wanted, Opened | None]] = []
+        self._for_primary: list[tuple[InflightLoad, RowRequest, OpenReply | None]] = []
         self._primary_reads = Lane(shared.spawn, self._fail)
         self._scheduled = False
 
-    def enqueue(self, flight: Flight) -> None:
+    def enqueue(self, flight: InflightLoad) -> None:
         """The batch leaves at the end of this turn of the loop, with everything else of the turn."""
         self._queue.append(flight)
         if not self._scheduled and self._batches.free:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._depart)
+            asyncio.get_running_loop().call_soon(self._flush)
 
-    def _depart(self) -> None:
+    def _flush(self) -> None:
         self._scheduled = False
         size = self._shared.settings.batch
         while self._queue and self._batches.free:
             batch, self._queue = self._queue[:size], self._queue[size:]
-            self._batches.run(batch, partial(self._load, batch), self._depart)
+            self._batches.run(batch, partial(self._load, batch), self._flush)
 
     def _ask_primary(self) -> None:
         """What waits goes together, but for those without a bookmark, who may yet be answered otherwise."""
@@ -146,10 +146,10 @@ class Loader:
             )
             self._primary_reads.run(group.flights, partial(self._read, group), self._ask_primary)
 
-    async def _load(self, batch: Sequence[Flight]) -> None:
+    async def _load(self, batch: Sequence[InflightLoad]) -> None:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
-        leased: dict[Flight, Opened] = {}
-        groups: defaultdict[tuple[bool, bool], list[tuple[Flight, Wanted]]] = defaultdict(list)
+        leased: dict[InflightLoad, OpenReply] = {}
+        groups: defaultdict[tuple[bool, bool], list[tuple[InflightLoad, RowRequest]]] = defaultdict(list)
         for flight in batch:
             flight.sent = True
         answers = await self._leases.open(batch)
@@ -158,9 +158,9 @@ class Loader:
             if answer is not None and answer.kind == "value":
                 self._deliver(flight, answer.value)
             elif answer is not None and answer.kind == "wait":
-                self._shared.spawn(self._apart(flight, self._wait(flight, answer)))
+                self._shared.spawn(self._run_alone(flight, self._wait(flight, answer)))
             elif answer is not None and answer.overdue:
-                self._shared.spawn(self._apart(flight, self._take_over(flight, answer)))
+                self._shared.spawn(self._run_alone(flight, self._take_over(flight, answer)))
             else:
                 if answer is not None and answer.kind == "lease":
                     leased[flight] = answer
@@ -183,7 +183,7 @@ class Loader:
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
-            self._leases.give_back(leased, Terms(self._shared.primary.history))
+            self._leases.give_back(leased, CallerHistory(self._shared.primary.history))
             if not isinstance(error, Exception):
                 raise
             unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
@@ -195,13 +195,15 @@ class Loader:
                 return await self._read(Group(content, ()))
             return self._fail(group.flights, error)
         unread = {flight for flight, want in wanted if isinstance(rows.get(want.id), CodecError)}
-        self._leases.give_back([each for each in leased if each[0] in unread], Terms(self._shared.primary.history))
+        self._leases.give_back(
+            [each for each in leased if each[0] in unread], CallerHistory(self._shared.primary.history)
+        )
         for flight, want in wanted:
             row = rows.get(want.id)
             if isinstance(row, CodecError):
                 self._harbour.failed(flight, row)
             else:
-                self._harbour.answered(flight, Cell(row), "database")
+                self._harbour.answered(flight, CachedRow(row), "database")
         fills = self._leases.fill(
             [(flight, answer, flight.cell.row) for flight, answer in leased if flight.cell is not None]
         )
@@ -210,7 +212,7 @@ class Loader:
             if flight not in unread:
                 self._harbour.ended(flight, flight in landed)
 
-    def _deliver(self, flight: Flight, value: bytes) -> None:
+    def _deliver(self, flight: InflightLoad, value: bytes) -> None:
         cell = self._values.decode(flight.text, value, flight.key[1])
         if cell is not None:
             self._harbour.answered(flight, cell, "l2")
@@ -219,7 +221,7 @@ class Loader:
             flight.refused = digest(value)
             self.enqueue(flight)
 
-    def _wanted(self, flight: Flight, answer: Opened | None, history: str) -> Wanted | None:
+    def _wanted(self, flight: InflightLoad, answer: OpenReply | None, history: str) -> RowRequest | None:
         """Strict owners are read on the primary; so are rows whose commit is on its way. None, once
         the flight has failed: the record of a strict owner is of a newer timeline, and the primary
         here shows the past."""
@@ -235,9 +237,9 @@ class Loader:
         if self._strict or (answer is not None and answer.kind == "written"):
             floor = None
         fills = answer is not None and answer.kind == "lease"
-        return Wanted(flight.key[1], floor, history, flight.bookmark, fills)
+        return RowRequest(flight.key[1], floor, history, flight.bookmark, fills)
 
-    async def _apart(self, flight: Flight, going_on: Awaitable[Opened | None]) -> None:
+    async def _run_alone(self, flight: InflightLoad, going_on: Awaitable[OpenReply | None]) -> None:
         """A flight that leaves its batch. Its answer: a value, a lease, or that it reads and fills neither tier."""
         try:
             answer = await going_on
@@ -253,7 +255,7 @@ class Loader:
         except Exception as error:  # noqa: BLE001  # it is the callers'
             self._fail([flight], error)
 
-    async def _wait(self, flight: Flight, answer: Opened) -> Opened:
+    async def _wait(self, flight: InflightLoad, answer: OpenReply) -> OpenReply:
         """Somebody else loads it: look again until it is there."""
         loop = asyncio.get_running_loop()
         until = loop.time() + min(answer.wait, self._shared.settings.patience)
@@ -269,7 +271,7 @@ class Loader:
                 break
         return answer
 
-    async def _take_over(self, flight: Flight, answer: Opened) -> Opened | None:
+    async def _take_over(self, flight: InflightLoad, answer: OpenReply) -> OpenReply | None:
         """Write leases past their deadline give way if their transactions have ended, which is
         asked before the read: whatever they committed is visible to it (protocol, Strict
         write-through). No answer is not one that says so."""
@@ -284,6 +286,6 @@ class Loader:
         [(_, seen)] = await self._leases.open([flight])
         return seen
 
-    def _fail(self, flights: Sequence[Flight], error: Exception) -> None:
+    def _fail(self, flights: Sequence[InflightLoad], error: Exception) -> None:
         for flight in flights:
             self._harbour.failed(flight, error)

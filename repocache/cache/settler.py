@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Observer
-from repocache.records import Change, Records, Terms
+from repocache.records import CallerHistory, Change, Records
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Runs a coroutine in a task that the database owns."""
@@ -68,11 +68,11 @@ class Settler:
                 return
             history, self._stood = polled
             if floor is None:
-                await self._records.settle(bucket, Terms(history), incarnation, self._stood)
+                await self._records.settle(bucket, CallerHistory(history), incarnation, self._stood)
             elif self._is_far(floor):
                 # Somebody else has written it: the record is made anew, or only the primary would fill for ever.
                 self._observe(CacheFailed("settle", "a record's floor is far beyond what the primary has written"))
-                await self._records.change(Change(bucket, (), (), None), Terms(history))
+                await self._records.change(Change(bucket, (), (), None), CallerHistory(history))
         except CacheUnavailable as error:
             self._observe(CacheFailed("settle", str(error)))
         finally:

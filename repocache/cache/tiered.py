@@ -13,31 +13,31 @@ from typing import Any
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.asked import Asked
-from repocache.cache.belief import At, View
-from repocache.cache.entry import Cell, Source
-from repocache.cache.flights import Flight, may_join
+from repocache.cache.belief import At, BucketView
+from repocache.cache.entry import CachedRow, Source
+from repocache.cache.inflight import InflightLoad, may_join
+from repocache.cache.l1_reader import Near, Session, near_reader, observed
 from repocache.cache.loader import OLDER, Loader
 from repocache.cache.local_store import LocalKey
-from repocache.cache.near import Near, Session, near_reader, observed
 from repocache.cache.policies import is_strict
-from repocache.cache.shared import Shared
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest, is_lease
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CacheFailed, Served
 from repocache.history import is_newer
 from repocache.keys import bucket_of, owner_bucket
-from repocache.records import Opened
+from repocache.records import OpenReply
 
 
 class TieredCache:
-    """Answers reads of one owner by id, with a `Cell` for every id that is asked for.
+    """Answers reads of one owner by id, with a `CachedRow` for every id that is asked for.
 
     `near`: the answer of L1 at once, if it has one that counts for the caller's session, which `session_of` tells;
     `at_hand`: the same for a caller who is content with it.
     """
 
-    def __init__(self, source: Source, shared: Shared, session_of: Callable[[], Session | None]) -> None:
+    def __init__(self, source: Source, shared: ProcessCache, session_of: Callable[[], Session | None]) -> None:
         self._owner = source.keys.prefix
         self._own = owner_bucket(self._owner)
         self._keys = source.keys
@@ -64,7 +64,7 @@ class TieredCache:
         self.switch.turn(mode)
         self._local.clear_owner(self._owner)
 
-    async def read(self, id: Any, bookmark: Bookmark | None) -> Cell:
+    async def read(self, id: Any, bookmark: Bookmark | None) -> CachedRow:
         """One id that L1 had not. As `get_many`."""
         asked = self._ask(id, bookmark)
         if asked.reply is not None:
@@ -73,7 +73,7 @@ class TieredCache:
                 return cell
         return await self._load(asked)
 
-    async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, Cell]:
+    async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, CachedRow]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if it asks for nothing.
 
         Raises DatabaseUnavailable and the database's own errors; never one of the cache.
@@ -106,7 +106,7 @@ class TieredCache:
                 self._failed(asked, error)
         return asked
 
-    async def _answer(self, asked: Asked) -> Cell | None:
+    async def _answer(self, asked: Asked) -> CachedRow | None:
         try:
             return None if asked.reply is None else self._hit(asked, await asked.reply)
         except asyncio.CancelledError:
@@ -123,7 +123,7 @@ class TieredCache:
         asked.direct = isinstance(error, CacheUnavailable)
         self._shared.observe(CacheFailed("get", str(error)))
 
-    def _hit(self, asked: Asked, value: bytes | None) -> Cell | None:
+    def _hit(self, asked: Asked, value: bytes | None) -> CachedRow | None:
         """The cell in what GET brought. Of a value under a name that is no longer the key's nothing is believed:
 
         1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes before the reply.
@@ -144,7 +144,7 @@ class TieredCache:
             self._keep(asked.key, cell, asked.bucket)
         return cell
 
-    def _load(self, asked: Asked) -> asyncio.Future[Cell]:
+    def _load(self, asked: Asked) -> asyncio.Future[CachedRow]:
         """Join the load of this key that is under way, or begin one. Of a strict owner nobody is
         given an answer that was asked for before he came. Raises DatabaseUnavailable for a session
         that knows of a newer timeline than this process, whose primary has been replaced."""
@@ -154,7 +154,7 @@ class TieredCache:
             return flight.join()
         if asked.bookmark is not None and is_newer(asked.bookmark.history, self._shared.primary.history):
             raise DatabaseUnavailable(OLDER)
-        flight = Flight(asked.key, asked.text, asked.bucket, asked.bookmark)
+        flight = InflightLoad(asked.key, asked.text, asked.bucket, asked.bookmark)
         flight.direct = asked.direct
         flight.refused = asked.refused
         self._flights.begin(flight)
@@ -162,7 +162,7 @@ class TieredCache:
         self._loader.enqueue(flight)
         return waiter
 
-    def _prefix(self, bucket: int, view: View, own: View) -> str | None:
+    def _prefix(self, bucket: int, view: BucketView, own: BucketView) -> str | None:
         """What stands before the key's text under these views; None while the generation is not known."""
         prefix = view.prefixes.get(self._owner)
         if prefix is None:
@@ -174,7 +174,7 @@ class TieredCache:
             view.prefixes[self._owner] = prefix
         return prefix
 
-    def opened(self, flight: Flight, answer: Opened) -> bool:
+    def opened(self, flight: InflightLoad, answer: OpenReply) -> bool:
         flight.turns = False
         of_bucket, of_owner = flight.asked
         at, owner = At(answer.incarnation, answer.seq, answer.tip), answer.owner
@@ -187,12 +187,12 @@ class TieredCache:
         flight.began = Seen(at.incarnation, at.seq), Seen(own_at.incarnation, own_at.seq)
         return True
 
-    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+    def answered(self, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
         if tier == "l2":
             self._shared.observe(self._l2_hit)
-        flight.land(cell)
+        flight.resolve(cell)
 
-    def ended(self, flight: Flight, keep: bool) -> None:
+    def ended(self, flight: InflightLoad, keep: bool) -> None:
         """L1 only after an L2 hit or a fill that landed, and only if no invalidation met the flight (protocol, Read
         path 6), nor could one have been missed unnoticed:
 
@@ -205,13 +205,13 @@ class TieredCache:
         if cell is not None and keep and not flight.touched and same:
             self._keep(flight.key, cell, flight.bucket)
 
-    def _keep(self, key: LocalKey, cell: Cell, bucket: int) -> None:
+    def _keep(self, key: LocalKey, cell: CachedRow, bucket: int) -> None:
         if not self._keep_local or not self._views.alive or not self.switch.tier.open:
             return
         life = self._values.local_life(cell)
         if life > 0:
             self._local.put(key, cell, bucket, life, cell.size)
 
-    def failed(self, flight: Flight, error: BaseException) -> None:
+    def failed(self, flight: InflightLoad, error: BaseException) -> None:
         self._flights.end(flight)
-        flight.crash(error)
+        flight.fail(error)

@@ -6,7 +6,7 @@ import hashlib
 import random
 from typing import Any
 
-from repocache.cache.entry import Cell, Row, Source
+from repocache.cache.entry import CachedRow, Row, Source
 from repocache.errors import CodecError
 from repocache.events import Observer, ValueRefused
 from repocache.keys import LONGEST, shown
@@ -44,7 +44,7 @@ class Values:
             return NOT_KEPT, 1.0
         return value, policy.ttl * less
 
-    def decode(self, text: str, value: bytes, id: Any) -> Cell | None:
+    def decode(self, text: str, value: bytes, id: Any) -> CachedRow | None:
         """The cell; None, with an event, for bytes that cannot be this owner's, or are a row of another id than the
         key's, or were not signed for it."""
         length = len(value)
@@ -53,18 +53,18 @@ class Values:
                 raise CodecError(f"{length} bytes are more than max_value={self._max_value}")
             value = self._signature.unsign(text, value)
             if value == ABSENT:
-                return Cell(None)
+                return CachedRow(None)
             if value[:1] != VALUE:
                 raise CodecError(f"a value does not begin with {value[:1]!r}")
             row = self._codec.decode(value[1:])
             if self._id(row) != id:
                 raise CodecError(f"the row under this key has the id {shown(self._id(row))}")
-            return Cell(row, length)
+            return CachedRow(row, length)
         except CodecError as error:
             self._observe(ValueRefused(text, str(error)))
             return None
 
-    def local_life(self, cell: Cell) -> float:
+    def local_life(self, cell: CachedRow) -> float:
         """Seconds in L1, 0: not at all."""
         policy = self._policy
         life = policy.local_ttl if cell.row is not None else min(policy.local_ttl, policy.negative_ttl)

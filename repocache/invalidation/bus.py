@@ -13,7 +13,7 @@ from repocache.errors import CacheUnavailable
 from repocache.events import Observer, Published, PublishFailed
 from repocache.history import is_newer
 from repocache.invalidation.batch import NOTHING, Batch, changes
-from repocache.records import NO_POSITIONS, Change, Receipt, Records, Terms, Writing
+from repocache.records import NO_POSITIONS, CallerHistory, Change, Receipt, Records, Writing
 
 MOST_KEYS = 10_000
 """Undelivered keys beyond so many become their owners as a whole: what waits for Redis is bounded."""
@@ -44,13 +44,13 @@ class Bus:
         """
         try:
             async with asyncio.timeout(self._deadline):
-                receipts = await self._deliver(changes(batch, position, writings), Terms(history))
+                receipts = await self._deliver(changes(batch, position, writings), CallerHistory(history))
         except TimeoutError as error:
             raise CacheUnavailable(f"Redis: not published within {self._deadline} s") from error
         self._observe(Published(len(batch), len(receipts), None if position == NO_POSITIONS else position))
         return receipts
 
-    async def _deliver(self, changes: Sequence[Change], terms: Terms) -> list[Receipt]:
+    async def _deliver(self, changes: Sequence[Change], terms: CallerHistory) -> list[Receipt]:
         """A record of another history gives way at once: the writer's own commit came after
         whatever it knew. Not one of a newer timeline: the commit was made on a primary that has
         been replaced, and whoever lives in the newer one knows nothing of it. It is published once
@@ -68,12 +68,12 @@ class Bus:
         confirmed = await self._send(again, terms._replace(confirmed=True))
         return [receipt for receipt in receipts if not receipt.history] + confirmed
 
-    async def _send(self, changes: Sequence[Change], terms: Terms) -> list[Receipt]:
+    async def _send(self, changes: Sequence[Change], terms: CallerHistory) -> list[Receipt]:
         pending: list[Awaitable[Receipt]] = [self._records.change(change, terms) for change in changes]
         return [await receipt for receipt in pending]
 
 
-class Undelivered:
+class PublishRetry:
     """Batches that a commit could not publish, kept by this process until Redis answers again.
 
     They die with the process; the TTL is the cap then, and the outbox the remedy.

@@ -27,7 +27,7 @@ from repocache.events import Observer, Routed
 from repocache.nodes.budget import PrimaryBudget
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.replica import Moved, ReplicaNode
-from repocache.nodes.selection import Choice, Need, choose_node
+from repocache.nodes.selection import Choice, ReadRequirement, choose_node
 from repocache.nodes.stamps import UNKNOWN, Stamp, shown_by_primary
 from repocache.nodes.wal import Sample
 from repocache.redaction.foreign import in_brief
@@ -57,7 +57,7 @@ class Read(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class NodeLease:
     """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica.
     `begun`: it is in its transaction already. `client`: who is charged for it."""
 
@@ -95,7 +95,7 @@ class Reader:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
 
-    async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+    async def read(self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
         self._under_way += 1
         try:
             return await self._read(need, run)
@@ -107,7 +107,7 @@ class Reader:
         if not self._under_way:
             self._idle.set()
 
-    async def _read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+    async def _read(self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
         tried: list[ReplicaNode] = []
         primary_failed = False
         while True:
@@ -133,7 +133,7 @@ class Reader:
                 await self._close(turn)
 
     @asynccontextmanager
-    async def snapshot(self, need: Need, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
+    async def snapshot(self, need: ReadRequirement, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
         self._under_way += 1
         try:
             async with self._transaction(need, shown) as connection:
@@ -142,7 +142,9 @@ class Reader:
             self._ended()
 
     @asynccontextmanager
-    async def _transaction(self, need: Need, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(
+        self, need: ReadRequirement, shown: Callable[[Stamp], None]
+    ) -> AsyncIterator[AsyncConnection]:
         turn = await self._open(need, [], REPEATABLE)
         connection = turn.connection
         try:
@@ -156,7 +158,7 @@ class Reader:
             finally:
                 await self._close(turn)
 
-    async def _open(self, need: Need, tried: list[ReplicaNode], level: str = COMMITTED) -> Turn:
+    async def _open(self, need: ReadRequirement, tried: list[ReplicaNode], level: str = COMMITTED) -> NodeLease:
         """A connection to a node that has what is needed; replicas that fail are added to `tried`.
         `level`: of isolation, where it has to be in a transaction (`poolers`)."""
         if need.unmet:
@@ -183,7 +185,7 @@ class Reader:
                     choice.node.lose(trouble)
         return await self._open_primary(need, "replicas unsettled", level)
 
-    async def _open_replica(self, node: ReplicaNode, need: Need, why: str, level: str) -> Turn:
+    async def _open_replica(self, node: ReplicaNode, need: ReadRequirement, why: str, level: str) -> NodeLease:
         sample = node.sample
         node.in_flight += 1
         try:
@@ -192,9 +194,9 @@ class Reader:
             node.in_flight -= 1
             raise
         self._observe(Routed(node.name, why))
-        return Turn(opened.connection, node, why, sample, begun=opened.begun)
+        return NodeLease(opened.connection, node, why, sample, begun=opened.begun)
 
-    async def _open_primary(self, need: Need, why: str, level: str) -> Turn:
+    async def _open_primary(self, need: ReadRequirement, why: str, level: str) -> NodeLease:
         fallback = bool(self._replicas) and not need.asked
         if fallback and not need.fallback:
             raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
@@ -216,9 +218,9 @@ class Reader:
                 ) from error
             raise
         self._observe(Routed(NAME, why))
-        return Turn(opened.connection, None, why, budgeted=fallback, begun=opened.begun, client=client)
+        return NodeLease(opened.connection, None, why, budgeted=fallback, begun=opened.begun, client=client)
 
-    async def _close(self, turn: Turn) -> None:
+    async def _close(self, turn: NodeLease) -> None:
         try:
             kept = await give_back(turn.connection)
         finally:
@@ -231,7 +233,7 @@ class Reader:
         if not kept and turn.node is not None:
             turn.node.lose("lost")
 
-    async def _catch_up(self, replicas: Sequence[ReplicaNode], need: Need) -> Choice[ReplicaNode]:
+    async def _catch_up(self, replicas: Sequence[ReplicaNode], need: ReadRequirement) -> Choice[ReplicaNode]:
         """Poll once, shared by all who wait, and then for `catch_up_wait` seconds more."""
         limit, until = FIRST_POLL, time.monotonic() + self._wait
         while True:
@@ -242,7 +244,9 @@ class Reader:
             limit = until - now
             await asyncio.sleep(min(PAUSE, limit))
 
-    async def _polled(self, replicas: Sequence[ReplicaNode], need: Need, limit: float) -> Choice[ReplicaNode]:
+    async def _polled(
+        self, replicas: Sequence[ReplicaNode], need: ReadRequirement, limit: float
+    ) -> Choice[ReplicaNode]:
         """The choice after the first fresh samples that allow one, or after `limit` seconds."""
         until = time.monotonic() + limit
         asked = {node.poll.ask() for node in replicas if not node.down}
@@ -256,14 +260,14 @@ class Reader:
             if choice.node is not None or not asked or not answered:
                 return choice
 
-    async def _stamped(self, turn: Turn, need: Need, value: T) -> Read[T]:
+    async def _stamped(self, turn: NodeLease, need: ReadRequirement, value: T) -> Read[T]:
         """The outcome, with its stamp if that was asked for."""
         sample = turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
         stamp = await self._stamp(turn) if need.stamped else UNKNOWN
         return Read(value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp)
 
-    async def _stamp(self, turn: Turn) -> Stamp:
+    async def _stamp(self, turn: NodeLease) -> Stamp:
         """The position that what was read cannot be newer than, polled after the read. A replica
         tells only of what it vouched for before, and only if it has not begun another life, further
         back, since it answered."""
@@ -306,7 +310,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def _repeatable(turn: Turn) -> AsyncIterator[None]:
+async def _repeatable(turn: NodeLease) -> AsyncIterator[None]:
     """A REPEATABLE READ, READ ONLY transaction. It ends when the connection is given back."""
     connection = turn.connection
     if turn.begun:

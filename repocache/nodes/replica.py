@@ -23,7 +23,7 @@ from repocache.events import Degraded, NodeBack, NodeOut, Observer, Sampled
 from repocache.nodes.primary import Primary
 from repocache.nodes.probe import REPLICA_SQL, Probe, ProbeFailed, replica_reading
 from repocache.nodes.receivers import Receivers
-from repocache.nodes.selection import Need, satisfies
+from repocache.nodes.selection import ReadRequirement, satisfies
 from repocache.nodes.shared_poll import SharedPoll
 from repocache.nodes.wal import LagLimit, ReplicaReading, Sample, judge, judge_without_positions, ran_ahead
 from repocache.redaction.foreign import in_brief
@@ -84,7 +84,7 @@ class ReplicaNode:
             return self.down or "no sample"
         return self.sample.out
 
-    async def open(self, need: Need, level: str = COMMITTED) -> Opened:
+    async def open(self, need: ReadRequirement, level: str = COMMITTED) -> Opened:
         """A connection to the server process that the present sample belongs to. Where that may change with
         each transaction it is in one, of this isolation level.
 
@@ -218,7 +218,7 @@ class ReplicaNode:
     async def _is_elsewhere(self, connection: AsyncConnection, sample: Sample) -> bool:
         return await self.life(connection) not in (None, sample.process)
 
-    async def _vouch(self, connection: AsyncConnection, need: Need) -> None:
+    async def _vouch(self, connection: AsyncConnection, need: ReadRequirement) -> None:
         """Behind a balancer the sample is another server's: poll on the very connection that will read."""
         raw = await connection.get_raw_connection()
         began = time.monotonic()

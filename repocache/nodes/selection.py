@@ -14,7 +14,7 @@ from repocache.nodes.wal import Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class ReadRequirement:
     """What a node must have to answer a read (protocol, Read path 4).
 
     `history` and `position`: it has replayed this much of this history, bytes; 0: nothing in
@@ -47,7 +47,7 @@ class Need:
 
 
 BEHIND = "replicas behind"
-ANYTHING = Need()
+ANYTHING = ReadRequirement()
 
 
 class Candidate(Protocol):
@@ -71,7 +71,7 @@ class Choice(NamedTuple, Generic[C]):
     curable: bool = False
 
 
-def choose_node(replicas: Sequence[C], need: Need, now: float, draw: Callable[[], float]) -> Choice[C]:
+def choose_node(replicas: Sequence[C], need: ReadRequirement, now: float, draw: Callable[[], float]) -> Choice[C]:
     """The less loaded of two replicas drawn by weight, of those that satisfy the need.
 
     `now`: monotonic seconds. `draw`: uniform in [0, 1). Loads are reads in flight for each unit of weight; of
@@ -91,7 +91,7 @@ def choose_node(replicas: Sequence[C], need: Need, now: float, draw: Callable[[]
     return Choice(first, "replica")
 
 
-def satisfies(sample: Sample | None, need: Need, now: float) -> bool:
+def satisfies(sample: Sample | None, need: ReadRequirement, now: float) -> bool:
     """Whether a replica with this sample may answer."""
     if sample is None:
         return False

@@ -28,7 +28,7 @@ from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.reading import Read, Reader
 from repocache.nodes.replica import ReplicaNode
-from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition, Sample
 from repocache.redaction.foreign import in_brief
@@ -171,7 +171,7 @@ class Topology:
         self.require_started()
         return await self._primary.position()
 
-    async def read(self, need: Need, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+    async def read(self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
         """Run one read-only statement on a node that has what is needed (protocol, Read path 4).
 
         `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first fails it: a
@@ -182,7 +182,7 @@ class Topology:
         return await self._reader.read(need, run)
 
     def snapshot(
-        self, need: Need = ANYTHING, shown: Callable[[Stamp], None] = unheard
+        self, need: ReadRequirement = ANYTHING, shown: Callable[[Stamp], None] = unheard
     ) -> AbstractAsyncContextManager[AsyncConnection]:
         """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for reports.
 

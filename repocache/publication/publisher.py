@@ -16,17 +16,17 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
 from repocache.cache.belief import At
-from repocache.cache.views import Views
+from repocache.cache.bucket_views import BucketViews
 from repocache.engines.server import SERVER
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
 from repocache.history import is_newer
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.bus import Bus, Undelivered
+from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.outbox import Mark
 from repocache.nodes.wal import PrimaryPosition
 from repocache.publication.seal import Sealing
-from repocache.publication.write_through import Puts
+from repocache.publication.write_through import WriteThroughHook
 from repocache.records import NO_POSITIONS, Receipt
 from repocache.routing.routing import current_session
 from repocache.transactions.changes import Changes
@@ -78,10 +78,10 @@ class Lives:
     clock: Callable[[], float]
 
 
-class Commits:
+class CommitPublisher:
     """The hooks of the primary's transactions."""
 
-    def __init__(self, bus: Bus, undelivered: Undelivered, views: Views, primary: Primary, lives: Lives) -> None:
+    def __init__(self, bus: Bus, undelivered: PublishRetry, views: BucketViews, primary: Primary, lives: Lives) -> None:
         self._bus = bus
         self._undelivered = undelivered
         self._views = views
@@ -89,7 +89,11 @@ class Commits:
         self._lives = lives
 
     def start(
-        self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer, puts: Puts, outbox: Outbox
+        self,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        observe: Observer,
+        puts: WriteThroughHook,
+        outbox: Outbox,
     ) -> None:
         """Before the first commit. `spawn`: runs what outlives the commit."""
         self._spawn = spawn

@@ -22,14 +22,14 @@ class Sealing(Protocol):
     async def __call__(self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch) -> None: ...
 
 
-class Plain:
+class SealWithoutOutbox:
     """Without an outbox."""
 
     async def __call__(self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch) -> None:
         await seal_postgresql(connection, transaction)
 
 
-class WithRow:
+class SealWithOutbox:
     """Leaves a row; what triggers noticed joins the transaction's changes."""
 
     def __init__(self, statement: SealStatement) -> None:

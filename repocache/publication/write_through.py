@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from repocache.cache.belief import At
+from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import Row
 from repocache.cache.values import NOT_KEPT, Values
-from repocache.cache.views import Views
 from repocache.engines.driver_errors import is_undecodable
 from repocache.engines.server import SERVER
 from repocache.errors import CacheUnavailable, StrictWriteRefused
@@ -27,7 +27,7 @@ from repocache.invalidation.batch import Batch, keys_by_bucket, owners_by_bucket
 from repocache.keys import Keys, bucket_of, owner_bucket
 from repocache.mapping.reader import renames_tables
 from repocache.mapping.statement import LoadStatement
-from repocache.records import NO_POSITIONS, Intent, Nonces, Noted, Put, Records, Terms, Writing
+from repocache.records import NO_POSITIONS, CallerHistory, Intent, IntentReply, Nonces, Put, Records, Writing
 from repocache.redaction.foreign import in_brief
 from repocache.transactions.changes import Changes
 from repocache.transactions.transaction import Transaction
@@ -39,7 +39,7 @@ WRITE_LEASE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
+class WriteThroughOwner:
     """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one.
     `stores`: what a commit reads is what will be committed."""
 
@@ -54,7 +54,7 @@ class Through:
 
 
 @dataclass(slots=True)
-class Kept:
+class PreparedWrite:
     """What a transaction keeps for after its end. `read`: owner prefix, key text, value and its
     life of each row. `until`: how much the transaction had changed then. `history`: the line of WAL
     that the transaction's connection writes; only records of that line are believed, and only it
@@ -87,16 +87,16 @@ class Means:
     transaction that waits for it."""
 
     records: Records
-    views: Views
+    views: BucketViews
     nonces: Nonces
     evicts: Callable[[], bool]
     deadline: float
 
 
-class Puts:
+class WriteThroughHook:
     """The values that transactions put, and the write leases of strict owners. False where no owner is one of these."""
 
-    def __init__(self, owners: Iterable[Through], primary: Primary, means: Means) -> None:
+    def __init__(self, owners: Iterable[WriteThroughOwner], primary: Primary, means: Means) -> None:
         self._owners = {each.keys.prefix: each for each in owners}
         self._primary = primary
         self._records = means.records
@@ -127,7 +127,7 @@ class Puts:
         history = self._primary.writes_with(connection.info.get(SERVER))
         if not history:
             return
-        kept = Kept(len(cast("Changes", transaction.changes)), history)
+        kept = PreparedWrite(len(cast("Changes", transaction.changes)), history)
         line = history == self._primary.history  # of the views; no other's floor has an order with this position
         for prefix, texts in sorted(keys.items()):
             kept.read += self._read(connection, self._owners[prefix], texts)
@@ -139,7 +139,7 @@ class Puts:
         transaction.kept = kept
 
     def _read(
-        self, connection: Connection, owner: Through, texts: Iterable[str]
+        self, connection: Connection, owner: WriteThroughOwner, texts: Iterable[str]
     ) -> Sequence[tuple[str, str, bytes, float]]:
         """None, with an event, where a row cannot be read: the commit stands, and invalidates.
 
@@ -157,7 +157,7 @@ class Puts:
             return ()
 
     def _rows(
-        self, connection: Connection, owner: Through, texts: Iterable[str]
+        self, connection: Connection, owner: WriteThroughOwner, texts: Iterable[str]
     ) -> Iterable[tuple[str, str, bytes, float]]:
         parameters = owner.statement.parameters([owner.keys.id(text) for text in texts])
         for row in map(owner.row, connection.execute(owner.statement.select, parameters)):
@@ -171,10 +171,10 @@ class Puts:
         records that this process has not met. Raises StrictWriteRefused."""
         held = self._held(transaction, batch)
         kept = transaction.kept
-        if not isinstance(kept, Kept):
+        if not isinstance(kept, PreparedWrite):
             if not held:
                 return
-            kept = transaction.kept = Kept()
+            kept = transaction.kept = PreparedWrite()
         if len(cast("Changes", transaction.changes)) > kept.until:
             kept.read.clear()  # somebody else who hears of commits has written once more
         wanted: defaultdict[int, set[str]] = defaultdict(set)
@@ -208,7 +208,7 @@ class Puts:
                 ) from error
             self._observe(CacheFailed("intend", why))
 
-    async def _intend(self, kept: Kept) -> None:
+    async def _intend(self, kept: PreparedWrite) -> None:
         owners = {owner for intent in kept.intents for owner in intent.seen}
         own = {owner: self._views.before(owner_bucket(owner)) for owner in owners}
         before = [self._views.before(intent.bucket) for intent in kept.intents]
@@ -218,11 +218,11 @@ class Puts:
                 self._views.adopt_generation(owner, own[owner], At(incarnation, seq, tip), generation)
                 self._views.adopt(intent.bucket, asked, At(noted.incarnation, noted.seq, noted.tip))
 
-    async def _sent(self, intents: Sequence[Intent]) -> list[Noted]:
+    async def _sent(self, intents: Sequence[Intent]) -> list[IntentReply]:
         """A record of another history gives way to a write lease: this transaction is in a later
         one; not to one of an older timeline. Raises CacheUnavailable."""
-        terms = Terms(self._primary.history)
-        pending: list[Awaitable[Noted]] = [self._records.intend(intent, terms) for intent in intents]
+        terms = CallerHistory(self._primary.history)
+        pending: list[Awaitable[IntentReply]] = [self._records.intend(intent, terms) for intent in intents]
         noted = [await each for each in pending]
         if any(is_newer(answer.history, terms.history) for answer in noted):
             raise CacheUnavailable("the records are of a newer timeline than this process's primary")
@@ -247,7 +247,7 @@ class Puts:
         COMMIT; under another than the transaction was sealed under no value is offered, for its
         order says nothing there."""
         kept = transaction.kept
-        if not isinstance(kept, Kept):
+        if not isinstance(kept, PreparedWrite):
             return {}
         order = NO_POSITIONS if transaction.order is None else transaction.order
         puts: defaultdict[int, list[Put]] = defaultdict(list)
@@ -263,7 +263,7 @@ class Puts:
     def give_back(self, transaction: Transaction) -> None:
         """After a certain rollback. What is not given back in time is taken over by a reader."""
         kept = transaction.kept
-        if isinstance(kept, Kept) and kept.nonce:
+        if isinstance(kept, PreparedWrite) and kept.nonce:
             self._spawn(self._give_back(kept.intents))
 
     async def _give_back(self, intents: Sequence[Intent]) -> None:

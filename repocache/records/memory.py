@@ -15,17 +15,17 @@ from repocache.records.message import WIRE_VERSION, Message
 from repocache.records.names import LEASE, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
-    Ask,
+    CallerHistory,
     Change,
     Generation,
     Intent,
+    IntentReply,
     Lease,
-    Noted,
-    Opened,
+    OpenReply,
+    OpenRequest,
     Put,
     Receipt,
     State,
-    Terms,
     WriteLease,
 )
 
@@ -89,15 +89,15 @@ class MemoryRecords:
     def get(self, name: str) -> Awaitable[bytes | None]:
         return _answered(self._cells.get(name)[0])
 
-    def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
+    def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         record, own = self._record(ask.bucket, terms), self._record(owner_bucket(ask.owner), terms)
         if isinstance(record, str) or isinstance(own, str):
             foreign = [each if isinstance(each, str) else "" for each in (record, own)]
-            return _answered(Opened("history", history=foreign[0], owner_history=foreign[1]))
+            return _answered(OpenReply("history", history=foreign[0], owner_history=foreign[1]))
         generation = own.generation(ask.owner)
         record.shapes.setdefault(ask.owner, set()).add(ask.fingerprint)
         state = partial(
-            Opened,
+            OpenReply,
             incarnation=record.incarnation,
             seq=record.seq,
             generation=generation,
@@ -124,7 +124,7 @@ class MemoryRecords:
         self._cells.lease(name, LEASE + nonce.encode(), ask.life)
         return _answered(state("lease", nonce=nonce))
 
-    def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
         record, own = self._records.get(ask.bucket), self._records.get(owner_bucket(ask.owner))
         name = self._name(ask, lease.incarnation, lease.generation)
@@ -140,7 +140,7 @@ class MemoryRecords:
         self._cells.store(name, value, life)
         return _answered(True)
 
-    def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
         record = self._records.get(bucket)
         if record is None or not self._counts(record, terms):
             return _answered(False)
@@ -149,7 +149,7 @@ class MemoryRecords:
         record.floor = max(position, record.highest)
         return _answered(True)
 
-    def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
+    def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         found = self._with_owners(change.bucket, {owner for owner, _ in change.keys}, terms)
         if isinstance(found, str):
             return _answered(Receipt(change.bucket, "", 0, found))
@@ -173,7 +173,7 @@ class MemoryRecords:
         ]
         for put in landed:
             record.shapes.setdefault(put.owner, set()).add(put.fingerprint)
-            ask = Ask(change.bucket, put.owner, put.fingerprint, put.text, 0.0)
+            ask = OpenRequest(change.bucket, put.owner, put.fingerprint, put.text, 0.0)
             self._cells.store(self._name(ask, record.incarnation, put.generation), put.value, put.life)
         names = (*(text for _, text in change.keys), *change.owners)
         self._end_writes(nonce, [(change.bucket, name) for name in names])
@@ -184,11 +184,11 @@ class MemoryRecords:
         done = Receipt(change.bucket, record.incarnation, record.seq, landed=len(landed), tip=record.tip)
         return _answered(done)
 
-    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+    def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         named = {*intent.seen, *(owner for owner, _ in intent.keys)}
         found = self._with_owners(intent.bucket, named, terms)
         if isinstance(found, str):
-            return _answered(Noted("", 0, {}, found))
+            return _answered(IntentReply("", 0, {}, found))
         record, owners = found
         lease = (intent.xid, self._clock() + intent.life)
         for owner, text in intent.keys:
@@ -202,7 +202,7 @@ class MemoryRecords:
             for owner, own in owners.items()
             if owner in intent.seen
         }
-        return _answered(Noted(record.incarnation, record.seq, generations, tip=record.tip))
+        return _answered(IntentReply(record.incarnation, record.seq, generations, tip=record.tip))
 
     def give_back(self, intent: Intent) -> Awaitable[None]:
         names = (*(text for _, text in intent.keys), *intent.owners)
@@ -227,10 +227,10 @@ class MemoryRecords:
 
     def _drop(self, record: _Record, own: _Record, bucket: int, owner: str, text: str) -> None:
         for shape in record.shapes.get(owner, ()):
-            name = self._name(Ask(bucket, owner, shape, text, 0.0), record.incarnation, own.generation(owner))
+            name = self._name(OpenRequest(bucket, owner, shape, text, 0.0), record.incarnation, own.generation(owner))
             self._cells.drop(name)
 
-    def _record(self, bucket: int, terms: Terms) -> _Record | str:
+    def _record(self, bucket: int, terms: CallerHistory) -> _Record | str:
         """The record, made anew if it is missing; or the other history that it belongs to."""
         record = self._records.get(bucket)
         if record is None or record.server != self._server:
@@ -239,7 +239,9 @@ class MemoryRecords:
             return record
         return self._renew(bucket, terms.history) if terms.confirmed else record.history
 
-    def _with_owners(self, bucket: int, names: Iterable[str], terms: Terms) -> tuple[_Record, dict[str, _Record]] | str:
+    def _with_owners(
+        self, bucket: int, names: Iterable[str], terms: CallerHistory
+    ) -> tuple[_Record, dict[str, _Record]] | str:
         """A bucket's record and those of owners; or the other history that one of them belongs to."""
         record = self._record(bucket, terms)
         found = {name: self._record(owner_bucket(name), terms) for name in sorted(names)}
@@ -248,7 +250,7 @@ class MemoryRecords:
             return record
         return next((own for own in found.values() if isinstance(own, str)), (record, owners))
 
-    def _counts(self, record: _Record | None, terms: Terms) -> bool:
+    def _counts(self, record: _Record | None, terms: CallerHistory) -> bool:
         """Whether it is there, of this server, and of the caller's history."""
         return record is not None and (record.server, record.history) == (self._server, terms.history)
 
@@ -284,7 +286,7 @@ class MemoryRecords:
             )
         )
 
-    def _name(self, ask: Ask, incarnation: str, generation: str) -> str:
+    def _name(self, ask: OpenRequest, incarnation: str, generation: str) -> str:
         return self._namespace.prefix(ask.bucket, incarnation, generation, ask.fingerprint) + ask.text
 
 

@@ -12,14 +12,14 @@ NO_POSITIONS = -1
 """As a position: this database has none. The floor stays unknown, so that only the primary fills."""
 
 
-class Terms(NamedTuple):
+class CallerHistory(NamedTuple):
     """The line of WAL that the caller lives in. `confirmed`: the primary was polled after another one was met here."""
 
     history: str
     confirmed: bool = False
 
 
-class Ask(NamedTuple):
+class OpenRequest(NamedTuple):
     """A key that was missed: give me its value, or a lease to fill it. `life`: of the lease, in seconds.
 
     `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it gives way to a lease.
@@ -38,7 +38,7 @@ class Ask(NamedTuple):
 class Lease(NamedTuple):
     """The right to fill one key once, as long as it is still there."""
 
-    ask: Ask
+    ask: OpenRequest
     incarnation: str
     generation: str
     nonce: str
@@ -61,8 +61,8 @@ class State(NamedTuple):
     tip: str = ""
 
 
-class Opened(NamedTuple):
-    """The answer to `Ask`.
+class OpenReply(NamedTuple):
+    """The answer to `OpenRequest`.
 
     "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it, for at most
     `wait` seconds more; "written": commits are on their way, so read the primary and fill nothing; `overdue` are the
@@ -163,7 +163,7 @@ class Generation(NamedTuple):
     tip: str
 
 
-class Noted(NamedTuple):
+class IntentReply(NamedTuple):
     """The record as it is inside the transaction; `generations` of the owners of its intent. If `history` is not
     empty nothing was done: a record, of the bucket or of an owner, belongs to that other history."""
 
@@ -196,21 +196,21 @@ class Records(Protocol):
         """What lies under a key's full name: a value, a lease or nothing."""
         ...
 
-    def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]: ...
+    def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]: ...
 
-    def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
         """Whether the value landed. An empty value gives the lease back. `life`: seconds."""
         ...
 
-    def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
         """Whether the unknown floor was settled."""
         ...
 
-    def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
+    def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         """Apply and announce."""
         ...
 
-    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+    def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         """Before COMMIT: take write leases, and what lay under their keys away."""
         ...
 

@@ -15,17 +15,17 @@ from repocache.records.message import Said
 from repocache.records.names import LEASE, NOWHERE, UNKNOWN, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
-    Ask,
+    CallerHistory,
     Change,
     Generation,
     Intent,
+    IntentReply,
     Lease,
-    Noted,
-    Opened,
+    OpenReply,
+    OpenRequest,
     Put,
     Receipt,
     State,
-    Terms,
     WriteLease,
 )
 from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
@@ -33,7 +33,7 @@ from repocache.redaction.foreign import in_brief
 from repocache.redis_link import Link, Reply, ReplyError
 
 T = TypeVar("T")
-Fetch: TypeAlias = "Callable[[Ask, Opened], Answer[bytes | None]]"
+Fetch: TypeAlias = "Callable[[OpenRequest, OpenReply], Answer[bytes | None]]"
 
 LOOK_AGAIN = 1.0
 """Seconds to wait at most for what was there a moment ago."""
@@ -58,18 +58,18 @@ class Answer(Generic[T]):
             raise CacheUnavailable(f"Redis: a record that is none of ours: {in_brief(error)}") from error
 
 
-class Opening(Answer[Opened]):
+class Opening(Answer[OpenReply]):
     """The answer of OPEN, whose value is fetched if it is too long to come with it: a newer one may
     have taken its place meanwhile. If it was taken away, or a lease is there, one looks again."""
 
     __slots__ = ("_ask", "_fetch")
 
-    def __init__(self, reply: Awaitable[Reply], ask: Ask, fetch: Fetch) -> None:
+    def __init__(self, reply: Awaitable[Reply], ask: OpenRequest, fetch: Fetch) -> None:
         super().__init__(reply, read_opened)
         self._ask = ask
         self._fetch = fetch
 
-    def __await__(self) -> Generator[Any, Any, Opened]:
+    def __await__(self) -> Generator[Any, Any, OpenReply]:
         opened = yield from super().__await__()
         if opened.kind != "value" or opened.value:
             return opened
@@ -103,7 +103,7 @@ class RedisRecords:
     def get(self, name: str) -> Awaitable[bytes | None]:
         return self._link.fetch(name, self._max_value + 1)
 
-    def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
+    def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         own: tuple[str | int, ...] = (
             *(ask.owner, ask.fingerprint, ask.text, self._nonces()),
             *(_milliseconds(ask.life), ask.refused, self._max_value),
@@ -112,22 +112,22 @@ class RedisRecords:
         keys = self._records(ask.bucket, (ask.owner,))
         return Opening(self._link.run(OPEN, keys, (*self._head(terms), *own)), ask, self._value)
 
-    def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
         ask = lease.ask
         under = (self._server(), terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
         return Answer(self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool)
 
-    def _value(self, ask: Ask, opened: Opened) -> Answer[bytes | None]:
+    def _value(self, ask: OpenRequest, opened: OpenReply) -> Answer[bytes | None]:
         """What lies under the name that the script looked at."""
         under = opened.incarnation, opened.generation
         return Answer(self.get(self._namespace.prefix(ask.bucket, *under, ask.fingerprint) + ask.text), _same)
 
-    def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
         own = (self._server(), terms.history, incarnation, position_text(position))
         return Answer(self._link.run(SETTLE, self._records(bucket), own), bool)
 
-    def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
+    def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         generations = {owner: self._nonces() for owner in change.owners}
         tip, keys = self._nonces.tip(), [text for _, text in change.keys]
         fields = self._fields(terms.history, tip, keys, generations)
@@ -146,7 +146,7 @@ class RedisRecords:
             lambda reply: read_receipt(change.bucket, tip, reply),
         )
 
-    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+    def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         owners = sorted({*(owner for owner, _ in intent.keys), *intent.seen})
         own: tuple[str | int, ...] = (
             *(intent.nonce, intent.xid, _milliseconds(intent.life), len(intent.keys), len(intent.owners)),
@@ -169,7 +169,7 @@ class RedisRecords:
         """The names of a bucket's record and of those of owners."""
         return tuple(map(self._namespace.record, (bucket, *map(owner_bucket, owners))))
 
-    def _head(self, terms: Terms) -> tuple[str, ...]:
+    def _head(self, terms: CallerHistory) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
         confirmed, incarnation = "1" if terms.confirmed else "0", self._nonces()
         mac = self._authorship.mac(Said(terms.history, incarnation))
@@ -209,21 +209,23 @@ def _number(text: bytes | str, base: int = 10) -> int:
     return number
 
 
-def read_opened(reply: Reply) -> Opened:
+def read_opened(reply: Reply) -> OpenReply:
     """The OPEN script's reply as a value."""
     kind = reply[0]
     if kind == b"history":
-        return Opened("history", history=reply[1].decode(), owner_history=reply[2].decode())
+        return OpenReply("history", history=reply[1].decode(), owner_history=reply[2].decode())
     incarnation, seq, floor, tip = _read_state(reply[2])
     seen, owner, what = (incarnation, seq, reply[1].decode(), floor), _read_state(reply[3]), reply[4]
     if kind == b"value":
-        return Opened("value", *seen, value=what or b"", owner=owner, tip=tip)
+        return OpenReply("value", *seen, value=what or b"", owner=owner, tip=tip)
     if kind == b"lease":
-        return Opened("lease", *seen, nonce=what.decode(), owner=owner, tip=tip)
+        return OpenReply("lease", *seen, nonce=what.decode(), owner=owner, tip=tip)
     if kind == b"written":
         names = [part.decode() for part in what]
-        return Opened("written", *seen, overdue=tuple(map(WriteLease, names[::2], names[1::2])), owner=owner, tip=tip)
-    return Opened("wait", *seen, wait=max(0, what) / 1000, owner=owner, tip=tip)
+        return OpenReply(
+            "written", *seen, overdue=tuple(map(WriteLease, names[::2], names[1::2])), owner=owner, tip=tip
+        )
+    return OpenReply("wait", *seen, wait=max(0, what) / 1000, owner=owner, tip=tip)
 
 
 def _read_state(text: bytes) -> State:
@@ -238,13 +240,13 @@ def read_receipt(bucket: int, tip: str, reply: Reply) -> Receipt:
     return Receipt(bucket, reply[1].decode(), _number(reply[2]), landed=reply[3], tip=tip)
 
 
-def read_noted(owners: tuple[str, ...], reply: Reply) -> Noted:
+def read_noted(owners: tuple[str, ...], reply: Reply) -> IntentReply:
     """The INTEND script's reply as a value."""
     if reply[0] == b"history":
-        return Noted("", 0, {}, reply[1].decode())
+        return IntentReply("", 0, {}, reply[1].decode())
     parts = iter(reply[4])
     generations = {
         owner: Generation(name.decode(), incarnation.decode(), _number(seq), tip.decode())
         for owner, name, incarnation, seq, tip in zip(owners, parts, parts, parts, parts, strict=True)
     }
-    return Noted(reply[1].decode(), _number(reply[2]), generations, tip=reply[3].decode())
+    return IntentReply(reply[1].decode(), _number(reply[2]), generations, tip=reply[3].decode())

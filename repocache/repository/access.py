@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Select
 
 from repocache.bookmark import Bookmark
-from repocache.cache.entry import Cell, Row
-from repocache.cache.near import Near, nothing_near
+from repocache.cache.entry import CachedRow, Row
+from repocache.cache.l1_reader import Near, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.repository.rows import Rows
@@ -28,7 +28,7 @@ class Access(Protocol[M]):
     all_rows: Select[Any]
     """What `select` takes, to be narrowed down."""
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         """For views: a cell for every id."""
         ...
 
@@ -55,12 +55,12 @@ class NodeAccess(Generic[M]):
     def __init__(self, rows: Rows[M]) -> None:
         self._rows = rows
         self._entity = rows.plan.entity
-        self.near: Near = nothing_near
+        self.near: Near = no_l1
         self.all_rows = rows.plan.select
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         rows = await self._rows.by_id(ids)
-        return {id: Cell(rows.get(id)) for id in ids}
+        return {id: CachedRow(rows.get(id)) for id in ids}
 
     async def entity(self, id: Any) -> M | None:
         row = (await self._rows.by_id((id,))).get(id)
@@ -117,9 +117,9 @@ class CachedAccess(NodeAccess[M]):
         self._asking = rows.nodes.routing.asking
         self._require_started = rows.nodes.topology.require_started
         self._monotonic = monotonic
-        self.near: Near = nothing_near if monotonic else cache.at_hand
+        self.near: Near = no_l1 if monotonic else cache.at_hand
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         self._require_started()
         session = current_session()
         if session is not None and self._monotonic:
@@ -141,7 +141,7 @@ class CachedAccess(NodeAccess[M]):
             row = (await self._cache.read(id, past_caches(bookmark) if self._is_long(id) else bookmark)).row
         return None if row is None else self._entity(row)
 
-    async def _cached(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, Cell]:
+    async def _cached(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, CachedRow]:
         if len(ids) == 1:
             id = ids[0]
             if self._is_long(id):
@@ -153,10 +153,10 @@ class CachedAccess(NodeAccess[M]):
         beside = await self._cache.get_many(long, past_caches(bookmark))
         return beside | await self._cache.get_many([id for id in ids if id not in beside], bookmark)
 
-    async def _shadowed(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, Cell]:
+    async def _shadowed(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, CachedRow]:
         """The database's answer. The cache is read beside it, and what goes wrong there is not the caller's."""
-        cached: Mapping[Any, Cell] | BaseException
-        answered: Mapping[Any, Cell] | BaseException
+        cached: Mapping[Any, CachedRow] | BaseException
+        answered: Mapping[Any, CachedRow] | BaseException
         cached, answered = await asyncio.gather(self._cached(ids, bookmark), super().cells(ids), return_exceptions=True)
         if isinstance(answered, BaseException):
             raise answered

@@ -1,4 +1,4 @@
-"""From a repository class to a shelf: what its declaration says, checked before anything is read."""
+"""From a repository class to a binding: what its declaration says, checked before anything is read."""
 
 from __future__ import annotations
 

@@ -10,15 +10,15 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from sqlalchemy import ColumnExpressionArgument, func, literal, select
 
-from repocache.cache.entry import Cell, Row
+from repocache.cache.entry import CachedRow, Row
 from repocache.cache.policies import CacheAside, Policy
 from repocache.errors import NotFound, UsageError
 from repocache.keys import KeyOwner, shown
 from repocache.mapping.options import MappingOptions
 from repocache.repository.access import Access
+from repocache.repository.binding import Binding
 from repocache.repository.paging import Order, clauses, total_order
 from repocache.repository.paging import after as behind
-from repocache.repository.shelf import Shelf
 from repocache.routing.routing import ON_PRIMARY, on_replica
 
 M = TypeVar("M")
@@ -41,16 +41,16 @@ class Repository(Generic[M, I]):
     policy: ClassVar[Policy] = CacheAside()
     mapping: ClassVar[MappingOptions] = MappingOptions()
 
-    def __init__(self, shelf: Shelf[M] | None = None, access: Access[M] | None = None) -> None:
+    def __init__(self, binding: Binding[M] | None = None, access: Access[M] | None = None) -> None:
         name = type(self).__name__
-        if shelf is None or access is None:
+        if binding is None or access is None:
             raise UsageError(f"{name}() belongs to a database: use db[{name}], or work[{name}] in a unit of work")
-        self._shelf = shelf
+        self._binding = binding
         self._access = access
-        self._check = shelf.keys.check
-        self._plain_type = shelf.keys.plain_type
+        self._check = binding.keys.check
+        self._plain_type = binding.keys.plain_type
         self._near = access.near
-        self._entity = shelf.plan.entity
+        self._entity = binding.plan.entity
 
     async def get(self, id: I) -> M | None:
         """The entity, or None if there is no such row."""
@@ -63,13 +63,13 @@ class Repository(Generic[M, I]):
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, M]:
         """The entities that exist, in the order asked; one round trip a tier."""
-        return await self._access.entities(self._shelf.keys.distinct(ids))
+        return await self._access.entities(self._binding.keys.distinct(ids))
 
     async def require(self, id: I) -> M:
         """The entity. Raises NotFound."""
         found = await self.get(id)
         if found is None:
-            raise NotFound(f"{self._shelf.plan.model.__name__} {shown(id)} does not exist")
+            raise NotFound(f"{self._binding.plan.model.__name__} {shown(id)} does not exist")
         return found
 
     async def find(
@@ -87,7 +87,7 @@ class Repository(Generic[M, I]):
         """
         if limit is not None and limit < 1:
             raise UsageError(f"find(limit={shown(limit)}): give at least 1, or leave it out")
-        plan = self._shelf.plan
+        plan = self._binding.plan
         statement = self._access.all_rows.where(*where)
         if order_by != () or limit is not None or after is not None:
             steps = total_order(plan.mapper, order_by)
@@ -98,21 +98,21 @@ class Repository(Generic[M, I]):
 
     async def exists(self, *where: ColumnExpressionArgument[bool]) -> bool:
         """Whether any row satisfies all conditions; not cached."""
-        inner = select(literal(1)).select_from(self._shelf.plan.model).where(*where)
+        inner = select(literal(1)).select_from(self._binding.plan.model).where(*where)
         return bool(await self._access.value(select(inner.exists())))
 
     async def count(self, *where: ColumnExpressionArgument[bool]) -> int:
         """How many rows satisfy all conditions; not cached."""
-        return int(await self._access.value(select(func.count()).select_from(self._shelf.plan.model).where(*where)))
+        return int(await self._access.value(select(func.count()).select_from(self._binding.plan.model).where(*where)))
 
     def on_primary(self) -> Self:
         """The same repository, reading the primary past the cache, for the caller who knows better."""
-        return type(self)(self._shelf, self._shelf.routed(ON_PRIMARY))
+        return type(self)(self._binding, self._binding.routed(ON_PRIMARY))
 
     def on_replica(self, max_lag: float | None = None) -> Self:
         """The same repository, reading only replicas, at most `max_lag` seconds behind, past the cache; the session's
         bookmark holds here too. Its reads raise DatabaseUnavailable if no replica may answer."""
-        return type(self)(self._shelf, self._shelf.routed(on_replica(max_lag)))
+        return type(self)(self._binding, self._binding.routed(on_replica(max_lag)))
 
 
 class View(Generic[V]):
@@ -139,7 +139,7 @@ class View(Generic[V]):
     def __get__(self, repository: Repository[Any, I] | None, owner: type[object]) -> View[V] | BoundView[I, V]:
         if repository is None:
             return self
-        bound: BoundView[I, V] = BoundView(repository._shelf, repository._access, self.shape)  # noqa: SLF001  # one file, one thing
+        bound: BoundView[I, V] = BoundView(repository._binding, repository._access, self.shape)  # noqa: SLF001  # one file, one thing
         repository.__dict__[self._name] = bound  # found there from now on, without this call
         return bound
 
@@ -147,14 +147,14 @@ class View(Generic[V]):
 class BoundView(Generic[I, V]):
     """A view of one repository's rows."""
 
-    def __init__(self, shelf: Shelf[Any], access: Access[Any], shape: type[V]) -> None:
+    def __init__(self, binding: Binding[Any], access: Access[Any], shape: type[V]) -> None:
         self._access = access
-        self._check = shelf.keys.check
-        self._distinct = shelf.keys.distinct
-        self._plain_type = shelf.keys.plain_type
+        self._check = binding.keys.check
+        self._distinct = binding.keys.distinct
+        self._plain_type = binding.keys.plain_type
         self._near = access.near
         self._shape = shape
-        self._make: Callable[[Row], V] = shelf.shapes[shape]
+        self._make: Callable[[Row], V] = binding.shapes[shape]
 
     async def get(self, id: I) -> V | None:
         """The view of this row, or None. Raises as `Repository.get`."""
@@ -172,7 +172,7 @@ class BoundView(Generic[I, V]):
         views = ((id, self._of(cell)) for id, cell in cells.items())
         return {id: view for id, view in views if view is not None}
 
-    def _of(self, cell: Cell) -> V | None:
+    def _of(self, cell: CachedRow) -> V | None:
         try:
             return cast("V", cell.shapes[self._shape])
         except KeyError:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from sqlalchemy import CursorResult, Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.cache.entry import Row, Wanted
+from repocache.cache.entry import Row, RowRequest
 from repocache.engines.lent import lend
 from repocache.errors import CodecError
 from repocache.events import Observer, Served
@@ -26,7 +26,7 @@ from repocache.mapping.relation import (
 )
 from repocache.mapping.statement import LoadStatement
 from repocache.nodes.reading import Read
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
@@ -78,7 +78,7 @@ class Rows(Generic[M]):
             relations = [Relation(*row) for row in await connection.execute(own)]
             return relations, (await connection.execute(state_statement())).scalar_one()
 
-        relations, state = (await topology.read(Need(primary="asked", asked=True), run)).value
+        relations, state = (await topology.read(ReadRequirement(primary="asked", asked=True), run)).value
         return replace(
             self,
             primary_only=is_primary_only(relations),
@@ -122,14 +122,14 @@ class Rows(Generic[M]):
             with readable(any_row(self.plan.model)):
                 return answer(await connection.execute(statement))
 
-        async def select(need: Need) -> Read[T]:
+        async def select(need: ReadRequirement) -> Read[T]:
             read = await self.nodes.topology.read(need, run)
             self._served(read, len(read.value) if isinstance(read.value, list) else 1)
             return read
 
         return await self._seen(select, route)
 
-    async def load(self, wanted: Sequence[Wanted]) -> Mapping[Any, Row | CodecError]:
+    async def load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
         """For the cache: one statement for those that replicas may answer, one for those that only
         the primary may; more where a row cannot be read. See `Load`."""
         needs = [(want, self._needed(want)) for want in wanted]
@@ -146,7 +146,7 @@ class Rows(Generic[M]):
         both = await asyncio.gather(*map(self._load_group, groups))
         return {id: row for rows in both for id, row in rows.items()}
 
-    def _needed(self, want: Wanted) -> Need:
+    def _needed(self, want: RowRequest) -> ReadRequirement:
         """What is stored must be known to be within the limit of lag now: no time passes for it
         while the primary is not heard, and the bookmark of a commit that nobody published would end
         before what was stored."""
@@ -155,7 +155,7 @@ class Rows(Generic[M]):
             return replace(need, fresh=self.nodes.topology.settings.max_lag)
         return need
 
-    async def _load_group(self, group: Sequence[tuple[Wanted, Need]]) -> dict[Any, Row | CodecError]:
+    async def _load_group(self, group: Sequence[tuple[RowRequest, ReadRequirement]]) -> dict[Any, Row | CodecError]:
         """The strictest of the needs: a node that satisfies it satisfies them all."""
         need = max((need for _, need in group), key=lambda need: need.position)
         fresh = next((each.fresh for _, each in group if each.fresh is not None), None)
@@ -166,7 +166,7 @@ class Rows(Generic[M]):
 
         return await read_apart([want.id for want, _ in group], read, self._unreadable)
 
-    async def _load(self, ids: Sequence[Any], need: Need) -> Read[dict[Any, Row]]:
+    async def _load(self, ids: Sequence[Any], need: ReadRequirement) -> Read[dict[Any, Row]]:
         plan, statement = self.plan, self.statement
         parameters = statement.parameters(ids)
 
@@ -188,7 +188,7 @@ class Rows(Generic[M]):
     def _served(self, read: Read[Any], count: int) -> None:
         self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))
 
-    async def _seen(self, read: Callable[[Need], Awaitable[Read[T]]], route: Route) -> T:
+    async def _seen(self, read: Callable[[ReadRequirement], Awaitable[Read[T]]], route: Route) -> T:
         """A read in the present session, which is told what it has seen if its reads are
         monotonic."""
         routing = self.nodes.routing

@@ -14,8 +14,8 @@ from sqlalchemy import select as select_entities
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectin_polymorphic, with_polymorphic
 
-from repocache.cache.entry import Cell, Row
-from repocache.cache.near import Near, nothing_near
+from repocache.cache.entry import CachedRow, Row
+from repocache.cache.l1_reader import Near, no_l1
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
 from repocache.repository.unreadable import any_row, one_row, readable
@@ -34,12 +34,12 @@ class SessionAccess(Generic[M]):
     def __init__(self, plan: EntityPlan[M], alone: Callable[[], AbstractContextManager[AsyncSession]]) -> None:
         self._plan = plan
         self._alone = alone
-        self.near: Near = nothing_near
+        self.near: Near = no_l1
         self._children = [each.class_ for each in plan.mapper.self_and_descendants][1:]
         options = (selectin_polymorphic(plan.model, self._children),) if self._children else ()
         self.all_rows = select_entities(plan.model).options(*options)
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, Cell]:
+    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         plan = self._plan
 
         def kept(result: Result[Any]) -> dict[Any, Row]:
@@ -48,7 +48,7 @@ class SessionAccess(Generic[M]):
 
         with self._alone() as session:
             rows = await self._by_id(session, plan.select, ids, kept)
-        return {id: Cell(rows.get(id)) for id in ids}
+        return {id: CachedRow(rows.get(id)) for id in ids}
 
     async def entity(self, id: Any) -> M | None:
         with self._alone() as session:

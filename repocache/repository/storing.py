@@ -12,19 +12,19 @@ from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, Observer
 from repocache.mapping.locking import check_lockable, locking_statement, unsteady
-from repocache.publication.write_through import Through
+from repocache.publication.write_through import WriteThroughOwner
+from repocache.repository.binding import Binding
 from repocache.repository.repository import Repository
-from repocache.repository.shelf import Shelf
 
 INVALIDATED = "commits invalidate what they wrote and store nothing, as under CacheAside"
 
 
-def check_storing(repository: type[Repository[Any, Any]], shelf: Shelf[Any], *, redis: bool) -> None:
+def check_storing(repository: type[Repository[Any, Any]], binding: Binding[Any], *, redis: bool) -> None:
     """At construction. Raises MappingRefused, or ConfigurationError for a strict owner without Redis or PostgreSQL."""
     if not isinstance(repository.policy, WriteThrough):
         return
-    check_lockable(shelf.plan)
-    dialect = shelf.rows.nodes.topology.write_engine.dialect.name
+    check_lockable(binding.plan)
+    dialect = binding.rows.nodes.topology.write_engine.dialect.name
     if is_strict(repository.policy) and not (redis and dialect == "postgresql"):
         raise without(repository, f"PostgreSQL, not {dialect}" if redis else "Redis: Database(redis=...)")
 
@@ -38,45 +38,48 @@ def without(repository: type[Repository[Any, Any]], missing: str) -> Configurati
 
 
 def source_of(
-    repository: type[Repository[Any, Any]], shelf: Shelf[Any], settings: CacheSettings, signing: Signing
+    repository: type[Repository[Any, Any]], binding: Binding[Any], settings: CacheSettings, signing: Signing
 ) -> Source:
     """The owner's side of the cache."""
-    fingerprint = signing.fingerprint(shelf.fingerprint)
+    fingerprint = signing.fingerprint(binding.fingerprint)
     return Source(
-        shelf.keys,
+        binding.keys,
         fingerprint,
         repository.policy,
-        shelf.plan.codec(settings.max_value),
-        shelf.rows.load,
-        shelf.plan.id_of_row,
+        binding.plan.codec(settings.max_value),
+        binding.rows.load,
+        binding.plan.id_of_row,
         signing.signature(fingerprint),
     )
 
 
 def through(
-    repositories: Sequence[tuple[type[Repository[Any, Any]], Shelf[Any]]],
+    repositories: Sequence[tuple[type[Repository[Any, Any]], Binding[Any]]],
     settings: CacheSettings,
     signing: Signing,
     observe: Observer,
-) -> list[Through]:
+) -> list[WriteThroughOwner]:
     """What the commits of these repositories store. A hindrance is no error, but an event: they invalidate."""
-    hindered = {shelf.keys.prefix: shelf.rows.hindrance or unsteady(shelf.plan) for _, shelf in repositories}
+    hindered = {binding.keys.prefix: binding.rows.hindrance or unsteady(binding.plan) for _, binding in repositories}
     for prefix, hindrance in hindered.items():
         if hindrance:
             observe(Degraded(f"write-through of {prefix!r}: {hindrance}", INVALIDATED))
-    sources = [source_of(repository, shelf, settings, signing) for repository, shelf in repositories]
+    sources = [source_of(repository, binding, settings, signing) for repository, binding in repositories]
     return [
-        Through(
-            shelf.keys,
+        WriteThroughOwner(
+            binding.keys,
             source.fingerprint,
             locking_statement(
-                shelf.plan, shelf.rows.nodes.topology.write_engine.dialect, "".join(shelf.rows.places), shelf.rows.state
+                binding.plan,
+                binding.rows.nodes.topology.write_engine.dialect,
+                "".join(binding.rows.places),
+                binding.rows.state,
             ),
-            shelf.plan.row,
-            shelf.plan.id_of_row,
+            binding.plan.row,
+            binding.plan.id_of_row,
             Values(source, settings.max_value, observe),
-            stores=not hindered[shelf.keys.prefix],
+            stores=not hindered[binding.keys.prefix],
             strict=is_strict(repository.policy),
         )
-        for (repository, shelf), source in zip(repositories, sources, strict=True)
+        for (repository, binding), source in zip(repositories, sources, strict=True)
     ]

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from repocache.events import Observer
+from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.session_access import SessionAccess
-from repocache.repository.shelves import Shelves
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.transactions.unit_of_work import UnitOfWork as Transactional
 
@@ -25,20 +25,20 @@ class UnitOfWork(Transactional):
         self,
         sessions: async_sessionmaker[AsyncSession],
         watch: CommitWatch,
-        shelves: Shelves,
+        registry: Registry,
         observe: Observer,
     ) -> None:
         super().__init__(sessions, watch.transaction_of, observe)
-        self._shelves = shelves
+        self._registry = registry
 
     def __getitem__(self, repository: type[R]) -> R:
         """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
-        shelf = self._shelves[repository]
+        binding = self._registry[repository]
         _ = self.session
-        return repository(shelf, SessionAccess(shelf.plan, self.alone))
+        return repository(binding, SessionAccess(binding.plan, self.alone))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository. Whoever else has these rows, or
         follows their table, is told too. Raises InvalidId."""
-        for prefix, keys in self._shelves.declared(repository, ids):
+        for prefix, keys in self._registry.declared(repository, ids):
             self.declare(prefix, keys)

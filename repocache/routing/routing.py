@@ -18,7 +18,7 @@ from repocache.bookmark import Bookmark, Refused, Signer, received, says_somethi
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
 from repocache.history import cluster_of, is_newer
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.topology import Topology
 from repocache.routing.causal_session import STRANGERS, CausalSession
@@ -94,7 +94,9 @@ def last_fill(ttl: float, lease: float, staleness: float) -> float:
     return staleness + lease + ttl
 
 
-def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: Route, client: object = None) -> Need:
+def need_of(
+    floor: int | None, bookmark: Bookmark | None, history: str, route: Route, client: object = None
+) -> ReadRequirement:
     """What a node must have (protocol, Read path 4: at least `max(floor, bookmark's)` of the floor's
     history).
 
@@ -108,7 +110,7 @@ def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: R
     says = bookmark if bookmark is not None and bookmark.position != 0 else None
     unmet = NEWER if says is not None and is_newer(says.history, history) else ""
     if route.primary:
-        return Need(history=history, primary="asked", asked=True, unmet=unmet)
+        return ReadRequirement(history=history, primary="asked", asked=True, unmet=unmet)
     position, primary = floor, ""
     if position is None:
         position, primary = 0, "floor unknown"
@@ -121,7 +123,9 @@ def need_of(floor: int | None, bookmark: Bookmark | None, history: str, route: R
             primary = primary or "bookmark of another history"
         else:
             position = max(position or 0, says.position)
-    return Need(history, position or 0, route.max_lag, primary, fallback=not route.replica, unmet=unmet, client=client)
+    return ReadRequirement(
+        history, position or 0, route.max_lag, primary, fallback=not route.replica, unmet=unmet, client=client
+    )
 
 
 NEWER = "the session knows of a newer timeline than the primary's here, which has been replaced"
@@ -189,7 +193,7 @@ class Routing:
         session = _session.get()
         return None if session is None else self._living(session.bookmark)
 
-    def need(self, floor: int | None, route: Route = ANYWHERE) -> Need:
+    def need(self, floor: int | None, route: Route = ANYWHERE) -> ReadRequirement:
         """What a node must have for a read in the present session; see `need_of`.
 
         A session that cannot name its position may have written what it has forgotten by now: its

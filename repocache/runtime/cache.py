@@ -11,20 +11,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from repocache.background.tasks import Grace, Tasks
-from repocache.cache.flights import Flights
+from repocache.cache.bucket_views import BucketViews
+from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalStore
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Settler
-from repocache.cache.shared import Shared
-from repocache.cache.views import Views
 from repocache.events import Degraded
-from repocache.invalidation.bus import Bus, Undelivered
+from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.keys import KeySpace
 from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRecords
 from repocache.records.authorship import authorship
 from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.redis_link import Address, Link
-from repocache.runtime.primary_wal import Standing
+from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
 
 ALONE = (
@@ -34,14 +34,14 @@ ALONE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Caching:
+class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go there. `sampler`: what
     lies in Redis, looked at from outside of the read path."""
 
-    shared: Shared
+    shared: ProcessCache
     sampler: Sampler
     bus: Bus
-    undelivered: Undelivered
+    undelivered: PublishRetry
     tasks: Tasks
     receivers: list[Receiver]
     channel: Channel
@@ -63,14 +63,14 @@ class Needs:
 
 
 @asynccontextmanager
-async def caching(
-    settings: Settings, address: Address | None, keys: KeySpace, standing: Standing, needs: Needs
-) -> AsyncIterator[Caching]:
+async def open_cache(
+    settings: Settings, address: Address | None, keys: KeySpace, standing: PrimaryWal, needs: Needs
+) -> AsyncIterator[RunningCache]:
     """`address`: None: this process caches for itself alone. On leaving, commits under way are published first."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
-    flights = Flights()
-    views = Views(local, flights, keys, nonces.process, observe)
+    flights = InflightLoads()
+    views = BucketViews(local, flights, keys, nonces.process, observe)
     receivers: list[Receiver] = [views]
     async with AsyncExitStack() as stack:
         stack.callback(views.down)
@@ -91,7 +91,7 @@ async def caching(
                 link, namespace, nonces, author, lambda: channel.server, max_value=settings.cache.max_value
             )
         bus = Bus(records, settings.publish_timeout, observe, standing.met)
-        undelivered = Undelivered(bus, standing.covering_position, observe)
+        undelivered = PublishRetry(bus, standing.covering_position, observe)
         if link is None:
             views.up()
             observe(Degraded("redis", ALONE))
@@ -100,8 +100,8 @@ async def caching(
         tasks = await stack.enter_async_context(Tasks(needs.grace, observe))
         tasks.keep(undelivered.run)
         settler = Settler(records, standing, tasks.spawn, observe)
-        shared = Shared(
+        shared = ProcessCache(
             records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache
         )
         sampler = NothingShared() if link is None else RedisSampler(link, namespace, settings.cache.max_value)
-        yield Caching(shared, sampler, bus, undelivered, tasks, receivers, channel, nonces)
+        yield RunningCache(shared, sampler, bus, undelivered, tasks, receivers, channel, nonces)

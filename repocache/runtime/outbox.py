@@ -18,14 +18,14 @@ from repocache.background.tasks import Grace
 from repocache.engines.engine import InUse, close_engine
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
-from repocache.invalidation.acknowledged import Acknowledged
+from repocache.invalidation.acknowledger import OutboxAcknowledger
 from repocache.invalidation.held import Held
 from repocache.invalidation.outbox import Mark, Outbox, OutboxMode, available
 from repocache.invalidation.outbox_table import OutboxPlace, check, find
 from repocache.invalidation.relay import Deliver, Relay
 from repocache.invalidation.seal import SealStatement
 from repocache.mapping.relation import places_statement
-from repocache.publication.seal import Plain, Sealing, WithRow
+from repocache.publication.seal import Sealing, SealWithOutbox, SealWithoutOutbox
 from repocache.settings import Settings
 from repocache.tracking.notices import Notices
 from repocache.tracking.tables import OwnedTables
@@ -42,10 +42,10 @@ Keep = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 """Runs what never ends."""
 
 
-class NotDurable:
+class NoOutbox:
     """No outbox: nothing outlives the process. `sealing`: the last statement of each transaction."""
 
-    sealing: Sealing = Plain()
+    sealing: Sealing = SealWithoutOutbox()
 
     def start(self, keep: Keep, deliver: Deliver) -> None:
         """Begin what runs beside the commits."""
@@ -60,10 +60,10 @@ class NotDurable:
         """The primary is another server."""
 
 
-class Durable(NotDurable):
+class RunningOutbox(NoOutbox):
     """An outbox that is there."""
 
-    def __init__(self, sealing: Sealing, acknowledged: Acknowledged, relay: Relay, held: Held) -> None:
+    def __init__(self, sealing: Sealing, acknowledged: OutboxAcknowledger, relay: Relay, held: Held) -> None:
         self.sealing = sealing
         self.relay = relay
         self.held = held
@@ -84,9 +84,9 @@ class Durable(NotDurable):
 
 
 @asynccontextmanager
-async def durable(
+async def open_outbox(
     engine: AsyncEngine, settings: Settings, owned: OwnedTables, grace: Grace
-) -> AsyncIterator[NotDurable]:
+) -> AsyncIterator[NoOutbox]:
     """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was
     published is acknowledged, as far as the `grace` lasts. Raises ConfigurationError if the outbox
     is required and missing, is somebody's whom nobody trusts, or out of the role's reach, and DatabaseUnavailable."""
@@ -102,15 +102,17 @@ async def durable(
                 )
             observe(Degraded("outbox", LOST))
             await engine.dispose()  # it asked once: no connection waits for nothing
-            yield NotDurable()
+            yield NoOutbox()
             return
         check(found, place)
         notices = Notices(owned, await _places(engine, owned))
         outbox = Outbox(engine, place.table, notices.tables)
         statement = SealStatement(engine.dialect, place.table, notices, settings.publish_timeout + SPARE)
-        acknowledged = Acknowledged(outbox, observe)
+        acknowledged = OutboxAcknowledger(outbox, observe)
         try:
-            yield Durable(WithRow(statement), acknowledged, Relay(outbox, notices, observe), Held(engine, place.table))
+            yield RunningOutbox(
+                SealWithOutbox(statement), acknowledged, Relay(outbox, notices, observe), Held(engine, place.table)
+            )
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(CLOSING, grace.left())):

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.engines.driver_errors import sqlstate
 from repocache.errors import DatabaseUnavailable
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.nodes.wal import PrimaryPosition
 from repocache.records import NO_POSITIONS
@@ -18,7 +18,7 @@ _IN_THE_FUTURE = "22023"
 """SQLSTATE: "transaction ID ... is in the future": this primary has given out no such id."""
 
 
-class Standing:
+class PrimaryWal:
     """Every position comes from a poll begun after the call (protocol, Write path 4 and "settle")."""
 
     def __init__(self, topology: Topology) -> None:
@@ -58,7 +58,7 @@ class Standing:
             return bool((await connection.execute(_STATUS, {"xid": xid})).scalar() == "in progress")
 
         try:
-            return (await self._topology.read(Need(primary="asked", asked=True), run)).value
+            return (await self._topology.read(ReadRequirement(primary="asked", asked=True), run)).value
         except DatabaseUnavailable:
             raise
         except Exception as error:

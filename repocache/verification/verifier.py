@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from repocache.cache.entry import Cell, Row, Source
+from repocache.cache.entry import CachedRow, Row, Source
 from repocache.cache.local_store import LocalStore
 from repocache.cache.values import Values, is_lease
 from repocache.errors import CacheUnavailable, OwnerClash
@@ -116,7 +116,7 @@ class Verifier:
             cells = [entry.value] if entry is not None and entry.expires > now else []
             if value is not None and not is_lease(value):
                 cells.append(subject.values.decode(subject.source.keys.text(id), value, id))
-            found[id] = [cell.row for cell in cells if isinstance(cell, Cell)]
+            found[id] = [cell.row for cell in cells if isinstance(cell, CachedRow)]
         return found
 
     def _local(self, samples: int) -> dict[str, dict[Any, Row | None]]:
@@ -125,7 +125,7 @@ class Verifier:
         chosen = random.sample(list(entries.values()), min(samples, len(entries)))
         found: dict[str, dict[Any, Row | None]] = {}
         for entry in chosen:
-            if isinstance(entry.value, Cell) and entry.expires > now:
+            if isinstance(entry.value, CachedRow) and entry.expires > now:
                 owner, id = entry.key
                 found.setdefault(owner, {})[id] = entry.value.row
         return found

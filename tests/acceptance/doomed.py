@@ -16,15 +16,15 @@ from typing import Any
 import msgspec
 
 from repocache.events import ignore
-from repocache.invalidation import acknowledged, bus, outbox
+from repocache.invalidation import acknowledger, bus, outbox
 from repocache.publication import publisher
-from repocache.publication.publisher import Commits
+from repocache.publication.publisher import CommitPublisher
 from repocache.records import redis
 from repocache.transactions.transaction import Outcome, Transaction
 from tests.acceptance.service import Setup, tell
 from tests.acceptance.storm import bump
 
-FILES = (publisher.__file__, bus.__file__, redis.__file__, acknowledged.__file__, outbox.__file__)
+FILES = (publisher.__file__, bus.__file__, redis.__file__, acknowledger.__file__, outbox.__file__)
 """Where a publication's way is told."""
 
 
@@ -53,13 +53,13 @@ class Doom(msgspec.Struct):
 
 
 async def meet(doom: Doom, setup: Setup) -> None:
-    committed = Commits.committed
+    committed = CommitPublisher.committed
 
-    async def watched(self: Commits, transaction: Transaction, outcome: Outcome) -> None:
+    async def watched(self: CommitPublisher, transaction: Transaction, outcome: Outcome) -> None:
         sys.settrace(Executioner(doom.lines))  # until the end: the acknowledgement comes later
         await committed(self, transaction, outcome)
 
-    Commits.committed = watched  # type: ignore[method-assign]
+    CommitPublisher.committed = watched  # type: ignore[method-assign]
     db, _ = setup.database(ignore)
     async with db:
         await bump(db, doom.id)

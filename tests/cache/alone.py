@@ -14,29 +14,29 @@ import msgspec
 
 from repocache.background.tasks import Grace, Tasks
 from repocache.bookmark import Bookmark
-from repocache.cache.entry import CacheSettings, Cell, Row, Source, Wanted
-from repocache.cache.flights import Flights
+from repocache.cache.bucket_views import BucketViews
+from repocache.cache.entry import CachedRow, CacheSettings, Row, RowRequest, Source
+from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalStore
 from repocache.cache.policies import CacheAside
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Settler
-from repocache.cache.shared import Shared
 from repocache.cache.tiered import TieredCache
-from repocache.cache.views import Views
 from repocache.errors import CacheUnavailable, CodecError
 from repocache.events import Event
 from repocache.keys import KeyOwner, Keys, KeySpace, bucket_of, owner_bucket
 from repocache.records import (
-    Ask,
+    CallerHistory,
     Change,
     Intent,
+    IntentReply,
     Lease,
     MemoryRecords,
     Namespace,
     Nonces,
-    Noted,
-    Opened,
+    OpenReply,
+    OpenRequest,
     Receipt,
-    Terms,
 )
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Plain:
 class Call:
     """One load under way."""
 
-    def __init__(self, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, wanted: Sequence[RowRequest]) -> None:
         self.wanted = tuple(wanted)
         self.answer: asyncio.Future[Mapping[Any, Row]] = asyncio.get_running_loop().create_future()
 
@@ -93,7 +93,7 @@ class Loads:
         self.calls: list[Call] = []
         self.rows: dict[Any, Row] | None = None
 
-    async def __call__(self, wanted: Sequence[Wanted]) -> Mapping[Any, Row]:
+    async def __call__(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row]:
         call = Call(wanted)
         self.calls.append(call)
         if self.rows is not None:
@@ -172,19 +172,19 @@ class Away:
     def get(self, name: str) -> Awaitable[bytes | None]:
         return self._through("get", lambda: self.real.get(name))
 
-    def open(self, ask: Ask, terms: Terms) -> Awaitable[Opened]:
+    def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         return self._through("open", lambda: self.real.open(ask, terms))
 
-    def fill(self, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
         return self._through("fill", lambda: self.real.fill(lease, terms, value, life))
 
-    def settle(self, bucket: int, terms: Terms, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
         return self._through("settle", lambda: self.real.settle(bucket, terms, incarnation, position))
 
-    def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
+    def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         return self._through("change", lambda: self.real.change(change, terms))
 
-    def intend(self, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+    def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         return self._through("intend", lambda: self.real.intend(intent, terms))
 
     def give_back(self, intent: Intent) -> Awaitable[None]:
@@ -212,7 +212,7 @@ class NobodysSession:
 class Process:
     """One process's cache. `session`: of whoever reads L1 now."""
 
-    shared: Shared
+    shared: ProcessCache
     records: Away
     primary: Standing
     tasks: Tasks
@@ -225,10 +225,10 @@ class Process:
         self.users = TieredCache(self.source, self.shared, lambda: self.session)
 
     @property
-    def views(self) -> Views:
+    def views(self) -> BucketViews:
         return self.shared.views
 
-    def read(self, *ids: int, bookmark: Bookmark | None = None) -> asyncio.Task[dict[int, Cell]]:
+    def read(self, *ids: int, bookmark: Bookmark | None = None) -> asyncio.Task[dict[int, CachedRow]]:
         return asyncio.create_task(self.users.get_many(ids, bookmark))
 
     async def rows(self, *ids: int, bookmark: Bookmark | None = None) -> list[Row | None]:
@@ -240,7 +240,7 @@ class Process:
         texts = [USERS.text(id) for id in ids]
         bucket = owner_bucket(owners[0]) if owners else bucket_of(texts[0])
         change = Change(bucket, tuple(("user", text) for text in texts), owners, position)
-        return await self.records.real.change(change, Terms(self.primary.history))
+        return await self.records.real.change(change, CallerHistory(self.primary.history))
 
     async def call(self, number: int) -> Call:
         """The load of this number, once it is under way."""
@@ -256,16 +256,16 @@ async def process(
     settings: CacheSettings | None = None, policy: CacheAside = NEVER_JITTERED, records: MemoryRecords | None = None
 ) -> AsyncIterator[Process]:
     """A process whose channel is up. `records`: those of another one, which tell this one nothing."""
-    seen, primary, flights = Seen(), Standing(), Flights()
+    seen, primary, flights = Seen(), Standing(), InflightLoads()
     local = LocalStore(1000, 1_000_000, time.monotonic)
     nonces = Nonces()
-    views = Views(local, flights, KeySpace([USERS, ORDERS]), nonces.process, seen)
+    views = BucketViews(local, flights, KeySpace([USERS, ORDERS]), nonces.process, seen)
     views.up()
     away = Away(records or MemoryRecords(views.apply, nonces, time.monotonic, 1000))
     loads = Loads()
     async with Tasks(Grace(0.0), seen) as tasks:
         settler = Settler(away, primary, tasks.spawn, seen)
-        shared = Shared(
+        shared = ProcessCache(
             away, Namespace("memory"), local, views, flights, primary, settler, tasks.spawn, seen,
             settings or CacheSettings(),
         )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from repocache.cache.entry import Source, Wanted
+from repocache.cache.entry import RowRequest, Source
 from repocache.cache.policies import CacheAside
 from repocache.cache.signature import UNSIGNED, Signature, Signing
 from repocache.cache.values import Values
@@ -113,7 +113,7 @@ KEYS = Keys(KeyOwner("user"), [int])
 SIGNATURES = [UNSIGNED, Signing("app", ("a secret of sixteen",)).signature("f1")]
 
 
-async def nothing(wanted: Sequence[Wanted]) -> Mapping[Any, Any]:
+async def nothing(wanted: Sequence[RowRequest]) -> Mapping[Any, Any]:
     return {}
 
 

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen, merge
-from repocache.cache.entry import Cell
-from repocache.cache.flights import Flight, Flights, may_join
+from repocache.cache.entry import CachedRow
+from repocache.cache.inflight import InflightLoad, InflightLoads, may_join
 from repocache.cache.local_store import LocalKey
 from repocache.keys import owner_bucket
 
@@ -46,9 +46,9 @@ class Took:
     sent: bool = False
     own: Seen = OWN_STATE
 
-    def flight(self) -> Flight:
+    def flight(self) -> InflightLoad:
         """Past the cache, or answered by the record if `began` is known."""
-        flight = Flight(KEY, "user:7", BUCKET, self.bookmark)
+        flight = InflightLoad(KEY, "user:7", BUCKET, self.bookmark)
         flight.began = None if self.began is None else (self.began, self.own)
         flight.direct, flight.dirty = self.direct, self.dirty
         flight.sent = self.sent
@@ -135,7 +135,7 @@ def test_one_that_may_yet_go_past_the_cache_is_its_own_sessions_alone() -> None:
 
 @pytest.mark.parametrize("wrote", [{}, {BUCKET + 1: STATE}, None])
 def test_only_who_wrote_there_may_turn_away(wrote: dict[int, Seen] | None) -> None:
-    assert not Flight(KEY, "user:7", BUCKET, Bookmark("h", 5, wrote, True, 1e12)).turns
+    assert not InflightLoad(KEY, "user:7", BUCKET, Bookmark("h", 5, wrote, True, 1e12)).turns
 
 
 def test_a_load_past_the_cache_that_was_sent_is_joined_by_no_bookmark_of_ones_own() -> None:
@@ -194,9 +194,9 @@ def test_who_asks_less_joins_all_the_same(took: Took, bookmark: Bookmark, direct
 
 
 async def test_all_who_joined_are_answered_and_so_is_who_joins_later() -> None:
-    flight, cell = Took().flight(), Cell((1,))
+    flight, cell = Took().flight(), CachedRow((1,))
     before = [flight.join(), flight.join()]
-    flight.land(cell)
+    flight.resolve(cell)
     assert [await each for each in (*before, flight.join())] == [cell] * 3
 
 
@@ -205,8 +205,8 @@ async def test_one_that_goes_away_takes_nobody_along() -> None:
     for flight in (landing, crashing):
         flight.join().cancel()
     stay = [landing.join(), crashing.join()]
-    landing.land(Cell(None))
-    crashing.crash(ValueError("why"))
+    landing.resolve(CachedRow(None))
+    crashing.fail(ValueError("why"))
     assert [each.done() and not each.cancelled() for each in stay] == [True, True]
 
 
@@ -215,7 +215,7 @@ async def test_a_crash_fails_those_who_wait_and_is_not_told_twice() -> None:
     waits, gone = flight.join(), flight.join()
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    flight.crash(ValueError("why"))
+    flight.fail(ValueError("why"))
     with pytest.raises(ValueError, match="why"):
         await waits
     del gone
@@ -226,14 +226,14 @@ async def test_a_crash_fails_those_who_wait_and_is_not_told_twice() -> None:
 async def test_who_was_answered_is_not_failed_by_what_comes_later() -> None:
     flight = Took().flight()
     answered = flight.join()
-    flight.land(Cell((1,)))
-    flight.crash(ValueError("why"))
+    flight.resolve(CachedRow((1,)))
+    flight.fail(ValueError("why"))
     assert (await answered).row == (1,)
 
 
 class TestGoesPast:
     def test_from_then_on_it_is_found_by_those_who_go_past_alone(self) -> None:
-        flights, flight = Flights(), Took(asks(5, {BUCKET: STATE})).flight()
+        flights, flight = InflightLoads(), Took(asks(5, {BUCKET: STATE})).flight()
         flights.begin(flight)
         assert (flights.get(KEY), flights.get(KEY, direct=True)) == (flight, None)
         flights.goes_past(flight)
@@ -245,7 +245,7 @@ class TestGoesPast:
         assert (len(flights), flights._by_key) == (0, {})
 
     def test_nobodys_place_is_taken(self) -> None:
-        flights, one, other = Flights(), Took().flight(), Took(direct=True).flight()
+        flights, one, other = InflightLoads(), Took().flight(), Took(direct=True).flight()
         flights.begin(one)
         flights.begin(other)
         assert (flights.get(KEY), flights.get(KEY, direct=True)) == (one, other)
@@ -255,14 +255,14 @@ class TestGoesPast:
         assert flights.get(KEY, direct=True) is other
 
     def test_one_that_has_a_successor_leaves_it_there(self) -> None:
-        flights, one, other = Flights(), Took().flight(), Took().flight()
+        flights, one, other = InflightLoads(), Took().flight(), Took().flight()
         flights.begin(one)
         flights.begin(other)
         flights.goes_past(one)
         assert (flights.get(KEY), flights.get(KEY, direct=True)) == (other, one)
 
     def test_an_invalidation_meets_both(self) -> None:
-        flights, one, other = Flights(), Took().flight(), Took().flight()
+        flights, one, other = InflightLoads(), Took().flight(), Took().flight()
         flights.begin(one)
         flights.goes_past(one)
         flights.begin(other)
@@ -282,37 +282,37 @@ steps = st.lists(
 
 
 class Model:
-    """What `Flights` is to know, in the plainest form."""
+    """What `InflightLoads` is to know, in the plainest form."""
 
     def __init__(self) -> None:
-        self.flights = Flights()
-        self.begun: list[Flight] = []
-        self.under_way: list[Flight] = []
-        self.joined: dict[tuple[LocalKey, bool], Flight] = {}
-        self.met: set[Flight] = set()
+        self.flights = InflightLoads()
+        self.begun: list[InflightLoad] = []
+        self.under_way: list[InflightLoad] = []
+        self.joined: dict[tuple[LocalKey, bool], InflightLoad] = {}
+        self.met: set[InflightLoad] = set()
 
     def begin(self, key: LocalKey, bucket: int, *, direct: bool) -> None:
-        flight = Flight(key, str(key), bucket, None)
+        flight = InflightLoad(key, str(key), bucket, None)
         flight.direct = direct
         self.flights.begin(flight)
         self.begun.append(flight)
         self.under_way.append(flight)
         self.joined[key, direct] = flight
 
-    def end(self, flight: Flight) -> None:
+    def end(self, flight: InflightLoad) -> None:
         self.flights.end(flight)
         if flight in self.under_way:
             self.under_way.remove(flight)
         self._forget(flight)
 
-    def goes_past(self, flight: Flight) -> None:
+    def goes_past(self, flight: InflightLoad) -> None:
         was = flight.direct
         self.flights.goes_past(flight)
         if not was:
             self._forget(flight)
             self.joined.setdefault((flight.key, True), flight)
 
-    def _forget(self, flight: Flight) -> None:
+    def _forget(self, flight: InflightLoad) -> None:
         self.joined = {name: each for name, each in self.joined.items() if each is not flight}
 
     def invalidate(self, what: str, which: Any) -> None:

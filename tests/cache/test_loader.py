@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repocache.bookmark import Seen
-from repocache.cache.entry import CacheSettings, Cell, Row
-from repocache.cache.flights import Flight
+from repocache.cache.entry import CachedRow, CacheSettings, Row
+from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import ANY_NODE, Loader
 from repocache.cache.policies import WriteThrough
 from repocache.cache.values import Values
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import CacheFailed, Filled
 from repocache.keys import bucket_of
-from repocache.records import Ask, Intent, Lease, Opened, Terms
+from repocache.records import CallerHistory, Intent, Lease, OpenReply, OpenRequest
 from tests.cache.alone import USERS, Process, neighbours, process, row, turns, until
 
 PATIENT = CacheSettings(patience=30, lease=60)
@@ -35,9 +35,9 @@ class Harbour:
     kept: dict[int, bool] = field(default_factory=dict)
     failures: dict[int, BaseException] = field(default_factory=dict)
     distrusts: int = 0
-    distrusted: Callable[[Flight], object] = id
+    distrusted: Callable[[InflightLoad], object] = id
 
-    def opened(self, flight: Flight, answer: Opened) -> bool:
+    def opened(self, flight: InflightLoad, answer: OpenReply) -> bool:
         flight.began = Seen(answer.incarnation, answer.seq), Seen(answer.owner.incarnation, answer.owner.seq)
         self.distrusts -= 1
         if self.distrusts < 0:
@@ -45,15 +45,15 @@ class Harbour:
         self.distrusted(flight)
         return False
 
-    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+    def answered(self, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
         assert flight.key[1] not in self.landed
         self.landed[flight.key[1]] = (cell.row, tier)
-        flight.land(cell)
+        flight.resolve(cell)
 
-    def ended(self, flight: Flight, keep: bool) -> None:
+    def ended(self, flight: InflightLoad, keep: bool) -> None:
         self.kept[flight.key[1]] = keep
 
-    def failed(self, flight: Flight, error: BaseException) -> None:
+    def failed(self, flight: InflightLoad, error: BaseException) -> None:
         self.failures[flight.key[1]] = error
 
 
@@ -67,7 +67,7 @@ class Port:
 
     def load(self, *ids: int, **how: Any) -> None:
         for id in ids:
-            flight = Flight(("user", id), USERS.text(id), bucket_of(USERS.text(id)), None)
+            flight = InflightLoad(("user", id), USERS.text(id), bucket_of(USERS.text(id)), None)
             for name, value in how.items():
                 setattr(flight, name, value)
             self.loader.enqueue(flight)
@@ -77,14 +77,14 @@ class Port:
 
     async def lies_there(self, id: int) -> str:
         """What the records answer to somebody who asks for it now."""
-        return (await self.here.records.real.open(ask_for(id), Terms(self.here.primary.history))).kind
+        return (await self.here.records.real.open(ask_for(id), CallerHistory(self.here.primary.history))).kind
 
 
-def ask_for(id: int) -> Ask:
-    return Ask(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
+def ask_for(id: int) -> OpenRequest:
+    return OpenRequest(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
 
 
-def lease_of(ask: Ask, opened: Opened) -> Lease:
+def lease_of(ask: OpenRequest, opened: OpenReply) -> Lease:
     return Lease(ask, opened.incarnation, opened.generation, opened.nonce)
 
 
@@ -407,11 +407,11 @@ async def test_leaving_fails_those_who_wait_for_anothers_load() -> None:
 
 async def test_anothers_load_is_waited_for(at: Port) -> None:
     ask = ask_for(1)
-    opened = await at.here.records.real.open(ask, Terms("h1"))
+    opened = await at.here.records.real.open(ask, CallerHistory("h1"))
     at.load(1)
     await until(lambda: at.here.records.sent.count("open") > 2)
     value, life = Values(at.here.source, 1000, at.here.seen).encode(ask.text, row(1))
-    assert await at.here.records.real.fill(lease_of(ask, opened), Terms("h1"), value, life)
+    assert await at.here.records.real.fill(lease_of(ask, opened), CallerHistory("h1"), value, life)
     await at.done(1)
     assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "l2")}, {1: True})
     assert at.here.loads.calls == []
@@ -451,8 +451,8 @@ async def test_waiting_for_anothers_load_holds_up_nobody(at: Port) -> None:
 
 async def test_a_value_that_cannot_be_read_gives_way(at: Port) -> None:
     ask = ask_for(1)
-    opened = await at.here.records.real.open(ask, Terms("h1"))
-    assert await at.here.records.real.fill(lease_of(ask, opened), Terms("h1"), b"V\xc1", 60.0)
+    opened = await at.here.records.real.open(ask, CallerHistory("h1"))
+    assert await at.here.records.real.fill(lease_of(ask, opened), CallerHistory("h1"), b"V\xc1", 60.0)
     at.load(1)
     (await at.here.call(0)).brings(1)
     await at.done(1)
@@ -500,7 +500,7 @@ async def test_so_is_that_of_an_answer_under_another_history(at: Port) -> None:
     call = await at.here.call(0)
     call.brings(1)
     await at.done(1)
-    assert (await at.here.records.real.open(ask_for(1), Terms("h1"))).kind == "lease"
+    assert (await at.here.records.real.open(ask_for(1), CallerHistory("h1"))).kind == "lease"
 
 
 async def test_one_that_is_never_believed_ends_past_the_cache(at: Port) -> None:
@@ -517,10 +517,10 @@ async def lives_in(at: Port, history: str, *ids: int) -> None:
     """Records of another history, in which these keys are kept."""
     for id in ids:
         ask = ask_for(id)
-        opened = await at.here.records.real.open(ask, Terms(history))
+        opened = await at.here.records.real.open(ask, CallerHistory(history))
         if opened.kind == "history":
-            opened = await at.here.records.real.open(ask, Terms(history, confirmed=True))
-        assert await at.here.records.real.fill(lease_of(ask, opened), Terms(history), b"V\x91\xa3old", 60.0)
+            opened = await at.here.records.real.open(ask, CallerHistory(history, confirmed=True))
+        assert await at.here.records.real.fill(lease_of(ask, opened), CallerHistory(history), b"V\x91\xa3old", 60.0)
 
 
 async def test_a_record_of_another_history_is_made_anew_after_a_poll(at: Port) -> None:
@@ -547,7 +547,7 @@ async def test_met_again_it_is_left_alone_and_read_past(at: Port) -> None:
     at.load(1)
     await at.done(1)
     assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})
-    assert (await at.here.records.real.open(ask_for(1), Terms("h0"))).kind == "value"
+    assert (await at.here.records.real.open(ask_for(1), CallerHistory("h0"))).kind == "value"
 
 
 async def test_without_the_primarys_word_a_foreign_record_is_left_alone(at: Port) -> None:
@@ -572,7 +572,7 @@ async def test_a_record_of_a_newer_timeline_is_left_alone_and_the_primary_looked
     call.brings(1)
     await at.done(1)
     assert (at.harbour.landed, at.harbour.kept) == ({1: (row(1), "database")}, {1: False})
-    assert (await at.here.records.real.open(ask_for(1), Terms("s.2.b"))).kind == "value"
+    assert (await at.here.records.real.open(ask_for(1), CallerHistory("s.2.b"))).kind == "value"
 
 
 async def test_an_older_one_gives_way_if_the_primary_says_so_by_name(at: Port) -> None:
@@ -629,7 +629,7 @@ async def test_an_overdue_write_lease_gives_way_to_a_word_that_its_transaction_h
     await at.lies_there(1)
     ask = ask_for(1)
     intent = Intent(ask.bucket, (("user", ask.text),), (), (), "n", "77", 0.0)
-    await at.here.records.real.intend(intent, Terms("h1"))
+    await at.here.records.real.intend(intent, CallerHistory("h1"))
     at.load(1)
     await at.done(1)
     assert at.harbour.landed == {1: (row(1), "database")}

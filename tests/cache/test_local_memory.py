@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from repocache.cache.entry import Cell, Row
+from repocache.cache.entry import CachedRow, Row
 from repocache.cache.local_store import LocalStore
 
 MOST = 1_000_000
@@ -50,7 +50,7 @@ def taken(id_of: Callable[[int], Any], row_of: Callable[[int], Row | None], *, s
         begun = tracemalloc.get_traced_memory()[0]
         store = LocalStore(COUNT, MOST, time.monotonic)
         for n in range(COUNT):
-            cell = Cell(row_of(n))
+            cell = CachedRow(row_of(n))
             store.put(("user", id_of(n)), cell, n % 64, 60.0, cell.size)
             if shown:
                 cell.shapes[Shown] = Shown(cell.row, ())

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.entry import CacheSettings, Cell
-from repocache.cache.flights import Flights
+from repocache.cache.bucket_views import BucketViews
+from repocache.cache.entry import CachedRow, CacheSettings
+from repocache.cache.inflight import InflightLoads
+from repocache.cache.l1_reader import Near, near_reader, no_l1, observed
 from repocache.cache.local_store import MOST_FREQ, LocalStore
-from repocache.cache.near import Near, near_reader, nothing_near, observed
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Settler
-from repocache.cache.shared import Shared
 from repocache.cache.switch import Gate
-from repocache.cache.views import Views
 from repocache.events import Served, ignore
 from repocache.keys import KeySpace
 from repocache.records import MemoryRecords, Namespace, Nonces
@@ -33,17 +33,17 @@ class Place:
     session: NobodysSession | None = None
     gate: Gate = field(default_factory=Gate)
     store: LocalStore = field(init=False)
-    views: Views = field(init=False)
+    views: BucketViews = field(init=False)
     near: Near = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = LocalStore(100, 100_000, lambda: self.now)
-        flights, primary = Flights(), Standing()
-        self.views = Views(self.store, flights, KeySpace([USERS]), "me", ignore)
+        flights, primary = InflightLoads(), Standing()
+        self.views = BucketViews(self.store, flights, KeySpace([USERS]), "me", ignore)
         self.views.up()
         records = MemoryRecords(self.views.apply, Nonces(), lambda: self.now, 0)
         settler = Settler(records, primary, asyncio.ensure_future, ignore)
-        self.shared = Shared(
+        self.shared = ProcessCache(
             records, Namespace("memory"), self.store, self.views, flights, primary, settler, asyncio.ensure_future,
             ignore, CacheSettings(),
         )  # fmt: skip
@@ -52,8 +52,8 @@ class Place:
     def reader(self, owner: str) -> Near:
         return near_reader(owner, self.shared, self.gate, lambda: self.now, lambda: self.session)
 
-    def keep(self, id: int, ttl: float = 10.0) -> Cell:
-        cell = Cell((id,))
+    def keep(self, id: int, ttl: float = 10.0) -> CachedRow:
+        cell = CachedRow((id,))
         self.store.put(("user", id), cell, id % 3, ttl, 1)
         return cell
 
@@ -141,4 +141,4 @@ def test_an_observer_is_told_of_hits_alone() -> None:
 
 
 def test_where_l1_is_not_read_nothing_is_at_hand() -> None:
-    assert nothing_near(7) is None
+    assert no_l1(7) is None

@@ -6,18 +6,18 @@ import pytest
 
 from repocache.cache.settler import FAR
 from repocache.events import CacheFailed, TaskFailed
-from repocache.records import Ask, Opened, Terms
+from repocache.records import CallerHistory, OpenReply, OpenRequest
 from tests.cache.alone import USERS, Process, process, turns, until
 
-ASK = Ask(17, "user", "f1", USERS.text(7), 5.0)
+ASK = OpenRequest(17, "user", "f1", USERS.text(7), 5.0)
 
 
-async def met(here: Process) -> Opened:
-    return await here.records.real.open(ASK, Terms("h1"))
+async def met(here: Process) -> OpenReply:
+    return await here.records.real.open(ASK, CallerHistory("h1"))
 
 
 async def floor(here: Process) -> int | None:
-    return (await here.records.real.open(ASK, Terms("h1"))).floor
+    return (await here.records.real.open(ASK, CallerHistory("h1"))).floor
 
 
 async def test_the_floor_is_where_the_primary_stands() -> None:

@@ -10,13 +10,13 @@ from unittest.mock import patch
 import pytest
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.entry import CacheSettings, Cell
+from repocache.cache.entry import CachedRow, CacheSettings
 from repocache.cache.loader import ANY_NODE
 from repocache.cache.switch import CacheMode
 from repocache.errors import DatabaseUnavailable
 from repocache.events import CacheFailed, Served, ValueRefused
 from repocache.keys import bucket_of
-from repocache.records import Ask, Lease, Terms
+from repocache.records import CallerHistory, Lease, OpenRequest
 from tests.cache.alone import (
     NEVER_JITTERED,
     USERS,
@@ -46,8 +46,8 @@ def kept(here: Process) -> set[int]:
     return {id for _, id in here.shared.local.entries}
 
 
-def ask_for(id: int) -> Ask:
-    return Ask(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
+def ask_for(id: int) -> OpenRequest:
+    return OpenRequest(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
 
 
 async def warm(here: Process, *ids: int) -> None:
@@ -229,7 +229,7 @@ async def test_nor_under_the_name_of_a_generation_that_is_over(here: Process) ->
 async def test_a_lease_under_the_name_is_no_value(here: Process) -> None:
     await warm(here, A, B)
     await here.change(A)
-    assert (await here.records.real.open(ask_for(A), Terms("h1"))).kind == "lease"
+    assert (await here.records.real.open(ask_for(A), CallerHistory("h1"))).kind == "lease"
     read = here.read(A)
     await until(lambda: "open" in here.records.sent)
     assert here.records.sent[0] == "get"
@@ -242,9 +242,9 @@ async def test_a_lease_under_the_name_is_no_value(here: Process) -> None:
 async def test_what_cannot_be_read_is_replaced(here: Process) -> None:
     await warm(here, A, B)
     await here.change(A)
-    opened = await here.records.real.open(ask_for(A), Terms("h1"))
+    opened = await here.records.real.open(ask_for(A), CallerHistory("h1"))
     lease = Lease(ask_for(A), opened.incarnation, opened.generation, opened.nonce)
-    assert await here.records.real.fill(lease, Terms("h1"), b"V\xc1", 60.0)
+    assert await here.records.real.fill(lease, CallerHistory("h1"), b"V\xc1", 60.0)
     here.records.sent.clear()
     read = here.read(A)
     await brings(here, 0, a=NEW)
@@ -474,7 +474,7 @@ async def test_switched_off_only_the_database_is_asked_and_nothing_is_filled(her
 async def test_an_owner_that_is_switched_begins_without_its_l1(here: Process) -> None:
     await warm(here, A)
     await here.rows(A)
-    here.shared.local.put(("order", (1, 2)), Cell((1, 2)), 1, 60.0, 1)
+    here.shared.local.put(("order", (1, 2)), CachedRow((1, 2)), 1, 60.0, 1)
     here.users.turn(CacheMode.OFF)
     here.users.turn(CacheMode.ON)
     assert list(here.shared.local.entries) == [("order", (1, 2))]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.cache.entry import Cell, Source
+from repocache.cache.entry import CachedRow, Source
 from repocache.cache.policies import CacheAside
 from repocache.cache.signature import UNSIGNED, Signature, Signing
 from repocache.cache.values import NOT_KEPT, Values, digest, is_lease
@@ -173,12 +173,12 @@ def test_signed_values_lie_elsewhere() -> None:
 
 def test_in_l1_each_lives_for_its_own_time() -> None:
     made, _ = values()
-    assert made.local_life(Cell(ROW)) == 60
-    assert made.local_life(Cell(None)) == 30
+    assert made.local_life(CachedRow(ROW)) == 60
+    assert made.local_life(CachedRow(None)) == 30
     longer, _ = values(dataclasses.replace(NEVER_JITTERED, local_ttl=5))
-    assert longer.local_life(Cell(None)) == 5
+    assert longer.local_life(CachedRow(None)) == 5
     none, _ = values(dataclasses.replace(NEVER_JITTERED, negative_ttl=0))
-    assert none.local_life(Cell(None)) == 0
+    assert none.local_life(CachedRow(None)) == 0
 
 
 @given(st.floats(0.01, 0.5))
@@ -187,7 +187,7 @@ def test_times_are_shortened_by_the_share_and_never_lengthened(jitter: float) ->
     for full, lives in (
         (300, [made.encode(TEXT, ROW)[1] for _ in range(8)]),
         (30, [made.encode(TEXT, None)[1] for _ in range(8)]),
-        (60, [made.local_life(Cell(ROW)) for _ in range(8)]),
+        (60, [made.local_life(CachedRow(ROW)) for _ in range(8)]),
     ):
         assert all(full * (1 - jitter) <= life <= full for life in lives)
         assert len(set(lives)) > 1

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.belief import At, Before, Doubt, View
-from repocache.cache.entry import Cell
-from repocache.cache.flights import Flight, Flights
+from repocache.cache.belief import At, Before, BucketView, Doubt
+from repocache.cache.bucket_views import BucketViews
+from repocache.cache.entry import CachedRow
+from repocache.cache.inflight import InflightLoad, InflightLoads
 from repocache.cache.local_store import LocalKey, LocalStore
-from repocache.cache.views import Views
 from repocache.events import GapSeen, Invalidated
 from repocache.keys import KeySpace, bucket_of, owner_bucket
 from repocache.records.message import WIRE_VERSION, Message
@@ -31,29 +31,29 @@ ELSEWHERE = next(id for id in range(1, 99) if bucket_of(USERS.text(id)) != BUCKE
 class Local:
     """L1 and the flights of a process, and the views that they follow."""
 
-    views: Views
+    views: BucketViews
     store: LocalStore
-    flights: Flights
+    flights: InflightLoads
     events: Events
 
     def keep(self, *ids: int) -> None:
         for id in ids:
-            self.store.put(("user", id), Cell((id,)), bucket_of(USERS.text(id)), 60.0, 1)
+            self.store.put(("user", id), CachedRow((id,)), bucket_of(USERS.text(id)), 60.0, 1)
 
     @property
     def kept(self) -> set[int]:
         return {id for owner, id in self.store.entries if owner == "user"}
 
-    def fly(self, id: int) -> Flight:
+    def fly(self, id: int) -> InflightLoad:
         text = USERS.text(id)
-        flight = Flight(("user", id), text, bucket_of(text), None)
+        flight = InflightLoad(("user", id), text, bucket_of(text), None)
         self.flights.begin(flight)
         return flight
 
 
 def local() -> Local:
-    store, flights, events = LocalStore(100, 100_000, time.monotonic), Flights(), Events()
-    views = Views(store, flights, KeySpace([USERS, ORDERS]), "me", events)
+    store, flights, events = LocalStore(100, 100_000, time.monotonic), InflightLoads(), Events()
+    views = BucketViews(store, flights, KeySpace([USERS, ORDERS]), "me", events)
     views.up()
     return Local(views, store, flights, events)
 
@@ -96,7 +96,7 @@ def begun(seq: int = 0) -> Local:
     return process
 
 
-def view(process: Local) -> View:
+def view(process: Local) -> BucketView:
     found = process.views.get(BUCKET)
     assert found is not None
     return found
@@ -167,7 +167,7 @@ def test_the_first_message_of_a_bucket_is_no_gap_and_is_not_believed() -> None:
     assert process.views.get(BUCKET) is None
 
 
-def own_view(process: Local) -> View:
+def own_view(process: Local) -> BucketView:
     found = process.views.get(OWN)
     assert found is not None
     return found
@@ -177,7 +177,7 @@ def with_names(process: Local) -> Local:
     """It reads users by name, and has an order in L1, in the same bucket."""
     adopt_own(process, process.views.before(OWN), 0)
     view(process).prefixes |= {"user": "old", "order": "stays"}
-    process.store.put(("order", 1), Cell((1,)), BUCKET, 60.0, 1)
+    process.store.put(("order", 1), CachedRow((1,)), BUCKET, 60.0, 1)
     process.events.clear()
     return process
 
@@ -271,11 +271,11 @@ def test_what_is_lost_twice_or_late_keeps_nothing_in_l1_that_was_invalidated(
     assert known is None or known.told == 0
 
 
-def adopt(process: Local, asked: Before, seq: int, incarnation: str = "i") -> View | None:
+def adopt(process: Local, asked: Before, seq: int, incarnation: str = "i") -> BucketView | None:
     return process.views.adopt(BUCKET, asked, at(incarnation, seq))
 
 
-def adopt_own(process: Local, asked: Before, seq: int, generation: str = "g1") -> View | None:
+def adopt_own(process: Local, asked: Before, seq: int, generation: str = "g1") -> BucketView | None:
     return process.views.adopt_generation("user", asked, at("o", seq), generation)
 
 
@@ -470,7 +470,7 @@ def test_what_may_have_missed_something_begins_empty(what: str) -> None:
 
 
 def test_it_is_not_alive_before_the_channel_is_up() -> None:
-    assert not Views(LocalStore(1, 1, time.monotonic), Flights(), KeySpace([]), "me", print).alive
+    assert not BucketViews(LocalStore(1, 1, time.monotonic), InflightLoads(), KeySpace([]), "me", print).alive
 
 
 def test_an_own_commit_leaves_l1_and_the_flights() -> None:
@@ -479,7 +479,7 @@ def test_an_own_commit_leaves_l1_and_the_flights() -> None:
     process.views.wrote([USERS.text(A), USERS.text(ELSEWHERE), "stranger:1"], [])
     assert process.kept == {B, C}
     assert [flight.dirty for flight in flights] == [True, False]
-    process.store.put(("order", 1), Cell((1,)), BUCKET, 60.0, 1)
+    process.store.put(("order", 1), CachedRow((1,)), BUCKET, 60.0, 1)
     process.views.wrote([], ["user"])
     assert set(process.store.entries) == {("order", 1)}
     assert all(flight.dirty for flight in flights)
@@ -489,7 +489,7 @@ def test_the_keys_of_composite_ids_are_dropped_too() -> None:
     process = begun()
     key: LocalKey = ("order", (1, 2))
     text = ORDERS.text((1, 2))
-    process.store.put(key, Cell((1, 2)), bucket_of(text), 60.0, 1)
+    process.store.put(key, CachedRow((1, 2)), bucket_of(text), 60.0, 1)
     process.views.wrote([text], [])
     assert key not in process.store.entries
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark
-from repocache.cache.entry import Wanted
+from repocache.cache.entry import RowRequest
 from repocache.routing.routing import ANYWHERE, need_of
 
 HERE = "s.1.h"
@@ -36,7 +36,7 @@ def mark(position: int | None, history: str = HERE) -> Bookmark:
 )
 def test_who_needs_the_primary(floor: int | None, bookmark: Bookmark | None, primary: bool) -> None:
     for fills in (False, True):
-        assert Wanted(7, floor, HERE, bookmark, fills).primary is primary
+        assert RowRequest(7, floor, HERE, bookmark, fills).primary is primary
 
 
 marks = st.builds(mark, st.none() | st.integers(0, 9), st.sampled_from([HERE, "", "s.1.old", "s.2.new"]))
@@ -45,5 +45,5 @@ marks = st.builds(mark, st.none() | st.integers(0, 9), st.sampled_from([HERE, ""
 @given(st.none() | st.integers(0, 9), st.none() | marks, st.sampled_from([HERE, "", "s.2.new"]))
 def test_it_is_what_the_need_will_say(floor: int | None, bookmark: Bookmark | None, history: str) -> None:
     """Else one that needs the primary, and is not known to, would hold up in its lane those who do not."""
-    want = Wanted(7, floor, history, bookmark)
+    want = RowRequest(7, floor, history, bookmark)
     assert want.primary == bool(need_of(floor, bookmark, history, ANYWHERE).primary)

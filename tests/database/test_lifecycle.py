@@ -16,7 +16,7 @@ from repocache import ConfigurationError, Database, DatabaseUnavailable, Reposit
 from repocache.background.tasks import Grace
 from repocache.errors import NotStarted, PoolExhausted
 from repocache.events import TaskFailed
-from repocache.publication.publisher import Commits
+from repocache.publication.publisher import CommitPublisher
 from repocache.testing import Endpoints, Servers
 from repocache.transactions.commit_watch import CommitWatch
 from tests.shop import QUICK, Countries, Orders, Shop, User, Users, open_shop, until
@@ -117,10 +117,10 @@ async def _is(shop: Shop, name: str) -> bool:
 async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repocache_endpoints: Endpoints) -> None:
     """One looks at its rows already, and the database is not gone before it has; another has not begun to."""
     changed, looking, leaving, go_on = (asyncio.Event() for _ in range(4))
-    look, close = Commits.look, CommitWatch.close
+    look, close = CommitPublisher.look, CommitWatch.close
     looks = 0
 
-    def slow(self: Commits, *arguments: Any) -> None:
+    def slow(self: CommitPublisher, *arguments: Any) -> None:
         nonlocal looks
         looks += 1
         looking.set()
@@ -142,7 +142,7 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repoca
                     await leaving.wait()
                     await work.commit()
 
-            with patch.object(Commits, "look", slow):
+            with patch.object(CommitPublisher, "look", slow):
                 other = asyncio.create_task(later())
                 writing = asyncio.create_task(shop.rename(7, "Late"))
                 await asyncio.gather(changed.wait(), looking.wait())
@@ -168,13 +168,13 @@ async def test_a_commit_under_way_when_it_is_left_is_published(repocache_endpoin
             sealed.set()
             await go_on.wait()
 
-        seal = Commits.seal
+        seal = CommitPublisher.seal
 
-        async def slow(self: Commits, *arguments: Any) -> None:
+        async def slow(self: CommitPublisher, *arguments: Any) -> None:
             await seal(self, *arguments)
             await hold()
 
-        with patch.object(Commits, "seal", slow):
+        with patch.object(CommitPublisher, "seal", slow):
             writing = asyncio.create_task(shop.rename(7, "Held"))
             await sealed.wait()
             closing = asyncio.create_task(shop.db.__aexit__(None, None, None))

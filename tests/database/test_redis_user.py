@@ -13,7 +13,7 @@ import pytest
 from repocache import KeyOwner, Repository, Settings, WriteThrough
 from repocache.events import CacheFailed, PublishFailed, Served
 from repocache.keys import bucket_of
-from repocache.records import Ask, Intent, Terms
+from repocache.records import CallerHistory, Intent, OpenRequest
 from repocache.testing import Endpoints, RedisServer, Servers
 from repocache.testing.errors import ServerError
 from repocache.testing.redis import RedisLogin, ask
@@ -84,8 +84,8 @@ async def write_strictly(shop: Shop, other: Shop) -> None:
 
 async def hold(shop: Shop) -> None:
     """What readers of other processes meet: a write lease, given back, and a read lease."""
-    records, terms = shop.db._caching.shared.records, Terms(shop.db._topology.history)
-    ask = Ask(bucket_of("country:x"), "country", "f", "country:x", 5.0)
+    records, terms = shop.db._caching.shared.records, CallerHistory(shop.db._topology.history)
+    ask = OpenRequest(bucket_of("country:x"), "country", "f", "country:x", 5.0)
     intent = Intent(ask.bucket, (("country", ask.text),), (), (), "n", "1", 5.0)
     await records.intend(intent, terms)
     assert (await records.open(ask, terms)).kind == "written"

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Event
 from repocache.nodes.reading import Read
-from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.nodes.wal import PrimaryPosition
 from repocache.testing import Endpoints, Servers
@@ -56,7 +56,7 @@ class Watched:
         assert position is not None
         return position
 
-    async def read(self, need: Need = ANYTHING) -> Read[int]:
+    async def read(self, need: ReadRequirement = ANYTHING) -> Read[int]:
         return await self.topology.read(need, value_of)
 
     def out(self, name: str) -> str:
@@ -72,8 +72,8 @@ async def value_of(connection: AsyncConnection) -> int:
     return value
 
 
-def needed(position: PrimaryPosition) -> Need:
-    return Need(position.history, position.flush)
+def needed(position: PrimaryPosition) -> ReadRequirement:
+    return ReadRequirement(position.history, position.flush)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.engines.server import Process
-from repocache.nodes.selection import ANYTHING, Need, choose_node, satisfies
+from repocache.nodes.selection import ANYTHING, ReadRequirement, choose_node, satisfies
 from repocache.nodes.wal import Sample
 
 SAMPLE = Sample(
@@ -39,27 +39,27 @@ class Node:
     [
         (SAMPLE, ANYTHING, True),
         (None, ANYTHING, False),
-        (SAMPLE, Need("h", 100), True),
-        (SAMPLE, Need("h", 101), False),
-        (SAMPLE, Need("other", 100), False),
-        (SAMPLE, Need("other", 0), True),
+        (SAMPLE, ReadRequirement("h", 100), True),
+        (SAMPLE, ReadRequirement("h", 101), False),
+        (SAMPLE, ReadRequirement("other", 100), False),
+        (SAMPLE, ReadRequirement("other", 0), True),
         (replace(SAMPLE, out="lagging"), ANYTHING, False),
-        (replace(SAMPLE, out="lagging"), Need("h", 100), False),
-        (SAMPLE, Need(max_lag=1.0), True),
-        (SAMPLE, Need(max_lag=0.5), False),
-        (replace(SAMPLE, out="lagging"), Need(max_lag=1.0), True),
-        (replace(SAMPLE, out="other history"), Need(max_lag=1.0), False),
-        (replace(SAMPLE, fresh_at=-math.inf), Need(max_lag=1e9), False),
-        (SAMPLE, Need("h", 101, max_lag=1.0), False),
-        (SAMPLE, Need(fresh=1.0), True),
-        (SAMPLE, Need(fresh=0.5), False),
-        (SAMPLE, Need(fresh=0.5, max_lag=5.0), False),
-        (SAMPLE, Need(fresh=5.0, max_lag=0.5), False),
-        (replace(SAMPLE, out="lagging"), Need(fresh=1.0), False),
-        (replace(SAMPLE, fresh_at=-math.inf), Need(fresh=1e9), False),
+        (replace(SAMPLE, out="lagging"), ReadRequirement("h", 100), False),
+        (SAMPLE, ReadRequirement(max_lag=1.0), True),
+        (SAMPLE, ReadRequirement(max_lag=0.5), False),
+        (replace(SAMPLE, out="lagging"), ReadRequirement(max_lag=1.0), True),
+        (replace(SAMPLE, out="other history"), ReadRequirement(max_lag=1.0), False),
+        (replace(SAMPLE, fresh_at=-math.inf), ReadRequirement(max_lag=1e9), False),
+        (SAMPLE, ReadRequirement("h", 101, max_lag=1.0), False),
+        (SAMPLE, ReadRequirement(fresh=1.0), True),
+        (SAMPLE, ReadRequirement(fresh=0.5), False),
+        (SAMPLE, ReadRequirement(fresh=0.5, max_lag=5.0), False),
+        (SAMPLE, ReadRequirement(fresh=5.0, max_lag=0.5), False),
+        (replace(SAMPLE, out="lagging"), ReadRequirement(fresh=1.0), False),
+        (replace(SAMPLE, fresh_at=-math.inf), ReadRequirement(fresh=1e9), False),
     ],
 )
-def test_what_satisfies(sample: Sample | None, need: Need, able: bool) -> None:
+def test_what_satisfies(sample: Sample | None, need: ReadRequirement, able: bool) -> None:
     assert satisfies(sample, need, 51.0) is able
 
 
@@ -68,23 +68,23 @@ def test_what_fills_a_cache_is_known_to_be_within_the_limit_now() -> None:
     stays in the rotation; 3. long after, what is read there may not be stored as if it were of now."""
     limit = 10.0
     for moment, fills in ((50.0, True), (60.0, True), (60.1, False), (5_000.0, False)):
-        assert satisfies(SAMPLE, Need("h", 100), moment)
-        assert satisfies(SAMPLE, Need("h", 100, fresh=limit), moment) is fills
+        assert satisfies(SAMPLE, ReadRequirement("h", 100), moment)
+        assert satisfies(SAMPLE, ReadRequirement("h", 100, fresh=limit), moment) is fills
 
 
 @pytest.mark.parametrize(
     "nodes, need, why, curable",
     [
-        ([Node()], Need(primary="floor unknown"), "floor unknown", False),
+        ([Node()], ReadRequirement(primary="floor unknown"), "floor unknown", False),
         ([], ANYTHING, "no replicas", False),
         ([Node(sample=None, down="lost")], ANYTHING, "replicas lost", False),
         ([Node(sample=None)], ANYTHING, "no sample", True),
-        ([Node()], Need("h", 101), "replicas behind", True),
-        ([Node(sample=replace(SAMPLE, out="lagging"))], Need("h", 1), "replicas out", False),
-        ([Node(), Node("b", sample=None, down="lost")], Need("h", 101), "replicas behind", True),
+        ([Node()], ReadRequirement("h", 101), "replicas behind", True),
+        ([Node(sample=replace(SAMPLE, out="lagging"))], ReadRequirement("h", 1), "replicas out", False),
+        ([Node(), Node("b", sample=None, down="lost")], ReadRequirement("h", 101), "replicas behind", True),
     ],
 )
-def test_when_it_is_the_primary(nodes: list[Node], need: Need, why: str, curable: bool) -> None:
+def test_when_it_is_the_primary(nodes: list[Node], need: ReadRequirement, why: str, curable: bool) -> None:
     assert choose_node(nodes, need, 50.0, random.random) == (None, why, curable)
 
 
@@ -132,10 +132,10 @@ def test_load_counts_for_each_unit_of_weight() -> None:
         ),
         max_size=5,
     ),
-    st.builds(Need, st.just("h"), st.integers(98, 102)),
+    st.builds(ReadRequirement, st.just("h"), st.integers(98, 102)),
     st.floats(0, 1, exclude_max=True),
 )
-def test_whoever_is_chosen_has_what_is_needed(nodes: list[Node], need: Need, drawn: float) -> None:
+def test_whoever_is_chosen_has_what_is_needed(nodes: list[Node], need: ReadRequirement, drawn: float) -> None:
     chosen = choose_node(nodes, need, 50.0, lambda: drawn).node
     able = [node for node in nodes if satisfies(node.sample, need, 50.0)]
     assert chosen in able if able else chosen is None

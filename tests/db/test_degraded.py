@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.bookmark import Bookmark
 from repocache.engines.topology_settings import Replica
 from repocache.events import Degraded, NodeOut
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, Servers
 from tests.db.conftest import Watched, value_of, watching
@@ -38,7 +38,7 @@ async def test_sqlite(tmp_path: Path) -> None:
             await connection.execute(text("UPDATE item SET value = 13"))
 
         with pytest.raises(DBAPIError, match="readonly"):
-            await watched.topology.read(Need(), mistake)
+            await watched.topology.read(ReadRequirement(), mistake)
         async with watched.topology.snapshot() as connection:
             assert await value_of(connection) == 0
         assert (await watched.read()).value == 0
@@ -50,7 +50,7 @@ async def test_replicas_without_positions_are_used_and_watched(tmp_path: Path) -
         await make_item(watched)
         read = await watched.read()
         assert (read.value, read.node, read.at_least) == (0, "copy", 0)
-        assert (await watched.read(Need(max_lag=1e9))).node == "primary", "nobody knows its lag"
+        assert (await watched.read(ReadRequirement(max_lag=1e9))).node == "primary", "nobody knows its lag"
 
 
 @pytest.mark.usefixtures("item")
@@ -67,7 +67,7 @@ async def test_a_postgresql_that_keeps_its_positions_to_itself(
         assert (await watched.read()).node != "primary"
         routing = Routing(watched.topology, Stickiness(window=60.0))
         async with routing.causal_session() as session:
-            assert routing.need(0) == Need(client=session)
+            assert routing.need(0) == ReadRequirement(client=session)
             assert routing.need(None).primary == "floor unknown", "only the primary fills"
             session.advance(Bookmark("", None, {}, covered=True, expires=time.time() + 60.0))
             assert (await watched.read(routing.need(0))).node == "primary"

@@ -16,14 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.engines.driver_errors import connecting_trouble, is_of_rows, is_undecodable, statement_trouble
 from repocache.engines.poolers import COMMITTED, begin_read
 from repocache.events import NodeOut
-from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.testing import Endpoints, Servers
 from tests.db.conftest import Watched, value_of, watching
 
 FATAL = b"SFATAL\0VFATAL\0C08P01\0Mserver conn crashed?\0\0"
 FAREWELL = b"E" + (len(FATAL) + 4).to_bytes(4, "big") + FATAL
 """What a pooler says before it hangs up."""
-NEEDS = pytest.mark.parametrize("need", [ANYTHING, Need(primary="asked", asked=True)], ids=["replica", "primary"])
+NEEDS = pytest.mark.parametrize(
+    "need", [ANYTHING, ReadRequirement(primary="asked", asked=True)], ids=["replica", "primary"]
+)
 
 
 async def ended_under_a_statement(servers: Servers) -> Exception:
@@ -105,7 +107,9 @@ async def watched(repocache_endpoints: Endpoints, item: None) -> AsyncIterator[W
 
 
 @NEEDS
-async def test_what_was_read_is_told_though_the_connection_cannot_be_given_back(watched: Watched, need: Need) -> None:
+async def test_what_was_read_is_told_though_the_connection_cannot_be_given_back(
+    watched: Watched, need: ReadRequirement
+) -> None:
     assert (await watched.topology.read(need, ended_in_a_transaction)).value == 0
     assert {event.why for event in watched.seen(NodeOut)} == (set() if need.asked else {"lost"})
     await watched.all_in()
@@ -114,7 +118,7 @@ async def test_what_was_read_is_told_though_the_connection_cannot_be_given_back(
 
 
 @NEEDS
-async def test_a_read_goes_on_elsewhere_if_its_connection_has_ended(watched: Watched, need: Need) -> None:
+async def test_a_read_goes_on_elsewhere_if_its_connection_has_ended(watched: Watched, need: ReadRequirement) -> None:
     assert (await watched.topology.read(need, EndedBeforeTheRows())).value == 0
 
 

@@ -13,7 +13,7 @@ from repocache.bookmark import Bookmark
 from repocache.engines.topology_settings import TopologySettings
 from repocache.events import Degraded, HistoryChanged, HookFailed, NodeOut
 from repocache.history import cluster_of
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.routing import ANYWHERE, need_of
 from repocache.testing import PostgresServer, Servers
@@ -213,4 +213,4 @@ async def test_a_frozen_primary_costs_a_bounded_time(repocache_controls: Servers
         await asyncio.to_thread(repocache_controls.primary.thaw)
         await watched.all_in()
         assert not watched.seen(HistoryChanged)
-        assert (await watched.read(Need(primary="asked", asked=True))).value == 0
+        assert (await watched.read(ReadRequirement(primary="asked", asked=True))).value == 0

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark, Seen, says_something
 from repocache.errors import ConfigurationError
-from repocache.nodes.selection import BEHIND, Need
+from repocache.nodes.selection import BEHIND, ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import (
@@ -37,25 +37,35 @@ def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW
 @pytest.mark.parametrize(
     "floor, bookmark, history, need",
     [
-        (0, None, "s.1.h", Need("s.1.h", 0)),
-        (40, None, "s.1.h", Need("s.1.h", 40)),
-        (40, mark(), "s.1.h", Need("s.1.h", 50)),
-        (60, mark(), "s.1.h", Need("s.1.h", 60)),
-        (None, mark(), "s.1.h", Need("s.1.h", 50, primary="floor unknown")),
-        (40, mark("s.1.old"), "s.1.h", Need("s.1.h", 40, primary="bookmark of another history")),
-        (40, mark(position=None), "s.1.h", Need("s.1.h", 40, primary="bookmark without position")),
-        (40, mark("", 0), "s.1.h", Need("s.1.h", 40)),
-        (None, None, "", Need("", 0, primary="floor unknown")),
-        (40, mark("", None), "", Need("", 0, primary="bookmark without position")),
-        (40, mark("", 0), "", Need("", 0)),
-        (40, mark("s.2.new"), "s.1.h", Need("s.1.h", 40, primary="bookmark of another history", unmet=NEWER)),
-        (40, mark("s.2.new", None), "s.1.h", Need("s.1.h", 40, primary="bookmark without position", unmet=NEWER)),
-        (40, mark("s.2.new", 0), "s.1.h", Need("s.1.h", 40)),
-        (40, mark("s.1.old"), "s.2.new", Need("s.2.new", 40, primary="bookmark of another history")),
-        (40, mark("t.2.new"), "s.1.h", Need("s.1.h", 40, primary="bookmark of another history")),
+        (0, None, "s.1.h", ReadRequirement("s.1.h", 0)),
+        (40, None, "s.1.h", ReadRequirement("s.1.h", 40)),
+        (40, mark(), "s.1.h", ReadRequirement("s.1.h", 50)),
+        (60, mark(), "s.1.h", ReadRequirement("s.1.h", 60)),
+        (None, mark(), "s.1.h", ReadRequirement("s.1.h", 50, primary="floor unknown")),
+        (40, mark("s.1.old"), "s.1.h", ReadRequirement("s.1.h", 40, primary="bookmark of another history")),
+        (40, mark(position=None), "s.1.h", ReadRequirement("s.1.h", 40, primary="bookmark without position")),
+        (40, mark("", 0), "s.1.h", ReadRequirement("s.1.h", 40)),
+        (None, None, "", ReadRequirement("", 0, primary="floor unknown")),
+        (40, mark("", None), "", ReadRequirement("", 0, primary="bookmark without position")),
+        (40, mark("", 0), "", ReadRequirement("", 0)),
+        (
+            40,
+            mark("s.2.new"),
+            "s.1.h",
+            ReadRequirement("s.1.h", 40, primary="bookmark of another history", unmet=NEWER),
+        ),
+        (
+            40,
+            mark("s.2.new", None),
+            "s.1.h",
+            ReadRequirement("s.1.h", 40, primary="bookmark without position", unmet=NEWER),
+        ),
+        (40, mark("s.2.new", 0), "s.1.h", ReadRequirement("s.1.h", 40)),
+        (40, mark("s.1.old"), "s.2.new", ReadRequirement("s.2.new", 40, primary="bookmark of another history")),
+        (40, mark("t.2.new"), "s.1.h", ReadRequirement("s.1.h", 40, primary="bookmark of another history")),
     ],
 )
-def test_what_is_needed(floor: int | None, bookmark: Bookmark | None, history: str, need: Need) -> None:
+def test_what_is_needed(floor: int | None, bookmark: Bookmark | None, history: str, need: ReadRequirement) -> None:
     assert need_of(floor, bookmark, history, ANYWHERE) == need
 
 
@@ -81,7 +91,7 @@ def test_who_is_charged_for_a_read_at_the_primary(bookmark: Bookmark | None, why
 def test_the_caller_may_wish() -> None:
     asked = need_of(None, mark("s.1.old"), "s.1.h", ON_PRIMARY)
     assert (asked.asked, bool(asked.primary)) == (True, True)
-    assert need_of(0, mark(), "s.1.h", on_replica(2.0)) == Need("s.1.h", 50, max_lag=2.0, fallback=False)
+    assert need_of(0, mark(), "s.1.h", on_replica(2.0)) == ReadRequirement("s.1.h", 50, max_lag=2.0, fallback=False)
     with pytest.raises(ConfigurationError, match="max_lag"):
         on_replica(0.0)
 
@@ -120,7 +130,7 @@ class TestLife:
         assert left == Bookmark(HERE, 50, {}, covered=True, expires=NOW, made=NOW - 2e6)
         assert left is not None
         assert left.takes_cached
-        assert need_of(0, left, HERE, ANYWHERE) == Need(HERE, 50)
+        assert need_of(0, left, HERE, ANYWHERE) == ReadRequirement(HERE, 50)
 
     @pytest.mark.parametrize(
         "bookmark, history",

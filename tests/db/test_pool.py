@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable, PoolExhausted
 from repocache.events import NodeBack, NodeOut
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.conftest import Watched, until, value_of, watching
 
 pytestmark = pytest.mark.usefixtures("item")
-ASKED = Need(primary="asked", asked=True)
+ASKED = ReadRequirement(primary="asked", asked=True)
 LIMIT = 9
 """Connections that the role may have on each server: the sampler's, and some."""
 
@@ -91,7 +91,7 @@ async def test_a_replica_whose_connections_were_ended_answers_and_stays(
             async def waits(connection: object, together: asyncio.Barrier = together) -> None:
                 await together.wait()
 
-            await asyncio.gather(*(watched.topology.read(Need(), waits) for _ in range(4)))
+            await asyncio.gather(*(watched.topology.read(ReadRequirement(), waits) for _ in range(4)))
             hang_up_all(replica, database)
             reads = await asyncio.gather(*(watched.read() for _ in range(8)))
             assert {read.node for read in reads} == {f"{replica.host}:{replica.port}"}
@@ -135,7 +135,9 @@ async def test_a_role_that_has_no_more_connections_waits_for_one_of_its_own(limi
     settings = TopologySettings(sample_every=0.02, max_lag=5.0, pool_size=30, pool_wait=30.0, catch_up_wait=30.0)
     async with watching(limited.primary, limited.replicas[:1], settings) as watched:
         await watched.all_in()
-        reads = await asyncio.gather(*(watched.topology.read(Need(fallback=False), slow_value) for _ in range(60)))
+        reads = await asyncio.gather(
+            *(watched.topology.read(ReadRequirement(fallback=False), slow_value) for _ in range(60))
+        )
         assert {read.value for read in reads} == {0}
         assert {read.node for read in reads} == {node.name for node in watched.topology.nodes[1:]}
         reads = await asyncio.gather(*(watched.topology.read(ASKED, slow_value) for _ in range(60)))

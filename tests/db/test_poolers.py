@@ -22,7 +22,7 @@ from repocache.engines.poolers import NOT_AS_ASKED, OWN_ADDRESS, PRIMARY_POOLED,
 from repocache.engines.server import Process, Server, System
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Degraded
-from repocache.nodes.selection import ANYTHING, Need
+from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, PostgresServer, Servers
@@ -275,7 +275,7 @@ async def test_connections_that_could_write_are_read_in_transactions(
     async with watching(repocache_endpoints.primary, replicas, PATIENT) as watched:
         await watched.all_in()
         assert (await watched.topology.read(ANYTHING, setting)).value == "on"
-        assert (await watched.topology.read(Need(primary="asked", asked=True), setting)).value == "on"
+        assert (await watched.topology.read(ReadRequirement(primary="asked", asked=True), setting)).value == "on"
         assert told(watched, "replica r") == [NOT_AS_ASKED[WRITABLE]]
         async with watched.topology.write_engine.begin() as connection:
             await connection.execute(text("UPDATE item SET value = 1"))

@@ -16,7 +16,7 @@ from repocache.bookmark import Bookmark, Refused, decode
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused
 from repocache.history import cluster_of
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.wal import PrimaryPosition
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import (
@@ -197,7 +197,7 @@ async def test_a_replica_that_begins_another_life_behind_a_read_says_nothing_abo
         def known() -> bool:
             return node.sample is not None and node.sample.history != "" and node.sample.process not in lives
 
-        need = replace(Need(watched.topology.history, 0), stamped=True)
+        need = replace(ReadRequirement(watched.topology.history, 0), stamped=True)
         assert (await watched.topology.read(need, run)).stamp.position is None
         assert (await watched.topology.read(need, value_of)).stamp.position is not None
 

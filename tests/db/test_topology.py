@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, DatabaseUnavailable, NotStarted
 from repocache.events import Degraded, NodeOut, Sampled
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, Servers
@@ -83,13 +83,13 @@ async def test_a_read_cannot_write(repocache_endpoints: Endpoints, primary: bool
         calls += 1
         await connection.execute(text("UPDATE item SET value = 13"))
 
-    need = Need(primary="asked", asked=True) if primary else Need()
+    need = ReadRequirement(primary="asked", asked=True) if primary else ReadRequirement()
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         with pytest.raises(DBAPIError, match="read-only transaction"):
             await watched.topology.read(need, mistake)
         assert calls == 1, "the statement is at fault, not the node"
         assert not watched.seen(NodeOut)
-        assert (await watched.read(Need(primary="asked", asked=True))).value == 0
+        assert (await watched.read(ReadRequirement(primary="asked", asked=True))).value == 0
 
 
 async def test_a_snapshot_is_one_moment_of_one_node(repocache_endpoints: Endpoints) -> None:
@@ -116,8 +116,8 @@ async def test_a_stamped_read_says_what_it_cannot_be_newer_than(repocache_endpoi
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         position = await watched.write(1)
         for need in (
-            Need(position.history, position.flush, stamped=True),
-            Need(primary="asked", asked=True, stamped=True),
+            ReadRequirement(position.history, position.flush, stamped=True),
+            ReadRequirement(primary="asked", asked=True, stamped=True),
         ):
             stamp = (await watched.read(need)).stamp
             assert (stamp.history, stamp.primary) == (position.history, need.asked)
@@ -164,23 +164,23 @@ async def test_no_replicas_is_no_fallback(repocache_endpoints: Endpoints) -> Non
             return await value_of(connection)
 
         async with asyncio.timeout(30):
-            reads = await asyncio.gather(*(watched.topology.read(Need(), run) for _ in range(3)))
+            reads = await asyncio.gather(*(watched.topology.read(ReadRequirement(), run) for _ in range(3)))
         assert {(read.node, read.why) for read in reads} == {("primary", "no replicas")}
-        assert (await watched.read(Need(fallback=False))).value == 0
+        assert (await watched.read(ReadRequirement(fallback=False))).value == 0
 
 
 async def test_replicas_only_means_it(repocache_endpoints: Endpoints) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
-        assert (await watched.read(Need(fallback=False))).node != "primary"
+        assert (await watched.read(ReadRequirement(fallback=False))).node != "primary"
         with pytest.raises(DatabaseUnavailable, match=r"no replica may answer \(replicas behind\)"):
-            await watched.read(Need(watched.topology.history, 1 << 60, fallback=False))
+            await watched.read(ReadRequirement(watched.topology.history, 1 << 60, fallback=False))
 
 
 async def test_lag_can_be_limited_for_one_read(repocache_endpoints: Endpoints) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
-        assert (await watched.read(Need(max_lag=5.0))).node != "primary"
+        assert (await watched.read(ReadRequirement(max_lag=5.0))).node != "primary"
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as watched:
-        assert (await watched.read(Need(max_lag=1e-9))).node == "primary"
+        assert (await watched.read(ReadRequirement(max_lag=1e-9))).node == "primary"
 
 
 async def test_weights_and_names(repocache_endpoints: Endpoints) -> None:
@@ -212,9 +212,9 @@ async def test_before_and_after_it_says_so(repocache_endpoints: Endpoints) -> No
         with pytest.raises(NotStarted):
             await topology.position()
         with pytest.raises(NotStarted):
-            await topology.read(Need(), value_of)
+            await topology.read(ReadRequirement(), value_of)
         async with topology:
-            assert (await topology.read(Need(), value_of)).value == 0
+            assert (await topology.read(ReadRequirement(), value_of)).value == 0
 
 
 async def test_a_primary_that_does_not_answer_is_named() -> None:
@@ -251,7 +251,11 @@ def test_it_is_entered_in_one_loop_after_the_other(repocache_endpoints: Endpoint
     async def lives() -> set[int]:
         async with asyncio.timeout(30), topology:
             assert await topology.position() is not None
-            needs = [Need(primary="no sample"), Need(primary="asked", asked=True), Need()] * 8
+            needs = [
+                ReadRequirement(primary="no sample"),
+                ReadRequirement(primary="asked", asked=True),
+                ReadRequirement(),
+            ] * 8
             reads = await asyncio.gather(*(topology.read(need, value_of) for need in needs))
             return {read.value for read in reads}
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable, PrimaryBudgetExceeded
 from repocache.events import NodeBack, NodeOut, Sampled
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.conftest import QUICK, STILL, Watched, needed, until, value_of, watching
@@ -172,11 +172,11 @@ async def test_lost_replicas_do_not_drown_the_primary(
             await let.wait()
             return await value_of(connection)
 
-        held = [asyncio.create_task(watched.topology.read(Need(), slow)) for _ in range(2)]
+        held = [asyncio.create_task(watched.topology.read(ReadRequirement(), slow)) for _ in range(2)]
         await until(lambda: inside == 2, "both read the primary")
         with pytest.raises(PrimaryBudgetExceeded, match=r"2 reads.*replicas lost; replicas: \S+ lost"):
             await watched.read()
-        asked = await watched.read(Need(primary="asked", asked=True))
+        asked = await watched.read(ReadRequirement(primary="asked", asked=True))
         assert asked.node == "primary", "what the caller sends to the primary is not stopped"
         let.set()
         assert [read.value for read in await asyncio.gather(*held)] == [0, 0]
@@ -203,7 +203,7 @@ async def test_a_conflict_with_recovery_is_read_elsewhere(
                 await connection.execute(text(f"SELECT value FROM item, pg_sleep({seconds})"))
                 return await value_of(connection)
 
-            reading = asyncio.create_task(watched.topology.read(Need(), slow))
+            reading = asyncio.create_task(watched.topology.read(ReadRequirement(), slow))
             await until(lambda: bool(tries), "it reads")
             async with asyncio.timeout(30):
                 while not reading.done():
@@ -236,10 +236,10 @@ async def test_while_the_primary_is_lost_replicas_serve(
             assert (read.value, read.why) == (1, "replica")
         assert await watched.topology.position() is None
         with pytest.raises(DatabaseUnavailable, match="no node answers"):
-            await watched.read(Need(primary="floor unknown"))
+            await watched.read(ReadRequirement(primary="floor unknown"))
         await asyncio.to_thread(repocache_controls.primary.start)
         await watched.all_in()
-        assert (await watched.read(Need(primary="floor unknown"))).value == 1
+        assert (await watched.read(ReadRequirement(primary="floor unknown"))).value == 1
 
 
 async def test_a_cancelled_read_leaves_nothing_behind(repocache_endpoints: Endpoints) -> None:
@@ -250,7 +250,7 @@ async def test_a_cancelled_read_leaves_nothing_behind(repocache_endpoints: Endpo
         await connection.execute(text("SELECT pg_sleep(600)"))
 
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, QUICK) as watched:
-        for need in (Need(), Need(primary="floor unknown")):
+        for need in (ReadRequirement(), ReadRequirement(primary="floor unknown")):
             inside.clear()
             reading = asyncio.create_task(watched.topology.read(need, forever))
             await inside.wait()

@@ -13,8 +13,8 @@ from typing import Any
 
 from repocache.bookmark import Bookmark
 from repocache.cache.asked import Asked
-from repocache.cache.entry import Cell
-from repocache.cache.flights import Flight
+from repocache.cache.entry import CachedRow
+from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import ANY_NODE, Group, Loader
 from repocache.cache.tiered import TieredCache
 from repocache.events import (
@@ -61,7 +61,7 @@ class Witness:
     def __init__(self, recorder: Recorder) -> None:
         self.events: Counter[str] = Counter()
         self._recorder = recorder
-        self._stories: OrderedDict[Flight, Story] = OrderedDict()
+        self._stories: OrderedDict[InflightLoad, Story] = OrderedDict()
 
     def observe(self, seen: Event) -> None:
         match seen:
@@ -118,14 +118,14 @@ class Witness:
         read = Loader._read
         witness = self
 
-        def _hit(self: TieredCache, asked: Asked, value: bytes | None) -> Cell | None:
+        def _hit(self: TieredCache, asked: Asked, value: bytes | None) -> CachedRow | None:
             cell = hit(self, asked, value)
             trace = _trace.get()
             if cell is not None and trace is not None:
                 trace[asked.key[1]] = ("l2", None, "")
             return cell
 
-        def _load(self: TieredCache, asked: Asked) -> asyncio.Future[Cell]:
+        def _load(self: TieredCache, asked: Asked) -> asyncio.Future[CachedRow]:
             before = self._flights.get(asked.key, direct=asked.direct)
             waiter = load(self, asked)
             flight, trace = self._flights.get(asked.key, direct=asked.direct), _trace.get()
@@ -138,7 +138,7 @@ class Witness:
                 trace[asked.key[1]] = ("", story, joined)
             return waiter
 
-        def _answered(self: TieredCache, flight: Flight, cell: Cell, tier: str) -> None:
+        def _answered(self: TieredCache, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
             if tier == "l2":
                 witness._story(flight).via = "l2"
             answered(self, flight, cell, tier)
@@ -160,7 +160,7 @@ class Witness:
         TieredCache.answered = _answered  # type: ignore[method-assign]
         Loader._read = _read  # type: ignore[method-assign]
 
-    def _story(self, flight: Flight) -> Story:
+    def _story(self, flight: InflightLoad) -> Story:
         story = self._stories.get(flight)
         if story is None:
             story = self._stories[flight] = Story()

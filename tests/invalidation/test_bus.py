@@ -13,9 +13,9 @@ from repocache.errors import CacheUnavailable
 from repocache.events import Event, Published, PublishFailed
 from repocache.invalidation import bus as module
 from repocache.invalidation.batch import NOTHING, Batch
-from repocache.invalidation.bus import Bus, Undelivered
+from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.keys import bucket_of
-from repocache.records import NO_POSITIONS, Change, MemoryRecords, Nonces, Receipt, Terms
+from repocache.records import NO_POSITIONS, CallerHistory, Change, MemoryRecords, Nonces, Receipt
 from repocache.records.message import Message
 
 
@@ -24,13 +24,13 @@ class Records(MemoryRecords):
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
-        self.sent: list[tuple[Change, Terms]] = []
+        self.sent: list[tuple[Change, CallerHistory]] = []
         self.away = False
         self.silent = False
         self.lost: set[int] = set()
         super().__init__(self.messages.append, Nonces(), lambda: 0.0, 100)
 
-    def change(self, change: Change, terms: Terms) -> Awaitable[Receipt]:
+    def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         self.sent.append((change, terms))
         if self.away:
             raise CacheUnavailable("away")
@@ -62,7 +62,7 @@ def never(history: str) -> None:
 async def lives_in(records: Records, history: str, id: int = 1) -> int:
     """The bucket of a user whose record is of this history."""
     bucket = bucket_of(f"user:{id}")
-    await records.change(Change(bucket, (), (), NO_POSITIONS), Terms(history))
+    await records.change(Change(bucket, (), (), NO_POSITIONS), CallerHistory(history))
     records.sent.clear()
     return bucket
 
@@ -171,7 +171,7 @@ class Late:
         self.during: Callable[[], None] = lambda: None
         self.met: list[str] = []
         bus = Bus(self.records, 5.0, self.events.append, self.met.append)
-        self.undelivered = Undelivered(bus, self._position, self.events.append)
+        self.undelivered = PublishRetry(bus, self._position, self.events.append)
 
     async def _position(self) -> tuple[str, int | None] | None:
         self.during()

@@ -12,7 +12,7 @@ from repocache.invalidation import relay
 from repocache.invalidation.batch import Batch, merged
 from repocache.invalidation.outbox import TABLE
 from repocache.invalidation.relay import Relay
-from repocache.runtime.outbox import Durable
+from repocache.runtime.outbox import RunningOutbox
 from repocache.testing import Servers
 from tests.outbox.conftest import Sql, left, until_empty
 from tests.shop import Shop, until
@@ -25,7 +25,7 @@ MANY = (
 
 
 def relay_of(shop: Shop) -> Relay:
-    assert isinstance(shop.db._outbox, Durable)
+    assert isinstance(shop.db._outbox, RunningOutbox)
     return shop.db._outbox.relay
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from repocache.errors import CacheUnavailable, CommitOutcomeUnknown, RepocacheError
 from repocache.events import HistoryChanged, RelayFailed, TaskFailed
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
-from repocache.runtime.outbox import Durable
+from repocache.runtime.outbox import RunningOutbox
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.doorman import Doorman
 from tests.outbox.conftest import Sql, left, until_empty
@@ -44,7 +44,7 @@ async def test_relay_and_acknowledgement_outlive_a_restart(
     shop: Shop, sql: Sql, repocache_controls: Servers, repocache_endpoints: Endpoints, crash: bool
 ) -> None:
     primary = repocache_controls.primary
-    assert isinstance(shop.db._outbox, Durable)
+    assert isinstance(shop.db._outbox, RunningOutbox)
     waiting = shop.db._outbox._acknowledged._rows
     shop.db._outbox.acknowledge([Mark(-1, 0)])
     await until(lambda: not waiting, "a connection of the acknowledgements is in the pool")

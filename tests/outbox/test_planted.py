@@ -13,7 +13,7 @@ import pytest
 from repocache import ConfigurationError, OutboxMode, Settings
 from repocache.alembic_ops.ddl import create_outbox
 from repocache.invalidation.outbox import TABLE
-from repocache.runtime.outbox import Durable
+from repocache.runtime.outbox import RunningOutbox
 from repocache.testing import Endpoints, Servers
 from tests.outbox.conftest import Sql, left
 from tests.outbox.roles import Roles, run_as, url_of
@@ -119,7 +119,7 @@ async def test_who_owns_a_cached_table_is_trusted(
         f"ALTER TABLE {table} OWNER TO {roles.migrator}; GRANT ALL ON {table} TO app", database
     )
     async with open_shop(repocache_endpoints) as shop:
-        assert isinstance(shop.db._outbox, Durable)
+        assert isinstance(shop.db._outbox, RunningOutbox)
         await shop.rename(7, "Ada")
 
 

@@ -19,7 +19,7 @@ from repocache.invalidation.notice import LONGEST
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
 from repocache.invalidation.relay import Relay
 from repocache.invalidation.taken import MOST_TRIES
-from repocache.runtime.outbox import Durable
+from repocache.runtime.outbox import RunningOutbox
 from repocache.testing import Endpoints, Servers
 from tests.outbox.conftest import Sql, left, until_empty
 from tests.outbox.test_taken import STRANGE
@@ -31,7 +31,7 @@ IN_JSONB = [each for each in STRANGE if each and not any(n in each for n in ("Na
 
 
 def relay_of(shop: Shop) -> Relay:
-    assert isinstance(shop.db._outbox, Durable)
+    assert isinstance(shop.db._outbox, RunningOutbox)
     return shop.db._outbox.relay
 
 
@@ -190,7 +190,7 @@ async def test_owners_whom_nobody_declares_leave_nothing_in_redis(
     async with Database(repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[Members]) as other:
         await other[Members].get(7)
         await until(lambda: other[Members]._near(7) is not None, "L1 has it")
-        assert isinstance(other._outbox, Durable)
+        assert isinstance(other._outbox, RunningOutbox)
         other._outbox.relay._deliver = Refusing(shop)  # as if it did not look
         for first in range(0, 20_000, 5_000):
             owners = [f"x{n}" for n in range(first, first + 5_000)]

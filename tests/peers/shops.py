@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from repocache import LinkSettings, Settings, TopologySettings
-from repocache.cache.entry import Wanted
-from repocache.cache.shared import Shared
+from repocache.cache.entry import RowRequest
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.tiered import TieredCache
 from repocache.events import Served
 from repocache.records import RedisRecords
@@ -23,7 +23,7 @@ PATIENT = Settings(
 """Replicas whose replay is paused stay in the rotation: what they show then is old for certain."""
 
 
-def shared(shop: Shop) -> Shared:
+def shared(shop: Shop) -> ProcessCache:
     return shop.db._caching.shared
 
 
@@ -76,7 +76,7 @@ def hold_rows(shop: Shop) -> Gate:
     gate, loader = Gate("rows"), cache._loader
     source = loader._source
 
-    async def load(wanted: Sequence[Wanted]) -> Any:
+    async def load(wanted: Sequence[RowRequest]) -> Any:
         rows = await source.load(wanted)
         await gate.hold()
         return rows

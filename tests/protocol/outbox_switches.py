@@ -16,8 +16,8 @@ from repocache.invalidation.batch import NOTHING, Batch
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
 from repocache.invalidation.relay import Relay
 from repocache.invalidation.seal import Seal, SealStatement
-from repocache.publication.publisher import Commits
-from repocache.publication.seal import WithRow
+from repocache.publication.publisher import CommitPublisher
+from repocache.publication.seal import SealWithOutbox
 from repocache.transactions.transaction import Outcome, Transaction, seal_postgresql
 from tests.protocol.switches import _switch
 
@@ -29,20 +29,20 @@ def _outbox() -> Iterator[None]:
     async def seal(_: object, connection: PoolProxiedConnection, transaction: Transaction, __: Batch) -> None:
         await seal_postgresql(connection, transaction)
 
-    with patch.object(WithRow, "__call__", seal):
+    with patch.object(SealWithOutbox, "__call__", seal):
         yield
 
 
 @_switch("acknowledged")
 def _acknowledged() -> Iterator[None]:
     """A row goes with its COMMIT, whatever comes of its publication."""
-    original = Commits.committed
+    original = CommitPublisher.committed
 
-    async def committed(self: Commits, transaction: Transaction, outcome: Outcome) -> None:
+    async def committed(self: CommitPublisher, transaction: Transaction, outcome: Outcome) -> None:
         self._outbox.acknowledge(transaction.rows)
         await original(self, transaction, outcome)
 
-    with patch.object(Commits, "committed", committed):
+    with patch.object(CommitPublisher, "committed", committed):
         yield
 
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from repocache.bookmark import Bookmark
-from repocache.cache.entry import Row, Wanted
+from repocache.cache.entry import Row, RowRequest
 from repocache.cache.loader import Loader
-from repocache.cache.shared import Shared
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.tiered import TieredCache
 from repocache.database import Database
 from repocache.errors import CacheUnavailable
@@ -82,7 +82,7 @@ class Process:
         return self.db._topology
 
     @property
-    def shared(self) -> Shared:
+    def shared(self) -> ProcessCache:
         return self.db._caching.shared
 
     @property
@@ -171,7 +171,7 @@ class Process:
         """Hold the next load between its database read and its answer."""
         gate, source = Gate(f"the rows of {self.name}"), self.loader._source
 
-        async def load(wanted: Sequence[Wanted]) -> Any:
+        async def load(wanted: Sequence[RowRequest]) -> Any:
             rows = await source.load(wanted)
             await gate.hold()
             return rows
@@ -183,7 +183,7 @@ class Process:
         """Hold the next load right before its database read."""
         gate, source = Gate(f"the load of {self.name}"), self.loader._source
 
-        async def load(wanted: Sequence[Wanted]) -> Any:
+        async def load(wanted: Sequence[RowRequest]) -> Any:
             await gate.hold()
             return await source.load(wanted)
 

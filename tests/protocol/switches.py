@@ -21,27 +21,27 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache import belief as belief_of
-from repocache.cache import loader, tiered, views
+from repocache.cache import bucket_views, loader, tiered
 from repocache.cache.asked import Asked
-from repocache.cache.belief import At, Before, Belief, Heard, Taken, View
-from repocache.cache.entry import Cell
-from repocache.cache.flights import Flight
+from repocache.cache.belief import At, Before, Belief, BucketView, Heard, Taken
+from repocache.cache.bucket_views import BucketViews
+from repocache.cache.entry import CachedRow
 from repocache.cache.histories import Histories
+from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import Group, Loader
 from repocache.cache.tiered import TieredCache
-from repocache.cache.views import Views
 from repocache.errors import CodecError
 from repocache.events import GapSeen
 from repocache.keys import BUCKETS
 from repocache.mapping import plan
 from repocache.nodes.reading import Read, Reader
 from repocache.nodes.replica import ReplicaNode
-from repocache.nodes.selection import Need, satisfies
+from repocache.nodes.selection import ReadRequirement, satisfies
 from repocache.nodes.shared_poll import SharedPoll
 from repocache.nodes.wal import PrimaryIdentity
-from repocache.publication.publisher import Commits
-from repocache.publication.write_through import Puts, Through
-from repocache.records import Namespace, Nonces, Opened, RedisRecords
+from repocache.publication.publisher import CommitPublisher
+from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
+from repocache.records import Namespace, Nonces, OpenReply, RedisRecords
 from repocache.records import redis as redis_records
 from repocache.records.message import Message
 from repocache.redis_link import Identity, Link, Reply
@@ -49,7 +49,7 @@ from repocache.redis_link.connection import Connection as WireConnection
 from repocache.redis_link.script import Script
 from repocache.repository import rows
 from repocache.routing.routing import Route, need_of
-from repocache.runtime.primary_wal import Standing
+from repocache.runtime.primary_wal import PrimaryWal
 from repocache.tracking.asking import Asked as AskedOfDatabase
 from repocache.transactions import commit_watch
 from repocache.transactions.changes import Changes
@@ -172,7 +172,7 @@ def _own_record() -> Iterator[None]:
 def _floor() -> Iterator[None]:
     """A fill reads any replica."""
 
-    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> Need:
+    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> ReadRequirement:
         return need_of(0, bookmark, history, route)
 
     with patch.object(rows, "need_of", need):
@@ -182,14 +182,14 @@ def _floor() -> Iterator[None]:
 @_switch("owner's floor")
 def _owners_floor() -> Iterator[None]:
     """A fill needs what the bucket's record says, whatever the owner's."""
-    with patch.object(Opened, "needed", property(lambda self: self.floor)):
+    with patch.object(OpenReply, "needed", property(lambda self: self.floor)):
         yield
 
 
 @_switch("owner told")
 def _owner_told() -> Iterator[None]:
     """A key's message tells of its bucket alone."""
-    with patch.object(Views, "_told", lambda *_: None):
+    with patch.object(BucketViews, "_told", lambda *_: None):
         yield
 
 
@@ -256,7 +256,7 @@ def _in_progress() -> Iterator[None]:
     async def no(*_: object) -> bool:
         return False
 
-    with patch.object(Standing, "in_progress", no):
+    with patch.object(PrimaryWal, "in_progress", no):
         yield
 
 
@@ -284,7 +284,7 @@ def _by_script() -> Iterator[None]:
 @_switch("sent")
 def _sent() -> Iterator[None]:
     """Any load of a strict owner is shared as others are."""
-    with patch.object(Flight, "sent", property(_no, lambda *_: None)):
+    with patch.object(InflightLoad, "sent", property(_no, lambda *_: None)):
         yield
 
 
@@ -299,10 +299,10 @@ def _as_stored() -> Iterator[None]:
             values = [state.dict.get(attribute.key) for attribute in state.mapper.column_attrs]
             flushed[f"{state.mapper.local_table.name}:{each.id}"] = tuple(values)
 
-    def rows_in_memory(_: Puts, __: Connection, owner: Through, texts: Sequence[str]) -> Any:
+    def rows_in_memory(_: WriteThroughHook, __: Connection, owner: WriteThroughOwner, texts: Sequence[str]) -> Any:
         return [(owner.keys.prefix, text, *owner.values.encode(text, flushed[text])) for text in texts]
 
-    with _heard(TrackedSession, "before_flush", remember), patch.object(Puts, "_rows", rows_in_memory):
+    with _heard(TrackedSession, "before_flush", remember), patch.object(WriteThroughHook, "_rows", rows_in_memory):
         yield
 
 
@@ -336,11 +336,11 @@ def _inorder() -> Iterator[None]:
     """What arrived between a reply and the store does not keep the value out of L1."""
     original_ended, original_hit = TieredCache.ended, TieredCache._hit
 
-    def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
+    def ended(self: TieredCache, flight: InflightLoad, keep: bool) -> None:
         flight.touched = False
         original_ended(self, flight, keep)
 
-    def hit(self: TieredCache, asked: Asked, value: bytes | None) -> Cell | None:
+    def hit(self: TieredCache, asked: Asked, value: bytes | None) -> CachedRow | None:
         if asked.views is not None:
             asked.moved = sum(view.moved for view in asked.views)
         return original_hit(self, asked, value)
@@ -371,7 +371,7 @@ def _waited() -> Iterator[None]:
         for flight, want in wanted:
             row = found.get(want.id)
             assert not isinstance(row, CodecError)
-            self._harbour.answered(flight, Cell(row), "database")
+            self._harbour.answered(flight, CachedRow(row), "database")
             flight.touched = False
             self._harbour.ended(flight, keep=True)
 
@@ -382,21 +382,21 @@ def _waited() -> Iterator[None]:
 @_switch("counters")
 def _counters() -> Iterator[None]:
     """A gap clears L1 and lets loads in flight go on as if nothing had happened."""
-    original, original_give_up = TieredCache.ended, Views._give_up
+    original, original_give_up = TieredCache.ended, BucketViews._give_up
 
-    def give_up(self: Views, bucket: int, why: str) -> None:
+    def give_up(self: BucketViews, bucket: int, why: str) -> None:
         if bucket < BUCKETS:
             self._observe(GapSeen(bucket, why))
             self._local.clear_bucket(bucket)
         else:
             original_give_up(self, bucket, why)
 
-    def ended(self: TieredCache, flight: Flight, keep: bool) -> None:
+    def ended(self: TieredCache, flight: InflightLoad, keep: bool) -> None:
         flight.views = self._views.get(flight.bucket), self._views.get(flight.own)
         original(self, flight, keep)
 
     with (
-        patch.object(Views, "_give_up", give_up),
+        patch.object(BucketViews, "_give_up", give_up),
         patch.object(TieredCache, "ended", ended),
     ):
         yield
@@ -405,7 +405,7 @@ def _counters() -> Iterator[None]:
 @_switch("own writes")
 def _own_writes() -> Iterator[None]:
     """A commit reaches this process by the channel only."""
-    with patch.object(Views, "wrote", lambda *_, **__: None):
+    with patch.object(BucketViews, "wrote", lambda *_, **__: None):
         yield
 
 
@@ -413,11 +413,13 @@ def _own_writes() -> Iterator[None]:
 def _bookmark() -> Iterator[None]:
     """Bookmarks bound neither L1 hits nor replica reads."""
 
-    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route, *client: object) -> Need:
+    def need(
+        floor: int | None, bookmark: Bookmark | None, history: str, route: Route, *client: object
+    ) -> ReadRequirement:
         return need_of(floor, None, history, route, *client)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(Views, "covers", lambda *_: True))
+        stack.enter_context(patch.object(BucketViews, "covers", lambda *_: True))
         stack.enter_context(patch.object(rows, "need_of", need))
         stack.enter_context(patch("repocache.routing.routing.need_of", need))
         yield
@@ -442,7 +444,7 @@ def _position_first() -> Iterator[None]:
     """A replica's row counts if its position, read no earlier than the row, is enough."""
     original = Reader.read
 
-    async def read(self: Reader, need: Need, run: Callable[[AsyncConnection], Awaitable[Any]]) -> Read[Any]:
+    async def read(self: Reader, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[Any]]) -> Read[Any]:
         if need.primary or not need.position:
             return await original(self, need, run)
         brought = await original(self, replace(need, position=0), run)
@@ -470,16 +472,16 @@ def _no(_: object) -> bool:
 @_switch("postcommit")
 def _postcommit() -> Iterator[None]:
     """The position is noted inside the transaction, right before COMMIT."""
-    original = Commits.seal
+    original = CommitPublisher.seal
 
-    async def seal(self: Commits, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+    async def seal(self: CommitPublisher, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         await original(self, connection, transaction)
         transaction.order = await greenlet_spawn(_insert_position, connection)
 
-    def position(self: Commits, transaction: Transaction, _: object) -> tuple[str, int | None]:
+    def position(self: CommitPublisher, transaction: Transaction, _: object) -> tuple[str, int | None]:
         return self._primary.history, transaction.order
 
-    with patch.object(Commits, "seal", seal), patch.object(Commits, "_position", position):
+    with patch.object(CommitPublisher, "seal", seal), patch.object(CommitPublisher, "_position", position):
         yield
 
 
@@ -522,7 +524,7 @@ def _published_again() -> Iterator[None]:
     async def nothing(*_: object) -> None:
         """The first publication was enough."""
 
-    with patch.object(Commits, "_publish_again", nothing):
+    with patch.object(CommitPublisher, "_publish_again", nothing):
         yield
 
 
@@ -556,14 +558,14 @@ def _bare() -> Iterator[None]:
 
 
 @contextmanager
-def _heard_message(more: Callable[[Views, Message], None]) -> Iterator[None]:
-    original = Views.apply
+def _heard_message(more: Callable[[BucketViews, Message], None]) -> Iterator[None]:
+    original = BucketViews.apply
 
-    def apply(self: Views, message: Message) -> None:
+    def apply(self: BucketViews, message: Message) -> None:
         original(self, message)
         more(self, message)
 
-    with patch.object(Views, "apply", apply):
+    with patch.object(BucketViews, "apply", apply):
         yield
 
 
@@ -571,7 +573,7 @@ def _heard_message(more: Callable[[Views, Message], None]) -> Iterator[None]:
 def _told() -> Iterator[None]:
     """What was heard vouches for L1 as what was told does."""
 
-    def tell(self: Views, message: Message) -> None:
+    def tell(self: BucketViews, message: Message) -> None:
         view = self.get(message.bucket)
         if view is not None:
             view.told = view.heard
@@ -580,7 +582,7 @@ def _told() -> Iterator[None]:
         yield
 
 
-def _believe_generations(self: Views, message: Message) -> None:
+def _believe_generations(self: BucketViews, message: Message) -> None:
     view = self.get(message.bucket)
     if view is not None:
         view.generations |= {owner: name for owner, name in message.generations.items() if owner in self._keys}
@@ -597,9 +599,9 @@ def _generation_asked() -> Iterator[None]:
 def _answers_alone() -> Iterator[None]:
     """A message tells where its record is, whatever was believed."""
 
-    def believe(self: Views, message: Message) -> None:
+    def believe(self: BucketViews, message: Message) -> None:
         if self.get(message.bucket) is None:
-            self._beliefs[message.bucket] = View(At(message.incarnation, message.seq, message.tip))
+            self._beliefs[message.bucket] = BucketView(At(message.incarnation, message.seq, message.tip))
         _believe_generations(self, message)
 
     with _heard_message(believe):
@@ -613,7 +615,7 @@ def _ahead() -> Iterator[None]:
     def take(belief: Belief, asked: Before, at: At) -> Taken:
         return belief_of.take(belief, asked._replace(heard=0), at)
 
-    with patch.object(views, "take", take):
+    with patch.object(bucket_views, "take", take):
         yield
 
 
@@ -622,7 +624,7 @@ def _tips() -> Iterator[None]:
     """A message is known by its number."""
 
     def tip(belief: Belief, tip: str) -> str:
-        return belief.tip if isinstance(belief, View) else tip
+        return belief.tip if isinstance(belief, BucketView) else tip
 
     def hear(belief: Belief, at: At, tip_before: str) -> Heard:
         return belief_of.hear(belief, at, tip(belief, tip_before))
@@ -630,7 +632,7 @@ def _tips() -> Iterator[None]:
     def take(belief: Belief, asked: Before, at: At) -> Taken:
         return belief_of.take(belief, asked, at._replace(tip=tip(belief, at.tip)))
 
-    with patch.object(views, "hear", hear), patch.object(views, "take", take):
+    with patch.object(bucket_views, "hear", hear), patch.object(bucket_views, "take", take):
         yield
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import CommitOutcomeUnknown
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.runtime import primary_wal
 from repocache.testing import Endpoints, Servers
 from tests.db.doorman import Doorman
@@ -141,7 +141,7 @@ async def test_a_read_that_a_replica_may_answer_does_not_fail_for_the_primarys_b
             busy.set()
             await asyncio.Event().wait()
 
-        world.start(reader.topology.read(Need(primary="asked by a test"), hold))
+        world.start(reader.topology.read(ReadRequirement(primary="asked by a test"), hold))
         await busy.wait()
         try:
             assert await reader.get() == 1

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from repocache.alembic_ops.ddl import create_outbox, create_trigger
 from repocache.events import RelayFailed
 from repocache.invalidation.outbox import TABLE, Mark
-from repocache.runtime.outbox import Durable
+from repocache.runtime.outbox import RunningOutbox
 from repocache.testing import Endpoints, Servers
 from tests.protocol import outbox_switches
 from tests.protocol.conftest import DATABASE
@@ -43,9 +43,9 @@ def repocache_endpoints(repocache_servers: Servers, protocol_database: str) -> E
     return repocache_servers.endpoints(protocol_database)
 
 
-def outbox_of(process: Process) -> Durable:
+def outbox_of(process: Process) -> RunningOutbox:
     outbox = process.db._outbox
-    assert isinstance(outbox, Durable)
+    assert isinstance(outbox, RunningOutbox)
     return outbox
 
 

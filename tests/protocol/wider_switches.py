@@ -14,8 +14,8 @@ import msgspec
 from repocache import database
 from repocache.bookmark import Bookmark, Refused, Seen, decode, merge
 from repocache.cache import histories, loader, tiered
-from repocache.cache.entry import Wanted
-from repocache.cache.flights import Flight, Flights, may_join
+from repocache.cache.entry import RowRequest
+from repocache.cache.inflight import InflightLoad, InflightLoads, may_join
 from repocache.cache.local_store import LocalKey
 from repocache.errors import DatabaseUnavailable
 from repocache.invalidation import bus
@@ -25,17 +25,17 @@ from repocache.nodes import reading, replica, stamps, wal
 from repocache.nodes.clock import Outages, PrimaryClock
 from repocache.nodes.primary import Primary
 from repocache.nodes.reading import Reader
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.wal import LagLimit, PrimaryPosition, PrimaryView, ReplicaReading, Sample, judge
 from repocache.publication import write_through
-from repocache.publication.write_through import Kept, Puts
+from repocache.publication.write_through import PreparedWrite, WriteThroughHook
 from repocache.records import Writing
 from repocache.repository.rows import Rows
 from repocache.routing import causal_session, routing
 from repocache.routing.causal_session import CausalSession, Look
 from repocache.routing.routing import Routing, need_of
-from repocache.runtime.primary_wal import Standing
+from repocache.runtime.primary_wal import PrimaryWal
 from repocache.transactions.transaction import Transaction
 from tests.protocol.switches import _switch
 
@@ -50,7 +50,7 @@ def _joined(joins: Joins) -> Any:
 def _sent_to_the_primary() -> Iterator[None]:
     """A position is visibility: a load past the cache is joined by whoever asks for no more than its position."""
 
-    def joins(flight: Flight, bookmark: Bookmark | None, *, direct: bool) -> bool:
+    def joins(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> bool:
         sent, flight.sent = flight.sent, False
         try:
             return may_join(flight, bookmark, direct=direct)
@@ -64,12 +64,12 @@ def _sent_to_the_primary() -> Iterator[None]:
 @_switch("direct")
 def _direct() -> Iterator[None]:
     """Who would use the cache joins a load that goes past it."""
-    original = Flights.get
+    original = InflightLoads.get
 
-    def get(self: Flights, key: LocalKey, *, direct: bool = False) -> Flight | None:
+    def get(self: InflightLoads, key: LocalKey, *, direct: bool = False) -> InflightLoad | None:
         return original(self, key, direct=direct) or original(self, key, direct=not direct)
 
-    def joins(flight: Flight, bookmark: Bookmark | None, *, direct: bool) -> bool:
+    def joins(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> bool:
         if bookmark is not None and not bookmark.takes_cached and not flight.direct:
             return False
         turns, flight.turns = flight.turns, False
@@ -78,7 +78,7 @@ def _direct() -> Iterator[None]:
         finally:
             flight.turns = turns
 
-    with patch.object(Flights, "get", get), _joined(joins):
+    with patch.object(InflightLoads, "get", get), _joined(joins):
         yield
 
 
@@ -200,7 +200,7 @@ def _last_fill() -> Iterator[None]:
 def _unheard() -> Iterator[None]:
     """A replica in the rotation fills, whether or not the primary is heard."""
 
-    def needed(self: Rows[Any], want: Wanted) -> Need:
+    def needed(self: Rows[Any], want: RowRequest) -> ReadRequirement:
         return need_of(want.floor, want.bookmark, want.history, self._route)
 
     with patch.object(Rows, "_needed", needed):
@@ -212,7 +212,7 @@ def _asked() -> Iterator[None]:
     """A load looks once more whether its bookmark still lives."""
     original = Rows._needed
 
-    def needed(self: Rows[Any], want: Wanted) -> Need:
+    def needed(self: Rows[Any], want: RowRequest) -> ReadRequirement:
         mark = want.bookmark
         if mark is not None and mark.expires <= self.nodes.topology.now():
             want = want._replace(bookmark=None)
@@ -263,9 +263,9 @@ def _feed_history() -> Iterator[None]:
 @_switch("not known")
 def _not_known() -> Iterator[None]:
     """A question that fails is answered: the transaction has ended."""
-    original = Standing.in_progress
+    original = PrimaryWal.in_progress
 
-    async def in_progress(self: Standing, xid: str) -> bool:
+    async def in_progress(self: PrimaryWal, xid: str) -> bool:
         try:
             return await original(self, xid)
         except DatabaseUnavailable as error:
@@ -273,21 +273,21 @@ def _not_known() -> Iterator[None]:
                 return False
             raise
 
-    with patch.object(Standing, "in_progress", in_progress):
+    with patch.object(PrimaryWal, "in_progress", in_progress):
         yield
 
 
 @_switch("sealed history")
 def _sealed_history() -> Iterator[None]:
     """A put lands wherever its record and order seem to suit."""
-    original = Puts.ready
+    original = WriteThroughHook.ready
 
-    def ready(self: Puts, transaction: Transaction, history: str) -> Mapping[int, Writing]:
-        if isinstance(transaction.kept, Kept):
+    def ready(self: WriteThroughHook, transaction: Transaction, history: str) -> Mapping[int, Writing]:
+        if isinstance(transaction.kept, PreparedWrite):
             transaction.kept.history = history
         return original(self, transaction, history)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(Puts, "ready", ready))
-        stack.enter_context(patch.object(Standing, "writes_with", lambda self, _: self.history))
+        stack.enter_context(patch.object(WriteThroughHook, "ready", ready))
+        stack.enter_context(patch.object(PrimaryWal, "writes_with", lambda self, _: self.history))
         yield

@@ -14,7 +14,7 @@ from repocache.keys import owner_bucket
 from repocache.records import (
     NO_POSITIONS,
     SCRIPTS,
-    Ask,
+    CallerHistory,
     Change,
     Generation,
     Intent,
@@ -22,12 +22,12 @@ from repocache.records import (
     MemoryRecords,
     Namespace,
     Nonces,
-    Opened,
+    OpenReply,
+    OpenRequest,
     Put,
     Receipt,
     Records,
     RedisRecords,
-    Terms,
     WriteLease,
     Writing,
 )
@@ -86,13 +86,13 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
 
 
 MAX_VALUE = 100_000
-TERMS = Terms("1/1/a")
-OTHER = Terms("1/2/b")
-ASK = Ask(17, "user", "f1", "user:42", 5.0)
+TERMS = CallerHistory("1/1/a")
+OTHER = CallerHistory("1/2/b")
+ASK = OpenRequest(17, "user", "f1", "user:42", 5.0)
 OWN = owner_bucket("user")
 
 
-def lease(opened: Opened, ask: Ask = ASK) -> Lease:
+def lease(opened: OpenReply, ask: OpenRequest = ASK) -> Lease:
     assert opened.kind == "lease"
     return Lease(ask, opened.incarnation, opened.generation, opened.nonce)
 
@@ -106,7 +106,7 @@ def whole(position: int | None) -> Change:
     return Change(OWN, (), ("user",), position)
 
 
-async def fill(fit: Fit, ask: Ask = ASK, value: bytes = VALUE + b"old", terms: Terms = TERMS) -> Lease:
+async def fill(fit: Fit, ask: OpenRequest = ASK, value: bytes = VALUE + b"old", terms: CallerHistory = TERMS) -> Lease:
     held = lease(await fit.records.open(ask, terms), ask)
     assert await fit.records.fill(held, terms, value, 10.0)
     return held
@@ -271,7 +271,7 @@ async def test_an_unknown_position_makes_a_new_record_that_remembers(fit: Fit) -
 
 
 async def test_without_positions_keys_go_and_the_record_stays(fit: Fit) -> None:
-    terms = Terms("")
+    terms = CallerHistory("")
     held = await fill(fit, terms=terms)
     receipt = await fit.records.change(change(NO_POSITIONS), terms)
     assert receipt.incarnation == held.incarnation
@@ -306,11 +306,11 @@ async def test_a_value_that_could_not_be_read_gives_way(fit: Fit) -> None:
     assert (await fit.records.open(refused, TERMS)).kind == "lease"
 
 
-def put(opened: Opened, *, strict: bool = False, text: str = "user:42", fingerprint: str = "f1") -> Put:
+def put(opened: OpenReply, *, strict: bool = False, text: str = "user:42", fingerprint: str = "f1") -> Put:
     return Put("user", text, fingerprint, opened.incarnation, opened.generation, VALUE + b"new", 10.0, strict)
 
 
-async def known(fit: Fit, floor: int = 100) -> Opened:
+async def known(fit: Fit, floor: int = 100) -> OpenReply:
     """The record with this floor."""
     opened = await fit.records.open(ASK, TERMS)
     assert await fit.records.settle(17, TERMS, opened.incarnation, floor)

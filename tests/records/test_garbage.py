@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repocache.records import SCRIPTS, Ask, Intent, Namespace, Nonces, Opened, RedisRecords
+from repocache.records import SCRIPTS, Intent, Namespace, Nonces, OpenReply, OpenRequest, RedisRecords
 from repocache.records.authorship import Anybody
 from repocache.records.names import VALUE
 from repocache.redis_link import Address, Link, ReplyError
@@ -103,7 +103,7 @@ class Place:
             f"{self.namespace.record(OWN)}:W:user",
         )
 
-    async def found(self) -> Opened:
+    async def found(self) -> OpenReply:
         return await self.records.open(ASK, TERMS)
 
 
@@ -176,7 +176,7 @@ async def test_nor_does_what_is_no_hash_of_them(place: Place) -> None:
 @pytest.mark.parametrize("life", [(), ("PX", "3600000")], ids=["without an end", "for an hour"])
 async def test_a_lease_that_nobody_of_us_took_is_not_waited_for(place: Place, life: tuple[str, ...]) -> None:
     opened = await place.records.open(ASK, TERMS)
-    own = Ask(*ASK)
+    own = OpenRequest(*ASK)
     prefix = place.namespace.prefix(own.bucket, opened.incarnation, opened.generation, own.fingerprint)
     await place.call("SET", prefix + own.text, "Lforged", *life)
     assert (await place.found()).kind == "lease"

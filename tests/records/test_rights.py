@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from repocache.keys import owner_bucket
-from repocache.records import SCRIPTS, Ask, Change, Intent, Lease, Namespace, Nonces, RedisRecords, Terms
+from repocache.records import (
+    SCRIPTS,
+    CallerHistory,
+    Change,
+    Intent,
+    Lease,
+    Namespace,
+    Nonces,
+    OpenRequest,
+    RedisRecords,
+)
 from repocache.records.authorship import Anybody
 from repocache.records.names import VALUE
 from repocache.records.port import Put, Writing
@@ -23,8 +33,8 @@ LINE = next(line for line in re.findall(r"^ACL SETUSER .*$", PAGE, re.MULTILINE)
 WORDS = LINE.replace("<app>", "rights").replace("<password>", "own").split()
 USER = WORDS[2]
 RIGHTS = [word[1:] for word in WORDS if word.startswith("+")]
-TERMS = Terms("1/1/a")
-ASK = Ask(17, "user", "f1", "user:42", 5.0)
+TERMS = CallerHistory("1/1/a")
+ASK = OpenRequest(17, "user", "f1", "user:42", 5.0)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from repocache.engines.server import System
 from repocache.nodes.wal import PrimaryIdentity
-from repocache.records import NO_POSITIONS, Receipt, Terms
+from repocache.records import NO_POSITIONS, CallerHistory, Receipt
 from repocache.records.names import ABSENT
 from tests.simulation.loop import Loop
 from tests.simulation.postgres import Cluster
@@ -109,7 +109,7 @@ class Oracle:
 
     # What Redis tells.
 
-    def changed(self, redis: Redis, done: Applied, terms: Terms, receipt: Receipt) -> None:
+    def changed(self, redis: Redis, done: Applied, terms: CallerHistory, receipt: Receipt) -> None:
         """A value that landed vouches for itself only: a later one may be committed, its invalidation on its way."""
         change = done.change
         keys = {key_of(text) for _, text in change.keys}
@@ -140,7 +140,7 @@ class Oracle:
                 return transaction.rows[key][0]
         return 0
 
-    def landed(self, redis: Redis, text: str, value: bytes, terms: Terms) -> None:
+    def landed(self, redis: Redis, text: str, value: bytes, terms: CallerHistory) -> None:
         if terms.history in self._foreign or terms.history in self.parted:
             return
         key = key_of(text)

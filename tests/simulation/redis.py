@@ -17,17 +17,17 @@ import msgspec
 from repocache.keys import owner_bucket
 from repocache.records import (
     NO_POSITIONS,
-    Ask,
+    CallerHistory,
     Change,
     Intent,
     Lease,
     MemoryRecords,
     Namespace,
     Nonces,
+    OpenRequest,
     Put,
     Receipt,
     State,
-    Terms,
     Writing,
 )
 from repocache.records.message import Message
@@ -57,9 +57,9 @@ class Applied(NamedTuple):
 class Watch(Protocol):
     """Who is told what happened in Redis."""
 
-    def changed(self, redis: Redis, applied: Applied, terms: Terms, receipt: Receipt) -> None: ...
+    def changed(self, redis: Redis, applied: Applied, terms: CallerHistory, receipt: Receipt) -> None: ...
 
-    def landed(self, redis: Redis, text: str, value: bytes, terms: Terms) -> None: ...
+    def landed(self, redis: Redis, text: str, value: bytes, terms: CallerHistory) -> None: ...
 
 
 class Given(Nonces):
@@ -133,7 +133,7 @@ class Redis:
         """Each bucket gets a message that changes nothing."""
         for bucket, record in list(self.records._records.items()):
             if record.server == self.records._server:
-                self.records.change(Change(bucket, (), (), NO_POSITIONS), Terms(record.history))
+                self.records.change(Change(bucket, (), (), NO_POSITIONS), CallerHistory(record.history))
 
     def promote(self, replication: str) -> None:
         """A master again, in the same process."""
@@ -213,8 +213,8 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, confirmed, _, _, _, owner, shape, text, *rest = [each.decode() for each in argv]
     _, life, refused, _, *over = rest
     redis.records._server = server
-    ask = Ask(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
-    answer = _now(redis.records.open(ask, Terms(history, confirmed == "1")))
+    ask = OpenRequest(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
+    answer = _now(redis.records.open(ask, CallerHistory(history, confirmed == "1")))
     if answer.kind == "history":
         return _array(b"history", answer.history.encode(), answer.owner_history.encode())
     record = State(answer.incarnation, answer.seq, answer.floor, answer.tip)
@@ -238,17 +238,17 @@ def _state(state: State) -> bytes:
 def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, incarnation, generation, owner, shape, text, nonce = [each.decode() for each in argv[:8]]
     redis.records._server = server
-    lease = Lease(Ask(_bucket(keys[0]), owner, shape, text, 1.0), incarnation, generation, nonce)
-    landed = _now(redis.records.fill(lease, Terms(history), argv[8], int(argv[9]) / 1000))
+    lease = Lease(OpenRequest(_bucket(keys[0]), owner, shape, text, 1.0), incarnation, generation, nonce)
+    landed = _now(redis.records.fill(lease, CallerHistory(history), argv[8], int(argv[9]) / 1000))
     if landed:
-        redis.watch.landed(redis, text, argv[8], Terms(history))
+        redis.watch.landed(redis, text, argv[8], CallerHistory(history))
     return b":%d\r\n" % landed
 
 
 def _settle(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, incarnation, position = [each.decode() for each in argv]
     redis.records._server = server
-    settled = _now(redis.records.settle(_bucket(keys[0]), Terms(history), incarnation, int(position, 16)))
+    settled = _now(redis.records.settle(_bucket(keys[0]), CallerHistory(history), incarnation, int(position, 16)))
     return b":%d\r\n" % settled
 
 
@@ -284,7 +284,7 @@ def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
         _position(position),
         Writing(NO_POSITIONS if order in (UNKNOWN, NOWHERE) else int(order, 16), values, nonce),
     )
-    terms = Terms(history, confirmed == "1")
+    terms = CallerHistory(history, confirmed == "1")
     redis.tip = tip
     receipt = _now(redis.records.change(change, terms))
     if receipt.history:
@@ -303,7 +303,7 @@ def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     pairs = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
     whole, seen = tuple(rest[named : named + moved : 2]), tuple(rest[named + moved :])
     intent = Intent(_bucket(keys[0]), pairs, whole, seen, nonce, xid, int(life) / 1000)
-    noted = _now(redis.records.intend(intent, Terms(history, confirmed == "1")))
+    noted = _now(redis.records.intend(intent, CallerHistory(history, confirmed == "1")))
     if noted.history:
         return _array(b"history", noted.history.encode())
     generations = [str(part).encode() for owner in seen for part in noted.generations[owner]]

@@ -17,16 +17,16 @@ from unittest.mock import patch
 from repocache.keys import owner_bucket
 from repocache.records import (
     NO_POSITIONS,
-    Ask,
+    CallerHistory,
     Change,
     Intent,
+    IntentReply,
     Lease,
     MemoryRecords,
-    Noted,
-    Opened,
+    OpenReply,
+    OpenRequest,
     Put,
     Receipt,
-    Terms,
 )
 from repocache.records.names import LEASE
 from repocache.records.scripts import OPEN
@@ -69,7 +69,7 @@ def _lease() -> Iterator[None]:
     """Any fill lands."""
     original = MemoryRecords.fill
 
-    def fill(self: MemoryRecords, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
         name = self._name(lease.ask, lease.incarnation, lease.generation)
         self._cells.lease(name, LEASE + lease.nonce.encode(), math.inf)
         return original(self, lease, terms, value, life)
@@ -82,8 +82,8 @@ def _lease() -> Iterator[None]:
 def _leases_called(name_of: Callable[[], str]) -> Iterator[None]:
     original = MemoryRecords.open
 
-    def ask(self: MemoryRecords, ask: Ask, terms: Terms) -> Awaitable[Opened]:
-        opened: Opened = _now(original(self, ask, terms))
+    def ask(self: MemoryRecords, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
+        opened: OpenReply = _now(original(self, ask, terms))
         if opened.kind == "lease":
             opened = opened._replace(nonce=name_of())
             name = self._name(ask, opened.incarnation, opened.generation)
@@ -120,7 +120,7 @@ def _generation() -> Iterator[None]:
     """A fill lands under the generation of its lease, also after a bulk change."""
     original = MemoryRecords.fill
 
-    def fill(self: MemoryRecords, lease: Lease, terms: Terms, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
         own = self._records.get(owner_bucket(lease.ask.owner))
         if own is None:
             return original(self, lease, terms, value, life)
@@ -189,7 +189,7 @@ def _late_put() -> Iterator[None]:
 def _changes(given: Callable[[MemoryRecords, Change], Change]) -> Iterator[None]:
     original = MemoryRecords.change
 
-    def change(self: MemoryRecords, change: Change, terms: Terms) -> Awaitable[Receipt]:
+    def change(self: MemoryRecords, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         return original(self, given(self, change), terms)
 
     with patch.object(MemoryRecords, "change", change):
@@ -201,7 +201,7 @@ def _write_lease() -> Iterator[None]:
     """Readers do not look for write leases."""
     original = MemoryRecords.open
 
-    def ask(self: MemoryRecords, ask: Ask, terms: Terms) -> Awaitable[Opened]:
+    def ask(self: MemoryRecords, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         writes, self._writes = self._writes, {}
         try:
             return original(self, ask, terms)
@@ -246,7 +246,7 @@ def _read_leases() -> Iterator[None]:
     """A write lease leaves what lies under its key."""
     original = MemoryRecords.intend
 
-    def intend(self: MemoryRecords, intent: Intent, terms: Terms) -> Awaitable[Noted]:
+    def intend(self: MemoryRecords, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         with patch.object(MemoryRecords, "_drop", lambda *_: None):
             return original(self, intent, terms)
 

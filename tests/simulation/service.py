@@ -16,8 +16,8 @@ from sqlalchemy.util import greenlet_spawn
 
 from repocache.background.home import Home
 from repocache.cache.asked import Asked
-from repocache.cache.entry import Load, Row, Source, Wanted
-from repocache.cache.flights import Flight
+from repocache.cache.entry import Load, Row, RowRequest, Source
+from repocache.cache.inflight import InflightLoad
 from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
 from repocache.cache.switch import CacheMode
 from repocache.cache.values import Values
@@ -26,8 +26,8 @@ from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.nodes.topology import Topology
-from repocache.publication.publisher import Commits, Lives
-from repocache.publication.write_through import Means, Puts, Through
+from repocache.publication.publisher import CommitPublisher, Lives
+from repocache.publication.write_through import Means, WriteThroughHook, WriteThroughOwner
 from repocache.redis_link import Address
 from repocache.repository.access import CachedAccess
 from repocache.repository.rows import Nodes as RowNodes
@@ -35,9 +35,9 @@ from repocache.repository.rows import Rows
 from repocache.routing import routing
 from repocache.routing.routing import Routing, Stickiness, current_session
 from repocache.routing.seen import SeenTransactions
-from repocache.runtime.cache import Caching, Needs, caching
-from repocache.runtime.outbox import NotDurable, durable
-from repocache.runtime.primary_wal import Standing
+from repocache.runtime.cache import Needs, RunningCache, open_cache
+from repocache.runtime.outbox import NoOutbox, open_outbox
+from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
 from repocache.tracking.tables import Owned, OwnedTables
 from repocache.transactions.changes import Changes
@@ -88,11 +88,11 @@ class Service:
         self.context = owner.context
         self.redis: Redis | None = None
         self.heard = Heard()
-        self.began: dict[Asked | Flight, tuple[int, float]] = {}
+        self.began: dict[Asked | InflightLoad, tuple[int, float]] = {}
         self.access: dict[str, CachedAccess[Any]] = {}
         self.caches: dict[str, WatchedCache] = {}
         self.past: dict[Key, float] = {}
-        self.by_redis: set[Flight] = set()
+        self.by_redis: set[InflightLoad] = set()
         self.ups = 0
         self.running = False
         self.nodes = outside.nodes
@@ -115,20 +115,20 @@ class Service:
         self.topology, self.routing = topology, Routing(topology, stickiness, settings.observe)
         keys = [Keys(KeyOwner(owner), (int,)) for owner in self.release.owners]
         self._keys = {each.prefix: each for each in keys}
-        standing = Standing(topology)
-        self._caching: Caching | None = None
+        standing = PrimaryWal(topology)
+        self._caching: RunningCache | None = None
         await stack.enter_async_context(topology)
         self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
         needs = Needs(strict=True, recovered=outbox.wake, grace=topology.grace)
-        cache = await stack.enter_async_context(caching(settings, ADDRESS, KeySpace(keys), standing, needs))
+        cache = await stack.enter_async_context(open_cache(settings, ADDRESS, KeySpace(keys), standing, needs))
         self._caching = cache
         stack.callback(self._end_feeds)
         cache.receivers.append(Hears(self))
         lives = Lives(settings.window, stickiness.uncovered, topology.now)
-        commits = Commits(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
+        commits = CommitPublisher(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
         means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
         through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
-        commits.start(cache.tasks.spawn, settings.observe, Puts(through, standing, means), outbox)
+        commits.start(cache.tasks.spawn, settings.observe, WriteThroughHook(through, standing, means), outbox)
         outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
@@ -137,16 +137,16 @@ class Service:
             self.access[each.prefix] = self._access(each, cache)
         self.running = True
 
-    def _durable(self, keys: Sequence[Keys]) -> AbstractAsyncContextManager[NotDurable]:
+    def _durable(self, keys: Sequence[Keys]) -> AbstractAsyncContextManager[NoOutbox]:
         if self.settings.outbox is OutboxMode.OFF:
-            return nullcontext(NotDurable())
+            return nullcontext(NoOutbox())
         metadata = MetaData()
         tables = [Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True)) for each in keys]
         owned = [Owned(each, {table: (table.c.id,)}) for each, table in zip(keys, tables, strict=True)]
         tables_owned = OwnedTables(owned, tables)
-        return durable(self.topology.outbox_engine(), self.settings, tables_owned, self.topology.grace)
+        return open_outbox(self.topology.outbox_engine(), self.settings, tables_owned, self.topology.grace)
 
-    def _access(self, keys: Keys, cache: Caching) -> CachedAccess[Any]:
+    def _access(self, keys: Keys, cache: RunningCache) -> CachedAccess[Any]:
         plan: Any = Versions(keys.prefix)
         nodes = RowNodes(self.topology, self.routing, self.settings.observe)
         policy = self._policy(keys.prefix)
@@ -158,7 +158,7 @@ class Service:
         return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
 
     def _loading(self, owner: str, load: Load) -> Load:
-        async def loading(wanted: Sequence[Wanted]) -> Mapping[Any, Row | CodecError]:
+        async def loading(wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
             self.past.update(((owner, want.id), self.now) for want in wanted if want.floor == 0)
             return await load(wanted)
 
@@ -170,11 +170,13 @@ class Service:
             return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2)
         return WriteThrough(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, strict=owner == "price")
 
-    def _through(self, keys: Keys) -> Through:
+    def _through(self, keys: Keys) -> WriteThroughOwner:
         plan: Any = Versions(keys.prefix)
         policy = self._policy(keys.prefix)
         values = Values(Source(keys, "v", policy, plan, no_load, plan.id_of_row), 1000, self.settings.observe)
-        return Through(keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy))
+        return WriteThroughOwner(
+            keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy)
+        )
 
     async def stop(self) -> None:
         self.running = False
@@ -210,7 +212,7 @@ class Service:
             self.heard.versions.pop(key, None)
 
     @property
-    def caching(self) -> Caching:
+    def caching(self) -> RunningCache:
         assert self._caching is not None
         return self._caching
 

@@ -16,8 +16,8 @@ from sqlalchemy import column, select
 
 from repocache.bookmark import Bookmark
 from repocache.cache.asked import Asked
-from repocache.cache.entry import Cell, Row
-from repocache.cache.flights import Flight
+from repocache.cache.entry import CachedRow, Row
+from repocache.cache.inflight import InflightLoad
 from repocache.cache.tiered import TieredCache
 from repocache.records.message import Message
 from tests.simulation.forger import FORGER
@@ -34,7 +34,7 @@ class Joined(NamedTuple):
     need: int | None
     goes_past: bool
     behind: bool
-    flight: Flight
+    flight: InflightLoad
 
 
 JOINED: ContextVar[dict[Key, Joined] | None] = ContextVar("joined", default=None)
@@ -90,7 +90,7 @@ class WatchedCache(TieredCache):
             self.service.began[asked] = (self.service.applied((self._owner, id)), self.service.now)
         return asked
 
-    def _hit(self, asked: Asked, value: bytes | None) -> Cell | None:
+    def _hit(self, asked: Asked, value: bytes | None) -> CachedRow | None:
         need, began = self.service.began.pop(asked)
         cell = super()._hit(asked, value)
         if cell is not None:
@@ -99,7 +99,7 @@ class WatchedCache(TieredCache):
             self.service.loaded(key, began)
         return cell
 
-    def _load(self, asked: Asked) -> asyncio.Future[Cell]:
+    def _load(self, asked: Asked) -> asyncio.Future[CachedRow]:
         id = asked.key[1]
         before = self._flights.get((self._owner, id), direct=asked.direct)
         waiter = super()._load(asked)
@@ -110,7 +110,7 @@ class WatchedCache(TieredCache):
             self.service.began[flight] = (self.service.applied((self._owner, id)), self.service.now)
         return waiter
 
-    def _note_joined(self, asked: Asked, flight: Flight) -> None:
+    def _note_joined(self, asked: Asked, flight: InflightLoad) -> None:
         notes, key = JOINED.get(), (self._owner, asked.key[1])
         if notes is not None:
             _, began = self.service.began.get(flight, (0, 0.0))
@@ -119,25 +119,25 @@ class WatchedCache(TieredCache):
             behind = behind and bookmark is not None and bookmark.expires > time.time()
             notes[key] = Joined(need, flight.direct, behind, flight)
 
-    def answered(self, flight: Flight, cell: Cell, tier: str) -> None:
+    def answered(self, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
         need, _ = self.service.began.get(flight, (0, 0.0))
         if tier == "l2":
             self.service.served_far((self._owner, flight.key[1]), version_of(cell), need)
             self.service.by_redis.add(flight)
         super().answered(flight, cell, tier)
 
-    def ended(self, flight: Flight, keep: bool) -> None:
+    def ended(self, flight: InflightLoad, keep: bool) -> None:
         _, began = self.service.began.pop(flight, (0, 0.0))
         if keep:
             self.service.loaded((self._owner, flight.key[1]), began)
         super().ended(flight, keep)
 
-    def failed(self, flight: Flight, error: BaseException) -> None:
+    def failed(self, flight: InflightLoad, error: BaseException) -> None:
         self.service.began.pop(flight, None)
         super().failed(flight, error)
 
 
-def version_of(cell: Cell) -> int | None:
+def version_of(cell: CachedRow) -> int | None:
     return None if cell.row is None else cell.row[1]
 
 

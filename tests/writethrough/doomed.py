@@ -11,10 +11,10 @@ from unittest.mock import patch
 from repocache import Database
 from repocache.invalidation.bus import Bus
 from repocache.publication import write_through
-from repocache.publication.publisher import Commits
+from repocache.publication.publisher import CommitPublisher
 from tests.writethrough.ledger import Accounts, Prices
 
-HELD: dict[str, tuple[Any, str]] = {"leased": (Commits, "seal"), "committed": (Bus, "publish")}
+HELD: dict[str, tuple[Any, str]] = {"leased": (CommitPublisher, "seal"), "committed": (Bus, "publish")}
 LEASE = 0.2
 
 

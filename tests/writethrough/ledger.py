@@ -132,37 +132,37 @@ class Ledger:
 
     async def settle(self, repository: type[Repository[Any, Any]], *ids: Any) -> None:
         """The buckets' records are there with known floors, met by this process; the keys are in no tier."""
-        shelf, access = self.db._shelves[repository], self.db[repository]._access
+        binding, access = self.db._registry[repository], self.db[repository]._access
         cache: TieredCache = access._cache  # type: ignore[attr-defined]
-        for text in map(shelf.keys.text, ids):
-            await cache.get_many([shelf.keys.id(text)], None)
+        for text in map(binding.keys.text, ids):
+            await cache.get_many([binding.keys.id(text)], None)
             record = Namespace(self.db.settings.app).record(bucket_of(text))
             await until_known(self, record)
-            await until_known(self, Namespace(self.db.settings.app).record(owner_bucket(shelf.keys.prefix)))
-            name = await self.name(repository, shelf.keys.id(text))
+            await until_known(self, Namespace(self.db.settings.app).record(owner_bucket(binding.keys.prefix)))
+            name = await self.name(repository, binding.keys.id(text))
             await self.call("DEL", name)
             self.db._caching.shared.local.clear()
         self.served()
 
     async def name(self, repository: type[Repository[Any, Any]], id: Any) -> str:
         """Under which the key's value lies."""
-        shelf = self.db._shelves[repository]
-        text, prefix = shelf.keys.text(id), shelf.keys.prefix
+        binding = self.db._registry[repository]
+        text, prefix = binding.keys.text(id), binding.keys.prefix
         namespace = Namespace(self.db.settings.app)
         fields = await self.call("HMGET", namespace.record(owner_bucket(prefix)), f"g:{prefix}", "i")
         incarnation = (await self.call("HGET", namespace.record(bucket_of(text)), "i")).decode()
         generation = (fields[0] or fields[1]).decode()
-        return namespace.prefix(bucket_of(text), incarnation, generation, shelf.fingerprint) + text
+        return namespace.prefix(bucket_of(text), incarnation, generation, binding.fingerprint) + text
 
     async def in_l2(self, repository: type[Repository[Any, Any]], id: Any) -> Any:
         """The entity in Redis, None: nothing, or a lease."""
         value = await self.call("GET", await self.name(repository, id))
         if value is None or is_lease(value):
             return None
-        shelf = self.db._shelves[repository]
-        cell = self.db[repository]._access._cache._values.decode(shelf.keys.text(id), value, id)  # type: ignore[attr-defined]
+        binding = self.db._registry[repository]
+        cell = self.db[repository]._access._cache._values.decode(binding.keys.text(id), value, id)  # type: ignore[attr-defined]
         assert cell is not None
-        return "absent" if cell.row is None else shelf.plan.entity(cell.row)
+        return "absent" if cell.row is None else binding.plan.entity(cell.row)
 
     async def write_leases(self, id: int) -> dict[bytes, bytes]:
         record = Namespace(self.db.settings.app).record(bucket_of(f"price:{id}"))

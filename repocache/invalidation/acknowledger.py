@@ -16,7 +16,7 @@ GATHER = 0.25
 """Seconds in which commits come together for one statement."""
 
 
-class Acknowledged:
+class OutboxAcknowledger:
     """`run` in a task; `flush` when no more commits come."""
 
     def __init__(self, outbox: Outbox, observe: Observer) -> None:

@@ -1,4 +1,4 @@
-"""From the repository classes that a database is given to their shelves: the one place where a class is looked up."""
+"""From the repository classes that a database is given to their registry: the one place where a class is looked up."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from repocache.cache.policies import is_strict
 from repocache.errors import ConfigurationError
 from repocache.mapping.criteria import check_criteria
 from repocache.mapping.plan import EntityPlan
-from repocache.nodes.selection import Need
+from repocache.nodes.selection import ReadRequirement
+from repocache.repository.binding import Binding
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
-from repocache.repository.shelf import Shelf
 from repocache.repository.storing import check_storing
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
@@ -45,7 +45,7 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
     return found
 
 
-class Shelves:
+class Registry:
     """One for each class. `state`: makes the states of their entities. `redis`: whether there is one.
 
     `owned`: whose rows are in which table, and what leads from one table to another. `functions`: which may write. Both
@@ -57,20 +57,20 @@ class Shelves:
     def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, state: StateMaker, *, redis: bool) -> None:
         self._nodes = nodes
         self._state = state
-        self._shelves = {repository: self._shelf(repository) for repository in repositories}
-        for repository, shelf in self:
-            check_storing(repository, shelf, redis=redis)
+        self._registry = {repository: self._binding(repository) for repository in repositories}
+        for repository, binding in self:
+            check_storing(repository, binding, redis=redis)
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
         self._check_criteria()
 
-    def __iter__(self) -> Iterator[tuple[AnyRepository, Shelf[Any]]]:
-        return iter(self._shelves.items())
+    def __iter__(self) -> Iterator[tuple[AnyRepository, Binding[Any]]]:
+        return iter(self._registry.items())
 
-    def __getitem__(self, repository: type[Any]) -> Shelf[Any]:
+    def __getitem__(self, repository: type[Any]) -> Binding[Any]:
         """Raises ConfigurationError for a class that was not given."""
         try:
-            return self._shelves[repository]
+            return self._registry[repository]
         except KeyError:
             name = getattr(repository, "__name__", repository)
             raise ConfigurationError(
@@ -80,17 +80,17 @@ class Shelves:
     def declared(self, repository: type[Any], ids: Sequence[Any] | None) -> list[tuple[str, tuple[str, ...] | None]]:
         """Prefix and keys of every owner of the rows that the application says it changes; None: all. Raises
         ConfigurationError for a class that was not given, InvalidId."""
-        shelf = self[repository]
-        wanted = None if ids is None else shelf.keys.distinct(ids)
-        return list(reached(self.owned, Owned(shelf.keys, shelf.plan.tables), wanted))
+        binding = self[repository]
+        wanted = None if ids is None else binding.keys.distinct(ids)
+        return list(reached(self.owned, Owned(binding.keys, binding.plan.tables), wanted))
 
     async def locate(self) -> None:
         """Ask the database where the rows are, and what else changes them. Raises MappingRefused for a database view,
         for row-level security, and for a class whose selects sessions have begun to narrow."""
         self._check_criteria()
         await self._ask()
-        for repository, shelf in list(self):
-            self._shelves[repository] = replace(shelf, rows=await shelf.rows.located())
+        for repository, binding in list(self):
+            self._registry[repository] = replace(binding, rows=await binding.rows.located())
 
     async def _ask(self) -> None:
         topology = self._nodes.topology
@@ -103,25 +103,25 @@ class Shelves:
             rows = await connection.execute(functions_statement())
             return catalog, DatabaseFunctions.of((name, body) for name, body in rows)
 
-        catalog, self.functions = (await topology.read(Need(primary="asked", asked=True), run)).value
+        catalog, self.functions = (await topology.read(ReadRequirement(primary="asked", asked=True), run)).value
         self.owned = self._owned(catalog)
 
     def _owned(self, catalog: Catalog) -> OwnedTables:
-        owned = [Owned(shelf.keys, shelf.plan.tables, shelf.plan.reads) for _, shelf in self]
+        owned = [Owned(binding.keys, binding.plan.tables, binding.plan.reads) for _, binding in self]
         metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
         return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()], catalog)
 
     def _check_criteria(self) -> None:
         dialect = self._nodes.topology.write_engine.dialect
-        for repository, shelf in self:
+        for repository, binding in self:
             if not repository.mapping.unfiltered:
-                check_criteria(shelf.plan.mapper, dialect)
+                check_criteria(binding.plan.mapper, dialect)
 
-    def _shelf(self, repository: AnyRepository) -> Shelf[Any]:
+    def _binding(self, repository: AnyRepository) -> Binding[Any]:
         model, id_type = model_and_id(repository)
         prefix = repository.owner.prefix
         plan: EntityPlan[Any] = EntityPlan.of(model, prefix, repository.mapping, self._state)
         keys = make_keys(repository, plan, id_type)
         statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
         rows = Rows(plan, statement, self._nodes, keys.prefix, strict=is_strict(repository.policy))
-        return Shelf(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
+        return Binding(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})

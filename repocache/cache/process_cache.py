@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import CacheSettings
-from repocache.cache.flights import Flights
 from repocache.cache.histories import Histories
+from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalStore
 from repocache.cache.settler import Primary, Settler, Spawn
-from repocache.cache.views import Views
 from repocache.events import Observer
 from repocache.records import Namespace, Records
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class ProcessCache:
     """One of each for a process."""
 
     records: Records
     namespace: Namespace
     local: LocalStore
-    views: Views
-    flights: Flights
+    views: BucketViews
+    flights: InflightLoads
     primary: Primary
     settler: Settler
     spawn: Spawn

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from repocache.bookmark import Bookmark
-from repocache.cache.entry import Cell
+from repocache.cache.entry import CachedRow
 from repocache.cache.local_store import MOST_FREQ
-from repocache.cache.shared import Shared
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import Gate
 from repocache.events import Observer, Served
 from repocache.keys import owner_bucket
 
-Near = Callable[[Any], Cell | None]
+Near = Callable[[Any], CachedRow | None]
 """The answer at hand for an id of the key's type, without waiting."""
 
 
@@ -25,7 +25,7 @@ class Session(Protocol):
 
 
 def near_reader(
-    owner: str, shared: Shared, gate: Gate, clock: Callable[[], float], session_of: Callable[[], Session | None]
+    owner: str, shared: ProcessCache, gate: Gate, clock: Callable[[], float], session_of: Callable[[], Session | None]
 ) -> Near:
     """Reads L1 as `LocalStore.get` does, without the calls: it was 2 us, and is 0.3.
 
@@ -35,7 +35,7 @@ def near_reader(
     local, views = shared.local, shared.views
     entries, covers, own = local.entries, views.covers, owner_bucket(owner)
 
-    def near(id: Any) -> Cell | None:
+    def near(id: Any) -> CachedRow | None:
         if not views.alive or not gate.open:
             return None
         entry = entries.get((owner, id))
@@ -57,7 +57,7 @@ def observed(near: Near, owner: str, observe: Observer) -> Near:
     """Tells the observer of every hit, which costs several times the hit itself."""
     hit = Served(owner, "l1", "", "at hand")
 
-    def near_and_tell(id: Any) -> Cell | None:
+    def near_and_tell(id: Any) -> CachedRow | None:
         cell = near(id)
         if cell is not None:
             observe(hit)
@@ -66,6 +66,6 @@ def observed(near: Near, owner: str, observe: Observer) -> Near:
     return near_and_tell
 
 
-def nothing_near(_id: Any) -> Cell | None:
+def no_l1(_id: Any) -> CachedRow | None:
     """Where L1 is not to be read."""
     return None

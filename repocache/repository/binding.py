@@ -18,7 +18,7 @@ M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf(Generic[M]):
+class Binding(Generic[M]):
     """`shapes`: the declared views' types and what makes them from a row."""
 
     keys: Keys

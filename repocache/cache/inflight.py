@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from repocache.bookmark import Bookmark, Seen
-from repocache.cache.belief import Before, Doubt, View
-from repocache.cache.entry import Cell
+from repocache.cache.belief import Before, BucketView, Doubt
+from repocache.cache.entry import CachedRow
 from repocache.cache.local_store import LocalKey
 from repocache.keys import owner_bucket
 
@@ -18,7 +18,7 @@ NEVER = Before(Doubt())
 """Of a record that was not asked yet: no answer is expected."""
 
 
-class Flight:
+class InflightLoad:
     """`began`: the state of the bucket's record, and of the owner's, when it took off, None: not
     answered yet. `direct`: past
     the cache; `turns`: or it may yet turn out to go there, since its session wrote in the bucket
@@ -58,8 +58,8 @@ class Flight:
         self.own = owner_bucket(key[0])
         self.began: tuple[Seen, Seen] | None = None
         self.asked = NEVER, NEVER
-        self.views: tuple[View | None, View | None] = (None, None)
-        self.cell: Cell | None = None
+        self.views: tuple[BucketView | None, BucketView | None] = (None, None)
+        self.cell: CachedRow | None = None
         self.direct = False
         self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint((bucket, self.own))
         self.dirty = False
@@ -67,18 +67,18 @@ class Flight:
         self.refused = ""
         self.over: tuple[str, ...] = ()
         self.sent = False
-        self.waiters: list[asyncio.Future[Cell]] = []
+        self.waiters: list[asyncio.Future[CachedRow]] = []
 
-    def join(self) -> asyncio.Future[Cell]:
+    def join(self) -> asyncio.Future[CachedRow]:
         """A future of one's own: a caller that is cancelled takes nobody with it."""
-        future: asyncio.Future[Cell] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[CachedRow] = asyncio.get_running_loop().create_future()
         if self.cell is not None:
             future.set_result(self.cell)
         else:
             self.waiters.append(future)
         return future
 
-    def land(self, cell: Cell) -> None:
+    def resolve(self, cell: CachedRow) -> None:
         """Answer everybody who waits, and whoever joins from now on."""
         self.cell = cell
         for future in self.waiters:
@@ -86,7 +86,7 @@ class Flight:
                 future.set_result(cell)
         self.waiters.clear()
 
-    def crash(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """Fail everybody who still waits."""
         for future in self.waiters:
             if not future.done():
@@ -95,7 +95,7 @@ class Flight:
         self.waiters.clear()
 
 
-def may_join(flight: Flight, bookmark: Bookmark | None, *, direct: bool) -> bool:
+def may_join(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> bool:
     """Whether a caller with this bookmark may share the flight's answer (protocol, Read path 3).
     `direct`: he goes past the cache.
 
@@ -120,7 +120,7 @@ def may_join(flight: Flight, bookmark: Bookmark | None, *, direct: bool) -> bool
     return (not flight.sent if direct else _is_known(flight, bookmark)) and _has_position(flight, bookmark)
 
 
-def _is_known(flight: Flight, bookmark: Bookmark) -> bool:
+def _is_known(flight: InflightLoad, bookmark: Bookmark) -> bool:
     """Whether the records that a flight has asked know of all that the session wrote in its bucket, and of the owner
     as a whole."""
     if not bookmark.takes_cached:
@@ -130,7 +130,7 @@ def _is_known(flight: Flight, bookmark: Bookmark) -> bool:
     return all(bookmark.known_to(at, *seen) for at, seen in zip((flight.bucket, flight.own), flight.began, strict=True))
 
 
-def _has_position(flight: Flight, bookmark: Bookmark) -> bool:
+def _has_position(flight: InflightLoad, bookmark: Bookmark) -> bool:
     """Whether a flight asks for the position that a bookmark asks for, or for more."""
     had = flight.bookmark
     if had is None or had.history != bookmark.history or had.position is None or bookmark.position is None:
@@ -138,26 +138,26 @@ def _has_position(flight: Flight, bookmark: Bookmark) -> bool:
     return had.position >= bookmark.position
 
 
-class Flights:
+class InflightLoads:
     """The flights of one process, by key and by bucket; for each key one that uses the cache and
     one that goes past it may be joined."""
 
     def __init__(self) -> None:
-        self._by_key: dict[tuple[LocalKey, bool], Flight] = {}
-        self._by_bucket: dict[int, set[Flight]] = {}
+        self._by_key: dict[tuple[LocalKey, bool], InflightLoad] = {}
+        self._by_bucket: dict[int, set[InflightLoad]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._by_bucket.values()))
 
-    def get(self, key: LocalKey, *, direct: bool = False) -> Flight | None:
+    def get(self, key: LocalKey, *, direct: bool = False) -> InflightLoad | None:
         return self._by_key.get((key, direct))
 
-    def begin(self, flight: Flight) -> None:
+    def begin(self, flight: InflightLoad) -> None:
         """From now on joined for its key; one that flew there before goes on for its own passengers."""
         self._by_key[flight.key, flight.direct] = flight
         self._by_bucket.setdefault(flight.bucket, set()).add(flight)
 
-    def goes_past(self, flight: Flight) -> None:
+    def goes_past(self, flight: InflightLoad) -> None:
         """It turned out that it goes past the cache."""
         flight.turns = False
         if not flight.direct:
@@ -165,7 +165,7 @@ class Flights:
             flight.direct = True
             self._by_key.setdefault((flight.key, True), flight)
 
-    def end(self, flight: Flight) -> None:
+    def end(self, flight: InflightLoad) -> None:
         self._forget(flight)
         bucket = self._by_bucket.get(flight.bucket)
         if bucket is not None:
@@ -173,7 +173,7 @@ class Flights:
             if not bucket:
                 del self._by_bucket[flight.bucket]
 
-    def _forget(self, flight: Flight) -> None:
+    def _forget(self, flight: InflightLoad) -> None:
         name = flight.key, flight.direct
         if self._by_key.get(name) is flight:
             del self._by_key[name]

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from repocache.bookmark import Bookmark
-from repocache.cache.belief import At, Before, Belief, Doubt, Heard, Taken, View, before, doubt, hear, take
-from repocache.cache.flights import Flights
+from repocache.cache.belief import At, Before, Belief, BucketView, Doubt, Heard, Taken, before, doubt, hear, take
+from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalKey
 from repocache.errors import RepocacheError
 from repocache.events import GapSeen, Invalidated, Observer
@@ -39,10 +39,10 @@ _WHY = {
 """Why all that lies under a record goes."""
 
 
-class Views:
+class BucketViews:
     """`alive`: connected and subscribed. While it is False, L1 does not count and nothing enters it."""
 
-    def __init__(self, local: Local, flights: Flights, keys: KeySpace, process: str, observe: Observer) -> None:
+    def __init__(self, local: Local, flights: InflightLoads, keys: KeySpace, process: str, observe: Observer) -> None:
         self.alive = False
         self._local = local
         self._flights = flights
@@ -54,10 +54,10 @@ class Views:
         for each in keys:
             self._owners.setdefault(owner_bucket(each.prefix), []).append(each.prefix)
 
-    def get(self, bucket: int) -> View | None:
+    def get(self, bucket: int) -> BucketView | None:
         """None: the record has to be asked first."""
         belief = self._beliefs[bucket]
-        return belief if isinstance(belief, View) else None
+        return belief if isinstance(belief, BucketView) else None
 
     def before(self, bucket: int) -> Before:
         """To be noted when the record is asked, for `adopt`."""
@@ -85,7 +85,7 @@ class Views:
             seen = wrote.get(bucket)
             if seen is not None:
                 view = beliefs[bucket]
-                if type(view) is not View or view.incarnation != seen.incarnation or view.told < seen.seq:
+                if type(view) is not BucketView or view.incarnation != seen.incarnation or view.told < seen.seq:
                     return False
         return True
 
@@ -102,7 +102,7 @@ class Views:
         heard = hear(belief, at, message.before)
         if heard is Heard.DOUBT:
             self._doubt(bucket, at, message.before)
-        elif isinstance(belief, View):
+        elif isinstance(belief, BucketView):
             belief.heard, belief.tip = at.seq, at.tip
             for owner in owners:
                 belief.generations.pop(owner, None)
@@ -119,33 +119,33 @@ class Views:
         new name is dropped; 3. this process hears of that, and would go on reading by the old name.
         """
         belief = self._beliefs[bucket]
-        if isinstance(belief, View) and belief.at != at:
+        if isinstance(belief, BucketView) and belief.at != at:
             self._doubt(bucket, at)
 
     def _doubt(self, bucket: int, at: At, tip_before: str = "") -> None:
         """Nothing is believed of the record any more. `at`: where it is said to be."""
         belief = self._beliefs[bucket]
-        if isinstance(belief, View):
+        if isinstance(belief, BucketView):
             self._give_up(bucket, "a new record" if belief.incarnation != at.incarnation else "messages were lost")
         self._beliefs[bucket] = doubt(belief, at, tip_before)
 
-    def adopt(self, bucket: int, asked: Before, at: At) -> View | None:
+    def adopt(self, bucket: int, asked: Before, at: At) -> BucketView | None:
         """Take over what a script's reply said of a record. None: it is older than what is known by now. `asked`: as
         `before` told it."""
         belief = self._beliefs[bucket]
         taken = take(belief, asked, at)
         if taken is Taken.REFUSED:
             return None
-        if isinstance(belief, View):
+        if isinstance(belief, BucketView):
             if taken is Taken.TOLD:
                 belief.told = at.seq
             if taken is Taken.TOLD or taken is Taken.OLDER:
                 return belief
             self._give_up(bucket, _WHY[taken])
-        view = self._beliefs[bucket] = View(at)
+        view = self._beliefs[bucket] = BucketView(at)
         return view
 
-    def adopt_generation(self, owner: str, asked: Before, at: At, generation: str) -> View | None:
+    def adopt_generation(self, owner: str, asked: Before, at: At, generation: str) -> BucketView | None:
         """The same for the owner's record, and its generation."""
         view = self.adopt(owner_bucket(owner), asked, at)
         if view is None:
@@ -162,7 +162,7 @@ class Views:
     def confirm(self, bucket: int, at: At) -> None:
         """This process's own change has brought the record there."""
         belief = self._beliefs[bucket]
-        if isinstance(belief, View) and belief.at == at:
+        if isinstance(belief, BucketView) and belief.at == at:
             belief.told = at.seq
 
     def wrote(self, texts: Iterable[str], owners: Iterable[str]) -> None:
@@ -202,7 +202,7 @@ class Views:
 
     def _move(self, bucket: int) -> None:
         belief = self._beliefs[bucket]
-        if isinstance(belief, View):
+        if isinstance(belief, BucketView):
             belief.moved += 1
 
     def _give_up(self, bucket: int, why: str) -> None:
@@ -222,7 +222,7 @@ class Views:
         self._local.clear_owner(owner)
         self._flights.dirty_owner(owner)
         for belief in self._beliefs:
-            if isinstance(belief, View):
+            if isinstance(belief, BucketView):
                 belief.prefixes.pop(owner, None)
 
     def _forget(self) -> None:
