@@ -59,7 +59,7 @@ async def test_killed_at_each_line_of_a_publication(start: Start, truth: Truth, 
             seen = (await other.ask("read", id=id))["age"]
             assert seen in (before, before + 1)
             if lines == 0:
-                assert (line.partition(",")[0], seen) == ("Commits.committed", before), "nobody has been told"
+                assert (line.partition(",")[0], seen) == ("CommitPublisher.committed", before), "nobody has been told"
             if not line:
                 break
             if lines % 2:

@@ -152,7 +152,7 @@ class Process:
     def _delivering(self) -> bool:
         later, running = self.db._caching.undelivered, self.db._caching.tasks._others
         names = {task.get_coro().__qualname__ for task in running}  # type: ignore[union-attr]
-        return bool(later) or later._wake.is_set() or self._deliveries > 0 or "Commits._publish_again" in names
+        return bool(later) or later._wake.is_set() or self._deliveries > 0 or "CommitPublisher._publish_again" in names
 
     def _count_deliveries(self) -> None:
         later = self.db._caching.undelivered
