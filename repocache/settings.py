@@ -38,7 +38,7 @@ class Settings:
     signed is taken. `accept_unsigned`: with secrets, take what is not signed too: the first of two
     steps in which a running fleet is given secrets.
     `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis that others can write
-    in. All processes have to know a secret before one of them puts it first. `outbox`:
+    in. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
     `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it, beside
     those who may do as they like with the application's role anyway: itself, its members,

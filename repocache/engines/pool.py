@@ -72,8 +72,9 @@ class NodePool(AsyncAdaptedQueuePool):
                 pause *= 2
 
 
-async def give_back(connection: AsyncConnection) -> bool:
-    """To its pool, or hang up if that fails: what was read by it stays true. Whether the pool has it."""
+async def return_to_pool(connection: AsyncConnection) -> bool:
+    """Or hang up if that fails, of which the pool's "invalidate" tells its node: what was read by it stays true.
+    Whether the pool has it."""
     try:
         await connection.close()
     except Exception:  # noqa: BLE001  # the rollback's, of a server that is gone or a driver that is confused

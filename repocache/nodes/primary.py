@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from repocache.background.tasks import all_ended
 from repocache.engines.driver_errors import POOLED, connecting_trouble
 from repocache.engines.engine import InUse, close_engine, on_connect, on_lost
-from repocache.engines.pool import give_back
+from repocache.engines.pool import return_to_pool
 from repocache.engines.poolers import COMMITTED, NOT_AS_ASKED, PRIMARY_POOLED, Opened, Way, begin_read
 from repocache.engines.server import SERVER, Server, read_server
 from repocache.engines.topology_settings import TopologySettings
@@ -147,7 +147,7 @@ class Primary:
                 await begin_read(connection, level, positions=self.probe.positions)
                 self._require_primary((await connection.get_raw_connection()).info.get(SERVER))
         except BaseException:
-            await give_back(connection)
+            await return_to_pool(connection)
             raise
         return Opened(connection, begun)
 

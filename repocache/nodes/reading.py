@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.engines.driver_errors import connecting_trouble, statement_trouble
 from repocache.engines.lent import lend
-from repocache.engines.pool import give_back
+from repocache.engines.pool import return_to_pool
 from repocache.engines.poolers import COMMITTED, REPEATABLE
 from repocache.engines.server import SERVER
 from repocache.engines.topology_settings import TopologySettings
@@ -222,7 +222,7 @@ class Reader:
 
     async def _close(self, turn: NodeLease) -> None:
         try:
-            kept = await give_back(turn.connection)
+            kept = await return_to_pool(turn.connection)
         finally:
             if turn.node is not None:
                 turn.node.in_flight -= 1

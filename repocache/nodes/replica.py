@@ -15,7 +15,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from repocache.engines.driver_errors import connecting_trouble
 from repocache.engines.engine import InUse, close_engine, on_connect, on_lost
-from repocache.engines.pool import give_back
+from repocache.engines.pool import return_to_pool
 from repocache.engines.poolers import COMMITTED, NOT_AS_ASKED, Opened, Way, begin_read
 from repocache.engines.server import SERVER, Process, Server, read_server
 from repocache.engines.topology_settings import Replica, TopologySettings
@@ -109,7 +109,7 @@ class ReplicaNode:
                     raise Moved  # what it sees is settled, and a position polled now may be beyond
                 await self._vouch(connection, need)
         except BaseException:
-            await give_back(connection)
+            await return_to_pool(connection)
             raise
         return Opened(connection, begun)
 

@@ -16,6 +16,8 @@ from tests.shop import Order, Orders, Shop, User, in_rotation, open_shop, until
 
 READS = 4
 NARROW = TopologySettings(sample_every=0.05, max_lag=5.0, primary_reads=READS, primary_wait=0.3)
+PLAIN = Settings(topology=NARROW)
+SIGNING = Settings(topology=NARROW, secrets=("a secret of sixteen",), accept_unsigned=True)
 PINS = Bookmark("", None, {}, covered=True, expires=4e9)
 """Written, nobody knows where: what anybody can make, as often as he likes."""
 
@@ -41,8 +43,10 @@ async def good(shop: Shop, client: str | None) -> str:
     return "served" if len(found) == 3 else "wrong"
 
 
-async def under_attack(endpoints: Endpoints, attacker: str | None, client: str | None) -> tuple[Counter[str], ...]:
-    async with open_shop(endpoints, Settings(topology=NARROW)) as shop:
+async def under_attack(
+    endpoints: Endpoints, attacker: str | None, client: str | None, settings: Settings = PLAIN
+) -> tuple[Counter[str], ...]:
+    async with open_shop(endpoints, settings) as shop:
         await in_rotation(shop)
         async with locked_users(endpoints.primary):
             attacks = [asyncio.create_task(attack(shop, number, attacker)) for number in range(50)]
@@ -57,6 +61,12 @@ async def test_a_client_leaves_half_of_the_primary_to_others(
     repocache_endpoints: Endpoints, attacker: str | None, client: str | None
 ) -> None:
     outcomes, attacks = await under_attack(repocache_endpoints, attacker, client)
+    assert outcomes == {"served": 5}
+    assert attacks == {"served": READS // 2, "one client": 50 - READS // 2}
+
+
+async def test_nor_do_strangers_while_bookmarks_need_not_be_signed(repocache_endpoints: Endpoints) -> None:
+    outcomes, attacks = await under_attack(repocache_endpoints, None, None, SIGNING)
     assert outcomes == {"served": 5}
     assert attacks == {"served": READS // 2, "one client": 50 - READS // 2}
 

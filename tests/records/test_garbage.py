@@ -160,6 +160,18 @@ async def test_a_write_lease_that_is_none_hides_nothing(place: Place, held: str)
     await place.works()
 
 
+async def test_what_is_no_text_heals(place: Place) -> None:
+    """1. A lease's name, or a history, is bytes that no process can read; 2. each that asks fails, and nobody heals."""
+    for name in place.leases:
+        await place.works()
+        await place.call("HSET", name, b"\xa9", "7:4516")
+        await place.works()
+    for bucket in (ASK.bucket, OWN):
+        await place.works()
+        await place.call("HSET", place.namespace.record(bucket), "h", b"J\xc0")
+        await place.works()
+
+
 async def test_nor_does_what_is_no_hash_of_them(place: Place) -> None:
     for name in place.leases:
         await place.call("SET", name, "text")
