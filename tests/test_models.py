@@ -61,6 +61,7 @@ def test_the_protocol_holds(model: str, world: dict[str, str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "model, rule, world",
     [
@@ -177,7 +178,7 @@ def test_the_protocol_holds(model: str, world: dict[str, str]) -> None:
     ],
 )
 def test_a_rule_is_needed(model: str, rule: str, world: dict[str, str]) -> None:
-    """`settle` of the fence takes minutes: BOUNDS="2 2 1 0"."""
+    """`one doubt` takes two minutes, `settle` of the fence more: BOUNDS="2 2 1 0"."""
     done = check(model, rule, **world)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "VIOLATION" in done.stdout

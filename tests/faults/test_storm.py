@@ -30,6 +30,10 @@ def stormy_servers() -> Iterator[Ground]:
         yield servers
 
 
+STORMS = 5
+"""That a rule which is off may take to be found."""
+
+
 async def blown(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
     await Round(servers, plan).run()
     history = read_history(plan.folder)
@@ -74,7 +78,13 @@ async def test_a_rule_that_is_off_is_found_out(
     faults: tuple[Planned, ...],
     broken: set[str],
 ) -> None:
+    """Not every storm meets its race: one of some has to."""
     seconds = 7.0 if faults is BESIDE else 5.5
-    plan = Plan("pytest", seconds, tmp_path / "storm", off=off, faults=faults)
-    _, verdict = await blown(stormy_servers, plan)
-    assert {violation.promise for violation in verdict.violations} & broken
+    found: set[str] = set()
+    for number in range(STORMS):
+        plan = Plan(f"pytest {number}", seconds, tmp_path / f"storm{number}", off=off, faults=faults)
+        _, verdict = await blown(stormy_servers, plan)
+        found |= {violation.promise for violation in verdict.violations}
+        if found & broken:
+            return
+    pytest.fail(f"in {STORMS} storms nothing of {broken} was found, but {found}")

@@ -28,7 +28,7 @@ async def test_killed_at_each_line_between_commit_and_acknowledgement(
         while line := await die(Doom(IDS[len(deaths) % len(IDS)], len(deaths))):
             deaths.append(line)
             await other.ask("read", id=IDS[len(deaths) % len(IDS)])  # which is the next to be written
-    assert any("Acknowledged" in line for line in deaths)
+    assert any("OutboxAcknowledger" in line for line in deaths)
     assert len(deaths) > 40
     await until_empty(sql)
     await truth.assert_caches_right(other)
