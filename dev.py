@@ -1,9 +1,10 @@
-"""Run the project from a clean clone: `python3 dev.py demo | test | oldest | check | faults | fuzz |
-simulate | benchmark | journeys [arguments]`.
+"""Run the project from a clean clone:
+`python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, check, faults, fuzz,
+simulate, benchmark, journeys.
 
-Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what the
-command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower bounds of all
-dependencies (tests/oldest.txt), in `.venv-oldest`.
+Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
+the command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower
+bounds of all dependencies (tests/oldest.txt), in `.venv-oldest`.
 """
 
 import hashlib
@@ -36,9 +37,12 @@ def python_of(name: str) -> Path:
 
 
 def install(name: str) -> None:
-    """Make the command's environment and install its extra, unless both are as the project's files have them now."""
+    """Make the command's environment and install its extra, unless both are as the project's files
+    have them now."""
     python, extra = python_of(name), EXTRAS[name]
-    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes() + BOUNDS.read_bytes()).hexdigest()
+    wanted = hashlib.sha256(
+        (ROOT / "pyproject.toml").read_bytes() + BOUNDS.read_bytes()
+    ).hexdigest()
     stamp = python.parents[1] / ("installed-" + extra)
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         return
@@ -46,7 +50,15 @@ def install(name: str) -> None:
         print("making", python.parents[1], flush=True)
         venv.create(python.parents[1], with_pip=True)
     print("installing .[" + extra + "]", flush=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip = [
+        str(python),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+    ]
     bounds = ["--constraint", str(BOUNDS)] if name == "oldest" else []
     subprocess.run([*pip, *bounds, "--editable", ".[" + extra + "]"], cwd=ROOT, check=True)
     stamp.write_text(wanted)
@@ -67,14 +79,18 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "tests.simulation", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
-    found = sorted(path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py") if path.stem != "journeys")
+    found = sorted(
+        path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py") if path.stem != "journeys"
+    )
     return [["-m", "benchmarks." + benchmark] for benchmark in arguments or found]
 
 
 def main(arguments: List[str]) -> int:
     """Run one command; the exit status is that of the first part that fails."""
     if sys.version_info < (3, 11):
-        print("repocache needs Python 3.11 or later; this is", sys.version.split()[0], file=sys.stderr)
+        print(
+            "repocache needs Python 3.11 or later; this is", sys.version.split()[0], file=sys.stderr
+        )
         return 2
     if not arguments or arguments[0] not in EXTRAS:
         print(__doc__, file=sys.stderr)
@@ -84,7 +100,9 @@ def main(arguments: List[str]) -> int:
         install(name)
     except subprocess.CalledProcessError as error:
         print("installation failed:", error, file=sys.stderr)
-        print("on Debian and Ubuntu, `apt-get install python3-venv` may be missing", file=sys.stderr)
+        print(
+            "on Debian and Ubuntu, `apt-get install python3-venv` may be missing", file=sys.stderr
+        )
         return 1
     for command in commands(name, rest):
         status = subprocess.run([str(python_of(name)), *command], cwd=ROOT, check=False).returncode

@@ -1,7 +1,9 @@
-"""What the benchmarks share: contestants in interleaved rounds, medians with quartiles, tables, and bars.
+"""What the benchmarks share: contestants in interleaved rounds, medians with quartiles, tables, and
+bars.
 
-A contestant is opened anew for each round and warmed up before the clock starts; nothing else is open meanwhile. Ratios
-are taken within a round, and their median is judged. One that fails, or is not installed, is a row that says so.
+A contestant is opened anew for each round and warmed up before the clock starts; nothing else is
+open meanwhile. Ratios are taken within a round, and their median is judged. One that fails, or is
+not installed, is a row that says so.
 """
 
 from __future__ import annotations
@@ -13,8 +15,21 @@ import os
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import chain
@@ -44,7 +59,8 @@ QUICK = Effort(rounds=2, closed=0.02, thinking=0.1)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One contestant in one round: calls a second, microseconds of CPU a call, latencies in microseconds."""
+    """One contestant in one round: calls a second, microseconds of CPU a call, latencies in
+    microseconds."""
 
     calls: float
     cpu: float
@@ -54,10 +70,11 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`callers` at once. `think`: the least and the most seconds that each sleeps between two calls; None: closed loop.
+    """`callers` at once. `think`: the least and the most seconds that each sleeps between two
+    calls; None: closed loop.
 
-    Caller n takes the numbers n, n + callers, ... below `numbers`, so that no two callers ever share a call: at random,
-    or each one once if `once`.
+    Caller n takes the numbers n, n + callers, ... below `numbers`, so that no two callers ever
+    share a call: at random, or each one once if `once`.
     """
 
     callers: int
@@ -72,7 +89,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What is wanted of `ours` beside `theirs`: at least, or at most, `limit` times its `figure`."""
+    """What is wanted of `ours` beside `theirs`: at least, or at most, `limit` times its
+    `figure`."""
 
     ours: str
     theirs: str
@@ -81,7 +99,9 @@ class Bar:
     at_least: bool = False
 
     def __str__(self) -> str:
-        return f"{self.figure} at {'least' if self.at_least else 'most'} {self.limit:g}x {self.theirs}"
+        return (
+            f"{self.figure} at {'least' if self.at_least else 'most'} {self.limit:g}x {self.theirs}"
+        )
 
     def reached(self, ratio: float) -> bool:
         return ratio >= self.limit if self.at_least else ratio <= self.limit
@@ -96,7 +116,8 @@ class Table:
     failed: dict[str, str] = field(default_factory=dict)
 
     def without(self, idle: str) -> Table:
-        """With the median CPU of this contestant taken off the others': what the callers' own sleeping costs."""
+        """With the median CPU of this contestant taken off the others': what the callers' own
+        sleeping costs."""
         slept = statistics.median(each.cpu for each in self.rounds[idle])
         rest = {
             name: [replace(each, cpu=each.cpu - slept) for each in found]
@@ -108,12 +129,21 @@ class Table:
     def show(self, bars: Sequence[Bar] = ()) -> None:
         width = max(map(len, chain(self.rounds, self.failed)))
         print(f"\n{self.title}")
-        print(f"  {'':{width}} {'calls/s':>10} {'quartiles':>19} {'CPU us':>8} {'p50 us':>8} {'p99 us':>8}")
+        print(
+            f"  {'':{width}} {'calls/s':>10} {'quartiles':>19} {'CPU us':>8} {'p50 us':>8} "
+            f"{'p99 us':>8}"
+        )
         for name, found in self.rounds.items():
             low, calls, high = quartiles([each.calls for each in found])
-            cpu, p50, p99 = (statistics.median(getattr(each, one) for each in found) for one in ("cpu", "p50", "p99"))
+            cpu, p50, p99 = (
+                statistics.median(getattr(each, one) for each in found)
+                for one in ("cpu", "p50", "p99")
+            )
             spread = f"{low:,.0f} - {high:,.0f}"
-            print(f"  {name:{width}} {calls:10,.0f} {spread:>19} {number(cpu)} {number(p50)} {number(p99)}")
+            print(
+                f"  {name:{width}} {calls:10,.0f} {spread:>19} {number(cpu)} {number(p50)} "
+                f"{number(p99)}"
+            )
         for name, why in self.failed.items():
             print(f"  {name:{width}} not measured: {why}")
         for bar in bars:
@@ -122,7 +152,8 @@ class Table:
     def judged(self, bar: Bar) -> str:
         ours, theirs = self.rounds.get(bar.ours, []), self.rounds.get(bar.theirs, [])
         ratios = [
-            getattr(mine, bar.figure) / getattr(other, bar.figure) for mine, other in zip(ours, theirs, strict=False)
+            getattr(mine, bar.figure) / getattr(other, bar.figure)
+            for mine, other in zip(ours, theirs, strict=False)
         ]
         if len(ratios) < 2:
             return f"{bar.ours}: {bar}: not measured"
@@ -142,7 +173,9 @@ def number(value: float) -> str:
     return f"{value:8,.0f}" if value >= 100 else f"{value:8,.2f}"
 
 
-async def interleave(title: str, contestants: Mapping[str, Open], measure: Measure, rounds: int) -> Table:
+async def interleave(
+    title: str, contestants: Mapping[str, Open], measure: Measure, rounds: int
+) -> Table:
     """Every contestant once a round, in turns forwards and backwards."""
     table = Table(title, {name: [] for name in contestants})
     for turn in range(rounds):
@@ -160,7 +193,8 @@ async def interleave(title: str, contestants: Mapping[str, Open], measure: Measu
 
 @contextmanager
 def swept() -> Iterator[None]:
-    """Nobody pays for sweeping what all the contestants together have imported: no application has that."""
+    """Nobody pays for sweeping what all the contestants together have imported: no application has
+    that."""
     gc.collect()
     gc.freeze()
     try:
@@ -191,16 +225,21 @@ def under(load: Load, seconds: float) -> Measure:
 
         cpu, begin = time.process_time(), clock()
         deadline = begin + seconds
-        await asyncio.gather(*(ask(load.numbers_of(caller, draw)) for caller in range(load.callers)))
+        await asyncio.gather(
+            *(ask(load.numbers_of(caller, draw)) for caller in range(load.callers))
+        )
         took, cpu = clock() - begin, time.process_time() - cpu
         cuts = statistics.quantiles(latencies, n=100)
-        return Figures(len(latencies) / took, cpu / len(latencies) * 1e6, cuts[49] * 1e6, cuts[98] * 1e6)
+        return Figures(
+            len(latencies) / took, cpu / len(latencies) * 1e6, cuts[49] * 1e6, cuts[98] * 1e6
+        )
 
     return measure
 
 
 def in_a_row(numbers: Sequence[int], seconds: float) -> Measure:
-    """Measures one caller that never waits: a call after the other, nothing between them, for so many seconds."""
+    """Measures one caller that never waits: a call after the other, nothing between them, for so
+    many seconds."""
 
     async def measure(call: Call) -> Figures:
         for at in numbers[:AT_ONCE]:
@@ -220,7 +259,8 @@ def in_a_row(numbers: Sequence[int], seconds: float) -> Measure:
 
 @asynccontextmanager
 async def opened(contestants: Mapping[str, Open]) -> AsyncIterator[dict[str, Open]]:
-    """The same contestants, all open for as long as the block: for those that do nothing between their calls."""
+    """The same contestants, all open for as long as the block: for those that do nothing between
+    their calls."""
     async with AsyncExitStack() as stack:
         found: dict[str, Open] = {}
         for name, each in contestants.items():
@@ -251,10 +291,15 @@ def unable(error: Exception) -> Open:
 
 
 def run(benchmark: Callable[[Effort], Awaitable[None]]) -> None:
-    """The command line of a benchmark: `--quick` to see only whether it works, `--uvloop` for that event loop."""
+    """The command line of a benchmark: `--quick` to see only whether it works, `--uvloop` for that
+    event loop."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="two short rounds: says nothing about speed")
-    parser.add_argument("--uvloop", action="store_true", help="on uvloop instead of asyncio's own loop")
+    parser.add_argument(
+        "--quick", action="store_true", help="two short rounds: says nothing about speed"
+    )
+    parser.add_argument(
+        "--uvloop", action="store_true", help="on uvloop instead of asyncio's own loop"
+    )
     parser.add_argument("--rounds", type=int, default=Effort().rounds)
     options = parser.parse_args()
     effort = QUICK if options.quick else Effort(rounds=max(2, options.rounds))

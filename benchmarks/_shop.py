@@ -101,7 +101,8 @@ class Items(Repository[Item, int]):
 
 
 USERS = """
-INSERT INTO users SELECT n, 'Ada Lovelace ' || n, 'ada' || n || '@example.org', n % 90, n % 2 = 0, n / 7.0, 'GB',
+INSERT INTO users SELECT n, 'Ada Lovelace ' || n, 'ada' || n || '@example.org', n % 90, n % 2 = 0,
+    n / 7.0, 'GB',
 'London', now(), 0, repeat('she writes ', 12) FROM generate_series(0, :last) AS n
 """
 ITEMS = "INSERT INTO items SELECT n, 0 FROM generate_series(0, :last) AS n"
@@ -148,7 +149,11 @@ def database(
 ) -> Database:
     settings = Settings(outbox=outbox, secrets=secrets, observe=ignore)
     return Database(
-        primary=ends.primary, replicas=ends.replicas, redis=ends.redis, repositories=repositories, settings=settings
+        primary=ends.primary,
+        replicas=ends.replicas,
+        redis=ends.redis,
+        repositories=repositories,
+        settings=settings,
     )
 
 

@@ -2,9 +2,10 @@
 
     python3 dev.py benchmark commits
 
-One row a transaction, other rows for each caller, on a PostgreSQL with fsync: as a Core UPDATE, and as an entity
-that is read, changed and flushed. Ours also leaves a row in the outbox and takes it away again, learns the commit's
-position, runs the invalidation's script in Redis and clears this process.
+One row a transaction, other rows for each caller, on a PostgreSQL with fsync: as a Core UPDATE, and
+as an entity that is read, changed and flushed. Ours also leaves a row in the outbox and takes it
+away again, learns the commit's position, runs the invalidation's script in Redis and clears this
+process.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ async def plain_entity(ends: Endpoints) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def our_update(ends: Endpoints, outbox: OutboxMode, secrets: tuple[str, ...] = ()) -> AsyncIterator[Call]:
+async def our_update(
+    ends: Endpoints, outbox: OutboxMode, secrets: tuple[str, ...] = ()
+) -> AsyncIterator[Call]:
     async with database(ends, Users, outbox=outbox, secrets=secrets) as db:
 
         async def commit(number: int) -> None:

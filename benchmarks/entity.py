@@ -1,9 +1,11 @@
-"""An entity from a row beside what people use for it today: nanoseconds an object, in interleaved rounds.
+"""An entity from a row beside what people use for it today: nanoseconds an object, in interleaved
+rounds.
 
     python3 dev.py benchmark entity
 
-Ten plain columns. The floor is the same technique by hand: a new instance, its `__dict__` filled from a ready dict, its
-identity key; it copies nothing, marks nothing and knows one class only. Medians over the rounds, with the quartiles.
+Ten plain columns. The floor is the same technique by hand: a new instance, its `__dict__` filled
+from a ready dict, its identity key; it copies nothing, marks nothing and knows one class only.
+Medians over the rounds, with the quartiles.
 """
 
 import datetime

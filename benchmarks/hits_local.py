@@ -1,10 +1,12 @@
-"""Hits in this process: a frozen view beside in-process caches, an entity beside other ways to a fresh one.
+"""Hits in this process: a frozen view beside in-process caches, an entity beside other ways to a
+fresh one.
 
     python3 dev.py benchmark hits_local
 
-Views: every contestant hands out the same kind of shared frozen object from an `async` function, over one hot key and
-over 10,000 keys at random. Entities: every call gives a fresh, clean, detached one. Their floor is what the technique
-costs by hand: a new instance, its `__dict__` filled from a ready dict, its identity key; no lookup, no time to live.
+Views: every contestant hands out the same kind of shared frozen object from an `async` function,
+over one hot key and over 10,000 keys at random. Entities: every call gives a fresh, clean, detached
+one. Their floor is what the technique costs by hand: a new instance, its `__dict__` filled from a
+ready dict, its identity key; no lookup, no time to live.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ async def filled(ends: Endpoints) -> AsyncIterator[Database]:
         users = db[Users]
         while not all(users._near(id) for id in range(KEYS)):
             await users.get_many(range(KEYS))
-            await asyncio.sleep(0.01)  # an answer comes before its row is in L1, and hits let nobody else run
+            # An answer comes before its row is in L1, and hits let nobody else run.
+            await asyncio.sleep(0.01)
             await asyncio.sleep(0.01)  # hits never wait: the fills need a turn of the loop
         yield db
 
@@ -157,7 +160,10 @@ async def benchmark(effort: Effort) -> None:
                 CASHEWS: cashews_decorator,
                 "aiocache get": aiocache_get,
             }
-            bars = (Bar(VIEW, CACHETOOLS, "cpu", 1.5), Bar(VIEW, CASHEWS, "calls", 30, at_least=True))
+            bars = (
+                Bar(VIEW, CACHETOOLS, "cpu", 1.5),
+                Bar(VIEW, CASHEWS, "calls", 30, at_least=True),
+            )
             seconds, rounds = effort.closed / 4, 2 * effort.rounds
             async with opened(contestants) as entrants:
                 for title, numbers in (
@@ -165,12 +171,17 @@ async def benchmark(effort: Effort) -> None:
                     ("10,000 keys at random", random.Random(0).choices(range(KEYS), k=KEYS)),
                 ):
                     table = await interleave(
-                        f"L1 hit, shared frozen view, {title}", entrants, in_a_row(numbers, seconds), rounds
+                        f"L1 hit, shared frozen view, {title}",
+                        entrants,
+                        in_a_row(numbers, seconds),
+                        rounds,
                     )
                     table.show(bars)
             ready = await db[Users].require(HOT)
             measure = in_a_row([HOT] * KEYS, seconds)
-            table = await interleave("L1 hit, fresh detached entity", entities(db, ready), measure, rounds)
+            table = await interleave(
+                "L1 hit, fresh detached entity", entities(db, ready), measure, rounds
+            )
             table.show((Bar(ENTITY, FLOOR, "cpu", 2.5),))
 
 

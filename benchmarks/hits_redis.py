@@ -1,10 +1,12 @@
-"""Hits in Redis: whole reads of a repository that keeps nothing in the process, beside the clients that people use.
+"""Hits in Redis: whole reads of a repository that keeps nothing in the process, beside the clients
+that people use.
 
     python3 dev.py benchmark hits_redis
 
-Every contestant decodes what it gets: repocache to a fresh entity or a frozen view, the clients msgpack to the same
-row as a `msgspec.Struct`, cashews its pickle to a dict. No two callers ask for one key at a time, so nothing is shared
-but connections. With think time each caller sleeps 20 to 60 ms between calls, and the CPU of sleeping is taken off.
+Every contestant decodes what it gets: repocache to a fresh entity or a frozen view, the clients
+msgpack to the same row as a `msgspec.Struct`, cashews its pickle to a dict. No two callers ask for
+one key at a time, so nothing is shared but connections. With think time each caller sleeps 20 to 60
+ms between calls, and the CPU of sleeping is taken off.
 """
 
 from __future__ import annotations
@@ -114,7 +116,8 @@ async def nothing() -> AsyncIterator[Call]:
 
 
 async def warm(call: Call) -> None:
-    """Connections, caches and record states, before the clock starts. All must be hits from now on."""
+    """Connections, caches and record states, before the clock starts. All must be hits from now
+    on."""
     for first in range(0, KEYS, 256):
         found = await asyncio.gather(*map(call, range(first, first + 256)))
         if None in found:
@@ -150,7 +153,9 @@ async def benchmark(effort: Effort) -> None:
             GLIDE: partial(glide, ends),
             "cashews get": partial(cashews, ends),
         }
-        table = await interleave("L2 hit, one caller", plain | ours, under(Load(1, KEYS), effort.closed), effort.rounds)
+        table = await interleave(
+            "L2 hit, one caller", plain | ours, under(Load(1, KEYS), effort.closed), effort.rounds
+        )
         table.show((Bar(ENTITY, REDIS_PY, "p50", 1.0), Bar(ENTITY, REDIS_PY, "cpu", 0.7)))
         table = await interleave(
             "L2 hit, 256 callers in a closed loop",
@@ -158,14 +163,23 @@ async def benchmark(effort: Effort) -> None:
             under(Load(256, KEYS), effort.closed),
             effort.rounds,
         )
-        table.show((Bar(ENTITY, REDIS_PY, "calls", 8, at_least=True), Bar(ENTITY, GLIDE, "calls", 4, at_least=True)))
+        table.show(
+            (
+                Bar(ENTITY, REDIS_PY, "calls", 8, at_least=True),
+                Bar(ENTITY, GLIDE, "calls", 4, at_least=True),
+            )
+        )
         table = await interleave(
             "L2 hit, 64 callers with think time, CPU above the idle loop",
             {"idle": nothing} | plain | ours,
             under(Load(64, KEYS, think=(0.02, 0.06)), effort.thinking),
             effort.rounds,
         )
-        bars = (Bar(ENTITY, REDIS_PY, "cpu", 0.4), Bar(ENTITY, REDIS_PY, "p50", 1), Bar(ENTITY, REDIS_PY, "p99", 1))
+        bars = (
+            Bar(ENTITY, REDIS_PY, "cpu", 0.4),
+            Bar(ENTITY, REDIS_PY, "p50", 1),
+            Bar(ENTITY, REDIS_PY, "p99", 1),
+        )
         table.without("idle").show(bars)
 
 

@@ -1,10 +1,12 @@
-"""How long a write takes to reach L1 of another process whose event loop is busy with 256 concurrent reads of Redis.
+"""How long a write takes to reach L1 of another process whose event loop is busy with 256
+concurrent reads of Redis.
 
     python3 dev.py benchmark invalidation
 
-A second process writes, every few milliseconds another row. The clock, which all processes share, is read before the
-invalidation's script is sent (or before the whole commit), and again when this process has dropped the row from its L1.
-The yardstick is redis-py: PUBLISH before, a subscriber's task after, its loop busy with 256 concurrent GETs.
+A second process writes, every few milliseconds another row. The clock, which all processes share,
+is read before the invalidation's script is sent (or before the whole commit), and again when this
+process has dropped the row from its L1. The yardstick is redis-py: PUBLISH before, a subscriber's
+task after, its loop busy with 256 concurrent GETs.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Round(msgspec.Struct):
 
 
 class Drops:
-    """Notes when L1 has dropped a row: hears the channel right after the views, in the same callback."""
+    """Notes when L1 has dropped a row: hears the channel right after the views, in the same
+    callback."""
 
     def __init__(self, dropped: Callable[[int], bool]) -> None:
         self.times: Times = {}
@@ -84,7 +87,10 @@ async def our_loop(ends: Endpoints) -> AsyncIterator[tuple[Call, Times]]:
 @asynccontextmanager
 async def redis_loop(ends: Endpoints) -> AsyncIterator[tuple[Call, Times]]:
     times: Times = {}
-    async with redis.asyncio.Redis.from_url(ends.redis, max_connections=1000) as client, client.pubsub() as channel:
+    async with (
+        redis.asyncio.Redis.from_url(ends.redis, max_connections=1000) as client,
+        client.pubsub() as channel,
+    ):
         await channel.subscribe(CHANNEL)
         for number in range(KEYS):
             await client.set(f"peer:{number}", bytes(250))
@@ -104,7 +110,9 @@ async def redis_loop(ends: Endpoints) -> AsyncIterator[tuple[Call, Times]]:
         await asyncio.wait([hearing])
 
 
-async def measured(contestant: str, ends: Endpoints, seconds: float) -> tuple[list[float], list[float], Figures]:
+async def measured(
+    contestant: str, ends: Endpoints, seconds: float
+) -> tuple[list[float], list[float], Figures]:
     """Milliseconds from the publication, and from the beginning of the commit, to the drop."""
     side = our_loop if contestant == "repocache" else redis_loop
     async with side(ends) as (get, dropped):
@@ -123,7 +131,9 @@ async def measured(contestant: str, ends: Endpoints, seconds: float) -> tuple[li
                 reading = asyncio.create_task(under(READERS, seconds + 0.3)(get))
                 await asyncio.sleep(0.1)
                 writer.stdin.write(b"go\n")
-                noted = msgspec.json.decode(await writer.stdout.readline(), type=Round, strict=False)
+                noted = msgspec.json.decode(
+                    await writer.stdout.readline(), type=Round, strict=False
+                )
                 figures = await reading
                 await asyncio.sleep(0.1)
         finally:
@@ -133,7 +143,8 @@ async def measured(contestant: str, ends: Endpoints, seconds: float) -> tuple[li
     if missing:
         raise LookupError(f"{len(missing)} of {len(noted.published)} were never heard of")
     published, began = (
-        [1000 * (dropped[number] - at) for number, at in times.items()] for times in (noted.published, noted.began)
+        [1000 * (dropped[number] - at) for number, at in times.items()]
+        for times in (noted.published, noted.began)
     )
     return published, began, figures
 
@@ -151,7 +162,11 @@ async def benchmark(effort: Effort) -> None:
                 if name == "repocache":
                     commits.append(percentiles(whole))
                 print(
-                    f"  round {turn + 1}, {name}: {len(delays)} writes beside {figures.calls:,.0f} reads/s", flush=True
+                    (
+                        f"  round {turn + 1}, {name}: {len(delays)} writes beside "
+                        f"{figures.calls:,.0f} reads/s"
+                    ),
+                    flush=True,
                 )
     print("\ninvalidation to L1 of another process, its loop busy with 256 reads; ms")
     show("redis-py: PUBLISH to the subscriber's task", published["redis-py"])
@@ -160,10 +175,14 @@ async def benchmark(effort: Effort) -> None:
     for at, name, limit in ((0, "p50", P50), (1, "p99", P99)):
         middle = statistics.median(each[at] for each in published["repocache"])
         ratio = statistics.median(
-            ours[at] / theirs[at] for ours, theirs in zip(published["repocache"], published["redis-py"], strict=True)
+            ours[at] / theirs[at]
+            for ours, theirs in zip(published["repocache"], published["redis-py"], strict=True)
         )
         verdict = "reached" if middle < limit else "NOT REACHED"
-        print(f"  {name} {middle:.2f} ms, {ratio:.2f}x redis-py; wanted: less than {limit:g} ms: {verdict}")
+        print(
+            f"  {name} {middle:.2f} ms, {ratio:.2f}x redis-py; wanted: less than {limit:g} ms: "
+            f"{verdict}"
+        )
 
 
 def show(name: str, rounds: list[tuple[float, float]]) -> None:
@@ -180,7 +199,8 @@ def percentiles(values: list[float]) -> tuple[float, float]:
 
 
 async def write(contestant: str) -> None:
-    """The other process. Told on stdin where the servers are, and when to begin; tells on stdout what it noted."""
+    """The other process. Told on stdin where the servers are, and when to begin; tells on stdout
+    what it noted."""
     told = json.loads(await asyncio.to_thread(sys.stdin.readline))
     ends = Endpoints(told["primary"], (), told["redis"])
     await (write_items if contestant == "repocache" else publish)(ends, told["seconds"])

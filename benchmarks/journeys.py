@@ -1,7 +1,9 @@
-"""How far one has to walk through the project's files to follow a read or a commit, counted at run time.
+"""How far one has to walk through the project's files to follow a read or a commit, counted at run
+time.
 
-A function counts once each time it is called, in the order of the calls; a resumed coroutine is no call. What goes on
-in the background counts if the journey began it, not otherwise. `python3 dev.py journeys`.
+A function counts once each time it is called, in the order of the calls; a resumed coroutine is no
+call. What goes on in the background counts if the journey began it, not otherwise.
+`python3 dev.py journeys`.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ class Journey:
 
 
 async def followed(walk: Callable[[], Awaitable[object]]) -> Journey:
-    """One journey, once another has been before it: what is made at the first time only is left out."""
+    """One journey, once another has been before it: what is made at the first time only is left
+    out."""
     journey = Journey()
     with journey.followed():
         await walk()

@@ -2,8 +2,9 @@
 
     python3 dev.py benchmark local_store
 
-Each contestant is read through an `async def get`, as a caller would. `inlined` is the read path's way: what
-`LocalStore.get` does, without the call. Medians over the rounds, with the quartiles; `ratio` is to TTLCache.
+Each contestant is read through an `async def get`, as a caller would. `inlined` is the read path's
+way: what `LocalStore.get` does, without the call. Medians over the rounds, with the quartiles;
+`ratio` is to TTLCache.
 """
 
 import asyncio
@@ -79,7 +80,9 @@ def ttl_cache() -> tuple[Get, Put]:
 
 
 def tlru_cache() -> tuple[Get, Put]:
-    return of_cachetools(cachetools.TLRUCache(CAPACITY, lambda _key, _value, now: now + TTL, time.monotonic))
+    return of_cachetools(
+        cachetools.TLRUCache(CAPACITY, lambda _key, _value, now: now + TTL, time.monotonic)
+    )
 
 
 def lru_cache() -> tuple[Get, Put]:
@@ -152,7 +155,8 @@ async def main() -> None:
             writes[name].append(time_writes(put, cold))
 
     print(
-        f"{'':30}{'get ns':>8} {'quartiles':>13}{'ratio':>7}{'put ns':>8} {'quartiles':>13}{'ratio':>7}{'B/entry':>9}"
+        f"{'':30}{'get ns':>8} {'quartiles':>13}{'ratio':>7}{'put ns':>8} "
+        f"{'quartiles':>13}{'ratio':>7}{'B/entry':>9}"
     )
     for name, contestant in CONTESTANTS.items():
         row = f"{name:30}"
@@ -165,10 +169,15 @@ async def main() -> None:
     static = zipf(REQUESTS, KEYS, 2)
     drifting = [(key + at // 100) % KEYS for at, key in enumerate(static)]
     shifting = [(key + at // (REQUESTS // 4) * KEYS // 7) % KEYS for at, key in enumerate(static)]
-    scanned = [KEYS + at if at % 2 and at // 40_000 % 3 == 2 else key for at, key in enumerate(static)]
+    scanned = [
+        KEYS + at if at % 2 and at // 40_000 % 3 == 2 else key for at, key in enumerate(static)
+    ]
     print(f"\n{'hit rate':30}{'Zipf 0.9':>10}{'drifting':>10}{'shifting':>10}{'scanned':>10}")
     for name in ("cachetools TTLCache", "cachetools LRUCache (no TTL)", "LocalStore.get"):
-        rates = [await hit_rate(CONTESTANTS[name], trace) for trace in (static, drifting, shifting, scanned)]
+        rates = [
+            await hit_rate(CONTESTANTS[name], trace)
+            for trace in (static, drifting, shifting, scanned)
+        ]
         print(f"{name:30}" + "".join(f"{rate:10.3f}" for rate in rates))
 
 

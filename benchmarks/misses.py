@@ -1,11 +1,12 @@
-"""Misses: rows that no cache has, through the whole fenced path, beside reading the database directly.
+"""Misses: rows that no cache has, through the whole fenced path, beside reading the database
+directly.
 
     python3 dev.py benchmark misses
 
-A miss of repocache takes a lease, reads the row in one statement with the others of its moment, and fills Redis and
-this process; before each round its whole owner is invalidated, so that every row is cold. The others read by primary
-key, each call for itself. No two callers ask for one row. With think time each caller sleeps between calls, and the CPU
-of sleeping is taken off.
+A miss of repocache takes a lease, reads the row in one statement with the others of its moment, and
+fills Redis and this process; before each round its whole owner is invalidated, so that every row is
+cold. The others read by primary key, each call for itself. No two callers ask for one row. With
+think time each caller sleeps between calls, and the CPU of sleeping is taken off.
 """
 
 from __future__ import annotations
@@ -126,12 +127,20 @@ async def benchmark(effort: Effort) -> None:
             under(Load(256, ROWS, once=True), effort.closed),
             effort.rounds,
         )
-        table.show((Bar(OURS, SESSION, "calls", 20, at_least=True), Bar(OURS, ASYNCPG, "calls", 6, at_least=True)))
+        table.show(
+            (
+                Bar(OURS, SESSION, "calls", 20, at_least=True),
+                Bar(OURS, ASYNCPG, "calls", 6, at_least=True),
+            )
+        )
         few = {"idle": nothing} | {name: contestants[name] for name in (SESSION, ASYNCPG, OURS)}
         for think in ((0.02, 0.06), (0.1, 0.3)):
             low, high = (round(each * 1000) for each in think)
             table = await interleave(
-                f"database miss, 64 callers that think for {low} to {high} ms, CPU above the idle loop",
+                (
+                    f"database miss, 64 callers that think for {low} to {high} ms, CPU above the "
+                    "idle loop"
+                ),
                 few,
                 under(Load(64, ROWS, think, once=True), effort.thinking),
                 effort.rounds,

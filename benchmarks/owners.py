@@ -2,9 +2,10 @@
 
     python3 dev.py benchmark owners
 
-A DELETE of a row that three tables refer to with ON DELETE CASCADE, whose rows are invalidated by key; a textual UPDATE
-that is declared without ids, and a TRUNCATE, which invalidate a whole owner. All in units of work, with the outbox, on
-a PostgreSQL with fsync; `plain` is the DELETE without the library.
+A DELETE of a row that three tables refer to with ON DELETE CASCADE, whose rows are invalidated by
+key; a textual UPDATE that is declared without ids, and a TRUNCATE, which invalidate a whole owner.
+All in units of work, with the outbox, on a PostgreSQL with fsync; `plain` is the DELETE without the
+library.
 """
 
 from __future__ import annotations
@@ -116,7 +117,9 @@ async def fill(ends: Endpoints) -> None:
             await connection.execute(text(each))
     async with plain_engine(ends) as engine:
         connected = await engine.connect()
-        await (await connected.execution_options(isolation_level="AUTOCOMMIT")).execute(text("ANALYZE"))
+        await (await connected.execution_options(isolation_level="AUTOCOMMIT")).execute(
+            text("ANALYZE")
+        )
         await connected.close()
 
 
@@ -127,7 +130,9 @@ async def one(ends: Endpoints) -> AsyncIterator[Call]:
         async def commit(number: int) -> None:
             async with db.unit_of_work() as work:
                 row = PARENTS - number
-                await work.session.execute(update(Parent).where(Parent.id == row).values(number=Parent.number + 1))
+                await work.session.execute(
+                    update(Parent).where(Parent.id == row).values(number=Parent.number + 1)
+                )
                 await work.commit()
 
         yield commit
@@ -196,11 +201,20 @@ async def benchmark(effort: Effort) -> None:
         }
         for callers in (1, 16):
             # A table is emptied by one at a time.
-            some = {name: each for name, each in contestants.items() if callers == 1 or name != EMPTIED}
+            some = {
+                name: each for name, each in contestants.items() if callers == 1 or name != EMPTIED
+            }
             measure = under(Load(callers, 1_000), 2 * effort.closed)
-            table = await interleave(f"commit, {callers} callers in a closed loop", some, measure, effort.rounds)
-            bars = [Bar(CASCADE, ONE, "calls", 0.5, at_least=True), Bar(WHOLE, ONE, "calls", 0.2, at_least=True)]
-            table.show([*bars, *([Bar(EMPTIED, ONE, "calls", 0.2, at_least=True)] if callers == 1 else [])])
+            table = await interleave(
+                f"commit, {callers} callers in a closed loop", some, measure, effort.rounds
+            )
+            bars = [
+                Bar(CASCADE, ONE, "calls", 0.5, at_least=True),
+                Bar(WHOLE, ONE, "calls", 0.2, at_least=True),
+            ]
+            table.show(
+                [*bars, *([Bar(EMPTIED, ONE, "calls", 0.2, at_least=True)] if callers == 1 else [])]
+            )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""GET through the link beside redis-py: calls a second, client CPU and latency, in interleaved rounds.
+"""GET through the link beside redis-py: calls a second, client CPU and latency, in interleaved
+rounds.
 
     python3 dev.py benchmark wire
 
-`closed`: every caller asks again at once. `think`: every caller sleeps 20 to 60 ms between calls, as in a server under
-moderate load; there the median CPU of the sleeping alone is taken off. Medians over the rounds; `ratio` is to
-redis-py, with its quartiles.
+`closed`: every caller asks again at once. `think`: every caller sleeps 20 to 60 ms between calls,
+as in a server under moderate load; there the median CPU of the sleeping alone is taken off. Medians
+over the rounds; `ratio` is to redis-py, with its quartiles.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ async def nothing(_url: str) -> AsyncIterator[Get]:
     yield get
 
 
-CONTESTANTS: dict[str, Callable[[str], AbstractAsyncContextManager[Get]]] = {YARDSTICK: redis_py, "link": link}
+CONTESTANTS: dict[str, Callable[[str], AbstractAsyncContextManager[Get]]] = {
+    YARDSTICK: redis_py,
+    "link": link,
+}
 
 
 async def measure(get: Get, callers: int, think: bool) -> Measured:
@@ -103,13 +107,16 @@ async def measure(get: Get, callers: int, think: bool) -> Measured:
             if think:
                 await asyncio.sleep(draw.uniform(*THINK))
 
-    await asyncio.gather(*(get(KEYS[0]) for _ in range(callers)))  # connections, caches, the branch predictor
+    # Connections, caches, the branch predictor.
+    await asyncio.gather(*(get(KEYS[0]) for _ in range(callers)))
     cpu, begin = time.process_time(), clock()
     deadline = begin + (THINKING_SECONDS if think else SECONDS)
     await asyncio.gather(*(ask(deadline) for _ in range(callers)))
     seconds, cpu = clock() - begin, time.process_time() - cpu
     cuts = statistics.quantiles(latencies, n=100)
-    return Measured(len(latencies) / seconds, cpu / len(latencies) * 1e6, cuts[49] * 1e6, cuts[98] * 1e6)
+    return Measured(
+        len(latencies) / seconds, cpu / len(latencies) * 1e6, cuts[49] * 1e6, cuts[98] * 1e6
+    )
 
 
 async def cell(url: str, callers: int, think: bool) -> dict[str, list[Measured]]:
@@ -124,13 +131,17 @@ async def cell(url: str, callers: int, think: bool) -> dict[str, list[Measured]]
             async with CONTESTANTS[name](url) as get:
                 found[name].append(await measure(get, callers, think))
     slept = statistics.median(idle[1:] or idle)
-    return {name: [replace(one, cpu=one.cpu - slept) for one in rounds] for name, rounds in found.items()}
+    return {
+        name: [replace(one, cpu=one.cpu - slept) for one in rounds]
+        for name, rounds in found.items()
+    }
 
 
 def show(title: str, found: dict[str, list[Measured]]) -> None:
     for name, rounds in found.items():
         calls, cpu, p50, p99 = (
-            statistics.median(getattr(one, field) for one in rounds) for field in ("calls", "cpu", "p50", "p99")
+            statistics.median(getattr(one, field) for one in rounds)
+            for field in ("calls", "cpu", "p50", "p99")
         )
         row = f"{title:<20}{name:<14}{calls:>9,.0f}{cpu:>9.1f}{p50:>9,.0f}{p99:>9,.0f}"
         if name != YARDSTICK:

@@ -1,9 +1,10 @@
-"""Commits under each policy: what it costs to store what was written, and to hold readers back before COMMIT.
+"""Commits under each policy: what it costs to store what was written, and to hold readers back
+before COMMIT.
 
     python3 dev.py benchmark write_through
 
-One row a transaction, as a Core UPDATE, on a PostgreSQL with fsync. Write-through adds a SELECT of the row before
-COMMIT, strict write-through a script in Redis too.
+One row a transaction, as a Core UPDATE, on a PostgreSQL with fsync. Write-through adds a SELECT of
+the row before COMMIT, strict write-through a script in Redis too.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Strict(Repository[User, int]):
 @asynccontextmanager
 async def commits(ends: Endpoints, repository: type[Repository[Any, int]]) -> AsyncIterator[Call]:
     patient = Settings(publish_timeout=30.0)
-    async with Database(ends.primary, redis=ends.redis, repositories=[repository], settings=patient) as db:
+    async with Database(
+        ends.primary, redis=ends.redis, repositories=[repository], settings=patient
+    ) as db:
         for first in range(0, ROWS, 400):  # every bucket's floor is known
             await db[repository].get_many(range(first, first + 400))
 
@@ -65,7 +68,13 @@ async def benchmark(effort: Effort) -> None:
                 under(Load(callers, ROWS), max(0.5, 1.5 * effort.closed)),
                 effort.rounds,
             )
-            table.show([Bar(each, aside, "calls", 0.5, at_least=True) for each in policies if each != aside])
+            table.show(
+                [
+                    Bar(each, aside, "calls", 0.5, at_least=True)
+                    for each in policies
+                    if each != aside
+                ]
+            )
 
 
 if __name__ == "__main__":

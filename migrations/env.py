@@ -1,6 +1,8 @@
-"""Alembic environment for the library's own tables: `alembic -x url=postgresql+asyncpg://... upgrade head`.
+"""Alembic environment for the library's own tables:
+`alembic -x url=postgresql+asyncpg://... upgrade head`.
 
-An application with migrations of its own needs none of this: it writes the same operations into one of them.
+An application with migrations of its own needs none of this: it writes the same operations into one
+of them.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ VERSIONS = "repocache_version"
 
 def configured_url() -> str:
     """From the command line, or the configuration."""
-    url = context.get_x_argument(as_dictionary=True).get("url") or context.config.get_main_option("sqlalchemy.url")
+    url = context.get_x_argument(as_dictionary=True).get("url") or context.config.get_main_option(
+        "sqlalchemy.url"
+    )
     if not url:
         raise SystemExit("which database? alembic -x url=postgresql+asyncpg://user@host/name ...")
     return url
@@ -30,7 +34,10 @@ def configured_url() -> str:
 def run(connection: Connection) -> None:
     """Upgrade or downgrade, or look for differences."""
     context.configure(
-        connection=connection, target_metadata=metadata, version_table=VERSIONS, include_name=lambda *_: False
+        connection=connection,
+        target_metadata=metadata,
+        version_table=VERSIONS,
+        include_name=lambda *_: False,
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -1,8 +1,10 @@
-"""What a process makes of the messages and answers of one record, purely: the decisions of `repocache/cache/belief.py`,
-with each of their rules to be switched off. `generations.py` lives by them.
+"""What a process makes of the messages and answers of one record, purely: the decisions of
+`repocache/cache/belief.py`, with each of their rules to be switched off. `generations.py` lives by
+them.
 
-Anybody may publish a message. So messages only take away: what is believed of a record is what it answered when it was
-asked, and a message that does not follow on what is believed ends that, until the record is asked anew.
+Anybody may publish a message. So messages only take away: what is believed of a record is what it
+answered when it was asked, and a message that does not follow on what is believed ends that, until
+the record is asked anew.
 """
 
 from typing import NamedTuple
@@ -12,19 +14,35 @@ FORGED = -1
 BELIEFS = {
     "gap": "a message that does not follow on the last one drops all that is known of the record",
     "gap told": "and so does an answer that knows of more",
-    "tips": "it follows only on the tip of the last change: a forged one may be in the place of one that was lost",
-    "tip told": "an answer with the number of the last message has its tip too, or that message was a forged one",
-    "ahead": "an answer that knows of less than what was heard before it was asked for says that this was forged",
+    "tips": (
+        "it follows only on the tip of the last change: a forged one may be in the place of one "
+        "that was lost"
+    ),
+    "tip told": (
+        "an answer with the number of the last message has its tip too, or that message was a "
+        "forged one"
+    ),
+    "ahead": (
+        "an answer that knows of less than what was heard before it was asked for says that this "
+        "was forged"
+    ),
     "answers alone": "what a message says of its record is not believed, nor is a new incarnation",
-    "since": "an answer from before the view began is not believed: a message that was lost may have contradicted it",
+    "since": (
+        "an answer from before the view began is not believed: a message that was lost may have "
+        "contradicted it"
+    ),
     "newest": "an answer that is older than the view does not put its generation back",
-    "record": "an answer that was asked for before a doubt does not end it, unless it is what the doubt has heard",
+    "record": (
+        "an answer that was asked for before a doubt does not end it, unless it is what the doubt"
+        " has heard"
+    ),
     "one doubt": "and nothing else was heard: what was published once may be published again",
 }
 
 
 class Said(NamedTuple):
-    """What a message or an answer says of a record's state. `before`: the tip before this one, in a message."""
+    """What a message or an answer says of a record's state. `before`: the tip before this one, in a
+    message."""
 
     inc: int
     seq: int
@@ -33,8 +51,8 @@ class Said(NamedTuple):
 
 
 class View(NamedTuple):
-    """`told`: how far it is by its own answers; `heard`: by the messages that followed. `gen`: the owner's, None: to be
-    asked."""
+    """`told`: how far it is by its own answers; `heard`: by the messages that followed. `gen`: the
+    owner's, None: to be asked."""
 
     inc: int = 0
     told: int = 0
@@ -60,13 +78,22 @@ def is_at(view, said):
 
 
 def hear(view, said, off):
-    """A message. -> "follows", "again", "doubt", or "more" (the doubt has heard the one before); and the belief."""
+    """A message. -> "follows", "again", "doubt", or "more" (the doubt has heard the one before);
+    and the belief."""
     if isinstance(view, Doubt):
         inc, seq, tip = view.at or (None, 0, None)
-        return "more" if (inc, seq + 1, tip) == (said.inc, said.seq, said.before) else "doubt", Doubt(said[:3])
+        return "more" if (inc, seq + 1, tip) == (
+            said.inc,
+            said.seq,
+            said.before,
+        ) else "doubt", Doubt(said[:3])
     if is_at(view, said):
         return "again", view
-    if view.inc == said.inc and said.seq == view.heard + 1 and (said.before == view.tip or "tips" in off):
+    if (
+        view.inc == said.inc
+        and said.seq == view.heard + 1
+        and (said.before == view.tip or "tips" in off)
+    ):
         return "follows", view._replace(heard=said.seq, tip=said.tip)
     if "gap" in off and view.inc == said.inc and said.seq > view.heard:
         return "follows", view._replace(heard=said.seq, tip=said.tip)
@@ -76,8 +103,9 @@ def hear(view, said, off):
 
 
 def take(view, said, same, noted, off):
-    """An answer. `same`: nothing ended what was believed since it was asked for, or "once", by what the doubt heard;
-    `noted`: the number that was heard by then. -> "told", "older", "replaced" or "refused", and the view."""
+    """An answer. `same`: nothing ended what was believed since it was asked for, or "once", by what
+    the doubt heard; `noted`: the number that was heard by then. -> "told", "older", "replaced" or
+    "refused", and the view."""
     if isinstance(view, Doubt) and same == "once" and view.at == said[:3]:
         return "replaced", begun(said)
     same = same is True

@@ -1,25 +1,30 @@
-"""Explicit-state check of the fenced cache protocol: one key, one bucket, one primary, one replica, one Redis, two
-processes.
+"""Explicit-state check of the fenced cache protocol: one key, one bucket, one primary, one replica,
+one Redis, two processes.
 
     python3 fence.py [RULE]...        check with these rules switched off (none: the whole protocol)
 
-Each rule that is switched off must produce a violation, else it is not needed (what shows it is in brackets):
+Each rule that is switched off must produce a violation, else it is not needed (what shows it is in
+brackets):
 lease       a fill lands only if its own lease is still in the key
-nonce       every lease has a holder of its own                                        [BOUNDS="1 0 2 1"]
+nonce       every lease has a holder of its own                           [BOUNDS="1 0 2 1"]
 floor       a fill reads only a node that has replayed the bucket's floor
 postcommit  the position is taken after COMMIT returned, not inside the transaction
 bookmark    a session's bookmark (position, incarnation, seq) bounds replica reads and L1 hits
-unknown     a record made anew has an unknown floor (primary only), never the writer's own    [BOUNDS="2 2 1 0"]
-settle      a floor is settled only by a poll begun after its incarnation was seen            [BOUNDS="2 2 1 0"]
+unknown     a record made anew has an unknown floor (primary only), never the
+            writer's own                                                  [BOUNDS="2 2 1 0"]
+settle      a floor is settled only by a poll begun after its incarnation was
+            seen                                                          [BOUNDS="2 2 1 0"]
 inorder     messages and replies reach a process in Redis's order, L1 is filled with the reply
 landed      L1 is filled only after an L2 hit or a fill that landed
-sample      a sampled position dies when the replica restarts                                 [EVENTS=restart]
-server      a record made by another Redis counts as missing                                  [EVENTS=failover]
-join        a caller joins a load in flight only if the key was not invalidated since         [EVENTS=join]
-order       (WRITE=through) a put lands only if the writer's in-transaction position is at least the floor
+sample      a sampled position dies when the replica restarts                 [EVENTS=restart]
+server      a record made by another Redis counts as missing                  [EVENTS=failover]
+join        a caller joins a load in flight only if the key was not
+            invalidated since                                             [EVENTS=join]
+order       (WRITE=through) a put lands only if the writer's in-transaction position is at
+            least the floor
 
-BOUNDS="writes evictions reads-of-process-0 reads-of-process-1" (default "2 1 1 1"), EVENTS="restart failover join",
-WRITE=invalidate|through
+BOUNDS="writes evictions reads-of-process-0 reads-of-process-1" (default "2 1 1 1"), EVENTS="restart
+failover join", WRITE=invalidate|through
 """
 
 import os
@@ -31,7 +36,8 @@ OFF = set(sys.argv[1:])
 EVENTS = set(os.environ.get("EVENTS", "").split())
 THROUGH = os.environ.get("WRITE") == "through"
 WRITES, EVICTS, *READS = map(int, os.environ.get("BOUNDS", "2 1 1 1").split())
-READS = tuple(READS)  # process 0 reads with no bookmark, process 1 with that of the newest finished commit
+# Process 0 reads with no bookmark, process 1 with that of the newest finished commit.
+READS = tuple(READS)
 NONE = (0, None, 0, 0)  # no bookmark: position, incarnation, seq, version
 
 
@@ -82,7 +88,9 @@ def made(s):
         return s
     inc = s.incs
     floor = 0 if "unknown" in OFF else None
-    return s._replace(rec=Rec(inc, s.srv, 0, floor), incs=inc + 1, q=tuple(x + ((inc, 0, 0),) for x in s.q))
+    return s._replace(
+        rec=Rec(inc, s.srv, 0, floor), incs=inc + 1, q=tuple(x + ((inc, 0, 0),) for x in s.q)
+    )
 
 
 def cell(s, inc):
@@ -137,7 +145,12 @@ def steps(s):
             fresh = not valid(s)
             t = made(s)
             rec = t.rec
-            lands = THROUGH and not fresh and rec.floor is not None and ("order" in OFF or ver - 1 >= rec.floor)
+            lands = (
+                THROUGH
+                and not fresh
+                and rec.floor is not None
+                and ("order" in OFF or ver - 1 >= rec.floor)
+            )
             if fresh and "unknown" in OFF:
                 rec = rec._replace(floor=pos)
             elif rec.floor is None:
@@ -165,14 +178,21 @@ def steps(s):
         if "restart" in EVENTS and s.rep:
             yield (
                 "replica-restarts-further-back",
-                s._replace(rep=s.rep - 1, smp=s.smp if "sample" in OFF else None, left=put(s.left, 1, e - 1)),
+                s._replace(
+                    rep=s.rep - 1,
+                    smp=s.smp if "sample" in OFF else None,
+                    left=put(s.left, 1, e - 1),
+                ),
             )
         for inc, _ in s.l2:
             yield "evict-key", store(s, inc, None)._replace(left=put(s.left, 1, e - 1))
         if s.rec is not None:
             yield "evict-record", s._replace(rec=None, left=put(s.left, 1, e - 1))
         if "failover" in EVENTS and s.snap is None:
-            yield "redis-replica-has-this", s._replace(snap=(s.rec, s.l2), left=put(s.left, 1, e - 1))
+            yield (
+                "redis-replica-has-this",
+                s._replace(snap=(s.rec, s.l2), left=put(s.left, 1, e - 1)),
+            )
     if "failover" in EVENTS and isinstance(s.snap, tuple):
         yield (
             "redis-fails-over",
@@ -194,7 +214,12 @@ def steps(s):
         yield "settler.poll-early", s._replace(res=(s.lsn, None))
     if s.res is not None:
         ok = valid(s) and s.rec.floor is None and ("settle" in OFF or s.rec.inc == s.res[1])
-        yield "settler.set", s._replace(res=None, rec=s.rec._replace(floor=max(s.rec.high, s.res[0])) if ok else s.rec)
+        yield (
+            "settler.set",
+            s._replace(
+                res=None, rec=s.rec._replace(floor=max(s.rec.high, s.res[0])) if ok else s.rec
+            ),
+        )
     for p in (0, 1):
         if s.q[p]:
             yield f"message{p}", deliver(s, p, 1)
@@ -205,12 +230,31 @@ def steps(s):
                 t = s._replace(left=put(s.left, 2 + p, s.left[2 + p] - 1))
                 covered = mark[1] is None or (s.view[p] == mark[1] and s.appl[p] >= mark[2])
                 other = s.rd[1 - p]
-                if "join" in EVENTS and p == 1 and other and other[0] == "fill" and (mark[3] == 0 or "join" in OFF):
-                    yield "r1.joins", t._replace(rd=put(s.rd, p, ("done", other[1], None, None, False, mark, None)))
+                if (
+                    "join" in EVENTS
+                    and p == 1
+                    and other
+                    and other[0] == "fill"
+                    and (mark[3] == 0 or "join" in OFF)
+                ):
+                    yield (
+                        "r1.joins",
+                        t._replace(
+                            rd=put(s.rd, p, ("done", other[1], None, None, False, mark, None))
+                        ),
+                    )
                 if s.l1[p] is not None and (covered or "bookmark" in OFF):
-                    yield f"r{p}.l1-hit", t._replace(rd=put(s.rd, p, ("done", s.l1[p], None, None, False, mark, None)))
+                    yield (
+                        f"r{p}.l1-hit",
+                        t._replace(
+                            rd=put(s.rd, p, ("done", s.l1[p], None, None, False, mark, None))
+                        ),
+                    )
                 else:
-                    yield f"r{p}.start", t._replace(rd=put(s.rd, p, ("get", None, None, None, False, mark, None)))
+                    yield (
+                        f"r{p}.start",
+                        t._replace(rd=put(s.rd, p, ("get", None, None, None, False, mark, None))),
+                    )
             continue
         stage, val, nonce, floor, _dirty, mark, inc = r
         if stage == "get":  # GET, and on a miss the lease script
@@ -225,13 +269,18 @@ def steps(s):
                     t = deliver(t, p)
                 if t.view[p] != t.rec.inc:
                     t = t._replace(
-                        view=put(t.view, p, t.rec.inc), appl=put(t.appl, p, t.rec.seq), l1=put(t.l1, p, None)
+                        view=put(t.view, p, t.rec.inc),
+                        appl=put(t.appl, p, t.rec.seq),
+                        l1=put(t.l1, p, None),
                     )
                 r, now = t.rd[p], cell(t, t.rec.inc)
                 if isinstance(now, int):
                     yield f"r{p}.l2-hit", done(t, p, now, r, True)
                 elif now is not None and "lease" not in OFF:
-                    yield f"r{p}.lease-held", t._replace(rd=put(t.rd, p, ("db", None, None, 0, r[4], mark, t.rec.inc)))
+                    yield (
+                        f"r{p}.lease-held",
+                        t._replace(rd=put(t.rd, p, ("db", None, None, 0, r[4], mark, t.rec.inc))),
+                    )
                     yield (
                         f"r{p}.lease-taken-over",
                         store(t, t.rec.inc, ("L", 0 if "nonce" in OFF else t.nonces + 1))._replace(
@@ -239,7 +288,15 @@ def steps(s):
                             rd=put(
                                 t.rd,
                                 p,
-                                ("db", None, 0 if "nonce" in OFF else t.nonces + 1, t.rec.floor, r[4], mark, t.rec.inc),
+                                (
+                                    "db",
+                                    None,
+                                    0 if "nonce" in OFF else t.nonces + 1,
+                                    t.rec.floor,
+                                    r[4],
+                                    mark,
+                                    t.rec.inc,
+                                ),
                             ),
                         ),
                     )
@@ -248,11 +305,14 @@ def steps(s):
                     yield (
                         f"r{p}.lease",
                         store(t, t.rec.inc, ("L", n))._replace(
-                            nonces=t.nonces + 1, rd=put(t.rd, p, ("db", None, n, t.rec.floor, r[4], mark, t.rec.inc))
+                            nonces=t.nonces + 1,
+                            rd=put(t.rd, p, ("db", None, n, t.rec.floor, r[4], mark, t.rec.inc)),
                         ),
                     )
         elif stage == "db":
-            need = max(0 if "floor" in OFF or floor is None else floor, 0 if "bookmark" in OFF else mark[0])
+            need = max(
+                0 if "floor" in OFF or floor is None else floor, 0 if "bookmark" in OFF else mark[0]
+            )
             if s.smp is not None and s.smp >= need and (floor is not None or "floor" in OFF):
                 yield f"r{p}.replica", s._replace(rd=put(s.rd, p, ("fill", s.rep) + r[2:]))
             yield f"r{p}.primary", s._replace(rd=put(s.rd, p, ("fill", s.vis) + r[2:]))
@@ -261,11 +321,18 @@ def steps(s):
                 yield f"r{p}.nofill", done(s, p, val, r, False)
             else:
                 t = s if "inorder" in OFF else deliver(s, p)
-                ok = valid(t) and t.rec.inc == inc and ("lease" in OFF or cell(t, inc) == ("L", nonce))
+                ok = (
+                    valid(t)
+                    and t.rec.inc == inc
+                    and ("lease" in OFF or cell(t, inc) == ("L", nonce))
+                )
                 t = store(t, inc, val) if ok else t
                 yield f"r{p}.fill{'' if ok else '-refused'}", done(t, p, val, t.rd[p], ok)
         elif stage == "l1":
-            yield f"r{p}.l1-store", s._replace(l1=put(s.l1, p, val), rd=put(s.rd, p, ("done",) + r[1:]))
+            yield (
+                f"r{p}.l1-store",
+                s._replace(l1=put(s.l1, p, val), rd=put(s.rd, p, ("done",) + r[1:])),
+            )
         else:
             yield f"r{p}.end", s._replace(rd=put(s.rd, p, None))
 
@@ -277,9 +344,11 @@ def bad(s):
             return f"L2 holds version {v} after the invalidation of {s.inv}"
     for p in (0, 1):
         if s.l1[p] is not None and s.l1[p] < s.invp[p]:
-            return f"L1 of process {p} holds version {s.l1[p]} after the invalidation of {s.invp[p]} arrived there"
+            heard = f"the invalidation of {s.invp[p]} arrived there"
+            return f"L1 of process {p} holds version {s.l1[p]} after {heard}"
         if s.l1[p] is not None and not s.q[p] and s.l1[p] < s.inv and "failover" not in EVENTS:
-            return f"L1 of process {p} holds version {s.l1[p]} for good, after the invalidation of {s.inv}"
+            kept = f"version {s.l1[p]} for good, after the invalidation of {s.inv}"
+            return f"L1 of process {p} holds {kept}"
         r = s.rd[p]
         if r and r[0] == "done" and r[1] < r[5][3]:
             return f"reader {p} got version {r[1]}, its session had committed {r[5][3]}"
@@ -296,7 +365,10 @@ def main():
             while seen[s]:
                 s, name = seen[s]
                 path.append(name)
-            print(f"VIOLATION without {sorted(OFF) or 'nothing'}: {why}\n  " + " > ".join(reversed(path)))
+            print(
+                f"VIOLATION without {sorted(OFF) or 'nothing'}: {why}\n  "
+                + " > ".join(reversed(path))
+            )
             return 1
         for name, n in steps(s):
             if n not in seen:

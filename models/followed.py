@@ -1,22 +1,26 @@
-"""Explicit-state check of monotonic reads beside an old primary that lives on: a replica follows the new one already,
-and a process that is linked to the old one reads it by a sample of before.
+"""Explicit-state check of monotonic reads beside an old primary that lives on: a replica follows
+the new one already, and a process that is linked to the old one reads it by a sample of before.
 
     python3 followed.py [RULE]...    check with these rules switched off (none: the whole protocol)
 
-The session never gets less of a line than it has seen of it, nor, once it has seen a commit that only the new line has,
-anything of the old one; in whichever process it reads; a read that finds no node raises. It sees what it wrote.
+The session never gets less of a line than it has seen of it, nor, once it has seen a commit that
+only the new line has, anything of the old one; in whichever process it reads; a read that finds no
+node raises. It sees what it wrote.
 
-A node's state is a line and a number of its commits; the first FORK of them are common to both. The replica takes the
-new line's commits, by its receiver or without; it turns to the new primary as it is, or rewound, which is another life,
-as is its return to the old one. A process polls it at any moment, or does not; it may not hear its primary for a while,
-though connections of its pool go on. The name of the primary leads to the new one at any moment, and stays. After a
-read of the replica it is polled, or that fails. A replica without a receiver says an old timeline, or the right one.
+A node's state is a line and a number of its commits; the first FORK of them are common to both. The
+replica takes the new line's commits, by its receiver or without; it turns to the new primary as it
+is, or rewound, which is another life, as is its return to the old one. A process polls it at any
+moment, or does not; it may not hear its primary for a while, though connections of its pool go on.
+The name of the primary leads to the new one at any moment, and stays. After a read of the replica
+it is polled, or that fails. A replica without a receiver says an old timeline, or the right one.
 
-`told` is an assumption. Where it does not hold nothing can be known: the commit is shown, and what could have said
-whose it is has gone, while the name still leads to the old primary. AGAIN=1: what was read on the replica is not shown
-unless it could be stamped; then neither that is needed nor any rule of what it showed.
+`told` is an assumption. Where it does not hold nothing can be known: the commit is shown, and what
+could have said whose it is has gone, while the name still leads to the old primary. AGAIN=1: what
+was read on the replica is not shown unless it could be stamped; then neither that is needed nor any
+rule of what it showed.
 
-BOUNDS="writes reads turns outages" (default "1 2 1 1"; a turn is the replica's, or its receiver's end or beginning).
+BOUNDS="writes reads turns outages" (default "1 2 1 1"; a turn is the replica's, or its receiver's
+end or beginning).
 """
 
 import os
@@ -27,14 +31,25 @@ from search import rules_off, search
 
 RULES = {
     "newer timeline": "a bookmark of a newer timeline is satisfied by no node of an older one",
-    "followed timeline": "what a replica of a newer timeline showed is unknown, but of that timeline",
+    "followed timeline": (
+        "what a replica of a newer timeline showed is unknown, but of that timeline"
+    ),
     "by name": "a process that cannot tell what a replica showed looks for its primary by name",
     "not vouched": "also if the replica says the same as before the read, and that has no position",
     "before": "what the sample said that it was chosen by counts too",
-    "carried": "a position that is not known is at least of the line that the process knows by then",
-    "nobody": "a read raises if neither its node nor, by name, the primary says anything afterwards",
-    "own line": "a commit's position, if it is not known, is of the line of the connection that committed",
-    "told": "a replica of the new line says so before the read or after it, or the name leads to the new primary",
+    "carried": (
+        "a position that is not known is at least of the line that the process knows by then"
+    ),
+    "nobody": (
+        "a read raises if neither its node nor, by name, the primary says anything afterwards"
+    ),
+    "own line": (
+        "a commit's position, if it is not known, is of the line of the connection that committed"
+    ),
+    "told": (
+        "a replica of the new line says so before the read or after it, or the name leads to the "
+        "new primary"
+    ),
 }
 OFF = rules_off(RULES, sys.argv[1:])
 AGAIN = os.environ.get("AGAIN") == "1"
@@ -62,7 +77,8 @@ class Sample(NamedTuple):
 
 
 class Process(NamedTuple):
-    """`link`: whom it polls. `out`: that does not answer. `vouched`: the last sample of the replica that had a line."""
+    """`link`: whom it polls. `out`: that does not answer. `vouched`: the last sample of the replica
+    that had a line."""
 
     link: int = OLD
     out: bool = False
@@ -146,8 +162,8 @@ def polled(s, p, sample):
 
 
 def merged(old, new, polled_after):
-    """bookmark.merge. `polled_after`: on the primary, which has all that is left of an older line, and all that any
-    node had shown before."""
+    """bookmark.merge. `polled_after`: on the primary, which has all that is left of an older line,
+    and all that any node had shown before."""
     if old[1] == 0 or new[1] == 0:
         return new if old[1] == 0 else old
     line = max(old[0], new[0])
@@ -167,7 +183,7 @@ def shown(s, got):
         back = has < s.seen[OLD] or s.seen[NEW] > FORK
     else:
         back = has < max(s.seen[NEW], min(s.seen[OLD], FORK))
-    why = f"the session had seen {s.seen} of the old and the new line, and got {has} of the {('old', 'new')[line]} one"
+    why = f"of (old line, new line) the session had seen {s.seen}, and got {has} of number {line}"
     seen = put(s.seen, line, max(s.seen[line], has))
     return s._replace(seen=seen, wrong=s.wrong or (why if back else ""), read=None)
 
@@ -187,7 +203,8 @@ def refused(s, p):
 
 
 def begins(s, p):
-    """The session reads in this process. Its bookmark's line makes that look by name, where it is refused."""
+    """The session reads in this process. Its bookmark's line makes that look by name, where it is
+    refused."""
     mine, (line, has) = s.processes[p], s.mark
     t = less(s, 1)
     if refused(s, p):
@@ -206,7 +223,8 @@ def begins(s, p):
 
 
 def may_fail(s, read):
-    """Whether the poll after this read may fail, or find another life of the replica: see `told`."""
+    """Whether the poll after this read may fail, or find another life of the replica: see
+    `told`."""
     harmless = read.got[0] <= s.processes[read.process].link or read.sample.newer != NONE
     return "told" in OFF or s.name == NEW or harmless
 
@@ -258,20 +276,26 @@ def doubted(s, read, newer):
         newer = NONE
     for answered, t in looks(s, p) if "by name" not in OFF else [(True, s)]:
         if answered or newer != NONE or "nobody" in OFF:
-            yield "doubted" if answered else "doubted-by-nobody", unknown(shown(t, read.got), p, newer)
+            yield (
+                "doubted" if answered else "doubted-by-nobody",
+                unknown(shown(t, read.got), p, newer),
+            )
         else:
             yield "not-shown", t._replace(read=None)
 
 
 def writes(s, p):
-    """The session's own transaction, by a connection of the process's pool, and the poll after it."""
+    """The session's own transaction, by a connection of the process's pool, and the poll after
+    it."""
     mine = s.processes[p]
     if refused(s, p):
         return
     for server in {mine.link, s.name}:
         n = s.heads[server] + 1
         t = less(s, 0)._replace(heads=put(s.heads, server, n), seen=put(s.seen, server, n))
-        for answered, u in looks(t, p) if server != mine.link or mine.out else [(True, t), (False, t)]:
+        for answered, u in (
+            looks(t, p) if server != mine.link or mine.out else [(True, t), (False, t)]
+        ):
             link = u.processes[p].link
             line = max(link, server) if "own line" not in OFF else link
             yield f"writes-{server}", noted(u, line, u.heads[link] if answered else None)

@@ -1,28 +1,30 @@
-"""Explicit-state check of several keys and buckets under one owner: keys 0 and 1 in bucket 0, keys 2 and 3 in bucket 1,
-and a record of the owner's own with its generation; writers elsewhere, and a process that reads, hears messages, and
-may miss some.
+"""Explicit-state check of several keys and buckets under one owner: keys 0 and 1 in bucket 0, keys
+2 and 3 in bucket 1, and a record of the owner's own with its generation; writers elsewhere, and a
+process that reads, hears messages, and may miss some.
 
-    python3 generations.py [RULE]...       check with these rules switched off (none: the whole protocol)
+    python3 generations.py [RULE]...     check with these rules off (none: the whole protocol)
 
-Redis holds nothing under a key's name that is older than an invalidation applied there; a reader gets nothing older
-than what his process had heard of when he began (an invalidation counts as heard of once its message was handled, or
-an answer was believed that has it), unless he reads a replica past the cache; reader 1, whatever he reads, nothing
-older than what his session wrote. And if nothing was heard of a record while it was asked, its answer is believed: a
-forger costs misses, and not for longer than he goes on.
+Redis holds nothing under a key's name that is older than an invalidation applied there; a reader
+gets nothing older than what his process had heard of when he began (an invalidation counts as heard
+of once its message was handled, or an answer was believed that has it), unless he reads a replica
+past the cache; reader 1, whatever he reads, nothing older than what his session wrote. And if
+nothing was heard of a record while it was asked, its answer is believed: a forger costs misses, and
+not for longer than he goes on.
 
-A write is of one of the keys, a bulk write is of them all: it touches the owner's record alone. A read asks Redis by
-name or by the script, which looks at both records, and goes on some time after the answer came: messages behind it may
-have been handled by then. `beliefs.py` says what the process makes of messages and answers.
+A write is of one of the keys, a bulk write is of them all: it touches the owner's record alone. A
+read asks Redis by name or by the script, which looks at both records, and goes on some time after
+the answer came: messages behind it may have been handled by then. `beliefs.py` says what the
+process makes of messages and answers.
 
-In the beginning Redis holds keys 0 and 2, and L1 key 0. BOUNDS="writes bulks reads-of-0 reads-of-1 events" (default
-"0 1 1 1 1"), KEYS: which keys are read and written (default "0 1"). EVENTS, each of which costs one of the bound
-(default: the first three):
+In the beginning Redis holds keys 0 and 2, and L1 key 0. BOUNDS="writes bulks reads-of-0 reads-of-1
+events" (default "0 1 1 1 1"), KEYS: which keys are read and written (default "0 1"). EVENTS, each
+of which costs one of the bound (default: the first three):
 lost        a message never arrives
 anew        a record is made anew
 reconnect   the process loses its connection and what was on its way, and forgets all it believed
-forged      somebody publishes what he likes: the next message of a record as he has seen it, or another, the first
-            one again, an old generation, an owner's record that is further; he knows all that was published, and not
-            what will be
+forged      somebody publishes what he likes: the next message of a record as he has seen it, or
+            another, the first one again, an old generation, an owner's record that is further; he
+            knows all that was published, and not what will be
 """
 
 import os
@@ -33,18 +35,36 @@ from beliefs import BELIEFS, FORGED, Doubt, Said, View, hear, is_at, take
 from search import rules_off, search
 
 RULES = {
-    "owner": "a bulk write moves the generation, which is part of every key's name, and is asked for with every key",
-    "owner told": "a message of a key tells of the owner's record too: one of its own may have been lost",
+    "owner": (
+        "a bulk write moves the generation, which is part of every key's name, and is asked for "
+        "with every key"
+    ),
+    "owner told": (
+        "a message of a key tells of the owner's record too: one of its own may have been lost"
+    ),
     "floor": "and raises the owner's floor, which binds fills beside the bucket's",
-    "generation": "a fill lands only under the generation of its lease, or L1 keeps it for having landed",
-    "forgotten": "what GET brought under a view that is gone does not count: nobody tells what was missed since",
+    "generation": (
+        "a fill lands only under the generation of its lease, or L1 keeps it for having landed"
+    ),
+    "forgotten": (
+        "what GET brought under a view that is gone does not count: nobody tells what was missed "
+        "since"
+    ),
     "same view": "nor does L1 keep what was filled under one",
     "moved": "what was invalidated since it was asked for stays out of L1",
     "owner moved": "nor what was asked for before the owner changed as a whole",
-    "bookmark": "a session takes values only from records, and by views, that know of what it wrote there",
+    "bookmark": (
+        "a session takes values only from records, and by views, that know of what it wrote there"
+    ),
     "owner's bookmark": "of a bulk write the owner's",
-    "told": "and of a view only what an answer of the record has told: a message of that number may be anybody's",
-    "no repetition": "a message whose number was heard already is none if its tip is another: one of both is forged",
+    "told": (
+        "and of a view only what an answer of the record has told: a message of that number may "
+        "be anybody's"
+    ),
+    "no repetition": (
+        "a message whose number was heard already is none if its tip is another: one of both is "
+        "forged"
+    ),
     "generation asked": "a message makes the generation unknown, and only an answer tells it",
     **BELIEFS,
 }
@@ -80,15 +100,17 @@ class Rec(NamedTuple):
 
     @property
     def said(self):
-        """What an answer or a message says of it: each change has a tip of its own, and tells the one before."""
+        """What an answer or a message says of it: each change has a tip of its own, and tells the
+        one before."""
         return Said(self.inc, self.seq, (self.inc, self.seq), (self.inc, self.seq - 1))
 
 
 class Reader(NamedTuple):
-    """stage: named open opened read fill filled. `same`, `same_own`: whether what is believed of the bucket and of the
-    owner is what he asked under; `noted`: the numbers of both that were heard by then; `calm`: nothing was heard of
-    them since. `touched`: the key was invalidated since; `swept`: the owner was, as a whole. `need`: he may get nothing
-    older, `own`: nowhere. `mark`: of his session."""
+    """stage: named open opened read fill filled. `same`, `same_own`: whether what is believed of
+    the bucket and of the owner is what he asked under; `noted`: the numbers of both that were heard
+    by then; `calm`: nothing was heard of them since. `touched`: the key was invalidated since;
+    `swept`: the owner was, as a whole. `need`: he may get nothing older, `own`: nowhere. `mark`: of
+    his session."""
 
     key: int
     stage: str
@@ -114,12 +136,20 @@ class S(NamedTuple):
     # sorted: a key, its name; a version or ('L', reader)
     cells: tuple = (((0, (0, 0, 0)), 0), ((2, (0, 0, 0)), 0))
     applied: tuple = ((), (), ())  # by record, in order: (incarnation, seq, target, version)
-    # Messages on their way: (record, what it says of itself, target, generation or None, what it says of the owner's).
+    # Messages on their way: (record, what it says of itself, target, generation or None, what it
+    # says of the owner's).
     queue: tuple = ()
     views: tuple = (View(), View(), View(gen=0))
-    heard: tuple = (0, 0, 0, 0)  # by key, the newest version whose invalidation the process knows of
+    # By key, the newest version whose invalidation the process knows of.
+    heard: tuple = (
+        0,
+        0,
+        0,
+        0,
+    )
     l1: tuple = (0, None, None, None)
-    marks: tuple = ()  # what the session's bookmark tells, or will: (record, incarnation, seq, version)
+    # What the session's bookmark tells, or will: (record, incarnation, seq, version).
+    marks: tuple = ()
     readers: tuple = (None, None)
     left: tuple = (WRITES, BULKS, MOST, *READS)
     wrong: str = ""
@@ -167,10 +197,14 @@ def clear(s, record):
 
 def knows_of(s, record, until):
     """What was applied to the record until it was in this state is known in the process."""
-    known = [(target, version) for inc, seq, target, version in s.applied[record] if (inc, seq) <= until]
+    known = [
+        (target, version) for inc, seq, target, version in s.applied[record] if (inc, seq) <= until
+    ]
     heard = s.heard
     for key in keys_of(record):
-        heard = put(heard, key, max([heard[key], *(v for target, v in known if covers(target, key))]))
+        heard = put(
+            heard, key, max([heard[key], *(v for target, v in known if covers(target, key))])
+        )
     return s._replace(heard=heard)
 
 
@@ -188,7 +222,10 @@ def other(s, record, view, how="begins"):
         goes_on = same == "once" and (how == "more" or (how == "doubt" and "one doubt" in OFF))
         return "once" if first or goes_on else False
 
-    readers = tuple(r._replace(**{field: now(getattr(r, field))}) if r and r.key in keys else r for r in s.readers)
+    readers = tuple(
+        r._replace(**{field: now(getattr(r, field))}) if r and r.key in keys else r
+        for r in s.readers
+    )
     return viewed(s, record, view)._replace(readers=readers)
 
 
@@ -198,9 +235,16 @@ def apply(s, message):
     view = s.views[b]
     if said.tip != FORGED:
         s = knows_of(s, b, (said.inc, said.seq))
-    if "no repetition" in OFF and isinstance(view, View) and view.inc == said.inc and said.seq <= view.heard:
+    if (
+        "no repetition" in OFF
+        and isinstance(view, View)
+        and view.inc == said.inc
+        and said.seq <= view.heard
+    ):
         return s
-    s = s._replace(readers=tuple(r and r._replace(calm=r.calm and r.key not in keys_of(b)) for r in s.readers))
+    s = s._replace(
+        readers=tuple(r and r._replace(calm=r.calm and r.key not in keys_of(b)) for r in s.readers)
+    )
     if target == ALL:
         s = clear(s, b)
     elif target is not None:
@@ -213,7 +257,12 @@ def apply(s, message):
     else:
         s = viewed(s, b, view)
     owner = s.views[OWNER]
-    if own is not None and isinstance(owner, View) and not is_at(owner, own) and "owner told" not in OFF:
+    if (
+        own is not None
+        and isinstance(owner, View)
+        and not is_at(owner, own)
+        and "owner told" not in OFF
+    ):
         s = other(clear(s, OWNER), OWNER, Doubt(own[:3]), "doubt")
     return s
 
@@ -264,13 +313,19 @@ def got(s, p, value, reader=None, keep=False):
     if value < r.need:
         wrong = f"reader {p} got version {value} of key {r.key}, and {r.need} was known to him"
     moved = (r.touched and "moved" not in OFF) or (r.swept and "owner moved" not in OFF)
-    if keep and not moved and (r.same is r.same_own is True or "same view" in OFF or r.stage == "got"):
+    if (
+        keep
+        and not moved
+        and (r.same is r.same_own is True or "same view" in OFF or r.stage == "got")
+    ):
         s = s._replace(l1=put(s.l1, r.key, value))
     return s._replace(readers=put(s.readers, p, reader), wrong=s.wrong or wrong)
 
 
 def begins(s, p, key):
-    coming = {version for _, _, version in s.pending}  # the session goes on when all its buckets have answered
+    coming = {
+        version for _, _, version in s.pending
+    }  # the session goes on when all its buckets have answered
     mark = tuple(each for each in s.marks if each[3] not in coming) if p else ()
     own = max((version for *_, version in mark if covers(s.log[version - 1], key)), default=0)
     r = Reader(key, "open", max(s.heard[key], own), own, mark)
@@ -301,7 +356,14 @@ def reads(s, p):
     if r.stage == "named":
         t = deliver(s)
         now = cell(t, r.key, r.name)
-        yield "get", to(t, stage="got" if isinstance(now, int) else "open", value=now if isinstance(now, int) else None)
+        yield (
+            "get",
+            to(
+                t,
+                stage="got" if isinstance(now, int) else "open",
+                value=now if isinstance(now, int) else None,
+            ),
+        )
     elif r.stage == "got":
         own = s.views[OWNER]
         now = isinstance(own, Doubt) or (own.inc, own.gen) == r.name[1:]
@@ -331,11 +393,18 @@ def reads(s, p):
     elif r.stage == "opened":
         t = adopted(s, p, b)
         t = t and adopted(t, p, OWNER)
-        t = t and t._replace(readers=put(t.readers, p, t.readers[p]._replace(same=True, same_own=True)))
+        t = t and t._replace(
+            readers=put(t.readers, p, t.readers[p]._replace(same=True, same_own=True))
+        )
         kind, rec, own, what = r.answer
-        if t is None:  # his own lease, if he has one, stays and is met again: he waits for it in vain
+        # His own lease, if he has one, stays and is met again: he waits for it in vain.
+        if t is None:
             calm = r.calm and r.same is r.same_own is True
-            why = f"reader {p} is not given what Redis answered, and nothing contradicts it" if calm else ""
+            why = (
+                f"reader {p} is not given what Redis answered, and nothing contradicts it"
+                if calm
+                else ""
+            )
             yield "not-believed", to(s, stage="open", answer=None)._replace(wrong=s.wrong or why)
         elif kind == "value" and knows(r, rec[:2], own[:2]):
             yield "l2-value", got(t, p, what, keep=True)
@@ -352,7 +421,9 @@ def reads(s, p):
         for how, position in nodes:
             value = at(s.log, position, r.key)
             if kind == "lease":
-                fill = Reader(r.key, "fill", 0, same=r.same, same_own=r.same_own, name=r.name, value=value)
+                fill = Reader(
+                    r.key, "fill", 0, same=r.same, same_own=r.same_own, name=r.name, value=value
+                )
                 yield how, got(s, p, value, fill)
             else:
                 yield how, got(s, p, value)
@@ -371,7 +442,13 @@ def reads(s, p):
 def forgets(s):
     """Views.down, Views.up. A GET that was answered knows of it by its view alone."""
     readers = tuple(
-        r and r._replace(same=False, same_own=False, calm=False, touched=r.touched or r.stage not in ("named", "got"))
+        r
+        and r._replace(
+            same=False,
+            same_own=False,
+            calm=False,
+            touched=r.touched or r.stage not in ("named", "got"),
+        )
         for r in s.readers
     )
     return s._replace(queue=(), views=(Doubt(),) * 3, l1=(None,) * 4, readers=readers)
@@ -386,7 +463,13 @@ def publish(s, i):
     if not bulk:
         s = store(s, target, name_of(s, target), None)
     rec = Rec(rec.inc, rec.seq + 1, rec.gen + (bulk and "owner" not in OFF), floor)
-    message = (record, rec.said, target, rec.gen if bulk else None, None if bulk else s.recs[OWNER].said)
+    message = (
+        record,
+        rec.said,
+        target,
+        rec.gen if bulk else None,
+        None if bulk else s.recs[OWNER].said,
+    )
     return s._replace(
         recs=put(s.recs, record, rec),
         applied=put(s.applied, record, (*s.applied[record], (rec.inc, rec.seq, target, version))),
@@ -407,7 +490,10 @@ def forged(s):
                 if b == OWNER:
                     yield f"forged-all-{inc}-{seq}", (b, said, ALL, 0, None)
     ahead = s.recs[OWNER].said._replace(seq=s.recs[OWNER].seq + 1, tip=FORGED)
-    yield "forged-owner", (0, Said(s.recs[0].inc, s.recs[0].seq + 1, FORGED, s.recs[0].said.tip), None, None, ahead)
+    yield (
+        "forged-owner",
+        (0, Said(s.recs[0].inc, s.recs[0].seq + 1, FORGED, s.recs[0].said.tip), None, None, ahead),
+    )
 
 
 def steps(s):

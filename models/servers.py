@@ -1,18 +1,21 @@
-"""Explicit-state check of what a failover of Redis leaves behind: two servers, A and B, one of them the master; two
-processes, each linked to one of them; a session that carries its bookmark from process to process and writes keys of
-one bucket.
+"""Explicit-state check of what a failover of Redis leaves behind: two servers, A and B, one of them
+the master; two processes, each linked to one of them; a session that carries its bookmark from
+process to process and writes keys of one bucket.
 
-    python3 servers.py [RULE]...       check with these rules switched off (none: the whole protocol)
+    python3 servers.py [RULE]...     check with these rules switched off (none: the whole protocol)
 
-The session (reader 1) gets nothing older than what it wrote. A reader without one (reader 0) gets nothing older than
-what was invalidated at the server that answers him, or anywhere before that server was last promoted, and once a pulse
-has passed nothing older than what had been invalidated at the master. Each server has a record of the bucket, and what
-lies under it; the other's copy of these may be old. A failover promotes the other server with the copy that it has; the
-old one goes on serving who is linked to it, until the pulse, or until it is told: then it takes the new master's data
-over and cuts its links. Messages arrive at once and fills read the primary; delays and replicas are fence.py's.
+The session (reader 1) gets nothing older than what it wrote. A reader without one (reader 0) gets
+nothing older than what was invalidated at the server that answers him, or anywhere before that
+server was last promoted, and once a pulse has passed nothing older than what had been invalidated
+at the master. Each server has a record of the bucket, and what lies under it; the other's copy of
+these may be old. A failover promotes the other server with the copy that it has; the old one goes
+on serving who is linked to it, until the pulse, or until it is told: then it takes the new master's
+data over and cuts its links. Messages arrive at once and fills read the primary; delays and
+replicas are fence.py's.
 
 BOUNDS="writes reads-of-0 reads-of-1 failovers copies" (default "2 1 1 1 1"), KEYS (default 1).
-`replication id` needs two failovers (BOUNDS="1 2 0 2 1"), `two masters` two keys (BOUNDS="2 0 2 1 0" KEYS=2).
+`replication id` needs two failovers (BOUNDS="1 2 0 2 1"), `two masters` two keys (BOUNDS="2 0 2 1
+0" KEYS=2).
 """
 
 import os
@@ -22,17 +25,28 @@ from typing import NamedTuple
 from search import rules_off, search
 
 RULES = {
-    "server": "a record made by another server counts as missing, or an old copy's values and leases count",
-    "replication id": "a server that was a replica meanwhile is another, or the copy it has come back with counts",
+    "server": (
+        "a record made by another server counts as missing, or an old copy's values and leases "
+        "count"
+    ),
+    "replication id": (
+        "a server that was a replica meanwhile is another, or the copy it has come back with counts"
+    ),
     "pulse": "a process leaves a server that is no master within a pulse, though it answers",
     "own record": "a session takes values only from a record that knows of its write",
-    "two masters": "nor any of a bucket that it wrote under two records: one may not know the other",
+    "two masters": (
+        "nor any of a bucket that it wrote under two records: one may not know the other"
+    ),
     "many": "nor any at all, once it has written in more buckets than its bookmark tells of",
 }
 OFF = rules_off(RULES, sys.argv[1:])
 WRITES, *READS, FAILOVERS, COPIES = map(int, os.environ.get("BOUNDS", "2 1 1 1 1").split())
 KEYS = range(int(os.environ.get("KEYS", "1")))
-NEVER, MANY = "under two records", "in many buckets"  # what a bookmark says in place of a record's state
+# What a bookmark says in place of a record's state.
+NEVER, MANY = (
+    "under two records",
+    "in many buckets",
+)
 NOTHING = (0,) * len(KEYS)
 
 
@@ -44,8 +58,8 @@ class Data(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """stage: ask read fill. `needs`: he may get nothing older, by the server that answers. `lease`: incarnation under
-    which his read lease is, None: he fills nothing."""
+    """stage: ask read fill. `needs`: he may get nothing older, by the server that answers. `lease`:
+    incarnation under which his read lease is, None: he fills nothing."""
 
     process: int
     key: int
@@ -62,7 +76,11 @@ class S(NamedTuple):
     lives: tuple = (0, 0)  # how often each server was promoted
     master: int = 0
     deposed: bool = False  # the other one does not know that it is no master
-    known: tuple = (NOTHING, NOTHING)  # by server and key: what was invalidated there, or before it was promoted
+    # By server and key: what was invalidated there, or before it was promoted.
+    known: tuple = (
+        NOTHING,
+        NOTHING,
+    )
     must: tuple = NOTHING  # by key, what had been invalidated at the master at the last pulse
     incs: int = 0
     links: tuple = (0, 0)
@@ -97,12 +115,15 @@ def made(s, x):
     if record(s, x) is not None:
         return s
     inc = s.incs
-    s = s._replace(incs=inc + 1, data=put(s.data, x, s.data[x]._replace(record=(identity(s, x), inc, 0))))
+    s = s._replace(
+        incs=inc + 1, data=put(s.data, x, s.data[x]._replace(record=(identity(s, x), inc, 0)))
+    )
     return heard(s, x, inc, 0, None)
 
 
 def heard(s, x, inc, seq, key):
-    """The processes that are linked to a server hear of its record; `key`: of its invalidation, None: of another."""
+    """The processes that are linked to a server hear of its record; `key`: of its invalidation,
+    None: of another."""
     for p in (0, 1):
         if s.links[p] == x:
             anew = s.views[p] is None or s.views[p][0] != inc or key is None
@@ -116,13 +137,19 @@ def store(s, x, name, v):
     cells.pop(name, None)
     if v is not None:
         cells[name] = v
-    return s._replace(data=put(s.data, x, s.data[x]._replace(cells=tuple(sorted(cells.items(), key=lambda c: c[0])))))
+    return s._replace(
+        data=put(
+            s.data, x, s.data[x]._replace(cells=tuple(sorted(cells.items(), key=lambda c: c[0])))
+        )
+    )
 
 
 def linked(s, p):
     """A process goes to the master: it believes nothing any more."""
     return s._replace(
-        links=put(s.links, p, s.master), views=put(s.views, p, None), l1=put(s.l1, p, (None,) * len(KEYS))
+        links=put(s.links, p, s.master),
+        views=put(s.views, p, None),
+        l1=put(s.l1, p, (None,) * len(KEYS)),
     )
 
 
@@ -141,7 +168,11 @@ def knows(mark, state):
         return False
     if mark == MANY:
         return "many" in OFF
-    return mark is None or "own record" in OFF or (state is not None and mark[0] == state[0] and mark[1] <= state[1])
+    return (
+        mark is None
+        or "own record" in OFF
+        or (state is not None and mark[0] == state[0] and mark[1] <= state[1])
+    )
 
 
 def writes(s):
@@ -157,7 +188,9 @@ def writes(s):
         x = s.links[p]
         t = made(s, x)
         by, inc, seq = record(t, x)
-        t = t._replace(data=put(t.data, x, t.data[x]._replace(record=(by, inc, seq + 1))), pending=None)
+        t = t._replace(
+            data=put(t.data, x, t.data[x]._replace(record=(by, inc, seq + 1))), pending=None
+        )
         t = heard(store(t, x, (inc, key), None), x, inc, seq + 1, key)
         known = put(t.known, x, put(t.known[x], key, len(s.log)))
         yield f"published-by-{p}", t._replace(known=known, mark=merged(s.mark, (inc, seq + 1)))
@@ -171,7 +204,8 @@ def got(s, i, value, reader=None):
     r, wrong = s.readers[i], ""
     need = r.needs[s.links[r.process]]
     if value < need:
-        wrong = f"reader {i} got version {value} of key {r.key} in process {r.process}, he had to get {need}"
+        got = f"reader {i} got version {value} of key {r.key} in process {r.process}"
+        wrong = f"{got}, and had to get {need}"
     return s._replace(readers=put(s.readers, i, reader), wrong=s.wrong or wrong)
 
 
@@ -207,19 +241,32 @@ def reads(s, i):
             yield "l2-hit", got(keep(t, r, now), i, now)
         else:
             if now is not None:
-                yield "past-the-cache", t._replace(readers=put(t.readers, i, r._replace(stage="read")))
+                yield (
+                    "past-the-cache",
+                    t._replace(readers=put(t.readers, i, r._replace(stage="read"))),
+                )
             if not isinstance(now, int):
                 t = store(t, x, (inc, r.key), ("L", i))
-                yield "lease", t._replace(readers=put(t.readers, i, r._replace(stage="read", lease=inc)))
+                yield (
+                    "lease",
+                    t._replace(readers=put(t.readers, i, r._replace(stage="read", lease=inc))),
+                )
     elif r.stage == "read":
         value = newest(s, r.key)
         yield (
             "primary",
-            got(s, i, value, r._replace(needs=(), stage="fill", value=value) if r.lease is not None else None),
+            got(
+                s,
+                i,
+                value,
+                r._replace(needs=(), stage="fill", value=value) if r.lease is not None else None,
+            ),
         )
     else:
         name, rec = (r.lease, r.key), record(s, x)
-        lands = rec is not None and rec[1] == name[0] and dict(s.data[x].cells).get(name) == ("L", i)
+        lands = (
+            rec is not None and rec[1] == name[0] and dict(s.data[x].cells).get(name) == ("L", i)
+        )
         t = keep(store(s, x, name, r.value), r, r.value) if lands and s.views[p] is not None else s
         yield "fill" if lands else "fill-refused", t._replace(readers=put(s.readers, i, None))
 

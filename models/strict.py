@@ -1,22 +1,26 @@
-"""Explicit-state check of strict write-through: one row, its primary and a replica, one Redis, writers that die, two
-readers of one process.
+"""Explicit-state check of strict write-through: one row, its primary and a replica, one Redis,
+writers that die, two readers of one process.
 
     python3 strict.py [RULE]...       check with these rules switched off (none: the whole protocol)
 
-A reader never gets a value older than what the primary showed when his read began, which COMMIT has returned of at the
-latest then; and a stored value is never older than an invalidation that took a value away. Time is not modelled: any
-write lease may be past its deadline at any moment, and those that were taken before it too.
+A reader never gets a value older than what the primary showed when his read began, which COMMIT has
+returned of at the latest then; and a stored value is never older than an invalidation that took a
+value away. Time is not modelled: any write lease may be past its deadline at any moment, and those
+that were taken before it too.
 
-BOUNDS="writers declarers reads events" (default "2 0 2 1"): a declarer commits without having changed the row that it
-names (rule `locked` needs one: "1 1 1 0"). EVENTS, each of which costs one of the bound (default: all but flush and
-restore):
+BOUNDS="writers declarers reads events" (default "2 0 2 1"): a declarer commits without having
+changed the row that it names (rule `locked` needs one: "1 1 1 0"). EVENTS, each of which costs one
+of the bound (default: all but flush and restore):
 die       a writer dies: between lease and COMMIT, or between COMMIT and put; its lease stays
 away      Redis does not answer a writer's lease, whether it took it or not
 sweep     a bulk change of other rows moves the owner's generation
 renew     somebody's COMMIT with an unknown outcome makes the record anew
-relay     a commit's invalidation is delivered by the outbox's relay, once more or in place of its writer
-flush     Redis loses all it knew. Then readers are promised less: nothing older than what was *published* there
-restore   Redis restarts from an older snapshot: a lease comes back, or is lost; promised as with flush
+relay     a commit's invalidation is delivered by the outbox's relay, once more or in place of its
+          writer
+flush     Redis loses all it knew. Then readers are promised less: nothing older than what was
+          *published* there
+restore   Redis restarts from an older snapshot: a lease comes back, or is lost; promised as with
+          flush
 """
 
 import os
@@ -27,34 +31,60 @@ from search import rules_off, search
 
 RULES = {
     "before": "the write lease is there before COMMIT, or the old value is a hit after it",
-    "refused": "without a lease there is no COMMIT, or Redis away for the writer is still there for readers",
-    "write lease": "readers look for write leases, or one fills the old row between lease and COMMIT",
-    "read leases": "a write lease takes values and read leases away, or what it hid is back once it is taken over",
-    "side by side": "writers' leases stand beside each other, or the first to publish ends the second's",
+    "refused": (
+        "without a lease there is no COMMIT, or Redis away for the writer is still there for "
+        "readers"
+    ),
+    "write lease": (
+        "readers look for write leases, or one fills the old row between lease and COMMIT"
+    ),
+    "read leases": (
+        "a write lease takes values and read leases away, or what it hid is back once it is taken"
+        " over"
+    ),
+    "side by side": (
+        "writers' leases stand beside each other, or the first to publish ends the second's"
+    ),
     "others": "an invalidation takes none but its own write lease",
-    "outside": "a write lease lies outside of incarnation and generation, or a bulk change hides it",
+    "outside": (
+        "a write lease lies outside of incarnation and generation, or a bulk change hides it"
+    ),
     "own lease": "a put lands only if its own write lease is there, and alone",
     "order": "a put lands only if the position noted under the lock is at least the floor",
     "in progress": "a lease is taken over only if its transaction has ended",
-    "visible": "a transaction that others do not see yet has not ended, though its commit record is written",
+    "visible": (
+        "a transaction that others do not see yet has not ended, though its commit record is "
+        "written"
+    ),
     "asked first": "whether it has ended is asked before the row is read",
-    "clock": "deadlines follow the order of the leases (Redis's clock), or the last is taken over and not the first",
+    "clock": (
+        "deadlines follow the order of the leases (Redis's clock), or the last is taken over and "
+        "not the first"
+    ),
     "primary": "fills read the primary: who dies after COMMIT has published no floor",
-    "locked": "a put holds a row that its transaction has locked; one that is locked by another is skipped",
+    "locked": (
+        "a put holds a row that its transaction has locked; one that is locked by another is "
+        "skipped"
+    ),
     "by script": "a value is read by the script, never by a name that an older generation gave it",
     "sent": "nobody joins a load that has asked before he came",
-    "kept": "Redis forgets no lease (it evicts nothing): an assumption, off: with EVENTS=flush the promise breaks",
+    "kept": (
+        "Redis forgets no lease (it evicts nothing): an assumption, off: with EVENTS=flush the "
+        "promise breaks"
+    ),
 }
 OFF = rules_off(RULES, sys.argv[1:])
-EVENTS = set(os.environ.get("EVENTS", "die away sweep renew relay").split()) | ({"flush"} if "kept" in OFF else set())
+EVENTS = set(os.environ.get("EVENTS", "die away sweep renew relay").split()) | (
+    {"flush"} if "kept" in OFF else set()
+)
 WRITERS, DECLARERS, READS, MOST = map(int, os.environ.get("BOUNDS", "2 0 2 1").split())
 FORGETS = bool(EVENTS & {"flush", "restore"}) and "kept" not in OFF
 
 
 class Writer(NamedTuple):
-    """A transaction. stage: idle looked locked leased record visible gone. `own`: it changes the row, or only says so.
-    `put`: what it would store, `seen`: the name under which. `version`: that it has committed. `left`: the relay has
-    its row."""
+    """A transaction. stage: idle looked locked leased record visible gone. `own`: it changes the
+    row, or only says so. `put`: what it would store, `seen`: the name under which. `version`: that
+    it has committed. `left`: the relay has its row."""
 
     own: bool
     stage: str = "idle"
@@ -66,8 +96,8 @@ class Writer(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """stage: open ask read fill. `over`: write leases asked about, then those that are over. `name`: where his read
-    lease is, None: he fills nothing."""
+    """stage: open ask read fill. `over`: write leases asked about, then those that are over.
+    `name`: where his read lease is, None: he fills nothing."""
 
     stage: str
     began: int
@@ -86,7 +116,8 @@ class S(NamedTuple):
     floor: object = 0  # None: unknown
     high: int = 0
     cells: tuple = ((0, 0),)  # what lies under a name: a value, or ('L', reader)
-    leases: tuple = ()  # write leases, the oldest first: (writer, name that it lies under, if not outside)
+    # Write leases, the oldest first: (writer, name that it lies under, if not outside).
+    leases: tuple = ()
     inv: int = 0  # newest version whose invalidation Redis has applied
     snap: object = None
     writers: tuple = (*(Writer(True),) * WRITERS, *(Writer(False),) * DECLARERS)
@@ -133,12 +164,15 @@ def intend(s, w):
 
 
 def give_back(s, w):
-    return s._replace(leases=tuple(each for each in s.leases if each[0] != w and "side by side" not in OFF))
+    return s._replace(
+        leases=tuple(each for each in s.leases if each[0] != w and "side by side" not in OFF)
+    )
 
 
 def published(s, w, writer, nonce):
-    """The INVALIDATE script; `nonce`: with the writer's own put and lease, which a relay has not. The least position
-    that it may have is the worst: that of the newest commit that its own or the relay's poll has to cover."""
+    """The INVALIDATE script; `nonce`: with the writer's own put and lease, which a relay has not.
+    The least position that it may have is the worst: that of the newest commit that its own or the
+    relay's poll has to cover."""
     leases = held(s)
     lands = nonce and writer.put is not None and writer.seen == s.name and s.floor is not None
     lands = lands and ("order" in OFF or writer.order >= s.floor)
@@ -168,7 +202,11 @@ def writes(s, w):
 
     def gone(s, version=0, left=False):
         left = left and "relay" in EVENTS
-        return s._replace(writers=put(s.writers, w, Writer(x.own, "gone", version=version if left else 0, left=left)))
+        return s._replace(
+            writers=put(
+                s.writers, w, Writer(x.own, "gone", version=version if left else 0, left=left)
+            )
+        )
 
     if x.stage == "idle":
         if x.own:
@@ -200,7 +238,10 @@ def writes(s, w):
         if "die" in EVENTS and s.events:
             yield "dies", gone(unlocked(less))
     elif x.stage == "record":
-        yield "visible", to(unlocked(s._replace(vis=s.lsn)), stage="visible", left="relay" in EVENTS)
+        yield (
+            "visible",
+            to(unlocked(s._replace(vis=s.lsn)), stage="visible", left="relay" in EVENTS),
+        )
     elif x.stage == "visible":
         how, t = published(intend(s, w) if "before" in OFF else s, w, x, True)
         yield how, gone(t, x.version, x.left)
@@ -215,7 +256,9 @@ def got(s, p, value, reader=None):
     r = s.readers[p]
     wrong = ""
     if value < r.began:
-        wrong = f"reader {p} got version {value}, and {r.began} was there for all to see when he began"
+        wrong = (
+            f"reader {p} got version {value}, and {r.began} was there for all to see when he began"
+        )
     return s._replace(readers=put(s.readers, p, reader), wrong=s.wrong or wrong)
 
 
@@ -274,9 +317,14 @@ def reads(s, p):
             yield "in-progress", to(s, stage="read", over=(), value=None)
     elif r.stage == "read":
         for how, value in (("primary", s.vis if r.value is None else r.value), ("replica", s.rep)):
-            if how == "replica" and ("primary" not in OFF or r.name is None or s.floor is None or s.rep < s.floor):
+            if how == "replica" and (
+                "primary" not in OFF or r.name is None or s.floor is None or s.rep < s.floor
+            ):
                 continue
-            yield how, got(s, p, value, None if r.name is None else Reader("fill", 0, value, name=r.name))
+            yield (
+                how,
+                got(s, p, value, None if r.name is None else Reader("fill", 0, value, name=r.name)),
+            )
     else:
         lands = r.name == s.name and cell(s) == ("L", p)
         t = store(s, r.value) if lands else s

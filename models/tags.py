@@ -1,10 +1,13 @@
-"""Explicit-state check of tagged query entries: one tag, one query, one primary, one replica, one Redis.
+"""Explicit-state check of tagged query entries: one tag, one query, one primary, one replica, one
+Redis.
 
     python3 tags.py [RULE]...      check with these rules switched off (none: the whole protocol)
 
 before    the tag's token is read before the database read, and stored with the entry
-fresh     a missing (evicted) token is replaced by one never used before, never by a fixed first value
-floor     the fill reads a node that has replayed the floor of the tag's bucket; a missing floor means the primary
+fresh     a missing (evicted) token is replaced by one never used before, never by a fixed first
+          value
+floor     the fill reads a node that has replayed the floor of the tag's bucket; a missing floor
+          means the primary
 """
 
 import os
@@ -27,7 +30,11 @@ class S(NamedTuple):
     entry: object = None  # (version, token)
     fresh: int = 1  # next token never used before
     inv: int = 0  # newest version whose invalidation redis has applied
-    rd: tuple = (None, None)  # two readers: (stage, token, floor, version, newest invalidation when the read began)
+    # Two readers: (stage, token, floor, version, newest invalidation when the read began)
+    rd: tuple = (
+        None,
+        None,
+    )
     left: tuple = (WRITES, EVICTS, READS)
 
 
@@ -68,24 +75,40 @@ def steps(s):
             if r:
                 yield (
                     f"r{p}.start",
-                    s._replace(rd=put(s.rd, p, ("get", None, None, None, s.inv)), left=put(s.left, 2, r - 1)),
+                    s._replace(
+                        rd=put(s.rd, p, ("get", None, None, None, s.inv)),
+                        left=put(s.left, 2, r - 1),
+                    ),
                 )
             continue
         stage, token, floor, ver, began = x
         if stage == "get":  # entry, token and floor in one script
             if s.entry and s.token is not None and s.entry[1] == s.token:
-                yield f"r{p}.hit", s._replace(rd=put(s.rd, p, ("done", None, None, s.entry[0], began)))
+                yield (
+                    f"r{p}.hit",
+                    s._replace(rd=put(s.rd, p, ("done", None, None, s.entry[0], began))),
+                )
             elif s.token is None:
                 new = 0 if "fresh" in OFF else s.fresh
                 yield (
                     f"r{p}.miss-new-token",
-                    s._replace(token=new, fresh=s.fresh + 1, rd=put(s.rd, p, ("db", new, s.floor, None, began))),
+                    s._replace(
+                        token=new,
+                        fresh=s.fresh + 1,
+                        rd=put(s.rd, p, ("db", new, s.floor, None, began)),
+                    ),
                 )
             else:
-                yield f"r{p}.miss", s._replace(rd=put(s.rd, p, ("db", s.token, s.floor, None, began)))
+                yield (
+                    f"r{p}.miss",
+                    s._replace(rd=put(s.rd, p, ("db", s.token, s.floor, None, began))),
+                )
         elif stage == "db":
             if "floor" in OFF or (floor is not None and s.rep >= floor):
-                yield f"r{p}.replica", s._replace(rd=put(s.rd, p, ("fill", token, floor, s.rep, began)))
+                yield (
+                    f"r{p}.replica",
+                    s._replace(rd=put(s.rd, p, ("fill", token, floor, s.rep, began))),
+                )
             yield f"r{p}.primary", s._replace(rd=put(s.rd, p, ("fill", token, floor, s.vis, began)))
         elif stage == "fill":
             t = s.token if "before" in OFF and s.token is not None else token
@@ -97,7 +120,9 @@ def steps(s):
 def bad(s):
     for x in s.rd:
         if x and x[0] == "done" and x[3] < x[4]:
-            return f"a hit served version {x[3]}, though {x[4]} was invalidated before the read began"
+            return (
+                f"a hit served version {x[3]}, though {x[4]} was invalidated before the read began"
+            )
 
 
 def main():
@@ -111,7 +136,10 @@ def main():
             while seen[s]:
                 s, name = seen[s]
                 path.append(name)
-            print(f"VIOLATION without {sorted(OFF) or 'nothing'}: {why}\n  " + " > ".join(reversed(path)))
+            print(
+                f"VIOLATION without {sorted(OFF) or 'nothing'}: {why}\n  "
+                + " > ".join(reversed(path))
+            )
             return 1
         for name, n in steps(s):
             if n not in seen:

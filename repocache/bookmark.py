@@ -1,6 +1,7 @@
 """What a causal session carries between requests, and its text form.
 
-Owns the value, how two bookmarks merge, and decoding that never raises. Who obeys it: routing and the read path.
+Owns the value, how two bookmarks merge, and decoding that never raises. Who obeys it: routing and
+the read path.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ MAX_TEXT = 4096
 
 
 class Seen(NamedTuple):
-    """The state of a bucket's record right after a write: which record, and how many invalidations it had counted."""
+    """The state of a bucket's record right after a write: which record, and how many invalidations
+    it had counted."""
 
     incarnation: str
     seq: int
 
 
 _AMBIGUOUS = Seen("", 0)
-"""Of a bucket that was written under two records: no record is called so, so none is known to have heard of both."""
+"""Of a bucket that was written under two records: no record is called so, so none is known to have
+heard of both."""
 _NOTHING: Mapping[int, Seen] = MappingProxyType({})
 
 
@@ -54,13 +57,15 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     made: float = 0.0
 
     def encode(self, signer: Signer | None = None) -> str:
-        """URL-safe text for a header or a cookie, at most about 1 KB; signed if a signer is given."""
+        """URL-safe text for a header or a cookie, at most about 1 KB; signed if a signer is
+        given."""
         body = base64.urlsafe_b64encode(_ENCODER.encode(self)).rstrip(b"=").decode()
         return body if signer is None else signer.sign(body)
 
     @property
     def takes_cached(self) -> bool:
-        """Whether a cache may answer: it was told all that the session wrote, and that can be checked."""
+        """Whether a cache may answer: it was told all that the session wrote, and that can be
+        checked."""
         return self.covered and self.wrote is not None
 
     @property
@@ -69,7 +74,8 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
         return _NOTHING if self.wrote is None else self.wrote
 
     def known_to(self, bucket: int, incarnation: str, seq: int) -> bool:
-        """Whether a record in this state has heard of what the session wrote in the bucket, as far as that is told."""
+        """Whether a record in this state has heard of what the session wrote in the bucket, as far
+        as that is told."""
         seen = self.buckets.get(bucket)
         return seen is None or (seen.incarnation == incarnation and seen.seq <= seq)
 
@@ -96,7 +102,8 @@ class Signer(Protocol):
 
 
 class Refused(NamedTuple):
-    """Why a text was not taken as a bookmark: a reason for an event, never an error to the end user."""
+    """Why a text was not taken as a bookmark: a reason for an event, never an error to the end
+    user."""
 
     reason: str
 
@@ -106,8 +113,9 @@ _DECODER = msgspec.msgpack.Decoder(Bookmark)
 
 
 def decode(text: str | bytes, signer: Signer | None) -> Bookmark | Refused:
-    """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice from outside.
-    Headers of ASGI are bytes. Who has no signer takes what others have signed, too: they may be a step ahead.
+    """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice
+    from outside. Headers of ASGI are bytes. Who has no signer takes what others have signed, too:
+    they may be a step ahead.
 
     How long it counts is not decided here: `routing` cuts lives, and refuses none for being long.
     """
@@ -122,14 +130,17 @@ def decode(text: str | bytes, signer: Signer | None) -> Bookmark | Refused:
             return Refused("signature")
         body = unsigned
     try:
-        bookmark = _DECODER.decode(base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True))
+        bookmark = _DECODER.decode(
+            base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
+        )
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         return Refused("malformed")
     return bookmark if _is_sound(bookmark) else Refused("malformed")
 
 
 def received(given: object, signer: Signer | None) -> Bookmark | Refused:
-    """What somebody gave as a bookmark: its text, or the value, as nobody has looked at it. Never raises."""
+    """What somebody gave as a bookmark: its text, or the value, as nobody has looked at it. Never
+    raises."""
     if isinstance(given, str | bytes):
         return decode(given, signer)
     if not isinstance(given, Bookmark):
@@ -163,10 +174,10 @@ def merge(old: Bookmark | None, new: Bookmark, *, beyond: bool = False) -> Bookm
     for something else. Uncovered stays uncovered until it expires. Of a bucket written twice under
     one record the higher seq counts. Under two records none does:
 
-    1. A session writes at the Redis of one process, then in another process at a second Redis: one of them is a master
-       that was replaced, and nothing tells which.
-    2. If the bookmark remembered the later record only, the earlier write, of which that one has not heard, could be
-       missed at it; if the earlier one, the later write.
+    1. A session writes at the Redis of one process, then in another process at a second Redis: one
+       of them is a master that was replaced, and nothing tells which.
+    2. If the bookmark remembered the later record only, the earlier write, of which that one has
+       not heard, could be missed at it; if the earlier one, the later write.
     """
     if old is None:
         return new

@@ -1,4 +1,5 @@
-"""The composition root: checks what it is given, wires the parts together, starts and stops them."""
+"""The composition root: checks what it is given, wires the parts together, starts and stops
+them."""
 
 from __future__ import annotations
 
@@ -40,7 +41,15 @@ from repocache.repository.rows import Nodes
 from repocache.repository.storing import INVALIDATED, source_of, through, without
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
-from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, Stickiness, current_session, last_fill
+from repocache.routing.routing import (
+    ANYWHERE,
+    ON_PRIMARY,
+    Route,
+    Routing,
+    Stickiness,
+    current_session,
+    last_fill,
+)
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.advice import advice
 from repocache.runtime.cache import Needs, open_cache
@@ -63,7 +72,8 @@ R = TypeVar("R", bound=Repository[Any, Any])
 FEED_ROOM = 10_000
 """Changes that wait for one slow reader of `invalidations`."""
 SHADOWED_WITHIN = 2.0
-"""Seconds that an invalidation may be on its way before a value that shadow mode met counts as wrong."""
+"""Seconds that an invalidation may be on its way before a value that shadow mode met counts as
+wrong."""
 
 
 class Database:
@@ -73,13 +83,15 @@ class Database:
     entered in another. If its loop was closed instead, entering it begins anew. Used in another
     loop at once, or in that of another thread, it raises OtherLoop.
 
-    `primary`, `replicas`: SQLAlchemy URLs, of asyncpg unless they name another async driver (`Replica(url, weight=...)`
-    where one needs more). `redis`: redis://, rediss:// or unix:// URL; None: this process caches for itself alone. A
-    URL is a text, SQLAlchemy's `URL`, or pydantic's. `repositories`: every repository class, so that owners are known
-    before the first write. `engine`: what connections are told beyond a URL.
+    `primary`, `replicas`: SQLAlchemy URLs, of asyncpg unless they name another async driver
+    (`Replica(url, weight=...)` where one needs more). `redis`: redis://, rediss:// or unix:// URL;
+    None: this process caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
+    `repositories`: every repository class, so that owners are known before the first write.
+    `engine`: what connections are told beyond a URL.
 
     Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and
-    DatabaseUnavailable on entering if the primary does not answer. A Redis that is away is no error.
+    DatabaseUnavailable on entering if the primary does not answer. A Redis that is away is no
+    error.
     """
 
     def __init__(  # noqa: PLR0913  # keyword-only
@@ -94,14 +106,20 @@ class Database:
     ) -> None:
         settings = Settings() if settings is None else settings
         if not isinstance(settings, Settings):
-            raise ConfigurationError(f"Database(settings={type(settings).__name__}): give Settings(...)")
+            raise ConfigurationError(
+                f"Database(settings={type(settings).__name__}): give Settings(...)"
+            )
         engine = EngineSettings() if engine is None else engine
         if not isinstance(engine, EngineSettings):
-            raise ConfigurationError(f"Database(engine={type(engine).__name__}): give EngineSettings(...)")
+            raise ConfigurationError(
+                f"Database(engine={type(engine).__name__}): give EngineSettings(...)"
+            )
         self.settings = settings = replace(settings, observe=guarded(settings.observe))
         self._observe = settings.observe
         classes = checked(repositories)
-        longest = max((each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window)
+        longest = max(
+            (each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window
+        )
         longest = last_fill(longest, settings.cache.lease, settings.topology.staleness)
         secrets, unsigned = settings.secrets, settings.accept_unsigned
         signer = BookmarkSigner(secrets, accept_unsigned=unsigned) if secrets else None
@@ -161,25 +179,38 @@ class Database:
         self._home.leave()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        """Topology first and last: what is being published when the block is left still needs it."""
+        """Topology first and last: what is being published when the block is left still needs
+        it."""
         settings, standing, grace = self.settings, PrimaryWal(self._topology), self._topology.grace
         await stack.enter_async_context(self._topology)
         await self._registry.locate()
         outbox = await stack.enter_async_context(self._durable())
         needs = Needs(any(is_strict(each.policy) for each, _ in self._registry), outbox.wake, grace)
-        cache = await stack.enter_async_context(open_cache(settings, self._address, self._keys, standing, needs))
+        cache = await stack.enter_async_context(
+            open_cache(settings, self._address, self._keys, standing, needs)
+        )
         stack.callback(_end_feeds, cache.receivers)
         for each in self._advice:
             settings.observe(each)
         engine = self._topology.write_engine
-        means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
+        means = Means(
+            cache.shared.records,
+            cache.shared.views,
+            cache.nonces,
+            cache.evicts,
+            settings.publish_timeout,
+        )
         puts = WriteThroughHook(self._stored(), standing, means)
-        commits = CommitPublisher(cache.bus, cache.undelivered, cache.shared.views, standing, self._lives)
+        commits = CommitPublisher(
+            cache.bus, cache.undelivered, cache.shared.views, standing, self._lives
+        )
         commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
         outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
         owned, functions = self._registry.owned, self._registry.functions
-        stack.callback(Tracker(engine, owned, watch.transaction_of, settings.observe, functions).stop)
+        stack.callback(
+            Tracker(engine, owned, watch.transaction_of, settings.observe, functions).stop
+        )
         seen = SeenTransactions(engine, self._routing, self._topology)
         stack.callback(seen.stop)
         stack.push_async_callback(watch.close, grace)
@@ -191,30 +222,52 @@ class Database:
             source = source_of(repository, binding, settings.cache, self._signing)
             tiered = TieredCache(source, cache.shared, current_session)
             values = Values(source, settings.cache.max_value, settings.observe)
-            subjects[binding.keys.prefix] = Subject(source, values, replace(binding.rows, route=ON_PRIMARY).by_id)
-            shadow = Shadow(binding.keys.prefix, self._verifier, cache.tasks.spawn, SHADOWED_WITHIN, settings.observe)
+            subjects[binding.keys.prefix] = Subject(
+                source, values, replace(binding.rows, route=ON_PRIMARY).by_id
+            )
+            shadow = Shadow(
+                binding.keys.prefix,
+                self._verifier,
+                cache.tasks.spawn,
+                SHADOWED_WITHIN,
+                settings.observe,
+            )
             access = CachedAccess(
-                binding.rows, tiered, shadow.compared, monotonic=settings.monotonic, is_long=binding.keys.is_long
+                binding.rows,
+                tiered,
+                shadow.compared,
+                monotonic=settings.monotonic,
+                is_long=binding.keys.is_long,
             )
             self._readers[repository] = repository(binding, access)
             self._caches[repository] = (tiered, shadow)
 
     def _durable(self) -> AbstractAsyncContextManager[NoOutbox]:
-        """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
+        """The outbox, where there are others who would have to be told. Raises
+        ConfigurationError."""
         if self._topology.history and self._address is not None:
             if self.settings.outbox is not OutboxMode.OFF:
                 return open_outbox(
-                    self._topology.outbox_engine(), self.settings, self._registry.owned, self._topology.grace
+                    self._topology.outbox_engine(),
+                    self.settings,
+                    self._registry.owned,
+                    self._topology.grace,
                 )
             return nullcontext(NoOutbox())
         if self.settings.outbox is OutboxMode.REQUIRED:
-            raise ConfigurationError("Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis")
+            raise ConfigurationError(
+                "Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis"
+            )
         return nullcontext(NoOutbox())
 
     def _stored(self) -> list[WriteThroughOwner]:
-        """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError for a strict
-        one."""
-        owners = [(each, binding) for each, binding in self._registry if isinstance(each.policy, WriteThrough)]
+        """Owners whose commits store values: none where that cannot be had. Raises
+        ConfigurationError for a strict one."""
+        owners = [
+            (each, binding)
+            for each, binding in self._registry
+            if isinstance(each.policy, WriteThrough)
+        ]
         if not owners or (self._topology.history and self._address is not None):
             return through(owners, self.settings.cache, self._signing, self._observe)
         for repository, _ in owners:
@@ -231,8 +284,8 @@ class Database:
             self._outbox.reconnect()
 
     def __getitem__(self, repository: type[R]) -> R:
-        """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for another class
-        than those given to the constructor."""
+        """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for
+        another class than those given to the constructor."""
         try:
             return cast("R", self._readers[repository])
         except KeyError:
@@ -253,24 +306,31 @@ class Database:
         return sessions_on(self._topology.write_engine)
 
     def unit_of_work(self) -> UnitOfWork:
-        """`async with db.unit_of_work() as work:` one transaction on the primary; see `UnitOfWork`."""
+        """`async with db.unit_of_work() as work:` one transaction on the primary; see
+        `UnitOfWork`."""
         return UnitOfWork(self.sessionmaker, self._watch, self._registry, self._observe)
 
     def causal_session(
         self, incoming: Bookmark | str | bytes | None = None, *, client: str | None = None
     ) -> AbstractAsyncContextManager[CausalSession]:
-        """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun there, are not
-        older than the bookmark, nor than what the block commits; `s.encode()` goes with the answer. `incoming`: a
-        bookmark or its text, as it came. Never raises for what it is given. `client`: who sent it, as an address or
-        a user: all its sessions together get at most half of the places for reads that bookmarks send to the primary.
+        """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun
+        there, are not older than the bookmark, nor than what the block commits; `s.encode()` goes
+        with the answer. `incoming`: a bookmark or its text, as it came. Never raises for what it is
+        given. `client`: who sent it, as an address or a user: all its sessions together get at most
+        half of the places for reads that bookmarks send to the primary.
 
         Raises UsageError for a client that is no text."""
         self._require_started()
         if not isinstance(client, str | None):
-            raise UsageError(f"causal_session(client={client!r}): give a text, as the address of who sent the bookmark")
+            raise UsageError(
+                f"causal_session(client={client!r}): give a text, as the address of who sent the "
+                "bookmark"
+            )
         return self._routing.causal_session(incoming, client)
 
-    def snapshot(self, *, max_lag: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
+    def snapshot(
+        self, *, max_lag: float | None = None
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
         """One read-only REPEATABLE READ transaction on one node, for reports: all statements see
         the same moment. In a causal session it is not older than what that wrote. `max_lag`:
         seconds that the node may be behind; None: as replicas may be. Raises DatabaseUnavailable if
@@ -279,7 +339,8 @@ class Database:
         return self._routing.snapshot(ANYWHERE if max_lag is None else Route(max_lag=max_lag))
 
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
-        """`async with db.invalidations(Users) as changes:` an iterator over what is written, by anybody; see `Feed`."""
+        """`async with db.invalidations(Users) as changes:` an iterator over what is written, by
+        anybody; see `Feed`."""
         self._require_started()
         keys, audience = (
             self._registry[repository].keys,
@@ -289,7 +350,8 @@ class Database:
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
-        """Answer the repository's reads in this mode from now on, in this process; see `CacheMode`."""
+        """Answer the repository's reads in this mode from now on, in this process; see
+        `CacheMode`."""
         self._require_started()
         if not isinstance(mode, CacheMode):
             raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
@@ -304,19 +366,24 @@ class Database:
         return self._caches[repository][1].count
 
     async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
-        """Compare up to `samples` values of each tier, drawn at random, with the primary, and invalidate those that are
-        wrong: older than the primary's row for `within` seconds or more, which is how long an invalidation may be on
-        its way. L1 is this process's own.
+        """Compare up to `samples` values of each tier, drawn at random, with the primary, and
+        invalidate those that are wrong: older than the primary's row for `within` seconds or more,
+        which is how long an invalidation may be on its way. L1 is this process's own.
 
         Raises CacheUnavailable if Redis is away, DatabaseUnavailable if the primary is.
         """
         self._require_started()
         if samples < 1 or not within >= 0:
-            raise ConfigurationError(f"verify(samples={samples}, within={within}): give 1 or more, and seconds")
+            raise ConfigurationError(
+                f"verify(samples={samples}, within={within}): give 1 or more, and seconds"
+            )
         return await self._verifier.verify(samples, within)
 
     async def changes(
-        self, session: AsyncSession, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None
+        self,
+        session: AsyncSession,
+        repository: type[Repository[Any, I]],
+        ids: Sequence[I] | None = None,
     ) -> None:
         """Declare what textual SQL in a plain session touches; see `UnitOfWork.changes`."""
         self._require_started()
@@ -335,10 +402,13 @@ class Database:
 
     @property
     def outbox(self) -> Held:
-        """What waits in the outbox, and what was put aside. Raises ConfigurationError without one."""
+        """What waits in the outbox, and what was put aside. Raises ConfigurationError without
+        one."""
         self._require_started()
         if not isinstance(self._outbox, RunningOutbox):
-            raise ConfigurationError("this database has no outbox: op.create_repocache_outbox() makes one")
+            raise ConfigurationError(
+                "this database has no outbox: op.create_repocache_outbox() makes one"
+            )
         return self._outbox.held
 
     @property

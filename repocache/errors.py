@@ -17,7 +17,8 @@ RepocacheError
         PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
         CommitOutcomeUnknown    the connection was lost during COMMIT
     CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
-    StrictWriteRefused          Redis could not hold back the readers of what was about to be written
+    StrictWriteRefused          Redis could not hold back the readers of what was about to be
+        written
     CodecError                  a value that cannot be encoded or decoded
     OutboxGone                  the outbox's table disappeared, or the right to it
 """
@@ -53,7 +54,8 @@ class CachedEntityRefused(UsageError):
 
 
 class ChangesLost(UsageError):
-    """A unit of work was left with changes, and neither commit() nor rollback() was called after them."""
+    """A unit of work was left with changes, and neither commit() nor rollback() was called after
+    them."""
 
 
 class TransactionRefused(UsageError):
@@ -69,8 +71,9 @@ class NotStarted(UsageError):
 
 
 class OtherLoop(UsageError):
-    """The database was entered in another event loop, and can be used there alone: leave it there and enter it here, \
-hand the call over to that loop (asyncio.run_coroutine_threadsafe), or give each loop a Database of its own."""
+    """The database was entered in another event loop, and can be used there alone: leave it there
+    and enter it here, hand the call over to that loop (asyncio.run_coroutine_threadsafe), or give
+    each loop a Database of its own."""
 
 
 class NotFound(RepocacheError):
@@ -98,7 +101,8 @@ class CacheUnavailable(RepocacheError):
 
 
 class StrictWriteRefused(RepocacheError):
-    """Redis could not hold back the readers of what was about to be written: nothing was committed."""
+    """Redis could not hold back the readers of what was about to be written: nothing was
+    committed."""
 
 
 class CodecError(RepocacheError):
@@ -106,5 +110,6 @@ class CodecError(RepocacheError):
 
 
 class OutboxGone(RepocacheError):
-    """The outbox that was there at start cannot be written any more: nothing was committed, for the invalidation might
-    have been lost. Bring it back with op.create_repocache_outbox(), or restart the process to do without."""
+    """The outbox that was there at start cannot be written any more: nothing was committed, for the
+    invalidation might have been lost. Bring it back with op.create_repocache_outbox(), or restart
+    the process to do without."""

@@ -7,9 +7,9 @@ not to be had. Bookmarks, records and messages carry it, so any text has to be b
 from __future__ import annotations
 
 LAST = 2**63 - 1
-"""The greatest number that PostgreSQL's bigint and Redis's counters hold: no position (bytes) and no
-`seq` is beyond it. What comes from outside is held to it where it is read; a bookmark's text could
-not carry much more."""
+"""The greatest number that PostgreSQL's bigint and Redis's counters hold: no position (bytes) and
+no `seq` is beyond it. What comes from outside is held to it where it is read; a bookmark's text
+could not carry much more."""
 LONGEST_TIMELINE = 10
 """Digits of a timeline: it has 32 bits."""
 
@@ -30,4 +30,8 @@ def is_newer(history: str, than: str) -> bool:
     """Whether a history is a later timeline of the same cluster: timelines only grow, and whoever
     writes the older one has been replaced. Of one timeline nothing tells which came first.
     """
-    return history != "" and cluster_of(history) == cluster_of(than) and timeline_of(history) > timeline_of(than)
+    return (
+        history != ""
+        and cluster_of(history) == cluster_of(than)
+        and timeline_of(history) > timeline_of(than)
+    )

@@ -1,6 +1,8 @@
-"""Who owns which key: `KeyOwner` makes the keys of one repository, `KeySpace` refuses two owners of one prefix.
+"""Who owns which key: `KeyOwner` makes the keys of one repository, `KeySpace` refuses two owners of
+one prefix.
 
-Owns the text of a key, its bucket, and the way back from text to id. Where a key lives in Redis is `records`' affair.
+Owns the text of a key, its bucket, and the way back from text to id. Where a key lives in Redis is
+`records`' affair.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from repocache.errors import ConfigurationError, InvalidId, OwnerClash
 
 BUCKETS = 1024
 KEY_FORMAT = 2
-"""Counts changes of `bucket_of`, `owner_bucket` and of the key text: it is part of the namespace in Redis."""
+"""Counts changes of `bucket_of`, `owner_bucket` and of the key text: it is part of the namespace in
+Redis."""
 
 LONGEST = 1_024
-"""Characters of a key's text that a cache keeps. Ids come from anybody, and real ones are far shorter: PostgreSQL
-indexes no more than some 2,700 bytes."""
+"""Characters of a key's text that a cache keeps. Ids come from anybody, and real ones are far
+shorter: PostgreSQL indexes no more than some 2,700 bytes."""
 PREFIX_FORM = r"[a-z][a-z0-9_-]{0,63}"
 KEY_FORM = rf"{PREFIX_FORM}(?::[A-Za-z0-9_.~%-]*)+"
 """Regular expressions of what `KeyOwner` takes for a prefix, and of what `Keys.text` makes."""
@@ -45,8 +48,8 @@ def owner_bucket(prefix: str) -> int:
 class Follow:
     """A table that an owner follows by key: `Follow("article_tag", key="article_id")`.
 
-    `key`: the column of the followed table that holds the owner's id; a tuple of columns, in the key's order, where the
-    id is composite. Raises ConfigurationError for anything else.
+    `key`: the column of the followed table that holds the owner's id; a tuple of columns, in the
+    key's order, where the id is composite. Raises ConfigurationError for anything else.
     """
 
     table: str
@@ -55,7 +58,9 @@ class Follow:
     def __post_init__(self) -> None:
         given: tuple[object, ...] = (self.table, *self.columns)
         if len(given) < 2 or not all(isinstance(name, str) and name for name in given):
-            raise ConfigurationError(f"{self!r}: give a table's name, and a column's name or a tuple of them")
+            raise ConfigurationError(
+                f"{self!r}: give a table's name, and a column's name or a tuple of them"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -67,10 +72,11 @@ class KeyOwner:
     """Declares that a repository makes all keys that begin with `prefix`.
 
     `prefix`: lower-case letters, digits, `_` and `-`, at most 64, unique in the database.
-    `follows`: tables whose writes may change this owner's rows behind the ORM's back (`ON DELETE CASCADE`, database
-    triggers): any write to one that is named invalidates the whole owner, and to a `Follow` the keys in its rows.
-    `None` (the default) derives them from the foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata and
-    from what `derived` attributes read; a tuple states exactly these.
+    `follows`: tables whose writes may change this owner's rows behind the ORM's back
+    (`ON DELETE CASCADE`, database triggers): any write to one that is named invalidates the whole
+    owner, and to a `Follow` the keys in its rows. `None` (the default) derives them from the
+    foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata and from what `derived`
+    attributes read; a tuple states exactly these.
 
     Raises ConfigurationError for a prefix of another form.
     """
@@ -81,12 +87,16 @@ class KeyOwner:
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
             raise ConfigurationError(
-                f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', first a letter"
+                f"KeyOwner(prefix={self.prefix!r}): a prefix is 1 to 64 of a-z, 0-9, '_' and '-', "
+                "first a letter"
             )
-        named = isinstance(self.follows, tuple) and all(isinstance(each, str | Follow) for each in self.follows)
+        named = isinstance(self.follows, tuple) and all(
+            isinstance(each, str | Follow) for each in self.follows
+        )
         if self.follows is not None and not named:
             raise ConfigurationError(
-                f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table names, or of "
+                f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table "
+                "names, or of "
                 'Follow("table", key="column")'
             )
 
@@ -95,7 +105,8 @@ _SHOWN = 200
 
 
 def shown(id: object) -> str:
-    """An id as a message has it: cut, and Python does not print an int of more than 4,300 digits."""
+    """An id as a message has it: cut, and Python does not print an int of more than 4,300
+    digits."""
     try:
         return cut(repr(id))
     except ValueError:
@@ -136,20 +147,32 @@ KEY_TYPES = tuple(_WRITERS)
 class Keys:
     """The keys of one owner: `prefix:part` or `prefix:part:part`, and back.
 
-    `types`: the exact type of each primary-key column, in order. `make`: builds a composite id (a NamedTuple class or
-    `tuple`) from its parts; for a single column it is not used. An id of another type or arity raises InvalidId: `"7"`,
-    `7`, `True` and a UUID's text must never become one key by accident. `plain_type`: the type of an id of one
-    column, None for a composite one.
+    `types`: the exact type of each primary-key column, in order. `make`: builds a composite id (a
+    NamedTuple class or `tuple`) from its parts; for a single column it is not used. An id of
+    another type or arity raises InvalidId: `"7"`, `7`, `True` and a UUID's text must never become
+    one key by accident. `plain_type`: the type of an id of one column, None for a composite one.
     """
 
-    __slots__ = ("_readers", "_varies", "_writer", "_writers", "follows", "make", "plain_type", "prefix", "types")
+    __slots__ = (
+        "_readers",
+        "_varies",
+        "_writer",
+        "_writers",
+        "follows",
+        "make",
+        "plain_type",
+        "prefix",
+        "types",
+    )
 
-    def __init__(self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple) -> None:
+    def __init__(
+        self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple
+    ) -> None:
         for each in types:
             if each not in _WRITERS:
                 raise ConfigurationError(
-                    f"owner {owner.prefix!r}: a key column of type {each.__name__} has no key text; "
-                    f"supported are {', '.join(t.__name__ for t in KEY_TYPES)}"
+                    f"owner {owner.prefix!r}: a key column of type {each.__name__} has no key "
+                    f"text; supported are {', '.join(t.__name__ for t in KEY_TYPES)}"
                 )
         self.prefix = owner.prefix
         self.follows = owner.follows
@@ -162,18 +185,22 @@ class Keys:
         self._writer = self._writers[0]
 
     def check(self, id: object) -> None:
-        """Raise InvalidId unless `id` has exactly the key's types and arity. A UUID may be of the driver's class."""
+        """Raise InvalidId unless `id` has exactly the key's types and arity. A UUID may be of the
+        driver's class."""
         types = self.types
         if len(types) == 1:
             if _has_type(id, types[0]):
                 return
         elif isinstance(id, tuple) and len(id) == len(types) and all(map(_has_type, id, types)):
             return
-        wanted = types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
+        wanted = (
+            types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
+        )
         raise InvalidId(f"{self.prefix}: the id {shown(id)} is not of the key's type {wanted}")
 
     def distinct(self, ids: Iterable[Any]) -> list[Any]:
-        """The ids, each once, in the order given. Raises InvalidId, also for one id where many are asked for."""
+        """The ids, each once, in the order given. Raises InvalidId, also for one id where many are
+        asked for."""
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             raise InvalidId(f"{self.prefix}: ids={shown(ids)}: give a list of ids")
         given = list(ids)
@@ -188,11 +215,13 @@ class Keys:
         self.check(id)
         if self.plain_type is not None:
             return f"{self.prefix}:{self._writer(id)}"
-        return ":".join((self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True))))
+        return ":".join(
+            (self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True)))
+        )
 
     def is_long(self, id: Any) -> bool:
-        """Whether the key is longer than caches keep: what is read by it is read from the database. Raises
-        InvalidId."""
+        """Whether the key is longer than caches keep: what is read by it is read from the database.
+        Raises InvalidId."""
         return self._varies and len(self.text(id)) > LONGEST
 
     def id(self, text: str) -> Any:
@@ -219,8 +248,8 @@ class KeySpace:
         for keys in owners:
             if keys.prefix in self._owners:
                 raise OwnerClash(
-                    f"two repositories own the prefix {keys.prefix!r}: every key has exactly one owner, "
-                    "give one of them another KeyOwner prefix"
+                    f"two repositories own the prefix {keys.prefix!r}: every key has exactly one "
+                    "owner, give one of them another KeyOwner prefix"
                 )
             self._owners[keys.prefix] = keys
 

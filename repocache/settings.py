@@ -1,4 +1,5 @@
-"""How a database behaves beyond its addresses and repositories: one frozen value, whose defaults are right."""
+"""How a database behaves beyond its addresses and repositories: one frozen value, whose defaults
+are right."""
 
 from __future__ import annotations
 
@@ -37,15 +38,16 @@ class Settings:
     processes before one of them puts it first); empty: nothing is signed, and whatever others have
     signed is taken. `accept_unsigned`: with secrets, take what is not signed too: the first of two
     steps in which a running fleet is given secrets.
-    `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis that others can write
-    in. `outbox`:
+    `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis
+    that others can write in. `outbox`:
     whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it, beside
-    those who may do as they like with the application's role anyway: itself, its members,
+    `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it,
+    beside those who may do as they like with the application's role anyway: itself, its members,
     superusers, the owners of the database and of the cached tables. `misuse`: what a change of an
     entity that came from a cache leads to; see `Misuse`. `observe`: gets every event, and must not
     block; the default writes troubles, each with its remedy, to
-    the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is logged, and reaches nobody.
+    the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is logged,
+    and reaches nobody.
     """
 
     app: str = "app"
@@ -71,19 +73,27 @@ class Settings:
         self._check_app()
         self._check_lives()
         if not isinstance(self.outbox, OutboxMode):
-            raise ConfigurationError(f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED")
+            raise ConfigurationError(
+                f"Settings(outbox={self.outbox!r}): give an OutboxMode, as in OutboxMode.REQUIRED"
+            )
         checked("Settings: outbox_schema", self.outbox_schema)
         if not isinstance(self.outbox_owners, tuple):
-            raise ConfigurationError(f"Settings(outbox_owners={self.outbox_owners!r}): give a tuple of roles' names")
+            raise ConfigurationError(
+                f"Settings(outbox_owners={self.outbox_owners!r}): give a tuple of roles' names"
+            )
         checked_all("Settings: outbox_owners", self.outbox_owners)
         if not isinstance(self.misuse, Misuse):
-            raise ConfigurationError(f"Settings(misuse={self.misuse!r}): give a Misuse, as in Misuse.TELL")
+            raise ConfigurationError(
+                f"Settings(misuse={self.misuse!r}): give a Misuse, as in Misuse.TELL"
+            )
         for name in ("local_entries", "local_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")
         self._check_secrets()
         if not callable(self.observe):
-            raise ConfigurationError(f"Settings(observe={type(self.observe).__name__}): give a function of one event")
+            raise ConfigurationError(
+                f"Settings(observe={type(self.observe).__name__}): give a function of one event"
+            )
         if iscoroutinefunction(self.observe):
             raise ConfigurationError("Settings(observe=...): no async one: nobody would await it")
 
@@ -92,11 +102,17 @@ class Settings:
         if not isinstance(secrets, tuple) or not all(isinstance(secret, str) for secret in secrets):
             raise ConfigurationError("Settings(secrets=...): give a tuple of strings")
         if any(len(secret.encode()) < SHORTEST for secret in self.secrets):
-            raise ConfigurationError(f"Settings(secrets=...): a secret has at least {SHORTEST} bytes")
+            raise ConfigurationError(
+                f"Settings(secrets=...): a secret has at least {SHORTEST} bytes"
+            )
         if self.accept_unsigned and not self.secrets:
-            raise ConfigurationError("Settings(accept_unsigned=True): it is of use with Settings(secrets=(...,)) only")
+            raise ConfigurationError(
+                "Settings(accept_unsigned=True): it is of use with Settings(secrets=(...,)) only"
+            )
         if self.sign_values and not self.secrets:
-            raise ConfigurationError("Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with")
+            raise ConfigurationError(
+                "Settings(sign_values=True): give Settings(secrets=(...,)) to sign them with"
+            )
 
     def _check_app(self) -> None:
         if (
@@ -107,21 +123,27 @@ class Settings:
             or len(self.app) > 64
         ):
             raise ConfigurationError(
-                f"Settings(app={self.app!r}): give 1 to 64 ASCII characters without braces, colons, quotes and spaces"
+                f"Settings(app={self.app!r}): give 1 to 64 ASCII characters without braces, "
+                "colons, quotes and spaces"
             )
 
     def _check_lives(self) -> None:
         if not self.window > self.topology.staleness:
             raise ConfigurationError(
-                f"Settings(window={self.window}): a bookmark must outlive the lag of a replica in the rotation, "
-                f"topology.max_lag + sample_every + probe_timeout = {self.topology.staleness}"
+                f"Settings(window={self.window}): a bookmark must outlive the lag of a replica in "
+                "the rotation, topology.max_lag + sample_every + probe_timeout = "
+                f"{self.topology.staleness}"
             )
         if not self.window > self.link.limits.silence:
             raise ConfigurationError(
-                f"Settings(window={self.window}): a bookmark must outlive what L1 may show while the link to Redis is "
-                f"silent, link.limits.silence = {self.link.limits.silence}"
+                f"Settings(window={self.window}): a bookmark must outlive what L1 may show while "
+                f"the link to Redis is silent, link.limits.silence = {self.link.limits.silence}"
             )
         if not 0 <= self.uncovered < math.inf:
-            raise ConfigurationError(f"Settings(uncovered={self.uncovered}): give seconds, 0 or more")
+            raise ConfigurationError(
+                f"Settings(uncovered={self.uncovered}): give seconds, 0 or more"
+            )
         if not self.publish_timeout > 0:
-            raise ConfigurationError(f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0")
+            raise ConfigurationError(
+                f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0"
+            )

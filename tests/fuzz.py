@@ -1,6 +1,8 @@
-"""Fuzz whatever reads foreign bytes, with new seeds until the time is over: `python -m tests.fuzz [--minutes 60]`.
+"""Fuzz whatever reads foreign bytes, with new seeds until the time is over:
+`python -m tests.fuzz [--minutes 60]`.
 
-Two parsers at a time, each in rounds of pytest. Exits with 1 at the first finding, with the command that repeats it.
+Two parsers at a time, each in rounds of pytest. Exits with 1 at the first finding, with the command
+that repeats it.
 """
 
 from __future__ import annotations
@@ -48,13 +50,26 @@ class Fuzzing:
             self._round(parser, secrets.randbelow(1 << 32))
 
     def _round(self, parser: str, seed: int) -> None:
-        pytest = ["-m", "pytest", "-q", "--timeout", "0", f"--hypothesis-seed={seed}", PARSERS[parser]]
+        pytest = [
+            "-m",
+            "pytest",
+            "-q",
+            "--timeout",
+            "0",
+            f"--hypothesis-seed={seed}",
+            PARSERS[parser],
+        ]
         environment = os.environ | {"REPOCACHE_FUZZ": TIMES}
-        done = subprocess.run([sys.executable, *pytest], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, *pytest], env=environment, capture_output=True, text=True, check=False
+        )
         with self._lock:
             self.rounds[parser] += 1
             if done.returncode:
-                self.finding = f"{done.stdout}{done.stderr}\nfound: REPOCACHE_FUZZ={TIMES} python {' '.join(pytest)}"
+                self.finding = (
+                    f"{done.stdout}{done.stderr}\nfound: REPOCACHE_FUZZ={TIMES} python "
+                    f"{' '.join(pytest)}"
+                )
 
 
 def main() -> int:

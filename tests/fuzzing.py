@@ -1,4 +1,5 @@
-"""How many examples a fuzzer tries: in the suite few, `REPOCACHE_FUZZ` times as many in a longer run."""
+"""How many examples a fuzzer tries: in the suite few, `REPOCACHE_FUZZ` times as many in a longer
+run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Papers: rows among which some cannot be read, by the driver, by a column's type or by the server."""
+"""Papers: rows among which some cannot be read, by the driver, by a column's type or by the
+server."""
 
 from __future__ import annotations
 
@@ -29,8 +30,14 @@ MAKE = (
     "INSERT INTO papers (id) SELECT 'p' || n FROM generate_series(0, 99) AS n",
     "INSERT INTO papers (id, state) VALUES ('label', 'newer')",
     "INSERT INTO papers (id, day) VALUES ('far', '20000-01-01'), ('before', '0044-03-15 BC')",
-    "INSERT INTO papers (id, body) VALUES ('digits', CAST('[' || repeat('9', 5000) || ']' AS json))",
-    "INSERT INTO papers (id, body) SELECT 'deep', CAST(repeat('[', 12000) || repeat(']', 12000) AS json)",
+    (
+        "INSERT INTO papers (id, body) VALUES ('digits', CAST('[' || repeat('9', 5000) || ']' AS "
+        "json))"
+    ),
+    (
+        "INSERT INTO papers (id, body) SELECT 'deep', CAST(repeat('[', 12000) || repeat(']', "
+        "12000) AS json)"
+    ),
     "INSERT INTO papers (id, pages) VALUES ('server', 0)",
 )
 UNREADABLE = {

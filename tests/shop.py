@@ -1,4 +1,5 @@
-"""A small shop: the mapped classes, repositories and rows that tests of the whole read and write."""
+"""A small shop: the mapped classes, repositories and rows that tests of the whole read and
+write."""
 
 from __future__ import annotations
 
@@ -100,7 +101,22 @@ class Countries(Repository[Country, str]):
 
 
 REPOSITORIES = (Users, Orders, Documents, Countries)
-ODD_CODES = ("de", "a:b", "%41", "A", "é", " ", "", "{b1}", "a/b?c#d", "\n", "'\"\\", "日本", "a" * 300, "*")
+ODD_CODES = (
+    "de",
+    "a:b",
+    "%41",
+    "A",
+    "é",
+    " ",
+    "",
+    "{b1}",
+    "a/b?c#d",
+    "\n",
+    "'\"\\",
+    "日本",
+    "a" * 300,
+    "*",
+)
 QUICK = TopologySettings(sample_every=0.05, max_lag=5.0)
 
 
@@ -124,13 +140,21 @@ async def make_shop(url: str) -> None:
         await connection.run_sync(Base.metadata.create_all)
         await connection.execute(
             insert(User),
-            [{"id": n, "name": f"n{n:02}", "age": n, "email": f"{n}@x" if n % 2 else None} for n in range(1, 61)],
+            [
+                {"id": n, "name": f"n{n:02}", "age": n, "email": f"{n}@x" if n % 2 else None}
+                for n in range(1, 61)
+            ],
         )
         await connection.execute(
-            insert(Order), [{"tenant": t, "number": n, "total": 100 * t + n} for t in (1, 2) for n in (1, 2, 3)]
+            insert(Order),
+            [{"tenant": t, "number": n, "total": 100 * t + n} for t in (1, 2) for n in (1, 2, 3)],
         )
-        await connection.execute(insert(Document), [{"id": document_id(n), "title": f"t{n}"} for n in range(1, 4)])
-        await connection.execute(insert(Country), [{"code": code, "name": f"<{code}>"} for code in ODD_CODES])
+        await connection.execute(
+            insert(Document), [{"id": document_id(n), "title": f"t{n}"} for n in range(1, 4)]
+        )
+        await connection.execute(
+            insert(Country), [{"code": code, "name": f"<{code}>"} for code in ODD_CODES]
+        )
     await engine.dispose()
 
 
@@ -182,10 +206,14 @@ async def open_shop(
 
 async def in_rotation(shop: Shop) -> None:
     """Replicas are out at first: how far behind they are is not known yet."""
-    await until(lambda: not any(node.out for node in shop.db.nodes), "all nodes are in the rotation")
+    await until(
+        lambda: not any(node.out for node in shop.db.nodes), "all nodes are in the rotation"
+    )
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 20) -> None:
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 20
+) -> None:
     """Wait for the condition. Raises AssertionError at the deadline."""
     try:
         async with asyncio.timeout(seconds):

@@ -10,9 +10,15 @@ from urllib.parse import quote, quote_plus
 
 
 def forms(secret: str) -> set[str]:
-    """The secret as it may be written: itself, a piece of it as a parser may have cut it, percent-encoded, in base64 at
-    any offset."""
-    encoded = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]}
+    """The secret as it may be written: itself, a piece of it as a parser may have cut it,
+    percent-encoded, in base64 at any offset."""
+    encoded = {
+        secret,
+        quote(secret, safe=""),
+        quote(secret),
+        quote_plus(secret),
+        repr(secret)[1:-1],
+    }
     encoded.update(re.findall(r"[A-Za-z0-9]{6,}", secret))
     for offset in range(3):
         # The first and the last characters depend on what stands beside it.
@@ -46,5 +52,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 def told(error: BaseException) -> str:
     """Everything that can be printed of an error."""
-    said = [f"{each!r} {each} {each.args!r} {getattr(each, '__notes__', '')}" for each in chain(error)]
+    said = [
+        f"{each!r} {each} {each.args!r} {getattr(each, '__notes__', '')}" for each in chain(error)
+    ]
     return "\n".join((*said, *traceback.format_exception(error)))

@@ -13,7 +13,6 @@ from sqlalchemy import make_url
 from repocache import EngineSettings, LoggingObserver, Settings
 from repocache.engines.database_url import database_url
 from repocache.events import (
-    _WARNINGS,
     CacheFailed,
     ChannelDown,
     ChannelUp,
@@ -25,8 +24,9 @@ from repocache.events import (
     UndeclaredWrite,
     Unguarded,
 )
+from repocache.events.observers import _WARNINGS
+from repocache.events.remedies import BY_KIND, NODE_OUT
 from repocache.redis_link import Address
-from repocache.remedies import BY_KIND, NODE_OUT
 from repocache.runtime.advice import PLAIN_DATABASE, PLAIN_REDIS, UNSIGNED, advice
 
 SIGNED = Settings(secrets=("a secret of many bytes",))
@@ -37,7 +37,10 @@ UNIX = "postgresql://u@/db?host=/run/postgresql"
 
 def test_bookmarks_that_anybody_can_make_are_told() -> None:
     lenient = Settings(secrets=SIGNED.secrets, accept_unsigned=True)
-    found = [[each.what for each in advice({}, None, given, PLAIN)] for given in (Settings(), lenient, SIGNED)]
+    found = [
+        [each.what for each in advice({}, None, given, PLAIN)]
+        for given in (Settings(), lenient, SIGNED)
+    ]
     assert found == [["signed bookmarks"], ["signed bookmarks"], []]
 
 
@@ -62,7 +65,9 @@ def test_bookmarks_that_anybody_can_make_are_told() -> None:
         ("sqlite+aiosqlite:////x", PLAIN, False),
     ],
 )
-def test_a_way_to_a_database_that_may_be_plain_is_told(url: str, engine: EngineSettings, told: bool) -> None:
+def test_a_way_to_a_database_that_may_be_plain_is_told(
+    url: str, engine: EngineSettings, told: bool
+) -> None:
     said = list(advice({"db": database_url("primary", url)}, None, SIGNED, engine))
     assert said == ([Unguarded("TLS to db", PLAIN_DATABASE)] if told else [])
 
@@ -95,7 +100,9 @@ def test_every_trouble_has_its_remedy() -> None:
         assert NodeOut("db2", why).remedy == NodeOut("db2", f"{why}: OSError()").remedy == remedy
 
 
-def written(caplog: pytest.LogCaptureFixture, *events: Any, level: int = logging.WARNING) -> list[str]:
+def written(
+    caplog: pytest.LogCaptureFixture, *events: Any, level: int = logging.WARNING
+) -> list[str]:
     observe = LoggingObserver()
     caplog.clear()
     with caplog.at_level(level, "repocache"):
@@ -104,7 +111,9 @@ def written(caplog: pytest.LogCaptureFixture, *events: Any, level: int = logging
     return [f"{record.levelname} {record.message}" for record in caplog.records]
 
 
-def test_troubles_are_warnings_and_the_rest_is_not_written(caplog: pytest.LogCaptureFixture) -> None:
+def test_troubles_are_warnings_and_the_rest_is_not_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     lines = written(
         caplog,
         Served("user", "l2", "", "a value"),
@@ -121,9 +130,17 @@ def test_troubles_are_warnings_and_the_rest_is_not_written(caplog: pytest.LogCap
     assert written(caplog, NodeBack("db2"), level=logging.DEBUG) == ["DEBUG NodeBack(node='db2')"]
 
 
-def test_a_cache_that_goes_on_failing_is_written_once_until_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
-    get, fill, hook = CacheFailed("get", "away"), CacheFailed("fill", "away"), HookFailed("h", "ValueError")
-    lines = written(caplog, get, fill, get, fill, ChannelDown("away"), get, ChannelUp("id"), get, hook, hook)
+def test_a_cache_that_goes_on_failing_is_written_once_until_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    get, fill, hook = (
+        CacheFailed("get", "away"),
+        CacheFailed("fill", "away"),
+        HookFailed("h", "ValueError"),
+    )
+    lines = written(
+        caplog, get, fill, get, fill, ChannelDown("away"), get, ChannelUp("id"), get, hook, hook
+    )
     assert [line.split("(")[0] for line in lines] == [
         *["WARNING CacheFailed"] * 2,
         "WARNING ChannelDown",

@@ -1,4 +1,5 @@
-"""Imports point down, parts of one floor do not see each other, and nothing hides that it is otherwise."""
+"""Imports point down, parts of one floor do not see each other, and nothing hides that it is
+otherwise."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "repocache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
-    {"errors", "history", "remedies"},
+    {"errors", "history"},
     {"keys", "events", "bookmark", "redaction"},
     {"background", "codec", "engines", "signing"},
     {"redis_link"},
@@ -71,7 +72,10 @@ def hidden_imports(path: str, tree: ast.Module) -> Iterator[str]:
             yield f"{path}:{node.lineno}: imports TYPE_CHECKING"
         elif isinstance(node, ast.Attribute) and node.attr == "TYPE_CHECKING":
             yield f"{path}:{node.lineno}: uses TYPE_CHECKING"
-        elif isinstance(node, ast.Name | ast.Attribute) and name_of(node) in {"__import__", "import_module"}:
+        elif isinstance(node, ast.Name | ast.Attribute) and name_of(node) in {
+            "__import__",
+            "import_module",
+        }:
             yield f"{path}:{node.lineno}: imports by a computed name"
 
 
@@ -85,7 +89,11 @@ def name_of(node: ast.expr) -> str:
 
 
 def context_variables(path: str, tree: ast.Module) -> Iterator[str]:
-    made = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Call) and name_of(node.func) == "ContextVar"]
+    made = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and name_of(node.func) == "ContextVar"
+    ]
     for line in made[1:] if path == CONTEXT_OWNER else made:
         yield f"{path}:{line}: the only context variable is that of {CONTEXT_OWNER}"
 
@@ -100,13 +108,17 @@ def offences(path: str, source: str) -> list[str]:
     """What is wrong with the module at `path` (relative to the package)."""
     tree = ast.parse(source)
     found = [
-        line for rule in (upward_imports, hidden_imports, context_variables, pickling) for line in rule(path, tree)
+        line
+        for rule in (upward_imports, hidden_imports, context_variables, pickling)
+        for line in rule(path, tree)
     ]
     lines = len(source.splitlines())
     return found if lines <= LONGEST else [*found, f"{path}: {lines} lines, more than {LONGEST}"]
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize(
+    "module", MODULES, ids=lambda module: module.relative_to(PACKAGE).as_posix()
+)
 def test_the_module_keeps_the_rules(module: Path) -> None:
     assert offences(module.relative_to(PACKAGE).as_posix(), module.read_text()) == []
 
@@ -130,7 +142,10 @@ def test_the_module_keeps_the_rules(module: Path) -> None:
         ("database.py", "import importlib\nimportlib.import_module('json')"),
         ("database.py", "from contextvars import ContextVar\nnow = ContextVar('now')"),
         ("database.py", "import contextvars\nnow = contextvars.ContextVar[int]('now')"),
-        (CONTEXT_OWNER, "from contextvars import ContextVar\na = ContextVar('a')\nb = ContextVar('b')"),
+        (
+            CONTEXT_OWNER,
+            "from contextvars import ContextVar\na = ContextVar('a')\nb = ContextVar('b')",
+        ),
         ("codec/row.py", "import pickle"),
         ("codec/row.py", "from pickle import loads"),
         ("database.py", "\n" * (LONGEST + 1)),
@@ -143,9 +158,15 @@ def test_a_broken_rule_is_seen(path: str, source: str) -> None:
 @pytest.mark.parametrize(
     "path, source",
     [
-        ("cache/tiered.py", "from repocache.cache.entry import Entry\nfrom repocache.keys import Keys"),
+        (
+            "cache/tiered.py",
+            "from repocache.cache.entry import Entry\nfrom repocache.keys import Keys",
+        ),
         ("__init__.py", "from repocache.database import Database"),
-        (CONTEXT_OWNER, "from contextvars import ContextVar\nroute: ContextVar[str] = ContextVar('route')"),
+        (
+            CONTEXT_OWNER,
+            "from contextvars import ContextVar\nroute: ContextVar[str] = ContextVar('route')",
+        ),
         (
             "database.py",
             "from contextvars import ContextVar\n\ndef read(route: ContextVar[str]) -> None: ...",

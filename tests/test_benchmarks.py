@@ -7,7 +7,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["hits_local", "hits_redis", "misses", "commits", "write_through", "invalidation"])
+@pytest.mark.parametrize(
+    "name", ["hits_local", "hits_redis", "misses", "commits", "write_through", "invalidation"]
+)
 async def test_a_benchmark_runs_and_judges_its_bars(name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", f"benchmarks.{name}", "--quick"),
@@ -24,4 +26,8 @@ async def test_a_benchmark_runs_and_judges_its_bars(name: str) -> None:
     assert process.returncode == 0, err
     assert "wanted:" in out
     # What people use beside it need not be installed; whatever is has to work.
-    assert not [line for line in out.splitlines() if "not measured:" in line and "ModuleNotFoundError" not in line]
+    assert not [
+        line
+        for line in out.splitlines()
+        if "not measured:" in line and "ModuleNotFoundError" not in line
+    ]

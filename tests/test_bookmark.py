@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from itertools import starmap
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repocache.bookmark import MAX_BUCKETS, MAX_TEXT, Bookmark, Refused, Seen, decode, merge, received
+from repocache.bookmark import (
+    MAX_BUCKETS,
+    MAX_TEXT,
+    Bookmark,
+    Refused,
+    Seen,
+    decode,
+    merge,
+    received,
+)
 from repocache.history import LAST, is_newer
 from repocache.routing.routing import ANYWHERE, need_of
 
@@ -82,18 +92,30 @@ def test_a_bookmark_comes_back_from_its_text(given: Bookmark) -> None:
 
 def test_the_largest_bookmark_is_a_header() -> None:
     wrote = {n: Seen("f" * 20, 2**32) for n in range(1000, 1000 + MAX_BUCKETS)}
-    assert len(bookmark(2**63, wrote, history="7711521039664438273.1.04cc19ceadc8").encode()) <= 1024
+    assert (
+        len(bookmark(2**63, wrote, history="7711521039664438273.1.04cc19ceadc8").encode()) <= 1024
+    )
 
 
-@given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")) | st.text(st.characters(), max_size=30))
+@given(
+    st.text()
+    | st.binary().map(lambda raw: raw.decode("latin-1"))
+    | st.text(st.characters(), max_size=30)
+)
 def test_any_text_is_refused_and_never_raises(text: str) -> None:
     assert isinstance(decode(text, None), Refused)
     assert decode(text, Signer()) == Refused("signature")
 
 
 packed: st.SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.integers(0, 9), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats()
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=6) | st.dictionaries(st.integers(0, 9), inner, max_size=3)
+    ),
 )
 
 
@@ -142,17 +164,25 @@ def test_one_that_came_as_bytes_or_as_a_value_is_the_same(given: Bookmark) -> No
 
 
 NONSENSE: tuple[object, ...] = (
-    7, 0, 1.5, True, False, [], ["a"], {}, {"a": 1}, object(), Bookmark, bytearray(b"a"), memoryview(b"a"), 10**5000,
+    7, 0, 1.5, True, False, [], ["a"], {}, {"a": 1}, object(), Bookmark,
+    bytearray(b"a"), memoryview(b"a"), 10**5000,
     b"\xff\xfe", b"\x00", "\ud800", "\ud800.\udfff", "é" * 9, b"=" * 9, b"A" * 10_000,
     bookmark(10**30), bookmark(wrote={1: Seen("i", 2**64)}), bookmark(wrote={2**70: Seen("i", 1)}),
-    Bookmark("h", "7", {}, True, NOW), Bookmark(None, 7, {}, True, NOW), Bookmark("h", 7, {}, True, 10**400),  # type: ignore[arg-type]
-    Bookmark("h", 7, [1], True, NOW), Bookmark("h", 7, {1: 2}, True, NOW), Bookmark("h", 7, {}, object(), NOW),  # type: ignore[arg-type,dict-item]
+    *starmap(
+        Bookmark,
+        (
+            ("h", "7", {}, True, NOW), (None, 7, {}, True, NOW), ("h", 7, {}, True, 10**400),
+            ("h", 7, [1], True, NOW), ("h", 7, {1: 2}, True, NOW), ("h", 7, {}, object(), NOW),
+        ),
+    ),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("signer", [None, Signer()])
 @pytest.mark.parametrize("given", NONSENSE, ids=lambda given: type(given).__name__)
-def test_whatever_else_is_given_is_refused_and_never_raises(given: object, signer: Signer | None) -> None:
+def test_whatever_else_is_given_is_refused_and_never_raises(
+    given: object, signer: Signer | None
+) -> None:
     assert isinstance(received(given, signer), Refused)
 
 
@@ -176,7 +206,9 @@ def test_a_text_too_long_is_refused_unread() -> None:
 
 
 @given(bookmarks, bookmarks, st.booleans())
-def test_merged_lives_and_distrusts_as_either_does(old: Bookmark, new: Bookmark, beyond: bool) -> None:
+def test_merged_lives_and_distrusts_as_either_does(
+    old: Bookmark, new: Bookmark, beyond: bool
+) -> None:
     merged = merge(old, new, beyond=beyond)
     assert merged.covered == (old.covered and new.covered)
     assert merged.expires == max(old.expires, new.expires)
@@ -201,7 +233,9 @@ def test_merged_never_asks_for_less_than_either(old: Bookmark, new: Bookmark, hi
 
 
 @given(bookmarks, bookmarks, st.sampled_from(HISTORIES))
-def test_what_was_polled_beyond_the_old_one_stands_for_it(old: Bookmark, new: Bookmark, history: str) -> None:
+def test_what_was_polled_beyond_the_old_one_stands_for_it(
+    old: Bookmark, new: Bookmark, history: str
+) -> None:
     """If that was of an earlier line; of a newer timeline, or not known, it goes on to count."""
     merged = merge(old, new, beyond=True)
     assert asks_no_less(merged, new, history)
@@ -278,7 +312,10 @@ def test_the_order_of_merging_does_not_matter_to_what_was_written(
 
 def test_a_bucket_written_under_two_records_is_known_to_none() -> None:
     at_one, at_two = bookmark(1, {1: Seen("one", 5)}), bookmark(2, {1: Seen("two", 1)})
-    for merged in (merge(at_one, at_two), merge(merge(at_one, at_two), bookmark(3, {1: Seen("two", 2)}))):
+    for merged in (
+        merge(at_one, at_two),
+        merge(merge(at_one, at_two), bookmark(3, {1: Seen("two", 2)})),
+    ):
         assert not merged.known_to(1, "one", 99)
         assert not merged.known_to(1, "two", 99)
         assert merged.known_to(2, "two", 1)

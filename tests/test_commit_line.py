@@ -1,4 +1,5 @@
-"""Under which line of WAL a commit is published whose connection knows of a newer one than its process."""
+"""Under which line of WAL a commit is published whose connection knows of a newer one than its
+process."""
 
 from __future__ import annotations
 
@@ -37,8 +38,10 @@ class Primary:
 def test_a_commit_is_of_the_line_that_its_connection_writes(
     line: str, history: str, polled: PrimaryPosition | None, expected: tuple[str, int | None]
 ) -> None:
-    """1. A process stays with an old primary; 2. a new connection of it leads to the new one, where a commit is made;
-    3. its position is polled on the old one: under that line the records would be filled from the old primary again."""
+    """1. A process stays with an old primary; 2. a new connection of it leads to the new one, where
+    a commit is made;
+    3. its position is polled on the old one: under that line the records would be filled from the
+       old primary again."""
     nobody: Any = None
     primary: Any = Primary(history)
     commits = CommitPublisher(nobody, nobody, nobody, primary, Lives(60.0, 60.0, lambda: 0.0))

@@ -1,9 +1,9 @@
 """Runs the Python snippets of README.md and docs/ that are marked for it.
 
-A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are one
-program: they share a namespace and an event loop, and may `await` at the top level. A traceback names the
-line in the Markdown file. They find the mapped classes `User` and `Order`, the repository `Users` and a `db`
-that reads them; addresses of servers are replaced by those of real ones.
+A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are
+one program: they share a namespace and an event loop, and may `await` at the top level. A traceback
+names the line in the Markdown file. They find the mapped classes `User` and `Order`, the repository
+`Users` and a `db` that reads them; addresses of servers are replaced by those of real ones.
 """
 
 import ast
@@ -69,12 +69,16 @@ async def shop(repocache_endpoints: Endpoints) -> Endpoints:
     engine = create_async_engine(repocache_endpoints.primary)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-        await connection.execute(insert(User), [{"id": n, "name": f"n{n}", "age": 15 + n} for n in range(1, 10)])
+        await connection.execute(
+            insert(User), [{"id": n, "name": f"n{n}", "age": 15 + n} for n in range(1, 10)]
+        )
     await engine.dispose()
     return repocache_endpoints
 
 
-async def run(page: Path, namespace: dict[str, object], addresses: Mapping[str, str] | None = None) -> None:
+async def run(
+    page: Path, namespace: dict[str, object], addresses: Mapping[str, str] | None = None
+) -> None:
     text = page.read_text()
     for shown, real in (addresses or {}).items():
         text = text.replace(shown, real)
@@ -87,7 +91,8 @@ async def run(page: Path, namespace: dict[str, object], addresses: Mapping[str, 
 
 @pytest.fixture
 def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The globals of a real module: annotations of mapped classes are looked up by their module's name."""
+    """The globals of a real module: annotations of mapped classes are looked up by their module's
+    name."""
     module = ModuleType("page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return vars(module)
@@ -114,7 +119,9 @@ async def test_the_snippets_run(page: Path, namespace: dict[str, object], shop: 
     )
 
 
-async def test_only_marked_blocks_run_in_order_and_may_await(tmp_path: Path, namespace: dict[str, object]) -> None:
+async def test_only_marked_blocks_run_in_order_and_may_await(
+    tmp_path: Path, namespace: dict[str, object]
+) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "<!-- run -->\n```python\nimport asyncio\nseen = [1]\n```\n\n"
@@ -125,7 +132,9 @@ async def test_only_marked_blocks_run_in_order_and_may_await(tmp_path: Path, nam
     assert namespace["seen"] == [1, 2]
 
 
-async def test_a_failure_names_its_line_in_the_page(tmp_path: Path, namespace: dict[str, object]) -> None:
+async def test_a_failure_names_its_line_in_the_page(
+    tmp_path: Path, namespace: dict[str, object]
+) -> None:
     page = tmp_path / "page.md"
     page.write_text("# Title\n\n<!-- run -->\n```python\nfine = 1\nassert not fine\n```\n")
     with pytest.raises(AssertionError) as failure:

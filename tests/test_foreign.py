@@ -33,10 +33,16 @@ def test_our_own_words_are_shown() -> None:
 @pytest.mark.parametrize(
     "error, shown",
     [
-        (ConnectionRefusedError(111, "Connect call failed"), "ConnectionRefusedError: [Errno 111] Connect call failed"),
+        (
+            ConnectionRefusedError(111, "Connect call failed"),
+            "ConnectionRefusedError: [Errno 111] Connect call failed",
+        ),
         (TimeoutError(), "TimeoutError"),
         (OSError("first\nsecret"), "OSError: first"),
-        (socket.gaierror(-2, "Name or service not known"), "gaierror: [Errno -2] Name or service not known"),
+        (
+            socket.gaierror(-2, "Name or service not known"),
+            "gaierror: [Errno -2] Name or service not known",
+        ),
         (smtplib.SMTPException("secret"), "SMTPException"),
         (RuntimeError("secret"), "RuntimeError"),
         (ExceptionGroup("secret", [KeyError("secret")]), "ExceptionGroup"),
@@ -57,7 +63,12 @@ def test_words_about_values_are_not(error: Exception, shown: str | None) -> None
 
 
 @pytest.mark.parametrize(
-    "error", [raised(int, "secret"), raised(msgspec.convert, "secret", int), raised(dict[str, int]().pop, "secret")]
+    "error",
+    [
+        raised(int, "secret"),
+        raised(msgspec.convert, "secret", int),
+        raised(dict[str, int]().pop, "secret"),
+    ],
 )
 def test_where_it_was_raised_is_told_in_their_place(error: BaseException) -> None:
     assert re.fullmatch(rf"{type(error).__name__} at test_foreign\.py:\d+", in_brief(error))
@@ -75,7 +86,10 @@ async def test_of_a_statement_neither_parameters_nor_rows(repocache_endpoints: E
     engine = create_async_engine(repocache_endpoints.primary)
     given: dict[str, tuple[Executable, dict[str, str]]] = {
         "a text for a number": (text("SELECT CAST(:x AS int)"), {"x": "secret"}),
-        "a number's text that is none": (text("SELECT CAST(CAST(:x AS text) AS int)"), {"x": "secret"}),
+        "a number's text that is none": (
+            text("SELECT CAST(CAST(:x AS text) AS int)"),
+            {"x": "secret"},
+        ),
         "a function's own words": (text("DO $$ BEGIN RAISE 'secret'; END $$"), {}),
         "no such table": (text("SELECT 1 FROM nowhere WHERE 'a' = :x"), {"x": "secret"}),
     }
@@ -96,4 +110,6 @@ async def test_of_a_statement_neither_parameters_nor_rows(repocache_endpoints: E
 
 
 def test_a_codec_error_is_ours() -> None:
-    assert in_brief(CodecError("a row does not begin with b'x'")) == "a row does not begin with b'x'"
+    assert (
+        in_brief(CodecError("a row does not begin with b'x'")) == "a row does not begin with b'x'"
+    )

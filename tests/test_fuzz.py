@@ -1,4 +1,5 @@
-"""The fuzzers' command finds what its rounds find, and knows the parsers that docs/security.md names."""
+"""The fuzzers' command finds what its rounds find, and knows the parsers that docs/security.md
+names."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def test_each_parser_has_a_fuzzer_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["pass", "assert False, 'a finding'"])
-def test_a_round_that_fails_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
+def test_a_round_that_fails_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
     test = tmp_path / "test_one.py"
     test.write_text(f"def test_it():\n    {outcome}\n")
     monkeypatch.setattr(fuzz, "PARSERS", {"one": str(test)})

@@ -27,7 +27,9 @@ def test_what_is_made_is_read(identity: PrimaryIdentity) -> None:
 
 
 @given(identities, st.integers(1, 2**32 - 1), st.integers(0, 2**60))
-def test_the_later_timeline_of_one_cluster_is_newer(identity: PrimaryIdentity, timeline: int, started: int) -> None:
+def test_the_later_timeline_of_one_cluster_is_newer(
+    identity: PrimaryIdentity, timeline: int, started: int
+) -> None:
     other = identity._replace(timeline=timeline, started=started)
     assert is_newer(other.history, identity.history) == (timeline > identity.timeline)
 
@@ -76,7 +78,14 @@ def test_newer_than_the_newer_is_newer(one: str, two: str, three: str) -> None:
 
 @pytest.mark.parametrize(
     "history, than",
-    [("a.2.x", "b.1.x"), ("s.1.x", "s.1.y"), ("s.1.x", "s.2.x"), ("", ""), ("s.2.x", ""), ("", "s.1.x")],
+    [
+        ("a.2.x", "b.1.x"),
+        ("s.1.x", "s.1.y"),
+        ("s.1.x", "s.2.x"),
+        ("", ""),
+        ("s.2.x", ""),
+        ("", "s.1.x"),
+    ],
 )
 def test_what_cannot_be_compared_is_not_newer(history: str, than: str) -> None:
     assert not is_newer(history, than)

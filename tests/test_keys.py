@@ -76,9 +76,16 @@ def test_two_ids_never_make_one_text(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize(
     "one, other",
-    [(("a:b", "c"), ("a", "b:c")), (("a", ""), ("", "a")), (("%3A", "x"), (":", "x")), (("+", ""), (" ", ""))],
+    [
+        (("a:b", "c"), ("a", "b:c")),
+        (("a", ""), ("", "a")),
+        (("%3A", "x"), (":", "x")),
+        (("+", ""), (" ", "")),
+    ],
 )
-def test_texts_that_lean_on_each_other_stay_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
+def test_texts_that_lean_on_each_other_stay_apart(
+    one: tuple[str, str], other: tuple[str, str]
+) -> None:
     assert keys(str, str).text(one) != keys(str, str).text(other)
 
 
@@ -155,7 +162,9 @@ def test_a_space_knows_whose_a_key_is() -> None:
         space.owner("us:7")
 
 
-@pytest.mark.parametrize("prefix", ["", "User", "7user", "us:er", "us er", "é", "a" * 65, "user\n", "-a"])
+@pytest.mark.parametrize(
+    "prefix", ["", "User", "7user", "us:er", "us er", "é", "a" * 65, "user\n", "-a"]
+)
 def test_a_prefix_of_another_form_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigurationError, match="prefix"):
         KeyOwner(prefix)
@@ -171,7 +180,8 @@ def test_a_key_column_without_a_text_is_refused() -> None:
     [("user:42", 390), ("user:-1", 292), ("order:1:2", 285), ("country:%C3%A9", 646), ("", 0)],
 )
 def test_buckets_and_texts_are_those_of_every_release(text: str, bucket: int) -> None:
-    """Who changes these values has changed what the processes of two releases share: KEY_FORMAT must count it."""
+    """Who changes these values has changed what the processes of two releases share: KEY_FORMAT
+    must count it."""
     assert KEY_FORMAT == 2
     assert bucket_of(text) == bucket
 

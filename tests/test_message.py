@@ -1,4 +1,5 @@
-"""The invalidation message: what docs/wire-format.md shows, and whatever else may come over the channel."""
+"""The invalidation message: what docs/wire-format.md shows, and whatever else may come over the
+channel."""
 
 from __future__ import annotations
 
@@ -62,7 +63,9 @@ def test_an_owner_that_changed_as_a_whole() -> None:
     moved = parse(
         b'{"v":2,"b":1030,"i":"i","s":4,"h":"h","o":"p","k":[],"g":{"user":"i2"},"w":{},"f":"00000000000000ff"}'
     )
-    assert moved == Message(2, 1030, "i", 4, "h", "p", generations={"user": "i2"}, floor="00000000000000ff")
+    assert moved == Message(
+        2, 1030, "i", 4, "h", "p", generations={"user": "i2"}, floor="00000000000000ff"
+    )
 
 
 def test_what_a_later_release_adds_is_passed_over() -> None:
@@ -108,7 +111,9 @@ def test_what_is_no_message_is_none(payload: bytes) -> None:
 
 
 def test_the_furthest_that_it_may_tell_of() -> None:
-    message = parse(SHOWN.replace(b"0000000003000130", b"7fffffffffffffff").replace(b'"s":5', b'"s":%d' % LAST))
+    message = parse(
+        SHOWN.replace(b"0000000003000130", b"7fffffffffffffff").replace(b'"s":5', b'"s":%d' % LAST)
+    )
     assert message is not None
     assert (message.position, message.seq) == (LAST, LAST)
 
@@ -120,7 +125,9 @@ values: st.SearchStrategy[object] = st.recursive(
     | st.integers(2**60, 2**70)
     | st.floats(allow_nan=False)
     | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
 )
 
 

@@ -1,4 +1,5 @@
-"""The models hold with every rule, and break without each one, in worlds small enough for a few seconds."""
+"""The models hold with every rule, and break without each one, in worlds small enough for a few
+seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ FORGER = {"EVENTS": "forged", "KEYS": "0"}
 
 def check(model: str, rule: str, **world: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(MODELS / model), *([rule] if rule else [])]
-    return subprocess.run(command, env={**os.environ, **world}, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, env={**os.environ, **world}, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,11 +106,23 @@ def test_the_protocol_holds(model: str, world: dict[str, str]) -> None:
         ("generations.py", "generation", {"BOUNDS": "0 1 1 0 0", "KEYS": "1"}),
         ("generations.py", "gap", {"BOUNDS": "2 0 1 0 1", "KEYS": "0 1", "EVENTS": "lost"}),
         ("generations.py", "gap told", {"BOUNDS": "1 0 1 1 1", "KEYS": "0", "EVENTS": "lost"}),
-        ("generations.py", "since", {"BOUNDS": "1 0 1 1 2", "KEYS": "2", "EVENTS": "lost reconnect"}),
+        (
+            "generations.py",
+            "since",
+            {"BOUNDS": "1 0 1 1 2", "KEYS": "2", "EVENTS": "lost reconnect"},
+        ),
         ("generations.py", "newest", {"BOUNDS": "0 1 2 0 0", "KEYS": "0 1"}),
         ("generations.py", "record", {"BOUNDS": "1 0 2 0 1", "KEYS": "0 1", "EVENTS": "anew"}),
-        ("generations.py", "forgotten", {"BOUNDS": "1 0 1 1 1", "KEYS": "2", "EVENTS": "reconnect"}),
-        ("generations.py", "same view", {"BOUNDS": "1 0 1 1 2", "KEYS": "1", "EVENTS": "lost reconnect"}),
+        (
+            "generations.py",
+            "forgotten",
+            {"BOUNDS": "1 0 1 1 1", "KEYS": "2", "EVENTS": "reconnect"},
+        ),
+        (
+            "generations.py",
+            "same view",
+            {"BOUNDS": "1 0 1 1 2", "KEYS": "1", "EVENTS": "lost reconnect"},
+        ),
         ("generations.py", "moved", {"BOUNDS": "1 0 1 0 0", "KEYS": "1"}),
         ("generations.py", "owner told", {"BOUNDS": "1 1 1 0 1", "KEYS": "0", "EVENTS": "lost"}),
         ("generations.py", "owner moved", {"BOUNDS": "0 1 1 0 0", "KEYS": "1"}),
@@ -117,10 +132,22 @@ def test_the_protocol_holds(model: str, world: dict[str, str]) -> None:
         ("generations.py", "no repetition", {**FORGER, "BOUNDS": "1 0 0 0 1"}),
         ("generations.py", "generation asked", {**FORGER, "BOUNDS": "0 2 1 1 1"}),
         ("generations.py", "ahead", {**FORGER, "BOUNDS": "0 0 2 0 1"}),
-        ("generations.py", "answers alone", {"BOUNDS": "1 0 1 0 2", "KEYS": "1", "EVENTS": "forged anew"}),
+        (
+            "generations.py",
+            "answers alone",
+            {"BOUNDS": "1 0 1 0 2", "KEYS": "1", "EVENTS": "forged anew"},
+        ),
         ("generations.py", "tips", {"BOUNDS": "2 0 0 0 2", "KEYS": "0 1", "EVENTS": "forged lost"}),
-        ("generations.py", "tip told", {"BOUNDS": "1 0 1 0 2", "KEYS": "0 1", "EVENTS": "forged lost"}),
-        ("generations.py", "one doubt", {"BOUNDS": "1 0 2 0 2", "KEYS": "0 1", "EVENTS": "forged anew"}),
+        (
+            "generations.py",
+            "tip told",
+            {"BOUNDS": "1 0 1 0 2", "KEYS": "0 1", "EVENTS": "forged lost"},
+        ),
+        (
+            "generations.py",
+            "one doubt",
+            {"BOUNDS": "1 0 2 0 2", "KEYS": "0 1", "EVENTS": "forged anew"},
+        ),
         ("servers.py", "server", {"BOUNDS": "1 1 1 1 1"}),
         ("servers.py", "replication id", {"BOUNDS": "1 2 0 2 1"}),
         ("servers.py", "pulse", {"BOUNDS": "1 1 1 1 0"}),

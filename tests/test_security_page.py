@@ -10,7 +10,11 @@ PAGE = (TESTS.parent / "docs" / "security.md").read_text()
 
 
 def test_each_test_that_the_page_names_is_there() -> None:
-    defined = {name for path in TESTS.rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())}
+    defined = {
+        name
+        for path in TESTS.rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert len(named) > 30
     assert named - defined == set()

@@ -76,11 +76,19 @@ class TestInProgress:
             RuntimeError("why"),
             TimeoutError(),
         ],
-        ids=["cancelled", "not permitted", "shutting down", "out of range", "away", "a bug", "late"],
+        ids=[
+            "cancelled",
+            "not permitted",
+            "shutting down",
+            "out of range",
+            "away",
+            "a bug",
+            "late",
+        ],
     )
     async def test_any_other_failure_is_no_answer(self, failure: Exception) -> None:
-        """1. A transaction is about to commit; 2. a reader, whose statement is cancelled, takes that
-        for "it has ended"; 3. he fills what is there; 4. it commits."""
+        """1. A transaction is about to commit; 2. a reader, whose statement is cancelled, takes
+        that for "it has ended"; 3. he fills what is there; 4. it commits."""
         with pytest.raises(DatabaseUnavailable):
             await over(Answers(failure)).in_progress("77")
 

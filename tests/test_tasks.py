@@ -50,7 +50,8 @@ async def test_what_must_end_may_spawn_while_the_block_is_left() -> None:
 
 
 async def test_one_spawned_last_runs_so_far_that_it_can_tell() -> None:
-    """Cancelled before its first step a coroutine never runs, and who waits for what it does waits for ever."""
+    """Cancelled before its first step a coroutine never runs, and who waits for what it does waits
+    for ever."""
     ended: list[str] = []
     async with Tasks(Grace(FOREVER), print) as tasks:
         tasks.spawn(waits(asyncio.Event(), ended))
@@ -140,7 +141,10 @@ async def test_what_is_kept_is_begun_again_whatever_it_died_of() -> None:
         tasks.keep(mortal.run)
         await mortal.works.wait()
     assert mortal.lives == 3
-    assert events == [TaskFailed("Mortal.run", "OSError: why"), TaskFailed("Mortal.run", "cancelled")]
+    assert events == [
+        TaskFailed("Mortal.run", "OSError: why"),
+        TaskFailed("Mortal.run", "cancelled"),
+    ]
 
 
 async def test_what_is_kept_ends_with_the_block_also_between_two_lives() -> None:

@@ -1,4 +1,5 @@
-"""URLs from outside: any text is a value or a refusal that names its argument, and no password comes out."""
+"""URLs from outside: any text is a value or a refusal that names its argument, and no password
+comes out."""
 
 from __future__ import annotations
 
@@ -89,7 +90,12 @@ def outcome(shown: Callable[[object], str], text: object) -> str:
 
 
 @PARSERS
-@given(st.one_of(TEXT, st.builds("{}{}".format, st.sampled_from(["redis://", "postgresql://", "unix://"]), TEXT)))
+@given(
+    st.one_of(
+        TEXT,
+        st.builds("{}{}".format, st.sampled_from(["redis://", "postgresql://", "unix://"]), TEXT),
+    )
+)
 @example("redis://[")
 @example("redis://[x]:1")
 @example("redis://a\u2100b@c")
@@ -100,7 +106,9 @@ def outcome(shown: Callable[[object], str], text: object) -> str:
 @example("postgresql://h/d?sslcert=" + "x" * 5000)
 @example("postgresql://h/d?sslcert=%00")
 @example("postgresql://a,b:99999999/d")
-def test_any_text_is_a_value_or_a_refusal(parse: Callable[[object], object], argument: str, text: str) -> None:
+def test_any_text_is_a_value_or_a_refusal(
+    parse: Callable[[object], object], argument: str, text: str
+) -> None:
     refused = refusal(parse, text)
     assert refused is None or str(refused).startswith(argument)
 
@@ -122,7 +130,9 @@ def test_any_text_is_a_value_or_a_refusal(parse: Callable[[object], object], arg
 @example(f"[{TOKEN}")
 @example(f"@/{TOKEN}=?")
 @example(f"@/{TOKEN}=?a=b&")
-def test_no_password_comes_out(templates: tuple[str, ...], shown: Callable[[object], str], password: str) -> None:
+def test_no_password_comes_out(
+    templates: tuple[str, ...], shown: Callable[[object], str], password: str
+) -> None:
     for template in templates:
         for written in (password, quote(password, safe="")):
             text = template.format(written)
@@ -149,7 +159,9 @@ def test_addresses_go_round(user: str, password: str, host: str, port: int, db: 
 
 
 @given(NAMES, NAMES, HOSTS, PORTS, NAMES)
-def test_database_urls_go_round(user: str, password: str, host: str, port: int, database: str) -> None:
+def test_database_urls_go_round(
+    user: str, password: str, host: str, port: int, database: str
+) -> None:
     login = f"{quote(user, safe='')}:{quote(password, safe='')}"
     place = f"[{host}]" if ":" in host else host
     name = quote(database, safe="")

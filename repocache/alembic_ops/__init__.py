@@ -1,10 +1,15 @@
-"""Alembic operations for the outbox and its triggers: `import repocache.alembic_ops` in a migration or in `env.py`.
+"""Alembic operations for the outbox and its triggers: `import repocache.alembic_ops` in a migration
+or in `env.py`.
 
-`op.create_repocache_outbox()`, `op.create_invalidation_trigger("users")` and their drops; `declare` lets autogenerate
-find what is missing. Importing registers them with Alembic, which has no other way.
+`op.create_repocache_outbox()`, `op.create_invalidation_trigger("users")` and their drops; `declare`
+lets autogenerate find what is missing. Importing registers them with Alembic, which has no other
+way.
 """
 
-from repocache.alembic_ops.alembic_version import NEEDED as NEEDED  # first of all: it says what is missing
+# First of all: it says what is missing.
+from repocache.alembic_ops.alembic_version import (
+    NEEDED as NEEDED,
+)
 from repocache.alembic_ops.autogenerate import declare
 from repocache.alembic_ops.operations import (
     CreateInvalidationTrigger,
@@ -13,4 +18,10 @@ from repocache.alembic_ops.operations import (
     DropOutbox,
 )
 
-__all__ = ["CreateInvalidationTrigger", "CreateOutbox", "DropInvalidationTrigger", "DropOutbox", "declare"]
+__all__ = [
+    "CreateInvalidationTrigger",
+    "CreateOutbox",
+    "DropInvalidationTrigger",
+    "DropOutbox",
+    "declare",
+]

@@ -1,4 +1,5 @@
-"""Alembic's version, looked at before anything of it is imported: an older one has not the names that are wanted."""
+"""Alembic's version, looked at before anything of it is imported: an older one has not the names
+that are wanted."""
 
 from importlib.metadata import PackageNotFoundError, version
 
@@ -20,7 +21,8 @@ def require(found: str) -> None:
     if tuple(int(part) for part in found.split(".")[:2] if part.isdigit()) < NEEDED:
         raise ConfigurationError(
             f"repocache.alembic_ops: Alembic {found or '(none)'} is installed, "
-            f"{'.'.join(map(str, NEEDED))} or later is needed: pip install 'sqlalchemy-repocache[alembic]'"
+            f"{'.'.join(map(str, NEEDED))} or later is needed: pip install "
+            "'sqlalchemy-repocache[alembic]'"
         )
 
 

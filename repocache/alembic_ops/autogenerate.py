@@ -1,4 +1,5 @@
-"""Autogenerate: what was declared and is not in the database becomes an operation, and nothing else does."""
+"""Autogenerate: what was declared and is not in the database becomes an operation, and nothing else
+does."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ _TRIGGERS = text(
     SELECT n.nspname, c.relname, t.tgargs
     FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE t.tgname = 'repocache_notice_update' AND NOT t.tgisinternal AND t.tgparentid = CAST(0 AS oid)
+    WHERE t.tgname = 'repocache_notice_update' AND NOT t.tgisinternal
+        AND t.tgparentid = CAST(0 AS oid)
     """
 )
 _OUTBOX = text(
@@ -40,8 +42,8 @@ _OUTBOX = text(
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`outbox`: what makes it; `triggers`: watched tables by (schema, name), with the columns that they carry besides
-    the key."""
+    """`outbox`: what makes it; `triggers`: watched tables by (schema, name), with the columns that
+    they carry besides the key."""
 
     outbox: CreateOutbox
     triggers: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
@@ -54,12 +56,18 @@ def declare(
     grant_to: Sequence[str] = (),
     owner: str = "",
 ) -> None:
-    """In `env.py`: this metadata's database has an outbox, and triggers on these tables, named as in the metadata.
+    """In `env.py`: this metadata's database has an outbox, and triggers on these tables, named as
+    in the metadata.
 
-    `triggers`: names, or names with the columns that they carry; the rest as in `create_repocache_outbox`. Raises
-    ConfigurationError for a table that the metadata does not have, and what is no name.
+    `triggers`: names, or names with the columns that they carry; the rest as in
+    `create_repocache_outbox`. Raises ConfigurationError for a table that the metadata does not
+    have, and what is no name.
     """
-    given = triggers if isinstance(triggers, Mapping) else dict.fromkeys(listed("triggers", triggers), ())
+    given = (
+        triggers
+        if isinstance(triggers, Mapping)
+        else dict.fromkeys(listed("triggers", triggers), ())
+    )
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for name, columns in given.items():
         if name not in metadata.tables:
@@ -72,9 +80,15 @@ def declare(
 
 @comparators.dispatch_for("schema", priority=DispatchPriority.LAST)
 def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> None:
-    ours = [op for op in upgrade.ops if isinstance(op, DropTableOp | ModifyTableOps) and op.table_name == TABLE]
+    ours = [
+        op
+        for op in upgrade.ops
+        if isinstance(op, DropTableOp | ModifyTableOps) and op.table_name == TABLE
+    ]
     upgrade.ops[:] = [op for op in upgrade.ops if op not in ours]
-    declared = next((each.info[_DECLARED] for each in _metadata(context) if _DECLARED in each.info), None)
+    declared = next(
+        (each.info[_DECLARED] for each in _metadata(context) if _DECLARED in each.info), None
+    )
     connection = context.connection
     if declared is None or connection is None or connection.dialect.name != "postgresql":
         return
@@ -108,7 +122,8 @@ def _triggers(connection: Connection) -> dict[tuple[str, str], tuple[str, ...]]:
 
 @renderers.dispatch_for(CreateOutbox)
 def _render_create(_: AutogenContext, op: CreateOutbox) -> str:
-    return f"op.create_repocache_outbox({_arguments(schema=op.schema, grant_to=op.grant_to, owner=op.owner)})"
+    given = _arguments(schema=op.schema, grant_to=op.grant_to, owner=op.owner)
+    return f"op.create_repocache_outbox({given})"
 
 
 @renderers.dispatch_for(DropOutbox)
@@ -130,4 +145,6 @@ def _render_drop_trigger(_: AutogenContext, op: DropInvalidationTrigger) -> str:
 
 def _arguments(**given: str | tuple[str, ...]) -> str:
     """As source, without those that are as they are anyway."""
-    return ", ".join(f"{name}={value!r}" for name, value in given.items() if value not in ("public", (), ""))
+    return ", ".join(
+        f"{name}={value!r}" for name, value in given.items() if value not in ("public", (), "")
+    )

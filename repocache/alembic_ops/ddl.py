@@ -1,4 +1,5 @@
-"""The SQL of the outbox, its functions and its triggers, as plain texts for PostgreSQL 14 and later."""
+"""The SQL of the outbox, its functions and its triggers, as plain texts for PostgreSQL 14 and
+later."""
 
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ _NOTICE = "repocache_notice"
 
 
 def create_outbox(schema: str, grant_to: Sequence[str], owner: str = "") -> list[str]:
-    """Table, the triggers' function, and what wakes the relays. `grant_to`: roles that write through the library.
-    `owner`: the role whose rights the triggers' function has, empty: the one that migrates.
+    """Table, the triggers' function, and what wakes the relays. `grant_to`: roles that write
+    through the library. `owner`: the role whose rights the triggers' function has, empty: the one
+    that migrates.
 
     The table is small and churns: it is vacuumed by count and not by share, without pauses.
     """
@@ -36,30 +38,53 @@ CREATE TABLE {at}{TABLE} (
   tries integer NOT NULL DEFAULT 0,
   why text
 ) WITH (
-  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+      autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
 )"""
-    comment = f"COMMENT ON TABLE {at}{TABLE} IS 'repocache: invalidations that are not known to be delivered'"
+    comment = (
+        f"COMMENT ON TABLE {at}{TABLE} IS 'repocache: invalidations that are not known to be "
+        "delivered'"
+    )
     # What a transaction's triggers have noticed so far; rows of units of work are not in it.
     index = f"CREATE INDEX {TABLE}_xid ON {at}{TABLE} (xid, source) WHERE source IS NOT NULL"
     waker = f"""
 CREATE CONSTRAINT TRIGGER {WAKE} AFTER INSERT ON {at}{TABLE} DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW WHEN (NEW.source IS NOT NULL) EXECUTE FUNCTION {at}{WAKE}()"""
-    revoked = [f"REVOKE ALL ON FUNCTION {at}{function}() FROM PUBLIC" for function in (_NOTICE, WAKE)]
+    revoked = [
+        f"REVOKE ALL ON FUNCTION {at}{function}() FROM PUBLIC" for function in (_NOTICE, WAKE)
+    ]
     granted = [
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {at}{TABLE} TO {quoted(role, 'grant_to')}" for role in grant_to
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {at}{TABLE} TO {quoted(role, 'grant_to')}"
+        for role in grant_to
     ]
     owned = _owned(at, quoted(owner, "owner")) if owner else []
-    return [table, comment, index, _notice_function(at), _wake_function(at), *revoked, waker, *granted, *owned]
+    return [
+        table,
+        comment,
+        index,
+        _notice_function(at),
+        _wake_function(at),
+        *revoked,
+        waker,
+        *granted,
+        *owned,
+    ]
 
 
 def drop_outbox(schema: str) -> list[str]:
     """All that `create_outbox` makes. Fails while a table still has its triggers."""
     at = f"{quoted(schema, 'schema')}."
-    return [f"DROP TABLE {at}{TABLE}", f"DROP FUNCTION {at}{WAKE}()", f"DROP FUNCTION {at}{_NOTICE}()"]
+    return [
+        f"DROP TABLE {at}{TABLE}",
+        f"DROP FUNCTION {at}{WAKE}()",
+        f"DROP FUNCTION {at}{_NOTICE}()",
+    ]
 
 
-def create_trigger(table: str, schema: str, outbox_schema: str, columns: Sequence[str]) -> list[str]:
+def create_trigger(
+    table: str, schema: str, outbox_schema: str, columns: Sequence[str]
+) -> list[str]:
     """Four triggers, one for each kind of statement: transition tables allow no less."""
     on = _table(table, schema)
     function = f"{quoted(outbox_schema, 'outbox_schema')}.{_NOTICE}"
@@ -92,7 +117,8 @@ def _table(table: str, schema: str) -> str:
 
 
 def _owned(at: str, owner: str) -> list[str]:
-    """The triggers' function as a role's that may do nothing else; the table stays with who migrates."""
+    """The triggers' function as a role's that may do nothing else; the table stays with who
+    migrates."""
     function = f"FUNCTION {at}{_NOTICE}()"
     return [
         f"GRANT SELECT, INSERT, DELETE ON {at}{TABLE} TO {owner}",
@@ -104,14 +130,16 @@ def _owned(at: str, owner: str) -> list[str]:
 def _notice_function(at: str) -> str:
     """It runs as its owner, so that whoever may write a watched table need not know of the outbox.
 
-    So it runs no code of the table's owner: `to_jsonb` calls casts to JSON, which the owner of a type may make; of
-    types in `pg_catalog`, and domains straight over one, it calls what PostgreSQL has. A column of another type is not
-    carried. Nor does it believe what the session can set: what was noticed before, it asks the outbox.
+    So it runs no code of the table's owner: `to_jsonb` calls casts to JSON, which the owner of a
+    type may make; of types in `pg_catalog`, and domains straight over one, it calls what PostgreSQL
+    has. A column of another type is not carried. Nor does it believe what the session can set: what
+    was noticed before, it asks the outbox.
 
-    Keys are found in the catalogue when it runs: a migration of the primary key leaves no trigger behind. A notice of
-    the whole table takes the place of all that the transaction noticed of it before, and stands for all that comes
-    after, so that many statements leave few rows; a rollback to a savepoint brings back what was before. Ids of
-    transactions are those of this cluster, a row may be from a dump of another: it is older.
+    Keys are found in the catalogue when it runs: a migration of the primary key leaves no trigger
+    behind. A notice of the whole table takes the place of all that the transaction noticed of it
+    before, and stands for all that comes after, so that many statements leave few rows; a rollback
+    to a savepoint brings back what was before. Ids of transactions are those of this cluster, a row
+    may be from a dump of another: it is older.
     """
     body = f"""
 DECLARE
@@ -135,7 +163,8 @@ BEGIN
     RETURN NULL;
   END IF;
   SELECT count(*), coalesce(sum(pg_column_size(o.notices)), 0),
-      coalesce(bool_or(o.source = watched AND o.notices = whole), false) INTO noticed, taken, is_noticed
+      coalesce(bool_or(o.source = watched AND o.notices = whole), false)
+          INTO noticed, taken, is_noticed
     FROM {at}{TABLE} o
     WHERE o.xid = mine AND o.source IS NOT NULL AND o.due >= transaction_timestamp();
   IF is_noticed THEN
@@ -152,7 +181,8 @@ BEGIN
     IF carried IS NOT NULL THEN
       EXECUTE format('SELECT jsonb_agg(to_jsonb(c.*)) FROM (%s) AS c', concat_ws(' UNION ALL ',
           CASE WHEN TG_OP <> 'INSERT' THEN format('SELECT %s FROM old_rows AS r', carried) END,
-          CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END)) INTO changed;
+          CASE WHEN TG_OP <> 'DELETE' THEN format('SELECT %s FROM new_rows AS r', carried) END))
+              INTO changed;
       IF taken + pg_column_size(changed) <= {MOST_BYTES} THEN
         notice := jsonb_build_array(jsonb_build_object('t', watched, 'rows', changed));
       END IF;
@@ -172,8 +202,9 @@ SET search_path = pg_catalog, pg_temp SET bytea_output = hex AS {literal(body)}"
 
 
 def _wake_function(at: str) -> str:
-    """At COMMIT, when it is known whether a unit of work publishes the notice itself, which postpones it: NOTIFY is not
-    free. As its owner: who writes a watched table may not read the outbox."""
+    """At COMMIT, when it is known whether a unit of work publishes the notice itself, which
+    postpones it: NOTIFY is not free. As its owner: who writes a watched table may not read the
+    outbox."""
     body = f"""
 BEGIN
   IF EXISTS (SELECT FROM {at}{TABLE} o WHERE o.id = NEW.id AND o.due <= clock_timestamp()) THEN

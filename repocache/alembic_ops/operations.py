@@ -13,20 +13,28 @@ from repocache.invalidation.identifier import checked, checked_all
 
 @Operations.register_operation("create_repocache_outbox")
 class CreateOutbox(MigrateOperation):
-    """The outbox: its table and functions. Raises ConfigurationError for what is no name, as all of these do."""
+    """The outbox: its table and functions. Raises ConfigurationError for what is no name, as all of
+    these do."""
 
-    def __init__(self, schema: str = "public", grant_to: Sequence[str] = (), owner: str = "") -> None:
+    def __init__(
+        self, schema: str = "public", grant_to: Sequence[str] = (), owner: str = ""
+    ) -> None:
         self.schema = checked("schema", schema)
         self.grant_to = checked_all("grant_to", grant_to)
         self.owner = owner and checked("owner", owner)
 
     @classmethod
     def create_repocache_outbox(
-        cls, operations: Operations, schema: str = "public", grant_to: Sequence[str] = (), owner: str = ""
+        cls,
+        operations: Operations,
+        schema: str = "public",
+        grant_to: Sequence[str] = (),
+        owner: str = "",
     ) -> None:
-        """`op.create_repocache_outbox()`. `schema`: as in `Settings(outbox_schema=...)`; `grant_to`: the roles that
-        write through the library, where they are not the one that migrates; `owner`: a role without login, whose
-        rights the triggers have instead of those of the role that migrates."""
+        """`op.create_repocache_outbox()`. `schema`: as in `Settings(outbox_schema=...)`;
+        `grant_to`: the roles that write through the library, where they are not the one that
+        migrates; `owner`: a role without login, whose rights the triggers have instead of those of
+        the role that migrates."""
         operations.invoke(cls(schema, grant_to, owner))
 
     def to_diff_tuple(self) -> tuple[object, ...]:
@@ -40,14 +48,17 @@ class CreateOutbox(MigrateOperation):
 class DropOutbox(MigrateOperation):
     """The reverse of `CreateOutbox`."""
 
-    def __init__(self, schema: str = "public", grant_to: Sequence[str] = (), owner: str = "") -> None:
+    def __init__(
+        self, schema: str = "public", grant_to: Sequence[str] = (), owner: str = ""
+    ) -> None:
         self.schema = checked("schema", schema)
         self.grant_to = checked_all("grant_to", grant_to)
         self.owner = owner
 
     @classmethod
     def drop_repocache_outbox(cls, operations: Operations, schema: str = "public") -> None:
-        """`op.drop_repocache_outbox()`. What was not delivered is lost. Fails while a table still has its triggers."""
+        """`op.drop_repocache_outbox()`. What was not delivered is lost. Fails while a table still
+        has its triggers."""
         operations.invoke(cls(schema))
 
     def to_diff_tuple(self) -> tuple[object, ...]:
@@ -62,7 +73,11 @@ class CreateInvalidationTrigger(MigrateOperation):
     """Triggers on one table that write the outbox for any write, whoever makes it."""
 
     def __init__(
-        self, table: str, columns: Sequence[str] = (), schema: str = "public", outbox_schema: str = "public"
+        self,
+        table: str,
+        columns: Sequence[str] = (),
+        schema: str = "public",
+        outbox_schema: str = "public",
     ) -> None:
         self.table = checked("table", table)
         self.columns = checked_all("columns", columns)
@@ -78,8 +93,8 @@ class CreateInvalidationTrigger(MigrateOperation):
         schema: str = "public",
         outbox_schema: str = "public",
     ) -> None:
-        """`op.create_invalidation_trigger("users")`. The primary key is carried in any case; `columns`: others whose
-        old and new values are."""
+        """`op.create_invalidation_trigger("users")`. The primary key is carried in any case;
+        `columns`: others whose old and new values are."""
         operations.invoke(cls(table, columns, schema, outbox_schema))
 
     def to_diff_tuple(self) -> tuple[object, ...]:
@@ -94,7 +109,11 @@ class DropInvalidationTrigger(MigrateOperation):
     """The reverse of `CreateInvalidationTrigger`."""
 
     def __init__(
-        self, table: str, columns: Sequence[str] = (), schema: str = "public", outbox_schema: str = "public"
+        self,
+        table: str,
+        columns: Sequence[str] = (),
+        schema: str = "public",
+        outbox_schema: str = "public",
     ) -> None:
         self.table = checked("table", table)
         self.columns = checked_all("columns", columns)
@@ -102,7 +121,9 @@ class DropInvalidationTrigger(MigrateOperation):
         self.outbox_schema = checked("outbox_schema", outbox_schema)
 
     @classmethod
-    def drop_invalidation_trigger(cls, operations: Operations, table: str, schema: str = "public") -> None:
+    def drop_invalidation_trigger(
+        cls, operations: Operations, table: str, schema: str = "public"
+    ) -> None:
         """`op.drop_invalidation_trigger("users")`."""
         operations.invoke(cls(table, schema=schema))
 
@@ -114,14 +135,15 @@ class DropInvalidationTrigger(MigrateOperation):
 
 
 def _run(operations: Operations, statements: Sequence[str]) -> None:
-    """To the database, or, offline, into the script: as they are, for a compiled text has the percent signs of some
-    drivers doubled."""
+    """To the database, or, offline, into the script: as they are, for a compiled text has the
+    percent signs of some drivers doubled."""
     context = operations.get_context()
     for statement in statements:
         if context.as_sql:
             context.impl.static_output(f"{statement.strip()};\n")
         else:
-            operations.execute(text(statement.replace(":", "\\:")))  # a colon in a name begins no parameter
+            # A colon in a name begins no parameter.
+            operations.execute(text(statement.replace(":", "\\:")))
 
 
 @Operations.implementation_for(CreateOutbox)
@@ -136,7 +158,12 @@ def _drop_outbox(operations: Operations, operation: DropOutbox) -> None:
 
 @Operations.implementation_for(CreateInvalidationTrigger)
 def _create_trigger(operations: Operations, operation: CreateInvalidationTrigger) -> None:
-    _run(operations, create_trigger(operation.table, operation.schema, operation.outbox_schema, operation.columns))
+    _run(
+        operations,
+        create_trigger(
+            operation.table, operation.schema, operation.outbox_schema, operation.columns
+        ),
+    )
 
 
 @Operations.implementation_for(DropInvalidationTrigger)

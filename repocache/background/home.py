@@ -1,4 +1,5 @@
-"""The event loop that something lives in: its connections, tasks and futures are that loop's alone."""
+"""The event loop that something lives in: its connections, tasks and futures are that loop's
+alone."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ class Home:
         return self._loop is not None and self._loop.is_closed()
 
     def enter(self) -> None:
-        """The running loop is home from now on. Raises OtherLoop, and UsageError if it is already."""
+        """The running loop is home from now on. Raises OtherLoop, and UsageError if it is
+        already."""
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             raise UsageError("already started: enter it once, and share it")

@@ -1,4 +1,5 @@
-"""The tasks that the database object owns: nothing runs that nobody waits for, and what is to run for ever does."""
+"""The tasks that the database object owns: nothing runs that nobody waits for, and what is to run
+for ever does."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ class Kept:
     what the task does has to be told.
     """
 
-    def __init__(self, run: Callable[[], Coroutine[Any, Any, None]], died: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, run: Callable[[], Coroutine[Any, Any, None]], died: Callable[[str, str], None]
+    ) -> None:
         self._run = run
         self._died = died
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +93,8 @@ class Tasks:
     """Runs coroutines beside their callers. Leaving the block waits, as long as the grace lasts,
     for those that must end (a commit's publication), and cancels the rest.
 
-    A task that raises is an event (`TaskFailed`): what a caller needs to know reaches it another way.
+    A task that raises is an event (`TaskFailed`): what a caller needs to know reaches it another
+    way.
     """
 
     def __init__(self, grace: Grace, observe: Observer) -> None:
@@ -110,7 +114,8 @@ class Tasks:
             if self._must_end:
                 await asyncio.wait(self._must_end, timeout=self._grace.left())
             self._open = False
-            # One that is cancelled before its first step never runs: it could not tell those who wait for it.
+            # One that is cancelled before its first step never runs: it could not tell those who
+            # wait for it.
             await asyncio.sleep(0)
         finally:
             self._open = False
@@ -132,7 +137,8 @@ class Tasks:
         return self._run(coroutine, self._must_end)
 
     def keep(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run what never ends, until the block is left. Each death is an event, and it begins again.
+        """Run what never ends, until the block is left. Each death is an event, and it begins
+        again.
         Raises NotStarted outside the block."""
         if not self._open:
             raise NotStarted
@@ -140,7 +146,9 @@ class Tasks:
         self._kept.append(kept)
         kept.start()
 
-    def _run(self, coroutine: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+    def _run(
+        self, coroutine: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]
+    ) -> asyncio.Task[None]:
         if not self._open:
             coroutine.close()
             raise NotStarted

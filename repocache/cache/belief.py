@@ -1,12 +1,13 @@
-"""What a process makes of the messages and answers of one record. Pure; `models/beliefs.py` has the same decisions, and
-`models/generations.py` shows that each is needed.
+"""What a process makes of the messages and answers of one record. Pure; `models/beliefs.py` has the
+same decisions, and `models/generations.py` shows that each is needed.
 
-Anybody may publish a message. So messages only take away: what is believed of a record is what it answered when it was
-asked, and a message that does not follow on what is believed ends that, until the record is asked anew.
+Anybody may publish a message. So messages only take away: what is believed of a record is what it
+answered when it was asked, and a message that does not follow on what is believed ends that, until
+the record is asked anew.
 
-1. A process hears a forged message with the next number of a record; 2. a session writes elsewhere, and the record has
-that number now; 3. the session reads here, before the message of its own write has come. What was heard would vouch for
-the old value in L1; what was told does not.
+1. A process hears a forged message with the next number of a record; 2. a session writes elsewhere,
+and the record has that number now; 3. the session reads here, before the message of its own write
+has come. What was heard would vouch for the old value in L1; what was told does not.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import NamedTuple
 
 
 class At(NamedTuple):
-    """Where a record is: its incarnation, how many changes it has counted, and the tip, a random name that the last of
-    them was given. Whoever knows all that was published cannot know the next tip."""
+    """Where a record is: its incarnation, how many changes it has counted, and the tip, a random
+    name that the last of them was given. Whoever knows all that was published cannot know the next
+    tip."""
 
     incarnation: str
     seq: int
@@ -25,11 +27,12 @@ class At(NamedTuple):
 
 
 class BucketView:
-    """A record as believed, a bucket's or an owner's: how far it is by its own answers (`told`), and by the messages
-    that followed on these (`heard`, `tip`). `since`: where the view began; `moved`: how often anything under it was
-    invalidated. A bucket's has the `prefixes` of its keys' names by owner, an owner's its `generations` (by owner:
-    several may share one), as they were answered. It is of the line of WAL that this process lives in: the scripts
-    answer for no other, and all views go with the line.
+    """A record as believed, a bucket's or an owner's: how far it is by its own answers (`told`),
+    and by the messages that followed on these (`heard`, `tip`). `since`: where the view began;
+    `moved`: how often anything under it was invalidated. A bucket's has the `prefixes` of its keys'
+    names by owner, an owner's its `generations` (by owner: several may share one), as they were
+    answered. It is of the line of WAL that this process lives in: the scripts answer for no other,
+    and all views go with the line.
     """
 
     __slots__ = ("generations", "heard", "incarnation", "moved", "prefixes", "since", "tip", "told")
@@ -48,8 +51,9 @@ class BucketView:
 
 
 class Doubt:
-    """Nothing is believed of a record. Each is another one: an answer that was asked for before it does not end it,
-    unless it is what the doubt has heard (`at`), and nothing else was since (`prior`: what was believed until then).
+    """Nothing is believed of a record. Each is another one: an answer that was asked for before it
+    does not end it, unless it is what the doubt has heard (`at`), and nothing else was since
+    (`prior`: what was believed until then).
 
     The script that makes a record announces it before it answers.
     """
@@ -87,7 +91,8 @@ class Heard(Enum):
 def hear(belief: Belief, at: At, tip_before: str) -> Heard:
     """Whether a message follows on what is believed. `tip_before`: the tip that its change found.
 
-    Not by its number alone: 1. a message is lost; 2. a forged one takes its place; 3. the one after it comes.
+    Not by its number alone: 1. a message is lost; 2. a forged one takes its place; 3. the one after
+    it comes.
     """
     if isinstance(belief, Doubt):
         return Heard.DOUBT
@@ -99,8 +104,9 @@ def hear(belief: Belief, at: At, tip_before: str) -> Heard:
 def doubt(belief: Belief, at: At, tip_before: str) -> Doubt:
     """What a message leaves that does not follow on what is believed.
 
-    1. A record is asked, and answers; 2. it is made anew, and announced; 3. somebody publishes once more where it was
-    when it answered; 4. the caller of the script runs. Two things were heard, so his answer is not believed.
+    1. A record is asked, and answers; 2. it is made anew, and announced; 3. somebody publishes once
+    more where it was when it answered; 4. the caller of the script runs. Two things were heard, so
+    his answer is not believed.
     """
     if isinstance(belief, Doubt):
         if belief.at is not None and _is_next(belief.at, at, tip_before):
@@ -114,9 +120,10 @@ def _is_next(last: At, at: At, tip_before: str) -> bool:
 
 
 class Taken(Enum):
-    """Of an answer: what was heard is so (`TOLD`); it is `OLDER` than what was heard, which nothing contradicts;
-    `LOST`, `FORGED` or `NEW`: the view has to give way to one that begins here, since messages were lost, or one was
-    forged, or the record is another or was not known; or it is `REFUSED`, since it is from before what is known."""
+    """Of an answer: what was heard is so (`TOLD`); it is `OLDER` than what was heard, which nothing
+    contradicts; `LOST`, `FORGED` or `NEW`: the view has to give way to one that begins here, since
+    messages were lost, or one was forged, or the record is another or was not known; or it is
+    `REFUSED`, since it is from before what is known."""
 
     TOLD = "told"
     OLDER = "older"
@@ -129,7 +136,8 @@ class Taken(Enum):
 def take(belief: Belief, asked: Before, at: At) -> Taken:
     """What an answer does to what is believed of its record.
 
-    1. A record is asked; 2. it answers; 3. a message comes behind the answer, in the same read, and is handled at once;
+    1. A record is asked; 2. it answers; 3. a message comes behind the answer, in the same read, and
+    is handled at once;
     4. the caller of the script runs, with an answer from before the message.
     """
     if isinstance(belief, Doubt):
@@ -138,7 +146,8 @@ def take(belief: Belief, asked: Before, at: At) -> Taken:
     if belief.incarnation != at.incarnation:
         return Taken.NEW if belief is asked.belief else Taken.REFUSED
     if at.seq < belief.since:
-        # 1. It answers; 2. a message is lost; 3. another answer shows more: the view begins there; 4. the caller runs.
+        # 1. It answers; 2. a message is lost; 3. another answer shows more: the view begins there;
+        # 4. the caller runs.
         return Taken.REFUSED
     if at.seq > belief.heard:
         return Taken.LOST

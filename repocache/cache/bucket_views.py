@@ -1,7 +1,8 @@
-"""What this process believes of each record, and what an invalidation does here: L1 and the flights follow the views.
+"""What this process believes of each record, and what an invalidation does here: L1 and the flights
+follow the views.
 
-Plain sync code, run inside the connection's own callback, so that a message has its effect before the caller of any
-later reply runs (protocol, The channel).
+Plain sync code, run inside the connection's own callback, so that a message has its effect before
+the caller of any later reply runs (protocol, The channel).
 """
 
 from __future__ import annotations
@@ -10,7 +11,19 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from repocache.bookmark import Bookmark
-from repocache.cache.belief import At, Before, Belief, BucketView, Doubt, Heard, Taken, before, doubt, hear, take
+from repocache.cache.belief import (
+    At,
+    Before,
+    Belief,
+    BucketView,
+    Doubt,
+    Heard,
+    Taken,
+    before,
+    doubt,
+    hear,
+    take,
+)
 from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalKey
 from repocache.errors import RepocacheError
@@ -40,9 +53,12 @@ _WHY = {
 
 
 class BucketViews:
-    """`alive`: connected and subscribed. While it is False, L1 does not count and nothing enters it."""
+    """`alive`: connected and subscribed. While it is False, L1 does not count and nothing enters
+    it."""
 
-    def __init__(self, local: Local, flights: InflightLoads, keys: KeySpace, process: str, observe: Observer) -> None:
+    def __init__(
+        self, local: Local, flights: InflightLoads, keys: KeySpace, process: str, observe: Observer
+    ) -> None:
         self.alive = False
         self._local = local
         self._flights = flights
@@ -73,8 +89,8 @@ class BucketViews:
         self._forget()
 
     def covers(self, buckets: tuple[int, int], bookmark: Bookmark) -> bool:
-        """Whether what lies under these records counts in the bookmark's session: of a key's bucket and of its
-        owner (protocol, Read path 1)."""
+        """Whether what lies under these records counts in the bookmark's session: of a key's bucket
+        and of its owner (protocol, Read path 1)."""
         if not bookmark.takes_cached:
             return False
         wrote = bookmark.buckets
@@ -85,13 +101,18 @@ class BucketViews:
             seen = wrote.get(bucket)
             if seen is not None:
                 view = beliefs[bucket]
-                if type(view) is not BucketView or view.incarnation != seen.incarnation or view.told < seen.seq:
+                if (
+                    type(view) is not BucketView
+                    or view.incarnation != seen.incarnation
+                    or view.told < seen.seq
+                ):
                     return False
         return True
 
     def apply(self, message: Message) -> None:
-        """A record's announcement, or what somebody published as one: it drops what it names, and no more is believed
-        of it. If it does not follow on the last one, all that lies under the record goes."""
+        """A record's announcement, or what somebody published as one: it drops what it names, and
+        no more is believed of it. If it does not follow on the last one, all that lies under the
+        record goes."""
         bucket = message.bucket
         at = At(message.incarnation, message.seq, message.tip)
         owners = [owner for owner in message.generations if owner in self._keys]
@@ -115,8 +136,9 @@ class BucketViews:
     def _told(self, bucket: int, at: At) -> None:
         """A key's message tells how far its owner's record is.
 
-        1. An owner changes as a whole, and the message is lost; 2. a key of it is written, and what lies under its
-        new name is dropped; 3. this process hears of that, and would go on reading by the old name.
+        1. An owner changes as a whole, and the message is lost; 2. a key of it is written, and what
+        lies under its new name is dropped; 3. this process hears of that, and would go on reading
+        by the old name.
         """
         belief = self._beliefs[bucket]
         if isinstance(belief, BucketView) and belief.at != at:
@@ -126,12 +148,15 @@ class BucketViews:
         """Nothing is believed of the record any more. `at`: where it is said to be."""
         belief = self._beliefs[bucket]
         if isinstance(belief, BucketView):
-            self._give_up(bucket, "a new record" if belief.incarnation != at.incarnation else "messages were lost")
+            self._give_up(
+                bucket,
+                "a new record" if belief.incarnation != at.incarnation else "messages were lost",
+            )
         self._beliefs[bucket] = doubt(belief, at, tip_before)
 
     def adopt(self, bucket: int, asked: Before, at: At) -> BucketView | None:
-        """Take over what a script's reply said of a record. None: it is older than what is known by now. `asked`: as
-        `before` told it."""
+        """Take over what a script's reply said of a record. None: it is older than what is known by
+        now. `asked`: as `before` told it."""
         belief = self._beliefs[bucket]
         taken = take(belief, asked, at)
         if taken is Taken.REFUSED:
@@ -145,7 +170,9 @@ class BucketViews:
         view = self._beliefs[bucket] = BucketView(at)
         return view
 
-    def adopt_generation(self, owner: str, asked: Before, at: At, generation: str) -> BucketView | None:
+    def adopt_generation(
+        self, owner: str, asked: Before, at: At, generation: str
+    ) -> BucketView | None:
         """The same for the owner's record, and its generation."""
         view = self.adopt(owner_bucket(owner), asked, at)
         if view is None:
@@ -166,7 +193,8 @@ class BucketViews:
             belief.told = at.seq
 
     def wrote(self, texts: Iterable[str], owners: Iterable[str]) -> None:
-        """This process's own commit, before `commit()` returns (protocol, Write path 6). `owners`: as a whole."""
+        """This process's own commit, before `commit()` returns (protocol, Write path 6). `owners`:
+        as a whole."""
         for owner in owners:
             self._clear_owner(owner)
         for text in texts:

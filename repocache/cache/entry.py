@@ -1,4 +1,5 @@
-"""What a read brings: a row or the knowledge that there is none; and what an owner must give to be cached."""
+"""What a read brings: a row or the knowledge that there is none; and what an owner must give to be
+cached."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ Row = tuple[Any, ...]
 class CachedRow:
     """One key's answer, as it lies in L1: shared by all callers, never changed.
 
-    `row`: the columns' values, None: there is no such row. `length`: bytes of the encoded value. `shapes`: frozen
-    views made from it, by their type.
+    `row`: the columns' values, None: there is no such row. `length`: bytes of the encoded value.
+    `shapes`: frozen views made from it, by their type.
     """
 
     __slots__ = ("length", "row", "shapes")
@@ -33,8 +34,8 @@ class CachedRow:
 
     @property
     def size(self) -> int:
-        """Bytes that the row takes here, with what is in its lists and dicts. Objects of other types do not tell what
-        they hold: it is no less than the encoded value is long."""
+        """Bytes that the row takes here, with what is in its lists and dicts. Objects of other
+        types do not tell what they hold: it is no less than the encoded value is long."""
         return 0 if self.row is None else max(_weight(self.row), self.length)
 
 
@@ -85,9 +86,9 @@ class RowRequest(NamedTuple):
 
 
 Load = Callable[[Sequence[RowRequest]], Awaitable[Mapping[Any, Row | CodecError]]]
-"""Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are missing from the
-answer; in the place of a row that cannot be read stands the error for those who asked for it. Its snapshots are taken
-after the call."""
+"""Reads rows by id from a node that satisfies every one of the wanted. Ids without a row are
+missing from the answer; in the place of a row that cannot be read stands the error for those who
+asked for it. Its snapshots are taken after the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """`lease`: seconds that one loader may take before another may fill in its place. `patience`: seconds to wait for
-    somebody else's load before reading the database oneself. `batch`: keys of one statement. `max_value`: bytes of one
-    value in Redis. `observe_hits`: tell the observer of L1 hits too, which costs several times the hit itself. `mode`:
-    of every owner, until `Database.switch` gives it another.
+    """`lease`: seconds that one loader may take before another may fill in its place. `patience`:
+    seconds to wait for somebody else's load before reading the database oneself. `batch`: keys of
+    one statement. `max_value`: bytes of one value in Redis. `observe_hits`: tell the observer of L1
+    hits too, which costs several times the hit itself. `mode`: of every owner, until
+    `Database.switch` gives it another.
     """
 
     lease: float = 2.0
@@ -121,6 +123,10 @@ class CacheSettings:
     def __post_init__(self) -> None:
         for name in ("lease", "patience", "batch", "max_value"):
             if not getattr(self, name) > 0:
-                raise ConfigurationError(f"CacheSettings({name}={getattr(self, name)}): give more than 0")
+                raise ConfigurationError(
+                    f"CacheSettings({name}={getattr(self, name)}): give more than 0"
+                )
         if not isinstance(self.mode, CacheMode):
-            raise ConfigurationError(f"CacheSettings(mode={self.mode!r}): give a CacheMode, as in CacheMode.SHADOW")
+            raise ConfigurationError(
+                f"CacheSettings(mode={self.mode!r}): give a CacheMode, as in CacheMode.SHADOW"
+            )

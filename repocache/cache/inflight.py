@@ -1,7 +1,8 @@
 """Loads in flight: who waits for which key, and who may still join.
 
-One flight carries a key from the first miss to the answer. Joining is a pure decision; an invalidation marks the
-flights that it met, so that what they bring stays out of L1 and nobody joins them any more.
+One flight carries a key from the first miss to the answer. Joining is a pure decision; an
+invalidation marks the flights that it met, so that what they bring stays out of L1 and nobody joins
+them any more.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ NEVER = Before(Doubt())
 
 class InflightLoad:
     """`began`: the state of the bucket's record, and of the owner's, when it took off, None: not
-    answered yet. `direct`: past
-    the cache; `turns`: or it may yet turn out to go there, since its session wrote in the bucket
-    and the record has not answered. `sent`: something was asked already, so that the answer may be
-    older than who joins now. `dirty`: the key was invalidated since, so nobody joins any more.
-    `touched`: the same, counted anew from the moment that the fill was sent: a fill that lands
-    proves that nothing touched the key before. `cell`: the answer, once it is there. `refused`:
-    digest of a value in Redis that could not be read, and is to be replaced. `over`: write leases
-    whose transactions have ended. `asked`: what was believed of the bucket and of the owner when
-    their records were last asked; `views`: what was by their answer. `own`: the owner's bucket."""
+    answered yet. `direct`: past the cache; `turns`: or it may yet turn out to go there, since its
+    session wrote in the bucket and the record has not answered. `sent`: something was asked
+    already, so that the answer may be older than who joins now. `dirty`: the key was invalidated
+    since, so nobody joins any more. `touched`: the same, counted anew from the moment that the fill
+    was sent: a fill that lands proves that nothing touched the key before. `cell`: the answer, once
+    it is there. `refused`: digest of a value in Redis that could not be read, and is to be
+    replaced. `over`: write leases whose transactions have ended. `asked`: what was believed of the
+    bucket and of the owner when their records were last asked; `views`: what was by their answer.
+    `own`: the owner's bucket."""
 
     __slots__ = (
         "asked",
@@ -61,7 +62,9 @@ class InflightLoad:
         self.views: tuple[BucketView | None, BucketView | None] = (None, None)
         self.cell: CachedRow | None = None
         self.direct = False
-        self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint((bucket, self.own))
+        self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint(
+            (bucket, self.own)
+        )
         self.dirty = False
         self.touched = False
         self.refused = ""
@@ -91,7 +94,8 @@ class InflightLoad:
         for future in self.waiters:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # told: a caller that has gone on does not make it "never retrieved"
+                # Retrieved here: a caller that has gone on must not make the loop complain.
+                future.exception()
         self.waiters.clear()
 
 
@@ -117,23 +121,33 @@ def may_join(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -
         return False
     if bookmark is None:
         return True
-    return (not flight.sent if direct else _is_known(flight, bookmark)) and _has_position(flight, bookmark)
+    return (not flight.sent if direct else _is_known(flight, bookmark)) and _has_position(
+        flight, bookmark
+    )
 
 
 def _is_known(flight: InflightLoad, bookmark: Bookmark) -> bool:
-    """Whether the records that a flight has asked know of all that the session wrote in its bucket, and of the owner
-    as a whole."""
+    """Whether the records that a flight has asked know of all that the session wrote in its bucket,
+    and of the owner as a whole."""
     if not bookmark.takes_cached:
         return False
     if flight.began is None:
         return bookmark.buckets.keys().isdisjoint((flight.bucket, flight.own))
-    return all(bookmark.known_to(at, *seen) for at, seen in zip((flight.bucket, flight.own), flight.began, strict=True))
+    return all(
+        bookmark.known_to(at, *seen)
+        for at, seen in zip((flight.bucket, flight.own), flight.began, strict=True)
+    )
 
 
 def _has_position(flight: InflightLoad, bookmark: Bookmark) -> bool:
     """Whether a flight asks for the position that a bookmark asks for, or for more."""
     had = flight.bookmark
-    if had is None or had.history != bookmark.history or had.position is None or bookmark.position is None:
+    if (
+        had is None
+        or had.history != bookmark.history
+        or had.position is None
+        or bookmark.position is None
+    ):
         return False
     return had.position >= bookmark.position
 
@@ -153,7 +167,8 @@ class InflightLoads:
         return self._by_key.get((key, direct))
 
     def begin(self, flight: InflightLoad) -> None:
-        """From now on joined for its key; one that flew there before goes on for its own passengers."""
+        """From now on joined for its key; one that flew there before goes on for its own
+        passengers."""
         self._by_key[flight.key, flight.direct] = flight
         self._by_bucket.setdefault(flight.bucket, set()).add(flight)
 

@@ -1,4 +1,5 @@
-"""The hit in L1, the one path that every caller takes: one function, since each call in it would be felt."""
+"""The hit in L1, the one path that every caller takes: one function, since each call in it would be
+felt."""
 
 from __future__ import annotations
 
@@ -25,12 +26,17 @@ class Session(Protocol):
 
 
 def near_reader(
-    owner: str, shared: ProcessCache, gate: Gate, clock: Callable[[], float], session_of: Callable[[], Session | None]
+    owner: str,
+    shared: ProcessCache,
+    gate: Gate,
+    clock: Callable[[], float],
+    session_of: Callable[[], Session | None],
 ) -> Near:
     """Reads L1 as `LocalStore.get` does, without the calls: it was 2 us, and is 0.3.
 
-    A hit counts only if the gate is open, the channel is alive, and the views of the bucket and of the owner are not
-    older than what the caller's session wrote (protocol, Read path 1). `clock`: the store's.
+    A hit counts only if the gate is open, the channel is alive, and the views of the bucket and of
+    the owner are not older than what the caller's session wrote (protocol, Read path 1). `clock`:
+    the store's.
     """
     local, views = shared.local, shared.views
     entries, covers, own = local.entries, views.covers, owner_bucket(owner)

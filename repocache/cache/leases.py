@@ -1,7 +1,8 @@
-"""What a batch of flights says to the records: it asks for values or leases, and gives rows for the leases.
+"""What a batch of flights says to the records: it asks for values or leases, and gives rows for the
+leases.
 
-Owns the order of asking where a record's history or state is in doubt. What Redis does not answer is an event and no
-error: its flight goes past the cache.
+Owns the order of asking where a record's history or state is in doubt. What Redis does not answer
+is an event and no error: its flight goes past the cache.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from repocache.records import CallerHistory, Lease, OpenReply, OpenRequest
 
 
 def knows_of(flight: InflightLoad, answer: OpenReply) -> bool:
-    """Whether a value counts for the flight's session: only in the records that it wrote in, not before its write.
+    """Whether a value counts for the flight's session: only in the records that it wrote in, not
+    before its write.
 
-    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not know it, has one of
-    before the session's write, of which another Redis was told: what the protocol's assumption excludes, and a failover
-    brings for a moment.
+    Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not
+    know it, has one of before the session's write, of which another Redis was told: what the
+    protocol's assumption excludes, and a failover brings for a moment.
     """
     bookmark, owner = flight.bookmark, answer.owner
     return bookmark is None or (
@@ -32,18 +34,24 @@ def knows_of(flight: InflightLoad, answer: OpenReply) -> bool:
 
 
 class Leases:
-    """Those of one owner. `opened`: takes over the state of a flight's record, and answers False if it is older than
-    what is known by now."""
+    """Those of one owner. `opened`: takes over the state of a flight's record, and answers False if
+    it is older than what is known by now."""
 
     def __init__(
-        self, source: Source, shared: ProcessCache, values: Values, opened: Callable[[InflightLoad, OpenReply], bool]
+        self,
+        source: Source,
+        shared: ProcessCache,
+        values: Values,
+        opened: Callable[[InflightLoad, OpenReply], bool],
     ) -> None:
         self._source = source
         self._shared = shared
         self._values = values
         self._opened = opened
 
-    async def open(self, batch: Sequence[InflightLoad]) -> Sequence[tuple[InflightLoad, OpenReply | None]]:
+    async def open(
+        self, batch: Sequence[InflightLoad]
+    ) -> Sequence[tuple[InflightLoad, OpenReply | None]]:
         """The records' answers; None, or "history" where its record is of another line of WAL than
         this process lives in, for a flight that goes past the cache."""
         answers: dict[InflightLoad, OpenReply | None] = dict.fromkeys(batch)
@@ -57,7 +65,8 @@ class Leases:
             met: set[tuple[int, str]] = set()
             answered = await self._ask(asked, terms)
             if terms.history != self._shared.primary.history:
-                # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old answer comes.
+                # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old
+                # answer comes.
                 self.give_back(answered, terms)
                 terms = CallerHistory(self._shared.primary.history)
                 continue
@@ -85,7 +94,8 @@ class Leases:
     async def _confirm(
         self, asked: list[InflightLoad], met: set[tuple[int, str]]
     ) -> tuple[list[InflightLoad], CallerHistory]:
-        """Records of another history were met: poll the primary afresh, and only then make them anew."""
+        """Records of another history were met: poll the primary afresh, and only then make them
+        anew."""
         for history in {history for _, history in met}:
             self._shared.primary.met(history)
         polled = await self._shared.primary.insert_position()
@@ -93,17 +103,27 @@ class Leases:
         terms = CallerHistory(mine, confirmed=True)
         if not mine:
             return [], terms
-        may = {bucket: self._shared.histories.may_replace(bucket, history, mine) for bucket, history in met}
-        return [each for each in asked if may.get(each.bucket, True) and may.get(each.own, True)], terms
+        may = {
+            bucket: self._shared.histories.may_replace(bucket, history, mine)
+            for bucket, history in met
+        }
+        return [
+            each for each in asked if may.get(each.bucket, True) and may.get(each.own, True)
+        ], terms
 
-    async def _ask(self, flights: Sequence[InflightLoad], terms: CallerHistory) -> list[tuple[InflightLoad, OpenReply]]:
+    async def _ask(
+        self, flights: Sequence[InflightLoad], terms: CallerHistory
+    ) -> list[tuple[InflightLoad, OpenReply]]:
         """All at once; what Redis does not answer is missing from the list."""
         pending: list[tuple[InflightLoad, Awaitable[OpenReply]]] = []
         answers: list[tuple[InflightLoad, OpenReply]] = []
         why = ""
         try:
             for flight in flights:
-                flight.asked = self._shared.views.before(flight.bucket), self._shared.views.before(flight.own)
+                flight.asked = (
+                    self._shared.views.before(flight.bucket),
+                    self._shared.views.before(flight.own),
+                )
                 flight.touched = False
                 pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
         except CacheUnavailable as error:
@@ -122,14 +142,23 @@ class Leases:
         source = self._source
         life = self._shared.settings.lease
         return OpenRequest(
-            flight.bucket, source.keys.prefix, source.fingerprint, flight.text, life, flight.refused, flight.over
+            flight.bucket,
+            source.keys.prefix,
+            source.fingerprint,
+            flight.text,
+            life,
+            flight.refused,
+            flight.over,
         )
 
     def _lease(self, flight: InflightLoad, answer: OpenReply) -> Lease:
         return Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
 
-    def give_back(self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory) -> None:
-        """Leases under which nothing will be filled: who asks next, perhaps the same flight, would wait for them."""
+    def give_back(
+        self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory
+    ) -> None:
+        """Leases under which nothing will be filled: who asks next, perhaps the same flight, would
+        wait for them."""
         try:
             for flight, answer in answered:
                 if answer.kind == "lease":
@@ -149,14 +178,23 @@ class Leases:
                 if flight.cell is not None:
                     flight.cell.length = len(value)
                 flight.touched = False
-                fills.append((flight, self._shared.records.fill(self._lease(flight, answer), terms, value, life)))
+                fills.append(
+                    (
+                        flight,
+                        self._shared.records.fill(self._lease(flight, answer), terms, value, life),
+                    )
+                )
                 self._shared.settler.settle(flight.bucket, answer.incarnation, answer.floor)
-                self._shared.settler.settle(flight.own, answer.owner.incarnation, answer.owner.floor)
+                self._shared.settler.settle(
+                    flight.own, answer.owner.incarnation, answer.owner.floor
+                )
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
         return fills
 
-    async def landed(self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]) -> set[InflightLoad]:
+    async def landed(
+        self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]
+    ) -> set[InflightLoad]:
         """Those whose row Redis has taken."""
         landed: set[InflightLoad] = set()
         why = ""

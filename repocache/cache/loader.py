@@ -1,7 +1,9 @@
-"""Misses of one moment become one batch: one script each for their leases, one statement for their rows.
+"""Misses of one moment become one batch: one script each for their leases, one statement for their
+rows.
 
-Owns what happens between a miss and its answer; what is said to the records on the way is `leases`'s. The batches run
-in tasks of the database, never of a caller: a caller that is cancelled takes no lease with it.
+Owns what happens between a miss and its answer; what is said to the records on the way is
+`leases`'s. The batches run in tasks of the database, never of a caller: a caller that is cancelled
+takes no lease with it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,10 @@ Work = Callable[[], Awaitable[None]]
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
-OLDER = "no node may answer: the primary here has been replaced, as the session or the record of the key knows"
+OLDER = (
+    "no node may answer: the primary here has been replaced, as the session or the record of "
+    "the key knows"
+)
 
 
 class Harbour(Protocol):
@@ -68,7 +73,9 @@ class Lane:
 
     MOST = 2
 
-    def __init__(self, spawn: Spawn, fail: Callable[[Sequence[InflightLoad], Exception], None]) -> None:
+    def __init__(
+        self, spawn: Spawn, fail: Callable[[Sequence[InflightLoad], Exception], None]
+    ) -> None:
         self._spawn = spawn
         self._fail = fail
         self._running = 0
@@ -86,7 +93,9 @@ class Lane:
         else:
             self._running += 1
 
-    async def _run(self, flights: Sequence[InflightLoad], work: Work, ended: Callable[[], None]) -> None:
+    async def _run(
+        self, flights: Sequence[InflightLoad], work: Work, ended: Callable[[], None]
+    ) -> None:
         try:
             await work()
         except asyncio.CancelledError:
@@ -105,7 +114,9 @@ class Loader:
     nobody else.
     """
 
-    def __init__(self, source: Source, shared: ProcessCache, values: Values, harbour: Harbour) -> None:
+    def __init__(
+        self, source: Source, shared: ProcessCache, values: Values, harbour: Harbour
+    ) -> None:
         self._source = source
         self._shared = shared
         self._values = values
@@ -119,7 +130,8 @@ class Loader:
         self._scheduled = False
 
     def enqueue(self, flight: InflightLoad) -> None:
-        """The batch leaves at the end of this turn of the loop, with everything else of the turn."""
+        """The batch leaves at the end of this turn of the loop, with everything else of the
+        turn."""
         self._queue.append(flight)
         if not self._scheduled and self._batches.free:
             self._scheduled = True
@@ -133,11 +145,16 @@ class Loader:
             self._batches.run(batch, partial(self._load, batch), self._flush)
 
     def _ask_primary(self) -> None:
-        """What waits goes together, but for those without a bookmark, who may yet be answered otherwise."""
+        """What waits goes together, but for those without a bookmark, who may yet be answered
+        otherwise."""
         size = self._shared.settings.batch
         while self._for_primary and self._primary_reads.free:
             with_bookmark = self._for_primary[0][1].bookmark is not None
-            same = [each for each in self._for_primary if (each[1].bookmark is not None) is with_bookmark][:size]
+            same = [
+                each
+                for each in self._for_primary
+                if (each[1].bookmark is not None) is with_bookmark
+            ][:size]
             taken = {flight for flight, _, _ in same}
             self._for_primary = [each for each in self._for_primary if each[0] not in taken]
             group = Group(
@@ -147,9 +164,12 @@ class Loader:
             self._primary_reads.run(group.flights, partial(self._read, group), self._ask_primary)
 
     async def _load(self, batch: Sequence[InflightLoad]) -> None:
-        """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than the leases."""
+        """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than
+        the leases."""
         leased: dict[InflightLoad, OpenReply] = {}
-        groups: defaultdict[tuple[bool, bool], list[tuple[InflightLoad, RowRequest]]] = defaultdict(list)
+        groups: defaultdict[tuple[bool, bool], list[tuple[InflightLoad, RowRequest]]] = defaultdict(
+            list
+        )
         for flight in batch:
             flight.sent = True
         answers = await self._leases.open(batch)
@@ -166,7 +186,8 @@ class Loader:
                     leased[flight] = answer
                 if (want := self._wanted(flight, answer, history)) is not None:
                     groups[want.primary, want.bookmark is not None].append((flight, want))
-        # Who needs the primary does not take those with him, if it is away, that a replica may answer.
+        # Who needs the primary does not take those with him, if it is away, that a replica may
+        # answer.
         reads = []
         for (primary, _), wanted in groups.items():
             if primary:
@@ -178,7 +199,8 @@ class Loader:
         await asyncio.gather(*reads)
 
     async def _read(self, group: Group) -> None:
-        """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a lease."""
+        """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a
+        lease."""
         wanted, leased = group
         try:
             rows = await self._source.load([want for _, want in wanted])
@@ -188,15 +210,19 @@ class Loader:
                 raise
             unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
             if unavailable and any(want.floor is None or want.fills for _, want in wanted):
-                # What would be filled asks for more than an answer does: any node that suits the session may give it.
+                # What would be filled asks for more than an answer does: any node that suits the
+                # session may give it.
                 for flight in group.flights:
                     self._shared.flights.goes_past(flight)
-                content = [(flight, want._replace(floor=ANY_NODE, fills=False)) for flight, want in wanted]
+                content = [
+                    (flight, want._replace(floor=ANY_NODE, fills=False)) for flight, want in wanted
+                ]
                 return await self._read(Group(content, ()))
             return self._fail(group.flights, error)
         unread = {flight for flight, want in wanted if isinstance(rows.get(want.id), CodecError)}
         self._leases.give_back(
-            [each for each in leased if each[0] in unread], CallerHistory(self._shared.primary.history)
+            [each for each in leased if each[0] in unread],
+            CallerHistory(self._shared.primary.history),
         )
         for flight, want in wanted:
             row = rows.get(want.id)
@@ -205,7 +231,11 @@ class Loader:
             else:
                 self._harbour.answered(flight, CachedRow(row), "database")
         fills = self._leases.fill(
-            [(flight, answer, flight.cell.row) for flight, answer in leased if flight.cell is not None]
+            [
+                (flight, answer, flight.cell.row)
+                for flight, answer in leased
+                if flight.cell is not None
+            ]
         )
         landed = await self._leases.landed(fills)
         for flight, _ in wanted:
@@ -221,7 +251,9 @@ class Loader:
             flight.refused = digest(value)
             self.enqueue(flight)
 
-    def _wanted(self, flight: InflightLoad, answer: OpenReply | None, history: str) -> RowRequest | None:
+    def _wanted(
+        self, flight: InflightLoad, answer: OpenReply | None, history: str
+    ) -> RowRequest | None:
         """Strict owners are read on the primary; so are rows whose commit is on its way. None, once
         the flight has failed: the record of a strict owner is of a newer timeline, and the primary
         here shows the past."""
@@ -240,7 +272,8 @@ class Loader:
         return RowRequest(flight.key[1], floor, history, flight.bookmark, fills)
 
     async def _run_alone(self, flight: InflightLoad, going_on: Awaitable[OpenReply | None]) -> None:
-        """A flight that leaves its batch. Its answer: a value, a lease, or that it reads and fills neither tier."""
+        """A flight that leaves its batch. Its answer: a value, a lease, or that it reads and fills
+        neither tier."""
         try:
             answer = await going_on
             if answer is not None and answer.kind == "value":

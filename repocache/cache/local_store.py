@@ -1,7 +1,8 @@
 """L1: the bounded store inside one process, with S3-FIFO eviction and a TTL for each entry.
 
-Owns room and time: what is kept, what is evicted, what has expired. Whether an entry may be served or stored
-at all (channel, bookmark, counters) is decided by the read path. For the event-loop thread only: no lock.
+Owns room and time: what is kept, what is evicted, what has expired. Whether an entry may be served
+or stored at all (channel, bookmark, counters) is decided by the read path. For the event-loop
+thread only: no lock.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ MOST_FREQ = 3
 PROBATION = 10
 """One of so many entries is on probation."""
 LARGEST = 8
-"""An entry above one of so many shares of `max_bytes` is not admitted: it would push out too many others."""
+"""An entry above one of so many shares of `max_bytes` is not admitted: it would push out too many
+others."""
 PATIENCE = 64
 """Second chances given in one eviction at most: bounds what one `put` may cost the event loop."""
 ENTRY = 768
-"""Bytes that an entry takes beside its id and its row: its places in the store's indexes and the cell, 500 to 600 as
-measured, and a frozen view."""
+"""Bytes that an entry takes beside its id and its row: its places in the store's indexes and the
+cell, 500 to 600 as measured, and a frozen view."""
 
 
 LocalKey = tuple[str, Any]
@@ -38,7 +40,8 @@ def held(key: LocalKey, size: int) -> int:
 
 
 class Entry:
-    """A value in L1. `expires`: seconds on the clock; `size`: bytes in all; `freq`: hits, up to MOST_FREQ."""
+    """A value in L1. `expires`: seconds on the clock; `size`: bytes in all; `freq`: hits, up to
+    MOST_FREQ."""
 
     __slots__ = ("bucket", "expires", "freq", "key", "queue", "size", "value")
 
@@ -56,8 +59,8 @@ class Entry:
 class Stats:
     """What a store has done so far; `entries` and `bytes` are what it holds now.
 
-    `stored == entries + evicted + expired + invalidated`, and `stored + replaced + refused` is the number of
-    puts: one for a key that was here counts in `replaced`, one too large in `refused`.
+    `stored == entries + evicted + expired + invalidated`, and `stored + replaced + refused` is the
+    number of puts: one for a key that was here counts in `replaced`, one too large in `refused`.
     """
 
     entries: int
@@ -75,12 +78,13 @@ class Stats:
 class LocalStore:
     """At most `max_entries` entries that take at most `max_bytes` of memory, each for its own TTL.
 
-    New entries are on probation in a small queue; those hit there, or put again soon after they left, go to
-    the main queue. So a scan passes through without touching what is popular (S3-FIFO, SOSP 2023).
+    New entries are on probation in a small queue; those hit there, or put again soon after they
+    left, go to the main queue. So a scan passes through without touching what is popular (S3-FIFO,
+    SOSP 2023).
     `clock`: monotonic seconds.
 
-    `entries`, `hits` and `misses` are open to the read path, which does what `get` does without the call: an
-    entry counts only while `expires` is above the clock.
+    `entries`, `hits` and `misses` are open to the read path, which does what `get` does without the
+    call: an entry counts only while `expires` is above the clock.
 
     Raises ConfigurationError if a bound is not positive.
     """
@@ -95,7 +99,8 @@ class LocalStore:
         for name, bound in (("max_entries", max_entries), ("max_bytes", max_bytes)):
             if bound < 1:
                 raise ConfigurationError(
-                    f"LocalStore({name}={bound}): give at least 1; an owner with local_ttl=0 has no L1"
+                    f"LocalStore({name}={bound}): give at least 1; an owner with local_ttl=0 has "
+                    "no L1"
                 )
         self._max_entries = max_entries
         self._max_bytes = max_bytes
@@ -103,7 +108,8 @@ class LocalStore:
         self.entries: dict[LocalKey, Entry] = {}
         self._small: OrderedDict[LocalKey, Entry] = OrderedDict()
         self._main: OrderedDict[LocalKey, Entry] = OrderedDict()
-        # Hashes of keys that left lately: a key may be long, and to mistake one for another only wastes room.
+        # Hashes of keys that left lately: a key may be long, and to mistake one for another only
+        # wastes room.
         self._ghosts: OrderedDict[int, None] = OrderedDict()
         # By owner, then by bucket: what is dropped together, looking at no others.
         self._shelves: dict[str, dict[int, set[LocalKey]]] = {}
@@ -146,11 +152,12 @@ class LocalStore:
         return None
 
     def put(self, key: LocalKey, value: object, bucket: int, ttl: float, size: int) -> None:
-        """Keep `value` for `ttl` seconds, evicting others for its `size` bytes and what the entry itself takes. One too
-        large is not kept.
+        """Keep `value` for `ttl` seconds, evicting others for its `size` bytes and what the entry
+        itself takes. One too large is not kept.
 
-        `bucket` is the key's, always the same one. The entry of a key that is put again is changed in place; if it has
-        grown it may itself be the one that is evicted. It never keeps its old value.
+        `bucket` is the key's, always the same one. The entry of a key that is put again is changed
+        in place; if it has grown it may itself be the one that is evicted. It never keeps its old
+        value.
         """
         entry = self.entries.get(key)
         size = held(key, size)
@@ -184,11 +191,15 @@ class LocalStore:
 
     def clear_bucket(self, bucket: int) -> int:
         """Invalidate all entries of a bucket, looking at no others. Returns how many there were."""
-        return self._invalidate([key for shelf in self._shelves.values() for key in shelf.get(bucket, ())])
+        return self._invalidate(
+            [key for shelf in self._shelves.values() for key in shelf.get(bucket, ())]
+        )
 
     def clear_owner(self, owner: str) -> int:
         """Invalidate all entries of an owner, looking at no others. Returns how many there were."""
-        return self._invalidate([key for keys in self._shelves.get(owner, {}).values() for key in keys])
+        return self._invalidate(
+            [key for keys in self._shelves.get(owner, {}).values() for key in keys]
+        )
 
     def clear(self) -> int:
         """Invalidate everything. Returns how many entries there were."""
@@ -223,7 +234,8 @@ class LocalStore:
             self._evict(self._clock())
 
     def _evict(self, now: float) -> None:
-        """Drop one entry: the first in line that has expired, or that nobody asked for while it queued."""
+        """Drop one entry: the first in line that has expired, or that nobody asked for while it
+        queued."""
         entry = self._first_in_line(now)
         for _ in range(PATIENCE):
             if not entry.freq or entry.expires <= now:
@@ -239,7 +251,9 @@ class LocalStore:
     def _first_in_line(self, now: float) -> Entry:
         oldest = next(iter(self._main.values()), None)
         # What has expired in the main queue goes before what is alive on probation.
-        if oldest is None or (len(self._small) * PROBATION >= len(self.entries) and oldest.expires > now):
+        if oldest is None or (
+            len(self._small) * PROBATION >= len(self.entries) and oldest.expires > now
+        ):
             return next(iter(self._small.values()))
         return oldest
 
@@ -254,7 +268,8 @@ class LocalStore:
             self._main[entry.key] = entry
 
     def _remove(self, entry: Entry) -> None:
-        """Take the entry out of every index, and remember its key as long as others take to leave."""
+        """Take the entry out of every index, and remember its key as long as others take to
+        leave."""
         key = entry.key
         del self.entries[key]
         del entry.queue[key]

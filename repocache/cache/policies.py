@@ -13,11 +13,11 @@ class CacheAside:
     """Reads fill the cache, writes invalidate it.
 
     `ttl`: seconds in Redis; the safety net under the invalidation, never the mechanism.
-    `local_ttl`: seconds in this process (L1), never longer than `ttl`; 0: the rows are not kept in the process.
-    `negative_ttl`: seconds for which "there is no such row" is kept, never longer than `ttl`; 0: not kept. An insert
-    clears it.
-    `jitter`: share of each of these times taken off at random, 0 to 0.5, so that what was filled together does not
-    expire together.
+    `local_ttl`: seconds in this process (L1), never longer than `ttl`; 0: the rows are not kept in
+    the process. `negative_ttl`: seconds for which "there is no such row" is kept, never longer than
+    `ttl`; 0: not kept. An insert clears it.
+    `jitter`: share of each of these times taken off at random, 0 to 0.5, so that what was filled
+    together does not expire together.
 
     Raises ConfigurationError for times that make no sense.
     """
@@ -33,15 +33,17 @@ class CacheAside:
 
 @dataclass(frozen=True, slots=True)
 class WriteThrough:
-    """Writes store what they wrote, reads fill what is missing: a read right after a commit finds it in Redis.
+    """Writes store what they wrote, reads fill what is missing: a read right after a commit finds
+    it in Redis.
 
-    The times are those of `CacheAside`. A value is stored if its row was locked by the commit that stores it, and no
-    later one was published before it; else the commit invalidates, as under `CacheAside`. For mappings whose value
-    holds rows of one table.
+    The times are those of `CacheAside`. A value is stored if its row was locked by the commit that
+    stores it, and no later one was published before it; else the commit invalidates, as under
+    `CacheAside`. For mappings whose value holds rows of one table.
 
-    `strict`: for what must never be stale (prices, entitlements): from COMMIT on nobody is given what was before,
-    and a write fails with StrictWriteRefused, and is rolled back, if Redis cannot hold its readers back. Never kept
-    in the process (`local_ttl` becomes 0), filled from the primary alone, and only with a Redis that evicts nothing.
+    `strict`: for what must never be stale (prices, entitlements): from COMMIT on nobody is given
+    what was before, and a write fails with StrictWriteRefused, and is rolled back, if Redis cannot
+    hold its readers back. Never kept in the process (`local_ttl` becomes 0), filled from the
+    primary alone, and only with a Redis that evicts nothing.
 
     Raises ConfigurationError for times that make no sense.
     """
@@ -78,7 +80,9 @@ def _check(policy: Policy) -> None:
         )
     for each in ("local_ttl", "negative_ttl"):
         if not getattr(policy, each) >= 0:
-            raise ConfigurationError(f"{name}({each}={getattr(policy, each)}): give seconds, 0 or more")
+            raise ConfigurationError(
+                f"{name}({each}={getattr(policy, each)}): give seconds, 0 or more"
+            )
         object.__setattr__(policy, each, min(getattr(policy, each), policy.ttl))
     if not 0 <= policy.jitter <= 0.5:
         raise ConfigurationError(f"{name}(jitter={policy.jitter}): give a share from 0 to 0.5")

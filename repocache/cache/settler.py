@@ -1,5 +1,5 @@
-"""Unknown floors are settled by a fresh poll of the primary, so that replicas may fill again; so are those that nobody
-has written up to."""
+"""Unknown floors are settled by a fresh poll of the primary, so that replicas may fill again; so
+are those that nobody has written up to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from repocache.records import CallerHistory, Change, Records
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 """Runs a coroutine in a task that the database owns."""
 FAR = 1 << 30
-"""Bytes of WAL by which a floor may be ahead of where the primary was last seen, before it is asked."""
+"""Bytes of WAL by which a floor may be ahead of where the primary was last seen, before it is
+asked."""
 
 
 class Primary(Protocol):
@@ -25,15 +26,18 @@ class Primary(Protocol):
         ...
 
     async def in_progress(self, xid: str) -> bool:
-        """Whether the transaction has neither committed nor rolled back yet. Raises DatabaseUnavailable."""
+        """Whether the transaction has neither committed nor rolled back yet. Raises
+        DatabaseUnavailable."""
         ...
 
     async def insert_position(self) -> tuple[str, int] | None:
-        """History and insert position (bytes), from a poll begun after this call; None: it cannot be had."""
+        """History and insert position (bytes), from a poll begun after this call; None: it cannot
+        be had."""
         ...
 
     def met(self, history: str) -> None:
-        """Another process lives in this history: the next poll may have to find the primary anew, by name."""
+        """Another process lives in this history: the next poll may have to find the primary anew,
+        by name."""
         ...
 
 
@@ -49,8 +53,8 @@ class Settler:
         self._stood = 0
 
     def settle(self, bucket: int, incarnation: str, floor: int | None) -> None:
-        """If that is to be done for a record's floor. The incarnation comes first, then the poll, or the poll could be
-        from before the record was made."""
+        """If that is to be done for a record's floor. The incarnation comes first, then the poll,
+        or the poll could be from before the record was made."""
         if floor is not None and not self._is_far(floor):
             return
         if not self._primary.history or (bucket, incarnation) in self._under_way:
@@ -70,8 +74,13 @@ class Settler:
             if floor is None:
                 await self._records.settle(bucket, CallerHistory(history), incarnation, self._stood)
             elif self._is_far(floor):
-                # Somebody else has written it: the record is made anew, or only the primary would fill for ever.
-                self._observe(CacheFailed("settle", "a record's floor is far beyond what the primary has written"))
+                # Somebody else has written it: the record is made anew, or only the primary would
+                # fill for ever.
+                self._observe(
+                    CacheFailed(
+                        "settle", "a record's floor is far beyond what the primary has written"
+                    )
+                )
                 await self._records.change(Change(bucket, (), (), None), CallerHistory(history))
         except CacheUnavailable as error:
             self._observe(CacheFailed("settle", str(error)))

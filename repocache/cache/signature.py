@@ -1,6 +1,8 @@
-"""Values that nobody without the secret can invent: what is signed of one owner's values, and how it is checked.
+"""Values that nobody without the secret can invent: what is signed of one owner's values, and how
+it is checked.
 
-Owns the signature. That a value is of its key's id, and has its owner's form, is seen without it (`values`).
+Owns the signature. That a value is of its key's id, and has its owner's form, is seen without it
+(`values`).
 """
 
 from __future__ import annotations
@@ -63,17 +65,24 @@ def _under(text: str, value: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """Whether a database's values are signed. `app`: as in `Settings`; `secrets`: newest first, empty: they are not."""
+    """Whether a database's values are signed. `app`: as in `Settings`; `secrets`: newest first,
+    empty: they are not."""
 
     app: str
     secrets: tuple[str, ...] = ()
 
     def signature(self, fingerprint: str) -> Signature:
-        """For the values with this fingerprint: no other owner's, shape's, table's or application's value passes."""
+        """For the values with this fingerprint: no other owner's, shape's, table's or application's
+        value passes."""
         if not self.secrets:
             return UNSIGNED
         return Signed(Signer(self.secrets, _PURPOSE, self.app.encode(), fingerprint.encode()))
 
     def fingerprint(self, fingerprint: str) -> str:
-        """That of signed values is another, so that processes which sign and those which do not yet never meet."""
-        return sha256(f"signed {fingerprint}".encode()).hexdigest()[: len(fingerprint)] if self.secrets else fingerprint
+        """That of signed values is another, so that processes which sign and those which do not yet
+        never meet."""
+        return (
+            sha256(f"signed {fingerprint}".encode()).hexdigest()[: len(fingerprint)]
+            if self.secrets
+            else fingerprint
+        )

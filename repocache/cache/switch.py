@@ -1,4 +1,5 @@
-"""Which tiers of one owner's cache answer in this process: chosen while it runs, asked on every read."""
+"""Which tiers of one owner's cache answer in this process: chosen while it runs, asked on every
+read."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ from enum import Enum
 
 
 class CacheMode(Enum):
-    """How reads by id are answered. Writes invalidate in every mode, so that any may follow any other.
+    """How reads by id are answered. Writes invalidate in every mode, so that any may follow any
+    other.
 
-    `ON`: L1, Redis, then the database. `SHARED`: without L1. `OFF`: the database alone, coalesced as ever; nothing
-    is filled. `SHADOW`: the cache is read and filled as if it were on, the database answers, and where they differ it
-    is counted (`Database.shadow`).
+    `ON`: L1, Redis, then the database. `SHARED`: without L1. `OFF`: the database alone, coalesced
+    as ever; nothing is filled. `SHADOW`: the cache is read and filled as if it were on, the
+    database answers, and where they differ it is counted (`Database.shadow`).
     """
 
     ON = "on"
@@ -20,7 +22,8 @@ class CacheMode(Enum):
 
 
 class Gate:
-    """Whether L1 is read. An object of its own, so that the hit in L1 asks one attribute and nothing else."""
+    """Whether L1 is read. An object of its own, so that the hit in L1 asks one attribute and
+    nothing else."""
 
     __slots__ = ("open",)
 
@@ -31,8 +34,8 @@ class Gate:
 class Switch:
     """One owner's mode, as the read path asks for it.
 
-    `callers`: for those who ask L1 first and are content. `tier`: for the read path itself, whoever is answered.
-    `shared`: Redis is read and filled.
+    `callers`: for those who ask L1 first and are content. `tier`: for the read path itself, whoever
+    is answered. `shared`: Redis is read and filled.
     """
 
     __slots__ = ("callers", "mode", "shared", "tier")

@@ -1,7 +1,7 @@
 """THE read path: L1, then Redis, then the loader. One of these for each owner.
 
-Owns the order of the tiers and what may enter L1. What a miss costs is the loader's affair, what an invalidation
-does the views'.
+Owns the order of the tiers and what may enter L1. What a miss costs is the loader's affair, what an
+invalidation does the views'.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ from repocache.records import OpenReply
 class TieredCache:
     """Answers reads of one owner by id, with a `CachedRow` for every id that is asked for.
 
-    `near`: the answer of L1 at once, if it has one that counts for the caller's session, which `session_of` tells;
-    `at_hand`: the same for a caller who is content with it.
+    `near`: the answer of L1 at once, if it has one that counts for the caller's session, which
+    `session_of` tells; `at_hand`: the same for a caller who is content with it.
     """
 
-    def __init__(self, source: Source, shared: ProcessCache, session_of: Callable[[], Session | None]) -> None:
+    def __init__(
+        self, source: Source, shared: ProcessCache, session_of: Callable[[], Session | None]
+    ) -> None:
         self._owner = source.keys.prefix
         self._own = owner_bucket(self._owner)
         self._keys = source.keys
@@ -57,10 +59,15 @@ class TieredCache:
 
     def _near(self, gate: Gate, session_of: Callable[[], Session | None]) -> Near:
         near = near_reader(self._owner, self._shared, gate, time.monotonic, session_of)
-        return observed(near, self._owner, self._shared.observe) if self._shared.settings.observe_hits else near
+        return (
+            observed(near, self._owner, self._shared.observe)
+            if self._shared.settings.observe_hits
+            else near
+        )
 
     def turn(self, mode: CacheMode) -> None:
-        """Answer in this mode from the next read on. The owner's L1 begins empty when it is used again."""
+        """Answer in this mode from the next read on. The owner's L1 begins empty when it is used
+        again."""
         self.switch.turn(mode)
         self._local.clear_owner(self._owner)
 
@@ -74,7 +81,8 @@ class TieredCache:
         return await self._load(asked)
 
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, CachedRow]:
-        """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if it asks for nothing.
+        """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if
+        it asks for nothing.
 
         Raises DatabaseUnavailable and the database's own errors; never one of the cache.
         """
@@ -85,15 +93,25 @@ class TieredCache:
         return {id: cell or hits[id] or await loads[id] for id, cell in near.items()}
 
     def _ask(self, id: Any, bookmark: Bookmark | None) -> Asked:
-        """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter is noted before).
+        """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter
+        is noted before).
 
-        Never for a strict owner: the name may be that of an old generation, and only the script sees write leases.
+        Never for a strict owner: the name may be that of an old generation, and only the script
+        sees write leases.
         """
         text = self._keys.text(id)
         asked = Asked((self._owner, id), text, bucket_of(text), bookmark)
-        asked.direct = not self.switch.shared or (bookmark is not None and not bookmark.takes_cached)
+        asked.direct = not self.switch.shared or (
+            bookmark is not None and not bookmark.takes_cached
+        )
         view, own = self._views.get(asked.bucket), self._views.get(self._own)
-        if view is None or own is None or asked.direct or self._strict or self._flights.get(asked.key) is not None:
+        if (
+            view is None
+            or own is None
+            or asked.direct
+            or self._strict
+            or self._flights.get(asked.key) is not None
+        ):
             return asked
         if bookmark is not None and not self._views.covers((asked.bucket, self._own), bookmark):
             return asked  # only a script tells the state of the records
@@ -119,14 +137,17 @@ class TieredCache:
         return None
 
     def _failed(self, asked: Asked, error: Exception) -> None:
-        """Past the cache, unless Redis answers and will not give this key: a script may find out what is there."""
+        """Past the cache, unless Redis answers and will not give this key: a script may find out
+        what is there."""
         asked.direct = isinstance(error, CacheUnavailable)
         self._shared.observe(CacheFailed("get", str(error)))
 
     def _hit(self, asked: Asked, value: bytes | None) -> CachedRow | None:
-        """The cell in what GET brought. Of a value under a name that is no longer the key's nothing is believed:
+        """The cell in what GET brought. Of a value under a name that is no longer the key's nothing
+        is believed:
 
-        1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes before the reply.
+        1. GET is sent under the old record's name; 2. the record is made anew; 3. its message comes
+        before the reply.
         """
         if value is None or asked.views is None or is_lease(value):
             return None
@@ -152,7 +173,9 @@ class TieredCache:
         joins = flight is not None and may_join(flight, asked.bookmark, direct=asked.direct)
         if flight is not None and joins and not (self._strict and flight.sent):
             return flight.join()
-        if asked.bookmark is not None and is_newer(asked.bookmark.history, self._shared.primary.history):
+        if asked.bookmark is not None and is_newer(
+            asked.bookmark.history, self._shared.primary.history
+        ):
             raise DatabaseUnavailable(OLDER)
         flight = InflightLoad(asked.key, asked.text, asked.bucket, asked.bookmark)
         flight.direct = asked.direct
@@ -163,7 +186,8 @@ class TieredCache:
         return waiter
 
     def _prefix(self, bucket: int, view: BucketView, own: BucketView) -> str | None:
-        """What stands before the key's text under these views; None while the generation is not known."""
+        """What stands before the key's text under these views; None while the generation is not
+        known."""
         prefix = view.prefixes.get(self._owner)
         if prefix is None:
             generation = own.generations.get(self._owner)
@@ -193,11 +217,11 @@ class TieredCache:
         flight.resolve(cell)
 
     def ended(self, flight: InflightLoad, keep: bool) -> None:
-        """L1 only after an L2 hit or a fill that landed, and only if no invalidation met the flight (protocol, Read
-        path 6), nor could one have been missed unnoticed:
+        """L1 only after an L2 hit or a fill that landed, and only if no invalidation met the flight
+        (protocol, Read path 6), nor could one have been missed unnoticed:
 
-        1. the connection is lost under a flight, and all views go; 2. its fill lands on the next one; 3. a message is
-        lost; 4. another makes the view, where there was none and hence no gap.
+        1. the connection is lost under a flight, and all views go; 2. its fill lands on the next
+        one; 3. a message is lost; 4. another makes the view, where there was none and hence no gap.
         """
         self._flights.end(flight)
         cell, (view, own) = flight.cell, flight.views

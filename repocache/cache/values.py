@@ -1,4 +1,5 @@
-"""Rows to what lies in Redis and back: the mark in front, negative entries, bounds and times of life."""
+"""Rows to what lies in Redis and back: the mark in front, negative entries, bounds and times of
+life."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Values:
         self._observe = observe
 
     def encode(self, text: str, row: Row | None) -> tuple[bytes, float]:
-        """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be stored."""
+        """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be
+        stored."""
         policy = self._policy
         less = 1.0 - policy.jitter * random.random()  # noqa: S311  # jitter
         if len(text) > LONGEST or (row is None and not policy.negative_ttl):
@@ -45,8 +47,8 @@ class Values:
         return value, policy.ttl * less
 
     def decode(self, text: str, value: bytes, id: Any) -> CachedRow | None:
-        """The cell; None, with an event, for bytes that cannot be this owner's, or are a row of another id than the
-        key's, or were not signed for it."""
+        """The cell; None, with an event, for bytes that cannot be this owner's, or are a row of
+        another id than the key's, or were not signed for it."""
         length = len(value)
         try:
             if length > self._max_value:
@@ -67,7 +69,9 @@ class Values:
     def local_life(self, cell: CachedRow) -> float:
         """Seconds in L1, 0: not at all."""
         policy = self._policy
-        life = policy.local_ttl if cell.row is not None else min(policy.local_ttl, policy.negative_ttl)
+        life = (
+            policy.local_ttl if cell.row is not None else min(policy.local_ttl, policy.negative_ttl)
+        )
         return life * (1.0 - policy.jitter * random.random())  # noqa: S311  # jitter
 
 

@@ -14,5 +14,7 @@ def main() -> None:
     """The console script `repocache`. Imports no extra before it is known to be there."""
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
-        sys.exit(f"repocache: {', '.join(missing)} not found: pip install 'sqlalchemy-repocache[cli]'")
+        sys.exit(
+            f"repocache: {', '.join(missing)} not found: pip install 'sqlalchemy-repocache[cli]'"
+        )
     runpy.run_module("repocache.cli.commands", run_name="__main__")

@@ -1,4 +1,5 @@
-"""The commands, and their exit statuses: 0, 1 if a promise was broken, 2 if the command could not do its work."""
+"""The commands, and their exit statuses: 0, 1 if a promise was broken, 2 if the command could not
+do its work."""
 
 from __future__ import annotations
 
@@ -37,20 +38,25 @@ def repocache() -> None:
 
 @app.command()
 def demo(
-    seconds: Annotated[float, typer.Option(min=4, max=600, help="Traffic in all, half for each contestant.")] = 20,
+    seconds: Annotated[
+        float, typer.Option(min=4, max=600, help="Traffic in all, half for each contestant.")
+    ] = 20,
     seed: Annotated[int, typer.Option(help="Of the traffic: the same seed, the same users.")] = 1,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
 ) -> None:
     """Run real servers, real data and faults, and compare a textbook cache-aside with repocache.
 
-    Ends with status 1 if repocache missed a write of a session's own, or served a cached value older than an
-    invalidation that the process had applied.
+    Ends with status 1 if repocache missed a write of a session's own, or served a cached value
+    older than an invalidation that the process had applied.
     """
     missing = [name for name in DEMO_NEEDS if find_spec(name) is None]
     if missing:
         fail(f"{', '.join(missing)} not found: pip install 'sqlalchemy-repocache[demo]'")
     console = Console()
-    # As Ctrl-C: servers and processes end with the command, whoever ends it. A shell's background has SIGINT ignored.
+    # As Ctrl-C: servers and processes end with the command, whoever ends it. A shell's background
+    # has SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     report = attempt(Plan(seconds, seed), show_for(console, json=json))
@@ -64,12 +70,19 @@ def demo(
 
 @app.command()
 def verify(
-    target: Annotated[str, typer.Argument(help="module:name of your Database, or of a function that makes one.")],
+    target: Annotated[
+        str, typer.Argument(help="module:name of your Database, or of a function that makes one.")
+    ],
     samples: Annotated[int, typer.Option(min=1, help="Values to look at, at most.")] = 5_000,
-    within: Annotated[float, typer.Option(min=0, help="Seconds that an invalidation may be on its way.")] = 2.0,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+    within: Annotated[
+        float, typer.Option(min=0, help="Seconds that an invalidation may be on its way.")
+    ] = 2.0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
 ) -> None:
-    """Compare values that are cached in Redis with the primary, and invalidate those that are wrong.
+    """Compare values that are cached in Redis with the primary, and invalidate those that are
+    wrong.
 
     Ends with status 1 if one was older than the primary's row for longer than `--within`.
     """
@@ -89,10 +102,12 @@ def verify(
 
 @app.command()
 def relay(
-    target: Annotated[str, typer.Argument(help="module:name of your Database, or of a function that makes one.")],
+    target: Annotated[
+        str, typer.Argument(help="module:name of your Database, or of a function that makes one.")
+    ],
 ) -> None:
-    """Deliver the invalidations that the outbox holds, until interrupted. Every process does so anyway: this one is
-    for when none may be up."""
+    """Deliver the invalidations that the outbox holds, until interrupted. Every process does so
+    anyway: this one is for when none may be up."""
     try:
         asyncio.run(run_relay(find_database(target), typer.echo))
     except (NoTarget, RepocacheError) as error:
@@ -101,16 +116,25 @@ def relay(
 
 @app.command()
 def outbox(
-    target: Annotated[str, typer.Argument(help="module:name of your Database, or of a function that makes one.")],
-    replay: Annotated[list[str] | None, typer.Option(help="Id of a row to try again now, or all.")] = None,
-    discard: Annotated[list[str] | None, typer.Option(help="Id of a row to delete undelivered.")] = None,
+    target: Annotated[
+        str, typer.Argument(help="module:name of your Database, or of a function that makes one.")
+    ],
+    replay: Annotated[
+        list[str] | None, typer.Option(help="Id of a row to try again now, or all.")
+    ] = None,
+    discard: Annotated[
+        list[str] | None, typer.Option(help="Id of a row to delete undelivered.")
+    ] = None,
 ) -> None:
-    """List the invalidations that wait in the outbox and those that were put aside, or try again and delete some.
+    """List the invalidations that wait in the outbox and those that were put aside, or try again
+    and delete some.
 
     Ends with status 1 if rows are put aside.
     """
     try:
-        aside = asyncio.run(run_outbox(find_database(target), Wanted(replay or (), discard or ()), typer.echo))
+        aside = asyncio.run(
+            run_outbox(find_database(target), Wanted(replay or (), discard or ()), typer.echo)
+        )
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except (NoTarget, NoRow, RepocacheError) as error:

@@ -29,7 +29,10 @@ async def run_outbox(db: Database, wanted: Wanted, tell: Callable[[str], None]) 
 
     Raises NoRow, ConfigurationError without an outbox, and what starting a database raises.
     """
-    replay, discard = _ids("replay", [each for each in wanted.replay if each != ALL]), _ids("discard", wanted.discard)
+    replay, discard = (
+        _ids("replay", [each for each in wanted.replay if each != ALL]),
+        _ids("discard", wanted.discard),
+    )
     async with db:
         held = db.outbox
         if ALL in wanted.replay:
@@ -51,11 +54,14 @@ async def run_outbox(db: Database, wanted: Wanted, tell: Callable[[str], None]) 
 
 
 def line_of(row: HeldRow) -> str:
-    """For a terminal: anybody may have written the row, so nothing that is not printed as it is gets there."""
+    """For a terminal: anybody may have written the row, so nothing that is not printed as it is
+    gets there."""
     state = "put aside" if row.is_aside else "waiting"
     why = f": {row.why}" if row.why else ""
     source = f" {row.source}" if row.source else ""
-    return _plain(f"{row.id} {state} since {row.since}, tries {row.tries}{why};{source} {row.begins}")
+    return _plain(
+        f"{row.id} {state} since {row.since}, tries {row.tries}{why};{source} {row.begins}"
+    )
 
 
 def _plain(text: str) -> str:
@@ -66,8 +72,13 @@ def _ids(option: str, given: Iterable[str]) -> list[int]:
     """Raises NoRow for what is no number of 64 bits."""
     ids: list[int] = []
     for each in given:
-        if not (each.removeprefix("-").isdecimal() and len(each) <= 20 and -(2**63) <= int(each) < 2**63):
-            raise NoRow(f"--{option} {each[:40]}: give the id of a row, as `repocache outbox module:db` lists it")
+        if not (
+            each.removeprefix("-").isdecimal() and len(each) <= 20 and -(2**63) <= int(each) < 2**63
+        ):
+            raise NoRow(
+                f"--{option} {each[:40]}: give the id of a row, as `repocache outbox module:db` "
+                "lists it"
+            )
         ids.append(int(each))
     return ids
 
@@ -79,4 +90,6 @@ def _named(ids: Iterable[int]) -> str:
 def _require(option: str, wanted: Iterable[int], found: Iterable[int]) -> None:
     missing = set(wanted) - set(found)
     if missing:
-        raise NoRow(f"--{option}: no row {_named(missing)} in the outbox: it was delivered, or never there")
+        raise NoRow(
+            f"--{option}: no row {_named(missing)} in the outbox: it was delivered, or never there"
+        )

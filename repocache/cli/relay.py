@@ -21,6 +21,8 @@ async def run_relay(db: Database, tell: Callable[[str], None]) -> None:
         loop.add_signal_handler(each, stop.set)
     async with db:
         if not db.is_durable:
-            raise ConfigurationError("this database has no outbox to relay: op.create_repocache_outbox() makes one")
+            raise ConfigurationError(
+                "this database has no outbox to relay: op.create_repocache_outbox() makes one"
+            )
         tell("relaying")
         await stop.wait()

@@ -14,8 +14,8 @@ class NoTarget(Exception):
 
 
 def find_database(target: str) -> Database:
-    """`target`: `module:name` of a `Database`, or of a function that makes one; looked for in the working directory
-    first.
+    """`target`: `module:name` of a `Database`, or of a function that makes one; looked for in the
+    working directory first.
 
     Raises NoTarget; what the module itself raises while it is imported goes through.
     """
@@ -28,11 +28,15 @@ def find_database(target: str) -> Database:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise
-        raise NoTarget(f"{target!r}: there is no module {error.name!r} here or on Python's path") from error
+        raise NoTarget(
+            f"{target!r}: there is no module {error.name!r} here or on Python's path"
+        ) from error
     except AttributeError as error:
         raise NoTarget(f"{target!r}: {error}") from error
     if callable(found):
         found = found()
     if not isinstance(found, Database):
-        raise NoTarget(f"{target!r} is {type(found).__name__}: name a Database, or a function that makes one")
+        raise NoTarget(
+            f"{target!r} is {type(found).__name__}: name a Database, or a function that makes one"
+        )
     return found

@@ -1,4 +1,5 @@
-"""`repocache verify`: a sample of what lies in Redis, compared with the primary, as text or JSON."""
+"""`repocache verify`: a sample of what lies in Redis, compared with the primary, as text or
+JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def print_verification(console: Console, verification: Verification) -> None:
     """A table and a sentence."""
     table = Table("owner", "tier", "right", "moved", "late", "wrong")
     for each in verification.found:
-        table.add_row(each.owner, each.tier, *map(str, (each.right, each.moved, each.late, each.wrong)))
+        table.add_row(
+            each.owner, each.tier, *map(str, (each.right, each.moved, each.late, each.wrong))
+        )
     if verification.found:
         console.print(table)
     console.print(str(verification))

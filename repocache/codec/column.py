@@ -1,7 +1,7 @@
 """What a cached column's values may be, and how one value is checked, encoded and decoded.
 
-Owns the list of Python types that are cached as they are. What a mapped column's type is, and codecs for the
-database's own types, are `mapping`'s affair; whole rows are `codec`'s.
+Owns the list of Python types that are cached as they are. What a mapped column's type is, and
+codecs for the database's own types, are `mapping`'s affair; whole rows are `codec`'s.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ Builtin = Any
 _DEEPEST = 6
 """PostgreSQL's limit of array dimensions."""
 _PASSED = frozenset(
-    {object, int, float, bool, str, bytes, Decimal} | {datetime.datetime, datetime.date, datetime.timedelta, uuid.UUID}
+    {object, int, float, bool, str, bytes, Decimal}
+    | {datetime.datetime, datetime.date, datetime.timedelta, uuid.UUID}
 )
 _JSON = frozenset({type(None), bool, int, float, str, list, dict})
 _BUILTIN = _JSON | {bytes, tuple}
@@ -36,14 +37,16 @@ _BUILTIN = _JSON | {bytes, tuple}
 
 @dataclass(frozen=True, slots=True)
 class ColumnCodec(Generic[T]):
-    """How values that only you know are cached: declared for a `TypeDecorator` or a database type of your own.
+    """How values that only you know are cached: declared for a `TypeDecorator` or a database type
+    of your own.
 
-    `encode`: a value (never None) to a Builtin that holds all that matters. `decode`: its inverse, making a new
-    value at each call. `python_type`: the exact type of the values, needed for a key column and for a field of a
-    view. `immutable`: values are never changed in place, so all callers may share one. `version`: count it up when
-    the encoding changes, then what another release cached is not read. `wire`: what `encode` returns, as an
-    annotation for msgspec; anything else is then noticed before `decode` sees it. Keys of dicts and items of sets in
-    it should be strings: whoever writes in Redis can choose numbers whose hashes collide, and stall the reader.
+    `encode`: a value (never None) to a Builtin that holds all that matters. `decode`: its inverse,
+    making a new value at each call. `python_type`: the exact type of the values, needed for a key
+    column and for a field of a view. `immutable`: values are never changed in place, so all callers
+    may share one. `version`: count it up when the encoding changes, then what another release
+    cached is not read. `wire`: what `encode` returns, as an annotation for msgspec; anything else
+    is then noticed before `decode` sees it. Keys of dicts and items of sets in it should be
+    strings: whoever writes in Redis can choose numbers whose hashes collide, and stall the reader.
 
     Raises ConfigurationError for arguments of another form.
     """
@@ -58,7 +61,9 @@ class ColumnCodec(Generic[T]):
     def __post_init__(self) -> None:
         for argument, value in (("encode", self.encode), ("decode", self.decode)):
             if not callable(value):
-                raise ConfigurationError(f"ColumnCodec({argument}={value!r}): give a function of one value")
+                raise ConfigurationError(
+                    f"ColumnCodec({argument}={value!r}): give a function of one value"
+                )
         if not isinstance(self.python_type, type):
             raise ConfigurationError(f"ColumnCodec(python_type={self.python_type!r}): give a class")
 
@@ -67,10 +72,10 @@ class ColumnCodec(Generic[T]):
 class ColumnKind:
     """What is known of a column's values beforehand.
 
-    `name`: for messages. `python_type`: the exact type of one value; `object`: JSON, that is None, bool, int,
-    float, str, and lists and str-keyed dicts of these. `depth`: array dimensions, 0: no array, None: any number.
-    `sequence`: what an array arrives as, `list` or `tuple`. `codec`: for one value of a type that is not cached as
-    it is.
+    `name`: for messages. `python_type`: the exact type of one value; `object`: JSON, that is None,
+    bool, int, float, str, and lists and str-keyed dicts of these. `depth`: array dimensions, 0: no
+    array, None: any number. `sequence`: what an array arrives as, `list` or `tuple`. `codec`: for
+    one value of a type that is not cached as it is.
     """
 
     name: str
@@ -90,32 +95,41 @@ class ColumnKind:
 class Column:
     """One column's part in a row's codec. Raises ConfigurationError for a kind that cannot be kept.
 
-    `wire`: the annotation that msgspec decodes by. `coded`: `encode` and `decode` have something to do. `flat`: the
-    type of a value says all, there are no other values inside.
+    `wire`: the annotation that msgspec decodes by. `coded`: `encode` and `decode` have something to
+    do. `flat`: the type of a value says all, there are no other values inside.
     """
 
     __slots__ = ("_codec", "_depth", "_kind", "_said", "coded", "flat", "wire")
 
     def __init__(self, kind: ColumnKind) -> None:
         codec = kind.codec or _codec_of(kind.python_type)
-        if codec is None and kind.python_type not in _PASSED and not issubclass(kind.python_type, enum.Enum):
+        if (
+            codec is None
+            and kind.python_type not in _PASSED
+            and not issubclass(kind.python_type, enum.Enum)
+        ):
             raise ConfigurationError(
-                f"column {kind.name!r}: {kind.python_type.__qualname__} values are not cached as they are: "
-                "declare a ColumnCodec for the column, or leave it out of what is loaded"
+                f"column {kind.name!r}: {kind.python_type.__qualname__} values are not cached as "
+                "they are: declare a ColumnCodec for the column, or leave it out of what is loaded"
             )
         self._kind = kind
         self._codec = codec
-        # What may be in a value of which only the data says what it is: such a value is packed by itself.
+        # What may be in a value of which only the data says what it is: such a value is packed by
+        # itself.
         self._said = _said(codec, kind.python_type)
         # An array of JSON is JSON; in one that arrives as tuples these are its dimensions.
         self._depth = 0 if self._said is _JSON and kind.sequence is list else kind.depth
         self.coded = codec is not None or self._said is not None
         self.flat = self.coded or self._depth == 0
         try:
-            self.wire = _nested(bytes if self._said else _wire_of(codec, kind), self._depth, kind.sequence)
+            self.wire = _nested(
+                bytes if self._said else _wire_of(codec, kind), self._depth, kind.sequence
+            )
             msgspec.msgpack.Decoder(self.wire)
         except TypeError as error:
-            raise ConfigurationError(f"column {kind.name!r}: its values cannot be decoded: {error}") from error
+            raise ConfigurationError(
+                f"column {kind.name!r}: its values cannot be decoded: {error}"
+            ) from error
 
     def check(self, value: Any) -> None:
         """Raise CodecError for a value that would not come back as it is."""
@@ -136,7 +150,9 @@ class Column:
             raise
         except Exception as error:
             # A user's codec may raise anything.
-            raise CodecError(f"column {self._kind.name!r}: its codec cannot encode: {in_brief(error)}") from error
+            raise CodecError(
+                f"column {self._kind.name!r}: its codec cannot encode: {in_brief(error)}"
+            ) from error
 
     def decode(self, value: Any) -> Any:
         """From what msgspec decoded. Raises what the codec raises."""
@@ -147,7 +163,11 @@ class Column:
             if not isinstance(value, self._codec.python_type):
                 raise self._refusal(value)
             value = self._codec.encode(value)
-        return value if self._said is None else pack(value, is_json=self._check_builtin(value, self._said))
+        return (
+            value
+            if self._said is None
+            else pack(value, is_json=self._check_builtin(value, self._said))
+        )
 
     def _decode_item(self, value: Any) -> Any:
         if self._said is not None and value is not None:
@@ -157,7 +177,8 @@ class Column:
         return value if self._codec is None else self._codec.decode(value)
 
     def _each(self, function: Callable[[Any], Any], value: Any) -> Any:
-        """Apply to every value in an array; subclasses of its sequence are values, a multirange is one."""
+        """Apply to every value in an array; subclasses of its sequence are values, a multirange is
+        one."""
         if value is None:
             return None
         if self._depth == 0 or type(value) is not self._kind.sequence:
@@ -174,13 +195,16 @@ class Column:
     def _check_item(self, value: Any) -> None:
         wanted = self._kind.python_type
         if type(value) is not wanted and not (
-            # A numeric column of SQLite gives whole floats as int; asyncpg has a UUID class of its own.
-            (wanted is float and type(value) is int) or (wanted is uuid.UUID and isinstance(value, uuid.UUID))
+            # A numeric column of SQLite gives whole floats as int; asyncpg has a UUID class of its
+            # own.
+            (wanted is float and type(value) is int)
+            or (wanted is uuid.UUID and isinstance(value, uuid.UUID))
         ):
             raise self._refusal(value)
 
     def _check_builtin(self, value: Any, types: frozenset[type]) -> bool:
-        """Whether JSON can say all of it. Not by recursion: JSON from outside may be deeper than Python's stack."""
+        """Whether JSON can say all of it. Not by recursion: JSON from outside may be deeper than
+        Python's stack."""
         is_json = True
         pending = [value]
         while pending:
@@ -201,15 +225,25 @@ class Column:
 
     def _refusal(self, value: Any) -> CodecError:
         wanted = "JSON" if self._kind.python_type is object else self._kind.python_type.__qualname__
-        return CodecError(f"column {self._kind.name!r}: {type(value).__qualname__} has come instead of {wanted}")
+        return CodecError(
+            f"column {self._kind.name!r}: {type(value).__qualname__} has come instead of {wanted}"
+        )
 
 
 def _codec_of(kind: type) -> ColumnCodec[Any] | None:
-    """For standard types of which msgspec would lose something: seconds in a time's offset, an enum's own values."""
+    """For standard types of which msgspec would lose something: seconds in a time's offset, an
+    enum's own values."""
     if kind is datetime.time:
-        return ColumnCodec(datetime.time.isoformat, datetime.time.fromisoformat, kind, immutable=True, wire=str)
-    if issubclass(kind, enum.Enum) and {type(member.value) for member in kind} not in ({str}, {int}):
-        return ColumnCodec(lambda member: member.name, kind.__getitem__, kind, immutable=True, wire=str)
+        return ColumnCodec(
+            datetime.time.isoformat, datetime.time.fromisoformat, kind, immutable=True, wire=str
+        )
+    if issubclass(kind, enum.Enum) and {type(member.value) for member in kind} not in (
+        {str},
+        {int},
+    ):
+        return ColumnCodec(
+            lambda member: member.name, kind.__getitem__, kind, immutable=True, wire=str
+        )
     return None
 
 
@@ -227,7 +261,8 @@ def _wire_of(codec: ColumnCodec[Any] | None, kind: ColumnKind) -> Any:
 
 
 def _nested(item: Any, depth: int | None, sequence: type[list[Any] | tuple[Any, ...]]) -> Any:
-    """The annotation of an array; with any number of dimensions, each item may be an array itself."""
+    """The annotation of an array; with any number of dimensions, each item may be an array
+    itself."""
     item = wire = item | None
     for dimension in range(_DEEPEST if depth is None else depth):
         inner = item | wire if depth is None and dimension else wire

@@ -25,7 +25,8 @@ _BOUNDS = frozenset({"[)", "(]", "()", "[]"})
 
 
 class RangeWire(msgspec.Struct, Generic[T], omit_defaults=True):
-    """A range as it is encoded. A map, not a list: in an array of ranges a list is one more dimension."""
+    """A range as it is encoded. A map, not a list: in an array of ranges a list is one more
+    dimension."""
 
     lower: T | None = None
     upper: T | None = None
@@ -54,7 +55,9 @@ def decode_range(wire: RangeWire[Any]) -> AnyRange | asyncpg.Range:
     if wire.bounds not in _BOUNDS:
         raise ValueError(f"{wire.bounds!r} are no bounds")
     if wire.driver:
-        return asyncpg.Range(wire.lower, wire.upper, lower_inc=lower == "[", upper_inc=upper == "]", empty=wire.empty)
+        return asyncpg.Range(
+            wire.lower, wire.upper, lower_inc=lower == "[", upper_inc=upper == "]", empty=wire.empty
+        )
     bounds: Any = wire.bounds
     return postgresql.Range(wire.lower, wire.upper, bounds=bounds, empty=wire.empty)
 
@@ -86,7 +89,8 @@ _ADDRESSES: Mapping[str, Any] = {
 
 
 def encode_address(value: object) -> str:
-    """What asyncpg gives for inet and cidr: an address, an interface or a network; text if it was told so."""
+    """What asyncpg gives for inet and cidr: an address, an interface or a network; text if it was
+    told so."""
     name = type(value).__name__
     if _ADDRESSES.get(name) is not type(value):
         raise TypeError(f"{type(value)} is no network address")

@@ -30,10 +30,12 @@ _SHAPES = 256
 class RowCodec:
     """Rows of these columns to bytes and back. Blind to what the columns mean.
 
-    A value comes back equal and of the same type; so does what asyncpg gives for "infinity", `datetime.max`. Two
-    exceptions: an aware datetime comes back in UTC, as asyncpg delivers it, and asyncpg's own UUID as `uuid.UUID`.
+    A value comes back equal and of the same type; so does what asyncpg gives for "infinity",
+    `datetime.max`. Two exceptions: an aware datetime comes back in UTC, as asyncpg delivers it, and
+    asyncpg's own UUID as `uuid.UUID`.
 
-    `max_bytes`: a longer result is refused. Raises ConfigurationError for a column that cannot be kept.
+    `max_bytes`: a longer result is refused. Raises ConfigurationError for a column that cannot be
+    kept.
     """
 
     __slots__ = ("_coded", "_columns", "_decoder", "_encoder", "_max_bytes", "_shapes", "_wire")
@@ -52,7 +54,8 @@ class RowCodec:
         self._shapes: set[tuple[type, ...]] = set()
 
     def encode(self, row: Row) -> bytes:
-        """Raises CodecError for a value that would not come back as it is, and beyond `max_bytes`."""
+        """Raises CodecError for a value that would not come back as it is, and beyond
+        `max_bytes`."""
         shape = tuple(map(type, row))
         if shape not in self._shapes:
             self._admit(row, shape)
@@ -66,7 +69,9 @@ class RowCodec:
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise CodecError(f"the row cannot be encoded: {in_brief(error)}") from error
         if len(data) > self._max_bytes:
-            raise CodecError(f"oversized: {len(data)} bytes are more than max_bytes={self._max_bytes}")
+            raise CodecError(
+                f"oversized: {len(data)} bytes are more than max_bytes={self._max_bytes}"
+            )
         return data
 
     def decode(self, data: bytes) -> Row:
@@ -100,10 +105,15 @@ class RowCodec:
         raise CodecError(f"a row does not begin with {mark!r}")
 
     def _admit(self, row: Row, shape: tuple[type, ...]) -> None:
-        """Check every value against its column; remember the types if they alone say that such a row is right."""
+        """Check every value against its column; remember the types if they alone say that such a
+        row is right."""
         if len(row) != len(self._columns):
             raise CodecError(f"{len(row)} values have come for {len(self._columns)} columns")
-        pairs = [(column, value) for column, value in zip(self._columns, row, strict=True) if value is not None]
+        pairs = [
+            (column, value)
+            for column, value in zip(self._columns, row, strict=True)
+            if value is not None
+        ]
         try:
             for column, value in pairs:
                 column.check(value)

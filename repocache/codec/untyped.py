@@ -1,8 +1,10 @@
-"""Values of which only the data says what they are: those of JSON columns, and what a declared codec makes.
+"""Values of which only the data says what they are: those of JSON columns, and what a declared
+codec makes.
 
-Owns their bytes: JSON text, or msgpack for what JSON has not (bytes, NaN, infinity). Whoever wrote them, they are read
-in time that grows as their length: keys are strings, of which nobody knows the hashes. Numbers as keys can be chosen
-so that all of them collide, and are refused before a dict is made of them.
+Owns their bytes: JSON text, or msgpack for what JSON has not (bytes, NaN, infinity). Whoever wrote
+them, they are read in time that grows as their length: keys are strings, of which nobody knows the
+hashes. Numbers as keys can be chosen so that all of them collide, and are refused before a dict is
+made of them.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ from repocache.errors import CodecError
 BIG = 1
 """The type of an extension that is an integer beyond 64 bits."""
 _BINARY = b"\x80"
-"""JSON text begins with a byte below; msgpack of what JSON has not (a float, bytes, a list, a dict) with none."""
+"""JSON text begins with a byte below; msgpack of what JSON has not (a float, bytes, a list, a dict)
+with none."""
 
 _MAPS = frozenset(range(0x80, 0x90))
 _LISTS = frozenset(range(0x90, 0xA0))
 _STRINGS = frozenset({*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB})
 _BODIES = (
-    {0xCA: 4, 0xCB: 8} | {at: 1 << (at & 3) for at in range(0xCC, 0xD4)} | {0xD4 + n: 1 + (1 << n) for n in range(5)}
+    {0xCA: 4, 0xCB: 8}
+    | {at: 1 << (at & 3) for at in range(0xCC, 0xD4)}
+    | {0xD4 + n: 1 + (1 << n) for n in range(5)}
 )
 """Bytes behind the first one, where that says how many."""
 _LENGTHS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}
@@ -34,7 +39,8 @@ _LONG_MAPS = frozenset({0xDE, 0xDF})
 
 
 def pack(value: Any, *, is_json: bool) -> bytes:
-    """`is_json`: JSON text can say all of it. Raises what msgspec raises for what cannot be encoded."""
+    """`is_json`: JSON text can say all of it. Raises what msgspec raises for what cannot be
+    encoded."""
     return _WRITER.encode(value) if is_json else _ENCODER.encode(widened(value))
 
 
@@ -61,12 +67,15 @@ def widened(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [widened(item) for item in value]
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return msgspec.msgpack.Ext(BIG, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+        return msgspec.msgpack.Ext(
+            BIG, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+        )
     return value
 
 
 def check_keys(data: bytes) -> None:
-    """Raise CodecError unless all keys of msgpack's maps are strings. Looks at each item once, and makes none."""
+    """Raise CodecError unless all keys of msgpack's maps are strings. Looks at each item once, and
+    makes none."""
     at, left, keyed = 0, [1], [False]  # how many items each list or map still has, keys and values
     try:
         while left:

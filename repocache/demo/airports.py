@@ -1,4 +1,5 @@
-"""The demo's data: the 28,298 airports of `airportsdata` in one table, with a version that each write raises."""
+"""The demo's data: the 28,298 airports of `airportsdata` in one table, with a version that each
+write raises."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ COLUMNS = tuple(Airport.__table__.columns.keys())
 
 
 def read_airports() -> list[tuple[str | float | int, ...]]:
-    """The rows of the table, in the order of its columns. Raises ModuleNotFoundError without the package."""
+    """The rows of the table, in the order of its columns. Raises ModuleNotFoundError without the
+    package."""
     with resources.files(PACKAGE).joinpath("airports.csv").open(encoding="utf-8") as file:
         return [
             (*(float(row[name]) if name in NUMBERS else row[name] for name in COLUMNS[:-1]), 1)

@@ -1,4 +1,5 @@
-"""repocache as a service uses it, and how the demo learns which tier and node answered each read."""
+"""repocache as a service uses it, and how the demo learns which tier and node answered each
+read."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ from repocache.repository.repository import Repository
 from repocache.settings import Settings
 
 LANDING = 20_000_000
-"""Nanoseconds after the database's answer within which a read of the row may still have joined that load."""
+"""Nanoseconds after the database's answer within which a read of the row may still have joined that
+load."""
 
 
 class Airports(Repository[Airport, str]):
@@ -46,7 +48,8 @@ class Airports(Repository[Airport, str]):
 class Witness:
     """Sees what the library does in this process: its events, and the ids in its statements.
 
-    Events do not name rows. A load's statement does, and it runs in the task that says by `Served` who answered.
+    Events do not name rows. A load's statement does, and it runs in the task that says by `Served`
+    who answered.
     """
 
     def __init__(self, tell: Tell) -> None:
@@ -56,7 +59,9 @@ class Witness:
         self._away = True
         self._trouble = 0
 
-    def executed(self, _: object, __: object, ___: object, parameters: Any, ____: object, _____: object) -> None:
+    def executed(
+        self, _: object, __: object, ___: object, parameters: Any, ____: object, _____: object
+    ) -> None:
         """SQLAlchemy's `after_cursor_execute`."""
         self._asked[current_task()] = texts(parameters)
 
@@ -87,8 +92,8 @@ class Witness:
                 pass
 
     def who(self, key: str, start: int) -> tuple[str, str]:
-        """Tier and node of a read that began at `start` and has had to wait: the database if the row was loaded
-        meanwhile, or if the cache failed meanwhile; else Redis."""
+        """Tier and node of a read that began at `start` and has had to wait: the database if the
+        row was loaded meanwhile, or if the cache failed meanwhile; else Redis."""
         loaded, node = self._loads.get(key, (0, ""))
         if loaded >= start - LANDING:
             return "database", node
@@ -104,10 +109,15 @@ class Cached:
         self._witness = Witness(place.tell)
         self._database = Database(
             primary=place.primary,
-            replicas=[Replica(url, name=f"replica{number}") for number, url in enumerate(place.replicas, 1)],
+            replicas=[
+                Replica(url, name=f"replica{number}")
+                for number, url in enumerate(place.replicas, 1)
+            ],
             redis=place.redis,
             repositories=[Airports],
-            settings=Settings(observe=self._witness.observe, topology=TopologySettings(pool_size=POOL)),
+            settings=Settings(
+                observe=self._witness.observe, topology=TopologySettings(pool_size=POOL)
+            ),
         )
 
     async def __aenter__(self) -> Self:

@@ -1,4 +1,5 @@
-"""The run of one contestant: its service processes, the users who move between them, the faults, and the history."""
+"""The run of one contestant: its service processes, the users who move between them, the faults,
+and the history."""
 
 from __future__ import annotations
 
@@ -62,7 +63,9 @@ class Conductor:
         """Raises ServiceDied (in a group) if a process ends that was not told to."""
         endpoints = self._stage.servers.endpoints()
         async with self._stack, asyncio.TaskGroup() as group:
-            lags = await self._stack.enter_async_context(Lags(endpoints.primary, endpoints.replicas))
+            lags = await self._stack.enter_async_context(
+                Lags(endpoints.primary, endpoints.replicas)
+            )
             await self._start_services()
             watching = [group.create_task(service.watch()) for service in self._services]
             showing = group.create_task(self._keep_showing(lags))
@@ -74,7 +77,9 @@ class Conductor:
                 await do()
             await asyncio.sleep(self._began + self._stage.seconds - time.monotonic())
             seconds = time.monotonic() - self._began
-            await asyncio.gather(*(service.stop(Stop()) for service in self._services if service.alive))
+            await asyncio.gather(
+                *(service.stop(Stop()) for service in self._services if service.alive)
+            )
             showing.cancel()
             await asyncio.wait(watching)
         return Outcome(self._history, seconds, self._faults)
@@ -99,7 +104,9 @@ class Conductor:
         )
         return await self._stack.enter_async_context(ServiceProcess(setup, self._hear))
 
-    def _plan(self, group: asyncio.TaskGroup) -> Iterable[tuple[float, Callable[[], Awaitable[None]]]]:
+    def _plan(
+        self, group: asyncio.TaskGroup
+    ) -> Iterable[tuple[float, Callable[[], Awaitable[None]]]]:
         """Shares of the run, and what is done then."""
         for fault in SERVER_FAULTS:
             yield fault.at, partial(self._strike, fault)
@@ -137,7 +144,9 @@ class Conductor:
 
     def _hand_over(self, process: str, user: Handover) -> None:
         """To the other processes in turn, as a load balancer would."""
-        others = [service for service in self._services if service.alive and service.name != process]
+        others = [
+            service for service in self._services if service.alive and service.name != process
+        ]
         if others:
             self._turn += 1
             others[self._turn % len(others)].order(user)
@@ -149,5 +158,13 @@ class Conductor:
             services = {service.name: service.alive for service in self._services}
             figures = self._tally.figures(time.monotonic_ns())
             self._show.moment(
-                Moment(self._contestant, elapsed, self._stage.seconds, self._now, figures, lags.bytes, services)
+                Moment(
+                    self._contestant,
+                    elapsed,
+                    self._stage.seconds,
+                    self._now,
+                    figures,
+                    lags.bytes,
+                    services,
+                )
             )

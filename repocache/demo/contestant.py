@@ -1,4 +1,5 @@
-"""What a service needs of whoever caches for it: the port of the demo's comparison, and what is the same for both."""
+"""What a service needs of whoever caches for it: the port of the demo's comparison, and what is the
+same for both."""
 
 from __future__ import annotations
 

@@ -30,8 +30,18 @@ class Kill:
 
 
 SERVER_FAULTS = (
-    Fault(0.15, "replica1 stops replaying", over=False, do=lambda servers: servers.replicas[0].pause_replay()),
-    Fault(0.42, "replica1 replays again", over=True, do=lambda servers: servers.replicas[0].resume_replay()),
+    Fault(
+        0.15,
+        "replica1 stops replaying",
+        over=False,
+        do=lambda servers: servers.replicas[0].pause_replay(),
+    ),
+    Fault(
+        0.42,
+        "replica1 replays again",
+        over=True,
+        do=lambda servers: servers.replicas[0].resume_replay(),
+    ),
     Fault(0.52, "Redis is killed", over=False, do=lambda servers: servers.redis.kill()),
     Fault(0.66, "Redis is back, empty", over=True, do=lambda servers: servers.redis.start()),
 )

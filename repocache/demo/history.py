@@ -1,6 +1,8 @@
-"""What a recorded history shows: own writes missed, stale reads, cached values older than an applied invalidation.
+"""What a recorded history shows: own writes missed, stale reads, cached values older than an
+applied invalidation.
 
-Pure. Versions of a row grow by one with each commit, in the order of the row's lock, so "older" is a lower version.
+Pure. Versions of a row grow by one with each commit, in the order of the row's lock, so "older" is
+a lower version.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ Entry = tuple[str, Told]
 class Findings:
     """What the three rules found. Times in nanoseconds.
 
-    `own_reads`: reads of rows that their own session had written, `missed` those that returned an older version.
-    `stale`: each read that began after a newer version had been acknowledged, to anybody, and for how long it had
-    been. `guarded`: cached reads of rows of which the process had applied an invalidation, `outdated` those that
-    returned a version which an applied invalidation had declared old.
+    `own_reads`: reads of rows that their own session had written, `missed` those that returned an
+    older version. `stale`: each read that began after a newer version had been acknowledged, to
+    anybody, and for how long it had been. `guarded`: cached reads of rows of which the process had
+    applied an invalidation, `outdated` those that returned a version which an applied invalidation
+    had declared old.
     """
 
     own_reads: int
@@ -38,22 +41,25 @@ class Findings:
 
 
 def examine(history: Sequence[Entry], owner: str) -> Findings:
-    """Judge a history, its entries in any order. `owner`: prefix of the keys' texts, of which buckets are made.
+    """Judge a history, its entries in any order. `owner`: prefix of the keys' texts, of which
+    buckets are made.
 
     Own write missed: the session's commit of a newer version had returned before the read began.
 
-    Stale: anybody's had. Between two sessions that do not know each other this is what caching means; how old is told.
+    Stale: anybody's had. Between two sessions that do not know each other this is what caching
+    means; how old is told.
 
     Outdated: a read of tier L1 or L2 in process P returned version x of a row, though
     1. commit() of a version v > x returned, its invalidation published, at time a;
-    2. P applied an invalidation of that row (a message, a commit of its own, or the loss of the row's whole bucket)
-       at time b > a;
+    2. P applied an invalidation of that row (a message, a commit of its own, or the loss of the
+       row's whole bucket) at time b > a;
     3. the read began after b.
-    No false alarm: which of several commits the message at b spoke of is not recorded and does not matter. Redis had
-    taken v's invalidation before a, so its own tier held nothing older from then on; P's tier held nothing from
-    before b, and whatever entered it later was asked of Redis after b. A commit whose publication failed proves
-    nothing here. And it does detect: a process that ignores its messages, or a fill from a lagging replica that lands
-    after the invalidation, is read back within the same second by other callers of a popular row.
+    No false alarm: which of several commits the message at b spoke of is not recorded and does not
+    matter. Redis had taken v's invalidation before a, so its own tier held nothing older from then
+    on; P's tier held nothing from before b, and whatever entered it later was asked of Redis after
+    b. A commit whose publication failed proves nothing here. And it does detect: a process that
+    ignores its messages, or a fill from a lagging replica that lands after the invalidation, is
+    read back within the same second by other callers of a popular row.
     """
     commits = [(process, told) for process, told in history if isinstance(told, Commit)]
     everybody = Acknowledged((each.key, each) for _, each in commits)
@@ -95,7 +101,8 @@ class Acknowledged:
             known.sort()
             self._versions[name] = [version for version, _ in known]
             ends = [end for _, end in known]
-            # Two writers may be answered in the other order: from the back, the earliest answer so far.
+            # Two writers may be answered in the other order: from the back, the earliest answer so
+            # far.
             for at in range(len(ends) - 2, -1, -1):
                 ends[at] = min(ends[at], ends[at + 1])
             self._ends[name] = ends

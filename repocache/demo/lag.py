@@ -1,4 +1,5 @@
-"""How far the replicas are behind, asked of the servers themselves, so the same for every contestant."""
+"""How far the replicas are behind, asked of the servers themselves, so the same for every
+contestant."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 EVERY = 0.25
 POSITION = text(
-    "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END - '0/0')::bigint"
+    "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() "
+    "END - '0/0')::bigint"
 )
 
 
 class Lags:
-    """`async with Lags(primary, replicas) as lags:` polls four times a second. `bytes`: by replica, of WAL."""
+    """`async with Lags(primary, replicas) as lags:` polls four times a second. `bytes`: by replica,
+    of WAL."""
 
     def __init__(self, primary: str, replicas: Sequence[str]) -> None:
         names = ["primary", *(f"replica{number}" for number in range(1, len(replicas) + 1))]
@@ -47,8 +50,11 @@ class Lags:
 
     async def _poll(self) -> None:
         while True:
-            # Replicas last: what they have replayed since makes them look better by a moment, never worse.
-            positions = {name: await position(connection) for name, connection in self._connections.items()}
+            # Replicas last: what they have replayed since makes them look better by a moment, never
+            # worse.
+            positions = {
+                name: await position(connection) for name, connection in self._connections.items()
+            }
             written = positions.pop("primary")
             self._bytes = {name: max(0, written - replayed) for name, replayed in positions.items()}
             await asyncio.sleep(EVERY)

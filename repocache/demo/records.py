@@ -1,4 +1,5 @@
-"""What the demo's processes tell each other over their pipes: the history of a run, and orders. Framing included.
+"""What the demo's processes tell each other over their pipes: the history of a run, and orders.
+Framing included.
 
 All times are nanoseconds of `time.monotonic_ns`, which the processes of one machine share.
 """
@@ -47,7 +48,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True, tag="applied"):
-    """The process dropped these keys from its own cache, on its own account or because it was told."""
+    """The process dropped these keys from its own cache, on its own account or because it was
+    told."""
 
     keys: tuple[str, ...]
     at: int
@@ -88,7 +90,8 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, tag="ready"):
 
 
 class Setup(msgspec.Struct, frozen=True, array_like=True, tag="setup"):
-    """The first order to a process. Addresses come this way and not as arguments, which everybody could read."""
+    """The first order to a process. Addresses come this way and not as arguments, which everybody
+    could read."""
 
     service: str
     contestant: str
@@ -123,7 +126,8 @@ def frame(messages: Sequence[Told] | Sequence[Order]) -> bytes:
 
 
 async def read_told(pipe: asyncio.StreamReader) -> Iterable[Told]:
-    """The next messages of a process; none at the end of the pipe, also one in the middle of a message."""
+    """The next messages of a process; none at the end of the pipe, also one in the middle of a
+    message."""
     return _TOLD.decode(await _body(pipe))
 
 

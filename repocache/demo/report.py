@@ -14,10 +14,14 @@ from repocache.demo.summary import Summary
 
 WEIGHTY = ("own writes missed", "older than an applied invalidation")
 EXPLANATION = """\
-stale: begun after a newer version had been acknowledged to its writer, whoever that was; its age is how long ago.
-own writes missed: by a read of the same user, here or in another process; the bookmark travels with the user.
-older than an applied invalidation: from a cache, though that process had applied a newer one's invalidation.
-Both got the same seeded users, faults, servers and pool sizes, one after the other; the textbook has no L1."""
+stale: begun after a newer version had been acknowledged to its writer, whoever that was;
+    its age is how long ago.
+own writes missed: by a read of the same user, here or in another process;
+    the bookmark travels with the user.
+older than an applied invalidation: from a cache,
+    though that process had applied a newer one's invalidation.
+Both got the same seeded users, faults, servers and pool sizes, one after the other;
+    the textbook has no L1."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -38,7 +42,9 @@ def print_report(console: Console, report: Report) -> None:
     console.print(table(report.contestants))
     console.print(EXPLANATION, style="dim", highlight=False)
     if not report.broken:
-        kept = "repocache missed no own write and served nothing older than an applied invalidation."
+        kept = (
+            "repocache missed no own write and served nothing older than an applied invalidation."
+        )
         console.print(kept, style="bold green")
     for broken in report.broken:
         console.print(f"repocache broke its promise: {broken}", style="bold red", highlight=False)
@@ -53,7 +59,9 @@ def table(summaries: Sequence[Summary]) -> Table:
     for name, *values in rows(summaries):
         weighty = name in WEIGHTY
         cells = [Text(value, style=grade(value) if weighty else "") for value in values]
-        made.add_row(Text(name, style="bold" if weighty else ""), *cells, end_section=name in SECTION_ENDS)
+        made.add_row(
+            Text(name, style="bold" if weighty else ""), *cells, end_section=name in SECTION_ENDS
+        )
     return made
 
 
@@ -62,7 +70,10 @@ SECTION_ENDS = ("primary", "write p99", "older than an applied invalidation")
 
 def rows(summaries: Sequence[Summary]) -> list[list[str]]:
     """The table's texts: a name, and a value for each contestant."""
-    places = [[f"  {place}", *(f"{each.reads_by.get(place, 0):,}" for each in summaries)] for place in PLACES]
+    places = [
+        [f"  {place}", *(f"{each.reads_by.get(place, 0):,}" for each in summaries)]
+        for place in PLACES
+    ]
     return [
         ["reads", *(f"{each.reads:,}" for each in summaries)],
         *([name.strip(), *values] for name, *values in places),

@@ -29,16 +29,19 @@ class Plan:
 
 
 def run_demo(plan: Plan, show: Show) -> Report:
-    """Start servers, let both contestants run, judge. Whatever was started is ended on every way out.
+    """Start servers, let both contestants run, judge. Whatever was started is ended on every way
+    out.
 
-    Raises ModuleNotFoundError without the demo's packages, ServerError if a server does not start, and ServiceDied if
-    a service process ends by itself.
+    Raises ModuleNotFoundError without the demo's packages, ServerError if a server does not start,
+    and ServiceDied if a service process ends by itself.
     """
     rows = read_airports()
     with show:
         show.say("starting PostgreSQL with two replicas, and Valkey")
         with embedded_servers(LAYOUT) as servers:
-            stage = Stage(servers, tuple(str(row[0]) for row in rows), plan.mix, plan.seed, plan.seconds / 2)
+            stage = Stage(
+                servers, tuple(str(row[0]) for row in rows), plan.mix, plan.seed, plan.seconds / 2
+            )
             show.say(f"loading {len(rows):,} airports")
             asyncio.run(load_airports(servers.primary.url(), rows))
             outcomes = [run_contestant(name, stage, show) for name in (TEXTBOOK, OURS)]
@@ -57,7 +60,8 @@ def run_demo(plan: Plan, show: Show) -> Report:
 
 
 def run_contestant(name: str, stage: Stage, show: Show) -> tuple[Summary, list[str]]:
-    """One contestant from an empty Redis and level replicas; its summary, and the faults in words."""
+    """One contestant from an empty Redis and level replicas; its summary, and the faults in
+    words."""
     settle(stage.servers)
     show.say(f"{name}: {stage.mix.services} service processes with {stage.mix.callers} users each")
     try:

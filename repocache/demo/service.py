@@ -1,4 +1,5 @@
-"""A service process as the conductor has it: started, listened to, ordered about, killed, and never left behind."""
+"""A service process as the conductor has it: started, listened to, ordered about, killed, and never
+left behind."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class ServiceDied(Exception):
 
 
 class ServiceProcess:
-    """`async with ServiceProcess(setup, hear):` a process that is connected; killed when the block is left.
+    """`async with ServiceProcess(setup, hear):` a process that is connected; killed when the block
+    is left.
 
     Raises ServiceDied if it ends before it is connected, or is not within 20 s.
     """
@@ -47,7 +49,9 @@ class ServiceProcess:
         try:
             self.order(self._setup)
             ready = asyncio.create_task(self._ready.wait())
-            await asyncio.wait([ready, self._listening], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [ready, self._listening], timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            )
             ready.cancel()
             if not self._ready.is_set():
                 await self.kill()
@@ -58,7 +62,10 @@ class ServiceProcess:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self._leave()
 
@@ -91,17 +98,21 @@ class ServiceProcess:
             await self.kill()
             raise ServiceDied(f"{self.name} did not stop within 10 s") from error
         if self._process.returncode:
-            raise ServiceDied(f"{self.name} ended with {self._process.returncode}: {await self._complaints}")
+            raise ServiceDied(
+                f"{self.name} ended with {self._process.returncode}: {await self._complaints}"
+            )
 
     async def watch(self) -> None:
-        """Returns when the process has been asked to end, and has. Raises ServiceDied if it was not asked."""
+        """Returns when the process has been asked to end, and has. Raises ServiceDied if it was not
+        asked."""
         await self._listening
         status = await self._process.wait()
         if not self._expected_to_end:
             raise ServiceDied(f"{self.name} died with status {status}: {await self._complaints}")
 
     def _kill(self) -> None:
-        """Past asyncio's own `kill`, which may take the exit status from its watcher, which then complains."""
+        """Past asyncio's own `kill`, which may take the exit status from its watcher, which then
+        complains."""
         if self.alive:
             send(self._process.pid, signal.SIGKILL)
 
@@ -122,13 +133,18 @@ class ServiceProcess:
 
 
 async def start_process() -> Process:
-    """Out of the terminal's reach: Ctrl-C is the conductor's affair. It ends when its stdin does, so when we do."""
+    """Out of the terminal's reach: Ctrl-C is the conductor's affair. It ends when its stdin does,
+    so when we do."""
     source = str(Path(__file__).parents[3])
     path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", MODULE,
-        stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True, env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+        *(sys.executable, "-m", MODULE),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
 async def last_words(process: Process) -> str:

@@ -1,4 +1,5 @@
-"""What one sees while the demo runs: a live picture on a terminal, lines elsewhere, nothing for `--json`."""
+"""What one sees while the demo runs: a live picture on a terminal, lines elsewhere, nothing for
+`--json`."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ LINE_EVERY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """`elapsed`, `seconds`: of this contestant's run. `now`: the fault that holds, "" for none. `lags`: bytes of WAL by
-    replica. `services`: by name, whether they run."""
+    """`elapsed`, `seconds`: of this contestant's run. `now`: the fault that holds, "" for none.
+    `lags`: bytes of WAL by replica. `services`: by name, whether they run."""
 
     title: str
     elapsed: float
@@ -86,7 +87,9 @@ class Lines:
             return
         self._last = (moment.title, moment.elapsed, moment.now)
         figures = moment.figures
-        lags = ", ".join(f"{name} {size(lag)} behind" for name, lag in moment.lags.items() if lag > CALM_BYTES)
+        lags = ", ".join(
+            f"{name} {size(lag)} behind" for name, lag in moment.lags.items() if lag > CALM_BYTES
+        )
         parts = [f"{moment.elapsed:5.1f} s", f"{moment.title:9}", headline(figures)]
         self.say("  ".join([*parts, *filter(None, [lags, moment.now])]))
 
@@ -115,24 +118,39 @@ def draw(moment: Moment) -> RenderableType:
     """The whole picture."""
     figures = moment.figures
     head = Text.assemble(
-        (moment.title, "bold"), f"   {min(moment.elapsed, moment.seconds):.1f} of {moment.seconds:.0f} s"
+        (moment.title, "bold"),
+        f"   {min(moment.elapsed, moment.seconds):.1f} of {moment.seconds:.0f} s",
     )
     fault = Text(moment.now or "all is well", style="bold red" if moment.now else "dim")
-    return Group(Text(""), head, fault, Text(""), bars(moment), Text(""), Text(headline(figures)), services(moment))
+    return Group(
+        Text(""),
+        head,
+        fault,
+        Text(""),
+        bars(moment),
+        Text(""),
+        Text(headline(figures)),
+        services(moment),
+    )
 
 
 def bars(moment: Moment) -> Table:
-    """A row for each place that may answer a read: its share of the last second, and what it did in all."""
+    """A row for each place that may answer a read: its share of the last second, and what it did in
+    all."""
     table = Table.grid(padding=(0, 2))
     for justify in ("left", "left", "right", "right", "left"):
         table.add_column(justify=justify)
-    table.add_row("", Text("reads of the last second", style="dim"), "", Text("in all", style="dim"), "")
+    table.add_row(
+        "", Text("reads of the last second", style="dim"), "", Text("in all", style="dim"), ""
+    )
     figures, recent = moment.figures, sum(moment.figures.places.values())
     for place in PLACES:
         count = figures.places.get(place, 0)
         bar = Text("█" * round(BAR * count / max(recent, 1)), style=COLOURS.get(place, "blue"))
         bar.pad_right(BAR - len(bar))
-        table.add_row(place, bar, f"{count:,}", f"{figures.total.get(place, 0):,}", state(place, moment))
+        table.add_row(
+            place, bar, f"{count:,}", f"{figures.total.get(place, 0):,}", state(place, moment)
+        )
     return table
 
 
@@ -160,8 +178,9 @@ def services(moment: Moment) -> Text:
 def headline(figures: Figures) -> str:
     """The figures of the last second in one line."""
     return (
-        f"{sum(figures.places.values()):,} reads/s  {figures.hit_rate:4.0%} hits  p50 {figures.p50:5.2f} ms  "
-        f"p99 {figures.p99:6.1f} ms  {figures.writes:,} writes  {figures.errors} errors"
+        f"{sum(figures.places.values()):,} reads/s  {figures.hit_rate:4.0%} hits  p50 "
+        f"{figures.p50:5.2f} ms  p99 {figures.p99:6.1f} ms  {figures.writes:,} writes  "
+        f"{figures.errors} errors"
     )
 
 

@@ -1,4 +1,5 @@
-"""What one contestant's run comes to, and whether repocache kept its promises: from the recorded history alone."""
+"""What one contestant's run comes to, and whether repocache kept its promises: from the recorded
+history alone."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ EXAMPLES = 5
 class Summary(msgspec.Struct, frozen=True):
     """Times in ms unless they say otherwise.
 
-    `reads_by`, `stale_by`: by tier and node. `unpublished`: writes whose invalidation had not reached Redis when they
-    returned. `errors`: by what raised. `own_reads`, `guarded_reads`: how many reads the two promises were tried on.
-    `examples`: of reads that broke one.
+    `reads_by`, `stale_by`: by tier and node. `unpublished`: writes whose invalidation had not
+    reached Redis when they returned. `errors`: by what raised. `own_reads`, `guarded_reads`: how
+    many reads the two promises were tried on. `examples`: of reads that broke one.
     """
 
     contestant: str
@@ -69,7 +70,9 @@ def summarize(contestant: str, history: Sequence[Entry], seconds: float) -> Summ
         write_p50=percentile(write_times, 0.50) / 1e6,
         write_p99=percentile(write_times, 0.99) / 1e6,
         unpublished=sum(not write.published for write in writes),
-        errors=dict(Counter(f"{told.what}: {told.why}" for _, told in history if isinstance(told, Failed))),
+        errors=dict(
+            Counter(f"{told.what}: {told.why}" for _, told in history if isinstance(told, Failed))
+        ),
         own_reads=findings.own_reads,
         own_writes_missed=len(findings.missed),
         stale_reads=len(ages),
@@ -83,13 +86,18 @@ def summarize(contestant: str, history: Sequence[Entry], seconds: float) -> Summ
 
 
 def broken_promises(summary: Summary) -> list[str]:
-    """What the library promises and did not keep in this run, in words; also that a promise was never tried."""
+    """What the library promises and did not keep in this run, in words; also that a promise was
+    never tried."""
     broken = []
     if summary.own_writes_missed:
-        broken.append(f"{summary.own_writes_missed} of {summary.own_reads} reads missed a write of their own session")
+        broken.append(
+            f"{summary.own_writes_missed} of {summary.own_reads} reads missed a write of their own "
+            "session"
+        )
     if summary.outdated_reads:
         broken.append(
-            f"{summary.outdated_reads} of {summary.guarded_reads} cached reads were older than an applied invalidation"
+            f"{summary.outdated_reads} of {summary.guarded_reads} cached reads were older than an "
+            "applied invalidation"
         )
     if not summary.own_reads or not summary.guarded_reads:
         broken.append("too little happened to try the promises: let it run for longer")

@@ -1,4 +1,5 @@
-"""Running figures of one contestant, for the eye: what was told in the last second, and since the beginning."""
+"""Running figures of one contestant, for the eye: what was told in the last second, and since the
+beginning."""
 
 from __future__ import annotations
 
@@ -24,9 +25,10 @@ def percentile(ordered: Sequence[int], share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """`places`: reads of the last second by who answered; `total`: since the beginning. `hit_rate`: share of the last
-    second's reads that no database had to answer. `p50`, `p99`: of those reads, in ms. `channels`: whether each
-    process hears of invalidations; `out`: nodes that processes have out of their rotation."""
+    """`places`: reads of the last second by who answered; `total`: since the beginning. `hit_rate`:
+    share of the last second's reads that no database had to answer. `p50`, `p99`: of those reads,
+    in ms. `channels`: whether each process hears of invalidations; `out`: nodes that processes have
+    out of their rotation."""
 
     places: Mapping[str, int]
     total: Mapping[str, int]
@@ -39,7 +41,17 @@ class Figures:
     out: frozenset[str]
 
 
-NO_FIGURES = Figures(MappingProxyType({}), MappingProxyType({}), 0.0, 0.0, 0.0, 0, 0, MappingProxyType({}), frozenset())
+NO_FIGURES = Figures(
+    MappingProxyType({}),
+    MappingProxyType({}),
+    0.0,
+    0.0,
+    0.0,
+    0,
+    0,
+    MappingProxyType({}),
+    frozenset(),
+)
 
 
 class Tally:

@@ -1,7 +1,8 @@
-"""The textbook's cache-aside: GET, else SELECT from any replica and SET; UPDATE and COMMIT, then DEL.
+"""The textbook's cache-aside: GET, else SELECT from any replica and SET; UPDATE and COMMIT, then
+DEL.
 
-As one finds it in articles and vendors' guides, with good habits: binary-safe JSON, a TTL, deadlines, a Redis that is
-away is passed by, few attempts.
+As one finds it in articles and vendors' guides, with good habits: binary-safe JSON, a TTL,
+deadlines, a Redis that is away is passed by, few attempts.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Textbook:
         self._replicas = []
         for number, url in enumerate(place.replicas, 1):
             # As fast as can be: one statement, no BEGIN and ROLLBACK around it.
-            replica = create_async_engine(url, pool_size=POOL, max_overflow=0, isolation_level="AUTOCOMMIT")
+            replica = create_async_engine(
+                url, pool_size=POOL, max_overflow=0, isolation_level="AUTOCOMMIT"
+            )
             stack.push_async_callback(replica.dispose)
             self._replicas.append((f"replica{number}", replica))
         self._redis: Redis = Redis.from_url(

@@ -13,9 +13,10 @@ from itertools import accumulate
 class Mix:
     """How much of what.
 
-    `services`: processes; `callers`: users at a time in each. `think`: mean seconds between two visits of a user;
-    `pause`: seconds between two requests of one visit. `writes`: share of the visits that write; `carried`: share of
-    those whose next requests another process answers. `exponent`: of Zipf's law: how much the popular keys are.
+    `services`: processes; `callers`: users at a time in each. `think`: mean seconds between two
+    visits of a user; `pause`: seconds between two requests of one visit. `writes`: share of the
+    visits that write; `carried`: share of those whose next requests another process answers.
+    `exponent`: of Zipf's law: how much the popular keys are.
     """
 
     services: int = 4
@@ -29,7 +30,8 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A user comes after `think` seconds and reads `key`; or writes it and then reads what was written.
+    """A user comes after `think` seconds and reads `key`; or writes it and then reads what was
+    written.
 
     `carried`: the user's next requests go to another process.
     """

@@ -1,4 +1,5 @@
-"""One service process: `python -m repocache.demo.worker`, with its orders on stdin, its history on stdout.
+"""One service process: `python -m repocache.demo.worker`, with its orders on stdin, its history on
+stdout.
 
 Owns the callers and the clock. It ends by `Stop`, or when whoever gives the orders is gone.
 """
@@ -140,7 +141,10 @@ async def serve(orders: asyncio.StreamReader, voice: Voice) -> None:
     assert isinstance(setup, Setup)
     place = Place(setup.primary, setup.replicas, setup.redis, voice.tell)
     traffic = Traffic(setup.keys, setup.mix, setup.seed)
-    async with CONTESTANTS[setup.contestant](place) as contestant, asyncio.TaskGroup() as background:
+    async with (
+        CONTESTANTS[setup.contestant](place) as contestant,
+        asyncio.TaskGroup() as background,
+    ):
         speaking = background.create_task(voice.run())
         voice.tell(Ready())
         service = Service(setup, contestant, voice)

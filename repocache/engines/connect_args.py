@@ -1,4 +1,5 @@
-"""What the driver of a node is told when it connects: of the URL, the limits, and the engine's settings.
+"""What the driver of a node is told when it connects: of the URL, the limits, and the engine's
+settings.
 
 Pure. Owns the words of each driver; what a URL may say is `database_url`'s.
 """
@@ -23,7 +24,9 @@ OF_READS = {"read-write": "primary", "read-only": "standby"}
 whether it would write, but what it is."""
 
 
-def connect_args(url: URL, settings: TopologySettings, engine: EngineSettings, *, read_only: bool) -> dict[str, Any]:
+def connect_args(
+    url: URL, settings: TopologySettings, engine: EngineSettings, *, read_only: bool
+) -> dict[str, Any]:
     """A deadline for connecting, read-only transactions where they are wanted, and what else was
     asked for. Raises ConfigurationError for what the driver has not."""
     if url.drivername == ASYNCPG:
@@ -41,7 +44,9 @@ def connect_args(url: URL, settings: TopologySettings, engine: EngineSettings, *
     return told | dict(engine.connect_args)
 
 
-def _of_asyncpg(url: URL, settings: TopologySettings, engine: EngineSettings, *, read_only: bool) -> dict[str, Any]:
+def _of_asyncpg(
+    url: URL, settings: TopologySettings, engine: EngineSettings, *, read_only: bool
+) -> dict[str, Any]:
     told: dict[str, Any] = {"timeout": settings.connect_timeout} | typed_options(url)
     if libpq := libpq_options(url):
         # Explicit arguments count more than those of a dsn, so that only the options are read.
@@ -51,12 +56,16 @@ def _of_asyncpg(url: URL, settings: TopologySettings, engine: EngineSettings, *,
     return told | _session_attributes(told, read_only=read_only)
 
 
-def _of_libpq(url: URL, settings: TopologySettings, engine: EngineSettings, *, read_only: bool) -> dict[str, Any]:
+def _of_libpq(
+    url: URL, settings: TopologySettings, engine: EngineSettings, *, read_only: bool
+) -> dict[str, Any]:
     told: dict[str, Any] = {"connect_timeout": math.ceil(settings.connect_timeout)}
     if server := _server_settings(engine, read_only=read_only):
         given = url.query.get("options", "")
         ours = (f"-c {name}={_escaped(value)}" for name, value in server.items())
-        told["options"] = " ".join((given if isinstance(given, str) else " ".join(given), *ours)).strip()
+        told["options"] = " ".join(
+            (given if isinstance(given, str) else " ".join(given), *ours)
+        ).strip()
     return told | _session_attributes(url.query, read_only=read_only)
 
 

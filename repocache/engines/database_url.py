@@ -28,8 +28,8 @@ TO_LOGIN = r"^[^:/]+://(?:[^:/]*(?::[^@]*)?@)?+"
 """How SQLAlchemy reads one: a password goes on until the first `@`."""
 SEVERAL_HOSTS = re.compile(rf"({TO_LOGIN})(?P<hosts>[^/?@]*,[^/?@]*)(?P<rest>.*)$", re.DOTALL)
 STRAYED = re.compile(rf"{TO_LOGIN}(?:[^?]*|[^?]*\?(?:[^&]*&)*[^=&]*|[^/?]*/?\?.*)@", re.DOTALL)
-"""An `@` where only what a password was cut to would have one: in host or path, in an option's name,
-or in an option's text where no database is named."""
+"""An `@` where only what a password was cut to would have one: in host or path, in an option's
+name, or in an option's text where no database is named."""
 MOST_PORTS = 65_535
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
@@ -68,7 +68,8 @@ SHOWN = frozenset({*FILES, *TYPED, "sslmode"})
 
 
 def database_url(argument: str, given: object) -> URL:
-    """The URL, with a driver. Raises ConfigurationError naming `argument`, never showing a password."""
+    """The URL, with a driver. Raises ConfigurationError naming `argument`, never showing a
+    password."""
     url = given if isinstance(given, URL) else _parsed(argument, text_of(argument, given, EXAMPLE))
     url = url.set(drivername=DRIVERLESS.get(url.drivername, url.drivername))
     if url.password == MASKED:
@@ -90,7 +91,9 @@ def database_url(argument: str, given: object) -> URL:
 
 def without_secrets(url: URL) -> str:
     """For people: without user and password, and without options, one of which may be another."""
-    return URL.create(url.drivername, None, None, url.host, url.port, url.database).render_as_string()
+    return URL.create(
+        url.drivername, None, None, url.host, url.port, url.database
+    ).render_as_string()
 
 
 def _parsed(argument: str, text: str) -> URL:
@@ -109,7 +112,8 @@ def _read(text: str) -> URL:
 
 
 def _places(several: str) -> list[tuple[str, str]]:
-    """Hosts and ports of `a:1,b`, in the form that SQLAlchemy gives to drivers. Raises ValueError."""
+    """Hosts and ports of `a:1,b`, in the form that SQLAlchemy gives to drivers. Raises
+    ValueError."""
     split = [re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", place) for place in several.split(",")]
     found = [place.groups() for place in split if place is not None and place[1]]
     if len(found) < len(split):
@@ -140,7 +144,8 @@ def libpq_options(url: URL) -> dict[str, str]:
 
 
 def without_options(url: URL) -> URL:
-    """Where it leads to, and as whom, for SQLAlchemy: the options are told to asyncpg in its words."""
+    """Where it leads to, and as whom, for SQLAlchemy: the options are told to asyncpg in its
+    words."""
     if url.drivername != ASYNCPG:
         return url
     return url.difference_update_query([name for name in url.query if name not in PLACES])
@@ -158,7 +163,9 @@ def _check_options(argument: str, url: URL) -> None:
         said = text if isinstance(text, str) else None
         problem = "it is given twice; leave one out" if said is None else _problem(name, said)
         if problem and not (shows or name in KNOWN):
-            raise ConfigurationError(f"{argument}: the URL has an option that asyncpg has not; {LOGIN}")
+            raise ConfigurationError(
+                f"{argument}: the URL has an option that asyncpg has not; {LOGIN}"
+            )
         if problem:
             shown = f"{name}={said}" if shows and said is not None and name in SHOWN else name
             raise ConfigurationError(f"{argument}: the URL's option {shown}: {problem}")

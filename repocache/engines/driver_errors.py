@@ -11,11 +11,12 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 from repocache.errors import DatabaseUnavailable, PoolExhausted, RepocacheError
 
 NODE_CLASSES = ("08", "53", "57P", "58")
-"""SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown, starting up),
-system errors.
+"""SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown,
+starting up), system errors.
 """
 NO_ENTRY = ("28", "3D000", "57P03", "53")
-"""SQLSTATE: authorization refused, no such database, not accepting connections, too many of them."""
+"""SQLSTATE: authorization refused, no such database, not accepting connections, too many of
+them."""
 FULL = "53300"
 """SQLSTATE: too many connections, of all, of the role or to the database."""
 OTHER_SESSION = ("26000", "42P05")
@@ -48,7 +49,9 @@ class Unusable(DatabaseUnavailable):
     made for it. `why`: POOLED."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the connection is {why}, which was not known when it was made: try again")
+        super().__init__(
+            f"the connection is {why}, which was not known when it was made: try again"
+        )
         self.why = why
 
 
@@ -84,7 +87,8 @@ def connecting_trouble(error: BaseException) -> str:
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
-    """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement is at fault."""
+    """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement
+    is at fault."""
     state = sqlstate(error)
     if replica and state in CONFLICTS:
         return "conflict"
@@ -96,13 +100,18 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
 def is_undecodable(error: BaseException) -> bool:
     """Whether a driver, or a column's type, could not decode a value that the server has sent: it
     may raise anything, and the connection goes on."""
-    return isinstance(error, Exception) and not isinstance(error, _ELSEWHERE) and not was_ended(error)
+    return (
+        isinstance(error, Exception) and not isinstance(error, _ELSEWHERE) and not was_ended(error)
+    )
 
 
 def was_ended(error: BaseException) -> bool:
-    """Whether the connection was ended under a statement. asyncpg takes its protocol away, and then looks for it; or,
-    told of the end while nothing was asked, it is in no state to ask anything any more."""
-    if isinstance(error, asyncpg.InternalClientError) or isinstance(_drivers(error), asyncpg.InternalClientError):
+    """Whether the connection was ended under a statement. asyncpg takes its protocol away, and then
+    looks for it; or, told of the end while nothing was asked, it is in no state to ask anything any
+    more."""
+    if isinstance(error, asyncpg.InternalClientError) or isinstance(
+        _drivers(error), asyncpg.InternalClientError
+    ):
         return True
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -119,18 +128,22 @@ def _drivers(error: BaseException) -> BaseException | None:
 
 
 def is_of_rows(error: BaseException) -> bool:
-    """Whether a read by ids failed for some of them only: a value that cannot be decoded, an id that
-    cannot be bound, a row that the server fails at."""
+    """Whether a read by ids failed for some of them only: a value that cannot be decoded, an id
+    that cannot be bound, a row that the server fails at."""
     if isinstance(error, DBAPIError):
-        return isinstance(_drivers(error), asyncpg.DataError) or sqlstate(error).startswith(ROW_CLASSES)
+        return isinstance(_drivers(error), asyncpg.DataError) or sqlstate(error).startswith(
+            ROW_CLASSES
+        )
     return isinstance(error, StatementError) or is_undecodable(error)
 
 
 def is_outdated(error: BaseException) -> bool:
-    """Whether a prepared statement, or what the driver knows of a type, is of before DDL, or of before somebody dropped
-    all that was prepared on the connection."""
+    """Whether a prepared statement, or what the driver knows of a type, is of before DDL, or of
+    before somebody dropped all that was prepared on the connection."""
     if isinstance(error, asyncpg.OutdatedSchemaCacheError):
         return True
-    if isinstance(error.__cause__, asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError):
+    if isinstance(
+        error.__cause__, asyncpg.InvalidCachedStatementError | asyncpg.InvalidSQLStatementNameError
+    ):
         return True
     return sqlstate(error) == "XX000" and _GONE.search(str(error)) is not None

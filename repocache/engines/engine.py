@@ -1,8 +1,8 @@
-"""One engine for one node and purpose: what each driver is told, and what is known of each connection's
-server.
+"""One engine for one node and purpose: what each driver is told, and what is known of each
+connection's server.
 
-Owns how connections are made. When a server is no longer believed, and what follows, is `primary`'s and
-`replica`'s.
+Owns how connections are made. When a server is no longer believed, and what follows, is `primary`'s
+and `replica`'s.
 """
 
 from __future__ import annotations
@@ -41,16 +41,25 @@ class Purpose(enum.Enum):
     OUTBOX = "the outbox's own transactions"
 
 
-def make_engine(url: URL, purpose: Purpose, settings: TopologySettings, given: EngineSettings = PLAIN) -> AsyncEngine:
-    """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is not async."""
+def make_engine(
+    url: URL, purpose: Purpose, settings: TopologySettings, given: EngineSettings = PLAIN
+) -> AsyncEngine:
+    """An engine whose connections suit the purpose. Raises ConfigurationError for a driver that is
+    not async."""
     read_only = purpose in (Purpose.READ, Purpose.PROBE)
-    options: dict[str, Any] = {"connect_args": connect_args(url, settings, given, read_only=read_only)}
+    options: dict[str, Any] = {
+        "connect_args": connect_args(url, settings, given, read_only=read_only)
+    }
     # Errors of a statement end in logs, and its parameters are rows.
     options |= {"echo": given.echo, "hide_parameters": not given.echo}
     if purpose is Purpose.PROBE:
         options["poolclass"] = NullPool
     else:
-        options |= {"poolclass": NodePool, "pool_size": _pool_size(purpose, settings, given), "max_overflow": 0}
+        options |= {
+            "poolclass": NodePool,
+            "pool_size": _pool_size(purpose, settings, given),
+            "max_overflow": 0,
+        }
         options |= {"pool_timeout": settings.pool_wait, "pool_use_lifo": True}
         options["pool_recycle"] = -1 if given.pool_recycle is None else given.pool_recycle
     for name in ("json_serializer", "json_deserializer"):
@@ -78,8 +87,11 @@ def _pool_size(purpose: Purpose, settings: TopologySettings, given: EngineSettin
     return settings.pool_size if wanted is None else wanted
 
 
-def on_connect(engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]) -> None:
-    """Call `heard` with each new connection. If it raises, the connection is closed and its maker gets the error."""
+def on_connect(
+    engine: AsyncEngine, heard: Callable[[DBAPIConnection, ConnectionPoolEntry], None]
+) -> None:
+    """Call `heard` with each new connection. If it raises, the connection is closed and its maker
+    gets the error."""
 
     def connected(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         try:
@@ -144,7 +156,8 @@ async def close_engine(engine: AsyncEngine, in_use: InUse, grace: float) -> None
             await engine.dispose()
     except TimeoutError:
         in_use.hang_up(idle=True)
-        await engine.dispose(close=False)  # another pool, which the first one's end was too late for
+        # Another pool, which the first one's end was too late for.
+        await engine.dispose(close=False)
     event.listen(pool, "checkin", came_back)
 
 

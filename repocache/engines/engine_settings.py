@@ -27,8 +27,9 @@ OURS = {
 class EngineSettings:
     """How connections are made: the same for the primary and its replicas.
 
-    `connect_args`: arguments of the driver, as in `{"ssl": an_ssl_context, "password": a_function}`.
-    `server_settings`: settings of the server for each connection, as in `{"jit": "off"}`.
+    `connect_args`: arguments of the driver, as in
+    `{"ssl": an_ssl_context, "password": a_function}`. `server_settings`: settings of the server for
+    each connection, as in `{"jit": "off"}`.
     `async_creator`: called in the driver's place (`asyncpg.connect`) with its keyword arguments,
     which it may change and has to give on: for tokens, as of IAM. `json_serializer`,
     `json_deserializer`: in the place of `json.dumps` and `json.loads` for JSON columns; cached
@@ -60,32 +61,41 @@ class EngineSettings:
         for name in ("async_creator", "json_serializer", "json_deserializer"):
             given = getattr(self, name)
             if given is not None and not callable(given):
-                raise ConfigurationError(f"EngineSettings({name}={type(given).__name__}): give a function")
+                raise ConfigurationError(
+                    f"EngineSettings({name}={type(given).__name__}): give a function"
+                )
         if self.async_creator is not None and not _takes_arguments(self.async_creator):
             raise ConfigurationError(
-                "EngineSettings(async_creator=...): it is called with the driver's arguments, which "
-                "differ from node to node: `async def create(**arguments): return await "
+                "EngineSettings(async_creator=...): it is called with the driver's arguments, "
+                "which differ from node to node: `async def create(**arguments): return await "
                 "asyncpg.connect(**{**arguments, 'password': token()})`"
             )
         if self.write_pool_size is not None and self.write_pool_size < 1:
-            raise ConfigurationError(f"EngineSettings(write_pool_size={self.write_pool_size}): at least 1")
+            raise ConfigurationError(
+                f"EngineSettings(write_pool_size={self.write_pool_size}): at least 1"
+            )
         if self.pool_recycle is not None and not self.pool_recycle > 0:
-            raise ConfigurationError(f"EngineSettings(pool_recycle={self.pool_recycle}): seconds, more than 0, or None")
+            raise ConfigurationError(
+                f"EngineSettings(pool_recycle={self.pool_recycle}): seconds, more than 0, or None"
+            )
 
     def _check_told(self) -> None:
         for name in self.connect_args:
             if name in OURS:
-                raise ConfigurationError(f"EngineSettings(connect_args={{{name!r}: ...}}): give {OURS[name]}")
+                raise ConfigurationError(
+                    f"EngineSettings(connect_args={{{name!r}: ...}}): give {OURS[name]}"
+                )
         settings: Mapping[str, object] = self.server_settings
         for name, value in settings.items():
             if not isinstance(value, str):
                 raise ConfigurationError(
-                    f"EngineSettings(server_settings={{{name!r}: ...}}): give texts, as in {{'jit': 'off'}}"
+                    f"EngineSettings(server_settings={{{name!r}: ...}}): give texts, as in "
+                    f"{{'jit': 'off'}}"
                 )
             if name == READ_ONLY:
                 raise ConfigurationError(
-                    f"EngineSettings(server_settings={{{READ_ONLY!r}: ...}}): leave it out; connections "
-                    "for reads are read-only by themselves"
+                    f"EngineSettings(server_settings={{{READ_ONLY!r}: ...}}): leave it out; "
+                    "connections for reads are read-only by themselves"
                 )
 
 

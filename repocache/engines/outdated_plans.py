@@ -45,17 +45,27 @@ class OutdatedPlans:
         if isinstance(engine.dialect, PGDialect_asyncpg):
             dialect = engine.dialect
             self._dialects.append(dialect)
-            # The dialect is this engine's alone. Not by the event: who handles that one first hides it from the others.
+            # The dialect is this engine's alone. Not by the event: who handles that one first hides
+            # it from the others.
             dialect.__dict__["do_execute"] = partial(self._execute, dialect.do_execute)
         return engine
 
     def _execute(
-        self, execute: Execute, cursor: DBAPICursor, statement: str, parameters: Any, context: ExecutionContext
+        self,
+        execute: Execute,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: Any,
+        context: ExecutionContext,
     ) -> None:
         """In the place of the dialect's own."""
         connection = context.root_connection.connection
         driver = connection.driver_connection
-        tries = AGAIN if isinstance(driver, asyncpg.Connection) and not driver.is_in_transaction() else 0
+        tries = (
+            AGAIN
+            if isinstance(driver, asyncpg.Connection) and not driver.is_in_transaction()
+            else 0
+        )
         while True:
             try:
                 execute(cursor, statement, parameters, context)

@@ -1,6 +1,7 @@
 """The pool of one engine: patient with a node that is full, and never in two event loops at once.
 
-Owns how a connection is had and given back. When one is looked for, and what its failure means, is the callers'.
+Owns how a connection is had and given back. When one is looked for, and what its failure means, is
+the callers'.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ class NodePool(AsyncAdaptedQueuePool):
             connection = super().connect()
         except PoolTimeoutError as error:
             raise PoolExhausted(
-                f"all {self.size()} connections to the node are in use, and none came free within {self.timeout()} s: "
-                "raise TopologySettings(pool_size=...), or end transactions sooner"
+                f"all {self.size()} connections to the node are in use, and none came free within "
+                f"{self.timeout()} s: raise TopologySettings(pool_size=...), or end transactions "
+                "sooner"
             ) from error
         self._loop = loop
         return connection
@@ -63,8 +65,9 @@ class NodePool(AsyncAdaptedQueuePool):
                 left = until - time.monotonic()
                 if left <= 0:
                     raise PoolExhausted(
-                        f"the server takes no more connections ({in_brief(error)}), and none of ours came free within "
-                        f"{self.timeout()} s: raise its limit, or lower TopologySettings(pool_size=...)"
+                        f"the server takes no more connections ({in_brief(error)}), and none of "
+                        f"ours came free within {self.timeout()} s: raise its limit, or lower "
+                        "TopologySettings(pool_size=...)"
                     ) from error
             try:
                 return self._pool.get(True, min(pause, left))
@@ -73,8 +76,8 @@ class NodePool(AsyncAdaptedQueuePool):
 
 
 async def return_to_pool(connection: AsyncConnection) -> bool:
-    """Or hang up if that fails, of which the pool's "invalidate" tells its node: what was read by it stays true.
-    Whether the pool has it."""
+    """Or hang up if that fails, of which the pool's "invalidate" tells its node: what was read by
+    it stays true. Whether the pool has it."""
     try:
         await connection.close()
     except Exception:  # noqa: BLE001  # the rollback's, of a server that is gone or a driver that is confused
@@ -86,15 +89,16 @@ async def return_to_pool(connection: AsyncConnection) -> bool:
 
 
 def refuse_ended(_: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
-    """Listener to "checkout": a connection that the server has ended gives way to a new one, before anything was sent
-    on it and without a round trip (asyncpg)."""
+    """Listener to "checkout": a connection that the server has ended gives way to a new one, before
+    anything was sent on it and without a round trip (asyncpg)."""
     driver = entry.driver_connection
     if isinstance(driver, asyncpg.Connection) and (driver.is_closed() or _has_spoken(driver)):
         raise DisconnectionError("the server has ended the connection")
 
 
 def _has_spoken(driver: asyncpg.Connection) -> bool:
-    """Whether an idle connection has something to say that the loop has not read yet: that it ends, as a rule."""
+    """Whether an idle connection has something to say that the loop has not read yet: that it ends,
+    as a rule."""
     transport = getattr(driver, "_transport", None)
     socket = None if transport is None else transport.get_extra_info("socket")
     if socket is None:

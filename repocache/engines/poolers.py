@@ -1,4 +1,5 @@
-"""Poolers between this library and a server: how one is found out, and how its connections are used.
+"""Poolers between this library and a server: how one is found out, and how its connections are
+used.
 
 A pooler keeps its clients' connections while those to the server come and go. So what was asked at
 connect, which life of the server this is and whether it is read-only, holds of the next statement
@@ -26,12 +27,15 @@ OWN_ADDRESS = "give the server's own address, past the pooler, to spare that"
 IN_TRANSACTIONS = "each read is a transaction of its own there, with up to four round trips for one"
 NOT_AS_ASKED = {
     POOLED: f"a pooler answers in its place: {IN_TRANSACTIONS}; {OWN_ADDRESS}",
-    WRITABLE: f"{READ_ONLY}=on was asked for at connect and does not hold there: {IN_TRANSACTIONS}; {OWN_ADDRESS}",
+    WRITABLE: (
+        f"{READ_ONLY}=on was asked for at connect and does not hold there: "
+        f"{IN_TRANSACTIONS}; {OWN_ADDRESS}"
+    ),
 }
 """What is told of a node, by the reason."""
 PRIMARY_POOLED = (
-    "where a commit stands is asked on another connection than that of the commit, and a pooler may lead them to "
-    f"different servers during a failover; {NOT_AS_ASKED[POOLED]}"
+    "where a commit stands is asked on another connection than that of the commit, and a pooler "
+    f"may lead them to different servers during a failover; {NOT_AS_ASKED[POOLED]}"
 )
 
 
@@ -52,14 +56,18 @@ def announced_backend(driver: object) -> int | None:
 
 
 def unnamed() -> str:
-    """The name of asyncpg's statements behind a pooler: the next one's server has not this one's."""
+    """The name of asyncpg's statements behind a pooler: the next one's server has not this
+    one's."""
     return ""
 
 
 def tell(told: dict[str, Any], driver: str) -> None:
-    """Change what a driver is told at connect to what a pooler takes, and keeps no statements of."""
+    """Change what a driver is told at connect to what a pooler takes, and keeps no statements
+    of."""
     if driver == "asyncpg":
-        told["server_settings"] = {k: v for k, v in (told.get("server_settings") or {}).items() if k != READ_ONLY}
+        told["server_settings"] = {
+            k: v for k, v in (told.get("server_settings") or {}).items() if k != READ_ONLY
+        }
         told |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0}
         told["prepared_statement_name_func"] = unnamed
     else:
@@ -117,7 +125,9 @@ class Way:
                 raise
         return await engine.connect()
 
-    def _connecting(self, dialect: Any, entry: ConnectionPoolEntry, _: Any, told: dict[str, Any]) -> None:
+    def _connecting(
+        self, dialect: Any, entry: ConnectionPoolEntry, _: Any, told: dict[str, Any]
+    ) -> None:
         if self.reason == POOLED:
             tell(told, dialect.driver)
             entry.info[lent.POOLED] = True

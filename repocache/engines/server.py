@@ -15,14 +15,16 @@ SERVER = "repocache.server"
 SERVER_SQL = """
 SELECT s.system_identifier::text, d.oid::bigint,
        (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000.0)::bigint,
-       coalesce((extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000.0)::bigint, 0),
+       coalesce((extract(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) *
+           1000000.0)::bigint, 0),
        pg_catalog.pg_is_in_recovery(),
        coalesce(pg_catalog.host(pg_catalog.inet_server_addr()) || ' ' ||
            CAST(pg_catalog.inet_server_port() AS text), ''),
        pg_catalog.pg_backend_pid(), pg_catalog.current_setting('default_transaction_read_only'),
        CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN
            ('x' || pg_catalog.substr(
-               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1,
+                   8))::bit(32)::int
        END
 FROM pg_catalog.pg_control_system() s, pg_catalog.pg_database d
 WHERE d.datname = pg_catalog.current_database()
@@ -38,8 +40,8 @@ class System(NamedTuple):
 
 
 class Process(NamedTuple):
-    """One life of a server: while it lasts, what a replica has replayed never goes back. In the units of
-    `nodes.wal.PrimaryIdentity`."""
+    """One life of a server: while it lasts, what a replica has replayed never goes back. In the
+    units of `nodes.wal.PrimaryIdentity`."""
 
     started: int
     recovered: int
@@ -61,7 +63,9 @@ class Server(NamedTuple):
     @classmethod
     def of(cls, row: Sequence[Any]) -> Self:
         """The server in a row of SERVER_SQL."""
-        cluster, database, started, recovered, in_recovery, address, backend, read_only, writes = row
+        cluster, database, started, recovered, in_recovery, address, backend, read_only, writes = (
+            row
+        )
         system, process = System(cluster, database), Process(started, recovered)
         return cls(system, process, in_recovery, address, backend, read_only == "on", writes or 0)
 

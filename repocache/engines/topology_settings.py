@@ -12,8 +12,8 @@ from repocache.errors import ConfigurationError
 class Replica:
     """A physical replica of the primary.
 
-    `url`: as the primary's. `weight`: its share of the reads beside the others', more than 0. `name`: for
-    events and errors; by default the URL's host and port.
+    `url`: as the primary's. `weight`: its share of the reads beside the others', more than 0.
+    `name`: for events and errors; by default the URL's host and port.
     """
 
     url: DatabaseUrl = field(repr=False)
@@ -29,14 +29,15 @@ class Replica:
 class TopologySettings:
     """Limits of a topology; times in seconds.
 
-    `pool_size`: connections of a node's pool, opened when needed and then kept (a pool that opens and closes
-    them under load would cost samples). `pool_wait`: how long a statement waits for one of them,
-    also where the server takes no more (PoolExhausted).
+    `pool_size`: connections of a node's pool, opened when needed and then kept (a pool that opens
+    and closes them under load would cost samples). `pool_wait`: how long a statement waits for one
+    of them, also where the server takes no more (PoolExhausted).
     `connect_timeout`: for a new one. `sample_every`: how often every node's position is polled.
-    `probe_timeout`: a node that leaves a poll unanswered for so long is lost. `max_lag`, `max_lag_bytes`: a
-    replica further behind leaves the rotation (bytes None: not limited). `catch_up_wait`: how long a read
-    waits for a replica that is behind what it needs, before it goes to the primary. `primary_reads`,
-    `primary_wait`: how many reads at once the primary may stand in for, and how long others wait.
+    `probe_timeout`: a node that leaves a poll unanswered for so long is lost. `max_lag`,
+    `max_lag_bytes`: a replica further behind leaves the rotation (bytes None: not limited).
+    `catch_up_wait`: how long a read waits for a replica that is behind what it needs, before it
+    goes to the primary. `primary_reads`, `primary_wait`: how many reads at once the primary may
+    stand in for, and how long others wait.
     """
 
     pool_size: int = 10
@@ -60,17 +61,26 @@ class TopologySettings:
     def __post_init__(self) -> None:
         for name in ("pool_size", "primary_reads"):
             if getattr(self, name) < 1:
-                raise ConfigurationError(f"TopologySettings({name}={getattr(self, name)}): at least 1")
+                raise ConfigurationError(
+                    f"TopologySettings({name}={getattr(self, name)}): at least 1"
+                )
         for name in ("pool_wait", "connect_timeout", "sample_every", "probe_timeout", "max_lag"):
             if not getattr(self, name) > 0:
-                raise ConfigurationError(f"TopologySettings({name}={getattr(self, name)}): seconds, more than 0")
+                raise ConfigurationError(
+                    f"TopologySettings({name}={getattr(self, name)}): seconds, more than 0"
+                )
         for name in ("catch_up_wait", "primary_wait"):
             if getattr(self, name) < 0:
-                raise ConfigurationError(f"TopologySettings({name}={getattr(self, name)}): seconds, 0 or more")
+                raise ConfigurationError(
+                    f"TopologySettings({name}={getattr(self, name)}): seconds, 0 or more"
+                )
         if self.max_lag_bytes is not None and self.max_lag_bytes < 0:
-            raise ConfigurationError(f"TopologySettings(max_lag_bytes={self.max_lag_bytes}): bytes, 0 or more, or None")
+            raise ConfigurationError(
+                f"TopologySettings(max_lag_bytes={self.max_lag_bytes}): bytes, 0 or more, or None"
+            )
         if self.max_lag < 2 * self.sample_every:
             raise ConfigurationError(
-                f"TopologySettings(max_lag={self.max_lag}, sample_every={self.sample_every}): lag is known only as "
-                "exactly as it is sampled; max_lag must be at least twice sample_every"
+                f"TopologySettings(max_lag={self.max_lag}, sample_every={self.sample_every}): lag "
+                "is known only as exactly as it is sampled; max_lag must be at least twice "
+                "sample_every"
             )

@@ -1,1 +1,2 @@
-"""From a commit to every process: batches of changes, their delivery, and what listens to the channel."""
+"""From a commit to every process: batches of changes, their delivery, and what listens to the
+channel."""

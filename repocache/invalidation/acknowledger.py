@@ -10,7 +10,8 @@ from repocache.events import Observer, RelayFailed
 from repocache.invalidation.outbox import Mark, Outbox
 
 MOST = 100_000
-"""Rows that wait here; beyond it they are left to the relays, who publish them once more, which does no harm."""
+"""Rows that wait here; beyond it they are left to the relays, who publish them once more, which
+does no harm."""
 AT_ONCE = 5_000
 GATHER = 0.25
 """Seconds in which commits come together for one statement."""

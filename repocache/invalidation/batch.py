@@ -12,8 +12,8 @@ from repocache.records import Change, Writing
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`keys`: owner -> key texts; `owners`: changed as a whole (their keys need not be named). `anew`: buckets whose
-    records are made anew, which changes all that lies under them."""
+    """`keys`: owner -> key texts; `owners`: changed as a whole (their keys need not be named).
+    `anew`: buckets whose records are made anew, which changes all that lies under them."""
 
     keys: Mapping[str, frozenset[str]]
     owners: frozenset[str] = frozenset()
@@ -35,17 +35,20 @@ class Batch:
         return Batch(keys, owners, self.anew | other.anew)
 
     def told_to(self, declared: frozenset[str]) -> Batch:
-        """The same, of which Redis keeps no name but those of owners who are declared: another who changed as a whole
-        is told by a new record."""
+        """The same, of which Redis keeps no name but those of owners who are declared: another who
+        changed as a whole is told by a new record."""
         strange = self.owners - declared
-        return replace(self, owners=self.owners & declared, anew=self.anew.union(map(owner_bucket, strange)))
+        return replace(
+            self, owners=self.owners & declared, anew=self.anew.union(map(owner_bucket, strange))
+        )
 
 
 NOTHING = Batch({})
 
 
 def merged(batches: Iterable[Batch], most: int) -> Batch:
-    """All of them, in one pass. Beyond `most` keys their owners as a whole: what is delivered together is bounded."""
+    """All of them, in one pass. Beyond `most` keys their owners as a whole: what is delivered
+    together is bounded."""
     owners: set[str] = set()
     anew: set[int] = set()
     keys: dict[str, set[str]] = {}
@@ -55,13 +58,20 @@ def merged(batches: Iterable[Batch], most: int) -> Batch:
         for owner, texts in batch.keys.items():
             keys.setdefault(owner, set()).update(texts)
     if sum(len(texts) for owner, texts in keys.items() if owner not in owners) > most:
-        return Batch({}, frozenset(owners.union(owner for owner, texts in keys.items() if texts)), frozenset(anew))
+        return Batch(
+            {},
+            frozenset(owners.union(owner for owner, texts in keys.items() if texts)),
+            frozenset(anew),
+        )
     named = {owner: frozenset(texts) for owner, texts in keys.items() if owner not in owners}
     return Batch(named, frozenset(owners), frozenset(anew))
 
 
-def changes(batch: Batch, position: int | None, writings: Mapping[int, Writing] = MappingProxyType({})) -> list[Change]:
-    """One change for each bucket that the batch touches. `position`: as in `Change`. `writings`: by bucket."""
+def changes(
+    batch: Batch, position: int | None, writings: Mapping[int, Writing] = MappingProxyType({})
+) -> list[Change]:
+    """One change for each bucket that the batch touches. `position`: as in `Change`. `writings`: by
+    bucket."""
     keys, owners = keys_by_bucket(batch), owners_by_bucket(batch)
     return [
         Change(

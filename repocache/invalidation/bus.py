@@ -16,14 +16,17 @@ from repocache.invalidation.batch import NOTHING, Batch, changes
 from repocache.records import NO_POSITIONS, CallerHistory, Change, Receipt, Records, Writing
 
 MOST_KEYS = 10_000
-"""Undelivered keys beyond so many become their owners as a whole: what waits for Redis is bounded."""
+"""Undelivered keys beyond so many become their owners as a whole: what waits for Redis is
+bounded."""
 
 
 class Bus:
     """`deadline`: seconds for one batch, of any size. `met`: hears of a newer timeline than that of
     a commit."""
 
-    def __init__(self, records: Records, deadline: float, observe: Observer, met: Callable[[str], None]) -> None:
+    def __init__(
+        self, records: Records, deadline: float, observe: Observer, met: Callable[[str], None]
+    ) -> None:
         self._records = records
         self._deadline = deadline
         self._observe = observe
@@ -36,18 +39,22 @@ class Bus:
         position: int | None,
         writings: Mapping[int, Writing] = MappingProxyType({}),
     ) -> list[Receipt]:
-        """Apply and announce, one script for each bucket, all under way together. `position`: as in `Change`.
-        `writings`: by bucket.
+        """Apply and announce, one script for each bucket, all under way together. `position`: as in
+        `Change`. `writings`: by bucket.
 
-        Raises CacheUnavailable, also at the deadline: then some buckets may have been reached, and the batch is to be
-        published again.
+        Raises CacheUnavailable, also at the deadline: then some buckets may have been reached, and
+        the batch is to be published again.
         """
         try:
             async with asyncio.timeout(self._deadline):
-                receipts = await self._deliver(changes(batch, position, writings), CallerHistory(history))
+                receipts = await self._deliver(
+                    changes(batch, position, writings), CallerHistory(history)
+                )
         except TimeoutError as error:
             raise CacheUnavailable(f"Redis: not published within {self._deadline} s") from error
-        self._observe(Published(len(batch), len(receipts), None if position == NO_POSITIONS else position))
+        self._observe(
+            Published(len(batch), len(receipts), None if position == NO_POSITIONS else position)
+        )
         return receipts
 
     async def _deliver(self, changes: Sequence[Change], terms: CallerHistory) -> list[Receipt]:
@@ -60,16 +67,22 @@ class Bus:
         foreign = {receipt.bucket for receipt in receipts if receipt.history}
         if not foreign:
             return receipts
-        newer = [receipt.history for receipt in receipts if is_newer(receipt.history, terms.history)]
+        newer = [
+            receipt.history for receipt in receipts if is_newer(receipt.history, terms.history)
+        ]
         if newer:
             self._met(newer[0])
-            raise CacheUnavailable(f"the records are of a newer timeline: {newer[0]}, not {terms.history}")
+            raise CacheUnavailable(
+                f"the records are of a newer timeline: {newer[0]}, not {terms.history}"
+            )
         again = [change for change in changes if change.bucket in foreign]
         confirmed = await self._send(again, terms._replace(confirmed=True))
         return [receipt for receipt in receipts if not receipt.history] + confirmed
 
     async def _send(self, changes: Sequence[Change], terms: CallerHistory) -> list[Receipt]:
-        pending: list[Awaitable[Receipt]] = [self._records.change(change, terms) for change in changes]
+        pending: list[Awaitable[Receipt]] = [
+            self._records.change(change, terms) for change in changes
+        ]
         return [await receipt for receipt in pending]
 
 
@@ -80,7 +93,10 @@ class PublishRetry:
     """
 
     def __init__(
-        self, bus: Bus, position: Callable[[], Awaitable[tuple[str, int | None] | None]], observe: Observer
+        self,
+        bus: Bus,
+        position: Callable[[], Awaitable[tuple[str, int | None] | None]],
+        observe: Observer,
     ) -> None:
         self._bus = bus
         self._position = position

@@ -22,8 +22,8 @@ I = TypeVar("I")  # noqa: E741  # the id of the repository, as everywhere
 
 @dataclass(frozen=True, slots=True)
 class Changed(Generic[I]):
-    """Rows were written. Read them behind `bookmark`, as in `db.causal_session(change.bookmark)`, or a lagging
-    replica answers."""
+    """Rows were written. Read them behind `bookmark`, as in `db.causal_session(change.bookmark)`,
+    or a lagging replica answers."""
 
     ids: tuple[I, ...]
     bookmark: Bookmark
@@ -42,8 +42,8 @@ class ChangedAll:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """`receivers`: who hears the channel, in the loop that is `home`. `history`: the line of WAL that this process
-    lives in."""
+    """`receivers`: who hears the channel, in the loop that is `home`. `history`: the line of WAL
+    that this process lives in."""
 
     receivers: MutableSequence[Receiver]
     home: Home
@@ -83,7 +83,9 @@ class Feed(Generic[I]):
 
     async def __aenter__(self) -> Self:
         if self._state != "not entered":
-            raise UsageError("this feed was entered before: call `db.invalidations(...)` for another")
+            raise UsageError(
+                "this feed was entered before: call `db.invalidations(...)` for another"
+            )
         self._home.check()
         self._state, self._wake = "open", asyncio.Event()
         self._receivers.append(self)
@@ -109,7 +111,9 @@ class Feed(Generic[I]):
             if self._state == "ended":
                 raise StopAsyncIteration
             if self._state == "not entered":
-                raise UsageError("use the feed in a block: `async with db.invalidations(...) as changes:`")
+                raise UsageError(
+                    "use the feed in a block: `async with db.invalidations(...) as changes:`"
+                )
             self._home.check()
             self._wake.clear()
             await self._wake.wait()
@@ -138,11 +142,12 @@ class Feed(Generic[I]):
         self._all("history")
 
     def apply(self, message: Message) -> None:
-        """What does not follow on a record's last change is a loss, or a forged message took its place; a record made
-        anew begins at 0, which is no loss unless its history is new too.
+        """What does not follow on a record's last change is a loss, or a forged message took its
+        place; a record made anew begins at 0, which is no loss unless its history is new too.
 
-        Anybody may publish. So a history that this process has not found itself says no more than that something may
-        have been lost, and no message lets a replica answer that has not replayed what an earlier one asked for.
+        Anybody may publish. So a history that this process has not found itself says no more than
+        that something may have been lost, and no message lets a replica answer that has not
+        replayed what an earlier one asked for.
         """
         at = (message.incarnation, message.seq, message.tip)
         last = self._last.get(message.bucket)
@@ -170,7 +175,9 @@ class Feed(Generic[I]):
             self._all("gap")
             return ()
 
-    def _bookmark(self, history: str, position: int | None, wrote: dict[int, Seen] | None) -> Bookmark:
+    def _bookmark(
+        self, history: str, position: int | None, wrote: dict[int, Seen] | None
+    ) -> Bookmark:
         """Its life begins when it is handed over."""
         return Bookmark(history, position, wrote, covered=True, expires=0.0)
 

@@ -1,4 +1,5 @@
-"""What the outbox holds, for an operator: what waits, what was put aside; trying it again, and deleting it."""
+"""What the outbox holds, for an operator: what waits, what was put aside; trying it again, and
+deleting it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ _LIST = """
 SELECT id, since::text, tries, due = 'infinity'::timestamptz,
     pg_catalog.left(coalesce(why, ''::text), 200), pg_catalog.left(coalesce(source, ''::text), 127),
     pg_catalog.left(
-      CASE WHEN pg_catalog.pg_column_size(notices) <= CAST(:longest AS integer) THEN notices::text ELSE ''::text END,
+      CASE WHEN pg_catalog.pg_column_size(notices) <= CAST(:longest AS integer) THEN notices::text
+          ELSE ''::text END,
       80)
 FROM OUTBOX ORDER BY due DESC, id LIMIT CAST(:most AS bigint)
 """
@@ -35,8 +37,9 @@ _DISCARD = "DELETE FROM OUTBOX WHERE id = ANY (CAST(:ids AS bigint[])) RETURNING
 
 
 class HeldRow(NamedTuple):
-    """`since`: when it was written, as PostgreSQL shows it. `tries`: how often it gave way to others, `why`: the last
-    time. `source`: the table whose trigger wrote it; empty: a unit of work did. `begins`: what it says, cut."""
+    """`since`: when it was written, as PostgreSQL shows it. `tries`: how often it gave way to
+    others, `why`: the last time. `source`: the table whose trigger wrote it; empty: a unit of work
+    did. `begins`: what it says, cut."""
 
     id: int
     since: str
@@ -55,7 +58,8 @@ class Count(NamedTuple):
 
 
 class Held:
-    """`engine`: of the outbox's own. `place`: of its table, with the schema. Each raises DatabaseUnavailable."""
+    """`engine`: of the outbox's own. `place`: of its table, with the schema. Each raises
+    DatabaseUnavailable."""
 
     def __init__(self, engine: AsyncEngine, place: str) -> None:
         self._engine = engine

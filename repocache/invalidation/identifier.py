@@ -17,7 +17,9 @@ def checked(argument: str, name: str) -> str:
     """The name. Raises ConfigurationError, which names the argument, for what cannot be one."""
     given: object = name
     if not isinstance(given, str) or not 0 < _size(given) <= LONGEST or "\0" in given:
-        raise ConfigurationError(f"{argument}={name!r} is no name: give a text of 1 to {LONGEST} bytes without NUL")
+        raise ConfigurationError(
+            f"{argument}={name!r} is no name: give a text of 1 to {LONGEST} bytes without NUL"
+        )
     return name
 
 
@@ -29,12 +31,15 @@ def checked_all(argument: str, names: Iterable[str]) -> tuple[str, ...]:
 def listed(argument: str, names: Iterable[str]) -> tuple[str, ...]:
     """Several texts. Raises ConfigurationError for one, whose letters would be taken for them."""
     if isinstance(names, str):
-        raise ConfigurationError(f"{argument}={names!r}: give a list of names: {argument}=[{names!r}]")
+        raise ConfigurationError(
+            f"{argument}={names!r}: give a list of names: {argument}=[{names!r}]"
+        )
     return tuple(names)
 
 
 def quoted(name: str, argument: str = "name") -> str:
-    """The identifier as SQL has it, whatever is in it. Raises ConfigurationError as `checked` does."""
+    """The identifier as SQL has it, whatever is in it. Raises ConfigurationError as `checked`
+    does."""
     return '"' + checked(argument, name).replace('"', '""') + '"'
 
 

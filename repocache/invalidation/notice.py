@@ -1,7 +1,8 @@
-"""What a row of the outbox says, as JSON: a unit of work's keys, or rows of a table as a trigger saw them. Pure.
+"""What a row of the outbox says, as JSON: a unit of work's keys, or rows of a table as a trigger
+saw them. Pure.
 
-Anybody who may INSERT has written it: what this library does not write is refused as a whole. What a trigger's notice
-means for an owner's keys is `tracking`'s affair.
+Anybody who may INSERT has written it: what this library does not write is refused as a whole. What
+a trigger's notice means for an owner's keys is `tracking`'s affair.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ LONGEST = 1_000_000
 
 
 class TableNotice(NamedTuple):
-    """What a trigger saw of one statement: the table as `schema.name`, and of each row, before and after, the columns
-    that it carries. None: all rows of the table may have changed."""
+    """What a trigger saw of one statement: the table as `schema.name`, and of each row, before and
+    after, the columns that it carries. None: all rows of the table may have changed."""
 
     table: str
     rows: Sequence[Mapping[str, Any]] | None
@@ -32,7 +33,8 @@ Resolve = Callable[[TableNotice], Batch]
 
 
 class Watched(Protocol):
-    """The tables whose triggers' notices are understood here, as `schema.name`, and all owners that are declared."""
+    """The tables whose triggers' notices are understood here, as `schema.name`, and all owners that
+    are declared."""
 
     @property
     def tables(self) -> Iterable[str]: ...
@@ -46,8 +48,12 @@ class Watched(Protocol):
 class _Notice(msgspec.Struct, forbid_unknown_fields=True):
     """`k` and `o`: keys, and owners as a whole, of a unit of work. `t` and `rows`: a trigger's."""
 
-    k: list[Annotated[str, msgspec.Meta(pattern=rf"\A{KEY_FORM}\Z")]] | msgspec.UnsetType = msgspec.UNSET
-    o: list[Annotated[str, msgspec.Meta(pattern=rf"\A{PREFIX_FORM}\Z")]] | msgspec.UnsetType = msgspec.UNSET
+    k: list[Annotated[str, msgspec.Meta(pattern=rf"\A{KEY_FORM}\Z")]] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    o: list[Annotated[str, msgspec.Meta(pattern=rf"\A{PREFIX_FORM}\Z")]] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
     t: str | msgspec.UnsetType = msgspec.UNSET
     rows: list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
 
@@ -58,7 +64,8 @@ _NOTICES = msgspec.json.Decoder(list[_Notice])
 
 
 def notices_of(batch: Batch) -> str:
-    """A unit of work's changes as a row has them. Keys too long for a row are their owners as a whole."""
+    """A unit of work's changes as a row has them. Keys too long for a row are their owners as a
+    whole."""
     keys = sorted(key for texts in batch.keys.values() for key in texts)
     if sum(len(key) + len('"", ') for key in keys) > LONGEST - _REST:
         keys, batch = [], Batch({}, batch.owners.union(batch.keys))
@@ -66,7 +73,8 @@ def notices_of(batch: Batch) -> str:
 
 
 def batch_of(notices: str | bytes, resolve: Resolve) -> Batch:
-    """What a row says. Raises ValueError for what no release of this library wrote, whatever it is."""
+    """What a row says. Raises ValueError for what no release of this library wrote, whatever it
+    is."""
     try:
         return merged([_batch(notice, resolve) for notice in _NOTICES.decode(notices)], MOST_KEYS)
     except RecursionError as error:
@@ -79,7 +87,9 @@ def _batch(notice: _Notice, resolve: Resolve) -> Batch:
             by_owner: dict[str, set[str]] = {}
             for key in keys:
                 by_owner.setdefault(key.partition(":")[0], set()).add(key)
-            return Batch({owner: frozenset(texts) for owner, texts in by_owner.items()}, frozenset(owners))
+            return Batch(
+                {owner: frozenset(texts) for owner, texts in by_owner.items()}, frozenset(owners)
+            )
         case _Notice(k=msgspec.UNSET, o=msgspec.UNSET, t=str(table), rows=rows):
             return resolve(TableNotice(table, rows if isinstance(rows, list) else None))
     raise ValueError("a notice is keys and owners, or a table")

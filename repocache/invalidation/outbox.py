@@ -1,7 +1,8 @@
-"""The outbox: invalidations in a table, written by the transactions that they belong to, deleted once delivered.
+"""The outbox: invalidations in a table, written by the transactions that they belong to, deleted
+once delivered.
 
-Owns the table's statements and its connections. How a row is written is `seal`'s affair, what it says `notice`'s, how
-the table is made `alembic_ops`'s, how it is found `outbox_table`'s.
+Owns the table's statements and its connections. How a row is written is `seal`'s affair, what it
+says `notice`'s, how the table is made `alembic_ops`'s, how it is found `outbox_table`'s.
 """
 
 from __future__ import annotations
@@ -30,39 +31,45 @@ DEADLINE = 10.0
 ROOM = 4 * LONGEST
 """Bytes of rows that are taken together."""
 
-# OUTBOX stands for the table, with its schema: an application may change its search_path as it likes.
-# The relays share the work, and none waits for another. Ids are no order of commits: none is remembered.
-# Bytes are counted before any are sent, and those that the disk holds before they are unpacked: a row may be of any
-# size. What exceeds the room waits for the next turn.
+# OUTBOX stands for the table, with its schema: an application may change its search_path as it
+# likes.
+# The relays share the work, and none waits for another. Ids are no order of commits: none is
+# remembered. Bytes are counted before any are sent, and those that the disk holds before they are
+# unpacked: a row may be of any size. What exceeds the room waits for the next turn.
 _TAKE = """
 WITH taken AS (
     SELECT id, source, tries,
-        CASE WHEN pg_catalog.pg_column_size(notices) <= CAST(:held AS integer) THEN notices::text END AS said
+        CASE WHEN pg_catalog.pg_column_size(notices) <= CAST(:held AS integer)
+            THEN notices::text END AS said
     FROM OUTBOX
     WHERE due <= pg_catalog.clock_timestamp()
-      AND (source IS NULL OR source IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb))))
+      AND (source IS NULL OR source IN
+          (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb))))
     LIMIT CAST(:most AS bigint) FOR UPDATE SKIP LOCKED
 ), measured AS (
     SELECT id, source, tries,
         CASE WHEN pg_catalog.octet_length(said) <= CAST(:longest AS integer) THEN said END AS said
     FROM taken
 ), counted AS (
-    SELECT *, pg_catalog.sum(pg_catalog.octet_length(said)) OVER (ORDER BY id) AS bytes FROM measured
+    SELECT *, pg_catalog.sum(pg_catalog.octet_length(said)) OVER (ORDER BY id) AS bytes
+        FROM measured
 )
 SELECT id, said, source, tries FROM counted WHERE bytes IS NULL OR bytes <= CAST(:room AS bigint)
 """
-# After a failover to a replica that had not seen all, ids are given out once more: a row of that id that is due at
-# another time is another transaction's, and nobody has published it.
+# After a failover to a replica that had not seen all, ids are given out once more: a row of that id
+# that is due at another time is another transaction's, and nobody has published it.
 # A deletion that a crash undoes costs a second delivery: nobody waits for the disk.
 _ACKNOWLEDGE = """
 DELETE FROM OUTBOX AS o USING
-    ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])), pg_catalog.unnest(CAST(:dues AS bigint[]))) AS done (id, due),
+    ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])),
+        pg_catalog.unnest(CAST(:dues AS bigint[]))) AS done (id, due),
     (SELECT pg_catalog.set_config('synchronous_commit'::text, 'off'::text, true) OFFSET 0) AS quick
 WHERE o.id = done.id
     AND o.due = 'epoch'::timestamptz + done.due::double precision * '1 microsecond'::interval
 """
 _PUT = "INSERT INTO OUTBOX (notices) VALUES (CAST(:notices AS jsonb))"
-# What nobody here owns may be somebody's who is away: one row for the whole table says as much as many do.
+# What nobody here owns may be somebody's who is away: one row for the whole table says as much as
+# many do.
 _FOLD_FOREIGN = """
 WITH many AS (
     SELECT source FROM OUTBOX
@@ -86,7 +93,8 @@ _POSTPONE = """
 UPDATE OUTBOX AS o SET tries = retry.tries, why = retry.why,
     due = CASE WHEN retry.wait IS NULL THEN 'infinity'::timestamptz
         ELSE pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => retry.wait) END
-FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])), pg_catalog.unnest(CAST(:tries AS integer[])),
+FROM ROWS FROM (pg_catalog.unnest(CAST(:ids AS bigint[])),
+    pg_catalog.unnest(CAST(:tries AS integer[])),
         pg_catalog.unnest(CAST(:whys AS text[])), pg_catalog.unnest(CAST(:waits AS float8[])))
     AS retry (id, tries, why, wait)
 WHERE o.id = retry.id
@@ -96,14 +104,16 @@ _RETRY = ("ids", "tries", "whys", "waits")
 
 
 class Mark(NamedTuple):
-    """A row as the transaction that wrote it knows it. `due`: when the relays may take it, microseconds since 1970."""
+    """A row as the transaction that wrote it knows it. `due`: when the relays may take it,
+    microseconds since 1970."""
 
     id: int
     due: int
 
 
 class OutboxMode(Enum):
-    """`AUTO`: used if its table exists, else missed with an event. `REQUIRED`: else an error. `OFF`: not used."""
+    """`AUTO`: used if its table exists, else missed with an event. `REQUIRED`: else an error.
+    `OFF`: not used."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -116,7 +126,8 @@ def on_table(sql: str, place: str) -> TextClause:
 
 
 class Outbox:
-    """The table, on connections of its own. `place`: with its schema, as SQL has it. `tables`: as in `Watched`.
+    """The table, on connections of its own. `place`: with its schema, as SQL has it. `tables`: as
+    in `Watched`.
 
     Raises DatabaseUnavailable, whatever failed.
     """
@@ -125,7 +136,9 @@ class Outbox:
         self._engine = engine
         self._alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         known = msgspec.json.encode(sorted(tables)).decode()
-        self._take = on_table(_TAKE, place).bindparams(known=known, longest=LONGEST, held=2 * LONGEST, room=ROOM)
+        self._take = on_table(_TAKE, place).bindparams(
+            known=known, longest=LONGEST, held=2 * LONGEST, room=ROOM
+        )
         self._fold_foreign = on_table(_FOLD_FOREIGN, place).bindparams(known=known)
         self._acknowledge, self._put = on_table(_ACKNOWLEDGE, place), on_table(_PUT, place)
         self._delete, self._postpone = on_table(_DELETE, place), on_table(_POSTPONE, place)
@@ -149,8 +162,8 @@ class Outbox:
                 await connection.invalidate()  # it listens: nobody else is to have it
 
     async def take(self, connection: AsyncConnection, most: int) -> list[OutboxRow]:
-        """Rows whose time has come, as many as there is room for, locked until the transaction that this begins has
-        ended."""
+        """Rows whose time has come, as many as there is room for, locked until the transaction that
+        this begins has ended."""
         async with available():
             return [OutboxRow(*row) for row in await connection.execute(self._take, {"most": most})]
 
@@ -160,21 +173,28 @@ class Outbox:
             await connection.execute(self._delete, {"ids": list(ids)})
 
     async def postpone(self, connection: AsyncConnection, rows: Sequence[Retry]) -> None:
-        """They give way to the others: another release may understand them, or Redis take them later. In the
-        connection's transaction that has taken them."""
+        """They give way to the others: another release may understand them, or Redis take them
+        later. In the connection's transaction that has taken them."""
         async with available():
-            await connection.execute(self._postpone, dict(zip(_RETRY, map(list, zip(*rows, strict=True)), strict=True)))
+            await connection.execute(
+                self._postpone, dict(zip(_RETRY, map(list, zip(*rows, strict=True)), strict=True))
+            )
 
     async def put(self, connection: AsyncConnection, batch: Batch) -> None:
         """A row that is due at once, in the connection's transaction."""
         async with available():
             await connection.execute(self._put, {"notices": notices_of(batch)})
 
-    async def fold_foreign(self, connection: AsyncConnection, most: int) -> Sequence[tuple[str, int]]:
-        """Tables that nobody here owns: more than `most` rows of one become one, for all of the table. Which, and how
-        many rows they were. In the connection's transaction."""
+    async def fold_foreign(
+        self, connection: AsyncConnection, most: int
+    ) -> Sequence[tuple[str, int]]:
+        """Tables that nobody here owns: more than `most` rows of one become one, for all of the
+        table. Which, and how many rows they were. In the connection's transaction."""
         async with available():
-            return [(table, rows) for table, rows in await connection.execute(self._fold_foreign, {"most": most})]
+            return [
+                (table, rows)
+                for table, rows in await connection.execute(self._fold_foreign, {"most": most})
+            ]
 
     async def acknowledge(self, rows: Sequence[Mark]) -> None:
         """Delete rows that were published by their own transactions."""
@@ -185,8 +205,9 @@ class Outbox:
 
 @asynccontextmanager
 async def available(deadline: float | None = DEADLINE) -> AsyncIterator[None]:
-    """Whatever a driver raises becomes DatabaseUnavailable: while it connects, SQLAlchemy leaves its errors as they
-    are. What this library raises passes. `deadline`: seconds, None: as long as it takes."""
+    """Whatever a driver raises becomes DatabaseUnavailable: while it connects, SQLAlchemy leaves
+    its errors as they are. What this library raises passes. `deadline`: seconds, None: as long as
+    it takes."""
     try:
         async with asyncio.timeout(deadline):
             yield

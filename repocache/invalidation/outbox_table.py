@@ -1,7 +1,8 @@
 """The outbox's table as it is found at start, and whether it may be trusted.
 
-Whoever owns a table decides what runs when it is written, with the rights of who writes it, and which rows are in it.
-So it is looked for in one schema, never along the search_path, in which others may create tables of any name.
+Whoever owns a table decides what runs when it is written, with the rights of who writes it, and
+which rows are in it. So it is looked for in one schema, never along the search_path, in which
+others may create tables of any name.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ _COLUMNS = {
     "tries": "pg_catalog.int4",
     "why": "pg_catalog.text",
 }
-# In one statement, so that it is of one moment. Every function has its schema, and every operator is for exactly these
-# types: none that somebody has put into the search_path comes before PostgreSQL's own.
+# In one statement, so that it is of one moment. Every function has its schema, and every operator
+# is for exactly these types: none that somebody has put into the search_path comes before
+# PostgreSQL's own.
 _FIND = text(
     """
 WITH trusted AS (
@@ -39,14 +41,17 @@ WITH trusted AS (
     JOIN pg_catalog.pg_database AS base ON base.datname = pg_catalog.current_database()
   WHERE pg_catalog.pg_has_role(role.oid, me.oid, 'MEMBER'::text) OR role.oid = base.datdba
     OR role.rolname = ANY (CAST(:owners AS name[]))
-    OR role.oid IN (SELECT known.relowner FROM pg_catalog.unnest(CAST(:tables AS text[])) AS asked (name)
+    OR role.oid IN (SELECT known.relowner
+        FROM pg_catalog.unnest(CAST(:tables AS text[])) AS asked (name)
       JOIN pg_catalog.pg_class AS known ON known.oid = pg_catalog.to_regclass(asked.name)::oid)
 )
 SELECT owner.rolname::text, class.relowner IN (SELECT oid FROM trusted),
-  class.relkind = 'r' AND class.relpersistence = 'p' AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits
+  class.relkind = 'r' AND class.relpersistence = 'p' AND NOT EXISTS
+      (SELECT FROM pg_catalog.pg_inherits
     WHERE inhrelid = class.oid OR inhparent = class.oid),
   ARRAY(SELECT wanted.name
-    FROM ROWS FROM (pg_catalog.unnest(CAST(:columns AS text[])), pg_catalog.unnest(CAST(:types AS text[])))
+    FROM ROWS FROM (pg_catalog.unnest(CAST(:columns AS text[])),
+        pg_catalog.unnest(CAST(:types AS text[])))
       AS wanted (name, type)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS held WHERE held.attrelid = class.oid
       AND held.attname = wanted.name AND NOT held.attisdropped
@@ -59,7 +64,8 @@ SELECT owner.rolname::text, class.relowner IN (SELECT oid FROM trusted),
   EXISTS (SELECT FROM pg_catalog.pg_rewrite AS held WHERE held.ev_class = class.oid),
   class.relrowsecurity,
   EXISTS (SELECT FROM pg_catalog.pg_depend AS depends
-    WHERE depends.refclassid IN ('pg_catalog.pg_proc'::regclass::oid, 'pg_catalog.pg_operator'::regclass::oid,
+    WHERE depends.refclassid IN ('pg_catalog.pg_proc'::regclass::oid,
+        'pg_catalog.pg_operator'::regclass::oid,
         'pg_catalog.pg_type'::regclass::oid)
       AND (depends.classid = 'pg_catalog.pg_class'::regclass::oid AND depends.objid = class.oid
         OR depends.classid = 'pg_catalog.pg_class'::regclass::oid AND depends.objid IN (
@@ -73,7 +79,8 @@ SELECT owner.rolname::text, class.relowner IN (SELECT oid FROM trusted),
     AND pg_catalog.has_table_privilege(class.oid, 'INSERT'::text)
     AND pg_catalog.has_table_privilege(class.oid, 'UPDATE'::text)
     AND pg_catalog.has_table_privilege(class.oid, 'DELETE'::text)
-FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
+FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS space
+    ON space.oid = class.relnamespace
   JOIN pg_catalog.pg_roles AS owner ON owner.oid = class.relowner
 WHERE space.nspname = CAST(:schema AS name) AND class.relname = CAST(:table AS name)
 """
@@ -82,8 +89,8 @@ WHERE space.nspname = CAST(:schema AS name) AND class.relname = CAST(:table AS n
 
 @dataclass(frozen=True, slots=True)
 class OutboxPlace:
-    """Where the outbox is to be, and whose. `owners`: roles trusted with it, beside those who may do as they like with
-    this role anyway."""
+    """Where the outbox is to be, and whose. `owners`: roles trusted with it, beside those who may
+    do as they like with this role anyway."""
 
     schema: str
     owners: tuple[str, ...] = ()
@@ -95,11 +102,12 @@ class OutboxPlace:
 
 
 class OutboxTable(NamedTuple):
-    """What the catalogue says. `trusted`: the owner may do as he likes with this role anyway, or is named.
+    """What the catalogue says. `trusted`: the owner may do as he likes with this role anyway, or is
+    named.
 
-    `ordinary`: a permanent table with no parents and no parts. `missing`: columns; `triggers`: that are not ours;
-    `ruled`, `secured`: rules, row security; `foreign`: a default, check, index or column type that is not PostgreSQL's
-    own; `usable`: the role has the rights.
+    `ordinary`: a permanent table with no parents and no parts. `missing`: columns; `triggers`: that
+    are not ours; `ruled`, `secured`: rules, row security; `foreign`: a default, check, index or
+    column type that is not PostgreSQL's own; `usable`: the role has the rights.
     """
 
     owner: str
@@ -113,9 +121,12 @@ class OutboxTable(NamedTuple):
     usable: bool
 
 
-async def find(engine: AsyncEngine, place: OutboxPlace, tables: Sequence[str]) -> OutboxTable | None:
-    """The table of that name, None if there is none. `tables`: that are cached, as SQL has them: who owns one of them
-    may run what he likes as the role that uses it. Raises DatabaseUnavailable."""
+async def find(
+    engine: AsyncEngine, place: OutboxPlace, tables: Sequence[str]
+) -> OutboxTable | None:
+    """The table of that name, None if there is none. `tables`: that are cached, as SQL has them:
+    who owns one of them may run what he likes as the role that uses it. Raises
+    DatabaseUnavailable."""
     asked = {"schema": place.schema, "owners": list(place.owners), "tables": list(tables)}
     async with available(), engine.connect() as connection:
         row = (await connection.execute(_FIND, asked)).first()
@@ -123,22 +134,24 @@ async def find(engine: AsyncEngine, place: OutboxPlace, tables: Sequence[str]) -
 
 
 def check(found: OutboxTable, place: OutboxPlace) -> None:
-    """Raise ConfigurationError for a table that the library's migration did not make, whose owner nobody trusts, or
-    that the role may not use."""
+    """Raise ConfigurationError for a table that the library's migration did not make, whose owner
+    nobody trusts, or that the role may not use."""
     if not found.trusted:
         raise ConfigurationError(
-            f"{place.table} belongs to {found.owner!r}, who could run through it what he likes as this role: if it is "
-            f"none of yours, drop it; else trust him: Settings(outbox_owners=({found.owner!r},))"
+            f"{place.table} belongs to {found.owner!r}, who could run through it what he likes as "
+            "this role: if it is none of yours, drop it; else trust him: "
+            f"Settings(outbox_owners=({found.owner!r},))"
         )
     if strange := _strange(found):
         raise ConfigurationError(
-            f"{place.table} {strange}: it is not as op.create_repocache_outbox() makes it; drop it, and let a "
-            "migration make it anew"
+            f"{place.table} {strange}: it is not as op.create_repocache_outbox() makes it; drop "
+            "it, and let a migration make it anew"
         )
     if not found.usable:
         raise ConfigurationError(
-            f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place.table}, and to use its schema: "
-            "op.create_repocache_outbox(grant_to=[...]) and GRANT USAGE ON SCHEMA do it"
+            f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place.table}, and "
+            "to use its schema: op.create_repocache_outbox(grant_to=[...]) and GRANT USAGE ON "
+            "SCHEMA do it"
         )
 
 
@@ -152,4 +165,8 @@ def _strange(found: OutboxTable) -> str:
         return f"has triggers that are not the library's: {', '.join(found.triggers)}"
     if found.ruled or found.secured:
         return "has rules or row security"
-    return "has a default, check, index or type that calls what is not PostgreSQL's own" if found.foreign else ""
+    return (
+        "has a default, check, index or type that calls what is not PostgreSQL's own"
+        if found.foreign
+        else ""
+    )

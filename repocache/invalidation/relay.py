@@ -1,7 +1,9 @@
-"""Delivers what the outbox still holds: what a process could not publish, and what nobody of this library wrote.
+"""Delivers what the outbox still holds: what a process could not publish, and what nobody of this
+library wrote.
 
-Owns when to look and when to try again, whose fault it is if something is not delivered, and that what waits stays
-little. What is written where is `outbox`'s, what becomes of a row that gives way `taken`'s, the way to Redis the bus's.
+Owns when to look and when to try again, whose fault it is if something is not delivered, and that
+what waits stays little. What is written where is `outbox`'s, what becomes of a row that gives way
+`taken`'s, the way to Redis the bus's.
 """
 
 from __future__ import annotations
@@ -13,7 +15,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import CacheUnavailable
-from repocache.events import Observer, OutboxPutAside, OutboxRefused, OutboxUnowned, Relayed, RelayFailed
+from repocache.events import (
+    Observer,
+    OutboxPutAside,
+    OutboxRefused,
+    OutboxUnowned,
+    Relayed,
+    RelayFailed,
+)
 from repocache.invalidation.batch import Batch, merged
 from repocache.invalidation.bus import MOST_KEYS
 from repocache.invalidation.notice import LONGEST, Watched
@@ -27,14 +36,16 @@ AT_ONCE = 500
 ALONE = 8
 """Rows that Redis did not take are tried one by one once they are so few."""
 EVERY = 0.8
-"""Seconds between two looks when nothing wakes the relay; a little less at random, so that processes spread."""
+"""Seconds between two looks when nothing wakes the relay; a little less at random, so that
+processes spread."""
 LEAST = 0.05
 """Seconds between two looks however often it is woken: anybody may NOTIFY."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 DEADLINE = 15.0
 """Seconds for one turn: a primary that is silent costs the connection."""
 FOLD = 2_000
-"""So many rows that Redis does not take become one, and so many of a table that nobody here owns."""
+"""So many rows that Redis does not take become one, and so many of a table that nobody here
+owns."""
 FOREIGN_EVERY = 60.0
 """Seconds between two looks at what nobody here owns."""
 
@@ -43,7 +54,8 @@ Deliver = Callable[[Batch], Awaitable[None]]
 
 
 class Relay:
-    """At least once, in no order, by as many relays as there are processes (protocol, Write path: "The relay")."""
+    """At least once, in no order, by as many relays as there are processes (protocol, Write path:
+    "The relay")."""
 
     def __init__(self, outbox: Outbox, watched: Watched, observe: Observer) -> None:
         self._outbox = outbox
@@ -103,8 +115,9 @@ class Relay:
     async def turn(self, connection: AsyncConnection) -> bool:
         """Deliver some rows; whether there were any.
 
-        1. rows are read, locked; 2. the primary's position is taken, which covers their commits; 3. they are
-        published; 4. they are deleted, and those at fault give way. Whoever dies on the way leaves them to the next.
+        1. rows are read, locked; 2. the primary's position is taken, which covers their commits; 3.
+        they are published; 4. they are deleted, and those at fault give way. Whoever dies on the
+        way leaves them to the next.
         """
         async with connection.begin():
             rows = await self._outbox.take(connection, self._most)
@@ -128,13 +141,16 @@ class Relay:
         if aside:
             self._observe(OutboxPutAside(tuple(each.id for each in aside), aside[0].why))
         if done:
-            self._observe(Relayed(len(done), len(merged((found.batches[id] for id in done), MOST_KEYS))))
+            self._observe(
+                Relayed(len(done), len(merged((found.batches[id] for id in done), MOST_KEYS)))
+            )
 
     async def _publish(self, batches: Mapping[int, Batch]) -> dict[int, str]:
-        """Rows that are at fault, and why. Raises CacheUnavailable if all that is known is that Redis did not take
-        them together.
+        """Rows that are at fault, and why. Raises CacheUnavailable if all that is known is that
+        Redis did not take them together.
 
-        One is at fault if it was tried alone, and Redis took what touches none of them before and after it.
+        One is at fault if it was tried alone, and Redis took what touches none of them before and
+        after it.
         """
         why = await self._attempt(merged(batches.values(), MOST_KEYS))
         if not why:
@@ -165,15 +181,23 @@ class Relay:
         return Batch({}, anew=frozenset({random.choice(free)}))  # noqa: S311
 
     async def _fold(self, connection: AsyncConnection) -> None:
-        """Redis is away: as long as much is due, it becomes one row, so that what waits is bounded. Rows that name
-        anybody else than the owners who are declared here are left as they are: their names have no bound."""
+        """Redis is away: as long as much is due, it becomes one row, so that what waits is bounded.
+        Rows that name anybody else than the owners who are declared here are left as they are:
+        their names have no bound."""
         folded = True
         while folded:
             async with connection.begin():
                 rows = await self._outbox.take(connection, FOLD)
-                much = len(rows) == FOLD or sum(len((row.notices or "").encode()) for row in rows) > ROOM - LONGEST
+                much = (
+                    len(rows) == FOLD
+                    or sum(len((row.notices or "").encode()) for row in rows) > ROOM - LONGEST
+                )
                 found = understood(rows, self._watched).batches if much else {}
-                ours = {id: batch for id, batch in found.items() if {*batch.keys, *batch.owners} <= self._owners}
+                ours = {
+                    id: batch
+                    for id, batch in found.items()
+                    if {*batch.keys, *batch.owners} <= self._owners
+                }
                 folded = len(ours) > 1
                 if folded:
                     await self._outbox.delivered(connection, list(ours))

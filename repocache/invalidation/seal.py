@@ -1,4 +1,5 @@
-"""The statement that writes a transaction's row into the outbox, and what the transaction learns by it."""
+"""The statement that writes a transaction's row into the outbox, and what the transaction learns by
+it."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ from repocache.invalidation.bus import MOST_KEYS
 from repocache.invalidation.notice import Watched, batch_of, notices_of
 from repocache.invalidation.outbox import Mark, on_table
 
-# One round trip, inside the transaction, under its row locks: the row, and with it the transaction's id, its
-# synchrony and its order position (protocol, Write path 2 and Write-through). What triggers noticed in this very
-# transaction comes back too, to be published with the rest: the relays wait for it as long as for the row itself. It is
-# known by the transaction's id; a row of a dump of another cluster, which may have the same, is older.
+# One round trip, inside the transaction, under its row locks: the row, and with it the
+# transaction's id, its synchrony and its order position (protocol, Write path 2 and Write-through).
+# What triggers noticed in this very transaction comes back too, to be published with the rest: the
+# relays wait for it as long as for the row itself. It is known by the transaction's id; a row of a
+# dump of another cluster, which may have the same, is older.
 _SEAL = """
 WITH noticed AS (
     UPDATE OUTBOX SET due = pg_catalog.statement_timestamp()
@@ -28,11 +30,13 @@ WITH noticed AS (
 ), mine AS (
     INSERT INTO OUTBOX (notices, due)
     VALUES (CAST(:notices AS jsonb),
-        pg_catalog.statement_timestamp() + pg_catalog.make_interval(secs => CAST(:grace AS double precision)))
+        pg_catalog.statement_timestamp() +
+            pg_catalog.make_interval(secs => CAST(:grace AS double precision)))
     RETURNING id, due
 )
 SELECT mine.id, CAST(extract(epoch FROM mine.due) * 1000000.0 AS bigint),
-       CAST(pg_catalog.pg_current_xact_id() AS text), pg_catalog.current_setting(CAST('synchronous_commit' AS text)),
+       CAST(pg_catalog.pg_current_xact_id() AS text),
+           pg_catalog.current_setting(CAST('synchronous_commit' AS text)),
        CAST(pg_catalog.pg_current_wal_insert_lsn() - CAST('0/0' AS pg_lsn) AS bigint),
        CAST((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(noticed.id, noticed.notices))
              FROM noticed) AS text)
@@ -43,8 +47,9 @@ _NOTICED = msgspec.json.Decoder(list[tuple[int, msgspec.Raw]])
 
 
 class Seal(NamedTuple):
-    """What a transaction learned when its row was written. `order`: bytes. `rows`: those that its publication delivers,
-    its own and those of its triggers' notices, which `noticed` adds to what it changed."""
+    """What a transaction learned when its row was written. `order`: bytes. `rows`: those that its
+    publication delivers, its own and those of its triggers' notices, which `noticed` adds to what
+    it changed."""
 
     xid: str
     synchronous: bool
@@ -54,14 +59,17 @@ class Seal(NamedTuple):
 
 
 class SealStatement:
-    """The statement that writes a transaction's row, for one driver and table. `grace`: seconds that the relays leave
-    the row to its own process."""
+    """The statement that writes a transaction's row, for one driver and table. `grace`: seconds
+    that the relays leave the row to its own process."""
 
     def __init__(self, dialect: Dialect, place: str, watched: Watched, grace: float) -> None:
         compiled = on_table(_SEAL, place).compile(dialect=dialect)
         self.sql = str(compiled)
         self._names = compiled.positiontup
-        self._fixed = {"known": msgspec.json.encode(sorted(watched.tables)).decode(), "grace": grace}
+        self._fixed = {
+            "known": msgspec.json.encode(sorted(watched.tables)).decode(),
+            "grace": grace,
+        }
         self._resolve = watched.resolve
 
     def parameters(self, batch: Batch) -> Any:
@@ -84,7 +92,8 @@ class SealStatement:
 
 
 def _told(noticed: str | None) -> Sequence[tuple[int, msgspec.Raw]]:
-    """Ids and JSON of what triggers noticed: none if it cannot be told apart, for it is the relays' then."""
+    """Ids and JSON of what triggers noticed: none if it cannot be told apart, for it is the relays'
+    then."""
     try:
         return _NOTICED.decode(noticed or "[]")
     except (ValueError, RecursionError):

@@ -1,4 +1,5 @@
-"""What becomes of the rows that a relay has taken: what they say, who gives way, and for how long. Pure."""
+"""What becomes of the rows that a relay has taken: what they say, who gives way, and for how long.
+Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ LONGEST_WHY = 200
 
 
 class OutboxRow(NamedTuple):
-    """One row. `notices`: JSON, None: too long to be read; `source`: the table whose trigger wrote it, None: a unit of
-    work did; `tries`: how often it gave way before."""
+    """One row. `notices`: JSON, None: too long to be read; `source`: the table whose trigger wrote
+    it, None: a unit of work did; `tries`: how often it gave way before."""
 
     id: int
     notices: str | None
@@ -28,7 +29,8 @@ class OutboxRow(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """A row that gives way to the others. `tries`: with this one; `wait`: seconds, None: it is put aside."""
+    """A row that gives way to the others. `tries`: with this one; `wait`: seconds, None: it is put
+    aside."""
 
     id: int
     tries: int
@@ -38,8 +40,8 @@ class Retry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """`batches`: by row, what is to be delivered. `refused`: why others say nothing. `whole`: why these, of
-    `batches` too, count as a change of all of their table."""
+    """`batches`: by row, what is to be delivered. `refused`: why others say nothing. `whole`: why
+    these, of `batches` too, count as a change of all of their table."""
 
     batches: dict[int, Batch] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
@@ -47,7 +49,8 @@ class Understood:
 
 
 def understood(rows: Iterable[OutboxRow], watched: Watched) -> Understood:
-    """What the rows say. Of a watched table's row the table is known in any case, and that is enough."""
+    """What the rows say. Of a watched table's row the table is known in any case, and that is
+    enough."""
     found = Understood()
     tables = frozenset(watched.tables)
     for row in rows:

@@ -1,6 +1,8 @@
-"""Whether every session's selects of a class are narrowed behind its back: by a listener to `do_orm_execute`.
+"""Whether every session's selects of a class are narrowed behind its back: by a listener to
+`do_orm_execute`.
 
-A cached row is loaded by no session, so that such a listener is not asked. It is asked here, once, what it would do.
+A cached row is loaded by no session, so that such a listener is not asked. It is asked here, once,
+what it would do.
 """
 
 from __future__ import annotations
@@ -16,26 +18,29 @@ from repocache.errors import MappingRefused
 from repocache.transactions.tracked_session import TrackedSession
 
 REMEDY = (
-    "a row from a cache, or of `find`, comes without it: name the condition in `find(...)` and in methods of the "
-    "repository, and declare MappingOptions(unfiltered=True) to say that rows are read as they are stored"
+    "a row from a cache, or of `find`, comes without it: name the condition in `find(...)` and in "
+    "methods of the repository, and declare MappingOptions(unfiltered=True) to say that rows are "
+    "read as they are stored"
 )
 
 
 def check_criteria(mapper: Mapper[Any], dialect: Dialect) -> None:
-    """Raises MappingRefused if listeners on SQLAlchemy's `Session`, as for a global `with_loader_criteria`, change
-    a plain select of this class, or refuse it. Nothing is sent to the database."""
+    """Raises MappingRefused if listeners on SQLAlchemy's `Session`, as for a global
+    `with_loader_criteria`, change a plain select of this class, or refuse it. Nothing is sent to
+    the database."""
     name, plain = mapper.class_.__name__, select(mapper)
     try:
         heard = _as_sessions_send(plain)
     except Exception as error:
         raise MappingRefused(
-            f"{name}: a listener to `do_orm_execute` of all sessions refuses a plain select of it ({error!r}); {REMEDY}"
+            f"{name}: a listener to `do_orm_execute` of all sessions refuses a plain select of it "
+            f"({error!r}); {REMEDY}"
         ) from error
     for statement in heard:
         if statement is not plain and _sql(statement, dialect) != _sql(plain, dialect):
             raise MappingRefused(
-                f"{name}: a listener to `do_orm_execute` of all sessions narrows its selects, as a global "
-                f"with_loader_criteria() does; {REMEDY}"
+                f"{name}: a listener to `do_orm_execute` of all sessions narrows its selects, as a "
+                f"global with_loader_criteria() does; {REMEDY}"
             )
 
 

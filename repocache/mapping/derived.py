@@ -1,7 +1,8 @@
-"""Which tables an entity's computed attributes are read from: who writes to one of them changes the entity.
+"""Which tables an entity's computed attributes are read from: who writes to one of them changes the
+entity.
 
-Owns what an SQL expression reads beside the row that it is loaded with. Pure; what a text in it or a function of the
-database reads is not seen.
+Owns what an SQL expression reads beside the row that it is loaded with. Pure; what a text in it or
+a function of the database reads is not seen.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from repocache.mapping.options import MappingOptions
 def tables_read(
     mappers: Iterable[Mapper[Any]], own: Iterable[Table], options: MappingOptions
 ) -> frozenset[TableClause]:
-    """Of the attributes that are declared `derived`. `own`: the tables that hold the rows, which are read besides only
-    where an expression looks at other rows of them.
+    """Of the attributes that are declared `derived`. `own`: the tables that hold the rows, which
+    are read besides only where an expression looks at other rows of them.
     """
     rows = frozenset(own)
     return frozenset(
@@ -46,7 +47,8 @@ def _read_by(select: Select[Any], rows: frozenset[Table]) -> Iterator[TableClaus
 
 
 def _is_correlated(select: Select[Any], each: FromClause, *, alone: bool) -> bool:
-    """Whether it is the enclosing statement's FROM. `alone`: without it nothing would be left to select from."""
+    """Whether it is the enclosing statement's FROM. `alone`: without it nothing would be left to
+    select from."""
     if select._auto_correlate:  # noqa: SLF001 - there is no public way to ask
         return not alone
     excepted = select._correlate_except  # noqa: SLF001 - as above

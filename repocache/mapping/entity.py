@@ -1,4 +1,5 @@
-"""Entities from rows by the short way: a fresh, clean, detached, fully loaded object, no session and no `__init__`.
+"""Entities from rows by the short way: a fresh, clean, detached, fully loaded object, no session
+and no `__init__`.
 
 Owns what such an object is made of. Which columns a row has is the plan's affair.
 """
@@ -24,8 +25,8 @@ class NoQuery:
 
     def __getattr__(self, name: str) -> object:
         raise MappingRefused(
-            f"a `load` listener reads {name!r} of the query context, but an entity from a cache was not loaded by a "
-            "query: let the listener do with the entity alone"
+            f"a `load` listener reads {name!r} of the query context, but an entity from a cache "
+            "was not loaded by a query: let the listener do with the entity alone"
         )
 
 
@@ -33,7 +34,18 @@ class EntityMaker:
     """Makes entities of one class of a hierarchy. `state`: makes their states."""
 
     __slots__ = (
-        *("_class", "_copies", "_dispatch", "_identity", "_ids", "_manager", "_missing", "_names", "_new", "_pick"),
+        *(
+            "_class",
+            "_copies",
+            "_dispatch",
+            "_identity",
+            "_ids",
+            "_manager",
+            "_missing",
+            "_names",
+            "_new",
+            "_pick",
+        ),
         *("_prefix", "_setup", "_state"),
     )
 
@@ -50,7 +62,9 @@ class EntityMaker:
         self._pick = picker(tuple(layout.attributes.values()), len(row.kinds))
         self._ids = picker(row.ids, len(row.kinds))
         self._copies = tuple(
-            (name, copier(row.kinds[at])) for name, at in layout.attributes.items() if not row.kinds[at].immutable
+            (name, copier(row.kinds[at]))
+            for name, at in layout.attributes.items()
+            if not row.kinds[at].immutable
         )
         self._missing = layout.missing
         self._prefix = prefix
@@ -61,7 +75,8 @@ class EntityMaker:
         state = self._state(entity, self._manager)
         self._setup(entity, state)
         values = entity.__dict__
-        # Both have the length of `attributes`; asking zip to be strict would take a tenth of all the time.
+        # Both have the length of `attributes`; asking zip to be strict would take a tenth of all
+        # the time.
         values.update(zip(self._names, self._pick(row)))  # noqa: B905
         for name, copy in self._copies:
             value = values[name]
@@ -112,8 +127,8 @@ def copier(kind: ColumnKind) -> Callable[[Any], Any]:
 
 
 def copy_builtin(value: Any) -> Any:
-    """A deep copy of lists and dicts; all else is shared. Not by recursion: JSON from outside may be
-    deeper than Python's stack."""
+    """A deep copy of lists and dicts; all else is shared. Not by recursion: JSON from outside may
+    be deeper than Python's stack."""
     if type(value) is not dict and type(value) is not list:
         return value
     copied = value.copy()

@@ -29,7 +29,8 @@ def id_columns(mapper: Mapper[Any]) -> tuple[Column[Any], ...]:
 
 
 def id_tables(mapper: Mapper[Any]) -> Mapping[Table, tuple[Column[Any], ...]]:
-    """Every table that holds a part of an entity, with the columns that hold its id, in the key's order.
+    """Every table that holds a part of an entity, with the columns that hold its id, in the key's
+    order.
 
     Raises MappingRefused if a table has no such columns.
     """
@@ -40,19 +41,23 @@ def id_tables(mapper: Mapper[Any]) -> Mapping[Table, tuple[Column[Any], ...]]:
         table = each.local_table
         if not isinstance(table, Table) or table in tables:
             continue
-        found = [next((column for column in columns if column.table is table), None) for columns in holders]
+        found = [
+            next((column for column in columns if column.table is table), None)
+            for columns in holders
+        ]
         ids = tuple(column for column in found if column is not None)
         if len(ids) < len(found):
             raise MappingRefused(
-                f"{mapper.class_.__name__}: the table {table.fullname} of {each.class_.__name__} does not hold the id: "
-                "join it to its parent by the whole primary key"
+                f"{mapper.class_.__name__}: the table {table.fullname} of {each.class_.__name__} "
+                "does not hold the id: join it to its parent by the whole primary key"
             )
         tables[table] = ids
     return MappingProxyType(tables)
 
 
 def _equal_columns(column: Column[Any], mappers: Iterable[Mapper[Any]]) -> dict[Column[Any], None]:
-    """The column, and those that the joins of parents with children set equal to it; an ordered set."""
+    """The column, and those that the joins of parents with children set equal to it; an ordered
+    set."""
     equal = {column: None}
     for mapper in mappers:
         for left, right in _equalities(mapper):
@@ -70,12 +75,14 @@ def _equalities(mapper: Mapper[Any]) -> Iterator[tuple[Column[Any], Column[Any]]
 
 
 def says_primary_only(tables: Iterable[Table]) -> bool:
-    """Whether a table's DDL says that replicas do not have its rows. Tables made elsewhere: see `relation`."""
+    """Whether a table's DDL says that replicas do not have its rows. Tables made elsewhere: see
+    `relation`."""
     return any(_MEMORY_ONLY.intersection(map(str.upper, table._prefixes)) for table in tables)  # noqa: SLF001
 
 
 def own_rows(mapper: Mapper[Any]) -> ColumnElement[bool] | None:
-    """The condition for a class that shares its table with others: only rows of it and its descendants."""
+    """The condition for a class that shares its table with others: only rows of it and its
+    descendants."""
     if mapper.inherits is None or not mapper.single or mapper.polymorphic_on is None:
         return None
     return mapper.polymorphic_on.in_(

@@ -1,6 +1,7 @@
 """Which Python values a column's SQLAlchemy type gives.
 
-Owns the decision for each type, with its refusals. How the values are encoded is `codec.column`'s affair.
+Owns the decision for each type, with its refusals. How the values are encoded is `codec.column`'s
+affair.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ _PLAIN = (
     *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta),
 )
 _TEXT = (
-    *(postgresql.MACADDR, postgresql.MACADDR8, postgresql.MONEY, postgresql.TSVECTOR, postgresql.TSQUERY),
+    *(
+        postgresql.MACADDR,
+        postgresql.MACADDR8,
+        postgresql.MONEY,
+        postgresql.TSVECTOR,
+        postgresql.TSQUERY,
+    ),
     *(postgresql.JSONPATH, postgresql.REGCLASS, postgresql.REGCONFIG),
 )
 
@@ -44,7 +51,9 @@ def kind_of(name: str, type_: TypeEngine[Any]) -> ColumnKind:
     kinds = [_kind(name, each) for each in (type_, *variants.values())]
     if all(kind == kinds[0] for kind in kinds):
         return kinds[0]
-    if all(kind.codec is None and kind.python_type in (object, str, int, bool, float) for kind in kinds):
+    if all(
+        kind.codec is None and kind.python_type in (object, str, int, bool, float) for kind in kinds
+    ):
         # An array of one database is JSON in another: both are lists of what JSON holds.
         return ColumnKind(name, object)
     raise _refusal(name, type_, "gives different Python types on different databases")
@@ -81,13 +90,15 @@ def _python_type(name: str, type_: TypeEngine[Any]) -> type:
 
 def _array_kind(name: str, type_: types.ARRAY[Any]) -> ColumnKind:
     item = kind_of(name, type_.item_type)
-    return dataclasses.replace(item, depth=type_.dimensions, sequence=tuple if type_.as_tuple else list)
+    return dataclasses.replace(
+        item, depth=type_.dimensions, sequence=tuple if type_.as_tuple else list
+    )
 
 
 def _refusal(name: str, type_: TypeEngine[Any], why: str) -> MappingRefused:
     return MappingRefused(
-        f"{name}: {type(type_).__name__} {why}. Declare MappingOptions(codecs={{{_last(name)!r}: ColumnCodec(...)}}), "
-        f"or leave it out with MappingOptions(not_loaded=({_last(name)!r},))"
+        f"{name}: {type(type_).__name__} {why}. Declare MappingOptions(codecs={{{_last(name)!r}: "
+        f"ColumnCodec(...)}}), or leave it out with MappingOptions(not_loaded=({_last(name)!r},))"
     )
 
 

@@ -1,6 +1,8 @@
-"""The row that is cached of a hierarchy: its columns in order, and where each class finds its attributes.
+"""The row that is cached of a hierarchy: its columns in order, and where each class finds its
+attributes.
 
-Owns the numbering. Which attributes are loaded is decided in `attributes`, what their values are in `kinds`.
+Owns the numbering. Which attributes are loaded is decided in `attributes`, what their values are in
+`kinds`.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _BLIND_COLLATIONS = ("NOCASE", "RTRIM", "_CI")
 
 @dataclass(frozen=True, slots=True)
 class ClassLayout:
-    """Where a class's attributes stand in a row, by name. `missing`: column attributes that are declared not loaded."""
+    """Where a class's attributes stand in a row, by name. `missing`: column attributes that are
+    declared not loaded."""
 
     attributes: Mapping[str, int]
     missing: tuple[str, ...]
@@ -36,8 +39,9 @@ class ClassLayout:
 
 @dataclass(frozen=True, slots=True)
 class RowLayout:
-    """`columns`, `kinds`: of a row, in order. `classes`: of the mapper and its descendants. `ids`: where the id stands,
-    in the key's order. `discriminator`: where the value stands that says the class, None: there is one class only.
+    """`columns`, `kinds`: of a row, in order. `classes`: of the mapper and its descendants. `ids`:
+    where the id stands, in the key's order. `discriminator`: where the value stands that says the
+    class, None: there is one class only.
     """
 
     columns: tuple[ColumnElement[Any], ...]
@@ -47,7 +51,8 @@ class RowLayout:
     discriminator: int | None
 
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that change when rows of another release could not be read rightly."""
+        """Eight hexadecimal digits that change when rows of another release could not be read
+        rightly."""
         parts: list[object] = [CODEC_VERSION, self.ids, self.discriminator]
         parts += [_shape(*pair) for pair in zip(self.columns, self.kinds, strict=True)]
         parts += [
@@ -63,14 +68,22 @@ def row_layout(mapper: Mapper[Any], options: MappingOptions) -> RowLayout:
     classes = {each: _class_layout(each, options, kinds) for each in family(mapper)}
     discriminator = mapper.polymorphic_on
     if discriminator is not None and discriminator not in kinds:
-        kinds[discriminator] = kind_of(f"{mapper.class_.__name__}.{discriminator.key}", discriminator.type)
+        kinds[discriminator] = kind_of(
+            f"{mapper.class_.__name__}.{discriminator.key}", discriminator.type
+        )
     order = {column: at for at, column in enumerate(kinds)}
     attributes = classes[mapper].attributes
-    ids = tuple(attributes[mapper.get_property_by_column(column).key] for column in id_columns(mapper))
+    ids = tuple(
+        attributes[mapper.get_property_by_column(column).key] for column in id_columns(mapper)
+    )
     for at, column in zip(ids, id_columns(mapper), strict=True):
         _check_id(tuple(kinds.values())[at], column)
     return RowLayout(
-        tuple(kinds), tuple(kinds.values()), classes, ids, None if discriminator is None else order[discriminator]
+        tuple(kinds),
+        tuple(kinds.values()),
+        classes,
+        ids,
+        None if discriminator is None else order[discriminator],
     )
 
 
@@ -91,27 +104,40 @@ def _class_layout(
 
 
 def _check_id(kind: ColumnKind, column: Column[Any]) -> None:
-    """Raise MappingRefused for a key column in which two ids may mean one row, or that has no key text."""
+    """Raise MappingRefused for a key column in which two ids may mean one row, or that has no key
+    text."""
     type_ = column.type
     if kind.depth != 0 or kind.python_type not in KEY_TYPES:
         raise MappingRefused(
-            f"{kind.name}: a key column must give one of {', '.join(each.__name__ for each in KEY_TYPES)}; "
-            "if it does, declare a ColumnCodec with python_type"
+            f"{kind.name}: a key column must give one of "
+            f"{', '.join(each.__name__ for each in KEY_TYPES)}; if it does, declare a ColumnCodec "
+            "with python_type"
         )
     collation = (getattr(type_, "collation", None) or "").upper()
     if isinstance(type_, CHAR | NCHAR | postgresql.CITEXT) or collation.endswith(_BLIND_COLLATIONS):
         raise MappingRefused(
-            f"{kind.name}: the database takes several texts for one key of type {type_!r}, the cache would keep them "
-            "as several: use a type whose values are equal only if they are the same"
+            f"{kind.name}: the database takes several texts for one key of type {type_!r}, the "
+            "cache would keep them as several: use a type whose values are equal only if they are "
+            "the same"
         )
     if isinstance(type_, Uuid) and not type_.as_uuid:
-        raise MappingRefused(f"{kind.name}: a UUID is written in several ways as a text: use Uuid(as_uuid=True)")
+        raise MappingRefused(
+            f"{kind.name}: a UUID is written in several ways as a text: use Uuid(as_uuid=True)"
+        )
 
 
 def _shape(column: ColumnElement[Any], kind: ColumnKind) -> tuple[object, ...]:
     table = column.table.fullname if isinstance(column, Column) else ""
-    members = [(name, each.value) for name, each in getattr(kind.python_type, "__members__", {}).items()]
+    members = [
+        (name, each.value) for name, each in getattr(kind.python_type, "__members__", {}).items()
+    ]
     return (
-        *(table, getattr(column, "key", ""), type(column.type).__name__, kind.python_type.__name__, kind.depth),
+        *(
+            table,
+            getattr(column, "key", ""),
+            type(column.type).__name__,
+            kind.python_type.__name__,
+            kind.depth,
+        ),
         *(kind.sequence.__name__, kind.codec and kind.codec.version, members),
     )

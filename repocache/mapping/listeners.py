@@ -16,14 +16,16 @@ from repocache.errors import MappingRefused
 
 
 def check_listeners(mapper: Mapper[Any]) -> None:
-    """Raise MappingRefused for a listener whose code uses its second argument, the query context."""
+    """Raise MappingRefused for a listener whose code uses its second argument, the query
+    context."""
     for listener in mapper.class_manager.dispatch.load:
         # SQLAlchemy wraps a listener that wants the entity rather than its state.
         function = inspect.unwrap(_nonlocals(listener).get("fn", listener))
         if inspect.isroutine(function) and _is_foreign(function) and _uses_context(function):
             raise MappingRefused(
-                f"{mapper.class_.__name__}: the load listener {function.__qualname__} uses the query context, and an "
-                "entity from a cache was not loaded by a query: let the listener do with the entity alone"
+                f"{mapper.class_.__name__}: the load listener {function.__qualname__} uses the "
+                "query context, and an entity from a cache was not loaded by a query: let the "
+                "listener do with the entity alone"
             )
 
 

@@ -21,17 +21,21 @@ from repocache.mapping.statement import LoadStatement, load_statement
 
 STEADY = frozenset(
     """
-    abs ceil ceiling char_length coalesce floor greatest left least length lower ltrim md5 mod nullif power
+    abs ceil ceiling char_length coalesce floor greatest left least length lower ltrim md5 mod
+        nullif power
     replace right round rtrim sign substr substring trim upper
     """.split()  # noqa: SIM905 - as in tracking.statements
 )
 """Functions whose answer depends on nothing but what they are given."""
 
 
-def locking_statement(plan: EntityPlan[Any], dialect: Dialect, place: str, state: str) -> LoadStatement:
+def locking_statement(
+    plan: EntityPlan[Any], dialect: Dialect, place: str, state: str
+) -> LoadStatement:
     """`place`, `state`: of the table and of a connection as readers have it (`reader`).
 
-    Loads the rows of many ids that this transaction has locked, or may lock without waiting; in the key's order.
+    Loads the rows of many ids that this transaction has locked, or may lock without waiting; in the
+    key's order.
 
     A row that somebody else has locked is none that this transaction changed: it is left out rather
     than waited for, so that no deadlock comes of it. Under an isolation level that looks at one
@@ -50,8 +54,9 @@ def locking_statement(plan: EntityPlan[Any], dialect: Dialect, place: str, state
 
 
 def unsteady(plan: EntityPlan[Any]) -> str:
-    """Why a value may depend on the connection that reads it, beyond what `reader` compares; empty: it does not. Any
-    function may, but for a few that are known: `current_setting('app.tenant')` does."""
+    """Why a value may depend on the connection that reads it, beyond what `reader` compares; empty:
+    it does not. Any function may, but for a few that are known: `current_setting('app.tenant')`
+    does."""
     for column in plan.columns:
         read = column.type.column_expression(column)
         for part in visitors.iterate(column if read is None else read):
@@ -71,8 +76,8 @@ def _called(part: ExternallyTraversible) -> str:
 
 
 def check_lockable(plan: EntityPlan[Any]) -> None:
-    """Raise MappingRefused unless a value holds what stands in one row of one table: nobody else's commit can change
-    it while that row is locked (protocol, Write-through)."""
+    """Raise MappingRefused unless a value holds what stands in one row of one table: nobody else's
+    commit can change it while that row is locked (protocol, Write-through)."""
     [table, *others] = plan.tables
     strangers = {each.fullname for each in others}
     for column in plan.columns:
@@ -83,7 +88,8 @@ def check_lockable(plan: EntityPlan[Any]) -> None:
                 strangers.add("those of a subquery")
     if strangers:
         raise MappingRefused(
-            f"owner {plan.prefix!r}: a value of {plan.model.__name__} holds rows of {table.fullname} and "
-            f"{', '.join(sorted(strangers))}, and a commit has not locked them all: write-through needs a mapping to "
-            "one table. Give the repository `policy = CacheAside(...)`"
+            f"owner {plan.prefix!r}: a value of {plan.model.__name__} holds rows of "
+            f"{table.fullname} and {', '.join(sorted(strangers))}, and a commit has not locked "
+            "them all: write-through needs a mapping to one table. Give the repository `policy = "
+            "CacheAside(...)`"
         )

@@ -15,12 +15,14 @@ from repocache.errors import ConfigurationError
 class MappingOptions:
     """Declarations by attribute name. Raises ConfigurationError for a wrong form.
 
-    `codecs`: how the values of a `TypeDecorator`, or of a type that is not known, are cached. `not_loaded`: columns and
-    eager relationships that cached entities do without; reading one raises `DetachedInstanceError`. `derived`:
-    `column_property()` attributes computed by SQL that may be cached. Any write to a table that their expressions read
-    invalidates the whole owner, unless `KeyOwner(follows=...)` names tables: then it follows exactly these. What a text
-    or a function in the expression reads is not seen: name its tables there, beside the others. `unfiltered`: rows are
-    read as they are stored, though a listener narrows what sessions select (a global `with_loader_criteria`).
+    `codecs`: how the values of a `TypeDecorator`, or of a type that is not known, are cached.
+    `not_loaded`: columns and eager relationships that cached entities do without; reading one
+    raises `DetachedInstanceError`. `derived`: `column_property()` attributes computed by SQL that
+    may be cached. Any write to a table that their expressions read invalidates the whole owner,
+    unless `KeyOwner(follows=...)` names tables: then it follows exactly these. What a text or a
+    function in the expression reads is not seen: name its tables there, beside the others.
+    `unfiltered`: rows are read as they are stored, though a listener narrows what sessions select
+    (a global `with_loader_criteria`).
     """
 
     codecs: Mapping[str, ColumnCodec[Any]] = field(default_factory=dict)

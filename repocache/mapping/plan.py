@@ -1,7 +1,8 @@
-"""What is cached of a mapped class: its row, and the ways from a row to an id, an entity and a view.
+"""What is cached of a mapped class: its row, and the ways from a row to an id, an entity and a
+view.
 
-Owns the plan, which is checked when it is made. The verdicts are those of `attributes`, `hierarchy`, `kinds`, `layout`
-and `listeners`.
+Owns the plan, which is checked when it is made. The verdicts are those of `attributes`,
+`hierarchy`, `kinds`, `layout` and `listeners`.
 """
 
 from __future__ import annotations
@@ -37,12 +38,14 @@ V = TypeVar("V")
 class EntityPlan(Generic[M]):
     """What is cached of a mapped class. Make it with `EntityPlan.of`.
 
-    `prefix`: that of the owner's keys, which marks its entities. `id_columns`, `id_types`: the primary key's columns
-    and the exact Python type of each. `tables`: every table that a part of an entity lies in, with the columns that
-    hold its id, in the key's order. `reads`: tables that its derived attributes are computed from besides.
-    `primary_only`: replicas do not have the rows. `select`: all rows, as Core.
-    `entity`: makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean, detached, with all
-    that is loaded; raises CodecError for a row of a class that this program does not know.
+    `prefix`: that of the owner's keys, which marks its entities. `id_columns`, `id_types`: the
+    primary key's columns and the exact Python type of each. `tables`: every table that a part of an
+    entity lies in, with the columns that hold its id, in the key's order. `reads`: tables that its
+    derived attributes are computed from besides. `primary_only`: replicas do not have the rows.
+    `select`: all rows, as Core.
+    `entity`: makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean,
+    detached, with all that is loaded; raises CodecError for a row of a class that this program does
+    not know.
     """
 
     model: type[M]
@@ -59,12 +62,16 @@ class EntityPlan(Generic[M]):
 
     @classmethod
     def of(
-        cls, model: type[M], prefix: str, options: MappingOptions | None = None, state: StateMaker = CachedState
+        cls,
+        model: type[M],
+        prefix: str,
+        options: MappingOptions | None = None,
+        state: StateMaker = CachedState,
     ) -> EntityPlan[M]:
         """`state`: makes the states of entities, which say what a change of one leads to.
 
-        Raises MappingRefused for a mapping that cannot be cached rightly, saying what to do, and ConfigurationError
-        for what is no mapped class and for options that do not fit.
+        Raises MappingRefused for a mapping that cannot be cached rightly, saying what to do, and
+        ConfigurationError for what is no mapped class and for options that do not fit.
         """
         mapper = inspect(model, raiseerr=False)
         if not isinstance(mapper, Mapper):
@@ -90,7 +97,9 @@ class EntityPlan(Generic[M]):
             select=_all_rows(mapper, layout),
             entity=_entity_of(mapper, layout, prefix, state),
             _uuids=tuple(
-                at for at, kind in enumerate(layout.kinds) if kind.python_type is uuid.UUID and kind.depth == 0
+                at
+                for at, kind in enumerate(layout.kinds)
+                if kind.python_type is uuid.UUID and kind.depth == 0
             ),
         )
 
@@ -116,7 +125,8 @@ class EntityPlan(Generic[M]):
         return load_statement(self.select, self.id_columns, dialect)
 
     def row(self, result: Iterable[Any]) -> Row:
-        """A result's row as it is kept: a plain tuple, with UUIDs of the standard class and not of asyncpg's own."""
+        """A result's row as it is kept: a plain tuple, with UUIDs of the standard class and not of
+        asyncpg's own."""
         row = tuple(result)
         if not self._uuids:
             return row
@@ -133,8 +143,9 @@ class EntityPlan(Generic[M]):
         return row[ids[0]] if len(ids) == 1 else tuple([row[at] for at in ids])
 
     def view(self, view: type[V]) -> Callable[[Row], V]:
-        """What makes such views of rows. `view`: a frozen `msgspec.Struct` or a frozen dataclass, its fields named as
-        loaded attributes. Raises ConfigurationError, naming the field that does not fit.
+        """What makes such views of rows. `view`: a frozen `msgspec.Struct` or a frozen dataclass,
+        its fields named as loaded attributes. Raises ConfigurationError, naming the field that does
+        not fit.
         """
         columns = {
             name: ViewColumn(at, self.layout.kinds[at], _may_be_null(self.columns[at]))
@@ -153,7 +164,9 @@ def _all_rows(mapper: Mapper[Any], layout: RowLayout) -> Select[Any]:
     return rows if condition is None else rows.where(condition)
 
 
-def _entity_of(mapper: Mapper[M], layout: RowLayout, prefix: str, state: StateMaker) -> Callable[[Row], M]:
+def _entity_of(
+    mapper: Mapper[M], layout: RowLayout, prefix: str, state: StateMaker
+) -> Callable[[Row], M]:
     own = EntityMaker(mapper, layout, prefix, state).make
     at = layout.discriminator
     if at is None:
@@ -170,7 +183,9 @@ def _entity_of(mapper: Mapper[M], layout: RowLayout, prefix: str, state: StateMa
         kind = row[at]
         maker = makers.get(kind)
         if maker is None:
-            raise CodecError(f"{mapper.class_.__name__}: no class of it has the polymorphic identity {kind!r}")
+            raise CodecError(
+                f"{mapper.class_.__name__}: no class of it has the polymorphic identity {kind!r}"
+            )
         return maker(row)
 
     return make

@@ -1,7 +1,9 @@
-"""What the database itself says of a plan's tables: where they are, whether replicas have their rows, whether they are
-tables, and whether a row that is read under its lock is the one that will be committed.
+"""What the database itself says of a plan's tables: where they are, whether replicas have their
+rows, whether they are tables, and whether a row that is read under its lock is the one that will be
+committed.
 
-Owns the question and the verdict. Asking it at start is the database object's affair; only PostgreSQL is asked.
+Owns the question and the verdict. Asking it at start is the database object's affair; only
+PostgreSQL is asked.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ _VIEWS = {"v": "view", "m": "materialized view"}
 
 
 class Relation(NamedTuple):
-    """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`; None: not found.
+    """A row of the answer: the name asked for, and `pg_class`'s `relpersistence` and `relkind`;
+    None: not found.
 
-    `locked_away`: the role may not lock its rows; `deferred`: constraint triggers of the user's may run at COMMIT.
-    `place`: `database.schema.name`, None for a partition. `secured`: row-level security is enabled, for whomever.
+    `locked_away`: the role may not lock its rows; `deferred`: constraint triggers of the user's may
+    run at COMMIT. `place`: `database.schema.name`, None for a partition. `secured`: row-level
+    security is enabled, for whomever.
     """
 
     name: str
@@ -51,65 +55,73 @@ def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause
         "SELECT asked.name, class.relpersistence::text, class.relkind::text,"
         " class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)"
         " AND NOT pg_catalog.has_any_column_privilege(class.oid, 'UPDATE'),"
-        " EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal),"
+        " EXISTS (SELECT FROM pg_catalog.pg_trigger"
+        " WHERE tgrelid = class.oid AND tgdeferrable AND NOT tgisinternal),"
         " CASE class.oid WHEN CAST(pg_catalog.to_regclass(asked.name) AS oid)"
-        " THEN pg_catalog.concat_ws("
-        "'.', pg_catalog.current_database(), CAST(class.relnamespace AS regnamespace), class.relname) END,"
-        " coalesce(class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid) AND class.relrowsecurity, false)"
+        " THEN pg_catalog.concat_ws('.', pg_catalog.current_database(),"
+        " CAST(class.relnamespace AS regnamespace), class.relname) END,"
+        " coalesce(class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)"
+        " AND class.relrowsecurity, false)"
         " FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)"
         " LEFT JOIN LATERAL (SELECT pg_catalog.to_regclass(asked.name) AS relation"
-        " UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(asked.name))) AS parts ON true"
+        " UNION SELECT relid"
+        " FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(asked.name))) AS parts ON true"
         " LEFT JOIN pg_catalog.pg_class AS class ON class.oid = CAST(parts.relation AS oid)"
     ).bindparams(names=names)
 
 
 def places_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
-    """Asks where these tables and all their partitions are, as the role's search_path finds them: rows of the name
-    asked for and `schema.name`."""
+    """Asks where these tables and all their partitions are, as the role's search_path finds them:
+    rows of the name asked for and `schema.name`."""
     names = [dialect.identifier_preparer.format_table(table) for table in tables]
     return text(
         "SELECT asked.name, CAST(space.nspname AS text) || '.' || CAST(class.relname AS text)"
         " FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)"
         " CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(asked.name) AS relation"
-        " UNION SELECT relid FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(asked.name))) AS parts"
+        " UNION SELECT relid"
+        " FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass(asked.name))) AS parts"
         " JOIN pg_catalog.pg_class AS class ON class.oid = CAST(parts.relation AS oid)"
         " JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace"
     ).bindparams(names=names)
 
 
 def is_primary_only(relations: Iterable[Relation]) -> bool:
-    """Whether replicas lack some of the rows: a table or partition is unlogged, temporary, or on another server.
+    """Whether replicas lack some of the rows: a table or partition is unlogged, temporary, or on
+    another server.
 
-    Raises MappingRefused for a view. A table that is not there is no matter of ours: reading it will say so.
+    Raises MappingRefused for a view. A table that is not there is no matter of ours: reading it
+    will say so.
     """
     found = list(relations)
     for relation in found:
         if relation.kind in _VIEWS:
             raise MappingRefused(
-                f"{relation.name} is a {_VIEWS[relation.kind]}: no write can be tied to its keys. Map a class to the "
-                "table that it reads and cache that"
+                f"{relation.name} is a {_VIEWS[relation.kind]}: no write can be tied to its keys. "
+                "Map a class to the table that it reads and cache that"
             )
     return any(
-        relation.kind is not None and (relation.persistence != _PERMANENT or relation.kind == _ELSEWHERE)
+        relation.kind is not None
+        and (relation.persistence != _PERMANENT or relation.kind == _ELSEWHERE)
         for relation in found
     )
 
 
 def check_seen_alike(owner: str, relations: Iterable[Relation]) -> None:
-    """Raise MappingRefused for a table whose rows some connections see and others do not, whatever the role may see
-    today: a cached row is everybody's."""
+    """Raise MappingRefused for a table whose rows some connections see and others do not, whatever
+    the role may see today: a cached row is everybody's."""
     for relation in relations:
         if relation.secured:
             raise MappingRefused(
-                f"owner {owner!r}: {relation.name} has row-level security, so what a reader sees of it depends on his "
-                "connection, and a cached row is everybody's: it cannot be cached. Leave the repository out of "
-                "Database(repositories=...), and read the table by sessions, as in `work.session` or `db.sessionmaker`"
+                f"owner {owner!r}: {relation.name} has row-level security, so what a reader sees "
+                "of it depends on his connection, and a cached row is everybody's: it cannot be "
+                "cached. Leave the repository out of Database(repositories=...), and read the "
+                "table by sessions, as in `work.session` or `db.sessionmaker`"
             )
 
 
 def fingerprint_of(shape: str, places: Iterable[str]) -> str:
-    """Eight hexadecimal digits that tell rows of this shape in the tables at these places from those of tables of the
-    same name in another schema or database."""
+    """Eight hexadecimal digits that tell rows of this shape in the tables at these places from
+    those of tables of the same name in another schema or database."""
     return hashlib.sha256("\n".join([shape, *sorted(places)]).encode()).hexdigest()[:8]
 
 
@@ -117,7 +129,12 @@ def hindrance(relations: Iterable[Relation]) -> str:
     """Why a commit cannot store what it reads of its rows right before COMMIT; empty: it can."""
     for relation in relations:
         if relation.locked_away:
-            return f"{relation.name}: the role has not the right to UPDATE, which a row's lock needs"
+            return (
+                f"{relation.name}: the role has not the right to UPDATE, which a row's lock needs"
+            )
         if relation.deferred:
-            return f"{relation.name} has a deferrable constraint trigger, which may change rows at COMMIT"
+            return (
+                f"{relation.name} has a deferrable constraint trigger, which may change rows at "
+                "COMMIT"
+            )
     return ""

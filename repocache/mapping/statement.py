@@ -34,17 +34,21 @@ Parameters = dict[str, list[Any]]
 
 @dataclass(frozen=True, slots=True)
 class LoadStatement:
-    """Loads the rows of many ids. `select`: a Core statement, its columns those of the plan. `parameters`: makes what
-    it is executed with; ids that no row can have (an integer beyond 64 bits, a text with a NUL) are left out, so that
-    they fail nobody else's read in the same statement.
+    """Loads the rows of many ids. `select`: a Core statement, its columns those of the plan.
+    `parameters`: makes what it is executed with; ids that no row can have (an integer beyond 64
+    bits, a text with a NUL) are left out, so that they fail nobody else's read in the same
+    statement.
     """
 
     select: Select[Any]
     parameters: Callable[[Sequence[Any]], Parameters]
 
 
-def load_statement(rows: Select[Any], ids: Sequence[Column[Any]], dialect: Dialect) -> LoadStatement:
-    """For PostgreSQL arrays, one statement text for any number of ids; for others an expanding IN."""
+def load_statement(
+    rows: Select[Any], ids: Sequence[Column[Any]], dialect: Dialect
+) -> LoadStatement:
+    """For PostgreSQL arrays, one statement text for any number of ids; for others an expanding
+    IN."""
     if dialect.name == "postgresql":
         return _single_array(rows, ids[0]) if len(ids) == 1 else _parallel_arrays(rows, ids)
     many: BindParameter[Any] = bindparam("ids", expanding=True)
@@ -56,12 +60,17 @@ def load_statement(rows: Select[Any], ids: Sequence[Column[Any]], dialect: Diale
 
 def _single_array(rows: Select[Any], column: Column[Any]) -> LoadStatement:
     many = bindparam("ids", type_=_array_of(column))
-    return LoadStatement(rows.where(column == any_(many)), lambda wanted: {"ids": _possible(wanted)})
+    return LoadStatement(
+        rows.where(column == any_(many)), lambda wanted: {"ids": _possible(wanted)}
+    )
 
 
 def _parallel_arrays(rows: Select[Any], columns: Sequence[Column[Any]]) -> LoadStatement:
     names = [f"ids_{at}" for at in range(len(columns))]
-    arrays = [bindparam(name, type_=_array_of(column)) for name, column in zip(names, columns, strict=True)]
+    arrays = [
+        bindparam(name, type_=_array_of(column))
+        for name, column in zip(names, columns, strict=True)
+    ]
     wanted_ids = func.unnest(*arrays).table_valued(*names).render_derived()
     condition = tuple_(*columns).in_(select(*wanted_ids.c))
 
@@ -73,7 +82,8 @@ def _parallel_arrays(rows: Select[Any], columns: Sequence[Column[Any]]) -> LoadS
 
 
 def _array_of(column: Column[Any]) -> postgresql.ARRAY[Any]:
-    """Wide enough for every id: a cast to the column's own type would fail, or cut a text to another id."""
+    """Wide enough for every id: a cast to the column's own type would fail, or cut a text to
+    another id."""
     item: TypeEngine[Any] = column.type
     if isinstance(item, Integer):
         item = BigInteger()

@@ -22,7 +22,8 @@ V = TypeVar("V")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ViewColumn:
-    """What a view may be made of: where the attribute stands in the row, its kind, whether it may be None."""
+    """What a view may be made of: where the attribute stands in the row, its kind, whether it may
+    be None."""
 
     at: int
     kind: ColumnKind
@@ -37,11 +38,11 @@ class _Field:
 
 
 def view_maker(view: type[V], columns: Mapping[str, ViewColumn], width: int) -> Callable[[Row], V]:
-    """Makes such views of rows of that width. `view`: a frozen `msgspec.Struct` or a frozen dataclass, its fields
-    named as mapped attributes.
+    """Makes such views of rows of that width. `view`: a frozen `msgspec.Struct` or a frozen
+    dataclass, its fields named as mapped attributes.
 
-    Raises ConfigurationError, naming the field, for a view that is not frozen, a field that is no loaded column, can
-    change, may be None without saying so, or is clearly of another type.
+    Raises ConfigurationError, naming the field, for a view that is not frozen, a field that is no
+    loaded column, can change, may be None without saying so, or is clearly of another type.
     """
     fields = list(_fields(view))
     if not fields:
@@ -65,35 +66,49 @@ def _fields(view: type[Any]) -> Iterator[_Field]:
     elif dataclasses.is_dataclass(view) and inspect.isclass(view):
         frozen = vars(view)["__dataclass_params__"].frozen
         found = [
-            _Field(each.name, hints[each.name], each.kw_only is True) for each in dataclasses.fields(view) if each.init
+            _Field(each.name, hints[each.name], each.kw_only is True)
+            for each in dataclasses.fields(view)
+            if each.init
         ]
     else:
-        raise ConfigurationError(f"view {view!r}: give a frozen msgspec.Struct or a frozen dataclass")
+        raise ConfigurationError(
+            f"view {view!r}: give a frozen msgspec.Struct or a frozen dataclass"
+        )
     if not frozen:
-        raise ConfigurationError(f"view {view.__name__} is shared by all callers: declare it with frozen=True")
+        raise ConfigurationError(
+            f"view {view.__name__} is shared by all callers: declare it with frozen=True"
+        )
     yield from found
 
 
 def _keyword_fields(view: type[msgspec.Struct]) -> frozenset[str]:
     """Positional fields come first in a Struct's signature."""
     parameters = inspect.signature(view).parameters.values()
-    return frozenset(each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY)
+    return frozenset(
+        each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY
+    )
 
 
 def _check(name: str, field: _Field, columns: Mapping[str, ViewColumn]) -> None:
     column = columns.get(field.name)
     if column is None:
-        raise ConfigurationError(f"{name}: no column is loaded by this name, but {', '.join(sorted(columns))}")
+        raise ConfigurationError(
+            f"{name}: no column is loaded by this name, but {', '.join(sorted(columns))}"
+        )
     if not column.kind.immutable:
         raise ConfigurationError(
-            f"{name}: its value can be changed in place, and a view is shared by all callers. Leave the field out, or "
-            "read the entity"
+            f"{name}: its value can be changed in place, and a view is shared by all callers. "
+            "Leave the field out, or read the entity"
         )
     options = list(_options(field.annotation))
     if column.nullable and not any(option in (None, type(None), Any, object) for option in options):
         raise ConfigurationError(f"{name}: the column may be NULL: annotate it with `| None`")
     if not any(_fits(column.kind, option) for option in options):
-        wanted = column.kind.sequence.__name__ if column.kind.depth != 0 else column.kind.python_type.__name__
+        wanted = (
+            column.kind.sequence.__name__
+            if column.kind.depth != 0
+            else column.kind.python_type.__name__
+        )
         raise ConfigurationError(f"{name}: the column gives {wanted}, not {field.annotation}")
 
 

@@ -1,4 +1,5 @@
-"""How many reads the primary may stand in for at once, so that neither a lost replica set nor one client drowns it."""
+"""How many reads the primary may stand in for at once, so that neither a lost replica set nor one
+client drowns it."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import NoReturn
 from repocache.errors import ConfigurationError, PrimaryBudgetExceeded
 
 SHARES = 2
-"""One client gets at most one of so many shares of the places: half of them are always left to others."""
+"""One client gets at most one of so many shares of the places: half of them are always left to
+others."""
 LINE = 256
 """So many reads of one client wait at most, once it has its share."""
 
@@ -27,13 +29,15 @@ class Waiter:
 class PrimaryBudget:
     """At most `reads` fallback reads at once; more wait in line, each at most `wait` seconds.
 
-    A read may have a client that drives it to the primary (None: nobody does). One whose client holds its share of the
-    places, or is in line for them, waits apart, and in nobody's way.
+    A read may have a client that drives it to the primary (None: nobody does). One whose client
+    holds its share of the places, or is in line for them, waits apart, and in nobody's way.
     """
 
     def __init__(self, reads: int, wait: float) -> None:
         if reads < 1:
-            raise ConfigurationError(f"primary_reads={reads}: the primary must be allowed at least one read")
+            raise ConfigurationError(
+                f"primary_reads={reads}: the primary must be allowed at least one read"
+            )
         if wait < 0:
             raise ConfigurationError(f"primary_wait={wait}: give seconds, 0 or more")
         self._reads = reads
@@ -46,7 +50,8 @@ class PrimaryBudget:
         self._apart: defaultdict[object, OrderedDict[Waiter, None]] = defaultdict(OrderedDict)
 
     async def acquire(self, why: str, client: object = None) -> None:
-        """Take a place, to be given back by `release`. `why`: what drove the read here, for the message.
+        """Take a place, to be given back by `release`. `why`: what drove the read here, for the
+        message.
 
         Raises PrimaryBudgetExceeded if none came free in time.
         """
@@ -118,12 +123,13 @@ class PrimaryBudget:
     def _refuse(self, why: str, *, apart: bool) -> NoReturn:
         if apart:
             raise PrimaryBudgetExceeded(
-                f"reads of this client's bookmarks alone have the {self._share} places at the primary that one client "
-                f"may have, and none came free within {self._wait} s: {why}. Sign bookmarks, and give each client its "
-                "name in causal_session(client=...)"
+                f"reads of this client's bookmarks alone have the {self._share} places at the "
+                f"primary that one client may have, and none came free within {self._wait} s: "
+                f"{why}. Sign bookmarks, and give each client its name in "
+                "causal_session(client=...)"
             )
         raise PrimaryBudgetExceeded(
             f"the primary already stands in for {self._reads} reads and no place came free within "
-            f"{self._wait} s ({len(self._line)} more wait): {why}. Bring replicas back, or raise primary_reads "
-            "if the primary can carry more"
+            f"{self._wait} s ({len(self._line)} more wait): {why}. Bring replicas back, or raise "
+            "primary_reads if the primary can carry more"
         )

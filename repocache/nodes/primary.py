@@ -1,6 +1,8 @@
-"""The primary: its two pools, its position, its history, and the moment when it becomes another server.
+"""The primary: its two pools, its position, its history, and the moment when it becomes another
+server.
 
-Owns which server process is believed to be the primary. What follows from a new history is `topology`'s.
+Owns which server process is believed to be the primary. What follows from a new history is
+`topology`'s.
 """
 
 from __future__ import annotations
@@ -19,29 +21,42 @@ from repocache.background.tasks import all_ended
 from repocache.engines.driver_errors import POOLED, connecting_trouble
 from repocache.engines.engine import InUse, close_engine, on_connect, on_lost
 from repocache.engines.pool import return_to_pool
-from repocache.engines.poolers import COMMITTED, NOT_AS_ASKED, PRIMARY_POOLED, Opened, Way, begin_read
+from repocache.engines.poolers import (
+    COMMITTED,
+    NOT_AS_ASKED,
+    PRIMARY_POOLED,
+    Opened,
+    Way,
+    begin_read,
+)
 from repocache.engines.server import SERVER, Server, read_server
 from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable, NotStarted
-from repocache.events import ClockJumped, Degraded, HistoryChanged, NodeBack, NodeOut, Observer, Sampled
-from repocache.history import cluster_of, is_newer
+from repocache.events import (
+    ClockJumped,
+    Degraded,
+    HistoryChanged,
+    NodeBack,
+    NodeOut,
+    Observer,
+    Sampled,
+)
+from repocache.history import is_newer
 from repocache.nodes.clock import ALLOWED, Outages, PrimaryClock
+from repocache.nodes.lineage import Lineage
 from repocache.nodes.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
 from repocache.nodes.shared_poll import SharedPoll
-from repocache.nodes.wal import PrimaryIdentity, PrimaryPosition, PrimaryView, Trail
+from repocache.nodes.wal import PrimaryPosition, PrimaryView, Trail
 from repocache.redaction.foreign import in_brief
 
 NAME = "primary"
 LONGEST_PAUSE = 2.0
 HURRY = 0.25
 """Seconds between two looks by name at once, however often somebody lives in another history."""
-MOST_MET = 64
-"""How many histories of others are remembered as looked into."""
-RETIRED = "the transaction is on a server that is the primary no more: nothing was committed"
 BY_TIME = (
-    "replicas cannot prove what they have replayed: a session reads the primary for a while after it wrote, only the "
-    "primary fills caches, and replicas do not leave the rotation for lagging; on PostgreSQL let the role execute "
-    "pg_control_system()"
+    "replicas cannot prove what they have replayed: a session reads the primary for a while after "
+    "it wrote, only the primary fills caches, and replicas do not leave the rotation for lagging; "
+    "on PostgreSQL let the role execute pg_control_system()"
 )
 
 
@@ -67,7 +82,9 @@ class Primary:
         self.write_engine, self.engine, probing = engines
         self.poll = SharedPoll(self._poll, settings.sample_every, observe)
         self.way = Way()
-        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge, self.way)
+        self.probe = Probe(
+            probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge, self.way
+        )
         self.in_flight = 0
         self.out = ""
         self.silent = False
@@ -83,12 +100,9 @@ class Primary:
         self._began = 0.0
         self._suspected = False
         self._hurried_at = -math.inf
-        self._identity: PrimaryIdentity | None = None
-        self._history = ""
+        self._lineage = Lineage()
         self._address = ""
         self._trail = Trail()
-        self._retired: set[int] = set()
-        self._met: set[str] = set()
         self._pause = settings.sample_every
         self._failures = 0
         self._retry_at = 0.0
@@ -109,16 +123,20 @@ class Primary:
     @property
     def history(self) -> str:
         """The history as last seen; empty where positions are not to be had."""
-        return self._history
+        return self._lineage.history
 
     @property
     def view(self) -> PrimaryView | None:
-        if self._identity is None:
+        identity = self._lineage.identity
+        if identity is None:
             return None
-        return PrimaryView(self._identity, self._history, self._trail, self._insert, self._began, bool(self.out))
+        return PrimaryView(
+            identity, self.history, self._trail, self._insert, self._began, bool(self.out)
+        )
 
     async def start(self) -> None:
-        """Find out whether there are positions, and the first history. Raises DatabaseUnavailable."""
+        """Find out whether there are positions, and the first history. Raises
+        DatabaseUnavailable."""
         self._closed = self._explained = False
         try:
             await self._connect_probe()
@@ -126,7 +144,9 @@ class Primary:
         except Exception as error:
             if not self.probe.positions or not refuses_positions(error):
                 await self.probe.drop()
-                raise DatabaseUnavailable(f"the primary does not answer: {in_brief(error)}") from error
+                raise DatabaseUnavailable(
+                    f"the primary does not answer: {in_brief(error)}"
+                ) from error
             self.probe.positions = False
         self._heard_at = self.clock.now()
         if not self.probe.positions:
@@ -152,19 +172,12 @@ class Primary:
         return Opened(connection, begun)
 
     def met(self, history: str) -> None:
-        """Another process lives in this history: if it is none of ours, look by name who the primary is. Once for each,
-        and for one of a newer timeline until it is found: ours has been replaced. Anybody may say so: at once only
-        every `HURRY` seconds, else with the next poll.
+        """Another process lives in this history: if it is none of ours, look by name who the
+        primary is. Once for each, and for one of a newer timeline until it is found: ours has been
+        replaced. Anybody may say so: at once only every `HURRY` seconds, else with the next poll.
         """
-        if history == self._history or is_newer(self._history, history):
+        if not self._lineage.is_news(history):
             return
-        if cluster_of(history) != cluster_of(self._history):
-            return
-        if history in self._met and not is_newer(history, self._history):
-            return
-        if len(self._met) >= MOST_MET:
-            self._met.clear()
-        self._met.add(history)
         self._suspected, now = True, time.monotonic()
         if now - self._hurried_at >= HURRY:
             self._hurried_at = now
@@ -176,19 +189,13 @@ class Primary:
         self.poll.nudge()
 
     def writes_with(self, server: object) -> str:
-        """The history that a connection to this server writes, or the beginning of its text if it is
-        of a newer timeline than this process has noticed; empty if that is not known.
+        """The history that a connection to this server writes, or the beginning of its text if it
+        is of a newer timeline than this process has noticed; empty if that is not known.
 
         Raises DatabaseUnavailable for a server that is the primary no more: what is committed there
         is lost.
         """
-        if self._identity is None or not isinstance(server, Server):
-            return ""
-        if self._is_past(server):
-            raise DatabaseUnavailable(RETIRED)
-        if server.system == self._identity.system and server.timeline > self._identity.timeline:
-            return f"{server.system.cluster}.{server.timeline}."
-        return self._history if server.process.started == self._identity.started else ""
+        return self._lineage.writes_with(server)
 
     async def close(self, grace: float) -> None:
         """Close all connections; no new one is made until it is started again. Those that are not
@@ -242,7 +249,9 @@ class Primary:
         reason = self.way.reason
         if reason and not self._explained:
             self._explained = True
-            self._observe(Degraded(NAME, PRIMARY_POOLED if reason == POOLED else NOT_AS_ASKED[reason]))
+            self._observe(
+                Degraded(NAME, PRIMARY_POOLED if reason == POOLED else NOT_AS_ASKED[reason])
+            )
 
     async def _sample(self) -> PrimaryPosition | None:
         began = time.monotonic()
@@ -252,7 +261,7 @@ class Primary:
                 self._tell_time(clock, began, time.monotonic())
             return None
         reading = await self.probe.primary()
-        if self._identity is not None and is_newer(self._history, reading.identity.history):
+        if is_newer(self.history, reading.identity.history):
             await self.probe.drop()
             raise ProbeFailed("an older timeline")
         self._tell_time(reading.clock, reading.began, reading.ended)
@@ -260,7 +269,7 @@ class Primary:
         self._trail.add(reading.flush, reading.began)
         self._insert, self._began = reading.insert, reading.began
         self._observe(Sampled(NAME, reading.flush, 0, 0.0))
-        return PrimaryPosition(self._history, reading.flush, reading.insert)
+        return PrimaryPosition(self.history, reading.flush, reading.insert)
 
     def _tell_time(self, clock: float, began: float, ended: float) -> None:
         """A clock that jumps, as that of another server may, has told no time since it was last
@@ -272,25 +281,23 @@ class Primary:
             self._observe(ClockJumped(jump, ALLOWED))
 
     def _believe(self, reading: PrimaryReading) -> None:
-        before, now = self._identity, reading.identity
+        before, now, old = self._lineage.identity, reading.identity, self.history
         address, self._address = self._address, reading.address
-        if now == before:
-            return
-        old, self._identity, self._history = self._history, now, now.history
-        if before is None:
+        self._lineage.believe(now)
+        if before is None or now == before:
             return
         self._trail.clear()
-        self._met.add(old)
-        if before.started != now.started:
-            self._retired.add(before.started)
-            self._retired.discard(now.started)
-        self._observe(HistoryChanged(old, self._history))
-        self._changed(self._history, before[:2] == now[:2] and address != reading.address)
+        self._observe(HistoryChanged(old, self.history))
+        self._changed(self.history, before[:2] == now[:2] and address != reading.address)
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 16)
-        why = error.why if isinstance(error, ProbeFailed) else connecting_trouble(error) or f"lost: {in_brief(error)}"
+        why = (
+            error.why
+            if isinstance(error, ProbeFailed)
+            else connecting_trouble(error) or f"lost: {in_brief(error)}"
+        )
         self.silent = isinstance(error, TimeoutError)
         if self.silent:
             self._reads.hang_up()
@@ -301,17 +308,18 @@ class Primary:
             self._observe(NodeOut(NAME, why))
 
     def _connecting(self, *_: object) -> None:
-        """What a session that outlives the database wrote would be published by nobody. Raises NotStarted."""
+        """What a session that outlives the database wrote would be published by nobody. Raises
+        NotStarted."""
         if self._closed:
             raise NotStarted
 
     def _connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
-        """A new connection must lead to a primary; one that leads to another server than the probe's makes it
-        look again.
+        """A new connection must lead to a primary; one that leads to another server than the
+        probe's makes it look again.
 
-        1. The primary fails over; its old server lives on, and the probe is still connected to it. 2. A unit
-        of work connects by name, reaches the new primary and commits. 3. The probe must not answer with the
-        old one's position.
+        1. The primary fails over; its old server lives on, and the probe is still connected to it.
+        2. A unit of work connects by name, reaches the new primary and commits. 3. The probe must
+        not answer with the old one's position.
         """
         if not self.probe.positions:
             return
@@ -319,12 +327,13 @@ class Primary:
         entry.info[SERVER] = server
         self._learn(server, entry.driver_connection)
         self._require_primary(server)
-        if self._identity is not None and server.process.started != self._identity.started:
+        if self._lineage.is_another(server):
             self._suspected = True
             self.poll.nudge()
 
     def _learn(self, server: Server, driver: object) -> None:
-        """Whether a pooler is in the primary's place. Of the pools only that for reads is read-only."""
+        """Whether a pooler is in the primary's place. Of the pools only that for reads is
+        read-only."""
         try:
             self.way.learn(server._replace(read_only=True), driver)
         finally:
@@ -335,17 +344,13 @@ class Primary:
             return
         if server.in_recovery:
             self.poll.nudge()
-            raise DatabaseUnavailable("the address of the primary leads to a server that is in recovery")
-        if self._is_past(server):
-            raise DatabaseUnavailable("the address of the primary leads to one that has been replaced")
-
-    def _is_past(self, server: Server) -> bool:
-        """Whether a server has been the primary: of ours, or, of an older timeline, before this process
-        knew of it. It may live on, and its address may lead there again.
-        """
-        known = self._identity
-        older = known is not None and server.system == known.system and 0 < server.timeline < known.timeline
-        return older or server.process.started in self._retired
+            raise DatabaseUnavailable(
+                "the address of the primary leads to a server that is in recovery"
+            )
+        if self._lineage.is_past(server):
+            raise DatabaseUnavailable(
+                "the address of the primary leads to one that has been replaced"
+            )
 
     def _reads_connected(self, connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
         """A read must not be able to write, unseen. A SET would not do: behind a pooler it may be
@@ -361,5 +366,7 @@ class Primary:
 
     def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
         server = entry.info.get(SERVER)
-        if isinstance(server, Server) and self._is_past(server):
-            raise InvalidatePoolError("the connection leads to a server that is the primary no more")
+        if isinstance(server, Server) and self._lineage.is_past(server):
+            raise InvalidatePoolError(
+                "the connection leads to a server that is the primary no more"
+            )

@@ -1,6 +1,7 @@
 """The sampler's own connection to one node: one statement, one round trip, under a deadline.
 
-Owns the connection and what it asks. What the answers mean is `wal`'s, who shares them `shared_poll`'s.
+Owns the connection and what it asks. What the answers mean is `wal`'s, who shares them
+`shared_poll`'s.
 """
 
 from __future__ import annotations
@@ -27,20 +28,23 @@ SELECT (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000.0)::
        CASE WHEN NOT r THEN (pg_catalog.pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END,
        CASE WHEN NOT r THEN (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint END,
        CASE WHEN NOT r THEN
-           pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8)
+           pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1,
+               8)
        END,
        extract(epoch FROM pg_catalog.clock_timestamp())::float8
 FROM (SELECT pg_catalog.pg_is_in_recovery() AS r OFFSET 0) recovery
 """
-# The position is read before the receiver: what was replayed while the receiver was already on this timeline, or
-# earlier, is of it or of its ancestors. The other way round, a change of timeline between the two would be missed.
-# What bounds the rows that it shows from above is read last: a receiver runs, so what was replayed before it began is
-# covered by the replay position, and what came since then by what was received (`positions.judge`).
+# The position is read before the receiver: what was replayed while the receiver was already on this
+# timeline, or earlier, is of it or of its ancestors. The other way round, a change of timeline
+# between the two would be missed. What bounds the rows that it shows from above is read last: a
+# receiver runs, so what was replayed before it began is covered by the replay position, and what
+# came since then by what was received (`positions.judge`).
 REPLICA_SQL = """
 SELECT p.started, p.in_recovery, p.replayed, w.pid, w.status, w.received_tli,
        CASE WHEN NOT p.in_recovery THEN
            ('x' || pg_catalog.substr(
-               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int
+               pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1,
+                   8))::bit(32)::int
        WHEN w.received_tli IS NULL THEN
            (SELECT greatest(c.timeline_id, m.min_recovery_end_timeline)
             FROM pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() m)
@@ -57,12 +61,13 @@ FROM (SELECT (pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS re
 ALIVE_SQL = "SELECT 1"
 CLOCK_SQL = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"
 REFUSALS = ("42501", "42883", "0A000")
-"""SQLSTATE: not permitted, no such function, not supported: what databases without positions say (Aurora)."""
+"""SQLSTATE: not permitted, no such function, not supported: what databases without positions say
+(Aurora)."""
 
 
 class ProbeFailed(Exception):
-    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process answered),
-    "an older timeline" (one that has been replaced)."""
+    """The node did not answer as hoped. `why`: "in recovery", "elsewhere" (another server process
+    answered), "an older timeline" (one that has been replaced)."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -88,7 +93,9 @@ def refuses_positions(error: BaseException) -> bool:
     return sqlstate(error) in REFUSALS
 
 
-def replica_reading(row: Sequence[Any], server: Server, began: float, ended: float) -> ReplicaReading:
+def replica_reading(
+    row: Sequence[Any], server: Server, began: float, ended: float
+) -> ReplicaReading:
     """The reading in a row of REPLICA_SQL, from that server."""
     _, in_recovery, replayed, pid, status, received, control, shown = row
     return ReplicaReading(
@@ -107,15 +114,21 @@ def replica_reading(row: Sequence[Any], server: Server, began: float, ended: flo
 
 
 class Probe:
-    """One connection, made when it is needed and dropped at the first failure. Not for two callers at once.
+    """One connection, made when it is needed and dropped at the first failure. Not for two callers
+    at once.
 
-    `positions`: whether the database has them; without, a poll only asks for a sign of life. `lost` is called when the
-    server ends the connection, where the driver tells so (asyncpg). `way`: how the node is reached,
-    which is found out here first.
+    `positions`: whether the database has them; without, a poll only asks for a sign of life. `lost`
+    is called when the server ends the connection, where the driver tells so (asyncpg). `way`: how
+    the node is reached, which is found out here first.
     """
 
     def __init__(
-        self, engine: AsyncEngine, connect_timeout: float, timeout: float, lost: Callable[[], None], way: Way
+        self,
+        engine: AsyncEngine,
+        connect_timeout: float,
+        timeout: float,
+        lost: Callable[[], None],
+        way: Way,
     ) -> None:
         self._engine = engine
         self._way = way
@@ -131,10 +144,13 @@ class Probe:
     @property
     def connected(self) -> bool:
         """Whether there is a connection, as far as is known."""
-        return self._connection is not None and not (self._asyncpg is not None and self._asyncpg.is_closed())
+        return self._connection is not None and not (
+            self._asyncpg is not None and self._asyncpg.is_closed()
+        )
 
     async def connect(self) -> None:
-        """Connect, anew if need be, and ask which server it is. Raises what the driver raises, and TimeoutError."""
+        """Connect, anew if need be, and ask which server it is. Raises what the driver raises, and
+        TimeoutError."""
         await self.drop()
         try:
             async with asyncio.timeout(self._connect_timeout):
@@ -158,11 +174,15 @@ class Probe:
         if self.positions:
             self._server = Server.of(await self._row(SERVER_SQL))
             self._way.learn(self._server, driver)
-        elif self._engine.dialect.name == "postgresql" and (await self._row(READ_ONLY_SQL))[0] != "on":
+        elif (
+            self._engine.dialect.name == "postgresql"
+            and (await self._row(READ_ONLY_SQL))[0] != "on"
+        ):
             self._way.reason = self._way.reason or WRITABLE
 
     async def primary(self) -> PrimaryReading:
-        """Where the primary's WAL stands. Raises ProbeFailed, what the driver raises, and TimeoutError."""
+        """Where the primary's WAL stands. Raises ProbeFailed, what the driver raises, and
+        TimeoutError."""
         began = time.monotonic()
         started, flush, insert, timeline, clock = await self.fetch(PRIMARY_SQL)
         if flush is None:
@@ -170,7 +190,9 @@ class Probe:
             raise ProbeFailed("in recovery")
         await self._check(started)
         identity = PrimaryIdentity(self._server.system, int(timeline, 16), *self._server.process)
-        return PrimaryReading(identity, self._server.address, flush, insert, clock, began, time.monotonic())
+        return PrimaryReading(
+            identity, self._server.address, flush, insert, clock, began, time.monotonic()
+        )
 
     async def replica(self) -> ReplicaReading:
         """What the replica has replayed. Raises as `primary` does."""
@@ -192,7 +214,8 @@ class Probe:
         return float((await self.fetch(CLOCK_SQL))[0])
 
     async def fetch(self, sql: str) -> Sequence[Any]:
-        """The one row of a statement. The connection is dropped if it fails, or takes too long (TimeoutError)."""
+        """The one row of a statement. The connection is dropped if it fails, or takes too long
+        (TimeoutError)."""
         try:
             async with asyncio.timeout(self._timeout):
                 if self.positions and self._way.reason == POOLED:
@@ -222,7 +245,8 @@ class Probe:
             raise ProbeFailed("elsewhere")
 
     async def _row_of_one_server(self, sql: str) -> Sequence[Any]:
-        """Through a pooler: both statements of a transaction are answered by one server, in one of its lives."""
+        """Through a pooler: both statements of a transaction are answered by one server, in one of
+        its lives."""
         await self._execute("BEGIN READ ONLY")
         self._server = Server.of(await self._row(SERVER_SQL))
         row = await self._row(sql)

@@ -1,6 +1,8 @@
-"""The way of one read from node to node: replicas that have what it needs, then the primary under its budget.
+"""The way of one read from node to node: replicas that have what it needs, then the primary under
+its budget.
 
-Owns retries, the wait for a replica that is behind, and the fallback. The choice itself is `selection`'s.
+Owns retries, the wait for a replica that is behind, and the fallback. The choice itself is
+`selection`'s.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ T = TypeVar("T")
 TRIES = 8
 """How often a read may find that its sample died, before it goes to the primary."""
 FIRST_POLL = 0.1
-"""Seconds that a read waits for the poll that may find it a replica: a silent one must not hold it up."""
+"""Seconds that a read waits for the poll that may find it a replica: a silent one must not hold it
+up."""
 PAUSE = 0.002
 """Seconds between polls while a read waits for a replica to catch up."""
 
@@ -58,8 +61,8 @@ class Read(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class NodeLease:
-    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands in for a replica.
-    `begun`: it is in its transaction already. `client`: who is charged for it."""
+    """A connection that one read may use now. `node`: None for the primary; `budgeted`: it stands
+    in for a replica. `begun`: it is in its transaction already. `client`: who is charged for it."""
 
     connection: AsyncConnection
     node: ReplicaNode | None
@@ -71,7 +74,8 @@ class NodeLease:
 
 
 class Reader:
-    """Finds each read a node, in one event loop. Public methods are `Topology`'s, and described there."""
+    """Finds each read a node, in one event loop. Public methods are `Topology`'s, and described
+    there."""
 
     def __init__(
         self,
@@ -89,13 +93,16 @@ class Reader:
         self._idle = asyncio.Event()
 
     async def rest(self, seconds: float) -> None:
-        """Wait for the reads under way: a connection that is given back to a closed pool is closed by nobody."""
+        """Wait for the reads under way: a connection that is given back to a closed pool is closed
+        by nobody."""
         if self._under_way:
             self._idle.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), seconds)
 
-    async def read(self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+    async def read(
+        self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> Read[T]:
         self._under_way += 1
         try:
             return await self._read(need, run)
@@ -107,7 +114,9 @@ class Reader:
         if not self._under_way:
             self._idle.set()
 
-    async def _read(self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+    async def _read(
+        self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> Read[T]:
         tried: list[ReplicaNode] = []
         primary_failed = False
         while True:
@@ -133,7 +142,9 @@ class Reader:
                 await self._close(turn)
 
     @asynccontextmanager
-    async def snapshot(self, need: ReadRequirement, shown: Callable[[Stamp], None]) -> AsyncIterator[AsyncConnection]:
+    async def snapshot(
+        self, need: ReadRequirement, shown: Callable[[Stamp], None]
+    ) -> AsyncIterator[AsyncConnection]:
         self._under_way += 1
         try:
             async with self._transaction(need, shown) as connection:
@@ -158,20 +169,26 @@ class Reader:
             finally:
                 await self._close(turn)
 
-    async def _open(self, need: ReadRequirement, tried: list[ReplicaNode], level: str = COMMITTED) -> NodeLease:
+    async def _open(
+        self, need: ReadRequirement, tried: list[ReplicaNode], level: str = COMMITTED
+    ) -> NodeLease:
         """A connection to a node that has what is needed; replicas that fail are added to `tried`.
         `level`: of isolation, where it has to be in a transaction (`poolers`)."""
         if need.unmet:
             raise DatabaseUnavailable(f"no node may answer: {need.unmet}")
         polled = False
         for _ in range(TRIES):
-            replicas = [node for node in self._replicas if node not in tried] if tried else self._replicas
+            replicas = (
+                [node for node in self._replicas if node not in tried] if tried else self._replicas
+            )
             choice = choose_node(replicas, need, time.monotonic(), random.random)
             if choice.node is None and choice.curable and not polled:
                 polled = True
                 choice = await self._catch_up(replicas, need)
             if choice.node is None:
-                return await self._open_primary(need, "replicas failed" if tried else choice.why, level)
+                return await self._open_primary(
+                    need, "replicas failed" if tried else choice.why, level
+                )
             try:
                 return await self._open_replica(choice.node, need, choice.why, level)
             except Moved:
@@ -185,7 +202,9 @@ class Reader:
                     choice.node.lose(trouble)
         return await self._open_primary(need, "replicas unsettled", level)
 
-    async def _open_replica(self, node: ReplicaNode, need: ReadRequirement, why: str, level: str) -> NodeLease:
+    async def _open_replica(
+        self, node: ReplicaNode, need: ReadRequirement, why: str, level: str
+    ) -> NodeLease:
         sample = node.sample
         node.in_flight += 1
         try:
@@ -201,7 +220,9 @@ class Reader:
         if fallback and not need.fallback:
             raise DatabaseUnavailable(f"no replica may answer ({why}): {self._status()}")
         if self._primary.silent:
-            raise DatabaseUnavailable(f"no node answers ({why}): the primary is silent; {self._status()}")
+            raise DatabaseUnavailable(
+                f"no node answers ({why}): the primary is silent; {self._status()}"
+            )
         client = need.driven_by(why)
         if fallback:
             await self._budget.acquire(f"{why}; {self._status()}", client)
@@ -214,11 +235,14 @@ class Reader:
                 self._budget.release(client)
             if isinstance(error, Exception) and (trouble := connecting_trouble(error)):
                 raise DatabaseUnavailable(
-                    f"no node answers ({why}): the primary is {trouble} ({in_brief(error)}); {self._status()}"
+                    f"no node answers ({why}): the primary is {trouble} ({in_brief(error)}); "
+                    f"{self._status()}"
                 ) from error
             raise
         self._observe(Routed(NAME, why))
-        return NodeLease(opened.connection, None, why, budgeted=fallback, begun=opened.begun, client=client)
+        return NodeLease(
+            opened.connection, None, why, budgeted=fallback, begun=opened.begun, client=client
+        )
 
     async def _close(self, turn: NodeLease) -> None:
         try:
@@ -233,7 +257,9 @@ class Reader:
         if not kept and turn.node is not None:
             turn.node.lose("lost")
 
-    async def _catch_up(self, replicas: Sequence[ReplicaNode], need: ReadRequirement) -> Choice[ReplicaNode]:
+    async def _catch_up(
+        self, replicas: Sequence[ReplicaNode], need: ReadRequirement
+    ) -> Choice[ReplicaNode]:
         """Poll once, shared by all who wait, and then for `catch_up_wait` seconds more."""
         limit, until = FIRST_POLL, time.monotonic() + self._wait
         while True:
@@ -265,7 +291,9 @@ class Reader:
         sample = turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
         stamp = await self._stamp(turn) if need.stamped else UNKNOWN
-        return Read(value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp)
+        return Read(
+            value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp
+        )
 
     async def _stamp(self, turn: NodeLease) -> Stamp:
         """The position that what was read cannot be newer than, polled after the read. A replica
@@ -280,7 +308,8 @@ class Reader:
         same = after is not None and sample is not None and after.history == sample.history
         if after is None or not same or after.at_most is None:
             return await self._doubted(newer)
-        # A connection that was lost is made anew when it is asked for: it would tell of another life.
+        # A connection that was lost is made anew when it is asked for: it would tell of another
+        # life.
         if turn.connection.invalidated or after.process != await node.life(turn.connection):
             return await self._doubted(newer)
         return Stamp(after.history, after.at_most, primary=False)
@@ -288,7 +317,9 @@ class Reader:
     async def _line(self, connection: AsyncConnection) -> str:
         """Of the server that the connection leads to, as far as it is known."""
         with suppress(DatabaseUnavailable):
-            return self._primary.writes_with((await connection.get_raw_connection()).info.get(SERVER))
+            return self._primary.writes_with(
+                (await connection.get_raw_connection()).info.get(SERVER)
+            )
         return ""
 
     async def _doubted(self, newer: str) -> Stamp:

@@ -1,4 +1,5 @@
-"""Which WAL receivers are known to follow the primary: a timeline's number alone does not say whose timeline it is.
+"""Which WAL receivers are known to follow the primary: a timeline's number alone does not say whose
+timeline it is.
 
 Owns that bookkeeping for one replica. What follows from it is `wal`'s.
 """
@@ -8,16 +9,19 @@ from __future__ import annotations
 from repocache.nodes.wal import PrimaryView, Receiver, ReplicaReading
 
 MOST = 64
-"""How many receivers are remembered: each restart of a replica or of what it streams from brings a new one."""
+"""How many receivers are remembered: each restart of a replica or of what it streams from brings a
+new one."""
 
 
 class Receivers:
     """The receivers seen on one replica, or behind one balancer.
 
-    A receiver is believed once the primary has answered a poll that began after the receiver was seen. The race:
-    1. the primary is polled; 2. it crashes, losing visible asynchronous commits, and is up again; 3. a replica streams
-    from it anew, on the same timeline, past the positions that were lost; 4. its position must not vouch for them. The
-    receiver of 3 is new, and no later poll is answered by the process of 1.
+    A receiver is believed once the primary has answered a poll that began after the receiver was
+    seen. The race:
+    1. the primary is polled; 2. it crashes, losing visible asynchronous commits, and is up again;
+    3. a replica streams from it anew, on the same timeline, past the positions that were lost; 4.
+    its position must not vouch for them. The receiver of 3 is new, and no later poll is answered by
+    the process of 1.
     """
 
     def __init__(self) -> None:
@@ -26,7 +30,8 @@ class Receivers:
         self._distrusted: set[Receiver] = set()
 
     def standing(self, reading: ReplicaReading, primary: PrimaryView) -> str:
-        """Why the reading's receiver is not known to follow the primary: "unconfirmed", "other history"; else empty."""
+        """Why the reading's receiver is not known to follow the primary: "unconfirmed", "other
+        history"; else empty."""
         receiver = reading.receiver
         if receiver is None or receiver in self._believed:
             return ""
@@ -49,7 +54,8 @@ class Receivers:
         self._seen.clear()
 
     def distrust(self) -> None:
-        """Those that were believed follow a server that is not the primary; their successors may be believed."""
+        """Those that were believed follow a server that is not the primary; their successors may be
+        believed."""
         doubtful = self._believed | self._distrusted
         self.forget()
         self._distrusted = doubtful

@@ -1,7 +1,7 @@
 """One replica: its pool, its sample, and when the sample dies.
 
-Owns what is believed of one replica at the moment. Which replica is chosen is `selection`'s, what a reading is
-worth `wal`'s.
+Owns what is believed of one replica at the moment. Which replica is chosen is `selection`'s, what a
+reading is worth `wal`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from repocache.nodes.probe import REPLICA_SQL, Probe, ProbeFailed, replica_readi
 from repocache.nodes.receivers import Receivers
 from repocache.nodes.selection import ReadRequirement, satisfies
 from repocache.nodes.shared_poll import SharedPoll
-from repocache.nodes.wal import LagLimit, ReplicaReading, Sample, judge, judge_without_positions, ran_ahead
+from repocache.nodes.wal import (
+    LagLimit,
+    ReplicaReading,
+    Sample,
+    judge,
+    judge_without_positions,
+    ran_ahead,
+)
 from repocache.redaction.foreign import in_brief
 
 TRIES = 3
@@ -39,8 +46,9 @@ class Moved(Exception):
 class ReplicaNode:
     """A replica in the topology; what `choice.Candidate` wants to know of it is public.
 
-    `epoch` counts how often the sample died. `poll` answers with the new sample, None if the replica does not
-    answer. `sees_timeline`: False if this role is not told which timeline the replica receives.
+    `epoch` counts how often the sample died. `poll` answers with the new sample, None if the
+    replica does not answer. `sees_timeline`: False if this role is not told which timeline the
+    replica receives.
     """
 
     def __init__(
@@ -61,7 +69,9 @@ class ReplicaNode:
         self.engine, probing = engines
         self.way = Way()
         self.way.follow(self.engine)
-        self.probe = Probe(probing, settings.connect_timeout, settings.probe_timeout, self.forget, self.way)
+        self.probe = Probe(
+            probing, settings.connect_timeout, settings.probe_timeout, self.forget, self.way
+        )
         self.poll = SharedPoll(self._poll, settings.sample_every, observe)
         self._primary = primary
         self._limit = LagLimit(settings.max_lag, settings.max_lag_bytes)
@@ -85,15 +95,15 @@ class ReplicaNode:
         return self.sample.out
 
     async def open(self, need: ReadRequirement, level: str = COMMITTED) -> Opened:
-        """A connection to the server process that the present sample belongs to. Where that may change with
-        each transaction it is in one, of this isolation level.
+        """A connection to the server process that the present sample belongs to. Where that may
+        change with each transaction it is in one, of this isolation level.
 
         Raises Moved, and what the driver raises if no connection is to be had.
 
         The race that `epoch` is for (what broke earlier drafts, 1):
-        1. the replica is chosen by its sample, position 100; 2. it crashes, restarts and goes back to
-        position 90; 3. a new connection is made and would read there; 4. but making it killed the sample:
-        choose again.
+        1. the replica is chosen by its sample, position 100; 2. it crashes, restarts and goes back
+        to position 90; 3. a new connection is made and would read there; 4. but making it killed
+        the sample: choose again.
         """
         epoch, sample = self.epoch, self.sample
         assert sample is not None
@@ -114,7 +124,8 @@ class ReplicaNode:
         return Opened(connection, begun)
 
     def forget(self) -> None:
-        """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is on its way."""
+        """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is
+        on its way."""
         self.epoch += 1
         self.sample = None
         self.poll.nudge()
@@ -122,7 +133,8 @@ class ReplicaNode:
     def new_history(self, *, doubtful: bool) -> None:
         """The primary writes another history. `doubtful`: of the same timeline, by another server.
 
-        Then whoever streamed from the old one streams something else (what broke earlier drafts, 16).
+        Then whoever streamed from the old one streams something else (what broke earlier drafts,
+        16).
         """
         if doubtful:
             self._receivers.distrust()
@@ -163,17 +175,23 @@ class ReplicaNode:
         return None
 
     async def _sampled(self) -> Sample | None:
-        """A sample of the present server process; None if the sample would have died while it was taken."""
+        """A sample of the present server process; None if the sample would have died while it was
+        taken."""
         if not self.probe.connected:
             await self.probe.connect()
             self.forget()
             self._explain()
-        # 1. This poll begins on a connection to one server process. 2. That process ends, unnoticed. 3. The pool
-        # connects to its successor. 4. The poll's answer, sent before 2, arrives: it must not vouch for the successor.
+        # 1. This poll begins on a connection to one server process. 2. That process ends,
+        # unnoticed. 3. The pool connects to its successor. 4. The poll's answer, sent before 2,
+        # arrives: it must not vouch for the successor.
         epoch = self.epoch
         if not self.probe.positions:
             await self.probe.alive()
-            return judge_without_positions(time.monotonic(), Process(0, 0)) if epoch == self.epoch else None
+            return (
+                judge_without_positions(time.monotonic(), Process(0, 0))
+                if epoch == self.epoch
+                else None
+            )
         reading = await self.probe.replica()
         self.sees_timeline = reading.receiver is None or reading.timeline_seen
         sample = await self._judged(reading)
@@ -186,7 +204,8 @@ class ReplicaNode:
         return sample
 
     async def _judged(self, reading: ReplicaReading) -> Sample | None:
-        """What a reading is worth; if its receiver is new, after the primary has been asked once more."""
+        """What a reading is worth; if its receiver is new, after the primary has been asked once
+        more."""
         view = self._primary.view
         if view is None:
             return None
@@ -219,7 +238,8 @@ class ReplicaNode:
         return await self.life(connection) not in (None, sample.process)
 
     async def _vouch(self, connection: AsyncConnection, need: ReadRequirement) -> None:
-        """Behind a balancer the sample is another server's: poll on the very connection that will read."""
+        """Behind a balancer the sample is another server's: poll on the very connection that will
+        read."""
         raw = await connection.get_raw_connection()
         began = time.monotonic()
         row = (await connection.exec_driver_sql(REPLICA_SQL)).one()
@@ -248,8 +268,13 @@ class ReplicaNode:
         self._observe(Sampled(self.name, sample.position, sample.lag_bytes, sample.lag))
         if sample.out == "unconfirmed":
             return
-        if sample.out != "lagging" or sample.lag > self._limit.seconds or sample.fresh_at > -math.inf:
-            # Right after the start it is not known how far behind a replica is: out, but nothing to report yet.
+        if (
+            sample.out != "lagging"
+            or sample.lag > self._limit.seconds
+            or sample.fresh_at > -math.inf
+        ):
+            # Right after the start it is not known how far behind a replica is: out, but nothing to
+            # report yet.
             self._say(sample.out)
 
     def _say(self, out: str) -> None:

@@ -1,7 +1,7 @@
 """Which node answers a read: what is needed of it, and the choice among those that have it.
 
-Owns the decision only: no I/O, no clock, no randomness of its own. Waiting, polling and falling back are
-`topology`'s.
+Owns the decision only: no I/O, no clock, no randomness of its own. Waiting, polling and falling
+back are `topology`'s.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class ReadRequirement:
     client: object = None
 
     def driven_by(self, why: str) -> object:
-        """The client without whose bookmark a replica might have answered; None: no replica may, whoever asks. `why`:
-        that of the choice."""
+        """The client without whose bookmark a replica might have answered; None: no replica may,
+        whoever asks. `why`: that of the choice."""
         return self.client if self.primary or why == BEHIND else None
 
 
@@ -51,7 +51,8 @@ ANYTHING = ReadRequirement()
 
 
 class Candidate(Protocol):
-    """A replica as the choice sees it. `down`: why no sample is to be expected soon, empty otherwise."""
+    """A replica as the choice sees it. `down`: why no sample is to be expected soon, empty
+    otherwise."""
 
     name: str
     weight: float
@@ -64,18 +65,21 @@ C = TypeVar("C", bound=Candidate)
 
 
 class Choice(NamedTuple, Generic[C]):
-    """The chosen replica, or None: the primary; and why. `curable`: a fresh poll may find a replica after all."""
+    """The chosen replica, or None: the primary; and why. `curable`: a fresh poll may find a replica
+    after all."""
 
     node: C | None
     why: str
     curable: bool = False
 
 
-def choose_node(replicas: Sequence[C], need: ReadRequirement, now: float, draw: Callable[[], float]) -> Choice[C]:
+def choose_node(
+    replicas: Sequence[C], need: ReadRequirement, now: float, draw: Callable[[], float]
+) -> Choice[C]:
     """The less loaded of two replicas drawn by weight, of those that satisfy the need.
 
-    `now`: monotonic seconds. `draw`: uniform in [0, 1). Loads are reads in flight for each unit of weight; of
-    equal loads the first drawn wins, so that weights count on an idle system too.
+    `now`: monotonic seconds. `draw`: uniform in [0, 1). Loads are reads in flight for each unit of
+    weight; of equal loads the first drawn wins, so that weights count on an idle system too.
     """
     if need.primary:
         return Choice(None, need.primary)
@@ -85,7 +89,11 @@ def choose_node(replicas: Sequence[C], need: ReadRequirement, now: float, draw: 
     first = able[0]
     if len(able) > 1:
         first = _drawn(able, draw)
-        second = able[able[0] is first] if len(able) == 2 else _drawn([r for r in able if r is not first], draw)
+        second = (
+            able[able[0] is first]
+            if len(able) == 2
+            else _drawn([r for r in able if r is not first], draw)
+        )
         if second.in_flight * first.weight < first.in_flight * second.weight:
             first = second
     return Choice(first, "replica")

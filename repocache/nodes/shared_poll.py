@@ -16,15 +16,19 @@ T = TypeVar("T")
 
 
 class SharedPoll(Generic[T]):
-    """Runs `poll` every `every` seconds and whenever it is asked, never twice at a time. An async context manager, of
-    the loop that it is entered in.
+    """Runs `poll` every `every` seconds and whenever it is asked, never twice at a time. An async
+    context manager, of the loop that it is entered in.
 
-    Whoever asks gets the outcome of a poll that *began after* it asked; all that ask while one is in flight share the
-    next (protocol, "settle": a poll that was already in flight settles a floor too low).
-    None is the outcome of a poll that failed. One that raises or is cancelled is an event too, and the polls go on.
+    Whoever asks gets the outcome of a poll that *began after* it asked; all that ask while one is
+    in flight share the next (protocol, "settle": a poll that was already in flight settles a floor
+    too low).
+    None is the outcome of a poll that failed. One that raises or is cancelled is an event too, and
+    the polls go on.
     """
 
-    def __init__(self, poll: Callable[[], Awaitable[T | None]], every: float, observe: Observer) -> None:
+    def __init__(
+        self, poll: Callable[[], Awaitable[T | None]], every: float, observe: Observer
+    ) -> None:
         self._poll = poll
         self._every = every
         self._observe = observe
@@ -38,7 +42,8 @@ class SharedPoll(Generic[T]):
             self._wake.set()
 
     def ask(self) -> asyncio.Future[T | None]:
-        """The outcome of a poll that begins after this call; None if it fails, or if nothing is polled (any more)."""
+        """The outcome of a poll that begins after this call; None if it fails, or if nothing is
+        polled (any more)."""
         asked: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
         if self._wake is None:
             asked.set_result(None)

@@ -1,4 +1,5 @@
-"""What a read can have shown of a line of WAL, at the most: by that a monotonic session goes on. Pure."""
+"""What a read can have shown of a line of WAL, at the most: by that a monotonic session goes on.
+Pure."""
 
 from __future__ import annotations
 
@@ -22,12 +23,12 @@ UNKNOWN = Stamp("", None, primary=False)
 
 
 def shown_by_primary(line: str, history: str, polled: PrimaryPosition | None) -> Stamp:
-    """What a connection to the primary can have shown. `line`: that of its server, empty if it is not known;
-    `history`: what this process takes for the primary's; `polled`: after the read.
+    """What a connection to the primary can have shown. `line`: that of its server, empty if it is
+    not known; `history`: what this process takes for the primary's; `polled`: after the read.
 
-    1. The primary fails over, and its old server lives on; 2. a new connection leads to the new one, by name; 3. this
-    process still polls the old one, and reads by its connections. How far the newer line goes was not asked, and the
-    session must not be led back.
+    1. The primary fails over, and its old server lives on; 2. a new connection leads to the new
+    one, by name; 3. this process still polls the old one, and reads by its connections. How far the
+    newer line goes was not asked, and the session must not be led back.
     """
     if line and (polled is None or is_newer(line, polled.history)):
         return Stamp(line, None, primary=False)

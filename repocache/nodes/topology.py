@@ -1,7 +1,8 @@
-"""The nodes of one database cluster, started and stopped together: who they are and where the primary stands.
+"""The nodes of one database cluster, started and stopped together: who they are and where the
+primary stands.
 
-Owns the sampling tasks and what follows from a new history. How a read finds its node is `reading`'s, what a
-session needs `routing`'s.
+Owns the sampling tasks and what follows from a new history. How a read finds its node is
+`reading`'s, what a session needs `routing`'s.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Topology:
     empty. `engines`: makes the engine of a node and purpose. `urls`: the nodes', by name. `grace`:
     what is left of the time that leaving may take.
 
-    Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on entering if the
-    primary does not answer (it has to say whether there are positions).
+    Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on
+    entering if the primary does not answer (it has to say whether there are positions).
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Topology:
         self.grace = Grace(GRACE)
         self._url = primary_url(primary)
         self._named = named(replicas)
-        self.urls = {NAME: self._url} | {each.name: database_url("replicas", each.url) for each in self._named}
+        self.urls = {NAME: self._url} | {
+            each.name: database_url("replicas", each.url) for each in self._named
+        }
         self._build()
 
     def _build(self) -> None:
@@ -107,21 +110,24 @@ class Topology:
         return self._primary.write_engine
 
     def outbox_engine(self) -> AsyncEngine:
-        """Another pool on the primary, for the outbox's own transactions. Whoever asks for it disposes of it."""
+        """Another pool on the primary, for the outbox's own transactions. Whoever asks for it
+        disposes of it."""
         engine = self._planned(self._url, Purpose.OUTBOX, self.settings)
         self._primary.follow(engine)
         return engine
 
     @property
     def history(self) -> str:
-        """The primary's history as last seen; empty where positions are not to be had. Raises NotStarted."""
+        """The primary's history as last seen; empty where positions are not to be had. Raises
+        NotStarted."""
         if not self._started:
             raise NotStarted
         return self._primary.history
 
     @property
     def newest(self) -> int:
-        """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to be had."""
+        """The end of the primary's WAL when it was last polled, bytes; 0 where positions are not to
+        be had."""
         view = self._primary.view
         return view.insert if view else 0
 
@@ -139,7 +145,8 @@ class Topology:
         return self._primary.outages.counts_until(expires, life)
 
     def met(self, history: str) -> None:
-        """Another process lives in this history; see `Primary.met`. The next poll may connect anew, by name."""
+        """Another process lives in this history; see `Primary.met`. The next poll may connect anew,
+        by name."""
         self._primary.met(history)
 
     def writes_with(self, server: object) -> str:
@@ -155,28 +162,33 @@ class Topology:
         return primary, *(NodeStatus(n.name, n.out, n.in_flight, n.sample) for n in self._replicas)
 
     def on_history(self, heard: Callable[[str], None]) -> None:
-        """Call `heard` with each new history, on the event loop and before any position of it is given out.
+        """Call `heard` with each new history, on the event loop and before any position of it is
+        given out.
 
         It must not block; an exception in it is reported as HookFailed and changes nothing.
         """
         self._heard.append(heard)
 
     async def position(self) -> PrimaryPosition | None:
-        """Where the primary's WAL stands, from a poll begun after this call; None if that cannot be had.
+        """Where the primary's WAL stands, from a poll begun after this call; None if that cannot be
+        had.
 
-        Callers at one moment share the next poll, never one in flight (protocol, Write path 4 and "settle").
-        One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds. Raises only
-        NotStarted.
+        Callers at one moment share the next poll, never one in flight (protocol, Write path 4 and
+        "settle"). One round trip; at the worst about `connect_timeout + 2 * probe_timeout` seconds.
+        Raises only NotStarted.
         """
         self.require_started()
         return await self._primary.position()
 
-    async def read(self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]) -> Read[T]:
+    async def read(
+        self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
+    ) -> Read[T]:
         """Run one read-only statement on a node that has what is needed (protocol, Read path 4).
 
-        `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first fails it: a
-        connection lost or refused, a conflict with recovery. Errors of the statement itself are raised as
-        they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node answers, NotStarted.
+        `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first
+        fails it: a connection lost or refused, a conflict with recovery. Errors of the statement
+        itself are raised as they are. Raises PrimaryBudgetExceeded, DatabaseUnavailable if no node
+        answers, NotStarted.
         """
         self.require_started()
         return await self._reader.read(need, run)
@@ -184,7 +196,8 @@ class Topology:
     def snapshot(
         self, need: ReadRequirement = ANYTHING, shown: Callable[[Stamp], None] = unheard
     ) -> AbstractAsyncContextManager[AsyncConnection]:
-        """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for reports.
+        """One REPEATABLE READ, READ ONLY transaction on one node that has what is needed, for
+        reports.
 
         All its statements see the same moment. Raises as `read` on entering; once open, nothing is
         tried again. `shown`: hears at its end what it cannot have been newer than, if the need is
@@ -206,7 +219,10 @@ class Topology:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self._stop()
 
@@ -222,7 +238,11 @@ class Topology:
             await self._open.enter_async_context(node.poll)
         self._started = True
         if not self._replicas:
-            self._observe(Degraded("replicas", "all reads go to the primary; name some: Database(replicas=[...])"))
+            self._observe(
+                Degraded(
+                    "replicas", "all reads go to the primary; name some: Database(replicas=[...])"
+                )
+            )
         # The second look tells a replica that was a little behind at the first from one that lags.
         for _ in range(2):
             await asyncio.gather(*(node.poll.ask() for node in self._replicas))
@@ -248,8 +268,8 @@ class Topology:
         url = database_url("replicas", replica.url)
         if url.get_backend_name() != self._url.get_backend_name():
             raise ConfigurationError(
-                f"replicas: {replica.name} is {url.get_backend_name()}, the primary {self._url.get_backend_name()}; "
-                "a replica is a physical one of the primary"
+                f"replicas: {replica.name} is {url.get_backend_name()}, the primary "
+                f"{self._url.get_backend_name()}; a replica is a physical one of the primary"
             )
         made = (
             self._planned(url, Purpose.READ, self.settings),
@@ -274,16 +294,18 @@ class Topology:
 
 
 HIDDEN_TIMELINE = (
-    "the role may not see pg_stat_wal_receiver.received_tli (GRANT pg_read_all_stats shows it): after a failover the "
-    "replica serves again only after its next restartpoint, and one that follows a second promoted server while the "
-    "primary lives on is found out only then"
+    "the role may not see pg_stat_wal_receiver.received_tli (GRANT pg_read_all_stats shows it): "
+    "after a failover the replica serves again only after its next restartpoint, and one that "
+    "follows a second promoted server while the primary lives on is found out only then"
 )
 
 
 def named(replicas: Sequence[DatabaseUrl | Replica]) -> list[Replica]:
     """The replicas, each with a name of its own. Raises ConfigurationError if two have the same."""
     if isinstance(replicas, str | URL) or not isinstance(replicas, Iterable):
-        raise ConfigurationError("replicas: give a list of URLs, not one text or object: replicas=[...]")
+        raise ConfigurationError(
+            "replicas: give a list of URLs, not one text or object: replicas=[...]"
+        )
     found: dict[str, Replica] = {}
     for number, given in enumerate(replicas, start=1):
         replica = given if isinstance(given, Replica) else Replica(given)
@@ -292,7 +314,8 @@ def named(replicas: Sequence[DatabaseUrl | Replica]) -> list[Replica]:
         replica = replace(replica, name=replica.name or place or f"replica{number}")
         if replica.name in found or replica.name == NAME:
             raise ConfigurationError(
-                f"replicas: two nodes are called {replica.name!r}; give each a name: Replica(url, name=...)"
+                f"replicas: two nodes are called {replica.name!r}; give each a name: Replica(url, "
+                "name=...)"
             )
         found[replica.name] = replica
     return list(found.values())

@@ -1,7 +1,8 @@
-"""What polls see, and what may be concluded from it: histories, lag, and which position a replica may vouch
-for.
+"""What polls see, and what may be concluded from it: histories, lag, and which position a replica
+may vouch for.
 
-Owns decisions only, all plain functions of values. Polling is `probe`'s, choosing a node `selection`'s.
+Owns decisions only, all plain functions of values. Polling is `probe`'s, choosing a node
+`selection`'s.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from typing import NamedTuple
 from repocache.engines.server import Process, System
 
 TRAIL = 1024
-"""How many distinct positions of the primary are remembered; at four polls a second, four minutes and more."""
+"""How many distinct positions of the primary are remembered; at four polls a second, four minutes
+and more."""
 
 
 class PrimaryIdentity(NamedTuple):
     """Which line of WAL a primary writes, and which server process writes it.
 
-    `timeline`: of the WAL being written. `started`: when the server process began, Unix time in microseconds.
-    `recovered`: when the server last threw its statistics away, in the same unit: it does so after each crash, also
-    one of a backend that the server process survives, on which `started` stays.
+    `timeline`: of the WAL being written. `started`: when the server process began, Unix time in
+    microseconds. `recovered`: when the server last threw its statistics away, in the same unit: it
+    does so after each crash, also one of a backend that the server process survives, on which
+    `started` stays.
     """
 
     system: System
@@ -33,23 +36,26 @@ class PrimaryIdentity(NamedTuple):
 
     @property
     def history(self) -> str:
-        """The history's text (protocol, Words): cluster, timeline, and a digest of the server process. Databases of one
-        cluster share it, as they share its WAL.
+        """The history's text (protocol, Words): cluster, timeline, and a digest of the server
+        process. Databases of one cluster share it, as they share its WAL.
 
-        A restart of the primary makes a new history too, the conservative form of the protocol's assumption
-        about crashes that lose visible asynchronous commits (what broke earlier drafts, 15); two servers that
-        were promoted with one system identifier and timeline differ in `started` (16). The server's address
-        is left out: processes that reach one primary by different addresses must agree.
+        A restart of the primary makes a new history too, the conservative form of the protocol's
+        assumption about crashes that lose visible asynchronous commits (what broke earlier drafts,
+        15); two servers that were promoted with one system identifier and timeline differ in
+        `started` (16). The server's address is left out: processes that reach one primary by
+        different addresses must agree.
         """
-        process = hashlib.blake2b(f"{self.started}.{self.recovered}".encode(), digest_size=6).hexdigest()
+        process = hashlib.blake2b(
+            f"{self.started}.{self.recovered}".encode(), digest_size=6
+        ).hexdigest()
         return f"{self.system.cluster}.{self.timeline}.{process}"
 
 
 class PrimaryPosition(NamedTuple):
     """Where the primary's WAL stood at some moment after it was asked for (protocol, Write path 4).
 
-    `flush`: covers every commit that was synchronous. `insert`: covers every commit, but replicas may be long
-    in reaching it. Both are WAL positions in bytes.
+    `flush`: covers every commit that was synchronous. `insert`: covers every commit, but replicas
+    may be long in reaching it. Both are WAL positions in bytes.
     """
 
     history: str
@@ -92,8 +98,8 @@ class ReplicaReading:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a replica may be used for until the next poll. It belongs to one server process (protocol, Read
-    path 4).
+    """What a replica may be used for until the next poll. It belongs to one server process
+    (protocol, Read path 4).
 
     `history` and `position`: it has replayed this much of that history, in bytes; without positions
     both are empty. `fresh_at`: monotonic time as of which it is known to have all that the primary
@@ -118,10 +124,11 @@ class Sample:
 
 
 class Trail:
-    """Where the primary's flush position was at which moment: what turns a replica's position into seconds.
+    """Where the primary's flush position was at which moment: what turns a replica's position into
+    seconds.
 
-    No clocks are compared: both times are this process's. Of one position the newest moment counts, so that
-    an idle primary does not look like lag.
+    No clocks are compared: both times are this process's. Of one position the newest moment counts,
+    so that an idle primary does not look like lag.
     """
 
     def __init__(self) -> None:
@@ -134,7 +141,8 @@ class Trail:
         return self._positions[-1] if self._positions else 0
 
     def add(self, position: int, moment: float) -> None:
-        """Note that at `moment` (monotonic seconds, before the poll) the primary was not past `position`."""
+        """Note that at `moment` (monotonic seconds, before the poll) the primary was not past
+        `position`."""
         if self._positions and position <= self._positions[-1]:
             self._moments[-1] = moment
             return
@@ -149,7 +157,8 @@ class Trail:
         return self._moments[0] if self._moments else -math.inf
 
     def fresh_at(self, position: int) -> float:
-        """The newest moment whose position is reached by `position`; `-inf` if that is older than the trail."""
+        """The newest moment whose position is reached by `position`; `-inf` if that is older than
+        the trail."""
         reached = bisect_right(self._positions, position)
         return self._moments[reached - 1] if reached else -math.inf
 
@@ -161,10 +170,11 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class PrimaryView:
-    """What is believed of the primary while a replica is judged. `lost`: it does not answer at the moment.
+    """What is believed of the primary while a replica is judged. `lost`: it does not answer at the
+    moment.
 
-    `insert`: the end of its WAL in bytes when it last answered, to a poll begun at `began` (monotonic
-    seconds).
+    `insert`: the end of its WAL in bytes when it last answered, to a poll begun at `began`
+    (monotonic seconds).
     """
 
     identity: PrimaryIdentity
@@ -184,14 +194,20 @@ class LagLimit:
 
 
 def judge(
-    reading: ReplicaReading, before: Sample | None, primary: PrimaryView, following: str, limit: LagLimit
+    reading: ReplicaReading,
+    before: Sample | None,
+    primary: PrimaryView,
+    following: str,
+    limit: LagLimit,
 ) -> Sample:
-    """What a reading is worth (protocol, Read path 4: "a replica of the floor's history, streaming on its timeline").
+    """What a reading is worth (protocol, Read path 4: "a replica of the floor's history, streaming
+    on its timeline").
 
-    A position counts for the primary's history only if the replica is in recovery, of the same system, streams on the
-    same timeline, and `following` is empty (`receivers`: why it may follow another server). A replica that lost its
-    stream vouches for what it had replayed while streaming (`before`), in the same life of its server, and no more:
-    what it replays now, from an archive say, may be of another timeline.
+    A position counts for the primary's history only if the replica is in recovery, of the same
+    system, streams on the same timeline, and `following` is empty (`receivers`: why it may follow
+    another server). A replica that lost its stream vouches for what it had replayed while streaming
+    (`before`), in the same life of its server, and no more: what it replays now, from an archive
+    say, may be of another timeline.
 
     While the primary is lost, no position is believed that was not before: it may be coming up
     again with another history. Nothing better is to be had then, so replicas that lost their
@@ -265,8 +281,8 @@ def _at_most(reading: ReplicaReading, last: Sample | None, position: int) -> int
 
 
 def _newer(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
-    """The timeline of a server of ours, if the primary has been replaced: it follows the new one, or is that itself.
-    Which server process writes the new line is not known.
+    """The timeline of a server of ours, if the primary has been replaced: it follows the new one,
+    or is that itself. Which server process writes the new line is not known.
     """
     replaced = reading.system == primary.system and reading.timeline > primary.timeline
     return f"{primary.system.cluster}.{reading.timeline}." if replaced else ""
@@ -275,7 +291,8 @@ def _newer(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
 def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
     """Why a replica's position is not of the primary's history, empty if it may be.
 
-    "refused": no replica, or of another cluster or database; "not streaming"; "other history": of another timeline.
+    "refused": no replica, or of another cluster or database; "not streaming"; "other history": of
+    another timeline.
     """
     if not reading.in_recovery or reading.system != primary.system:
         return "refused"
@@ -285,11 +302,11 @@ def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
 
 
 def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
-    """Whether a replica that seemed to follow the primary had replayed what the primary, asked later, had not
-    written.
+    """Whether a replica that seemed to follow the primary had replayed what the primary, asked
+    later, had not written.
 
-    Then it follows another server with the same system identifier and timeline (what broke earlier drafts,
-    16), or the primary lost WAL that it had sent.
+    Then it follows another server with the same system identifier and timeline (what broke earlier
+    drafts, 16), or the primary lost WAL that it had sent.
     """
     return (
         sample is not None
@@ -300,7 +317,8 @@ def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
 
 
 def judge_without_positions(taken_at: float, process: Process) -> Sample:
-    """A replica that answers, where positions are not to be had: in the rotation, of no known history or lag."""
+    """A replica that answers, where positions are not to be had: in the rotation, of no known
+    history or lag."""
     return Sample(
         history="",
         position=0,

@@ -1,7 +1,8 @@
-"""THE write path behind COMMIT: position, scripts, this process's own L1, bookmark (protocol, Write path 4 to 6).
+"""THE write path behind COMMIT: position, scripts, this process's own L1, bookmark (protocol, Write
+path 4 to 6).
 
-Runs in a task that the database owns, so that no cancellation of a caller reaches it. What changed is `tracking`'s
-affair, when it is called `transactions.commit_watch`'s.
+Runs in a task that the database owns, so that no cancellation of a caller reaches it. What changed
+is `tracking`'s affair, when it is called `transactions.commit_watch`'s.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Primary(Protocol):
         ...
 
     async def in_progress(self, xid: str) -> bool:
-        """Whether the transaction has neither committed nor rolled back yet. Raises DatabaseUnavailable."""
+        """Whether the transaction has neither committed nor rolled back yet. Raises
+        DatabaseUnavailable."""
         ...
 
     def writes_with(self, server: object) -> str:
@@ -81,7 +83,14 @@ class Lives:
 class CommitPublisher:
     """The hooks of the primary's transactions."""
 
-    def __init__(self, bus: Bus, undelivered: PublishRetry, views: BucketViews, primary: Primary, lives: Lives) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        undelivered: PublishRetry,
+        views: BucketViews,
+        primary: Primary,
+        lives: Lives,
+    ) -> None:
         self._bus = bus
         self._undelivered = undelivered
         self._views = views
@@ -108,8 +117,9 @@ class CommitPublisher:
             self._puts.look(connection, transaction, _batch(transaction))
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
-        """Inside the transaction: its outbox row, id and order position, whether its commit will be synchronous; write
-        leases. Raises DatabaseUnavailable on a server that is the primary no more."""
+        """Inside the transaction: its outbox row, id and order position, whether its commit will be
+        synchronous; write leases. Raises DatabaseUnavailable on a server that is the primary no
+        more."""
         transaction.line = self._primary.writes_with(connection.info.get(SERVER))
         if self._primary.history:
             await self._outbox.sealing(connection, transaction, _batch(transaction))
@@ -121,7 +131,8 @@ class CommitPublisher:
         self._puts.give_back(transaction)
 
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
-        """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the caller's session."""
+        """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the
+        caller's session."""
         batch = _batch(transaction)
         session = current_session()
         look = None if session is None else session.reads()
@@ -158,19 +169,24 @@ class CommitPublisher:
             return None
         return await self._primary.committed_position()
 
-    def _position(self, transaction: Transaction, polled: PrimaryPosition | None) -> tuple[str, int | None]:
-        """The flushed position is enough for a synchronous commit, and replicas reach it at once; the inserted one also
-        covers what another transaction has not flushed yet, which they are not sent. None: unknown."""
+    def _position(
+        self, transaction: Transaction, polled: PrimaryPosition | None
+    ) -> tuple[str, int | None]:
+        """The flushed position is enough for a synchronous commit, and replicas reach it at once;
+        the inserted one also covers what another transaction has not flushed yet, which they are
+        not sent. None: unknown."""
         believed = self._primary.history if polled is None else polled.history
         if is_newer(transaction.line, believed):
-            # The commit was made on a newer primary than this process knows of: its records are of that line from now
-            # on, so that nobody who still reads the older one fills them.
+            # The commit was made on a newer primary than this process knows of: its records are of
+            # that line from now on, so that nobody who still reads the older one fills them.
             return transaction.line, None
         if polled is None:
             return believed, None if believed else NO_POSITIONS
         return believed, polled.flush if transaction.synchronous else polled.insert
 
-    def _bookmark(self, history: str, position: int | None, receipts: list[Receipt], covered: bool) -> Bookmark:
+    def _bookmark(
+        self, history: str, position: int | None, receipts: list[Receipt], covered: bool
+    ) -> Bookmark:
         wrote = {receipt.bucket: Seen(receipt.incarnation, receipt.seq) for receipt in receipts}
         life, now = self._lives.covered if covered else self._lives.uncovered, self._lives.clock()
         return Bookmark(
@@ -183,13 +199,15 @@ class CommitPublisher:
         )
 
     async def _publish_again(self, xid: str | None, batch: Batch) -> None:
-        """Once the outcome is decided: a commit record may have become visible after the first publication.
+        """Once the outcome is decided: a commit record may have become visible after the first
+        publication.
 
-        1. the socket is lost during COMMIT; 2. the buckets get new records; 3. a reader fills from the primary, which
-        does not show the commit yet; 4. the commit appears.
+        1. the socket is lost during COMMIT; 2. the buckets get new records; 3. a reader fills from
+        the primary, which does not show the commit yet; 4. the commit appears.
         """
         if xid is None:
-            # Nobody can be asked, as where there are no positions: what comes later than this stays until its ttl ends.
+            # Nobody can be asked, as where there are no positions: what comes later than this stays
+            # until its ttl ends.
             for pause in UNKNOWN_PAUSES:
                 await asyncio.sleep(pause)
                 self._undelivered.add(batch)

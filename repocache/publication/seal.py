@@ -1,4 +1,5 @@
-"""The last statement of a transaction: what it learns of itself, and the outbox row that it leaves (Write path 2)."""
+"""The last statement of a transaction: what it learns of itself, and the outbox row that it leaves
+(Write path 2)."""
 
 from __future__ import annotations
 
@@ -17,15 +18,20 @@ _GONE = ("42P01", "42501", "3F000")
 
 
 class Sealing(Protocol):
-    """One round trip inside the transaction, under its row locks. Sets `xid`, `synchronous` and `order`."""
+    """One round trip inside the transaction, under its row locks. Sets `xid`, `synchronous` and
+    `order`."""
 
-    async def __call__(self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch) -> None: ...
+    async def __call__(
+        self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch
+    ) -> None: ...
 
 
 class SealWithoutOutbox:
     """Without an outbox."""
 
-    async def __call__(self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch) -> None:
+    async def __call__(
+        self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch
+    ) -> None:
         await seal_postgresql(connection, transaction)
 
 
@@ -35,7 +41,9 @@ class SealWithOutbox:
     def __init__(self, statement: SealStatement) -> None:
         self._statement = statement
 
-    async def __call__(self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch) -> None:
+    async def __call__(
+        self, connection: PoolProxiedConnection, transaction: Transaction, batch: Batch
+    ) -> None:
         statement = self._statement
         try:
             row = await ask(connection, statement.sql, statement.parameters(batch))
@@ -44,7 +52,11 @@ class SealWithOutbox:
                 raise OutboxGone from error
             raise
         seal = statement.read(row)
-        transaction.xid, transaction.synchronous, transaction.order = seal.xid, seal.synchronous, seal.order
+        transaction.xid, transaction.synchronous, transaction.order = (
+            seal.xid,
+            seal.synchronous,
+            seal.order,
+        )
         transaction.rows = seal.rows
         for prefix, texts in seal.noticed.keys.items():
             transaction.changes.declare(prefix, texts)

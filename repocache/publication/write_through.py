@@ -1,6 +1,8 @@
-"""Write-through inside a transaction: the rows as they are under its locks, the records as seen then, write leases.
+"""Write-through inside a transaction: the rows as they are under its locks, the records as seen
+then, write leases.
 
-Owns what a commit has ready for after COMMIT. Publishing it is `publisher`'s, what lands the records' affair.
+Owns what a commit has ready for after COMMIT. Publishing it is `publisher`'s, what lands the
+records' affair.
 """
 
 from __future__ import annotations
@@ -27,21 +29,31 @@ from repocache.invalidation.batch import Batch, keys_by_bucket, owners_by_bucket
 from repocache.keys import Keys, bucket_of, owner_bucket
 from repocache.mapping.reader import renames_tables
 from repocache.mapping.statement import LoadStatement
-from repocache.records import NO_POSITIONS, CallerHistory, Intent, IntentReply, Nonces, Put, Records, Writing
+from repocache.records import (
+    NO_POSITIONS,
+    CallerHistory,
+    Intent,
+    IntentReply,
+    Nonces,
+    Put,
+    Records,
+    Writing,
+)
 from repocache.redaction.foreign import in_brief
 from repocache.transactions.changes import Changes
 from repocache.transactions.transaction import Transaction
 
 MOST_PUTS = 100
-"""A commit that changed more keys of write-through owners than this stores none of them: all are invalidated."""
+"""A commit that changed more keys of write-through owners than this stores none of them: all are
+invalidated."""
 WRITE_LEASE = 5.0
 """Seconds after which a reader asks whether a write lease's transaction is still in progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteThroughOwner:
-    """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is kept; `id`: of one.
-    `stores`: what a commit reads is what will be committed."""
+    """One owner under write-through. `statement`: loads rows under their locks. `row`: as it is
+    kept; `id`: of one. `stores`: what a commit reads is what will be committed."""
 
     keys: Keys
     fingerprint: str
@@ -83,8 +95,8 @@ class Primary(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What write-through works with. `evicts`: Redis may drop a write lease. `deadline`: seconds for Redis to answer a
-    transaction that waits for it."""
+    """What write-through works with. `evicts`: Redis may drop a write lease. `deadline`: seconds
+    for Redis to answer a transaction that waits for it."""
 
     records: Records
     views: BucketViews
@@ -94,7 +106,8 @@ class Means:
 
 
 class WriteThroughHook:
-    """The values that transactions put, and the write leases of strict owners. False where no owner is one of these."""
+    """The values that transactions put, and the write leases of strict owners. False where no owner
+    is one of these."""
 
     def __init__(self, owners: Iterable[WriteThroughOwner], primary: Primary, means: Means) -> None:
         self._owners = {each.keys.prefix: each for each in owners}
@@ -108,27 +121,34 @@ class WriteThroughHook:
     def __bool__(self) -> bool:
         return bool(self._owners)
 
-    def start(self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer) -> None:
+    def start(
+        self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer
+    ) -> None:
         """Before the first commit."""
         self._spawn = spawn
         self._observe = observe
 
     def look(self, connection: Connection, transaction: Transaction, batch: Batch) -> None:
-        """Read the changed rows under their locks, and note what is believed of their records: before COMMIT, so that
-        a put does not land in one that somebody who came after it has moved.
+        """Read the changed rows under their locks, and note what is believed of their records:
+        before COMMIT, so that a put does not land in one that somebody who came after it has moved.
         """
         keys = {
             prefix: texts
             for prefix, texts in batch.keys.items()
             if prefix in self._owners and self._owners[prefix].stores
         }
-        if not self._views.alive or renames_tables(connection) or not 0 < sum(map(len, keys.values())) <= MOST_PUTS:
+        if (
+            not self._views.alive
+            or renames_tables(connection)
+            or not 0 < sum(map(len, keys.values())) <= MOST_PUTS
+        ):
             return
         history = self._primary.writes_with(connection.info.get(SERVER))
         if not history:
             return
         kept = PreparedWrite(len(cast("Changes", transaction.changes)), history)
-        line = history == self._primary.history  # of the views; no other's floor has an order with this position
+        # Of the views; no other's floor has an order with this position.
+        line = history == self._primary.history
         for prefix, texts in sorted(keys.items()):
             kept.read += self._read(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
@@ -167,8 +187,8 @@ class WriteThroughHook:
                 yield owner.keys.prefix, text, value, life
 
     async def prepare(self, transaction: Transaction, batch: Batch) -> None:
-        """Before COMMIT, once the order position is known: hold back the readers of strict owners, and learn of
-        records that this process has not met. Raises StrictWriteRefused."""
+        """Before COMMIT, once the order position is known: hold back the readers of strict owners,
+        and learn of records that this process has not met. Raises StrictWriteRefused."""
         held = self._held(transaction, batch)
         kept = transaction.kept
         if not isinstance(kept, PreparedWrite):
@@ -203,8 +223,8 @@ class WriteThroughHook:
             why = str(error) or f"Redis: no answer within {self._deadline} s"
             if held:
                 raise StrictWriteRefused(
-                    f"{', '.join(sorted({*held.keys, *held.owners}))}: readers could not be held back from the past, "
-                    f"nothing was committed ({why})"
+                    f"{', '.join(sorted({*held.keys, *held.owners}))}: readers could not be held "
+                    f"back from the past, nothing was committed ({why})"
                 ) from error
             self._observe(CacheFailed("intend", why))
 
@@ -212,20 +232,28 @@ class WriteThroughHook:
         owners = {owner for intent in kept.intents for owner in intent.seen}
         own = {owner: self._views.before(owner_bucket(owner)) for owner in owners}
         before = [self._views.before(intent.bucket) for intent in kept.intents]
-        for intent, asked, noted in zip(kept.intents, before, await self._sent(kept.intents), strict=True):
+        for intent, asked, noted in zip(
+            kept.intents, before, await self._sent(kept.intents), strict=True
+        ):
             for owner, (generation, incarnation, seq, tip) in noted.generations.items():
                 kept.seen[intent.bucket, owner] = noted.incarnation, generation
-                self._views.adopt_generation(owner, own[owner], At(incarnation, seq, tip), generation)
+                self._views.adopt_generation(
+                    owner, own[owner], At(incarnation, seq, tip), generation
+                )
                 self._views.adopt(intent.bucket, asked, At(noted.incarnation, noted.seq, noted.tip))
 
     async def _sent(self, intents: Sequence[Intent]) -> list[IntentReply]:
         """A record of another history gives way to a write lease: this transaction is in a later
         one; not to one of an older timeline. Raises CacheUnavailable."""
         terms = CallerHistory(self._primary.history)
-        pending: list[Awaitable[IntentReply]] = [self._records.intend(intent, terms) for intent in intents]
+        pending: list[Awaitable[IntentReply]] = [
+            self._records.intend(intent, terms) for intent in intents
+        ]
         noted = [await each for each in pending]
         if any(is_newer(answer.history, terms.history) for answer in noted):
-            raise CacheUnavailable("the records are of a newer timeline than this process's primary")
+            raise CacheUnavailable(
+                "the records are of a newer timeline than this process's primary"
+            )
         terms = terms._replace(confirmed=True)
         return [
             await self._records.intend(intent, terms) if answer.history and intent.nonce else answer
@@ -233,7 +261,8 @@ class WriteThroughHook:
         ]
 
     def _held(self, transaction: Transaction, batch: Batch) -> Batch:
-        """What readers have to be held back from. A transaction without an id has written nothing."""
+        """What readers have to be held back from. A transaction without an id has written
+        nothing."""
         if transaction.xid is None:
             return Batch({})
         keys = {prefix: texts for prefix, texts in batch.keys.items() if self._is_held(prefix)}
@@ -256,9 +285,13 @@ class WriteThroughHook:
             seen = kept.seen.get((bucket, prefix))
             if seen is not None:
                 strict = owner.strict and bool(kept.nonce)
-                puts[bucket].append(Put(prefix, text, owner.fingerprint, *seen, value, life, strict))
+                puts[bucket].append(
+                    Put(prefix, text, owner.fingerprint, *seen, value, life, strict)
+                )
         buckets = {*puts, *(intent.bucket for intent in kept.intents)}
-        return {bucket: Writing(order, tuple(puts.get(bucket, ())), kept.nonce) for bucket in buckets}
+        return {
+            bucket: Writing(order, tuple(puts.get(bucket, ())), kept.nonce) for bucket in buckets
+        }
 
     def give_back(self, transaction: Transaction) -> None:
         """After a certain rollback. What is not given back in time is taken over by a reader."""

@@ -1,4 +1,5 @@
-"""The records of buckets and owners, and what lies under them, in Redis or in this process's memory."""
+"""The records of buckets and owners, and what lies under them, in Redis or in this process's
+memory."""
 
 from repocache.records.memory import MemoryRecords
 from repocache.records.names import Namespace, Nonces, position_text

@@ -1,7 +1,7 @@
 """Which messages are this application's own: those that name a secret of it, where it has one.
 
-Which change follows on which is for Redis to say, and nobody has to believe it of a message (`cache.belief`): a signed
-one that is published again is a miss, and no more.
+Which change follows on which is for Redis to say, and nobody has to believe it of a message
+(`cache.belief`): a signed one that is published again is a miss, and no more.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What lies under the keys' names in this process's memory: values and leases, each for its time."""
+"""What lies under the keys' names in this process's memory: values and leases, each for its
+time."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ Cell = tuple[bytes, float]
 
 
 class Cells:
-    """At most `capacity` values; the oldest is forgotten first, which costs a miss and never more. `clock`: seconds,
-    monotonic."""
+    """At most `capacity` values; the oldest is forgotten first, which costs a miss and never more.
+    `clock`: seconds, monotonic."""
 
     def __init__(self, clock: Callable[[], float], capacity: int) -> None:
         self._clock = clock
@@ -44,7 +45,8 @@ class Cells:
         self.values.pop(name, None)
 
     def _sweep(self) -> None:
-        """Leases whose holder never came back; all have the same life, so the oldest stand in front."""
+        """Leases whose holder never came back; all have the same life, so the oldest stand in
+        front."""
         now = self._clock()
         while self.leases and next(iter(self.leases.values()))[1] <= now:
             self.leases.popitem(last=False)

@@ -1,4 +1,5 @@
-"""The records in this process's memory: the scripts' rules once more in Python, for a process alone and for tests."""
+"""The records in this process's memory: the scripts' rules once more in Python, for a process alone
+and for tests."""
 
 from __future__ import annotations
 
@@ -62,11 +63,12 @@ class _Record:
 
 
 class MemoryRecords:
-    """Keeps at most `capacity` values; the oldest is forgotten first, which costs a miss and never more.
+    """Keeps at most `capacity` values; the oldest is forgotten first, which costs a miss and never
+    more.
 
-    A process alone gives 0: its L1 has the values, for the short time that suits a process which nobody tells anything.
-    `announce` gets each message at once, in order. `clock`: seconds, monotonic. `server`: whose records count; those of
-    another are as good as missing.
+    A process alone gives 0: its L1 has the values, for the short time that suits a process which
+    nobody tells anything. `announce` gets each message at once, in order. `clock`: seconds,
+    monotonic. `server`: whose records count; those of another are as good as missing.
     """
 
     def __init__(
@@ -110,11 +112,16 @@ class MemoryRecords:
             self._end_writes(nonce, held)
         writes = [lease for name in held for lease in self._writes.get(name, {}).items()]
         if writes:
-            overdue = tuple(WriteLease(nonce, xid) for nonce, (xid, until) in writes if until <= self._clock())
+            overdue = tuple(
+                WriteLease(nonce, xid) for nonce, (xid, until) in writes if until <= self._clock()
+            )
             return _answered(state("written", overdue=overdue))
         name = self._name(ask, record.incarnation, generation)
         cell, expires = self._cells.get(name)
-        if cell is not None and hashlib.sha1(cell, usedforsecurity=False).hexdigest() == ask.refused:
+        if (
+            cell is not None
+            and hashlib.sha1(cell, usedforsecurity=False).hexdigest() == ask.refused
+        ):
             cell = None
         if cell is not None and not cell.startswith(LEASE):
             return _answered(state("value", value=cell))
@@ -124,7 +131,9 @@ class MemoryRecords:
         self._cells.lease(name, LEASE + nonce.encode(), ask.life)
         return _answered(state("lease", nonce=nonce))
 
-    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(
+        self, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
         ask = lease.ask
         record, own = self._records.get(ask.bucket), self._records.get(owner_bucket(ask.owner))
         name = self._name(ask, lease.incarnation, lease.generation)
@@ -132,7 +141,10 @@ class MemoryRecords:
         if not current or record is None or own is None:
             return _answered(False)
         under = (record.incarnation, own.generation(ask.owner))
-        if under != (lease.incarnation, lease.generation) or self._cells.get(name)[0] != LEASE + lease.nonce.encode():
+        if (
+            under != (lease.incarnation, lease.generation)
+            or self._cells.get(name)[0] != LEASE + lease.nonce.encode()
+        ):
             return _answered(False)
         if not value:
             self._cells.drop(name)
@@ -140,7 +152,9 @@ class MemoryRecords:
         self._cells.store(name, value, life)
         return _answered(True)
 
-    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(
+        self, bucket: int, terms: CallerHistory, incarnation: str, position: int
+    ) -> Awaitable[bool]:
         record = self._records.get(bucket)
         if record is None or not self._counts(record, terms):
             return _answered(False)
@@ -156,7 +170,8 @@ class MemoryRecords:
         record, owners = found
         order, puts, nonce = change.writing
         inorder = {
-            owner: None not in (record.floor, own.floor) and order >= max(record.floor or 0, own.floor or 0)
+            owner: None not in (record.floor, own.floor)
+            and order >= max(record.floor or 0, own.floor or 0)
             for owner, own in owners.items()
         }
         if change.position is None:
@@ -169,19 +184,24 @@ class MemoryRecords:
         landed = [
             put
             for put in puts
-            if inorder[put.owner] and self._may_land(record, owners[put.owner], change.bucket, put, nonce)
+            if inorder[put.owner]
+            and self._may_land(record, owners[put.owner], change.bucket, put, nonce)
         ]
         for put in landed:
             record.shapes.setdefault(put.owner, set()).add(put.fingerprint)
             ask = OpenRequest(change.bucket, put.owner, put.fingerprint, put.text, 0.0)
-            self._cells.store(self._name(ask, record.incarnation, put.generation), put.value, put.life)
+            self._cells.store(
+                self._name(ask, record.incarnation, put.generation), put.value, put.life
+            )
         names = (*(text for _, text in change.keys), *change.owners)
         self._end_writes(nonce, [(change.bucket, name) for name in names])
         generations = {owner: self._nonces() for owner in change.owners}
         record.generations.update(generations)
         before, record.seq, record.tip = record.tip, record.seq + 1, self._nonces.tip()
         self._tell(change, record, before, generations, owners)
-        done = Receipt(change.bucket, record.incarnation, record.seq, landed=len(landed), tip=record.tip)
+        done = Receipt(
+            change.bucket, record.incarnation, record.seq, landed=len(landed), tip=record.tip
+        )
         return _answered(done)
 
     def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
@@ -227,7 +247,11 @@ class MemoryRecords:
 
     def _drop(self, record: _Record, own: _Record, bucket: int, owner: str, text: str) -> None:
         for shape in record.shapes.get(owner, ()):
-            name = self._name(OpenRequest(bucket, owner, shape, text, 0.0), record.incarnation, own.generation(owner))
+            name = self._name(
+                OpenRequest(bucket, owner, shape, text, 0.0),
+                record.incarnation,
+                own.generation(owner),
+            )
             self._cells.drop(name)
 
     def _record(self, bucket: int, terms: CallerHistory) -> _Record | str:
@@ -242,7 +266,8 @@ class MemoryRecords:
     def _with_owners(
         self, bucket: int, names: Iterable[str], terms: CallerHistory
     ) -> tuple[_Record, dict[str, _Record]] | str:
-        """A bucket's record and those of owners; or the other history that one of them belongs to."""
+        """A bucket's record and those of owners; or the other history that one of them belongs
+        to."""
         record = self._record(bucket, terms)
         found = {name: self._record(owner_bucket(name), terms) for name in sorted(names)}
         owners = {name: own for name, own in found.items() if not isinstance(own, str)}
@@ -252,7 +277,10 @@ class MemoryRecords:
 
     def _counts(self, record: _Record | None, terms: CallerHistory) -> bool:
         """Whether it is there, of this server, and of the caller's history."""
-        return record is not None and (record.server, record.history) == (self._server, terms.history)
+        return record is not None and (record.server, record.history) == (
+            self._server,
+            terms.history,
+        )
 
     def _renew(self, bucket: int, history: str) -> _Record:
         incarnation = self._nonces()
@@ -280,14 +308,18 @@ class MemoryRecords:
                 keys=tuple(text for _, text in change.keys),
                 generations=generations,
                 floor=floor,
-                owners={owner: (own.incarnation, own.seq, own.tip) for owner, own in owners.items()},
+                owners={
+                    owner: (own.incarnation, own.seq, own.tip) for owner, own in owners.items()
+                },
                 tip=record.tip,
                 before=before,
             )
         )
 
     def _name(self, ask: OpenRequest, incarnation: str, generation: str) -> str:
-        return self._namespace.prefix(ask.bucket, incarnation, generation, ask.fingerprint) + ask.text
+        return (
+            self._namespace.prefix(ask.bucket, incarnation, generation, ask.fingerprint) + ask.text
+        )
 
 
 def _answered(value: T) -> Awaitable[T]:

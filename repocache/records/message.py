@@ -1,4 +1,5 @@
-"""The invalidation message: what a record announces on the channel, and its wire format (docs/wire-format.md).
+"""The invalidation message: what a record announces on the channel, and its wire format
+(docs/wire-format.md).
 
 Owns parsing that never raises. Who obeys it: the views of the read path, and `db.invalidations`.
 """
@@ -22,8 +23,8 @@ Position = Annotated[str, Meta(pattern="^(?:[0-7][0-9a-f]{15}|[0-9a-f]{1,15})$")
 
 
 class Said(NamedTuple):
-    """What a writer says of a change before Redis makes it. Of a record made anew it is history and incarnation (as
-    `tip`)."""
+    """What a writer says of a change before Redis makes it. Of a record made anew it is history and
+    incarnation (as `tip`)."""
 
     history: str
     tip: str
@@ -34,7 +35,9 @@ class Said(NamedTuple):
     @property
     def text(self) -> bytes:
         """In the one way in which it is signed."""
-        return msgspec.json.encode((self.history, self.tip, self.origin, self.keys, dict(self.generations)))
+        return msgspec.json.encode(
+            (self.history, self.tip, self.origin, self.keys, dict(self.generations))
+        )
 
 
 class Message(
@@ -58,13 +61,15 @@ class Message(
 ):
     """One change of a record, a bucket's or an owner's, in the record's order.
 
-    `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a hole is a lost message.
-    `tip`: a random name of this change, `before`: that of the last one, for the next in line is told by both.
-    `origin`: the process that wrote, for diagnosis only: everybody applies everything.
-    `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation, `seq` and `tip` of its own record.
-    `generations`: owner -> its new generation (all of its keys changed): the record is the owner's.
-    `floor`: position in bytes that a replica must have replayed before its rows are news, None: unknown.
-    `mac`: who knows the application's secret wrote what is `said`; the rest is Redis's to say.
+    `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a
+    hole is a lost message. `tip`: a random name of this change, `before`: that of the last one, for
+    the next in line is told by both. `origin`: the process that wrote, for diagnosis only:
+    everybody applies everything.
+    `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation, `seq` and `tip`
+    of its own record. `generations`: owner -> its new generation (all of its keys changed): the
+    record is the owner's. `floor`: position in bytes that a replica must have replayed before its
+    rows are news, None: unknown. `mac`: who knows the application's secret wrote what is `said`;
+    the rest is Redis's to say.
     """
 
     version: int

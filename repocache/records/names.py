@@ -1,4 +1,5 @@
-"""The names of one application's keys in Redis, the marks of what lies in them, and names never used twice."""
+"""The names of one application's keys in Redis, the marks of what lies in them, and names never
+used twice."""
 
 from __future__ import annotations
 
@@ -16,15 +17,17 @@ ABSENT = b"N"
 LEASE = b"L"
 """First byte of a lease; its nonce follows."""
 UNKNOWN = "?"
-"""As a position: known that something was written, not known where. The bucket's record is made anew."""
+"""As a position: known that something was written, not known where. The bucket's record is made
+anew."""
 NOWHERE = ""
-"""As a position: this database has none. The floor stays unknown, so that only the primary fills."""
+"""As a position: this database has none. The floor stays unknown, so that only the primary
+fills."""
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """The names of one application's keys. Its format numbers are part of every name, so that releases which would
-    not understand each other do not meet."""
+    """The names of one application's keys. Its format numbers are part of every name, so that
+    releases which would not understand each other do not meet."""
 
     app: str
     root: str = field(init=False)
@@ -41,8 +44,8 @@ class Namespace:
         return f"{self.root}:{{b{bucket}}}"
 
     def prefix(self, bucket: int, incarnation: str, generation: str, fingerprint: str) -> str:
-        """What stands before a key's text: of its bucket's record, of its owner's, of its row's shape. The scripts
-        build the same."""
+        """What stands before a key's text: of its bucket's record, of its owner's, of its row's
+        shape. The scripts build the same."""
         return f"{self.record(bucket)}:{incarnation}.{generation}:{fingerprint}:"
 
 
@@ -62,5 +65,6 @@ class Nonces:
 
 
 def position_text(position: int) -> str:
-    """A WAL position in bytes, so written that texts sort as positions do (Lua's numbers hold only 53 bits)."""
+    """A WAL position in bytes, so written that texts sort as positions do (Lua's numbers hold only
+    53 bits)."""
     return f"{position:016x}"

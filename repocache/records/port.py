@@ -1,4 +1,5 @@
-"""The port: what the read path and the write path ask of the records, as values, and what they are told.
+"""The port: what the read path and the write path ask of the records, as values, and what they are
+told.
 
 A key lies under two of them: that of its bucket, and that of its owner, which has the generation.
 """
@@ -9,21 +10,25 @@ from collections.abc import Awaitable
 from typing import Literal, NamedTuple, Protocol
 
 NO_POSITIONS = -1
-"""As a position: this database has none. The floor stays unknown, so that only the primary fills."""
+"""As a position: this database has none. The floor stays unknown, so that only the primary
+fills."""
 
 
 class CallerHistory(NamedTuple):
-    """The line of WAL that the caller lives in. `confirmed`: the primary was polled after another one was met here."""
+    """The line of WAL that the caller lives in. `confirmed`: the primary was polled after another
+    one was met here."""
 
     history: str
     confirmed: bool = False
 
 
 class OpenRequest(NamedTuple):
-    """A key that was missed: give me its value, or a lease to fill it. `life`: of the lease, in seconds.
+    """A key that was missed: give me its value, or a lease to fill it. `life`: of the lease, in
+    seconds.
 
-    `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it gives way to a lease.
-    `over`: nonces of write leases past their deadline whose transactions are no longer in progress: they give way too.
+    `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it
+    gives way to a lease. `over`: nonces of write leases past their deadline whose transactions are
+    no longer in progress: they give way too.
     """
 
     bucket: int
@@ -52,8 +57,8 @@ class WriteLease(NamedTuple):
 
 
 class State(NamedTuple):
-    """A record's. `floor`: the position that a replica must have replayed to fill what lies under it, None: unknown,
-    only the primary may. `tip`: the name of its last change."""
+    """A record's. `floor`: the position that a replica must have replayed to fill what lies under
+    it, None: unknown, only the primary may. `tip`: the name of its last change."""
 
     incarnation: str = ""
     seq: int = 0
@@ -64,12 +69,13 @@ class State(NamedTuple):
 class OpenReply(NamedTuple):
     """The answer to `OpenRequest`.
 
-    "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it, for at most
-    `wait` seconds more; "written": commits are on their way, so read the primary and fill nothing; `overdue` are the
-    write leases past their deadline; "history": the bucket's record belongs to `history`, or the owner's to
-    `owner_history`, another than the caller's, and nothing was done.
-    `incarnation`, `seq`, `floor`, `tip`: the state of the bucket's record; `owner`: that of the owner's, which has the
-    `generation`.
+    "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it,
+    for at most `wait` seconds more; "written": commits are on their way, so read the primary and
+    fill nothing; `overdue` are the write leases past their deadline; "history": the bucket's record
+    belongs to `history`, or the owner's to `owner_history`, another than the caller's, and nothing
+    was done.
+    `incarnation`, `seq`, `floor`, `tip`: the state of the bucket's record; `owner`: that of the
+    owner's, which has the `generation`.
     """
 
     kind: Literal["value", "lease", "wait", "written", "history"]
@@ -88,7 +94,8 @@ class OpenReply(NamedTuple):
 
     @property
     def needed(self) -> int | None:
-        """The position that a replica must have replayed to fill: of both records. None: only the primary may."""
+        """The position that a replica must have replayed to fill: of both records. None: only the
+        primary may."""
         if self.floor is None or self.owner.floor is None:
             return None
         return max(self.floor, self.owner.floor)
@@ -102,8 +109,9 @@ class OpenReply(NamedTuple):
 class Put(NamedTuple):
     """The value that a commit left in a key, read under the row's lock.
 
-    It lands only in the record that was seen inside the transaction: `incarnation`, and `generation` of the owner.
-    `life`: seconds. `strict`: only while the commit's own write lease is there.
+    It lands only in the record that was seen inside the transaction: `incarnation`, and
+    `generation` of the owner. `life`: seconds. `strict`: only while the commit's own write lease is
+    there.
     """
 
     owner: str
@@ -117,8 +125,8 @@ class Put(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A commit's values for one bucket. `order`: WAL position in bytes, noted under the rows' locks. `nonce`: of the
-    commit's own write leases, which end with it; empty: it has none."""
+    """A commit's values for one bucket. `order`: WAL position in bytes, noted under the rows'
+    locks. `nonce`: of the commit's own write leases, which end with it; empty: it has none."""
 
     order: int = NO_POSITIONS
     puts: tuple[Put, ...] = ()
@@ -126,11 +134,12 @@ class Writing(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a commit changed in one bucket. `keys`: (owner, key text); `owners`: all their keys changed, wherever they
-    are: the bucket is these owners' own.
+    """What a commit changed in one bucket. `keys`: (owner, key text); `owners`: all their keys
+    changed, wherever they are: the bucket is these owners' own.
 
-    `position`: WAL position in bytes after the commit, None: unknown (the record is made anew), or NO_POSITIONS.
-    `writing`: values that may take the place of what was under their keys; each of these is in `keys`.
+    `position`: WAL position in bytes after the commit, None: unknown (the record is made anew), or
+    NO_POSITIONS. `writing`: values that may take the place of what was under their keys; each of
+    these is in `keys`.
     """
 
     bucket: int
@@ -141,9 +150,9 @@ class Change(NamedTuple):
 
 
 class Intent(NamedTuple):
-    """What a transaction is about to commit in one bucket: `keys` and `owners` as in `Change`, to be held back from
-    readers by write leases of this `nonce`, `xid` and `life` in seconds. `seen`: owners of whom it only wants to know
-    the generation."""
+    """What a transaction is about to commit in one bucket: `keys` and `owners` as in `Change`, to
+    be held back from readers by write leases of this `nonce`, `xid` and `life` in seconds. `seen`:
+    owners of whom it only wants to know the generation."""
 
     bucket: int
     keys: tuple[tuple[str, str], ...]
@@ -164,8 +173,9 @@ class Generation(NamedTuple):
 
 
 class IntentReply(NamedTuple):
-    """The record as it is inside the transaction; `generations` of the owners of its intent. If `history` is not
-    empty nothing was done: a record, of the bucket or of an owner, belongs to that other history."""
+    """The record as it is inside the transaction; `generations` of the owners of its intent. If
+    `history` is not empty nothing was done: a record, of the bucket or of an owner, belongs to that
+    other history."""
 
     incarnation: str
     seq: int
@@ -175,8 +185,9 @@ class IntentReply(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """A change was applied: the record's state right after it, and how many of its puts `landed`. Or, if `history` is
-    not empty, it was not: a record, of the bucket or of an owner, belongs to that other history."""
+    """A change was applied: the record's state right after it, and how many of its puts `landed`.
+    Or, if `history` is not empty, it was not: a record, of the bucket or of an owner, belongs to
+    that other history."""
 
     bucket: int
     incarnation: str
@@ -198,11 +209,15 @@ class Records(Protocol):
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]: ...
 
-    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(
+        self, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
         """Whether the value landed. An empty value gives the lease back. `life`: seconds."""
         ...
 
-    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(
+        self, bucket: int, terms: CallerHistory, incarnation: str, position: int
+    ) -> Awaitable[bool]:
         """Whether the unknown floor was settled."""
         ...
 

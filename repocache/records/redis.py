@@ -1,4 +1,5 @@
-"""The records in Redis: values to script arguments and replies to values. The rules are the scripts'."""
+"""The records in Redis: values to script arguments and replies to values. The rules are the
+scripts'."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ class Answer(Generic[T]):
         except ReplyError as error:
             raise CacheUnavailable(f"Redis: {error}") from error
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise CacheUnavailable(f"Redis: a record that is none of ours: {in_brief(error)}") from error
+            raise CacheUnavailable(
+                f"Redis: a record that is none of ours: {in_brief(error)}"
+            ) from error
 
 
 class Opening(Answer[OpenReply]):
@@ -80,8 +83,9 @@ class Opening(Answer[OpenReply]):
 
 
 class RedisRecords:
-    """`authorship`: of what it publishes. `server`: tells the identity of the Redis at the other end of the link, as
-    its last handshake told. `max_value`: bytes; of a value that is longer one more is read, and it is replaced."""
+    """`authorship`: of what it publishes. `server`: tells the identity of the Redis at the other
+    end of the link, as its last handshake told. `max_value`: bytes; of a value that is longer one
+    more is read, and it is replaced."""
 
     def __init__(  # noqa: PLR0913  # keyword-only, the last
         self,
@@ -112,18 +116,26 @@ class RedisRecords:
         keys = self._records(ask.bucket, (ask.owner,))
         return Opening(self._link.run(OPEN, keys, (*self._head(terms), *own)), ask, self._value)
 
-    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(
+        self, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
         ask = lease.ask
         under = (self._server(), terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
-        return Answer(self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool)
+        return Answer(
+            self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool
+        )
 
     def _value(self, ask: OpenRequest, opened: OpenReply) -> Answer[bytes | None]:
         """What lies under the name that the script looked at."""
         under = opened.incarnation, opened.generation
-        return Answer(self.get(self._namespace.prefix(ask.bucket, *under, ask.fingerprint) + ask.text), _same)
+        return Answer(
+            self.get(self._namespace.prefix(ask.bucket, *under, ask.fingerprint) + ask.text), _same
+        )
 
-    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
+    def settle(
+        self, bucket: int, terms: CallerHistory, incarnation: str, position: int
+    ) -> Awaitable[bool]:
         own = (self._server(), terms.history, incarnation, position_text(position))
         return Answer(self._link.run(SETTLE, self._records(bucket), own), bool)
 
@@ -142,21 +154,31 @@ class RedisRecords:
             *(part for moved in generations.items() for part in moved),
         )
         return Answer(
-            self._link.run(INVALIDATE, self._records(change.bucket, owners), (*self._head(terms), *own)),
+            self._link.run(
+                INVALIDATE, self._records(change.bucket, owners), (*self._head(terms), *own)
+            ),
             lambda reply: read_receipt(change.bucket, tip, reply),
         )
 
     def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         owners = sorted({*(owner for owner, _ in intent.keys), *intent.seen})
         own: tuple[str | int, ...] = (
-            *(intent.nonce, intent.xid, _milliseconds(intent.life), len(intent.keys), len(intent.owners)),
+            *(
+                intent.nonce,
+                intent.xid,
+                _milliseconds(intent.life),
+                len(intent.keys),
+                len(intent.owners),
+            ),
             *owners,
             *(part for key in intent.keys for part in key),
             *(part for owner in intent.owners for part in (owner, self._nonces())),
             *intent.seen,
         )
         return Answer(
-            self._link.run(INTEND, self._records(intent.bucket, owners), (*self._head(terms), *own)),
+            self._link.run(
+                INTEND, self._records(intent.bucket, owners), (*self._head(terms), *own)
+            ),
             lambda reply: read_noted(intent.seen, reply),
         )
 
@@ -175,7 +197,9 @@ class RedisRecords:
         mac = self._authorship.mac(Said(terms.history, incarnation))
         return (self._server(), terms.history, confirmed, incarnation, self._namespace.channel, mac)
 
-    def _fields(self, history: str, tip: str, keys: Sequence[str], generations: Mapping[str, str]) -> str:
+    def _fields(
+        self, history: str, tip: str, keys: Sequence[str], generations: Mapping[str, str]
+    ) -> str:
         """What the writer says in a message, after what the record does."""
         said = {"o": self._nonces.process, "k": keys, "g": generations}
         mac = self._authorship.mac(Said(history, tip, self._nonces.process, keys, generations))
@@ -215,7 +239,11 @@ def read_opened(reply: Reply) -> OpenReply:
     if kind == b"history":
         return OpenReply("history", history=reply[1].decode(), owner_history=reply[2].decode())
     incarnation, seq, floor, tip = _read_state(reply[2])
-    seen, owner, what = (incarnation, seq, reply[1].decode(), floor), _read_state(reply[3]), reply[4]
+    seen, owner, what = (
+        (incarnation, seq, reply[1].decode(), floor),
+        _read_state(reply[3]),
+        reply[4],
+    )
     if kind == b"value":
         return OpenReply("value", *seen, value=what or b"", owner=owner, tip=tip)
     if kind == b"lease":
@@ -223,7 +251,11 @@ def read_opened(reply: Reply) -> OpenReply:
     if kind == b"written":
         names = [part.decode() for part in what]
         return OpenReply(
-            "written", *seen, overdue=tuple(map(WriteLease, names[::2], names[1::2])), owner=owner, tip=tip
+            "written",
+            *seen,
+            overdue=tuple(map(WriteLease, names[::2], names[1::2])),
+            owner=owner,
+            tip=tip,
         )
     return OpenReply("wait", *seen, wait=max(0, what) / 1000, owner=owner, tip=tip)
 
@@ -247,6 +279,8 @@ def read_noted(owners: tuple[str, ...], reply: Reply) -> IntentReply:
     parts = iter(reply[4])
     generations = {
         owner: Generation(name.decode(), incarnation.decode(), _number(seq), tip.decode())
-        for owner, name, incarnation, seq, tip in zip(owners, parts, parts, parts, parts, strict=True)
+        for owner, name, incarnation, seq, tip in zip(
+            owners, parts, parts, parts, parts, strict=True
+        )
     }
     return IntentReply(reply[1].decode(), _number(reply[2]), generations, tip=reply[3].decode())

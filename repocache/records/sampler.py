@@ -27,24 +27,28 @@ class Sampler(Protocol):
     """Both raise CacheUnavailable."""
 
     async def places(self, draws: int) -> set[Place]:
-        """Where so many keys drawn at random lie; those that are none of this application's values are left out."""
+        """Where so many keys drawn at random lie; those that are none of this application's values
+        are left out."""
         ...
 
     async def values(self, places: Sequence[Place]) -> list[bytes | None]:
-        """What is there now and would be found: under the record's incarnation and the owner's generation."""
+        """What is there now and would be found: under the record's incarnation and the owner's
+        generation."""
         ...
 
 
 class RedisSampler:
-    """Asks for what it needs in small portions: it shares the connection with the reads. `max_value`:
-    bytes; of a longer value one more is read."""
+    """Asks for what it needs in small portions: it shares the connection with the reads.
+    `max_value`: bytes; of a longer value one more is read."""
 
     def __init__(self, link: Link, namespace: Namespace, max_value: int) -> None:
         self._link = link
         self._namespace = namespace
         self._max_value = max_value
         root = re.escape(namespace.root)
-        self._value = re.compile(rf"{root}:\{{b\d+\}}:[^:.]+\.[^:.]+:([^:]+):(([^:]+):.*)", re.DOTALL)
+        self._value = re.compile(
+            rf"{root}:\{{b\d+\}}:[^:.]+\.[^:.]+:([^:]+):(([^:]+):.*)", re.DOTALL
+        )
 
     async def places(self, draws: int) -> set[Place]:
         found: set[Place] = set()
@@ -61,9 +65,14 @@ class RedisSampler:
         for start in range(0, len(places), _AT_ONCE):
             some = places[start : start + _AT_ONCE]
             record = self._namespace.record
-            records = await self._all([("HGET", record(bucket_of(each.text)), "i") for each in some])
+            records = await self._all(
+                [("HGET", record(bucket_of(each.text)), "i") for each in some]
+            )
             owners = await self._all(
-                [("HMGET", record(owner_bucket(each.owner)), "i", f"g:{each.owner}") for each in some]
+                [
+                    ("HMGET", record(owner_bucket(each.owner)), "i", f"g:{each.owner}")
+                    for each in some
+                ]
             )
             values += await self._fetched(list(map(self._name, some, records, owners)))
         return values

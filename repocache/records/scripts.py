@@ -1,7 +1,8 @@
 """The six Lua scripts that alone may touch the records and what lies under them.
 
-Every rule of the protocol that Redis enforces stands here, once. They run as bare EVALSHA, never in MULTI (it would
-swallow the push). `records.redis` calls them; `records.memory` does the same in Python.
+Every rule of the protocol that Redis enforces stands here, once. They run as bare EVALSHA, never in
+MULTI (it would swallow the push). `records.redis` calls them; `records.memory` does the same in
+Python.
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ MOST_LEASES = 10_000
 """Commits of one key that are under way at most."""
 
 # ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
-# ARGV[2] history: the caller's. ARGV[3] "1" if the caller has polled the primary after it met another history here.
-# ARGV[4] a nonce, the incarnation of records made now, and their first tip. ARGV[5] channel. ARGV[6] what signs the
-# message that a record was made, or empty.
+# ARGV[2] history: the caller's. ARGV[3] "1" if the caller has polled the primary after it met
+# another history here. ARGV[4] a nonce, the incarnation of records made now, and their first tip.
+# ARGV[5] channel. ARGV[6] what signs the message that a record was made, or empty.
 #
-# A missing record, one made by another server and one of another history count as missing (protocol, State in Redis):
-# old values, leases and floors are then out of reach, whatever brought them back. So does what these scripts would not
-# have written: it heals by being made anew.
+# A missing record, one made by another server and one of another history count as missing
+# (protocol, State in Redis): old values, leases and floors are then out of reach, whatever brought
+# them back. So does what these scripts would not have written: it heals by being made anew.
 _RECORD = (
     """
 local function is_name(text) return #text <= 64 and string.match(text, '^%w+$') ~= nil end
-local function is_count(text) return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil) end
-local function is_position(text) return #text == 16 and string.match(text, '^[0-7][0-9a-f]+$') ~= nil end
+local function is_count(text)
+  return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil)
+end
+local function is_position(text)
+  return #text == 16 and string.match(text, '^[0-7][0-9a-f]+$') ~= nil
+end
 local function is_history(text) return #text <= 256 and string.match(text, '^[%w%p]*$') ~= nil end
 local function is_record(found)
   return found[1] and found[3] and found[4] and found[5] and is_history(found[3])
@@ -37,13 +42,15 @@ local function is_record(found)
     and (not found[6] or is_position(found[6])) and (not found[7] or is_position(found[7]))
 end
 local function announce(key, rec, more)
-  redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(key, '{b(%d+)}$') .. ',"i":"' .. rec.incarnation
-    .. '","s":' .. rec.seq .. ',"t":"' .. rec.tip .. '","h":"' .. ARGV[2] .. '"' .. more .. '}')
+  redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(key, '{b(%d+)}$') .. ',"i":"'
+    .. rec.incarnation .. '","s":' .. rec.seq .. ',"t":"' .. rec.tip .. '","h":"' .. ARGV[2]
+    .. '"' .. more .. '}')
 end
 local function renew(key, highest)
   local rec = {incarnation = ARGV[4], seq = '0', tip = ARGV[4], floor = false}
   redis.call('DEL', key)
-  redis.call('HSET', key, 'i', rec.incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', rec.seq, 't', rec.tip)
+  redis.call('HSET', key, 'i', rec.incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', rec.seq,
+    't', rec.tip)
   if highest then redis.call('HSET', key, 'm', highest) end
   announce(key, rec, ARGV[6] == '' and '' or ',"a":"' .. ARGV[6] .. '"')
   return rec
@@ -52,7 +59,8 @@ local function look(key)
   local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 't', 'f', 'm')
   if found.err or found[2] ~= ARGV[1] or not is_record(found) then return renew(key, false) end
   if found[3] == ARGV[2] then
-    return {incarnation = found[1], seq = found[4], tip = found[5], floor = found[6], highest = found[7]}
+    return {incarnation = found[1], seq = found[4], tip = found[5], floor = found[6],
+        highest = found[7]}
   end
   if ARGV[3] == '1' then return renew(key, false) end
   return {history = found[3]}
@@ -80,8 +88,8 @@ end
     .replace("MOST_LEASES", str(MOST_LEASES))
 )
 
-# KEYS[1] the record, the others those of owners, who are named from ARGV[at] on. A generation that was never moved is
-# called as its record's incarnation is: no name is used twice.
+# KEYS[1] the record, the others those of owners, who are named from ARGV[at] on. A generation that
+# was never moved is called as its record's incarnation is: no name is used twice.
 _OWNERS = """
 local rec, owners = look(KEYS[1]), {}
 local foreign = rec.history
@@ -100,27 +108,30 @@ if foreign then return {'history', foreign} end
 local function drop(owner, text)
   local own = owners[owner]
   for shape in string.gmatch(own.shapes or '', '[^,]+') do
-    redis.call('DEL', KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. shape .. ':' .. text)
+    redis.call('DEL', KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. shape
+        .. ':' .. text)
   end
 end
 """
 
-# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[7] owner, ARGV[8] fingerprint, ARGV[9] key text, ARGV[10] a
-# nonce, ARGV[11] the lease's life in milliseconds, ARGV[12] digest of a value that could not be read, or empty,
-# ARGV[13] bytes of the largest value; then nonces of write leases that are over.
-# -> {'value'|'lease'|'wait'|'written', generation, state of the bucket's record, state of the owner's,
+# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[7] owner, ARGV[8] fingerprint, ARGV[9] key
+# text, ARGV[10] a nonce, ARGV[11] the lease's life in milliseconds, ARGV[12] digest of a value that
+# could not be read, or empty, ARGV[13] bytes of the largest value; then nonces of write leases that
+# are over.
+# -> {'value'|'lease'|'wait'|'written', generation, state of the bucket's record, state of the
+# owner's,
 #     value | nonce | milliseconds | overdue}, or {'history', the bucket's, the owner's}
-# state: incarnation, seq, tip, floor or empty, in one text, since many are read. overdue: nonce and transaction id of
-# each write lease past its deadline.
-# A value of `PART` bytes or more is null: it is fetched apart, so that many answers at once keep to what Redis holds
-# for one client. A larger one than any of ours is replaced unread.
+# state: incarnation, seq, tip, floor or empty, in one text, since many are read. overdue: nonce and
+# transaction id of each write lease past its deadline.
+# A value of `PART` bytes or more is null: it is fetched apart, so that many answers at once keep to
+# what Redis holds for one client. A larger one than any of ours is replaced unread.
 #
-# A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict write-through). What is
-# written like none, or for longer than `LONGEST_LEASE`, hides nothing; so does a lease without an end, or one that
-# lasts ten times as long as the caller's own.
+# A write lease, of the key or of its whole owner, hides whatever is there (protocol, Strict
+# write-through). What is written like none, or for longer than `LONGEST_LEASE`, hides nothing; so
+# does a lease without an end, or one that lasts ten times as long as the caller's own.
 #
-# The record remembers which fingerprints (shapes of a row, one for each release that is live) have keys here, so that
-# an invalidation by any release reaches the keys of all.
+# The record remembers which fingerprints (shapes of a row, one for each release that is live) have
+# keys here, so that an invalidation by any release reaches the keys of all.
 OPEN = Script(
     _RECORD
     + """
@@ -131,7 +142,9 @@ if not shapes then rec, shapes = renew(KEYS[1], rec.floor or rec.highest), '' en
 if not string.find(shapes, ',' .. ARGV[8] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[7], (shapes == '' and ',' or shapes) .. ARGV[8] .. ',')
 end
-local function state(of) return table.concat({of.incarnation, of.seq, of.tip, of.floor or ''}, ' ') end
+local function state(of)
+  return table.concat({of.incarnation, of.seq, of.tip, of.floor or ''}, ' ')
+end
 local function answer(kind, what) return {kind, own.generation, state(rec), state(own), what} end
 local hidden, overdue = false, {}
 for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7]}) do
@@ -142,7 +155,8 @@ for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7
     for at = 1, #leases, 2 do
       local xid, deadline = string.match(leases[at + 1], '^(%d+):(%d+)$')
       deadline = tonumber(deadline)
-      if not deadline or #xid > 20 or not is_name(leases[at]) or deadline > milliseconds + LONGEST_LEASE then
+      if not deadline or #xid > 20 or not is_name(leases[at])
+          or deadline > milliseconds + LONGEST_LEASE then
         redis.call('HDEL', writes, leases[at])
       else
         hidden = true
@@ -155,7 +169,8 @@ for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7
   end
 end
 if hidden then return answer('written', overdue) end
-local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. ARGV[8] .. ':' .. ARGV[9]
+local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. ARGV[8]
+    .. ':' .. ARGV[9]
 local size = redis.pcall('STRLEN', key)
 local ours = type(size) == 'number' and size > 0 and size <= tonumber(ARGV[13])
 local now = ours and redis.call('GET', key)
@@ -170,10 +185,12 @@ return answer('lease', ARGV[10])
 """.replace("LONGEST_LEASE", str(LONGEST_LEASE)).replace("PART", str(PART))
 )
 
-# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation, owner, fingerprint,
-# key text, nonce, value (empty: give the lease back), life in milliseconds. -> 1 if the value landed.
+# KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation,
+# owner, fingerprint, key text, nonce, value (empty: give the lease back), life in milliseconds. ->
+# 1 if the value landed.
 #
-# A fill lands only if its own lease is still there, in the records under which it was taken (protocol, Read path 5).
+# A fill lands only if its own lease is still there, in the records under which it was taken
+# (protocol, Read path 5).
 FILL = Script(
     """
 local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h')
@@ -195,8 +212,8 @@ return 1
 
 # KEYS[1] the record. ARGV: server, history, incarnation, position. -> 1 if the floor was settled.
 #
-# Only under the incarnation that was seen before the poll began, and only while the floor is unknown (protocol, Read
-# path 4): the higher of the position and the one remembered.
+# Only under the incarnation that was seen before the poll began, and only while the floor is
+# unknown (protocol, Read path 4): the higher of the position and the one remembered.
 SETTLE = Script(
     """
 local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h', 'f', 'm')
@@ -210,22 +227,24 @@ return 1
 """
 )
 
-# KEYS[1] the record, then those of the keys' owners. ARGV[7] position ('?' unknown, '' there are none), ARGV[8] message
-# fields (JSON without braces), ARGV[9] order position or empty, ARGV[10] nonce of the commit's own write leases or
-# empty, ARGV[11] the change's tip, ARGV[12] number of keys, ARGV[13] number of puts; then the owners of the records;
-# then for each key its owner and its text; then for each put its owner, text, fingerprint, incarnation, generation,
-# value, life in milliseconds, 1 if strict else 0; then for each owner that changed as a whole its name and new
+# KEYS[1] the record, then those of the keys' owners. ARGV[7] position ('?' unknown, '' there are
+# none), ARGV[8] message fields (JSON without braces), ARGV[9] order position or empty, ARGV[10]
+# nonce of the commit's own write leases or empty, ARGV[11] the change's tip, ARGV[12] number of
+# keys, ARGV[13] number of puts; then the owners of the records; then for each key its owner and its
+# text; then for each put its owner, text, fingerprint, incarnation, generation, value, life in
+# milliseconds, 1 if strict else 0; then for each owner that changed as a whole its name and new
 # generation: the record is theirs then.
 # -> {'done', incarnation, seq, puts that landed}, or {'history', of one of the records}
 #
-# Keys go with their values and leases, in every live shape, and the message tells how far the owners' records are: one
-# of theirs may have been lost, and who reads by an old name finds what is older than what he has just been told. The
-# floor rises; unknown stays unknown and remembers the highest position; an unknown position makes a new record
-# (protocol, Write path 5).
+# Keys go with their values and leases, in every live shape, and the message tells how far the
+# owners' records are: one of theirs may have been lost, and who reads by an old name finds what is
+# older than what he has just been told. The floor rises; unknown stays unknown and remembers the
+# highest position; an unknown position makes a new record (protocol, Write path 5).
 #
-# A put lands only in the records seen inside its transaction, and if no commit that came after it was published before
-# it: its order position is at least the floors, as they were until now (protocol, Write-through). Where commits of
-# others are on their way it does not land, and their write leases stay; a strict one needs its own, and takes it away.
+# A put lands only in the records seen inside its transaction, and if no commit that came after it
+# was published before it: its order position is at least the floors, as they were until now
+# (protocol, Write-through). Where commits of others are on their way it does not land, and their
+# write leases stay; a strict one needs its own, and takes it away.
 INVALIDATE = Script(
     _RECORD
     + """
@@ -266,7 +285,8 @@ for _ = 1, tonumber(ARGV[13]) do
       own.shapes = (shapes == '' and ',' or shapes) .. shape .. ','
       redis.call('HSET', KEYS[1], 'p:' .. owner, own.shapes)
     end
-    local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape .. ':' .. text
+    local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape
+        .. ':' .. text
     redis.call('SET', key, ARGV[at + 5], 'PX', ARGV[at + 6])
     landed = landed + 1
   end
@@ -286,7 +306,8 @@ rec.tip = ARGV[11]
 redis.call('HSET', KEYS[1], 't', rec.tip)
 local told = {}
 for owner, own in pairs(owners) do
-  told[#told + 1] = '"' .. owner .. '":["' .. own.incarnation .. '",' .. own.seq .. ',"' .. own.tip .. '"]'
+  told[#told + 1] = '"' .. owner .. '":["' .. own.incarnation .. '",' .. own.seq .. ',"' .. own.tip
+      .. '"]'
 end
 announce(KEYS[1], rec, ARGV[8] .. ',"p":"' .. before .. '","w":{' .. table.concat(told, ',') .. '}'
   .. (rec.floor and ',"f":"' .. rec.floor .. '"' or ''))
@@ -294,16 +315,18 @@ return {'done', rec.incarnation, rec.seq, landed}
 """
 )
 
-# KEYS[1] the record, then those of the keys' owners and of those of whom the generation is asked. ARGV[7] nonce,
-# ARGV[8] transaction id, ARGV[9] life in milliseconds, ARGV[10] number of keys, ARGV[11] number of owners that change
-# as a whole: the record is theirs then; then the owners of the records; then for each key its owner and its text; then
-# for each owner that changes its name and a new generation; then owners of whom the generation is asked.
-# -> {'done', incarnation, seq, tip, {of each owner asked about: generation, its record's incarnation, seq and tip}}, or
-# {'history', of one of the records}
+# KEYS[1] the record, then those of the keys' owners and of those of whom the generation is asked.
+# ARGV[7] nonce, ARGV[8] transaction id, ARGV[9] life in milliseconds, ARGV[10] number of keys,
+# ARGV[11] number of owners that change as a whole: the record is theirs then; then the owners of
+# the records; then for each key its owner and its text; then for each owner that changes its name
+# and a new generation; then owners of whom the generation is asked.
+# -> {'done', incarnation, seq, tip, {of each owner asked about: generation, its record's
+# incarnation, seq and tip}}, or {'history', of one of the records}
 #
-# Before COMMIT: from here on readers find a write lease and go to the primary. What lies under the keys goes now, read
-# leases too, in every shape: whoever takes the write lease over finds nothing (protocol, Strict write-through). Write
-# leases stand beside each other, since none may end another's; and they do not expire, since a COMMIT may take long.
+# Before COMMIT: from here on readers find a write lease and go to the primary. What lies under the
+# keys goes now, read leases too, in every shape: whoever takes the write lease over finds nothing
+# (protocol, Strict write-through). Write leases stand beside each other, since none may end
+# another's; and they do not expire, since a COMMIT may take long.
 INTEND = Script(
     _RECORD
     + """

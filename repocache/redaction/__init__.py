@@ -1,1 +1,2 @@
-"""What may be shown of what comes from outside: addresses without passwords, foreign errors in brief."""
+"""What may be shown of what comes from outside: addresses without passwords, foreign errors in
+brief."""

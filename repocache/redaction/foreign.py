@@ -1,7 +1,8 @@
 """What messages and events show of errors that others have raised.
 
-What another library says may quote a row, a statement's parameters or half a URL. Its words are shown where they are
-about a server or a connection; of any other error its type, and where it was raised.
+What another library says may quote a row, a statement's parameters or half a URL. Its words are
+shown where they are about a server or a connection; of any other error its type, and where it was
+raised.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ OF_SERVERS = (
     *("08", "0A", "25", "26", "28", "3D", "3F", "40", "425", "427", "428", "42P"),
     *("53", "55", "57", "58"),
 )
-"""SQLSTATE: connections, authorization, names of databases, schemas, tables and functions, conflicts, resources and
-operators. What is said of others may quote values: data, constraints, syntax, what functions raise."""
+"""SQLSTATE: connections, authorization, names of databases, schemas, tables and functions,
+conflicts, resources and operators. What is said of others may quote values: data, constraints,
+syntax, what functions raise."""
 OF_SYSTEM = ("builtins", "socket", "ssl")
-"""Where the errors are from that tell of connections and files; a subclass of OSError from elsewhere
-may say anything."""
+"""Where the errors are from that tell of connections and files; a subclass of OSError from
+elsewhere may say anything."""
 OF_DRIVERS = ("asyncpg", "psycopg", "sqlalchemy", "sqlite3")
 OF_VALUES = (ValueError, TypeError, LookupError, ArithmeticError)
 """What drivers raise for values that they cannot send."""

@@ -30,7 +30,8 @@ class SecretText(Protocol):
 
 
 def text_of(argument: str, given: object, example: str) -> str:
-    """The URL's text. Raises ConfigurationError naming `argument`, with what it has to look like."""
+    """The URL's text. Raises ConfigurationError naming `argument`, with what it has to look
+    like."""
     if isinstance(given, str):
         return given
     if isinstance(given, SecretText):
@@ -38,7 +39,9 @@ def text_of(argument: str, given: object, example: str) -> str:
     if isinstance(given, UrlObject):
         return given.unicode_string()
     if isinstance(given, list | tuple | set | frozenset | dict):
-        raise ConfigurationError(f"{argument}: give one URL, not a {type(given).__name__}: {example}")
+        raise ConfigurationError(
+            f"{argument}: give one URL, not a {type(given).__name__}: {example}"
+        )
     raise ConfigurationError(f"{argument}: a {type(given).__name__} is not a URL: {example}")
 
 

@@ -1,6 +1,8 @@
-"""One RESP3 connection to Redis for the whole process: commands, replies and pushes in Redis's own order.
+"""One RESP3 connection to Redis for the whole process: commands, replies and pushes in Redis's own
+order.
 
-Knows nothing of caches. `Link` is the way in; whoever builds one gives it an `Address` and a `Listener`.
+Knows nothing of caches. `Link` is the way in; whoever builds one gives it an `Address` and a
+`Listener`.
 """
 
 from repocache.redis_link.address import Address, Tls

@@ -12,8 +12,8 @@ from repocache.errors import ConfigurationError
 from repocache.redaction.urls import LOGIN, may_be_named, text_of
 
 EXAMPLES = (
-    "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, unix:///run/redis.sock?db=0, "
-    "redis+sentinel://host:26379,host2:26379/mymaster/0"
+    "redis://user:password@host:6379/0, rediss://host/0?ssl_ca_certs=/ca.pem, "
+    "unix:///run/redis.sock?db=0, redis+sentinel://host:26379,host2:26379/mymaster/0"
 )
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
@@ -28,7 +28,10 @@ SENTINEL_PORT = 26379
 DIGITS = 10
 """Fewer than so many are a database's number."""
 MASKED = "***"
-SEVERAL = "sentinels are redis+sentinel://host:26379,host2:26379/mymaster/0, and a Redis Cluster is not supported"
+SEVERAL = (
+    "sentinels are redis+sentinel://host:26379,host2:26379/mymaster/0, and a Redis Cluster "
+    "is not supported"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,16 @@ class Tls:
     check_hostname: bool = True
 
     def context(self) -> ssl.SSLContext:
-        """The server's certificate is always verified. Raises ConfigurationError if a file cannot be used."""
+        """The server's certificate is always verified. Raises ConfigurationError if a file cannot
+        be used."""
         try:
             context = ssl.create_default_context(cafile=self.ca_certs or None)
             if self.certfile:
                 context.load_cert_chain(self.certfile, self.keyfile or None)
         except OSError as error:
-            raise ConfigurationError(f"{self}: {error}; check that these are PEM files that may be read") from error
+            raise ConfigurationError(
+                f"{self}: {error}; check that these are PEM files that may be read"
+            ) from error
         context.check_hostname = self.check_hostname
         return context
 
@@ -56,7 +62,8 @@ class Tls:
 class Address:
     """TCP (`host`, `port`; TLS unless `tls` is None), or a Unix socket if `path` is not empty.
 
-    With `sentinels` neither: they are asked at each connect which host and port the master of the group `service` has.
+    With `sentinels` neither: they are asked at each connect which host and port the master of the
+    group `service` has.
     """
 
     host: str = "localhost"
@@ -72,7 +79,8 @@ class Address:
     @classmethod
     def parse(cls, url: object) -> Self:
         """Read redis://, rediss:// and unix:// URLs, with the option names that redis-py uses; and
-        redis+sentinel:// and rediss+sentinel://, whose TLS is for the servers and the sentinels alike.
+        redis+sentinel:// and rediss+sentinel://, whose TLS is for the servers and the sentinels
+        alike.
 
         `url`: a text, or an object that has one, as pydantic's. Raises ConfigurationError, without
         anything of the URL that could be of a password, in its message or its chain.
@@ -80,20 +88,26 @@ class Address:
         parts = _split(text_of("redis", url, f"it has to look like {EXAMPLES}"))
         if parts.scheme not in OPTIONS:
             raise ConfigurationError(
-                f"redis: the URL begins with none of {', '.join(OPTIONS)}; it has to look like {EXAMPLES}"
+                f"redis: the URL begins with none of {', '.join(OPTIONS)}; it has to look like "
+                f"{EXAMPLES}"
             )
         if parts.fragment or ("@" in parts.path and (parts.netloc or parts.scheme != "unix")):
             raise ConfigurationError(f"redis: {LOGIN}")
         if parts.password == MASKED:
-            raise ConfigurationError(f"redis: the password is {MASKED}, as it is masked for show: give the real one")
+            raise ConfigurationError(
+                f"redis: the password is {MASKED}, as it is masked for show: give the real one"
+            )
         if parts.scheme in ("redis", "rediss") and "," in parts.netloc.rpartition("@")[2]:
-            raise ConfigurationError(f"redis: a {parts.scheme}:// URL has one host; of several, {SEVERAL}")
+            raise ConfigurationError(
+                f"redis: a {parts.scheme}:// URL has one host; of several, {SEVERAL}"
+            )
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         for name in options:
             if name not in OPTIONS[parts.scheme]:
                 shown = repr(name) if may_be_named(options) else f"like one in it ({LOGIN})"
                 raise ConfigurationError(
-                    f"redis: a {parts.scheme}:// URL has no option {shown}; it has {', '.join(OPTIONS[parts.scheme])}"
+                    f"redis: a {parts.scheme}:// URL has no option {shown}; it has "
+                    f"{', '.join(OPTIONS[parts.scheme])}"
                 )
         tls = _tls(options) if parts.scheme.startswith("rediss") else None
         if parts.scheme.endswith("+sentinel"):
@@ -124,7 +138,14 @@ class Address:
         places = [_split(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
         login = (options.get("sentinel_username", ""), options.get("sentinel_password", ""))
         sentinels = tuple(
-            Address(unquote(place.hostname or "localhost"), _port(place, SENTINEL_PORT), "", tls, 0, *login)
+            Address(
+                unquote(place.hostname or "localhost"),
+                _port(place, SENTINEL_PORT),
+                "",
+                tls,
+                0,
+                *login,
+            )
             for place in places
         )
         return cls(
@@ -165,13 +186,17 @@ def _port(parts: SplitResult, usual: int) -> int:
     with suppress(ValueError):  # its words quote what stands there, perhaps half a password
         port = parts.port
     if port == 0:
-        raise ConfigurationError(f"redis: the URL's port has to be a number from 1 to 65535; {LOGIN}")
+        raise ConfigurationError(
+            f"redis: the URL's port has to be a number from 1 to 65535; {LOGIN}"
+        )
     return port or usual
 
 
 def _db(text: str) -> int:
     if text and not (text.isascii() and text.isdigit() and len(text) < DIGITS):
-        raise ConfigurationError("redis: the database in the URL is none: it has to be a number, as in /0 or ?db=0")
+        raise ConfigurationError(
+            "redis: the database in the URL is none: it has to be a number, as in /0 or ?db=0"
+        )
     return int(text or 0)
 
 

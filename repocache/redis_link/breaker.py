@@ -1,4 +1,5 @@
-"""When a lost link tries again: backoff and circuit breaker in one. Pure: clock and chance are passed in."""
+"""When a lost link tries again: backoff and circuit breaker in one. Pure: clock and chance are
+passed in."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from repocache.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """`failures` in a row open it. Seconds: `first` pause; while open, `retry` after an attempt that reached nobody and
-    `cooldown` after a connection that died young; `steady` life that forgives."""
+    """`failures` in a row open it. Seconds: `first` pause; while open, `retry` after an attempt
+    that reached nobody and `cooldown` after a connection that died young; `steady` life that
+    forgives."""
 
     failures: int = 5
     first: float = 0.05
@@ -21,25 +23,26 @@ class BreakerSettings:
     def __post_init__(self) -> None:
         if self.failures < 1 or min(self.first, self.retry, self.cooldown, self.steady) <= 0:
             raise ConfigurationError(
-                f"{self}: failures must be at least 1, first, retry, cooldown and steady more than 0 seconds"
+                f"{self}: failures must be at least 1, first, retry, cooldown and steady more than "
+                "0 seconds"
             )
 
 
 class Breaker:
     """Counts failures in a row and answers with the pause before the next attempt.
 
-    Calls need no gate of their own: without a connection they fail at once. What is left to break is the
-    circle of a server that accepts connections and lets them die, each of them costing every caller a reply's
-    deadline. So
+    Calls need no gate of their own: without a connection they fail at once. What is left to break
+    is the circle of a server that accepts connections and lets them die, each of them costing every
+    caller a reply's deadline. So
 
-    - closed: fewer than `failures`. The next attempt comes after `first`, doubled for each failure, times
-      chance.
-    - open: the link stays away from the server for `cooldown` (half of it at least, so that processes
-      spread). An attempt that no server answered has cost no caller anything: the next comes after `retry`,
-      so that a Redis that is back is soon used.
-    - half-open: the attempt after that. A failure opens again, and so does the loss of a connection younger
-      than `steady`: a handshake that was answered proves little. An older connection's loss counts as the
-      first failure.
+    - closed: fewer than `failures`. The next attempt comes after `first`, doubled for each failure,
+      times chance.
+    - open: the link stays away from the server for `cooldown` (half of it at least, so that
+      processes spread). An attempt that no server answered has cost no caller anything: the next
+      comes after `retry`, so that a Redis that is back is soon used.
+    - half-open: the attempt after that. A failure opens again, and so does the loss of a connection
+      younger than `steady`: a handshake that was answered proves little. An older connection's loss
+      counts as the first failure.
     """
 
     def __init__(self, settings: BreakerSettings) -> None:

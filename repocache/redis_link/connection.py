@@ -1,8 +1,8 @@
 """One RESP3 connection: a protocol of asyncio over hiredis, from the first byte to the loss.
 
-Owns the order of commands, replies and pushes, the deadline of replies and the pulse. Leaves connecting,
-the handshake and reconnecting to its owner. The library's hot path: each call pays for every line of `send`
-and `data_received`.
+Owns the order of commands, replies and pushes, the deadline of replies and the pulse. Leaves
+connecting, the handshake and reconnecting to its owner. The library's hot path: each call pays for
+every line of `send` and `data_received`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from repocache.redis_link.script import Script
 from repocache.redis_link.waiting import Argument, ScriptCall, Waiting, WhoAreYou, fail
 
 DEMOTED = frozenset({"READONLY", "MASTERDOWN", "LOADING"})
-"""Codes of errors that only a replica gives, or a server that is becoming one; a script's come inside other texts."""
+"""Codes of errors that only a replica gives, or a server that is becoming one; a script's come
+inside other texts."""
 
 _MORE = object()
 _encode = cast("Callable[[tuple[Argument, ...]], bytes]", hiredis.pack_command)
@@ -34,11 +35,12 @@ _WHO = _encode(("INFO", "replication"))
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds for `reply_timeout` and `pulse`, calls for `max_pending`, bytes for `max_reply` and `max_unread`.
+    """Seconds for `reply_timeout` and `pulse`, calls for `max_pending`, bytes for `max_reply` and
+    `max_unread`.
 
-    `pulse`: how often the server is asked who it is; so long a change of that may go unnoticed. `max_unread`: of
-    replies that are asked for at once, so that they stay below the server's `client-output-buffer-limit pubsub`; a
-    lower limit that the server tells counts instead.
+    `pulse`: how often the server is asked who it is; so long a change of that may go unnoticed.
+    `max_unread`: of replies that are asked for at once, so that they stay below the server's
+    `client-output-buffer-limit pubsub`; a lower limit that the server tells counts instead.
     """
 
     reply_timeout: float = 1.0
@@ -49,29 +51,35 @@ class Limits:
 
     @property
     def silence(self) -> float:
-        """For how long a connection may be open and silent before it is known to be lost: a pulse, the deadline of its
-        reply, and the time between two looks.
+        """For how long a connection may be open and silent before it is known to be lost: a pulse,
+        the deadline of its reply, and the time between two looks.
         """
         return self.pulse + self.reply_timeout + min(self.pulse, self.reply_timeout) / 2
 
     def __post_init__(self) -> None:
-        if min(self.reply_timeout, self.pulse) <= 0 or min(self.max_pending, self.max_reply, self.max_unread) < 1:
+        if (
+            min(self.reply_timeout, self.pulse) <= 0
+            or min(self.max_pending, self.max_reply, self.max_unread) < 1
+        ):
             raise ConfigurationError(f"{self}: every limit has to be more than 0")
 
 
 class Connection(asyncio.Protocol):
-    """Many callers, one socket: replies go to the oldest call, pushes to a callable, both in Redis's order.
+    """Many callers, one socket: replies go to the oldest call, pushes to a callable, both in
+    Redis's order.
 
-    `pushed(channel, payload)` runs inside `data_received`; the result of a call only schedules its caller. So
-    a push that Redis sent before a reply is always handled before the reply's caller runs, and so is one that
-    follows the reply in the same read. If `pushed` raises, the connection is dropped: a message was not
-    heard.
+    `pushed(channel, payload)` runs inside `data_received`; the result of a call only schedules its
+    caller. So a push that Redis sent before a reply is always handled before the reply's caller
+    runs, and so is one that follows the reply in the same read. If `pushed` raises, the connection
+    is dropped: a message was not heard.
 
-    `lost(reason)` runs once, before any waiting caller is resumed with CacheUnavailable. Nothing is handed
-    out after it.
+    `lost(reason)` runs once, before any waiting caller is resumed with CacheUnavailable. Nothing is
+    handed out after it.
     """
 
-    def __init__(self, limits: Limits, pushed: Callable[[bytes, bytes], None], lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, limits: Limits, pushed: Callable[[bytes, bytes], None], lost: Callable[[str], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._create_future = self._loop.create_future
         self._pushed = pushed
@@ -100,18 +108,20 @@ class Connection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = self._create_future()
 
     def send(self, command: tuple[Argument, ...]) -> asyncio.Future[Reply]:
-        """Queue a command; it is written at the end of this turn of the loop, with all others of the turn.
+        """Queue a command; it is written at the end of this turn of the loop, with all others of
+        the turn.
 
-        Raises CacheUnavailable at once after the loss or with `max_pending` calls waiting, TypeError for an
-        argument that is not bytes, str or int. The future raises ReplyError, or CacheUnavailable when the
-        connection is lost.
+        Raises CacheUnavailable at once after the loss or with `max_pending` calls waiting,
+        TypeError for an argument that is not bytes, str or int. The future raises ReplyError, or
+        CacheUnavailable when the connection is lost.
         """
         future = self._create_future()
         self._queue(command, future)
         return future
 
     def run(self, script: Script, arguments: tuple[Argument, ...]) -> asyncio.Future[Reply]:
-        """EVALSHA; `arguments`: number of keys, keys, values. If the server lost the script it is loaded, once."""
+        """EVALSHA; `arguments`: number of keys, keys, values. If the server lost the script it is
+        loaded, once."""
         future = self._create_future()
         self._queue(("EVALSHA", script.sha, *arguments), ScriptCall(future, script, arguments))
         return future
@@ -126,7 +136,8 @@ class Connection(asyncio.Protocol):
         self._window = max(1, unread // 2 // PART)
 
     def subscribe(self, channels: Iterable[str], ready: Callable[[], None]) -> None:
-        """SUBSCRIBE. `ready` runs inside `data_received`, at the last confirmation, before what follows it."""
+        """SUBSCRIBE. `ready` runs inside `data_received`, at the last confirmation, before what
+        follows it."""
         self._unconfirmed = {channel.encode() for channel in channels}
         self._ready = ready
         if self._unconfirmed:
@@ -135,11 +146,13 @@ class Connection(asyncio.Protocol):
             ready()
 
     def know(self, doubt: Callable[[bytes], str]) -> None:
-        """From now on the server has to be what it was. `doubt`: why it is not, by its INFO replication, or empty."""
+        """From now on the server has to be what it was. `doubt`: why it is not, by its INFO
+        replication, or empty."""
         self._doubt = doubt
 
     def drop(self, reason: str) -> None:
-        """End the connection: `lost` first, then every waiting caller fails. Later calls do nothing."""
+        """End the connection: `lost` first, then every waiting caller fails. Later calls do
+        nothing."""
         if self.reason:
             return
         self.reason = reason
@@ -214,7 +227,9 @@ class Connection(asyncio.Protocol):
         if self.reason:
             raise CacheUnavailable(f"Redis: {self.reason}")
         if len(self._waiting) >= self.limits.max_pending:
-            raise CacheUnavailable(f"Redis: overloaded: {self.limits.max_pending} calls wait (max_pending)")
+            raise CacheUnavailable(
+                f"Redis: overloaded: {self.limits.max_pending} calls wait (max_pending)"
+            )
         self._write(_encode(command))
         self._waiting.append(future)
 
@@ -274,8 +289,8 @@ class Connection(asyncio.Protocol):
 
 
 def room_for(window: int, on_the_way: int, *, held: bool) -> int:
-    """How many calls may be sent now. Once some were held back, none until half of the window is free: replies come in
-    small pieces, and each piece would make a small packet."""
+    """How many calls may be sent now. Once some were held back, none until half of the window is
+    free: replies come in small pieces, and each piece would make a small packet."""
     return 0 if held and on_the_way > window // 2 else max(0, window - on_the_way)
 
 

@@ -9,7 +9,8 @@ from repocache.redis_link.connection import Connection
 
 
 class Dialer:
-    """`address`: whose TLS files are read, once. Raises ConfigurationError if they cannot be used."""
+    """`address`: whose TLS files are read, once. Raises ConfigurationError if they cannot be
+    used."""
 
     def __init__(self, address: Address) -> None:
         self._tls = address.tls.context() if address.tls else None
@@ -20,4 +21,6 @@ class Dialer:
         if address.path:
             await loop.create_unix_connection(lambda: connection, address.path)
         else:
-            await loop.create_connection(lambda: connection, address.host, address.port, ssl=self._tls)
+            await loop.create_connection(
+                lambda: connection, address.host, address.port, ssl=self._tls
+            )

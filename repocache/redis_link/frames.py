@@ -1,4 +1,5 @@
-"""RESP3 headers, looked at before the parser sees them: it reserves memory for whatever they announce. Pure."""
+"""RESP3 headers, looked at before the parser sees them: it reserves memory for whatever they
+announce. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +16,15 @@ _FRAMES_EACH = {ord("*"): 1, ord(">"): 1, ord("~"): 1, ord("%"): 2}
 
 
 class BadFrame(RepocacheError, ValueError):
-    """A reply is announced that is larger than any of ours, or of a kind that no command of ours has."""
+    """A reply is announced that is larger than any of ours, or of a kind that no command of ours
+    has."""
 
 
 class Frames:
     """Follows the frames of a stream that comes in pieces of any size.
 
-    What has passed `admit` keeps the bounds: bytes of a reply, `MAX_ELEMENTS` and `MAX_LINE`. The work for a frame is
-    the same however long it is; nothing is kept but the beginning of a line.
+    What has passed `admit` keeps the bounds: bytes of a reply, `MAX_ELEMENTS` and `MAX_LINE`. The
+    work for a frame is the same however long it is; nothing is kept but the beginning of a line.
 
     Big numbers are none of ours, and those of equal hashes make a map's time quadratic.
     """
@@ -38,7 +40,8 @@ class Frames:
         self._elements = 0
 
     def admit(self, data: bytes) -> None:  # noqa: C901  # a call for each frame costs as much again
-        """Nothing of this may be parsed if it raises: BadFrame, or ValueError for a length that is none."""
+        """Nothing of this may be parsed if it raises: BadFrame, or ValueError for a length that is
+        none."""
         if self._line:
             data = self._line + data
             self._line = b""

@@ -15,19 +15,22 @@ from repocache.redis_link.script import Script
 
 OTHER_MODES = {
     b"cluster": (
-        "it is a node of a Redis Cluster, which has but a part of the keys, and that is not supported: give one server "
-        "(cluster-enabled no; of a managed service: cluster mode disabled), a group with sentinels by "
-        "redis+sentinel://host:26379/mymaster/0, or redis=None, so that each process caches for itself alone"
+        "it is a node of a Redis Cluster, which has but a part of the keys, and that is not "
+        "supported: give one server (cluster-enabled no; of a managed service: cluster mode "
+        "disabled), a group with sentinels by redis+sentinel://host:26379/mymaster/0, or "
+        "redis=None, so that each process caches for itself alone"
     ),
-    b"sentinel": "it is a sentinel: give redis+sentinel://host:26379/mymaster/0, with the name of its group",
+    b"sentinel": (
+        "it is a sentinel: give redis+sentinel://host:26379/mymaster/0, with the name of its group"
+    ),
 }
 """Servers that take no keys of ours, by what HELLO says of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PubsubLimit:
-    """`client-output-buffer-limit pubsub`: above `hard` bytes, or `soft` for `seconds`, a subscriber is cut
-    off.
+    """`client-output-buffer-limit pubsub`: above `hard` bytes, or `soft` for `seconds`, a
+    subscriber is cut off.
 
     0 means no limit. Replies on a subscribed connection count too (protocol, The channel).
     """
@@ -37,15 +40,18 @@ class PubsubLimit:
     seconds: int
 
     def within(self, most: int) -> int:
-        """Bytes of replies that may wait for the client, `most` at the most: pushes and the server's own bookkeeping
-        have half of the hard limit."""
-        limits = [limit for limit, told in ((self.hard // 2, self.hard), (self.soft, self.soft)) if told]
+        """Bytes of replies that may wait for the client, `most` at the most: pushes and the
+        server's own bookkeeping have half of the hard limit."""
+        limits = [
+            limit for limit, told in ((self.hard // 2, self.hard), (self.soft, self.soft)) if told
+        ]
         return min(most, *limits, most)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What the server said of itself. None: it does not tell; the limit is told by CONFIG GET alone.
+    """What the server said of itself. None: it does not tell; the limit is told by CONFIG GET
+    alone.
 
     `version` has its product: "redis 7.0.15", "valkey 9.1.2".
     """
@@ -57,13 +63,15 @@ class ServerFacts:
     pubsub_limit: PubsubLimit | None
 
 
-async def shake_hands(connection: Connection, address: Address, name: str, scripts: Sequence[Script]) -> ServerFacts:
+async def shake_hands(
+    connection: Connection, address: Address, name: str, scripts: Sequence[Script]
+) -> ServerFacts:
     """Enter, name the connection, select the database, load the scripts: all in one round trip.
 
     From then on the connection ends when the server is not the master that it was.
 
-    Raises CacheUnavailable if the server refuses any of it, or is not a master; ConfigurationError if it is a
-    cluster's node, or a sentinel.
+    Raises CacheUnavailable if the server refuses any of it, or is not a master; ConfigurationError
+    if it is a cluster's node, or a sentinel.
     """
     hello: tuple[str, ...] = ("HELLO", "3")
     if address.username or address.password:

@@ -12,16 +12,20 @@ DIGITS = 16
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """`run_id`: fresh for each start of a server. `replication_id`: fresh for each promotion, empty if it tells none.
+    """`run_id`: fresh for each start of a server. `replication_id`: fresh for each promotion, empty
+    if it tells none.
 
-    What a Redis holds is vouched for by both together (protocol, State in Redis, `server`): a run id alone does not
-    tell a master from itself after it was a replica for a while, and holds what another knew:
+    What a Redis holds is vouched for by both together (protocol, State in Redis, `server`): a run
+    id alone does not tell a master from itself after it was a replica for a while, and holds what
+    another knew:
 
-    1. A is told of a write, its replica B is not; 2. B is promoted, A follows it and takes its copy over; 3. A is
-    promoted again, in the same process: its records say that A made them, and know nothing of the write.
+    1. A is told of a write, its replica B is not; 2. B is promoted, A follows it and takes its copy
+    over; 3. A is promoted again, in the same process: its records say that A made them, and know
+    nothing of the write.
 
-    A replication id alone would not do either: it lives on in snapshots. It also changes when the first replica comes,
-    and when the last has been gone for repl-backlog-ttl, which costs no more than a cold cache.
+    A replication id alone would not do either: it lives on in snapshots. It also changes when the
+    first replica comes, and when the last has been gone for repl-backlog-ttl, which costs no more
+    than a cold cache.
     """
 
     run_id: str
@@ -42,7 +46,10 @@ class Identity:
         if b"role:master" not in lines:
             return "the server is no longer the master"
         if self.replication_id and f"master_replid:{self.replication_id}".encode() not in lines:
-            return "the server has another replication id: it was promoted anew, or its first replica came"
+            return (
+                "the server has another replication id: it was promoted anew, or its first "
+                "replica came"
+            )
         return ""
 
 

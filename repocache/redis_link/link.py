@@ -1,6 +1,8 @@
-"""The process's link to Redis: connects, reconnects for ever, and tells a listener what happens in between.
+"""The process's link to Redis: connects, reconnects for ever, and tells a listener what happens in
+between.
 
-Owns the connection and the task that keeps it. Leaves to others what commands, channels and messages mean.
+Owns the connection and the task that keeps it. Leaves to others what commands, channels and
+messages mean.
 """
 
 from __future__ import annotations
@@ -27,17 +29,20 @@ from repocache.redis_link.waiting import Argument
 
 
 class Listener(Protocol):
-    """Who is told. Plain calls from the loop, in Redis's order with the replies; none of them may block.
+    """Who is told. Plain calls from the loop, in Redis's order with the replies; none of them may
+    block.
 
-    If `up` or `push` raises, the connection is dropped with that as the reason: what was missed cannot be
-    made good otherwise.
+    If `up` or `push` raises, the connection is dropped with that as the reason: what was missed
+    cannot be made good otherwise.
     """
 
     def up(self, facts: ServerFacts) -> None:
-        """Connected, scripts loaded, every channel confirmed; `alive` is true next. No push came before."""
+        """Connected, scripts loaded, every channel confirmed; `alive` is true next. No push came
+        before."""
 
     def down(self, reason: str) -> None:
-        """The connection that was up is lost; `alive` is false. Runs before any waiting caller is resumed."""
+        """The connection that was up is lost; `alive` is false. Runs before any waiting caller is
+        resumed."""
 
     def push(self, channel: bytes, payload: bytes) -> None:
         """A message: handled before the caller of any reply that Redis sent after it."""
@@ -48,8 +53,8 @@ class Listener(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """`name`: for CLIENT LIST. `connect_timeout`: seconds from asking where Redis is to the last SUBSCRIBE; of
-    these, half at the most for sentinels."""
+    """`name`: for CLIENT LIST. `connect_timeout`: seconds from asking where Redis is to the last
+    SUBSCRIBE; of these, half at the most for sentinels."""
 
     name: str = "repocache"
     connect_timeout: float = 2.0
@@ -57,10 +62,19 @@ class LinkSettings:
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
 
     def __post_init__(self) -> None:
-        if not self.name.isascii() or not self.name.isprintable() or " " in self.name or not self.name:
-            raise ConfigurationError(f"name={self.name!r}: Redis takes printable ASCII without spaces")
+        if (
+            not self.name.isascii()
+            or not self.name.isprintable()
+            or " " in self.name
+            or not self.name
+        ):
+            raise ConfigurationError(
+                f"name={self.name!r}: Redis takes printable ASCII without spaces"
+            )
         if self.connect_timeout <= 0:
-            raise ConfigurationError(f"connect_timeout={self.connect_timeout}: it has to be more than 0 seconds")
+            raise ConfigurationError(
+                f"connect_timeout={self.connect_timeout}: it has to be more than 0 seconds"
+            )
 
 
 class Away:
@@ -85,10 +99,11 @@ class Away:
 class Link:
     """`async with Link(address, listener, scripts=..., channels=...) as link:`; in one event loop.
 
-    Entering waits for the first attempt, at most `connect_timeout` seconds, and does not raise because Redis
-    is away: `alive` tells. It raises ConfigurationError for a server that could never do: a cluster's node, a
-    sentinel. The link then tries for ever, until the block is left; leaving fails the calls still waiting. `alive`
-    is true from `up` to `down`: connected, subscribed, and no reply overdue.
+    Entering waits for the first attempt, at most `connect_timeout` seconds, and does not raise
+    because Redis is away: `alive` tells. It raises ConfigurationError for a server that could never
+    do: a cluster's node, a sentinel. The link then tries for ever, until the block is left; leaving
+    fails the calls still waiting. `alive` is true from `up` to `down`: connected, subscribed, and
+    no reply overdue.
     """
 
     def __init__(
@@ -108,35 +123,39 @@ class Link:
         self._settings = settings
         self._dialer = Dialer(address)
         self._guide = guide_to(address, self._dialer, settings.limits, settings.connect_timeout / 2)
-        self._connection: Connection | Away = Away("the link is not started: use it inside `async with`")
+        self._connection: Connection | Away = Away(
+            "the link is not started: use it inside `async with`"
+        )
         self._breaker = Breaker(settings.breaker)
         self._kept: Kept | None = None
         self._refused: ConfigurationError | None = None
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
-        """Send one command, such as `call("GET", key)`. A plain function: no coroutine, task or timer for it.
+        """Send one command, such as `call("GET", key)`. A plain function: no coroutine, task or
+        timer for it.
 
-        Raises CacheUnavailable at once if there is no connection, or too many calls wait. The future raises
-        ReplyError if Redis refuses, CacheUnavailable if the connection is lost or the reply is overdue. A
-        future that is cancelled, or never awaited, does no harm.
+        Raises CacheUnavailable at once if there is no connection, or too many calls wait. The
+        future raises ReplyError if Redis refuses, CacheUnavailable if the connection is lost or the
+        reply is overdue. A future that is cancelled, or never awaited, does no harm.
 
-        For commands with one reply that comes at once: none that blocks (BLPOP) or subscribes, no CLIENT REPLY;
-        and no MULTI, which would swallow pushes (protocol, The channel). And for replies of at most `PART` bytes: what
-        may be longer is fetched.
+        For commands with one reply that comes at once: none that blocks (BLPOP) or subscribes, no
+        CLIENT REPLY; and no MULTI, which would swallow pushes (protocol, The channel). And for
+        replies of at most `PART` bytes: what may be longer is fetched.
         """
         return self._connection.send(command)
 
     def fetch(self, name: str, most: int) -> Fetched:
-        """The value under a name, None if there is none or it is empty; cut after `most` bytes. In parts, so that the
-        server never holds more for this connection than it allows. Else as `call`; raises CacheUnavailable also if
-        `most` is more than that.
+        """The value under a name, None if there is none or it is empty; cut after `most` bytes. In
+        parts, so that the server never holds more for this connection than it allows. Else as
+        `call`; raises CacheUnavailable also if `most` is more than that.
         """
         return self._connection.fetch(name, most)
 
     def run(
         self, script: Script, keys: Sequence[bytes | str], values: Sequence[Argument] = ()
     ) -> asyncio.Future[Reply]:
-        """Run a script by its digest; if the server lost it (SCRIPT FLUSH) it is loaded anew. Else as `call`."""
+        """Run a script by its digest; if the server lost it (SCRIPT FLUSH) it is loaded anew. Else
+        as `call`."""
         return self._connection.run(script, (len(keys), *keys, *values))
 
     async def __aenter__(self) -> Self:
@@ -203,7 +222,9 @@ class Link:
 
     async def _stay(self, connection: Connection, address: Address) -> None:
         """Until the connection is lost, or another server is the master."""
-        replaced = asyncio.create_task(self._guide.replaced(address), name="repocache link: who is the master")
+        replaced = asyncio.create_task(
+            self._guide.replaced(address), name="repocache link: who is the master"
+        )
         try:
             ends: set[asyncio.Future[Any]] = {connection.ended, replaced}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,7 @@
 """Values whose size nobody knows, read so that no reply is longer than was allowed for it.
 
-Owns how many long ones are on their way. Every other call is one whose reply is at most `PART` bytes.
+Owns how many long ones are on their way. Every other call is one whose reply is at most `PART`
+bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from repocache.redis_link.reply import Reply
 from repocache.redis_link.waiting import Argument, fail
 
 PART = 16 * 1024
-"""Bytes of a reply. Of a value that is longer so much comes first, and the server asks for no more memory at a time."""
+"""Bytes of a reply. Of a value that is longer so much comes first, and the server asks for no more
+memory at a time."""
 
 Send = Callable[[tuple[Argument, ...]], "asyncio.Future[Reply]"]
 
@@ -31,15 +33,18 @@ class Whole:
         self.room = 0
 
     def fetch(self, name: str, most: int) -> asyncio.Future[Reply]:
-        """From its first byte on, whatever was read of it before: it may be another by now. The future raises
-        CacheUnavailable for one that would not fit."""
+        """From its first byte on, whatever was read of it before: it may be another by now. The
+        future raises CacheUnavailable for one that would not fit."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         if most <= self.room:
             self._queue.append((future, name, most))
             self._next()
         else:
             fail(
-                future, CacheUnavailable(f"Redis: a value of up to {most} bytes; {self.room} may be asked for at once")
+                future,
+                CacheUnavailable(
+                    f"Redis: a value of up to {most} bytes; {self.room} may be asked for at once"
+                ),
             )
         return future
 
@@ -68,7 +73,8 @@ class Whole:
 
 
 class Fetched:
-    """A value whose first part was asked for; None if there is none, since no value of ours is empty. Awaited once."""
+    """A value whose first part was asked for; None if there is none, since no value of ours is
+    empty. Awaited once."""
 
     __slots__ = ("_first", "_most", "_name", "_whole")
 

@@ -9,7 +9,8 @@ from repocache.errors import RepocacheError
 Reply: TypeAlias = Any
 """bytes, int, float, bool, None, or a list or dict of them: the command decides which.
 
-An error inside a list (a script's or an EXEC's) is a `ReplyError` *value*; only a whole reply is raised.
+An error inside a list (a script's or an EXEC's) is a `ReplyError` *value*; only a whole reply is
+raised.
 """
 
 QUOTED = ", with args beginning with"

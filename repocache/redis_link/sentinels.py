@@ -71,9 +71,10 @@ class Known:
 class Sentinels:
     """Asks one sentinel after the other, each for at most `patience` seconds.
 
-    No majority is needed, since what is named has to say itself that it is the master. But a sentinel that was cut off
-    goes on naming a master that was replaced, and that may not know it: an answer of an older epoch than was heard
-    before counts only if all sentinels answer, and none knows better (the group was set up anew).
+    No majority is needed, since what is named has to say itself that it is the master. But a
+    sentinel that was cut off goes on naming a master that was replaced, and that may not know it:
+    an answer of an older epoch than was heard before counts only if all sentinels answer, and none
+    knows better (the group was set up anew).
     """
 
     def __init__(self, address: Address, dialer: Dialer, limits: Limits, patience: float) -> None:
@@ -107,10 +108,13 @@ class Sentinels:
             self.doubt("it does not tell")
         if len(older) == len(self._order):
             return self._told(max(older, key=lambda named: named.epoch))
-        raise CacheUnavailable(f"no sentinel tells where the master of {self._address.service!r} is: {'; '.join(why)}")
+        raise CacheUnavailable(
+            f"no sentinel tells where the master of {self._address.service!r} is: {'; '.join(why)}"
+        )
 
     async def replaced(self, address: Address) -> str:
-        """Asks at each pulse. Sentinels that are away are no reason to leave a master that is there."""
+        """Asks at each pulse. Sentinels that are away are no reason to leave a master that is
+        there."""
         while True:
             await asyncio.sleep(self._every)
             with suppress(CacheUnavailable):

@@ -1,4 +1,5 @@
-"""Who waits in line for a reply: a caller, a script that may have to be sent again, or the pulse."""
+"""Who waits in line for a reply: a caller, a script that may have to be sent again, or the
+pulse."""
 
 from __future__ import annotations
 
@@ -15,12 +16,24 @@ Argument: TypeAlias = bytes | str | int
 class ScriptCall:
     """The reply to an EVALSHA, with what it takes to answer a NOSCRIPT by loading it.
 
-    Waits in line beside futures and answers to the same calls; a subclass of Future would cost four times as much.
+    Waits in line beside futures and answers to the same calls; a subclass of Future would cost four
+    times as much.
     """
 
-    __slots__ = ("arguments", "done", "exception", "future", "reloaded", "script", "set_exception", "set_result")
+    __slots__ = (
+        "arguments",
+        "done",
+        "exception",
+        "future",
+        "reloaded",
+        "script",
+        "set_exception",
+        "set_result",
+    )
 
-    def __init__(self, future: asyncio.Future[Reply], script: Script, arguments: tuple[Argument, ...]) -> None:
+    def __init__(
+        self, future: asyncio.Future[Reply], script: Script, arguments: tuple[Argument, ...]
+    ) -> None:
         self.future = future
         self.script = script
         self.arguments = arguments
@@ -30,15 +43,18 @@ class ScriptCall:
         self.set_exception = future.set_exception
         self.set_result = future.set_result
 
-    def again(self, loaded: asyncio.Future[Reply]) -> tuple[tuple[tuple[Argument, ...], Waiting], ...]:
+    def again(
+        self, loaded: asyncio.Future[Reply]
+    ) -> tuple[tuple[tuple[Argument, ...], Waiting], ...]:
         """Commands and who waits for them. A refusal to load shows in the second reply."""
         load = ("SCRIPT", "LOAD", self.script.source)
         return (load, loaded), (("EVALSHA", self.script.sha, *self.arguments), self)
 
 
 class WhoAreYou:
-    """The reply to the pulse, judged where it stands in the stream: nothing that comes behind it is handed out if the
-    server is not what it was. `judge`: what is wrong with what INFO replication says, empty if nothing is."""
+    """The reply to the pulse, judged where it stands in the stream: nothing that comes behind it is
+    handed out if the server is not what it was. `judge`: what is wrong with what INFO replication
+    says, empty if nothing is."""
 
     __slots__ = ("_drop", "_judge")
 
@@ -69,4 +85,5 @@ def fail(future: Waiting, error: Exception) -> None:
     """Unless it is done."""
     if not future.done():
         future.set_exception(error)
-        future.exception()  # seen: a caller that never looks at its call is no news for the loop's handler
+        # Seen: a caller that never looks at its call is no news for the loop's handler.
+        future.exception()

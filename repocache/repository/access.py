@@ -1,4 +1,5 @@
-"""Where a repository's reads go: through the cache, to a node, or into a unit of work. One port, three fits."""
+"""Where a repository's reads go: through the cache, to a node, or into a unit of work. One port,
+three fits."""
 
 from __future__ import annotations
 
@@ -97,8 +98,9 @@ class CachedAccess(NodeAccess[M]):
     """Reads by id go through the cache; whatever else goes to a node.
 
     Whatever L1 has not is read in the loop of the database alone (OtherLoop).
-    A session with monotonic reads goes past the cache: an entry does not say how new a row it holds. `compared`: hears
-    of the reads in shadow mode. `is_long`: whether an id is longer than caches keep.
+    A session with monotonic reads goes past the cache: an entry does not say how new a row it
+    holds. `compared`: hears of the reads in shadow mode. `is_long`: whether an id is longer than
+    caches keep.
     """
 
     def __init__(
@@ -138,10 +140,14 @@ class CachedAccess(NodeAccess[M]):
         if self._cache.switch.mode is CacheMode.SHADOW:
             row = (await self._shadowed((id,), bookmark))[id].row
         else:
-            row = (await self._cache.read(id, past_caches(bookmark) if self._is_long(id) else bookmark)).row
+            row = (
+                await self._cache.read(id, past_caches(bookmark) if self._is_long(id) else bookmark)
+            ).row
         return None if row is None else self._entity(row)
 
-    async def _cached(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, CachedRow]:
+    async def _cached(
+        self, ids: Sequence[Any], bookmark: Bookmark | None
+    ) -> Mapping[Any, CachedRow]:
         if len(ids) == 1:
             id = ids[0]
             if self._is_long(id):
@@ -153,16 +159,22 @@ class CachedAccess(NodeAccess[M]):
         beside = await self._cache.get_many(long, past_caches(bookmark))
         return beside | await self._cache.get_many([id for id in ids if id not in beside], bookmark)
 
-    async def _shadowed(self, ids: Sequence[Any], bookmark: Bookmark | None) -> Mapping[Any, CachedRow]:
-        """The database's answer. The cache is read beside it, and what goes wrong there is not the caller's."""
+    async def _shadowed(
+        self, ids: Sequence[Any], bookmark: Bookmark | None
+    ) -> Mapping[Any, CachedRow]:
+        """The database's answer. The cache is read beside it, and what goes wrong there is not the
+        caller's."""
         cached: Mapping[Any, CachedRow] | BaseException
         answered: Mapping[Any, CachedRow] | BaseException
-        cached, answered = await asyncio.gather(self._cached(ids, bookmark), super().cells(ids), return_exceptions=True)
+        cached, answered = await asyncio.gather(
+            self._cached(ids, bookmark), super().cells(ids), return_exceptions=True
+        )
         if isinstance(answered, BaseException):
             raise answered
         if not isinstance(cached, BaseException):
             self._compared(
-                {id: cell.row for id, cell in cached.items()}, {id: cell.row for id, cell in answered.items()}
+                {id: cell.row for id, cell in cached.items()},
+                {id: cell.row for id, cell in answered.items()},
             )
         return answered
 

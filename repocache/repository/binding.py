@@ -1,4 +1,5 @@
-"""One repository class, checked and bound to a database: its plan, its keys, its views, and the ways to read it."""
+"""One repository class, checked and bound to a database: its plan, its keys, its views, and the
+ways to read it."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ class Binding(Generic[M]):
 
     @property
     def fingerprint(self) -> str:
-        """Of the rows' shape and of the tables that they lie in: part of each key's name in Redis."""
+        """Of the rows' shape and of the tables that they lie in: part of each key's name in
+        Redis."""
         return fingerprint_of(self.plan.fingerprint, self.rows.places)
 
     def routed(self, route: Route) -> Access[M]:

@@ -1,4 +1,5 @@
-"""From a repository class to a binding: what its declaration says, checked before anything is read."""
+"""From a repository class to a binding: what its declaration says, checked before anything is
+read."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
     Raises ConfigurationError if it does not.
     """
     found: list[Any] = [*_arguments(repository, Repository)]
-    if len(found) != 2 or any(isinstance(each, TypeVar) for each in found) or not isinstance(found[0], type):
+    if (
+        len(found) != 2
+        or any(isinstance(each, TypeVar) for each in found)
+        or not isinstance(found[0], type)
+    ):
         raise ConfigurationError(
             f"{repository.__name__}: name the entity and the type of its id, as in "
             f"`class {repository.__name__}(Repository[User, int])`"
@@ -53,25 +58,34 @@ def _arguments(cls: Any, target: type) -> Sequence[Any]:
 
 
 def check_declaration(repository: type[Repository[Any, Any]]) -> None:
-    """Raises ConfigurationError for an `owner` that is missing, or what is something else or under another name."""
+    """Raises ConfigurationError for an `owner` that is missing, or what is something else or under
+    another name."""
     name = repository.__name__
     for cls in repository.__mro__:
         for attribute, value in vars(cls).items():
             right = _NAMES.get(type(value), attribute)
             if attribute != right:
                 raise ConfigurationError(
-                    f"{name}.{attribute} is a {type(value).__name__}, which is looked for under the name {right!r}"
+                    f"{name}.{attribute} is a {type(value).__name__}, which is looked for under "
+                    f"the name {right!r}"
                 )
     if not isinstance(getattr(repository, "owner", None), KeyOwner):
-        raise ConfigurationError(f'{name}.owner: declare who makes its keys, as in `owner = KeyOwner("user")`')
+        raise ConfigurationError(
+            f'{name}.owner: declare who makes its keys, as in `owner = KeyOwner("user")`'
+        )
     if not isinstance(repository.policy, CacheAside | WriteThrough):
-        raise ConfigurationError(f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`")
+        raise ConfigurationError(
+            f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`"
+        )
     if not isinstance(repository.mapping, MappingOptions):
-        raise ConfigurationError(f"{name}.mapping={repository.mapping!r}: give `MappingOptions(...)`")
+        raise ConfigurationError(
+            f"{name}.mapping={repository.mapping!r}: give `MappingOptions(...)`"
+        )
 
 
 def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_type: Any) -> Keys:
-    """The keys of the declared id. Raises ConfigurationError if it is not the type of the primary key."""
+    """The keys of the declared id. Raises ConfigurationError if it is not the type of the primary
+    key."""
     types = plan.id_types
     if len(types) == 1:
         declared: tuple[Any, ...] = (id_type,)
@@ -84,21 +98,26 @@ def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_
     if declared != types:
         shown = ", ".join(each.__name__ for each in types)
         raise ConfigurationError(
-            f"{repository.__name__}: the primary key of {plan.model.__name__} is ({shown}), the declared id "
-            f"{getattr(id_type, '__name__', id_type)!r} is not; its fields go in primary-key order"
+            f"{repository.__name__}: the primary key of {plan.model.__name__} is ({shown}), the "
+            f"declared id {getattr(id_type, '__name__', id_type)!r} is not; its fields go in "
+            "primary-key order"
         )
     make = getattr(id_type, "_make", tuple)
     return Keys(repository.owner, types, make)
 
 
-def _check_order(repository: type[Repository[Any, Any]], id_type: Any, plan: EntityPlan[Any]) -> None:
-    """Fields named as the key's attributes but in another order would be swapped unseen where types are equal."""
+def _check_order(
+    repository: type[Repository[Any, Any]], id_type: Any, plan: EntityPlan[Any]
+) -> None:
+    """Fields named as the key's attributes but in another order would be swapped unseen where types
+    are equal."""
     fields = list(id_type._fields)
     names = [plan.mapper.get_property_by_column(column).key for column in plan.id_columns]
     if fields != names and sorted(fields) == sorted(names):
         raise ConfigurationError(
-            f"{repository.__name__}: the fields of {id_type.__name__} are ({', '.join(fields)}), the primary key of "
-            f"{plan.model.__name__} is ({', '.join(names)}): name them in its order"
+            f"{repository.__name__}: the fields of {id_type.__name__} are ({', '.join(fields)}), "
+            f"the primary key of {plan.model.__name__} is ({', '.join(names)}): name them in its "
+            "order"
         )
 
 

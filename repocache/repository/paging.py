@@ -30,7 +30,9 @@ def total_order(mapper: Mapper[Any], order_by: Sequence[Order]) -> list[Step]:
     """
     given: object = order_by
     if isinstance(given, str) or not isinstance(given, Sequence):
-        raise UsageError(f"find(order_by={_shown(given)}): give a list of columns: {_example(mapper)}")
+        raise UsageError(
+            f"find(order_by={_shown(given)}): give a list of columns: {_example(mapper)}"
+        )
     steps = [_step(mapper, each) for each in order_by]
     named = {step.attribute for step in steps}
     for column in mapper.primary_key:
@@ -43,7 +45,10 @@ def total_order(mapper: Mapper[Any], order_by: Sequence[Order]) -> list[Step]:
 def _step(mapper: Mapper[Any], order: Order) -> Step:
     element: Any = order
     descending = False
-    if isinstance(order, UnaryExpression) and order.modifier in (operators.asc_op, operators.desc_op):
+    if isinstance(order, UnaryExpression) and order.modifier in (
+        operators.asc_op,
+        operators.desc_op,
+    ):
         element = order.element
         descending = order.modifier is operators.desc_op
     # A mapped column's expression is annotated with where it came from.
@@ -63,7 +68,8 @@ def _shown(given: object) -> str:
 
 
 def _example(mapper: Mapper[Any]) -> str:
-    return f"order_by=[{mapper.class_.__name__}.{mapper.get_property_by_column(mapper.primary_key[0]).key}]"
+    first = mapper.get_property_by_column(mapper.primary_key[0]).key
+    return f"order_by=[{mapper.class_.__name__}.{first}]"
 
 
 def clauses(steps: Sequence[Step]) -> list[ColumnElement[Any]]:
@@ -72,13 +78,16 @@ def clauses(steps: Sequence[Step]) -> list[ColumnElement[Any]]:
 
 
 def after(mapper: Mapper[Any], steps: Sequence[Step], last: object) -> ColumnElement[bool]:
-    """WHERE for the rows behind `last`, so written that an index over the columns finds the first of them.
+    """WHERE for the rows behind `last`, so written that an index over the columns finds the first
+    of them.
 
-    Raises UsageError for what is no entity of the mapper, and for a nullable column, whose NULLs no comparison finds.
+    Raises UsageError for what is no entity of the mapper, and for a nullable column, whose NULLs no
+    comparison finds.
     """
     if not isinstance(last, mapper.class_):
         raise UsageError(
-            f"find(after={type(last).__name__}): give the last {mapper.class_.__name__} of the page before"
+            f"find(after={type(last).__name__}): give the last {mapper.class_.__name__} of the "
+            "page before"
         )
     for step in steps:
         if getattr(step.column, "nullable", False):
@@ -101,5 +110,7 @@ def _behind(steps: Sequence[Step], values: Sequence[ColumnElement[Any]]) -> Colu
     return and_(not_before, or_(_beyond(step, step.column, value), _behind(steps[1:], values[1:])))
 
 
-def _beyond(step: Step, column: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
+def _beyond(
+    step: Step, column: ColumnElement[Any], value: ColumnElement[Any]
+) -> ColumnElement[bool]:
     return column < value if step.descending else column > value

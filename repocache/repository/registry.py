@@ -1,4 +1,5 @@
-"""From the repository classes that a database is given to their registry: the one place where a class is looked up."""
+"""From the repository classes that a database is given to their registry: the one place where a
+class is looked up."""
 
 from __future__ import annotations
 
@@ -20,23 +21,32 @@ from repocache.repository.rows import Nodes, Rows
 from repocache.repository.storing import check_storing
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
-from repocache.tracking.functions import NO_FUNCTIONS, DatabaseFunctions, Functions, functions_statement
+from repocache.tracking.functions import (
+    NO_FUNCTIONS,
+    DatabaseFunctions,
+    Functions,
+    functions_statement,
+)
 from repocache.transactions.cached_marker import StateMaker
 
 AnyRepository = type[Repository[Any, Any]]
 
 
 def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
-    """The classes as given. Raises ConfigurationError for what is none, is named twice or declares wrongly."""
+    """The classes as given. Raises ConfigurationError for what is none, is named twice or declares
+    wrongly."""
     given: object = repositories
     if isinstance(given, str | type) or not isinstance(given, Iterable):
-        raise ConfigurationError(f"Database(repositories={given!r}): give a list of repository classes")
+        raise ConfigurationError(
+            f"Database(repositories={given!r}): give a list of repository classes"
+        )
     found = tuple(repositories)
     everything: tuple[object, ...] = found
     for each in everything:
         if not isinstance(each, type) or not issubclass(each, Repository):
             raise ConfigurationError(
-                f"Database(repositories=[... {each!r} ...]): give classes that derive from Repository"
+                f"Database(repositories=[... {each!r} ...]): give classes that derive from "
+                "Repository"
             )
     if len(set(found)) != len(found):
         raise ConfigurationError("Database(repositories=...): a class is named twice")
@@ -46,15 +56,19 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 
 
 class Registry:
-    """One for each class. `state`: makes the states of their entities. `redis`: whether there is one.
+    """One for each class. `state`: makes the states of their entities. `redis`: whether there is
+    one.
 
-    `owned`: whose rows are in which table, and what leads from one table to another. `functions`: which may write. Both
-    as the database says, once it was asked.
+    `owned`: whose rows are in which table, and what leads from one table to another. `functions`:
+    which may write. Both as the database says, once it was asked.
 
-    Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it declares.
+    Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it
+    declares.
     """
 
-    def __init__(self, repositories: Iterable[AnyRepository], nodes: Nodes, state: StateMaker, *, redis: bool) -> None:
+    def __init__(
+        self, repositories: Iterable[AnyRepository], nodes: Nodes, state: StateMaker, *, redis: bool
+    ) -> None:
         self._nodes = nodes
         self._state = state
         self._registry = {repository: self._binding(repository) for repository in repositories}
@@ -74,19 +88,23 @@ class Registry:
         except KeyError:
             name = getattr(repository, "__name__", repository)
             raise ConfigurationError(
-                f"{name} is not one of this database's repositories: name it in Database(repositories=[...])"
+                f"{name} is not one of this database's repositories: name it in "
+                "Database(repositories=[...])"
             ) from None
 
-    def declared(self, repository: type[Any], ids: Sequence[Any] | None) -> list[tuple[str, tuple[str, ...] | None]]:
-        """Prefix and keys of every owner of the rows that the application says it changes; None: all. Raises
-        ConfigurationError for a class that was not given, InvalidId."""
+    def declared(
+        self, repository: type[Any], ids: Sequence[Any] | None
+    ) -> list[tuple[str, tuple[str, ...] | None]]:
+        """Prefix and keys of every owner of the rows that the application says it changes; None:
+        all. Raises ConfigurationError for a class that was not given, InvalidId."""
         binding = self[repository]
         wanted = None if ids is None else binding.keys.distinct(ids)
         return list(reached(self.owned, Owned(binding.keys, binding.plan.tables), wanted))
 
     async def locate(self) -> None:
-        """Ask the database where the rows are, and what else changes them. Raises MappingRefused for a database view,
-        for row-level security, and for a class whose selects sessions have begun to narrow."""
+        """Ask the database where the rows are, and what else changes them. Raises MappingRefused
+        for a database view, for row-level security, and for a class whose selects sessions have
+        begun to narrow."""
         self._check_criteria()
         await self._ask()
         for repository, binding in list(self):
@@ -103,13 +121,19 @@ class Registry:
             rows = await connection.execute(functions_statement())
             return catalog, DatabaseFunctions.of((name, body) for name, body in rows)
 
-        catalog, self.functions = (await topology.read(ReadRequirement(primary="asked", asked=True), run)).value
+        catalog, self.functions = (
+            await topology.read(ReadRequirement(primary="asked", asked=True), run)
+        ).value
         self.owned = self._owned(catalog)
 
     def _owned(self, catalog: Catalog) -> OwnedTables:
-        owned = [Owned(binding.keys, binding.plan.tables, binding.plan.reads) for _, binding in self]
+        owned = [
+            Owned(binding.keys, binding.plan.tables, binding.plan.reads) for _, binding in self
+        ]
         metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
-        return OwnedTables(owned, [table for each in metadata.values() for table in each.tables.values()], catalog)
+        return OwnedTables(
+            owned, [table for each in metadata.values() for table in each.tables.values()], catalog
+        )
 
     def _check_criteria(self) -> None:
         dialect = self._nodes.topology.write_engine.dialect

@@ -1,4 +1,5 @@
-"""What users write: `class Users(Repository[User, int])`. Reads only; writes belong to a unit of work.
+"""What users write: `class Users(Repository[User, int])`. Reads only; writes belong to a unit of
+work.
 
 Owns the few methods and the declaration. Where a read goes is `access`'s affair.
 """
@@ -27,14 +28,16 @@ V = TypeVar("V")
 
 
 class Repository(Generic[M, I]):
-    """Reads entities `M` by their id `I`. Declare `owner`; get one from `db[Users]` or, in a transaction,
-    `work[Users]`.
+    """Reads entities `M` by their id `I`. Declare `owner`; get one from `db[Users]` or, in a
+    transaction, `work[Users]`.
 
-    From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil another's, and they are
-    refused as the base of a write. From `work[Users]` they are the transaction's own.
+    From `db[Users]` entities are fresh, clean, fully loaded and detached: nobody can spoil
+    another's, and they are refused as the base of a write. From `work[Users]` they are the
+    transaction's own.
 
-    Every read raises InvalidId for an id that has not exactly the key's type, CodecError for a row that cannot be read,
-    DatabaseUnavailable if no node can answer and the database's own errors; never one of the cache.
+    Every read raises InvalidId for an id that has not exactly the key's type, CodecError for a row
+    that cannot be read, DatabaseUnavailable if no node can answer and the database's own errors;
+    never one of the cache.
     """
 
     owner: ClassVar[KeyOwner]
@@ -44,7 +47,9 @@ class Repository(Generic[M, I]):
     def __init__(self, binding: Binding[M] | None = None, access: Access[M] | None = None) -> None:
         name = type(self).__name__
         if binding is None or access is None:
-            raise UsageError(f"{name}() belongs to a database: use db[{name}], or work[{name}] in a unit of work")
+            raise UsageError(
+                f"{name}() belongs to a database: use db[{name}], or work[{name}] in a unit of work"
+            )
         self._binding = binding
         self._access = access
         self._check = binding.keys.check
@@ -81,9 +86,9 @@ class Repository(Generic[M, I]):
     ) -> list[M]:
         """The entities that satisfy all conditions; not cached.
 
-        `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order is total.
-        `after`: the last entity of the page before (keyset paging), with the same `order_by`. Raises UsageError for
-        an order that cannot be paged, or a `limit` below 1.
+        `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order
+        is total. `after`: the last entity of the page before (keyset paging), with the same
+        `order_by`. Raises UsageError for an order that cannot be paged, or a `limit` below 1.
         """
         if limit is not None and limit < 1:
             raise UsageError(f"find(limit={shown(limit)}): give at least 1, or leave it out")
@@ -103,24 +108,30 @@ class Repository(Generic[M, I]):
 
     async def count(self, *where: ColumnExpressionArgument[bool]) -> int:
         """How many rows satisfy all conditions; not cached."""
-        return int(await self._access.value(select(func.count()).select_from(self._binding.plan.model).where(*where)))
+        return int(
+            await self._access.value(
+                select(func.count()).select_from(self._binding.plan.model).where(*where)
+            )
+        )
 
     def on_primary(self) -> Self:
-        """The same repository, reading the primary past the cache, for the caller who knows better."""
+        """The same repository, reading the primary past the cache, for the caller who knows
+        better."""
         return type(self)(self._binding, self._binding.routed(ON_PRIMARY))
 
     def on_replica(self, max_lag: float | None = None) -> Self:
-        """The same repository, reading only replicas, at most `max_lag` seconds behind, past the cache; the session's
-        bookmark holds here too. Its reads raise DatabaseUnavailable if no replica may answer."""
+        """The same repository, reading only replicas, at most `max_lag` seconds behind, past the
+        cache; the session's bookmark holds here too. Its reads raise DatabaseUnavailable if no
+        replica may answer."""
         return type(self)(self._binding, self._binding.routed(on_replica(max_lag)))
 
 
 class View(Generic[V]):
     """Declares a frozen view on a repository: `card = View(UserCard)`, then `users.card.get(7)`.
 
-    `shape`: a frozen `msgspec.Struct` or dataclass whose fields are named as mapped attributes; one object, shared
-    by all callers. Checked when the database is built: MappingRefused for fields that are unknown or can be changed
-    in place.
+    `shape`: a frozen `msgspec.Struct` or dataclass whose fields are named as mapped attributes; one
+    object, shared by all callers. Checked when the database is built: MappingRefused for fields
+    that are unknown or can be changed in place.
     """
 
     def __init__(self, shape: type[V]) -> None:
@@ -136,7 +147,9 @@ class View(Generic[V]):
     @overload
     def __get__(self, repository: Repository[Any, I], owner: type[object]) -> BoundView[I, V]: ...
 
-    def __get__(self, repository: Repository[Any, I] | None, owner: type[object]) -> View[V] | BoundView[I, V]:
+    def __get__(
+        self, repository: Repository[Any, I] | None, owner: type[object]
+    ) -> View[V] | BoundView[I, V]:
         if repository is None:
             return self
         bound: BoundView[I, V] = BoundView(repository._binding, repository._access, self.shape)  # noqa: SLF001  # one file, one thing

@@ -1,4 +1,5 @@
-"""Rows of one plan from the topology: one prebuilt statement for many ids, and the loads that fill the cache."""
+"""Rows of one plan from the topology: one prebuilt statement for many ids, and the loads that fill
+the cache."""
 
 from __future__ import annotations
 
@@ -47,10 +48,11 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[M]):
-    """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas have not these rows,
-    whatever the mapping says. `strict`: reads by id are the primary's, unless the caller wishes otherwise.
-    `hindrance`: why no commit can store its rows (write-through). `places`: where its tables are, once the database
-    has said so; `state`: of a reader's connection (`mapping.reader`)."""
+    """`owner`: prefix, for events. `route`: the caller's wish for a node. `primary_only`: replicas
+    have not these rows, whatever the mapping says. `strict`: reads by id are the primary's, unless
+    the caller wishes otherwise. `hindrance`: why no commit can store its rows (write-through).
+    `places`: where its tables are, once the database has said so; `state`: of a reader's connection
+    (`mapping.reader`)."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
@@ -64,8 +66,9 @@ class Rows(Generic[M]):
     state: str = ""
 
     async def located(self) -> Rows[M]:
-        """The same, once the database has said where its rows are: those of unlogged and temporary tables are the
-        primary's alone (protocol, Read path). Raises MappingRefused for a database view and for row-level security."""
+        """The same, once the database has said where its rows are: those of unlogged and temporary
+        tables are the primary's alone (protocol, Read path). Raises MappingRefused for a database
+        view and for row-level security."""
         topology = self.nodes.topology
         if topology.write_engine.dialect.name != "postgresql":
             return self
@@ -78,7 +81,9 @@ class Rows(Generic[M]):
             relations = [Relation(*row) for row in await connection.execute(own)]
             return relations, (await connection.execute(state_statement())).scalar_one()
 
-        relations, state = (await topology.read(ReadRequirement(primary="asked", asked=True), run)).value
+        relations, state = (
+            await topology.read(ReadRequirement(primary="asked", asked=True), run)
+        ).value
         return replace(
             self,
             primary_only=is_primary_only(relations),
@@ -155,7 +160,9 @@ class Rows(Generic[M]):
             return replace(need, fresh=self.nodes.topology.settings.max_lag)
         return need
 
-    async def _load_group(self, group: Sequence[tuple[RowRequest, ReadRequirement]]) -> dict[Any, Row | CodecError]:
+    async def _load_group(
+        self, group: Sequence[tuple[RowRequest, ReadRequirement]]
+    ) -> dict[Any, Row | CodecError]:
         """The strictest of the needs: a node that satisfies it satisfies them all."""
         need = max((need for _, need in group), key=lambda need: need.position)
         fresh = next((each.fresh for _, each in group if each.fresh is not None), None)

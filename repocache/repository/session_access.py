@@ -31,7 +31,9 @@ class SessionAccess(Generic[M]):
     another statement of it is under way.
     """
 
-    def __init__(self, plan: EntityPlan[M], alone: Callable[[], AbstractContextManager[AsyncSession]]) -> None:
+    def __init__(
+        self, plan: EntityPlan[M], alone: Callable[[], AbstractContextManager[AsyncSession]]
+    ) -> None:
         self._plan = plan
         self._alone = alone
         self.near: Near = no_l1

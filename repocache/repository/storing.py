@@ -1,4 +1,5 @@
-"""From a repository under write-through to what its commits need; and where that policy cannot be had."""
+"""From a repository under write-through to what its commits need; and where that policy cannot be
+had."""
 
 from __future__ import annotations
 
@@ -19,14 +20,19 @@ from repocache.repository.repository import Repository
 INVALIDATED = "commits invalidate what they wrote and store nothing, as under CacheAside"
 
 
-def check_storing(repository: type[Repository[Any, Any]], binding: Binding[Any], *, redis: bool) -> None:
-    """At construction. Raises MappingRefused, or ConfigurationError for a strict owner without Redis or PostgreSQL."""
+def check_storing(
+    repository: type[Repository[Any, Any]], binding: Binding[Any], *, redis: bool
+) -> None:
+    """At construction. Raises MappingRefused, or ConfigurationError for a strict owner without
+    Redis or PostgreSQL."""
     if not isinstance(repository.policy, WriteThrough):
         return
     check_lockable(binding.plan)
     dialect = binding.rows.nodes.topology.write_engine.dialect.name
     if is_strict(repository.policy) and not (redis and dialect == "postgresql"):
-        raise without(repository, f"PostgreSQL, not {dialect}" if redis else "Redis: Database(redis=...)")
+        raise without(
+            repository, f"PostgreSQL, not {dialect}" if redis else "Redis: Database(redis=...)"
+        )
 
 
 def without(repository: type[Repository[Any, Any]], missing: str) -> ConfigurationError:
@@ -38,7 +44,10 @@ def without(repository: type[Repository[Any, Any]], missing: str) -> Configurati
 
 
 def source_of(
-    repository: type[Repository[Any, Any]], binding: Binding[Any], settings: CacheSettings, signing: Signing
+    repository: type[Repository[Any, Any]],
+    binding: Binding[Any],
+    settings: CacheSettings,
+    signing: Signing,
 ) -> Source:
     """The owner's side of the cache."""
     fingerprint = signing.fingerprint(binding.fingerprint)
@@ -59,12 +68,18 @@ def through(
     signing: Signing,
     observe: Observer,
 ) -> list[WriteThroughOwner]:
-    """What the commits of these repositories store. A hindrance is no error, but an event: they invalidate."""
-    hindered = {binding.keys.prefix: binding.rows.hindrance or unsteady(binding.plan) for _, binding in repositories}
+    """What the commits of these repositories store. A hindrance is no error, but an event: they
+    invalidate."""
+    hindered = {
+        binding.keys.prefix: binding.rows.hindrance or unsteady(binding.plan)
+        for _, binding in repositories
+    }
     for prefix, hindrance in hindered.items():
         if hindrance:
             observe(Degraded(f"write-through of {prefix!r}: {hindrance}", INVALIDATED))
-    sources = [source_of(repository, binding, settings, signing) for repository, binding in repositories]
+    sources = [
+        source_of(repository, binding, settings, signing) for repository, binding in repositories
+    ]
     return [
         WriteThroughOwner(
             binding.keys,

@@ -1,6 +1,7 @@
 """A row that cannot be read fails those who asked for it, and nobody else of its batch.
 
-Owns the search for such rows and the error's words. Which failures are a row's is `driver_errors`'s.
+Owns the search for such rows and the error's words. Which failures are a row's is
+`driver_errors`'s.
 """
 
 from __future__ import annotations

@@ -32,13 +32,14 @@ class UnitOfWork(Transactional):
         self._registry = registry
 
     def __getitem__(self, repository: type[R]) -> R:
-        """Raises ConfigurationError for a class that is not one of the database's, UsageError outside the block."""
+        """Raises ConfigurationError for a class that is not one of the database's, UsageError
+        outside the block."""
         binding = self._registry[repository]
         _ = self.session
         return repository(binding, SessionAccess(binding.plan, self.alone))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
-        """Say what textual SQL touches; without ids: every row of the repository. Whoever else has these rows, or
-        follows their table, is told too. Raises InvalidId."""
+        """Say what textual SQL touches; without ids: every row of the repository. Whoever else has
+        these rows, or follows their table, is told too. Raises InvalidId."""
         for prefix, keys in self._registry.declared(repository, ids):
             self.declare(prefix, keys)

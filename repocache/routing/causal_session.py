@@ -16,7 +16,8 @@ from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition
 
 STRANGERS = "whoever sends unsigned bookmarks"
-"""One client, all of them together: each can make as many bookmarks, and so sessions, as he likes."""
+"""One client, all of them together: each can make as many bookmarks, and so sessions, as he
+likes."""
 
 
 class Look(NamedTuple):
@@ -29,12 +30,17 @@ class Look(NamedTuple):
 class CausalSession:
     """One mutable object for a task and all its children.
 
-    `bookmark`: what a read of this session must not be older than; send it along with the answer. `client`: who is
-    charged for reads that the bookmark sends to the primary: the session itself, unless somebody else is named.
+    `bookmark`: what a read of this session must not be older than; send it along with the answer.
+    `client`: who is charged for reads that the bookmark sends to the primary: the session itself,
+    unless somebody else is named.
     """
 
     def __init__(
-        self, window: float, clock: Callable[[], float], signer: Signer | None = None, monotonic: bool = False
+        self,
+        window: float,
+        clock: Callable[[], float],
+        signer: Signer | None = None,
+        monotonic: bool = False,
     ) -> None:
         self.client: object = self
         self._window = window
@@ -136,7 +142,8 @@ class CausalSession:
         self._bookmark = taken = merge(old, new, beyond=beyond) if says_something(old) else new
         self._did = merge(self._did, new, beyond=beyond)
         if taken.position is None or new.history != old.history:
-            # Also what is merged into an unknown position: a read under way is not known to cover it.
+            # Also what is merged into an unknown position: a read under way is not known to cover
+            # it.
             self._noted += 1
 
 

@@ -1,7 +1,8 @@
-"""What a session needs of a node: its bookmark, the caller's wish for a node, and the session in scope.
+"""What a session needs of a node: its bookmark, the caller's wish for a node, and the session in
+scope.
 
-Owns the one context variable, and what becomes of a bookmark from outside. Who has what is needed is
-`selection`'s.
+Owns the one context variable, and what becomes of a bookmark from outside. Who has what is needed
+is `selection`'s.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from repocache.routing.causal_session import STRANGERS, CausalSession
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The caller's wish. `primary`: no other node. `replica`: no primary while there are replicas. `max_lag`:
-    seconds that a replica may be behind, in the general limit's place.
+    """The caller's wish. `primary`: no other node. `replica`: no primary while there are replicas.
+    `max_lag`: seconds that a replica may be behind, in the general limit's place.
     """
 
     primary: bool = False
@@ -71,7 +72,9 @@ class Stickiness:
     def __post_init__(self) -> None:
         for name in ("window", "uncovered"):
             if not getattr(self, name) > 0:
-                raise ConfigurationError(f"Stickiness({name}={getattr(self, name)}): seconds, more than 0")
+                raise ConfigurationError(
+                    f"Stickiness({name}={getattr(self, name)}): seconds, more than 0"
+                )
 
     @property
     def vouched(self) -> bool:
@@ -97,8 +100,8 @@ def last_fill(ttl: float, lease: float, staleness: float) -> float:
 def need_of(
     floor: int | None, bookmark: Bookmark | None, history: str, route: Route, client: object = None
 ) -> ReadRequirement:
-    """What a node must have (protocol, Read path 4: at least `max(floor, bookmark's)` of the floor's
-    history).
+    """What a node must have (protocol, Read path 4: at least `max(floor, bookmark's)` of the
+    floor's history).
 
     `floor`: of the keys that the read may fill, bytes; 0: none; None: unknown, only the primary may
     fill. `bookmark`: of the session, as `living` left it when the read began: its time is not
@@ -124,7 +127,13 @@ def need_of(
         else:
             position = max(position or 0, says.position)
     return ReadRequirement(
-        history, position or 0, route.max_lag, primary, fallback=not route.replica, unmet=unmet, client=client
+        history,
+        position or 0,
+        route.max_lag,
+        primary,
+        fallback=not route.replica,
+        unmet=unmet,
+        client=client,
     )
 
 
@@ -147,7 +156,9 @@ def living(bookmark: Bookmark, ends: float, now: float, history: str) -> Bookmar
     replaced = is_newer(bookmark.history, history) and now < bookmark.expires + LONGEST_CUT
     if not stays and not replaced:
         return None
-    return Bookmark(bookmark.history, bookmark.position, {}, covered=True, expires=ends, made=bookmark.made)
+    return Bookmark(
+        bookmark.history, bookmark.position, {}, covered=True, expires=ends, made=bookmark.made
+    )
 
 
 _session: ContextVar[CausalSession | None] = ContextVar("repocache_session", default=None)
@@ -159,18 +170,21 @@ def current_session() -> CausalSession | None:
 
 
 class Routing:
-    """Sessions over one topology. Raises ConfigurationError if bookmarks would end before replicas may have
-    caught up.
+    """Sessions over one topology. Raises ConfigurationError if bookmarks would end before replicas
+    may have caught up.
     """
 
-    def __init__(self, topology: Topology, stickiness: Stickiness | None = None, observe: Observer = ignore) -> None:
+    def __init__(
+        self, topology: Topology, stickiness: Stickiness | None = None, observe: Observer = ignore
+    ) -> None:
         self._topology = topology
         self._stickiness = stickiness = stickiness or Stickiness()
         self._observe = observe
         if stickiness.window <= topology.settings.staleness:
             raise ConfigurationError(
-                f"Stickiness(window={stickiness.window}): a bookmark must outlive the lag of replicas in the rotation, "
-                f"TopologySettings: max_lag + sample_every + probe_timeout = {topology.settings.staleness}"
+                f"Stickiness(window={stickiness.window}): a bookmark must outlive the lag of "
+                "replicas in the rotation, TopologySettings: max_lag + sample_every + "
+                f"probe_timeout = {topology.settings.staleness}"
             )
         topology.bookmarks_live(max(stickiness.window, stickiness.uncovered))
 
@@ -230,15 +244,18 @@ class Routing:
     async def causal_session(
         self, incoming: Bookmark | str | bytes | None = None, client: str | None = None
     ) -> AsyncIterator[CausalSession]:
-        """Reads in the block, and in tasks begun there, are not older than `incoming` nor than the block's
-        own commits.
+        """Reads in the block, and in tasks begun there, are not older than `incoming` nor than the
+        block's own commits.
 
         What is forged, malformed, foreign or no bookmark at all is not taken (BookmarkRefused says
-        why) and never raises. Blocks may be nested; the inner one begins with its own `incoming` only, and
-        the outer one knows, once the inner one is left, what that did. `client`: who sent the bookmark.
+        why) and never raises. Blocks may be nested; the inner one begins with its own `incoming`
+        only, and the outer one knows, once the inner one is left, what that did. `client`: who sent
+        the bookmark.
         """
         stickiness, outer = self._stickiness, _session.get()
-        session = CausalSession(stickiness.window, self._topology.now, stickiness.signer, stickiness.monotonic)
+        session = CausalSession(
+            stickiness.window, self._topology.now, stickiness.signer, stickiness.monotonic
+        )
         bookmark = await self.accepted(incoming)
         if bookmark is not None:
             session.begin_with(bookmark)
@@ -255,7 +272,8 @@ class Routing:
                 outer.absorb(session)
 
     async def accepted(self, incoming: Bookmark | str | bytes | None) -> Bookmark | None:
-        """The bookmark to begin with, None if there is none or it is refused. Never raises for what it is given."""
+        """The bookmark to begin with, None if there is none or it is refused. Never raises for what
+        it is given."""
         if incoming is None or (isinstance(incoming, str | bytes) and not incoming):
             return None
         bookmark = received(incoming, self._stickiness.signer)
@@ -270,7 +288,8 @@ class Routing:
             return None
         newest: int | None = self._topology.newest
         if left.history != self._topology.history or (left.position or 0) > self._topology.newest:
-            # It may know more than this process does: of a failover, or of WAL written since the last poll.
+            # It may know more than this process does: of a failover, or of WAL written since the
+            # last poll.
             if left.history:
                 self._topology.met(left.history)
             polled = await self._topology.position()
@@ -293,15 +312,19 @@ class Routing:
         on for ever: it is cut, not refused. Processes, and releases, may differ in what they give.
         """
         longest = max(LONGEST_CUT, self._stickiness.window, self._stickiness.uncovered)
-        expires = max(bookmark.expires, bookmark.made + self._life(bookmark) if bookmark.made else 0.0)
-        return msgspec.structs.replace(bookmark, expires=min(expires, self._topology.now() + longest))
+        expires = max(
+            bookmark.expires, bookmark.made + self._life(bookmark) if bookmark.made else 0.0
+        )
+        return msgspec.structs.replace(
+            bookmark, expires=min(expires, self._topology.now() + longest)
+        )
 
 
 def implausible(bookmark: Bookmark, history: str, newest: int | None) -> str:
     """Why a bookmark cannot be of this database, empty if it can.
 
-    `newest`: end of the primary's WAL in bytes, polled after the bookmark came; None: the primary did not say, and what
-    this process knew before proves nothing.
+    `newest`: end of the primary's WAL in bytes, polled after the bookmark came; None: the primary
+    did not say, and what this process knew before proves nothing.
     """
     if not bookmark.history:
         return "foreign" if bookmark.position else ""

@@ -15,12 +15,14 @@ from repocache.redis_link import Address
 from repocache.settings import Settings
 
 UNSIGNED = (
-    "whoever can send a bookmark can make one: it shows nobody anything, and can keep reads at the primary; give "
-    "Settings(secrets=(...,)) where bookmarks come from outside, and take accept_unsigned out once all processes sign"
+    "whoever can send a bookmark can make one: it shows nobody anything, and can keep reads at the "
+    "primary; give Settings(secrets=(...,)) where bookmarks come from outside, and take "
+    "accept_unsigned out once all processes sign"
 )
 PLAIN_DATABASE = (
-    "whoever is on the way may read and change what is sent, for TLS is used only if the server offers it, unverified; "
-    "give ?sslmode=verify-full in the URL, or EngineSettings(connect_args={'ssl': a_context})"
+    "whoever is on the way may read and change what is sent, for TLS is used only if the server "
+    "offers it, unverified; give ?sslmode=verify-full in the URL, or "
+    "EngineSettings(connect_args={'ssl': a_context})"
 )
 PLAIN_REDIS = "whoever is on the way may read and change what is sent; give a rediss:// URL"
 VERIFIED_OR_ENCRYPTED = ("require", "verify-ca", "verify-full")
@@ -35,7 +37,11 @@ def advice(
     for name, url in nodes.items():
         if may_be_plain(url, engine.connect_args):
             yield Unguarded(f"TLS to {name}", PLAIN_DATABASE)
-    if redis is not None and redis.tls is None and any(not is_local(host) for host in _hosts_of(redis)):
+    if (
+        redis is not None
+        and redis.tls is None
+        and any(not is_local(host) for host in _hosts_of(redis))
+    ):
         yield Unguarded("TLS to Redis", PLAIN_REDIS)
 
 
@@ -60,7 +66,11 @@ def is_local(host: str) -> bool:
 
 def _hosts(url: URL) -> list[str]:
     several = url.query.get("host", url.host or "")
-    named = several.split(",") if isinstance(several, str) else [each.partition(":")[0] for each in several]
+    named = (
+        several.split(",")
+        if isinstance(several, str)
+        else [each.partition(":")[0] for each in several]
+    )
     return named or [""]
 
 

@@ -28,15 +28,15 @@ from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
 
 ALONE = (
-    "this process hears of no other's writes: rows that others change stay in L1 until local_ttl ends; "
-    "give Database(redis=...)"
+    "this process hears of no other's writes: rows that others change stay in L1 until local_ttl "
+    "ends; give Database(redis=...)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class RunningCache:
-    """What a running database works with. `receivers`: who hears the channel; feeds come and go there. `sampler`: what
-    lies in Redis, looked at from outside of the read path."""
+    """What a running database works with. `receivers`: who hears the channel; feeds come and go
+    there. `sampler`: what lies in Redis, looked at from outside of the read path."""
 
     shared: ProcessCache
     sampler: Sampler
@@ -66,7 +66,8 @@ class Needs:
 async def open_cache(
     settings: Settings, address: Address | None, keys: KeySpace, standing: PrimaryWal, needs: Needs
 ) -> AsyncIterator[RunningCache]:
-    """`address`: None: this process caches for itself alone. On leaving, commits under way are published first."""
+    """`address`: None: this process caches for itself alone. On leaving, commits under way are
+    published first."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     flights = InflightLoads()
@@ -80,15 +81,28 @@ async def open_cache(
             needs.recovered()
 
         author = authorship(settings.secrets, accept_unsigned=settings.accept_unsigned)
-        channel = Channel(receivers, recovered, observe, standing.met, authorship=author, strict=needs.strict)
+        channel = Channel(
+            receivers, recovered, observe, standing.met, authorship=author, strict=needs.strict
+        )
         link: Link | None = None
         records: RedisRecords | MemoryRecords
         if address is None:
             records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
         else:
-            link = Link(address, channel, scripts=SCRIPTS, channels=(namespace.channel,), settings=settings.link)
+            link = Link(
+                address,
+                channel,
+                scripts=SCRIPTS,
+                channels=(namespace.channel,),
+                settings=settings.link,
+            )
             records = RedisRecords(
-                link, namespace, nonces, author, lambda: channel.server, max_value=settings.cache.max_value
+                link,
+                namespace,
+                nonces,
+                author,
+                lambda: channel.server,
+                max_value=settings.cache.max_value,
             )
         bus = Bus(records, settings.publish_timeout, observe, standing.met)
         undelivered = PublishRetry(bus, standing.covering_position, observe)
@@ -101,7 +115,20 @@ async def open_cache(
         tasks.keep(undelivered.run)
         settler = Settler(records, standing, tasks.spawn, observe)
         shared = ProcessCache(
-            records, namespace, local, views, flights, standing, settler, tasks.spawn, observe, settings.cache
+            records,
+            namespace,
+            local,
+            views,
+            flights,
+            standing,
+            settler,
+            tasks.spawn,
+            observe,
+            settings.cache,
         )
-        sampler = NothingShared() if link is None else RedisSampler(link, namespace, settings.cache.max_value)
+        sampler = (
+            NothingShared()
+            if link is None
+            else RedisSampler(link, namespace, settings.cache.max_value)
+        )
         yield RunningCache(shared, sampler, bus, undelivered, tasks, receivers, channel, nonces)

@@ -31,19 +31,21 @@ from repocache.tracking.notices import Notices
 from repocache.tracking.tables import OwnedTables
 
 LOST = (
-    "an invalidation that Redis did not take is lost if this process dies before it does; the ttl is the cap then: "
-    "op.create_repocache_outbox() in a migration makes the table"
+    "an invalidation that Redis did not take is lost if this process dies before it does; the ttl "
+    "is the cap then: op.create_repocache_outbox() in a migration makes the table"
 )
 SPARE = 1.0
 """Seconds beyond `publish_timeout` that the relays leave a row to the process that wrote it."""
 CLOSING = 2.0
-"""Seconds that closing takes at most for the last acknowledgement; what is left is delivered once more, by a relay."""
+"""Seconds that closing takes at most for the last acknowledgement; what is left is delivered once
+more, by a relay."""
 Keep = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
 """Runs what never ends."""
 
 
 class NoOutbox:
-    """No outbox: nothing outlives the process. `sealing`: the last statement of each transaction."""
+    """No outbox: nothing outlives the process. `sealing`: the last statement of each
+    transaction."""
 
     sealing: Sealing = SealWithoutOutbox()
 
@@ -63,7 +65,9 @@ class NoOutbox:
 class RunningOutbox(NoOutbox):
     """An outbox that is there."""
 
-    def __init__(self, sealing: Sealing, acknowledged: OutboxAcknowledger, relay: Relay, held: Held) -> None:
+    def __init__(
+        self, sealing: Sealing, acknowledged: OutboxAcknowledger, relay: Relay, held: Held
+    ) -> None:
         self.sealing = sealing
         self.relay = relay
         self.held = held
@@ -89,7 +93,8 @@ async def open_outbox(
 ) -> AsyncIterator[NoOutbox]:
     """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was
     published is acknowledged, as far as the `grace` lasts. Raises ConfigurationError if the outbox
-    is required and missing, is somebody's whom nobody trusts, or out of the role's reach, and DatabaseUnavailable."""
+    is required and missing, is somebody's whom nobody trusts, or out of the role's reach, and
+    DatabaseUnavailable."""
     observe, in_use = settings.observe, InUse(engine)
     place = OutboxPlace(settings.outbox_schema, settings.outbox_owners)
     try:
@@ -97,8 +102,9 @@ async def open_outbox(
         if found is None:
             if settings.outbox is OutboxMode.REQUIRED:
                 raise ConfigurationError(
-                    f"Settings(outbox=OutboxMode.REQUIRED): there is no table {place.table}; run a migration with "
-                    "op.create_repocache_outbox(), or name its schema: Settings(outbox_schema=...)"
+                    f"Settings(outbox=OutboxMode.REQUIRED): there is no table {place.table}; run a "
+                    "migration with op.create_repocache_outbox(), or name its schema: "
+                    "Settings(outbox_schema=...)"
                 )
             observe(Degraded("outbox", LOST))
             await engine.dispose()  # it asked once: no connection waits for nothing
@@ -107,11 +113,16 @@ async def open_outbox(
         check(found, place)
         notices = Notices(owned, await _places(engine, owned))
         outbox = Outbox(engine, place.table, notices.tables)
-        statement = SealStatement(engine.dialect, place.table, notices, settings.publish_timeout + SPARE)
+        statement = SealStatement(
+            engine.dialect, place.table, notices, settings.publish_timeout + SPARE
+        )
         acknowledged = OutboxAcknowledger(outbox, observe)
         try:
             yield RunningOutbox(
-                SealWithOutbox(statement), acknowledged, Relay(outbox, notices, observe), Held(engine, place.table)
+                SealWithOutbox(statement),
+                acknowledged,
+                Relay(outbox, notices, observe),
+                Held(engine, place.table),
             )
         finally:
             with suppress(TimeoutError):

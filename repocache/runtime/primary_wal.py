@@ -19,7 +19,8 @@ _IN_THE_FUTURE = "22023"
 
 
 class PrimaryWal:
-    """Every position comes from a poll begun after the call (protocol, Write path 4 and "settle")."""
+    """Every position comes from a poll begun after the call (protocol, Write path 4 and
+    "settle")."""
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
@@ -36,7 +37,8 @@ class PrimaryWal:
         return await self._topology.position()
 
     async def covering_position(self) -> tuple[str, int | None] | None:
-        """For what is published late: covers every commit up to now. None: the primary does not answer."""
+        """For what is published late: covers every commit up to now. None: the primary does not
+        answer."""
         if not self._topology.history:
             return "", NO_POSITIONS
         return await self.insert_position()
@@ -49,7 +51,8 @@ class PrimaryWal:
         return self._topology.writes_with(server)
 
     async def in_progress(self, xid: str) -> bool:
-        """Whether the transaction is not decided yet. One that the primary knows nothing of is: it has another history.
+        """Whether the transaction is not decided yet. One that the primary knows nothing of is: it
+        has another history.
 
         Any other failure is no answer. Raises DatabaseUnavailable.
         """
@@ -58,10 +61,14 @@ class PrimaryWal:
             return bool((await connection.execute(_STATUS, {"xid": xid})).scalar() == "in progress")
 
         try:
-            return (await self._topology.read(ReadRequirement(primary="asked", asked=True), run)).value
+            return (
+                await self._topology.read(ReadRequirement(primary="asked", asked=True), run)
+            ).value
         except DatabaseUnavailable:
             raise
         except Exception as error:
             if sqlstate(error) == _IN_THE_FUTURE:
                 return False
-            raise DatabaseUnavailable(f"the primary does not say whether {xid} has ended: {in_brief(error)}") from error
+            raise DatabaseUnavailable(
+                f"the primary does not say whether {xid} has ended: {in_brief(error)}"
+            ) from error

@@ -29,7 +29,9 @@ class BookmarkSigner:
 
     def __init__(self, secrets: Sequence[str | bytes], *, accept_unsigned: bool = False) -> None:
         if isinstance(secrets, str | bytes) or not secrets:
-            raise ConfigurationError("BookmarkSigner(secrets=...): give a list of secrets, the newest first")
+            raise ConfigurationError(
+                "BookmarkSigner(secrets=...): give a list of secrets, the newest first"
+            )
         keys = [secret.encode() if isinstance(secret, str) else secret for secret in secrets]
         if any(len(key) < SHORTEST for key in keys):
             raise ConfigurationError(f"BookmarkSigner: a secret has at least {SHORTEST} bytes")

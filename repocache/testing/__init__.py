@@ -1,7 +1,9 @@
-"""Real servers for tests and demos: a PostgreSQL primary, streaming replicas, Valkey or Redis; up in about 3 s.
+"""Real servers for tests and demos: a PostgreSQL primary, streaming replicas, Valkey or Redis; up
+in about 3 s.
 
-Importable without pytest; the fixtures are in `repocache.testing.plugin`. All that is started is stopped, by
-process id. For POSIX systems; only on Linux do servers also die with a program that is killed.
+Importable without pytest; the fixtures are in `repocache.testing.plugin`. All that is started is
+stopped, by process id. For POSIX systems; only on Linux do servers also die with a program that is
+killed.
 """
 
 from repocache.testing.embedded import embedded_servers

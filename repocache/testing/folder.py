@@ -1,4 +1,5 @@
-"""The temporary folder of one set of servers, and the removal of those whose program died before it could.
+"""The temporary folder of one set of servers, and the removal of those whose program died before it
+could.
 
 A folder is in use while its lock is held, which the kernel drops with the process that holds it.
 """
@@ -25,7 +26,8 @@ SERVERS = ("postgres", "valkey-server", "redis-server")
 
 
 class RunFolder:
-    """A folder that servers of `account` can reach, while a `with` lasts. Sweeps what dead programs left."""
+    """A folder that servers of `account` can reach, while a `with` lasts. Sweeps what dead programs
+    left."""
 
     def __init__(self, account: Account) -> None:
         self._account = account
@@ -46,15 +48,18 @@ class RunFolder:
         return self.path
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         remove(self.path)
         os.close(self._lock)
 
 
 def reachable_place(account: Account) -> Path:
-    """The first usual place for temporary files that the account may enter, and where nobody can put
-    a folder of his in the place of ours."""
+    """The first usual place for temporary files that the account may enter, and where nobody can
+    put a folder of his in the place of ours."""
     places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - mkdtemp is used inside
     for place in places:
         if place.is_dir() and keeps(place) and (account == Account() or enterable(place.resolve())):
@@ -71,7 +76,8 @@ def enterable(folder: Path) -> bool:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the folder and end the servers in it, if it is ours and the program that made it is dead."""
+    """Remove the folder and end the servers in it, if it is ours and the program that made it is
+    dead."""
     inside = own_folder(folder)
     if inside is None:
         return
@@ -91,12 +97,14 @@ def sweep(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """End what still runs inside, free its shared memory, delete the folder; the lock last. Links are
-    deleted, not what they lead to. Raises ServerError if the folder is not ours any more."""
+    """End what still runs inside, free its shared memory, delete the folder; the lock last. Links
+    are deleted, not what they lead to. Raises ServerError if the folder is not ours any more."""
     left = servers_inside(folder)
     for pid in left:
         send(pid, signal.SIGKILL)
-    await_condition(lambda: all(state(pid) in GONE for pid in left), f"the servers in {folder} are gone")
+    await_condition(
+        lambda: all(state(pid) in GONE for pid in left), f"the servers in {folder} are gone"
+    )
     inside = own_folder(folder)
     if inside is None:
         raise ServerError(f"{folder} is gone, or somebody else's now: look at what stands there")
@@ -114,7 +122,8 @@ def remove(folder: Path) -> None:
 
 
 def servers_inside(folder: Path) -> list[int]:
-    """Ids of the servers that work inside. Frozen ones outlive their parent: its last signal waits for a thaw."""
+    """Ids of the servers that work inside. Frozen ones outlive their parent: its last signal waits
+    for a thaw."""
     if sys.platform != "linux":
         return []
     found = []

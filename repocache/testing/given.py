@@ -23,7 +23,8 @@ REDIS_VARIABLE = "REPOCACHE_TEST_REDIS_URL"
 
 
 def given_servers(environ: Mapping[str, str]) -> Servers:
-    """The servers that the variables name; replicas are separated by spaces or commas and may be none.
+    """The servers that the variables name; replicas are separated by spaces or commas and may be
+    none.
 
     Raises ServerError if the primary or the Redis is not named.
     """
@@ -31,16 +32,22 @@ def given_servers(environ: Mapping[str, str]) -> Servers:
         raise ServerError(f"{' and '.join(missing)} must be set as well, or none of the three")
     psql = find_psql(os.environ)
     urls = environ.get(REPLICAS_VARIABLE, "").replace(",", " ").split()
-    replicas = tuple(given_postgres(f"replica{n}", url, psql) for n, url in enumerate(urls, start=1))
+    replicas = tuple(
+        given_postgres(f"replica{n}", url, psql) for n, url in enumerate(urls, start=1)
+    )
     redis = given_redis("redis", environ[REDIS_VARIABLE])
-    return Servers(given_postgres("primary", environ[PRIMARY_VARIABLE], psql), replicas, redis, refuse_copy)
+    return Servers(
+        given_postgres("primary", environ[PRIMARY_VARIABLE], psql), replicas, redis, refuse_copy
+    )
 
 
 def given_postgres(name: str, address: str, psql: str) -> PostgresServer:
     """The PostgreSQL server at a SQLAlchemy URL, whose role plays both `app` and `postgres`."""
     url = make_url(address)
     if not url.host or not url.username:
-        raise ServerError(f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        raise ServerError(
+            f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        )
     role = Credentials(url.username, str(url.password or ""))
     access = Access(role, role, url.database or role.user, psql)
     return PostgresServer(name, GivenMachine(url.host, url.port or 5432), access)

@@ -1,7 +1,8 @@
 """Becomes a server, after binding its life to that of the thread that started this program.
 
-Run by path: `launcher.py PARENT DEATH_SIGNAL USER GROUP COMMAND ARGUMENT...`; a user of -1 means: as it is.
-A program of its own, since a `preexec_fn` may not run between fork and exec of a process with threads.
+Run by path: `launcher.py PARENT DEATH_SIGNAL USER GROUP COMMAND ARGUMENT...`; a user of -1 means:
+as it is. A program of its own, since a `preexec_fn` may not run between fork and exec of a process
+with threads.
 """
 
 import ctypes
@@ -18,7 +19,8 @@ def main(parent: int, death_signal: int, user: int, group: int) -> None:
         os.setgid(group)
         os.setuid(user)
     if sys.platform == "linux":
-        # After setuid, which forgets the wish; before looking at the parent, which may be dead already.
+        # After setuid, which forgets the wish; before looking at the parent, which may be dead
+        # already.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)
     if os.getppid() != parent:
         sys.exit("the process that wanted this server is gone")

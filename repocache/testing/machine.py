@@ -1,4 +1,5 @@
-"""What a server runs on: the port between a server's words (SQL, commands) and the process behind them."""
+"""What a server runs on: the port between a server's words (SQL, commands) and the process behind
+them."""
 
 from typing import NoReturn, Protocol
 
@@ -6,7 +7,8 @@ from repocache.testing.errors import NotOurs
 
 
 class Machine(Protocol):
-    """A server process that can be started and ended, or the lack of any say over it. Calls block."""
+    """A server process that can be started and ended, or the lack of any say over it. Calls
+    block."""
 
     @property
     def host(self) -> str: ...
@@ -64,5 +66,6 @@ class GivenMachine:
     def _refuse(self) -> NoReturn:
         raise NotOurs(
             f"{self.host}:{self.port} was given by its URL and is not ours to control: "
-            "unset REPOCACHE_TEST_PRIMARY_URL, REPOCACHE_TEST_REPLICA_URLS and REPOCACHE_TEST_REDIS_URL"
+            "unset REPOCACHE_TEST_PRIMARY_URL, REPOCACHE_TEST_REPLICA_URLS and "
+            "REPOCACHE_TEST_REDIS_URL"
         )

@@ -1,6 +1,7 @@
 """Fixtures for pytest: `pytest_plugins = ["repocache.testing.plugin"]` in your top `conftest.py`.
 
-`repocache_layout` and `repocache_template` are there to be overridden. None is async; async tests may use all.
+`repocache_layout` and `repocache_template` are there to be overridden. None is async; async tests
+may use all.
 """
 
 import os
@@ -11,7 +12,12 @@ import pytest
 
 from repocache.testing.embedded import embedded_servers
 from repocache.testing.errors import NotOurs
-from repocache.testing.given import PRIMARY_VARIABLE, REDIS_VARIABLE, REPLICAS_VARIABLE, given_servers
+from repocache.testing.given import (
+    PRIMARY_VARIABLE,
+    REDIS_VARIABLE,
+    REPLICAS_VARIABLE,
+    given_servers,
+)
 from repocache.testing.topology import Endpoints, Layout, Servers
 
 KIND_VARIABLE = "REPOCACHE_TEST_SERVERS"
@@ -20,7 +26,8 @@ VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let containers stand in where they are asked for: their plugin has a `repocache_servers` of its own."""
+    """Let containers stand in where they are asked for: their plugin has a `repocache_servers` of
+    its own."""
     kind = os.environ.get(KIND_VARIABLE, KINDS[0])
     if kind not in KINDS:
         raise pytest.UsageError(f"{KIND_VARIABLE}={kind} is none of {', '.join(KINDS)}")
@@ -49,7 +56,8 @@ def repocache_servers(repocache_layout: Layout) -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def repocache_template() -> str:
-    """The database that each test gets a copy of: empty. Override it to make your tables once a run."""
+    """The database that each test gets a copy of: empty. Override it to make your tables once a
+    run."""
     return "template1"
 
 

@@ -1,4 +1,5 @@
-"""Ports to listen on: below the ephemeral range, any port of which an outgoing connection may hold."""
+"""Ports to listen on: below the ephemeral range, any port of which an outgoing connection may
+hold."""
 
 import secrets
 import socket
@@ -11,7 +12,8 @@ TRIES = 100
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now. Whoever binds it must be ready to find it taken."""
+    """A port of 127.0.0.1 that nobody listens on now. Whoever binds it must be ready to find it
+    taken."""
     for _ in range(TRIES):
         port = LOWEST + secrets.randbelow(BEYOND - LOWEST)
         with socket.socket() as probe:

@@ -1,4 +1,5 @@
-"""A PostgreSQL server as tests see it: addresses, SQL, databases, replication, and the controls of its life."""
+"""A PostgreSQL server as tests see it: addresses, SQL, databases, replication, and the controls of
+its life."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,7 +25,8 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How servers are spoken to: who plays `app` and `postgres`, the usual database, the `psql` to use."""
+    """How servers are spoken to: who plays `app` and `postgres`, the usual database, the `psql` to
+    use."""
 
     app: Credentials
     postgres: Credentials
@@ -35,8 +37,8 @@ class Access:
 class PostgresServer:
     """One server. Every call blocks; in async code use `await asyncio.to_thread(server.restart)`.
 
-    A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze, thaw, promote,
-    pause_replay, resume_replay, follow.
+    A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze,
+    thaw, promote, pause_replay, resume_replay, follow.
     """
 
     def __init__(self, name: str, machine: Machine, access: Access) -> None:
@@ -61,7 +63,8 @@ class PostgresServer:
         return self._machine.pid
 
     def url(self, driver: str = DRIVER, database: str = "", user: Role = "app") -> str:
-        """Address for SQLAlchemy: for the ordinary role `app`, which owns the databases, or the superuser."""
+        """Address for SQLAlchemy: for the ordinary role `app`, which owns the databases, or the
+        superuser."""
         role = self._access.app if user == "app" else self._access.postgres
         database = database or self._access.database
         url = URL.create(driver, role.user, role.password, self.host, self.port, database)
@@ -70,8 +73,8 @@ class PostgresServer:
     def sql(self, script: str, database: str = "") -> list[tuple[str, ...]]:
         """Rows of all statements, as the superuser; every value as text, NULL as the empty text.
 
-        Statements are separate transactions unless the script says otherwise. Raises ServerError with what the
-        server said.
+        Statements are separate transactions unless the script says otherwise. Raises ServerError
+        with what the server said.
         """
         role = self._access.postgres
         login = Login(role.user, role.password, self.host, self.port)
@@ -79,7 +82,10 @@ class PostgresServer:
 
     def create_database(self, name: str, template: str = "template1") -> None:
         """A copy of the template, owned by `app`. Nobody may be connected to the template."""
-        self.sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{self._access.app.user}"', MAINTENANCE)
+        self.sql(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{self._access.app.user}"',
+            MAINTENANCE,
+        )
 
     def drop_database(self, name: str) -> None:
         """Drop it if it is there; who is connected is thrown out."""
@@ -119,20 +125,26 @@ class PostgresServer:
         """What a primary has written or a replica has replayed, as a number of bytes in the log."""
         replayed, written = "pg_last_wal_replay_lsn()", "pg_current_wal_lsn()"
         ((position,),) = self.sql(
-            f"SELECT CASE WHEN pg_is_in_recovery() THEN {replayed} ELSE {written} END - '0/0'", MAINTENANCE
+            f"SELECT CASE WHEN pg_is_in_recovery() THEN {replayed} ELSE {written} END - '0/0'",
+            MAINTENANCE,
         )
         return int(position)
 
     def await_position(self, position: int, seconds: float = 30) -> None:
         """Wait until the position is reached. Raises ServerError after that time."""
-        await_condition(lambda: self.position() >= position, f"{self.name} is at {position}", seconds)
+        await_condition(
+            lambda: self.position() >= position, f"{self.name} is at {position}", seconds
+        )
 
     def pause_replay(self) -> None:
-        """Let a replica fall behind: it receives the log and replays nothing. Returns when it has paused."""
+        """Let a replica fall behind: it receives the log and replays nothing. Returns when it has
+        paused."""
         self._require_ours()
         self.sql("SELECT pg_wal_replay_pause()", MAINTENANCE)
         await_condition(
-            lambda: self.sql("SELECT pg_get_wal_replay_pause_state()", MAINTENANCE) == [("paused",)],
+            lambda: (
+                self.sql("SELECT pg_get_wal_replay_pause_state()", MAINTENANCE) == [("paused",)]
+            ),
             f"{self.name} pauses replay",
         )
 
@@ -142,13 +154,15 @@ class PostgresServer:
         self.sql("SELECT pg_wal_replay_resume()", MAINTENANCE)
 
     def promote(self) -> None:
-        """Make a replica a primary, with a history of its own from here. Returns when it takes writes."""
+        """Make a replica a primary, with a history of its own from here. Returns when it takes
+        writes."""
         self._require_ours()
         self.sql("SELECT pg_promote(true, 30)", MAINTENANCE)
         await_condition(lambda: not self.in_recovery, f"{self.name} is a primary")
 
     def follow(self, primary: "PostgresServer") -> None:
-        """Make a replica stream from that primary, through a slot of the replica's name. Returns when it does."""
+        """Make a replica stream from that primary, through a slot of the replica's name. Returns
+        when it does."""
         self._require_ours()
         found = f"SELECT FROM pg_replication_slots WHERE slot_name = '{self.name}'"
         primary.sql(
@@ -156,7 +170,9 @@ class PostgresServer:
             MAINTENANCE,
         )
         role = self._access.postgres
-        source = f"host={primary.host} port={primary.port} user={role.user} password={role.password}"
+        source = (
+            f"host={primary.host} port={primary.port} user={role.user} password={role.password}"
+        )
         self.sql(
             f"ALTER SYSTEM SET primary_conninfo = '{source}';"
             f"ALTER SYSTEM SET primary_slot_name = '{self.name}';"
@@ -178,7 +194,9 @@ class PostgresServer:
     @property
     def source_port(self) -> int:
         """Port of the primary that a replica is told to stream from, 0 if it is told none."""
-        ((port,),) = self.sql("SELECT substring(current_setting('primary_conninfo') FROM 'port=(\\d+)')", MAINTENANCE)
+        ((port,),) = self.sql(
+            "SELECT substring(current_setting('primary_conninfo') FROM 'port=(\\d+)')", MAINTENANCE
+        )
         return int(port or 0)
 
     def await_streaming(self, primary: "PostgresServer", seconds: float = 30) -> None:

@@ -72,7 +72,15 @@ class PostgresFolder:
         """Make an empty primary, with these settings beside ours."""
         secret = self._site.folder / f"{self._name}.password"
         self._site.account.write(secret, self._site.password)
-        options = ["-A", "scram-sha-256", "-U", SUPERUSER, "--pwfile", str(secret), "--wal-segsize=1"]
+        options = [
+            "-A",
+            "scram-sha-256",
+            "-U",
+            SUPERUSER,
+            "--pwfile",
+            str(secret),
+            "--wal-segsize=1",
+        ]
         options += ["--no-sync", "--no-instructions", "--locale=C", "-E", "UTF8"]
         if self._site.binaries.major >= 16:
             # A random password needs no slow hash, and tests open many connections.
@@ -82,21 +90,26 @@ class PostgresFolder:
         finally:
             secret.unlink()
         with os.fdopen(file_to_append(self._data / "postgresql.conf"), "a") as conf:
-            conf.writelines(f"{name} = '{value}'\n" for name, value in {**SETTINGS, **settings}.items())
+            conf.writelines(
+                f"{name} = '{value}'\n" for name, value in {**SETTINGS, **settings}.items()
+            )
 
     def copy(self, primary_port: int) -> None:
-        """Make a replica of a running primary, which keeps its log for us in a slot of our name, made here."""
+        """Make a replica of a running primary, which keeps its log for us in a slot of our name,
+        made here."""
         options = ["-h", HOST, "-p", str(primary_port), "-U", SUPERUSER, "-w"]
         options += ["-R", "-X", "stream", "-c", "fast", "--no-sync", "-C", "-S", self._name]
         self._fill("pg_basebackup", options, ("PGPASSWORD", self._site.password))
 
     def command(self, port: int) -> Command:
         arguments = (self._site.binaries.tool("postgres"), "-D", str(self._data), "-p", str(port))
-        # On the parent's death: an immediate shutdown, which waits for nobody and frees its shared memory.
+        # On the parent's death: an immediate shutdown, which waits for nobody and frees its shared
+        # memory.
         return Command(arguments, self._data, self._log, signal.SIGQUIT)
 
     def accepts(self, port: int, pid: int) -> bool:
-        """Whether the state in the process's own file is `ready`; the file may be one that a crash left."""
+        """Whether the state in the process's own file is `ready`; the file may be one that a crash
+        left."""
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
@@ -120,7 +133,8 @@ class PostgresFolder:
 
 
 def free_shared_memory(data: Path) -> None:
-    """Remove the System V segment that a killed server left, before the file that names it goes with its data.
+    """Remove the System V segment that a killed server left, before the file that names it goes
+    with its data.
 
     One of another's than the file's owner stays: he may have written what he likes.
     """

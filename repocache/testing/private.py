@@ -1,4 +1,5 @@
-"""Files and folders of our own where others may write too: no link is followed, and nobody else reads."""
+"""Files and folders of our own where others may write too: no link is followed, and nobody else
+reads."""
 
 import os
 import stat

@@ -1,6 +1,7 @@
 """One child process and those that it forks: started, watched, frozen and ended by process id.
 
-Owns who it runs as, its death with its parent, and its log. Leaves to others when a server is ready.
+Owns who it runs as, its death with its parent, and its log. Leaves to others when a server is
+ready.
 """
 
 import os
@@ -33,7 +34,8 @@ class Account:
 
     @classmethod
     def unprivileged(cls) -> "Account":
-        """`nobody` if this program runs as root, since PostgreSQL refuses to; else this program's own."""
+        """`nobody` if this program runs as root, since PostgreSQL refuses to; else this program's
+        own."""
         if os.geteuid() != 0:
             return cls()
         entry = pwd.getpwnam("nobody")
@@ -57,7 +59,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: program and arguments, in which folder, its log, the signal for it when this program dies."""
+    """What to run: program and arguments, in which folder, its log, the signal for it when this
+    program dies."""
 
     arguments: tuple[str, ...]
     folder: Path
@@ -72,7 +75,9 @@ class Command:
     def variables(self) -> dict[str, str]:
         """A small environment: no secret of the caller's, no `PGHOST`, English messages."""
         kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-        return kept | {"LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)} | dict(self.environment)
+        return (
+            kept | {"LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)} | dict(self.environment)
+        )
 
     def log_tail(self) -> str:
         return self.log.read_text(errors="replace")[-LOG_TAIL:] if self.log.exists() else ""
@@ -81,9 +86,9 @@ class Command:
 class Child:
     """A running command, in a session of its own.
 
-    The kernel sends the parent-death signal when the *thread* that forked ends. So each child has a thread that
-    starts it and then waits for it: it may be asked for in any thread, and dies with this program even if that
-    is killed.
+    The kernel sends the parent-death signal when the *thread* that forked ends. So each child has a
+    thread that starts it and then waits for it: it may be asked for in any thread, and dies with
+    this program even if that is killed.
     """
 
     def __init__(self, command: Command, account: Account) -> None:
@@ -91,7 +96,9 @@ class Child:
         self.command = command
         self._ended = threading.Event()
         self._spawned: Future[subprocess.Popen[bytes]] = Future()
-        keeper = threading.Thread(target=self._keep, args=(account,), name=f"keeper-{command.name}", daemon=True)
+        keeper = threading.Thread(
+            target=self._keep, args=(account,), name=f"keeper-{command.name}", daemon=True
+        )
         keeper.start()
         try:
             self._process = self._spawned.result()
@@ -142,7 +149,8 @@ class Child:
         return self._ended.wait(seconds)
 
     def end(self, wish: signal.Signals, seconds: float) -> None:
-        """Ask it to end by a signal; kill it and all that it forked if it has not after that time."""
+        """Ask it to end by a signal; kill it and all that it forked if it has not after that
+        time."""
         if self.alive:
             self.thaw()
             send(self.pid, wish)
@@ -155,7 +163,8 @@ class Child:
         self._ended.wait()
 
     def freeze(self) -> None:
-        """Stop the process and all that it forked where they are; their connections stay open and silent."""
+        """Stop the process and all that it forked where they are; their connections stay open and
+        silent."""
         self._signal_all(signal.SIGSTOP, ("T", "t", *GONE))
 
     def thaw(self) -> None:
@@ -164,7 +173,8 @@ class Child:
             send(pid, signal.SIGCONT)
 
     def family(self) -> list[int]:
-        """The ids of the process and of all that descend from it, parents first; empty when it has ended."""
+        """The ids of the process and of all that descend from it, parents first; empty when it has
+        ended."""
         if not self.alive:
             return []
         children: dict[int, list[int]] = {}
@@ -183,11 +193,14 @@ class Child:
         family = self.family()
         for pid in reversed(family):
             send(pid, sent)
-        await_condition(lambda: all(state(pid) in states for pid in family), "the processes take the signal")
+        await_condition(
+            lambda: all(state(pid) in states for pid in family), "the processes take the signal"
+        )
 
 
 def run_tool(command: Command, account: Account, seconds: float = 60) -> None:
-    """Run a program to its end. Raises ServerError with the end of its log if it fails or takes longer."""
+    """Run a program to its end. Raises ServerError with the end of its log if it fails or takes
+    longer."""
     child = Child(command, account)
     try:
         ended = child.wait(seconds)
@@ -218,7 +231,8 @@ def send(pid: int, sent: signal.Signals) -> None:
 
 
 def state(pid: int) -> str:
-    """The process's state as a letter (`T` stopped, `Z` dead but not yet reaped), empty if there is none."""
+    """The process's state as a letter (`T` stopped, `Z` dead but not yet reaped), empty if there is
+    none."""
     if sys.platform != "linux":
         return ps("-o", "state=", "-p", str(pid)).strip()[:1]
     return (stat(pid) or [""])[0]
@@ -246,4 +260,6 @@ def stat(pid: int) -> list[str]:
 
 def ps(*arguments: str) -> str:
     """What `ps` tells where there is no /proc."""
-    return subprocess.run(["/bin/ps", *arguments], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    command = ["/bin/ps", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout

@@ -1,4 +1,5 @@
-"""A Valkey or Redis server as tests see it, and the small blocking client with which they reach into it."""
+"""A Valkey or Redis server as tests see it, and the small blocking client with which they reach
+into it."""
 
 import socket
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ class RedisLogin:
 class RedisServer:
     """One server. Every call blocks; in async code use `await asyncio.to_thread(server.restart)`.
 
-    A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze, thaw,
-    snapshot, replica_of, promote, pause_replication, resume_replication.
+    A server given by its URL raises NotOurs on every control: start, stop, kill, restart, freeze,
+    thaw, snapshot, replica_of, promote, pause_replication, resume_replication.
     """
 
     def __init__(self, name: str, machine: Machine, login: RedisLogin) -> None:
@@ -60,7 +61,8 @@ class RedisServer:
         return f"redis://{login}{self.host}:{self.port}/{self._login.database}"
 
     def command(self, *words: str | int) -> Reply:
-        """The reply to one command. Raises ServerError for an error reply, OSError without a connection."""
+        """The reply to one command. Raises ServerError for an error reply, OSError without a
+        connection."""
         return ask((self.host, self.port), self._login, words)
 
     def clear(self) -> None:
@@ -121,7 +123,8 @@ class RedisServer:
         self.command("REPLICAOF", "NO", "ONE")
 
     def pause_replication(self) -> None:
-        """A replica hears no more of its primary and is not let in again: it lacks what that is told from now on."""
+        """A replica hears no more of its primary and is not let in again: it lacks what that is
+        told from now on."""
         self._require_ours()
         self.command("CONFIG", "SET", "masterauth", "not the password")
         self.command("CLIENT", "KILL", "TYPE", "master")
@@ -141,8 +144,11 @@ def offset_in(info: Reply, field: str) -> int:
     return int(found[0]) if found else 0
 
 
-def ask(place: tuple[str, int], login: RedisLogin, words: Sequence[str | int], seconds: float = 10) -> Reply:
-    """The reply to one command on a connection of its own. Raises ServerError for an error reply."""
+def ask(
+    place: tuple[str, int], login: RedisLogin, words: Sequence[str | int], seconds: float = 10
+) -> Reply:
+    """The reply to one command on a connection of its own. Raises ServerError for an error
+    reply."""
     commands = [words]
     if login.database:  # 0 it is without, and a sentinel has none
         commands.insert(0, ["SELECT", login.database])
@@ -155,7 +161,9 @@ def ask(place: tuple[str, int], login: RedisLogin, words: Sequence[str | int], s
 def exchange(connection: socket.socket, words: Sequence[str | int]) -> Reply:
     """Send one command and wait for its reply."""
     encoded = [str(word).encode() for word in words]
-    connection.sendall(b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(e), e) for e in encoded))
+    connection.sendall(
+        b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(e), e) for e in encoded)
+    )
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
     while (reply := reader.gets()) is False:
         received = connection.recv(65536)

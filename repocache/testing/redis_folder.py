@@ -10,7 +10,8 @@ from repocache.testing.process import Account, Command
 from repocache.testing.redis import RedisLogin, ask
 
 PATIENCE = 0.5
-# Nothing survives but a snapshot that was asked for; a replica is served at once and keeps no file of it.
+# Nothing survives but a snapshot that was asked for; a replica is served at once and keeps no file
+# of it.
 SETTINGS = (
     f"bind {HOST}",
     'save ""',
@@ -54,9 +55,12 @@ class RedisFolder:
         return Command((str(self._site.program), str(configuration)), self._data, self._log)
 
     def accepts(self, port: int, pid: int) -> bool:
-        """Whether our own server answers: somebody else may listen here, while ours finds the port taken."""
+        """Whether our own server answers: somebody else may listen here, while ours finds the port
+        taken."""
         try:
-            answer = ask((HOST, port), RedisLogin(self._site.password), ["INFO", "server"], PATIENCE)
+            answer = ask(
+                (HOST, port), RedisLogin(self._site.password), ["INFO", "server"], PATIENCE
+            )
         except (OSError, ServerError):
             return False  # not listening yet, still loading its snapshot, or another's
         return f"process_id:{pid}\r\n" in str(answer)

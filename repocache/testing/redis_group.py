@@ -1,4 +1,5 @@
-"""A Redis master, its replicas and the sentinels that watch over them: what fails over by itself."""
+"""A Redis master, its replicas and the sentinels that watch over them: what fails over by
+itself."""
 
 import os
 import secrets
@@ -6,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from repocache.testing.binaries import find_redis, place_redis
 from repocache.testing.errors import ServerError
@@ -21,7 +23,8 @@ NAME = "shop"
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How the sentinels watch: seconds of silence after which a master is down, and which server they begin with."""
+    """How the sentinels watch: seconds of silence after which a master is down, and which server
+    they begin with."""
 
     master_port: int
     down_after: float
@@ -29,7 +32,8 @@ class Watch:
 
 
 class SentinelFolder:
-    """The folder of one sentinel. It keeps what it knows in its configuration, so that is written once."""
+    """The folder of one sentinel. It keeps what it knows in its configuration, so that is written
+    once."""
 
     stop_signal = signal.SIGTERM
 
@@ -41,7 +45,11 @@ class SentinelFolder:
         self._port = 0
 
     def command(self, port: int) -> Command:
-        folder, account, password = self._site.folder / self._name, self._site.account, self._site.password
+        folder, account, password = (
+            self._site.folder / self._name,
+            self._site.account,
+            self._site.password,
+        )
         configuration = folder / "sentinel.conf"
         if port != self._port:
             if not folder.exists():
@@ -69,9 +77,12 @@ class SentinelFolder:
 
 
 class RedisGroup:
-    """`servers`: the first one began as the master. `sentinels` answer `command` like servers. Every call blocks."""
+    """`servers`: the first one began as the master. `sentinels` answer `command` like servers.
+    Every call blocks."""
 
-    def __init__(self, servers: tuple[RedisServer, ...], sentinels: tuple[RedisServer, ...], password: str) -> None:
+    def __init__(
+        self, servers: tuple[RedisServer, ...], sentinels: tuple[RedisServer, ...], password: str
+    ) -> None:
         self.servers = servers
         self.sentinels = sentinels
         self._password = password
@@ -93,10 +104,14 @@ class RedisGroup:
         """Wait until every sentinel names the same new master, and it is one; which."""
 
         def named() -> set[str]:
-            answers = [each.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME) for each in self.sentinels]
+            answers = [
+                each.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME) for each in self.sentinels
+            ]
             return {str(answer) for answer in answers} - {str([old.host, str(old.port)])}
 
-        await_condition(lambda: len(named()) == 1 and self._leads(self.master, old), f"{old.name} is replaced")
+        await_condition(
+            lambda: len(named()) == 1 and self._leads(self.master, old), f"{old.name} is replaced"
+        )
         return self.master
 
     def _leads(self, server: RedisServer, old: RedisServer) -> bool:
@@ -105,7 +120,7 @@ class RedisGroup:
     def await_watch(self) -> None:
         """Wait until the sentinels know each other and all replicas, so that they can fail over."""
         for sentinel in self.sentinels:
-            await_condition(lambda sentinel=sentinel: self._watches(sentinel), f"{sentinel.name} knows the group")  # type: ignore[misc]
+            await_condition(partial(self._watches, sentinel), f"{sentinel.name} knows the group")
 
     def _watches(self, sentinel: RedisServer) -> bool:
         try:
@@ -113,7 +128,11 @@ class RedisGroup:
             others = _listed(sentinel.command("SENTINEL", "SENTINELS", NAME))
         except ServerError:
             return False
-        ready = [each for each in replicas if each["flags"] == "slave" and each["master-link-status"] == "ok"]
+        ready = [
+            each
+            for each in replicas
+            if each["flags"] == "slave" and each["master-link-status"] == "ok"
+        ]
         return len(ready) == len(self.servers) - 1 and len(others) == len(self.sentinels) - 1
 
 
@@ -125,18 +144,29 @@ def _listed(reply: Reply) -> list[dict[str, str]]:
 
 @contextmanager
 def redis_group(
-    replicas: int = 1, sentinels: int = 1, *, down_after: float = 1.5, settings: tuple[str, ...] = ()
+    replicas: int = 1,
+    sentinels: int = 1,
+    *,
+    down_after: float = 1.5,
+    settings: tuple[str, ...] = (),
 ) -> Iterator[RedisGroup]:
     """Start a master, so many replicas in step with it, and sentinels; stop all at the end.
 
-    `down_after`: seconds of silence after which a sentinel takes a server for down. `settings`: lines for each server's
-    configuration. Several sentinels take some two seconds to meet. Raises ServerError.
+    `down_after`: seconds of silence after which a sentinel takes a server for down. `settings`:
+    lines for each server's configuration. Several sentinels take some two seconds to meet. Raises
+    ServerError.
     """
     account, password = Account.unprivileged(), secrets.token_urlsafe(18)
     login = RedisLogin(password)
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(account))
-        site = RedisSite(place_redis(find_redis(os.environ), folder, account), folder, account, password, settings)
+        site = RedisSite(
+            place_redis(find_redis(os.environ), folder, account),
+            folder,
+            account,
+            password,
+            settings,
+        )
 
         def run(name: str, program: RedisFolder | SentinelFolder) -> RedisServer:
             machine = LocalMachine(name, program, account)
@@ -144,12 +174,16 @@ def redis_group(
             machine.start()
             return RedisServer(name, machine, login)
 
-        servers = [run(name, RedisFolder(site, name)) for name in (f"redis{n}" for n in range(1, replicas + 2))]
+        servers = [
+            run(name, RedisFolder(site, name))
+            for name in (f"redis{n}" for n in range(1, replicas + 2))
+        ]
         for replica in servers[1:]:
             replica.replica_of(servers[0])
         watch = Watch(servers[0].port, down_after, sentinels // 2 + 1)
         watching = [
-            run(name, SentinelFolder(site, name, watch)) for name in (f"sentinel{n}" for n in range(1, sentinels + 1))
+            run(name, SentinelFolder(site, name, watch))
+            for name in (f"sentinel{n}" for n in range(1, sentinels + 1))
         ]
         group = RedisGroup(tuple(servers), tuple(watching), password)
         group.await_watch()

@@ -23,11 +23,13 @@ class Login:
         return text.replace(self.password, "***") if self.password else text
 
 
-def run_sql(psql: str, login: Login, database: str, script: str, seconds: float = 30) -> list[tuple[str, ...]]:
+def run_sql(
+    psql: str, login: Login, database: str, script: str, seconds: float = 30
+) -> list[tuple[str, ...]]:
     """Rows of all statements of the script, every value as text, NULL as the empty text.
 
-    Statements are separate transactions unless the script says otherwise. Raises ServerError with what the
-    server said.
+    Statements are separate transactions unless the script says otherwise. Raises ServerError with
+    what the server said.
     """
     command = [psql, "-X", "-q", "-t", "-w", "--csv", "-v", "ON_ERROR_STOP=1", "-f", "-"]
     command += ["-h", login.host, "-p", str(login.port), "-U", login.user, "-d", database]
@@ -47,5 +49,8 @@ def run_sql(psql: str, login: Login, database: str, script: str, seconds: float 
             f"{login.host}:{login.port} has not answered within {seconds} s: {login.hidden(script)}"
         ) from error
     if done.returncode:
-        raise ServerError(f"{login.host}:{login.port} refused {login.hidden(script)!r}:\n{login.hidden(done.stderr)}")
+        raise ServerError(
+            f"{login.host}:{login.port} refused "
+            f"{login.hidden(script)!r}:\n{login.hidden(done.stderr)}"
+        )
     return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]

@@ -1,4 +1,5 @@
-"""A primary, its replicas and a Redis together, and what puts them right after a test has wrecked them."""
+"""A primary, its replicas and a Redis together, and what puts them right after a test has wrecked
+them."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,8 +17,9 @@ Copy = Callable[[PostgresServer, PostgresServer], None]
 class Layout:
     """What to start.
 
-    `postgres` are settings, by default without fsync; `redis` are lines of its configuration file. A killed
-    process loses nothing even so, only a machine without power would: `{"fsync": "on"}` gives it true costs.
+    `postgres` are settings, by default without fsync; `redis` are lines of its configuration file.
+    A killed process loses nothing even so, only a machine without power would: `{"fsync": "on"}`
+    gives it true costs.
     """
 
     replicas: int = 2
@@ -38,7 +40,11 @@ class Servers:
     """A running primary with its replicas and a Redis. Every call blocks."""
 
     def __init__(
-        self, primary: PostgresServer, replicas: tuple[PostgresServer, ...], redis: RedisServer, copy: Copy
+        self,
+        primary: PostgresServer,
+        replicas: tuple[PostgresServer, ...],
+        redis: RedisServer,
+        copy: Copy,
     ) -> None:
         self.primary = primary
         self.replicas = replicas
@@ -57,7 +63,8 @@ class Servers:
             replica.await_position(position)
 
     def rebuild(self, server: PostgresServer, primary: PostgresServer) -> None:
-        """Throw a server's data away and make it a replica of that primary: the old one's lot after a failover."""
+        """Throw a server's data away and make it a replica of that primary: the old one's lot after
+        a failover."""
         server.thaw()
         server.stop()
         primary.drop_slot(server.name)
@@ -66,7 +73,8 @@ class Servers:
         server.await_streaming(primary)
 
     def mend(self) -> None:
-        """Undo what controls did: the primary is one again, the replicas follow it and are level, Redis is empty.
+        """Undo what controls did: the primary is one again, the replicas follow it and are level,
+        Redis is empty.
 
         Data stay, and so does what `ALTER SYSTEM` set on replicas.
         """
@@ -87,7 +95,8 @@ class Servers:
         self.redis.snapshot()
 
     def _streams(self, replica: PostgresServer) -> bool:
-        """Whether a replica follows the primary: not once promoted, turned to another, or ahead of it."""
+        """Whether a replica follows the primary: not once promoted, turned to another, or ahead of
+        it."""
         if not replica.in_recovery or replica.source_port != self.primary.port:
             return False
         replica.resume_replay()

@@ -1,7 +1,8 @@
 """How the database is asked for the ids of touched rows that a statement's own words do not give.
 
-Owns the RETURNING that is put into the text right before the driver is given it, and takes the rows that come of it off
-the cursor again: SQLAlchemy, its events and the result know nothing of it. What is sent row by row stays so.
+Owns the RETURNING that is put into the text right before the driver is given it, and takes the rows
+that come of it off the cursor again: SQLAlchemy, its events and the result know nothing of it. What
+is sent row by row stays so.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from repocache.tracking.dml import Equalities, Id, Sent, hides_generated_ids, located_ids
+from repocache.tracking.owners import Owners
 from repocache.tracking.returned import processed
-from repocache.tracking.tables import Owners
 from repocache.transactions.changes import MOST_KEYS
 
 
@@ -30,11 +31,14 @@ class Asked(ABC):
         self._ids: list[Id] | None = None
 
     @abstractmethod
-    def run(self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext) -> None:
+    def run(
+        self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext
+    ) -> None:
         """Execute it, and leave cursor and context as they would have been."""
 
     def ids_of(self, columns: Sequence[Column[Any]]) -> list[Id] | None:
-        """Of the touched rows, for some of the columns. None: it has not been run, or there are too many."""
+        """Of the touched rows, for some of the columns. None: it has not been run, or there are too
+        many."""
         if self._ids is None:
             return None
         order = list(map(hash, self._columns))
@@ -45,22 +49,36 @@ class Asked(ABC):
         self._ids = processed(rows, self._columns, range(len(self._columns)), description, dialect)
 
 
-def asked_for(sent: Sent, owners: Owners, restricted: Equalities, context: DefaultExecutionContext) -> Asked | None:
-    """How to ask for the ids that this execution does not give by itself; None: not at all, it gives them or is left
-    alone. An UPDATE or DELETE of all rows, or of ids, moves the whole owner anyhow.
+def asked_for(
+    sent: Sent, owners: Owners, restricted: Equalities, context: DefaultExecutionContext
+) -> Asked | None:
+    """How to ask for the ids that this execution does not give by itself; None: not at all, it
+    gives them or is left alone. An UPDATE or DELETE of all rows, or of ids, moves the whole owner
+    anyhow.
     """
     statement, dialect, columns = sent.statement, context.dialect, owners.columns
     if not columns or statement._returning or sent.compiled.implicit_returning:  # noqa: SLF001 - no public way to ask
         return None
     if sent.many:
-        # Only this driver returns rows of a list and still sends it row by row, so that each may see those before.
+        # Only this driver returns rows of a list and still sends it row by row, so that each may
+        # see those before.
         able = dialect.driver == "asyncpg" and len(sent.rows) <= MOST_KEYS
         return _Each(columns) if able and hides_generated_ids(sent, columns) else None
-    if not isinstance(statement, Update | Delete) or statement.whereclause is None or context._is_server_side:  # noqa: SLF001 - as above
+    if (
+        not isinstance(statement, Update | Delete)
+        or statement.whereclause is None
+        or context._is_server_side  # noqa: SLF001 - as above
+    ):
         return None
     able = dialect.update_returning if isinstance(statement, Update) else dialect.delete_returning
     renames = not sent.sets(owners).isdisjoint(column.key for column in columns)
-    if not able or renames or sent.writing_ctes or _is_ambiguous(sent) or _locates(sent, owners, restricted):
+    if (
+        not able
+        or renames
+        or sent.writing_ctes
+        or _is_ambiguous(sent)
+        or _locates(sent, owners, restricted)
+    ):
         return None
     return _Counted(columns) if dialect.name == "postgresql" else _Listed(columns)
 
@@ -68,9 +86,13 @@ def asked_for(sent: Sent, owners: Owners, restricted: Equalities, context: Defau
 class _Listed(Asked):
     """RETURNING, and all rows fetched."""
 
-    def run(self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext) -> None:
+    def run(
+        self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext
+    ) -> None:
         dialect = context.dialect
-        dialect.do_execute(cursor, self._text(_returning(statement, self._columns, dialect)), parameters, context)
+        dialect.do_execute(
+            cursor, self._text(_returning(statement, self._columns, dialect)), parameters, context
+        )
         rows = cursor.fetchall()
         count = self._count(rows)
         if count == len(rows):
@@ -102,7 +124,9 @@ class _Counted(_Listed):
 class _Each(Asked):
     """A list of INSERTs, each of which returns its row."""
 
-    def run(self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext) -> None:
+    def run(
+        self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext
+    ) -> None:
         adapted: Any = cursor
         connection = adapted._connection  # noqa: SLF001 - the driver's, to which this cursor of SQLAlchemy's speaks
         adapted._connection = answers = _Answers(connection)  # noqa: SLF001
@@ -133,10 +157,16 @@ def _returning(statement: str, columns: Sequence[Column[Any]], dialect: Dialect)
 
 
 def _is_ambiguous(sent: Sent) -> bool:
-    """Whether another table of the statement has the name of the one that is written, in another schema."""
+    """Whether another table of the statement has the name of the one that is written, in another
+    schema."""
     others = getattr(sent.compiled.compile_state, "_extra_froms", None) or ()
-    return any(getattr(each, "name", "") == getattr(sent.statement.table, "name", None) for each in others)
+    return any(
+        getattr(each, "name", "") == getattr(sent.statement.table, "name", None) for each in others
+    )
 
 
 def _locates(sent: Sent, owners: Owners, restricted: Equalities) -> bool:
-    return all(each.trusted and located_ids(sent, restricted, each.columns) is not None for each in owners.keyed)
+    return all(
+        each.trusted and located_ids(sent, restricted, each.columns) is not None
+        for each in owners.keyed
+    )

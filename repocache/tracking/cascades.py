@@ -1,11 +1,13 @@
-"""Rows that go, or change, with deleted ones by foreign keys' actions: which they are is asked before they do.
+"""Rows that go, or change, with deleted ones by foreign keys' actions: which they are is asked
+before they do.
 
 Owns the statements that ask. Who is reached by whose deletion is `tables`'.
 
-1. A row is about to be deleted; 2. its children are read; 3. somebody adds another child; 4. the deletion takes that
-one along, and nobody tells its key. So what is deleted is locked first, and its children are read by a later statement:
-who adds one waits for the parent's lock. The deletion would lock the same rows a moment later, and no others: it is
-asked about only if its WHERE can be said again.
+1. A row is about to be deleted; 2. its children are read; 3. somebody adds another child; 4. the
+deletion takes that one along, and nobody tells its key. So what is deleted is locked first, and its
+children are read by a later statement: who adds one waits for the parent's lock. The deletion would
+lock the same rows a moment later, and no others: it is asked about only if its WHERE can be said
+again.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ from repocache.tracking.places import Reference
 from repocache.transactions.changes import MOST_KEYS
 
 MOST_ASKED = 1_000
-"""Beyond so many deleted rows in one statement nobody is asked about: owners are moved as a whole."""
+"""Beyond so many deleted rows in one statement nobody is asked about: owners are moved as a
+whole."""
 
 Execute = Callable[[Select[Any], Sequence[Any]], Sequence[Any]]
 """Runs a select of one row for these ids."""
@@ -52,8 +55,8 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reached:
-    """The rows that a deletion reaches by one foreign key. `told`: whose ids they have. `below`: what goes with
-    them."""
+    """The rows that a deletion reaches by one foreign key. `told`: whose ids they have. `below`:
+    what goes with them."""
 
     reference: Reference
     told: tuple[Told, ...]
@@ -84,34 +87,43 @@ class Cascade:
     @property
     def tables(self) -> tuple[Table, ...]:
         """That are read, the deleted rows' own first."""
-        return tuple(dict.fromkeys([self.table, *(each.reference.table for each in _all(self.reached))]))
+        return tuple(
+            dict.fromkeys([self.table, *(each.reference.table for each in _all(self.reached))])
+        )
 
     def named_by(self, columns: Sequence[Column[Any]]) -> bool:
         """Whether values of these columns, compared with those of rows, name rows to be deleted.
 
-        They hold the primary key. More than one are compared as a tuple, which knows no type's `bind_expression`.
+        They hold the primary key. More than one are compared as a tuple, which knows no type's
+        `bind_expression`.
         """
         names = {column.name for column in columns}
         key = {column.name for column in self.table.primary_key}
         whole = bool(key) and key <= names and len(named_in(self.table, columns)) == len(columns)
-        return whole and (len(columns) == 1 or not any(column.type._has_bind_expression for column in columns))  # noqa: SLF001
+        if not whole or len(columns) == 1:
+            return whole
+        return not any(each.type._has_bind_expression for each in columns)  # noqa: SLF001
 
 
 class Level(NamedTuple):
-    """The rows that are reached through so many foreign keys, and the statement that reads them: one row, with arrays
-    of their columns."""
+    """The rows that are reached through so many foreign keys, and the statement that reads them:
+    one row, with arrays of their columns."""
 
     reached: tuple[Reached, ...]
     rows: Select[Any]
 
 
 class Questions:
-    """About the deletion of rows of one table, built once. `columns`: that name the deleted rows (`named_by`)."""
+    """About the deletion of rows of one table, built once. `columns`: that name the deleted rows
+    (`named_by`)."""
 
     def __init__(self, cascade: Cascade, columns: Sequence[Column[Any]]) -> None:
         among = _among(named_in(cascade.table, columns), bindparam("ids", expanding=True))
-        # In the order in which a flush deletes: who locks rows one by one does so too, and no circle of waits arises.
-        deleted = select(literal(1)).where(among).order_by(*cascade.table.primary_key).with_for_update()
+        # In the order in which a flush deletes: who locks rows one by one does so too, and no
+        # circle of waits arises.
+        deleted = (
+            select(literal(1)).where(among).order_by(*cascade.table.primary_key).with_for_update()
+        )
         self._lock = select(func.count()).select_from(deleted.subquery())
         self._levels: list[Level] = []
         level = [(each, _within(each.reference, cascade.table, among)) for each in cascade.reached]
@@ -124,8 +136,8 @@ class Questions:
             ]
 
     def ask(self, ids: Sequence[Any], execute: Execute) -> Mapping[str, list[tuple[Any, ...]]]:
-        """By owner the ids of the rows that the deletion of these will reach. One statement locks these, and one reads
-        each level below."""
+        """By owner the ids of the rows that the deletion of these will reach. One statement locks
+        these, and one reads each level below."""
         execute(self._lock, ids)
         found: dict[str, list[tuple[Any, ...]]] = {}
         for level in self._levels:
@@ -141,21 +153,27 @@ class Questions:
 
 
 def rights_statement(cascade: Cascade, dialect: Dialect) -> TextClause:
-    """Asks whether the role may lock and read these tables, and none of their rows is hidden from it."""
+    """Asks whether the role may lock and read these tables, and none of their rows is hidden from
+    it."""
     names = [dialect.identifier_preparer.format_table(table) for table in cascade.tables]
     return text(
         "SELECT coalesce(pg_catalog.bool_and(class.oid IS NOT NULL AND NOT class.relrowsecurity"
         " AND pg_catalog.has_table_privilege(class.oid, 'SELECT')"
         " AND pg_catalog.has_any_column_privilege(class.oid, 'UPDATE')), false)"
         " FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)"
-        " LEFT JOIN pg_catalog.pg_class AS class ON class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)"
+        " LEFT JOIN pg_catalog.pg_class AS class ON class.oid = "
+        "CAST(pg_catalog.to_regclass(asked.name) AS oid)"
     ).bindparams(names=names)
 
 
 def _rows(level: Sequence[tuple[Reached, ColumnElement[bool]]]) -> Select[Any]:
     parts: list[Subquery] = []
     for each, condition in level:
-        rows = select(*(each.columns or (literal(1),))).select_from(each.reference.table).where(condition)
+        rows = (
+            select(*(each.columns or (literal(1),)))
+            .select_from(each.reference.table)
+            .where(condition)
+        )
         # What goes itself is locked, so that nobody adds to what is below it.
         rows = rows.with_for_update() if each.below else rows.limit(MOST_KEYS + 1)
         parts.append(select(*map(_array_of, rows.subquery().columns)).subquery())
@@ -170,10 +188,12 @@ def _array_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _within(key: Reference, table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Rows that refer to those of a condition on the table. The key may name a partition of it, or the tree that it is
-    one of."""
+    """Rows that refer to those of a condition on the table. The key may name a partition of it, or
+    the tree that it is one of."""
     # The parents are another level's, also where they lie in the same table.
-    parents = select(*named_in(table, [old for _, old in key.pairs])).where(condition).correlate(None)
+    parents = (
+        select(*named_in(table, [old for _, old in key.pairs])).where(condition).correlate(None)
+    )
     return _among(named_in(key.table, key.columns), parents)
 
 

@@ -1,7 +1,7 @@
 """What the database itself says of its tables: foreign keys, partitions, views and rules.
 
-Owns the question and what its answer means. Pure: asking it at start is the repositories' affair, and
-only PostgreSQL is asked. Functions are `tracking.functions`' affair.
+Owns the question and what its answer means. Pure: asking it at start is the repositories' affair,
+and only PostgreSQL is asked. Functions are `tracking.functions`' affair.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ WITH RECURSIVE tied (relation, named) AS (
     FROM pg_catalog.pg_rewrite AS rule
     JOIN pg_catalog.pg_class AS class ON class.oid = rule.ev_class AND class.relkind <> 'm'
     JOIN pg_catalog.pg_depend AS depends
-        ON depends.classid = CAST(CAST('pg_catalog.pg_rewrite' AS regclass) AS oid) AND depends.objid = rule.oid
+        ON depends.classid = CAST(CAST('pg_catalog.pg_rewrite' AS regclass) AS oid)
+            AND depends.objid = rule.oid
         AND depends.refclassid = CAST(CAST('pg_catalog.pg_class' AS regclass) AS oid)
         AND depends.refobjid <> rule.ev_class
 ),
 asked (oid) AS (
     SELECT class.oid
-    FROM ROWS FROM (pg_catalog.unnest(CAST(:schemas AS text[])), pg_catalog.unnest(CAST(:names AS text[])))
+    FROM ROWS FROM (pg_catalog.unnest(CAST(:schemas AS text[])),
+        pg_catalog.unnest(CAST(:names AS text[])))
         AS given (schema, name)
     JOIN pg_catalog.pg_class AS class ON class.relname = given.name
     JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace
@@ -39,9 +41,11 @@ asked (oid) AS (
     UNION SELECT tied.named FROM asked JOIN tied ON tied.relation = asked.oid
 ),
 reached (oid) AS (
-    (SELECT oid FROM asked UNION SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'v' AND relhastriggers)
+    (SELECT oid FROM asked UNION SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'v'
+        AND relhastriggers)
     UNION SELECT further.oid FROM reached CROSS JOIN LATERAL (
-        SELECT confrelid FROM pg_catalog.pg_constraint WHERE conrelid = reached.oid AND contype = 'f'
+        SELECT confrelid FROM pg_catalog.pg_constraint WHERE conrelid = reached.oid
+            AND contype = 'f'
         UNION ALL SELECT inhparent FROM pg_catalog.pg_inherits WHERE inhrelid = reached.oid
         UNION ALL SELECT inhrelid FROM pg_catalog.pg_inherits WHERE inhparent = reached.oid
         UNION ALL SELECT relation FROM tied WHERE named = reached.oid
@@ -54,25 +58,31 @@ key AS (
             JOIN pg_catalog.pg_attribute ON attrelid = conrelid AND attnum = attribute) AS columns,
         (SELECT pg_catalog.json_agg(attname ORDER BY number)
             FROM pg_catalog.unnest(confkey) WITH ORDINALITY AS part (attribute, number)
-            JOIN pg_catalog.pg_attribute ON attrelid = confrelid AND attnum = attribute) AS referred,
+            JOIN pg_catalog.pg_attribute ON attrelid = confrelid
+                AND attnum = attribute) AS referred,
         confdeltype AS deletes, confupdtype AS updates
     FROM pg_catalog.pg_constraint
     WHERE contype = 'f' AND conparentid = CAST(0 AS oid) AND conrelid IN (SELECT oid FROM reached)
 )
 SELECT CAST(pg_catalog.json_build_object(
     'relations', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-            CAST(class.oid AS bigint), space.nspname, class.relname, pg_catalog.pg_table_is_visible(class.oid),
-            class.relkind = 'v' AND EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgrelid = class.oid))
+            CAST(class.oid AS bigint), space.nspname, class.relname,
+                pg_catalog.pg_table_is_visible(class.oid),
+            class.relkind = 'v' AND EXISTS (SELECT FROM pg_catalog.pg_trigger
+                WHERE tgrelid = class.oid))
             ORDER BY class.oid)
         FROM reached JOIN pg_catalog.pg_class AS class USING (oid)
         JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace),
     'keys', (SELECT pg_catalog.json_agg(
-            pg_catalog.json_build_array(child, parent, columns, referred, deletes, updates)) FROM key),
+            pg_catalog.json_build_array(child, parent, columns, referred, deletes, updates))
+                FROM key),
     'parts', (SELECT pg_catalog.json_agg(
             pg_catalog.json_build_array(CAST(inhrelid AS bigint), CAST(inhparent AS bigint)))
         FROM pg_catalog.pg_inherits WHERE inhparent IN (SELECT oid FROM reached)),
-    'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(CAST(relation AS bigint), CAST(named AS bigint)))
-        FROM tied WHERE relation IN (SELECT oid FROM reached) AND named IN (SELECT oid FROM reached))
+    'rules', (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(CAST(relation AS bigint),
+        CAST(named AS bigint)))
+        FROM tied WHERE relation IN (SELECT oid FROM reached) AND named IN
+            (SELECT oid FROM reached))
 ) AS text)
 """
 
@@ -132,7 +142,10 @@ class Catalog:
         ]
         names = [(name, each.places[0]) for each in relations.values() for name in each.places]
         same = _joined([*names, *trees])
-        tied = {(same[relations[over].places[0]], same[relations[under].places[0]]) for over, under in rules}
+        tied = {
+            (same[relations[over].places[0]], same[relations[under].places[0]])
+            for over, under in rules
+        }
         return cls(
             tables=_tables(relations, keys, rules),
             same=same,
@@ -182,14 +195,18 @@ def _tables(
 
 def _table(relation: _Relation, names: Iterable[str], metadata: MetaData) -> Table:
     columns: list[Column[Any]] = [Column(name) for name in names]
-    return Table(relation.name, metadata, *columns, schema=None if relation.visible else relation.schema)
+    return Table(
+        relation.name, metadata, *columns, schema=None if relation.visible else relation.schema
+    )
 
 
 def _joined(pairs: Iterable[tuple[Place, Place]]) -> dict[Place, Place]:
     """For each place the one that stands for all that it is paired with, one through the other."""
     groups: dict[Place, set[Place]] = {}
     for one, other in pairs:
-        small, large = sorted((groups.setdefault(one, {one}), groups.setdefault(other, {other})), key=len)
+        small, large = sorted(
+            (groups.setdefault(one, {one}), groups.setdefault(other, {other})), key=len
+        )
         if small is not large:
             large |= small
             groups.update(dict.fromkeys(small, large))

@@ -1,5 +1,5 @@
-"""Whom a declared change reaches: what the application names by one owner is rows of its tables, and they may be
-others' too.
+"""Whom a declared change reaches: what the application names by one owner is rows of its tables,
+and they may be others' too.
 
 Pure. Rows that foreign keys' actions change are declared by themselves.
 """
@@ -12,15 +12,16 @@ from typing import Any
 from sqlalchemy import Column
 
 from repocache.tracking.dml import Id
+from repocache.tracking.owners import KeyColumns, Owned
 from repocache.tracking.returned import key_texts
-from repocache.tracking.tables import KeyColumns, Owned, OwnedTables
+from repocache.tracking.tables import OwnedTables
 
 
 def reached(
     tables: OwnedTables, owner: Owned, ids: Sequence[Any] | None
 ) -> Iterator[tuple[str, tuple[str, ...] | None]]:
-    """Prefix and keys of the owner itself, of those whose rows lie in the same tables, and of those that follow these;
-    perhaps several times. `ids`: of the owner; None, as for the keys: all."""
+    """Prefix and keys of the owner itself, of those whose rows lie in the same tables, and of those
+    that follow these; perhaps several times. `ids`: of the owner; None, as for the keys: all."""
     rows = None if ids is None else [id if isinstance(id, tuple) else (id,) for id in ids]
     for table, columns in owner.tables.items():
         owners = tables.of(table)
@@ -30,7 +31,9 @@ def reached(
             yield from ((prefix, None) for prefix in sorted(owners.written))
 
 
-def _keys(each: KeyColumns, columns: Sequence[Column[Any]], rows: Sequence[Id]) -> tuple[str, ...] | None:
+def _keys(
+    each: KeyColumns, columns: Sequence[Column[Any]], rows: Sequence[Id]
+) -> tuple[str, ...] | None:
     """Of the rows with these values in the columns; None: these do not say."""
     if not rows:
         return ()

@@ -1,7 +1,7 @@
 """What an INSERT, UPDATE or DELETE says about the ids of the rows that it touches. Pure.
 
-Reads SQLAlchemy's statements as they were compiled, and the values that were sent with them; what the database answered
-is `tracking.returned`'s affair.
+Reads SQLAlchemy's statements as they were compiled, and the values that were sent with them; what
+the database answered is `tracking.returned`'s affair.
 """
 
 from __future__ import annotations
@@ -11,31 +11,41 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from sqlalchemy import BinaryExpression, BindParameter, BooleanClauseList, Column, Delete, Insert, Table, Update
+from sqlalchemy import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    Column,
+    Delete,
+    Insert,
+    Table,
+    Update,
+)
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import Grouping
 
-from repocache.tracking.tables import Owners
+from repocache.tracking.owners import Owners
 
 Id = tuple[Any, ...]
 """An id's parts as the application or the database gave them, in the key's order."""
 Parameters = Mapping[str, Any]
 
 Equalities = Mapping[int, BindParameter[Any]]
-"""The parameters that WHERE compares columns with, by the column's hash: the ORM's annotated copies have the same, and
-to compare them by `==` would build an expression each time."""
+"""The parameters that WHERE compares columns with, by the column's hash: the ORM's annotated copies
+have the same, and to compare them by `==` would build an expression each time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
     """One execution of an INSERT, UPDATE or DELETE.
 
-    `statement`: as it was compiled: the ORM's forms name one table of a mapped class only here. `rows`: the values that
-    were sent, by the compiled parameters' names; no callable of a `bindparam` is called again for them. `expanded`: the
-    names of a list's values, by the list's. `many`: the driver was given a list of rows.
+    `statement`: as it was compiled: the ORM's forms name one table of a mapped class only here.
+    `rows`: the values that were sent, by the compiled parameters' names; no callable of a
+    `bindparam` is called again for them. `expanded`: the names of a list's values, by the list's.
+    `many`: the driver was given a list of rows.
     """
 
     statement: UpdateBase
@@ -72,7 +82,8 @@ class Sent:
         return frozenset(self.compiled.column_keys or ()) - self.said
 
     def sets(self, owners: Owners) -> frozenset[str]:
-        """Keys of the columns that may be set in rows that exist; of an upsert, of all that matter."""
+        """Keys of the columns that may be set in rows that exist; of an upsert, of all that
+        matter."""
         if isinstance(self.statement, Update):
             return self.said | self.given | owners.unsaid
         if isinstance(self.statement, Insert) and _post_values(self.statement) is not None:
@@ -80,19 +91,26 @@ class Sent:
         return frozenset()
 
     def values(self, bind: BindParameter[Any], row: Parameters) -> list[Any] | None:
-        """What a parameter stood for; None: it was not sent, as a value that is rendered into the text."""
+        """What a parameter stood for; None: it was not sent, as a value that is rendered into the
+        text."""
         name = self.compiled.bind_names.get(bind, "")
         names = self.expanded.get(name) if bind.expanding else [name]
-        return None if names is None or not row.keys() >= set(names) else [row[each] for each in names]
+        return (
+            None if names is None or not row.keys() >= set(names) else [row[each] for each in names]
+        )
 
 
 def equalities(statement: UpdateBase) -> Equalities:
-    """`column = value` and `column IN (values)`, joined with whatever else by AND: only such rows are touched."""
+    """`column = value` and `column IN (values)`, joined with whatever else by AND: only such rows
+    are touched."""
     found: dict[int, BindParameter[Any]] = {}
     if not isinstance(statement, Update | Delete):
         return found
     for clause in _conjuncts(statement.whereclause):
-        if not isinstance(clause, BinaryExpression) or clause.operator not in {operators.eq, operators.in_op}:
+        if not isinstance(clause, BinaryExpression) or clause.operator not in {
+            operators.eq,
+            operators.in_op,
+        }:
             continue
         column, bind = clause.left, clause.right
         if isinstance(column, BindParameter):
@@ -103,7 +121,8 @@ def equalities(statement: UpdateBase) -> Equalities:
 
 
 def compared(statement: UpdateBase, restricted: Equalities) -> tuple[Column[Any], ...]:
-    """The columns of the written table of whose equalities WHERE consists; none if it says anything else.
+    """The columns of the written table of whose equalities WHERE consists; none if it says anything
+    else.
 
     `restricted`: its equalities.
     """
@@ -113,8 +132,11 @@ def compared(statement: UpdateBase, restricted: Equalities) -> tuple[Column[Any]
     return columns if len(columns) == sum(1 for _ in _conjuncts(statement.whereclause)) else ()
 
 
-def located_ids(sent: Sent, restricted: Equalities, columns: Sequence[Column[Any]]) -> list[list[Id]] | None:
-    """For each row of parameters the ids to which WHERE restricts the statement; None if it does not name them all.
+def located_ids(
+    sent: Sent, restricted: Equalities, columns: Sequence[Column[Any]]
+) -> list[list[Id]] | None:
+    """For each row of parameters the ids to which WHERE restricts the statement; None if it does
+    not name them all.
 
     `restricted`: its equalities. There may be fewer rows than ids. An id with a NULL is no row's.
     """
@@ -131,13 +153,20 @@ def located_ids(sent: Sent, restricted: Equalities, columns: Sequence[Column[Any
 
 
 def ids_after(
-    sent: Sent, located: Sequence[Sequence[Id]], columns: Sequence[Column[Any]], set_columns: frozenset[str]
+    sent: Sent,
+    located: Sequence[Sequence[Id]],
+    columns: Sequence[Column[Any]],
+    set_columns: frozenset[str],
 ) -> list[Id] | None:
-    """The ids that an UPDATE leaves: the old ones with the parts that it sets. None if a part is no parameter."""
+    """The ids that an UPDATE leaves: the old ones with the parts that it sets. None if a part is no
+    parameter."""
     if not set_columns.intersection(column.key for column in columns) <= sent.given:
         return None
     after = [
-        tuple(row[column.key] if column.key in set_columns else part for column, part in zip(columns, id, strict=True))
+        tuple(
+            row[column.key] if column.key in set_columns else part
+            for column, part in zip(columns, id, strict=True)
+        )
         for ids, row in zip(located, sent.rows, strict=True)
         for id in ids
     ]
@@ -147,8 +176,8 @@ def ids_after(
 def gives_its_rows(statement: Insert, columns: Sequence[Column[Any]]) -> bool:
     """Whether the only rows that an INSERT touches are those whose ids it gives.
 
-    So without ON CONFLICT; with DO NOTHING; with DO UPDATE on a conflict of these columns. Otherwise an upsert touches
-    a row with another id than its own.
+    So without ON CONFLICT; with DO NOTHING; with DO UPDATE on a conflict of these columns.
+    Otherwise an upsert touches a row with another id than its own.
     """
     if statement._prefixes:  # noqa: SLF001 - INSERT OR REPLACE deletes rows that it does not name
         return False
@@ -161,13 +190,20 @@ def gives_its_rows(statement: Insert, columns: Sequence[Column[Any]]) -> bool:
 
 
 def may_rename(statement: Insert, columns: Sequence[Column[Any]], unsaid: frozenset[str]) -> bool:
-    """Whether an upsert may give a row another id: the old one is then told by nothing. `unsaid`: of the owners."""
+    """Whether an upsert may give a row another id: the old one is then told by nothing. `unsaid`:
+    of the owners."""
     clause = _post_values(statement)
     if getattr(clause, "__visit_name__", "") != "on_conflict_do_update":
         return False
     # A text is the key of a column, or its name if no column has that key.
-    names = {name for each in dict(getattr(clause, "update_values_to_set", ())) for name in (_name(each), _key(each))}
-    return any(not names.isdisjoint((each.key, each.name)) or each.key in unsaid for each in columns)
+    names = {
+        name
+        for each in dict(getattr(clause, "update_values_to_set", ()))
+        for name in (_name(each), _key(each))
+    }
+    return any(
+        not names.isdisjoint((each.key, each.name)) or each.key in unsaid for each in columns
+    )
 
 
 def multiple_rows(statement: Insert) -> int:
@@ -176,9 +212,14 @@ def multiple_rows(statement: Insert) -> int:
 
 
 def hides_generated_ids(sent: Sent, columns: Sequence[Column[Any]]) -> bool:
-    """A list of rows whose ids the database makes: unlike a single row's, SQLAlchemy does not fetch them unasked."""
+    """A list of rows whose ids the database makes: unlike a single row's, SQLAlchemy does not fetch
+    them unasked."""
     statement = sent.statement
-    if not isinstance(statement, Insert) or statement.select is not None or multiple_rows(statement):
+    if (
+        not isinstance(statement, Insert)
+        or statement.select is not None
+        or multiple_rows(statement)
+    ):
         return False
     if statement._prefixes or _post_values(statement) is not None:  # noqa: SLF001 - as in gives_its_rows
         return False
@@ -186,8 +227,8 @@ def hides_generated_ids(sent: Sent, columns: Sequence[Column[Any]]) -> bool:
 
 
 def kept_as_given(sent: Sent, ids: Sequence[Id], columns: Sequence[Column[Any]]) -> bool:
-    """Whether the database stores these values as they are: of a text that is too long for a VARCHAR(n) it drops the
-    blanks beyond.
+    """Whether the database stores these values as they are: of a text that is too long for a
+    VARCHAR(n) it drops the blanks beyond.
     """
     dialect = sent.compiled.dialect
     lengths = [getattr(column.type.dialect_impl(dialect), "length", None) for column in columns]

@@ -15,23 +15,40 @@ from repocache.transactions.sql_text import calls
 
 _QUESTION = """
 SELECT routine.proname, pg_catalog.string_agg(
-    CASE WHEN routine.provolatile <> 'v' OR routine.pronamespace = CAST(CAST('pg_catalog' AS regnamespace) AS oid)
-            OR routine.prorettype = CAST(CAST('pg_catalog.trigger' AS regtype) AS oid) OR routine.prokind = 'a'
+    CASE WHEN routine.provolatile <> 'v'
+        OR routine.pronamespace = CAST(CAST('pg_catalog' AS regnamespace) AS oid)
+            OR routine.prorettype = CAST(CAST('pg_catalog.trigger' AS regtype) AS oid)
+                OR routine.prokind = 'a'
             THEN NULL
         WHEN language.lanname IN ('sql', 'plpgsql') THEN pg_catalog.pg_get_functiondef(routine.oid)
         WHEN language.lanname IN ('c', 'internal') AND EXISTS (
             SELECT FROM pg_catalog.pg_depend
-            WHERE classid = CAST(CAST('pg_catalog.pg_proc' AS regclass) AS oid) AND objid = routine.oid
+            WHERE classid = CAST(CAST('pg_catalog.pg_proc' AS regclass) AS oid)
+                AND objid = routine.oid
                 AND deptype = 'e'
         ) THEN NULL
         ELSE 'EXECUTE'
     END, ' ')
-FROM pg_catalog.pg_proc AS routine JOIN pg_catalog.pg_language AS language ON language.oid = routine.prolang
+FROM pg_catalog.pg_proc AS routine JOIN pg_catalog.pg_language AS language
+    ON language.oid = routine.prolang
 GROUP BY routine.proname
 UNION ALL SELECT word, NULL FROM pg_catalog.pg_get_keywords()
 """
 _WORD = re.compile(r"[^\W\d]\w*")
-_WRITING = frozenset({"insert", "update", "delete", "merge", "truncate", "execute", "copy", "refresh", "drop", "alter"})
+_WRITING = frozenset(
+    {
+        "insert",
+        "update",
+        "delete",
+        "merge",
+        "truncate",
+        "execute",
+        "copy",
+        "refresh",
+        "drop",
+        "alter",
+    }
+)
 
 
 class Functions:
@@ -68,7 +85,11 @@ class DatabaseFunctions(Functions):
                 bodies[name.lower()] = bodies.get(name.lower(), frozenset()) | words
         writing, found = set[str](), set(_WRITING)
         while found:
-            found = {name for name, words in bodies.items() if name not in writing and not words.isdisjoint(found)}
+            found = {
+                name
+                for name, words in bodies.items()
+                if name not in writing and not words.isdisjoint(found)
+            }
             writing |= found
         return cls(frozenset(names - writing), frozenset(writing))
 
@@ -84,7 +105,7 @@ NO_FUNCTIONS = Functions()
 
 
 def functions_statement() -> TextClause:
-    """Asks for all functions. Believed are those that are declared STABLE or IMMUTABLE, PostgreSQL's
-    own, and an extension's in C; what is in another language than SQL and PL/pgSQL cannot be read
-    here, and may write."""
+    """Asks for all functions. Believed are those that are declared STABLE or IMMUTABLE,
+    PostgreSQL's own, and an extension's in C; what is in another language than SQL and PL/pgSQL
+    cannot be read here, and may write."""
     return text(_QUESTION)

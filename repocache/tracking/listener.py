@@ -1,8 +1,8 @@
 """Follows what is executed on the primary's engine and writes it into the transaction's changes.
 
-Owns the engine events: one layer sees flushes, bulk statements of the ORM and Core alike, for all of them arrive here.
-What a statement says is `tracking.dml`'s affair, what came back `tracking.returned`'s, publishing
-`transactions.commit_watch`'s.
+Owns the engine events: one layer sees flushes, bulk statements of the ORM and Core alike, for all
+of them arrive here. What a statement says is `tracking.dml`'s affair, what came back
+`tracking.returned`'s, publishing `transactions.commit_watch`'s.
 """
 
 from __future__ import annotations
@@ -23,10 +23,19 @@ from sqlalchemy.sql.selectable import TextualSelect
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
-from repocache.tracking.dml import Equalities, Id, Sent, compared, equalities, ids_after, located_ids
+from repocache.tracking.dml import (
+    Equalities,
+    Id,
+    Sent,
+    compared,
+    equalities,
+    ids_after,
+    located_ids,
+)
 from repocache.tracking.functions import NO_FUNCTIONS, Functions
+from repocache.tracking.owners import KeyColumns, Owners
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
-from repocache.tracking.tables import KeyColumns, OwnedTables, Owners
+from repocache.tracking.tables import OwnedTables
 from repocache.transactions.changes import Changes
 from repocache.transactions.sql_text import Judgement, judge
 from repocache.transactions.transaction import Transaction
@@ -35,10 +44,10 @@ from repocache.transactions.transaction import Transaction
 class Tracker:
     """Tracks the statements of one engine from now on, until `stop`.
 
-    `transaction_of`: the transaction of a connection, whose changes are `Changes`. Textual SQL that may write is seen
-    as such, and so are calls of `functions` that may, not what they touch; UndeclaredWrite is observed at COMMIT if the
-    application did not say. Not seen: the driver's own connection; what the database does by itself beyond what
-    `OwnedTables` knows.
+    `transaction_of`: the transaction of a connection, whose changes are `Changes`. Textual SQL that
+    may write is seen as such, and so are calls of `functions` that may, not what they touch;
+    UndeclaredWrite is observed at COMMIT if the application did not say. Not seen: the driver's own
+    connection; what the database does by itself beyond what `OwnedTables` knows.
     """
 
     def __init__(
@@ -66,7 +75,9 @@ class Tracker:
         self._known: WeakKeyDictionary[SQLCompiler, Equalities] = WeakKeyDictionary()
         self._suspected: WeakKeyDictionary[SQLCompiler, bool] = WeakKeyDictionary()
         self._asked: WeakKeyDictionary[DefaultExecutionContext, Asked] = WeakKeyDictionary()
-        self._reached: WeakKeyDictionary[DefaultExecutionContext, Mapping[str, list[str] | None]] = WeakKeyDictionary()
+        self._reached: WeakKeyDictionary[
+            DefaultExecutionContext, Mapping[str, list[str] | None]
+        ] = WeakKeyDictionary()
         self._askable: dict[Cascade, bool] = {}
         self._questions: dict[tuple[Cascade, tuple[str, ...]], Questions] = {}
         for name, listener in self._listeners.items():
@@ -83,16 +94,23 @@ class Tracker:
         return changes
 
     def _do_execute(
-        self, cursor: DBAPICursor, statement: str, parameters: object, context: DefaultExecutionContext
+        self,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: object,
+        context: DefaultExecutionContext,
     ) -> bool:
-        """Execute a statement that has to be asked for ids, in the dialect's place. False: it need not be."""
+        """Execute a statement that has to be asked for ids, in the dialect's place. False: it need
+        not be."""
         # While defaults are executed, the context has no statement yet.
         if getattr(context, "statement", None) is None or not context.is_crud:
             return False
         sent = Sent.by(context)
         if sent is None:
             return False
-        asked = asked_for(sent, self._tables.of(sent.statement.table), self._equalities(sent), context)
+        asked = asked_for(
+            sent, self._tables.of(sent.statement.table), self._equalities(sent), context
+        )
         if asked is None:
             return False
         self._asked[context] = asked
@@ -127,7 +145,9 @@ class Tracker:
         if owners.untold:
             changes.unseen(sent.compiled.string)
         set_columns = sent.sets(owners)
-        moved = owners.written.union(*(prefixes for key, prefixes in owners.updated.items() if key in set_columns))
+        moved = owners.written.union(
+            *(prefixes for key, prefixes in owners.updated.items() if key in set_columns)
+        )
         if isinstance(sent.statement, Delete) and owners.cascade is not None:
             reached = self._reached.get(result.context)
             moved |= owners.deleted if reached is None else owners.cascade.whole
@@ -169,7 +189,9 @@ class Tracker:
 
     def _suspect(self, connection: Connection, context: DefaultExecutionContext) -> None:
         """Everybody whom this INSERT, UPDATE or DELETE may concern, as a whole."""
-        statement = getattr(context.compiled.compile_state if context.compiled else None, "statement", None)
+        statement = getattr(
+            context.compiled.compile_state if context.compiled else None, "statement", None
+        )
         self._suspect_statement(connection, statement)
 
     def _suspect_ctes(self, connection: Connection, context: DefaultExecutionContext) -> None:
@@ -217,15 +239,24 @@ class Tracker:
             changes.unseen(statement)
 
     def _ask_about(self, connection: Connection, context: DefaultExecutionContext) -> None:
-        """Before a DELETE of rows that it names: whom the foreign keys' actions will reach with them."""
+        """Before a DELETE of rows that it names: whom the foreign keys' actions will reach with
+        them."""
         sent = Sent.by(context)
-        if sent is None or not isinstance(sent.statement, Delete) or context.dialect.name != "postgresql":
+        if (
+            sent is None
+            or not isinstance(sent.statement, Delete)
+            or context.dialect.name != "postgresql"
+        ):
             return
         cascade = self._tables.of(sent.statement.table).cascade
         if cascade is None or not cascade.reached:
             return
         columns = compared(sent.statement, self._equalities(sent))
-        located = located_ids(sent, self._equalities(sent), columns) if cascade.named_by(columns) else None
+        located = (
+            located_ids(sent, self._equalities(sent), columns)
+            if cascade.named_by(columns)
+            else None
+        )
         ids = list(dict.fromkeys(id for some in located or () for id in some))
         if not 0 < len(ids) <= MOST_ASKED or not self._may_ask(connection, cascade):
             return
@@ -236,10 +267,13 @@ class Tracker:
 
         owners = {told.keys.prefix: told.keys for told in cascade.told}
         found = self._questions_of(cascade, columns).ask(wanted, execute)
-        self._reached[context] = {prefix: key_texts(owners[prefix], found[prefix]) for prefix in found}
+        self._reached[context] = {
+            prefix: key_texts(owners[prefix], found[prefix]) for prefix in found
+        }
 
     def _may_ask(self, connection: Connection, cascade: Cascade) -> bool:
-        """What the role may do is looked at once: a question must not fail a transaction that would go well."""
+        """What the role may do is looked at once: a question must not fail a transaction that would
+        go well."""
         if cascade not in self._askable:
             may = connection.execute(rights_statement(cascade, connection.dialect)).scalar_one()
             self._askable[cascade] = bool(may)
@@ -257,14 +291,21 @@ class Tracker:
             return compiled is None and self._functions.suspected_text(statement)
         known = self._suspected.get(compiled)
         if known is None:
-            suspected = self._functions.suspected_text if context.is_text else self._functions.suspected
+            suspected = (
+                self._functions.suspected_text if context.is_text else self._functions.suspected
+            )
             known = self._suspected[compiled] = suspected(compiled.string)
         return known
 
     def _handle_error(self, context: ExceptionContext) -> None:
-        """A statement that failed may have changed rows before: not on PostgreSQL, where only ROLLBACK can follow."""
+        """A statement that failed may have changed rows before: not on PostgreSQL, where only
+        ROLLBACK can follow."""
         execution, connection = context.execution_context, context.connection
-        if connection is None or context.is_disconnect or not isinstance(execution, DefaultExecutionContext):
+        if (
+            connection is None
+            or context.is_disconnect
+            or not isinstance(execution, DefaultExecutionContext)
+        ):
             return
         if execution.isinsert or execution.isupdate or execution.isdelete:
             self._suspect(connection, execution)
@@ -276,8 +317,14 @@ class Tracker:
 
 
 def _is_built(statement: str, context: DefaultExecutionContext) -> bool:
-    """Whether the text is SQLAlchemy's own, and what it may write is in the statement that it was made of."""
+    """Whether the text is SQLAlchemy's own, and what it may write is in the statement that it was
+    made of."""
     if context.compiled is None or context.is_text:
         return False
-    written = context.isinsert or context.isupdate or context.isdelete or getattr(context.compiled, "ctes", None)
+    written = (
+        context.isinsert
+        or context.isupdate
+        or context.isdelete
+        or getattr(context.compiled, "ctes", None)
+    )
     return bool(written) or statement.startswith("SELECT")

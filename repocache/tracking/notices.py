@@ -12,7 +12,8 @@ from sqlalchemy import Table
 from repocache.errors import InvalidId
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import TableNotice
-from repocache.tracking.tables import KeyColumns, OwnedTables
+from repocache.tracking.owners import KeyColumns
+from repocache.tracking.tables import OwnedTables
 
 _READERS: Mapping[type, tuple[type, Callable[[Any], Any]]] = {
     int: (int, int),
@@ -21,12 +22,13 @@ _READERS: Mapping[type, tuple[type, Callable[[Any], Any]]] = {
     bytes: (str, lambda text: bytes.fromhex(text.removeprefix("\\x"))),
     datetime.date: (str, datetime.date.fromisoformat),
 }
-"""From the JSON that PostgreSQL's `to_jsonb` makes of a column, and the type of that: no other is an id."""
+"""From the JSON that PostgreSQL's `to_jsonb` makes of a column, and the type of that: no other is
+an id."""
 
 
 class Notices:
-    """The tables whose triggers are understood here. `places`: where each is in the database, as `schema.name`; a
-    partition is at several."""
+    """The tables whose triggers are understood here. `places`: where each is in the database, as
+    `schema.name`; a partition is at several."""
 
     def __init__(self, owned: OwnedTables, places: Mapping[str, Table]) -> None:
         self._owned = owned
@@ -44,10 +46,11 @@ class Notices:
         return frozenset().union(*(owned.of(table).all for table in owned.concerning))
 
     def resolve(self, notice: TableNotice) -> Batch:
-        """The keys of the rows, before and after; an owner as a whole where its keys cannot be told.
+        """The keys of the rows, before and after; an owner as a whole where its keys cannot be
+        told.
 
-        What foreign keys' actions do is not derived from it, unlike from a statement: a table that they change has
-        its own trigger. Raises ValueError for a table that is not one of these.
+        What foreign keys' actions do is not derived from it, unlike from a statement: a table that
+        they change has its own trigger. Raises ValueError for a table that is not one of these.
         """
         table = self._tables.get(notice.table)
         if table is None:
@@ -65,13 +68,17 @@ class Notices:
 
 
 def _texts(owner: KeyColumns, rows: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:
-    """None: not to be told from these rows, as where the application gives values another form (`trusted`)."""
+    """None: not to be told from these rows, as where the application gives values another form
+    (`trusted`)."""
     if not owner.trusted:
         return None
     readers = [_READERS[each] for each in owner.keys.types]
     names = [column.name for column in owner.columns]
     try:
-        ids = [[_part(row[name], *each) for each, name in zip(readers, names, strict=True)] for row in rows]
+        ids = [
+            [_part(row[name], *each) for each, name in zip(readers, names, strict=True)]
+            for row in rows
+        ]
         single = owner.keys.plain_type is not None
         return frozenset(owner.keys.text(id[0] if single else tuple(id)) for id in ids)
     except (KeyError, TypeError, ValueError, InvalidId):

@@ -1,8 +1,9 @@
-"""Tables by their schema and name: Table objects of several MetaData may be one table of the database.
+"""Tables by their schema and name: Table objects of several MetaData may be one table of the
+database.
 
-Owns which of them speaks for a place, and the foreign keys between places. What the database says (`tracking.catalog`)
-adds tables, names and foreign keys to those of the metadata. Pure; what the keys' actions do to owners is
-`tracking.tables`'.
+Owns which of them speaks for a place, and the foreign keys between places. What the database says
+(`tracking.catalog`) adds tables, names and foreign keys to those of the metadata. Pure; what the
+keys' actions do to owners is `tracking.tables`'.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from repocache.tracking.catalog import NOTHING, Catalog, Place
 
 
 def place_of(table: TableClause) -> Place:
-    """Schema and name. Without a schema it is PostgreSQL's `public`: if the search path says otherwise, too much is
-    taken for one table, and too much is invalidated, not too little.
+    """Schema and name. Without a schema it is PostgreSQL's `public`: if the search path says
+    otherwise, too much is taken for one table, and too much is invalidated, not too little.
     """
     return table.schema or "public", table.name
 
@@ -42,7 +43,8 @@ class Reference:
 
 
 class Places:
-    """Table objects, and those that they refer to, however far. The first of a place that was given speaks for it."""
+    """Table objects, and those that they refer to, however far. The first of a place that was given
+    speaks for it."""
 
     def __init__(self, tables: Iterable[Table], catalog: Catalog = NOTHING) -> None:
         self._catalog = catalog
@@ -102,8 +104,8 @@ class Places:
         return self._columns[self.place(table)].values()
 
     def references(self) -> Mapping[Table, list[Reference]]:
-        """The foreign keys that refer to each table, whichever of the Table objects declares them. Where the database
-        knows one, its actions count and not the metadata's."""
+        """The foreign keys that refer to each table, whichever of the Table objects declares them.
+        Where the database knows one, its actions count and not the metadata's."""
         found: dict[tuple[Table, frozenset[tuple[Column[Any], Column[Any]]]], Reference] = {}
         certain = set(self._catalog.tables)
         for table in self._all:

@@ -1,4 +1,5 @@
-"""The ids of touched rows as the database and SQLAlchemy gave them after a statement, without taking rows away.
+"""The ids of touched rows as the database and SQLAlchemy gave them after a statement, without
+taking rows away.
 
 Owns the dealings with SQLAlchemy's results; who asks is `tracking.listener`.
 """
@@ -17,14 +18,24 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from repocache.keys import Keys
-from repocache.tracking.dml import Id, Sent, gives_its_rows, kept_as_given, may_rename, multiple_rows
-from repocache.tracking.tables import KeyColumns
+from repocache.tracking.dml import (
+    Id,
+    Sent,
+    gives_its_rows,
+    kept_as_given,
+    may_rename,
+    multiple_rows,
+)
+from repocache.tracking.owners import KeyColumns
 
 _ALL = 2**31 - 1
 
 
-def inserted_ids(sent: Sent, result: CursorResult[Any], each: KeyColumns, unsaid: frozenset[str]) -> list[Id] | None:
-    """The ids of the rows that an INSERT made or, as an upsert, changed. None: not known. `unsaid`: of the owners."""
+def inserted_ids(
+    sent: Sent, result: CursorResult[Any], each: KeyColumns, unsaid: frozenset[str]
+) -> list[Id] | None:
+    """The ids of the rows that an INSERT made or, as an upsert, changed. None: not known. `unsaid`:
+    of the owners."""
     statement = sent.statement
     assert isinstance(statement, Insert)
     if statement._prefixes or may_rename(statement, each.columns, unsaid):  # noqa: SLF001 - see gives_its_rows
@@ -46,7 +57,11 @@ def returned_ids(result: CursorResult[Any], columns: Sequence[Column[Any]]) -> l
         # Of several lists of parameters, rows of all are here. No rows: none was touched.
         if not set(map(hash, implicit)).issuperset(map(hash, columns)):
             return None
-        return [tuple(row._mapping[column] for column in columns) for row in context.returned_default_rows or ()]  # noqa: SLF001 - public by its documentation
+        rows = [
+            row._mapping  # noqa: SLF001 - public by its documentation
+            for row in context.returned_default_rows or ()
+        ]
+        return [tuple(row[column] for column in columns) for row in rows]
     return _peek(result, compiled, columns)
 
 
@@ -63,7 +78,8 @@ def key_texts(keys: Keys, ids: Iterable[Id]) -> list[str] | None:
 
 
 def _part(value: object, kind: type) -> object:
-    """The value as exactly that type, for drivers and applications give subclasses. None: it is another thing."""
+    """The value as exactly that type, for drivers and applications give subclasses. None: it is
+    another thing."""
     if type(value) is kind:
         return value
     if kind is uuid.UUID:
@@ -73,7 +89,11 @@ def _part(value: object, kind: type) -> object:
     if kind is bytes:
         return bytes(value) if isinstance(value, bytearray | memoryview | bytes) else None
     if kind is datetime.date:
-        return datetime.date(value.year, value.month, value.day) if isinstance(value, datetime.date) else None
+        return (
+            datetime.date(value.year, value.month, value.day)
+            if isinstance(value, datetime.date)
+            else None
+        )
     if kind is str:
         # Not `str(value)`: of an enumeration's member that is a text, the driver sends the text.
         return str.__str__(value) if isinstance(value, str) else None
@@ -90,12 +110,15 @@ def _uuid(text: str) -> uuid.UUID | None:
 def _given_ids(
     sent: Sent, statement: Insert, context: DefaultExecutionContext, columns: Sequence[Column[Any]]
 ) -> list[Id] | None:
-    """The ids that are among the parameters, or that SQLAlchemy fetched because they were not. What lies outside of the
-    primary key and is NULL is nobody's id."""
+    """The ids that are among the parameters, or that SQLAlchemy fetched because they were not. What
+    lies outside of the primary key and is NULL is nobody's id."""
     rows: Iterable[Sequence[Any]]
     if count := multiple_rows(statement):
         parameters = context.compiled_parameters[0]
-        rows = [[parameters.get(f"{column.key}_m{index}") for column in columns] for index in range(count)]
+        rows = [
+            [parameters.get(f"{column.key}_m{index}") for column in columns]
+            for index in range(count)
+        ]
     else:
         order = [column.key for column in statement.table.primary_key]
         if not set(order).issuperset(column.key for column in columns):
@@ -110,12 +133,18 @@ def _given_ids(
     return None if any(None in id for id in ids) else ids
 
 
-def _peek(result: CursorResult[Any], compiled: SQLCompiler, columns: Sequence[Column[Any]]) -> list[Id] | None:
-    """Ids among the rows that the caller asked for by `returning()`: read them all, and put them back."""
+def _peek(
+    result: CursorResult[Any], compiled: SQLCompiler, columns: Sequence[Column[Any]]
+) -> list[Id] | None:
+    """Ids among the rows that the caller asked for by `returning()`: read them all, and put them
+    back."""
     strategy = result.cursor_strategy
     places = [_place(compiled, column) for column in columns]
     # Not a server-side cursor: its rows are not here yet.
-    if None in places or type(strategy) not in {CursorFetchStrategy, FullyBufferedCursorFetchStrategy}:
+    if None in places or type(strategy) not in {
+        CursorFetchStrategy,
+        FullyBufferedCursorFetchStrategy,
+    }:
         return None
     assert isinstance(strategy, CursorFetchStrategy)
     rows = strategy.fetchmany(result, result.cursor, _ALL)
@@ -123,15 +152,24 @@ def _peek(result: CursorResult[Any], compiled: SQLCompiler, columns: Sequence[Co
         return []
     dialect, description = result.context.dialect, result.cursor.description
     result.cursor_strategy = FullyBufferedCursorFetchStrategy(
-        result.cursor, alternate_description=strategy.alternate_cursor_description, initial_buffer=rows
+        result.cursor,
+        alternate_description=strategy.alternate_cursor_description,
+        initial_buffer=rows,
     )
-    return processed(rows, columns, [place for place in places if place is not None], description, dialect)
+    return processed(
+        rows, columns, [place for place in places if place is not None], description, dialect
+    )
 
 
 def processed(
-    rows: Sequence[Any], columns: Sequence[Column[Any]], places: Sequence[int], description: Any, dialect: Dialect
+    rows: Sequence[Any],
+    columns: Sequence[Column[Any]],
+    places: Sequence[int],
+    description: Any,
+    dialect: Dialect,
 ) -> list[Id]:
-    """The driver's rows as the columns' types make values of them. `places`: where each column is in a row."""
+    """The driver's rows as the columns' types make values of them. `places`: where each column is
+    in a row."""
     found: list[list[Any]] = []
     for column, place in zip(columns, places, strict=True):
         process = column.type.dialect_impl(dialect).result_processor(dialect, description[place][1])
@@ -145,6 +183,8 @@ def _place(compiled: SQLCompiler, column: Column[Any]) -> int | None:
     if not compiled._ordered_columns:  # noqa: SLF001 - there is no public way to ask
         return None
     for index, entry in enumerate(compiled._result_columns):  # noqa: SLF001 - as above
-        if any(isinstance(each, ColumnElement) and hash(each) == hash(column) for each in entry.objects):
+        if any(
+            isinstance(each, ColumnElement) and hash(each) == hash(column) for each in entry.objects
+        ):
             return index
     return None

@@ -1,13 +1,14 @@
-"""Which owners' rows live in a table, and whose rows the database changes by itself when a table is written.
+"""Which owners' rows live in a table, and whose rows the database changes by itself when a table is
+written.
 
-Owns the way from a table to its owners, foreign keys' `ON DELETE` and `ON UPDATE`, views and rules included. Pure, made
-once; what a statement does to a table is `tracking.statements`.
+Owns the way from a table to its owners, foreign keys' `ON DELETE` and `ON UPDATE`, views and rules
+included. Pure, made once; what a statement does to a table is `tracking.statements`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Column, Date, Integer, LargeBinary, String, Table, Text, Unicode, Uuid
@@ -17,9 +18,10 @@ from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
 from sqlalchemy.types import TypeEngine, UnicodeText
 
 from repocache.errors import ConfigurationError
-from repocache.keys import Follow, Keys
+from repocache.keys import Follow
 from repocache.tracking.cascades import Cascade, Reached, Told, named_in
 from repocache.tracking.catalog import NOTHING, Catalog, Place
+from repocache.tracking.owners import KeyColumns, Owned, Owners
 from repocache.tracking.places import Places, Reference, place_of
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
@@ -28,75 +30,23 @@ _PLAIN = (Integer, Uuid, LargeBinary, Date)
 _MOST_BOUND = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """An owner's keys, and for each table of its mappers the columns that hold the id, in the key's order.
-
-    `reads`: tables that its rows are computed from besides.
-    """
-
-    keys: Keys
-    tables: Mapping[Table, tuple[Column[Any], ...]]
-    reads: frozenset[TableClause] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class KeyColumns:
-    """Where an owner's ids are in one table.
-
-    `trusted`: a value given for a column is the value in the row. Not so for CHAR (padded), CITEXT, collations and
-    types of the application's own: there only what the database returns counts.
-    """
-
-    keys: Keys
-    columns: tuple[Column[Any], ...]
-    trusted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Owners:
-    """Whom a write to one table concerns.
-
-    `keyed`: owners whose ids are in the rows. The others are moved as a whole: `written` by any write, `updated` by an
-    UPDATE of the column with that key, and by a DELETE those of `cascade` who cannot be asked about. `columns`: all id
-    columns of `keyed`. `unsaid`: keys of columns among all these that an UPDATE sets without saying so (`onupdate`,
-    `Computed`). `untold`: triggers write in its place, nobody knows what.
-    """
-
-    keyed: tuple[KeyColumns, ...] = ()
-    written: frozenset[str] = frozenset()
-    cascade: Cascade | None = None
-    updated: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    columns: tuple[Column[Any], ...] = ()
-    unsaid: frozenset[str] = frozenset()
-    untold: bool = False
-
-    @property
-    def deleted(self) -> frozenset[str]:
-        """Prefixes of those whom a DELETE concerns beyond the deleted rows."""
-        return frozenset() if self.cascade is None else self.cascade.owners
-
-    @property
-    def all(self) -> frozenset[str]:
-        """Prefixes of everybody whom any write may concern."""
-        return self.written.union(self.deleted, *self.updated.values(), (each.keys.prefix for each in self.keyed))
-
-
-NOBODY = Owners()
-
-
 class OwnedTables:
     """All tables of a database, with their owners.
 
-    `tables`: every table of the metadata, so that foreign keys can be followed. `catalog`: what the database says
-    besides. Raises ConfigurationError if an owner follows a table that is not among them.
+    `tables`: every table of the metadata, so that foreign keys can be followed. `catalog`: what the
+    database says besides. Raises ConfigurationError if an owner follows a table that is not among
+    them.
     """
 
-    def __init__(self, owned: Iterable[Owned], tables: Iterable[Table], catalog: Catalog = NOTHING) -> None:
+    def __init__(
+        self, owned: Iterable[Owned], tables: Iterable[Table], catalog: Catalog = NOTHING
+    ) -> None:
         given = tuple(owned)
         reads = [table for each in given for table in each.reads if isinstance(table, Table)]
         self._catalog = catalog
-        self._places = Places([*(table for each in given for table in each.tables), *tables, *reads], catalog)
+        self._places = Places(
+            [*(table for each in given for table in each.tables), *tables, *reads], catalog
+        )
         self._owned = tuple(_placed(each, self._places) for each in given)
         self.tables = self._places.tables
         self._children = self._places.references()
@@ -105,7 +55,9 @@ class OwnedTables:
         self._follows = {table: self._followers(table) for table in self.tables}
         owners = {table: self._owners_of(table) for table in self.tables}
         self._known = {table: self._with_beneath(table, owners) for table in self.tables}
-        self._owners: dict[object, Owners] = {table: self._bind(table, table) for table in self.tables}
+        self._owners: dict[object, Owners] = {
+            table: self._bind(table, table) for table in self.tables
+        }
         self._bound: dict[Table, Owners] = {}
         self._named: dict[str, set[Table]] = {}
         for place in self._places.names:
@@ -117,19 +69,24 @@ class OwnedTables:
         }
         for each in self._owned:
             for read in each.reads:
-                self._by_name[read.name] = self._by_name.get(read.name, frozenset()) | {each.keys.prefix}
+                self._by_name[read.name] = self._by_name.get(read.name, frozenset()) | {
+                    each.keys.prefix
+                }
 
     @property
     def concerning(self) -> Sequence[TableClause]:
         """Every table object a write to which may concern an owner."""
         reads = [read for each in self._owned for read in each.reads]
-        return list(dict.fromkeys([*(table for table in self._places.all if self.of(table).all), *reads]))
+        return list(
+            dict.fromkeys([*(table for table in self._places.all if self.of(table).all), *reads])
+        )
 
     def of(self, table: ExternallyTraversible) -> Owners:
         """Whom a write to this table of a statement concerns, in the columns of this Table object.
 
-        What is no Table, or of a place that nobody knows (a lightweight one, an alias, a join), is known by the names
-        in it, in whatever schema, and then all keys of their owners are concerned.
+        What is no Table, or of a place that nobody knows (a lightweight one, an alias, a join), is
+        known by the names in it, in whatever schema, and then all keys of their owners are
+        concerned.
         """
         owners = self._owners.get(table)
         if owners is not None:
@@ -139,8 +96,12 @@ class OwnedTables:
             assert isinstance(table, Table)
             return self._bound_to(table, first)
         names = {each.name for each in iterate(table) if isinstance(each, TableClause)}
-        written = frozenset[str]().union(*(self._by_name[name] for name in names if name in self._by_name))
-        return Owners(written=written, untold=not names.isdisjoint(name for _, name in self._catalog.untold))
+        written = frozenset[str]().union(
+            *(self._by_name[name] for name in names if name in self._by_name)
+        )
+        return Owners(
+            written=written, untold=not names.isdisjoint(name for _, name in self._catalog.untold)
+        )
 
     def _bound_to(self, table: Table, first: Table) -> Owners:
         known = self._bound.get(table)
@@ -154,13 +115,18 @@ class OwnedTables:
         return _bound(self._known[first], self._places.columns(first), table)
 
     def emptied(self, names: Sequence[str], *, cascade: bool) -> frozenset[str] | None:
-        """Owners of tables that are truncated, with those that refer to them if it cascades. None: unknown tables."""
+        """Owners of tables that are truncated, with those that refer to them if it cascades. None:
+        unknown tables."""
         if not all(name in self._by_name for name in names):
             return None
-        reached = list(dict.fromkeys(table for name in names for table in self._named.get(name, ())))
+        reached = list(
+            dict.fromkeys(table for name in names for table in self._named.get(name, ()))
+        )
         if cascade:
             for table in reached:
-                reached.extend(key.table for key in self._children.get(table, ()) if key.table not in reached)
+                reached.extend(
+                    key.table for key in self._children.get(table, ()) if key.table not in reached
+                )
         # Nothing is deleted by foreign keys' actions, but who follows a table must be told.
         return frozenset().union(
             *(self._owners[table].written for table in reached),
@@ -198,43 +164,54 @@ class OwnedTables:
         return replace(owners[table], written=owners[table].written.union(*others))
 
     def _check_follows(self) -> None:
-        known = frozenset[str]().union(*(self._places.titles(self._places.place(each)) for each in self.tables))
+        known = frozenset[str]().union(
+            *(self._places.titles(self._places.place(each)) for each in self.tables)
+        )
         for each in self._owned:
-            named = [follow.table if isinstance(follow, Follow) else follow for follow in each.keys.follows or ()]
+            named = [
+                follow.table if isinstance(follow, Follow) else follow
+                for follow in each.keys.follows or ()
+            ]
             if unknown := sorted(set(named) - known):
                 raise ConfigurationError(
-                    f"owner {each.keys.prefix!r} follows {unknown[0]!r}, which is not a table of the metadata: "
-                    "name one as SQL does, with its schema if it has one"
+                    f"owner {each.keys.prefix!r} follows {unknown[0]!r}, which is not a table of "
+                    "the metadata: name one as SQL does, with its schema if it has one"
                 )
 
     def _followers(self, table: Table) -> frozenset[str]:
-        """Owners that name this table, or a view of it, in `follows`, and those that name none and read it."""
+        """Owners that name this table, or a view of it, in `follows`, and those that name none and
+        read it."""
         names = frozenset[str]().union(*map(self._places.titles, self._shown_at(table)))
         return frozenset(
             each.keys.prefix
             for each in self._owned
-            if names.intersection(follow for follow in each.keys.follows or () if isinstance(follow, str))
+            if names.intersection(
+                follow for follow in each.keys.follows or () if isinstance(follow, str)
+            )
             or (each.keys.follows is None and self._reads(each, table))
         )
 
     def _followed(self, owned: Owned, table: Table) -> tuple[Column[Any], ...] | None:
-        """The columns by which an owner follows the table, None: it does not, or by any write. Raises
-        ConfigurationError."""
+        """The columns by which an owner follows the table, None: it does not, or by any write.
+        Raises ConfigurationError."""
         for follow in owned.keys.follows or ():
-            if isinstance(follow, Follow) and follow.table in self._places.titles(self._places.place(table)):
+            if isinstance(follow, Follow) and follow.table in self._places.titles(
+                self._places.place(table)
+            ):
                 named = {column.name: column for column in self._places.columns(table)}
                 unknown = [name for name in follow.columns if name not in named]
                 if unknown or len(follow.columns) != len(owned.keys.types):
                     raise ConfigurationError(
-                        f"owner {owned.keys.prefix!r}: {follow} has to name the columns of {table.fullname} that hold "
-                        f"the owner's id, {len(owned.keys.types)} of {', '.join(named)}"
+                        f"owner {owned.keys.prefix!r}: {follow} has to name the columns of "
+                        f"{table.fullname} that hold the owner's id, {len(owned.keys.types)} of "
+                        f"{', '.join(named)}"
                     )
                 return tuple(named[name] for name in follow.columns)
         return None
 
     def _cascade(self, table: Table, above: tuple[Table, ...] = ()) -> Cascade:
-        """What the deletion of rows leads to. `above`: tables whose deletion has led here: a circle is no list of
-        questions, so there owners are moved as a whole."""
+        """What the deletion of rows leads to. `above`: tables whose deletion has led here: a circle
+        is no list of questions, so there owners are moved as a whole."""
         reached: list[Reached] = []
         whole: frozenset[str] = frozenset()
         path = (*above, table)
@@ -250,9 +227,16 @@ class OwnedTables:
             whole |= below.whole
             if action != "CASCADE":
                 whole |= self._moved(self._update(key.columns, key.table))
-            # Ids in the columns of a partition, or of the tree that it is one of, are not asked for.
-            told = tuple(each for each in self._told(key) if {column.table for column in each.columns} == {key.table})
-            whole |= {each.keys.prefix for each in self._told(key)} - {each.keys.prefix for each in told}
+            # Ids in the columns of a partition, or of the tree that it is one of, are not asked
+            # for.
+            told = tuple(
+                each
+                for each in self._told(key)
+                if {column.table for column in each.columns} == {key.table}
+            )
+            whole |= {each.keys.prefix for each in self._told(key)} - {
+                each.keys.prefix for each in told
+            }
             if not _can_ask(key, table):
                 whole |= Cascade(key.table, (Reached(key, told, below.reached),)).owners
                 continue
@@ -278,13 +262,17 @@ class OwnedTables:
         return self._over[table] | {self._places.place(table)}
 
     def _moved(self, keys: Iterable[Reference]) -> frozenset[str]:
-        """Owners that derive what they follow, of the tables that these foreign keys' actions change."""
+        """Owners that derive what they follow, of the tables that these foreign keys' actions
+        change."""
         return frozenset(
             each.keys.prefix
             for key in keys
             for each in self._owned
             if each.keys.follows is None
-            and (self._reads(each, key.table) or (key.table in each.tables and not _same_entity(each, key)))
+            and (
+                self._reads(each, key.table)
+                or (key.table in each.tables and not _same_entity(each, key))
+            )
         )
 
     def _deletion(self, table: Table) -> Iterator[Reference]:
@@ -302,7 +290,8 @@ class OwnedTables:
             position += 1
 
     def _update(self, columns: Sequence[Column[Any]], table: Table) -> Iterator[Reference]:
-        """Foreign keys that act, one through the other, when these columns of the table are updated."""
+        """Foreign keys that act, one through the other, when these columns of the table are
+        updated."""
         updated, position = [(table, tuple(columns))], 0
         while position < len(updated):
             parent, changed = updated[position]
@@ -318,28 +307,38 @@ class OwnedTables:
 def _can_ask(key: Reference, parent: Table) -> bool:
     """Whether the tables at both ends have the columns that the foreign key names."""
     referred = [old for _, old in key.pairs]
-    return len(named_in(parent, referred)) == len(referred) and len(named_in(key.table, key.columns)) == len(referred)
+    return len(named_in(parent, referred)) == len(referred) and len(
+        named_in(key.table, key.columns)
+    ) == len(referred)
 
 
 def _placed(owned: Owned, places: Places) -> Owned:
     """The same in the Table objects that speak for their places."""
-    tables = {places.table(table): tuple(map(places.column, columns)) for table, columns in owned.tables.items()}
+    tables = {
+        places.table(table): tuple(map(places.column, columns))
+        for table, columns in owned.tables.items()
+    }
     return replace(owned, tables=tables)
 
 
 def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owners:
-    """The same in the columns of another Table object of that place. `columns`: those that `owners` is told in."""
+    """The same in the columns of another Table object of that place. `columns`: those that `owners`
+    is told in."""
     named = {column.name: column for column in table.columns}
     keyed = tuple(_bound_keys(each, named) for each in owners.keyed if _holds(named, each))
     if owners.keyed and not keyed:
         return Owners(written=owners.all, untold=owners.untold)
     keys = {column.key: named[column.name].key for column in columns if column.name in named}
     updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
-    unsaid = _unsaid(table).intersection([*updated, *(column.key for each in keyed for column in each.columns)])
+    unsaid = _unsaid(table).intersection(
+        [*updated, *(column.key for each in keyed for column in each.columns)]
+    )
     return replace(
         owners,
         keyed=keyed,
-        written=owners.written.union(each.keys.prefix for each in owners.keyed if not _holds(named, each)),
+        written=owners.written.union(
+            each.keys.prefix for each in owners.keyed if not _holds(named, each)
+        ),
         updated=updated,
         columns=tuple(dict.fromkeys(column for each in keyed for column in each.columns)),
         unsaid=unsaid.union(keys.get(key, key) for key in owners.unsaid),
@@ -360,12 +359,15 @@ def _unsaid(table: Table) -> frozenset[str]:
     return frozenset(
         column.key
         for column in table.columns
-        if column.onupdate is not None or column.server_onupdate is not None or column.computed is not None
+        if column.onupdate is not None
+        or column.server_onupdate is not None
+        or column.computed is not None
     )
 
 
 def _same_entity(owned: Owned, key: Reference) -> bool:
-    """Whether the foreign key ties the parts of one entity together, as joined inheritance does: its id is known."""
+    """Whether the foreign key ties the parts of one entity together, as joined inheritance does:
+    its id is known."""
     child, parent = owned.tables.get(key.table), owned.tables.get(key.referred_table)
     return child == key.columns and parent == tuple(old for _, old in key.pairs)
 

@@ -1,10 +1,11 @@
-"""The mark on an entity that came from a cache: a session that is about to take it in can tell, and refuse; and a
-change of it, which nobody would write, is told where it is made.
+"""The mark on an entity that came from a cache: a session that is about to take it in can tell, and
+refuse; and a change of it, which nobody would write, is told where it is made.
 
-Owns the entity's `InstanceState`. The mark lies in its `info`, SQLAlchemy's place for such things: attributes,
-`vars()`, `repr` and comparison do not see it. Every change of a mapped attribute passes the state, whatever makes it:
-an assignment, `del`, a collection, a mutable value. Entities of a session have SQLAlchemy's own state and pay nothing.
-Copies and pickled entities keep both, being no fresher than the original.
+Owns the entity's `InstanceState`. The mark lies in its `info`, SQLAlchemy's place for such things:
+attributes, `vars()`, `repr` and comparison do not see it. Every change of a mapped attribute passes
+the state, whatever makes it: an assignment, `del`, a collection, a mutable value. Entities of a
+session have SQLAlchemy's own state and pay nothing. Copies and pickled entities keep both, being no
+fresher than the original.
 """
 
 from __future__ import annotations
@@ -32,18 +33,28 @@ class Misuse(Enum):
 
 
 class CachedState(InstanceState[Any]):
-    """The state of an entity that came from a cache. `loading`: while the listeners of its load run."""
+    """The state of an entity that came from a cache. `loading`: while the listeners of its load
+    run."""
 
     __slots__ = ()
 
     loading = False
 
     def _modified_event(
-        self, dict_: dict[str, Any], attr: Any, previous: Any, collection: bool = False, is_userland: bool = False
+        self,
+        dict_: dict[str, Any],
+        attr: Any,
+        previous: Any,
+        collection: bool = False,
+        is_userland: bool = False,
     ) -> None:
-        """As InstanceState's, which all changes of attributes call before they are made. What a relationship that is
-        only viewed is filled with is nobody's write."""
-        if not self.loading and self.session_id is None and (attr is None or attr.send_modified_events):
+        """As InstanceState's, which all changes of attributes call before they are made. What a
+        relationship that is only viewed is filled with is nobody's write."""
+        if (
+            not self.loading
+            and self.session_id is None
+            and (attr is None or attr.send_modified_events)
+        ):
             prefix = _owner_of(self)
             if prefix is not None:
                 self.changed(prefix, "" if attr is None else attr.key)
@@ -52,7 +63,8 @@ class CachedState(InstanceState[Any]):
     def changed(self, prefix: str, attribute: str) -> None:
         """The attribute is about to be changed."""
         raise CachedEntityRefused(
-            f"{_named(self, prefix)}: a change of {attribute or 'it'!r} would never be written. {_remedy(self, prefix)}"
+            f"{_named(self, prefix)}: a change of {attribute or 'it'!r} would never be written. "
+            f"{_remedy(self, prefix)}"
         )
 
 
@@ -99,7 +111,8 @@ def unmark(state: InstanceState[Any]) -> None:
 def cached_by(instance: object) -> str | None:
     """The prefix of the owner whose cache the entity came from; None: it came from elsewhere.
 
-    None also after `make_transient()`: an entity without identity can only be inserted, never overwrite a newer row.
+    None also after `make_transient()`: an entity without identity can only be inserted, never
+    overwrite a newer row.
     """
     return _owner_of(instance_state(instance))
 
@@ -107,7 +120,9 @@ def cached_by(instance: object) -> str | None:
 def refusal(instance: object, prefix: str) -> CachedEntityRefused:
     """Of the entity as the base of a write."""
     state = instance_state(instance)
-    return CachedEntityRefused(f"{_named(state, prefix)}, its row may be newer. {_remedy(state, prefix)}")
+    return CachedEntityRefused(
+        f"{_named(state, prefix)}, its row may be newer. {_remedy(state, prefix)}"
+    )
 
 
 def _owner_of(state: InstanceState[Any]) -> str | None:
@@ -125,8 +140,8 @@ def _named(state: InstanceState[Any], prefix: str) -> str:
 
 def _remedy(state: InstanceState[Any], prefix: str) -> str:
     return (
-        f"Load it in the transaction, as in `await work[Users].require({_id_of(state)})` with the repository of "
-        f"{prefix!r}"
+        f"Load it in the transaction, as in `await work[Users].require({_id_of(state)})` with the "
+        f"repository of {prefix!r}"
     )
 
 

@@ -1,7 +1,7 @@
 """What one transaction has changed, with a stack of savepoints.
 
-Owns the journal and what is left of it after rollbacks. Pure: who writes into it is `tracking.listener`, who reads it
-after COMMIT is the database.
+Owns the journal and what is left of it after rollbacks. Pure: who writes into it is
+`tracking.listener`, who reads it after COMMIT is the database.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from repocache.transactions.sql_text import shape
 MOST_KEYS = 10_000
 """Beyond so many keys of one owner in a transaction, all of its keys are invalidated together."""
 MOST_BYTES = 1_000_000
-"""Of the keys of one owner, likewise: ids come from anybody, and every process reads each message."""
+"""Of the keys of one owner, likewise: ids come from anybody, and every process reads each
+message."""
 
 
 class _Touched(NamedTuple):
@@ -52,15 +53,17 @@ class Changes:
 
     def touch(self, prefix: str, keys: Iterable[str] | None) -> None:
         """Rows of an owner were written: these keys, None: all of the owner's may be affected."""
-        self._journal.append(_Touched(prefix, None if keys is None else tuple(keys), declared=False))
+        self._journal.append(
+            _Touched(prefix, None if keys is None else tuple(keys), declared=False)
+        )
 
     def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
         """The application says what it changes: keys of an owner, None: all of them."""
         self._journal.append(_Touched(prefix, None if keys is None else tuple(keys), declared=True))
 
     def unseen(self, statement: str) -> None:
-        """A textual statement was run that may write, nobody knows what. Its shape is kept alone: the
-        texts of a long transaction, with all that clients sent, would add up."""
+        """A textual statement was run that may write, nobody knows what. Its shape is kept alone:
+        the texts of a long transaction, with all that clients sent, would add up."""
         self._journal.append(_Unseen(shape(statement)))
 
     def write(self) -> None:
@@ -78,7 +81,8 @@ class Changes:
             del self._marks[found:]
 
     def rollback(self, name: str) -> None:
-        """Forget what came after the savepoint, and the savepoints made after it. It stays itself, as in SQL."""
+        """Forget what came after the savepoint, and the savepoints made after it. It stays itself,
+        as in SQL."""
         found = self._find(name)
         if found is not None:
             del self._journal[self._marks[found][1] :]
@@ -101,9 +105,11 @@ class Changes:
 
     @property
     def written(self) -> bool:
-        """There is what a rollback would take back: rows were changed, or the application says so."""
+        """There is what a rollback would take back: rows were changed, or the application says
+        so."""
         return any(
-            entry is _Written.WRITTEN or (isinstance(entry, _Touched) and entry.declared and entry.keys != ())
+            entry is _Written.WRITTEN
+            or (isinstance(entry, _Touched) and entry.declared and entry.keys != ())
             for entry in self._journal
         )
 
@@ -117,15 +123,19 @@ class Changes:
     def keys(self) -> Mapping[str, frozenset[str]]:
         """The changed keys of the other owners, by their prefix."""
         sets = self._sets()
-        return {prefix: frozenset(keys) for prefix, keys in sets.items() if keys and not _are_many(keys)}
+        return {
+            prefix: frozenset(keys) for prefix, keys in sets.items() if keys and not _are_many(keys)
+        }
 
     @property
     def undeclared(self) -> tuple[str, ...]:
-        """Shapes of textual statements that may have written, each once, if the application declared
-        nothing at all."""
+        """Shapes of textual statements that may have written, each once, if the application
+        declared nothing at all."""
         if any(isinstance(entry, _Touched) and entry.declared for entry in self._journal):
             return ()
-        return tuple(dict.fromkeys(each.statement for each in self._journal if isinstance(each, _Unseen)))
+        return tuple(
+            dict.fromkeys(each.statement for each in self._journal if isinstance(each, _Unseen))
+        )
 
     def _sets(self) -> dict[str, set[str] | None]:
         sets: dict[str, set[str] | None] = {}

@@ -1,7 +1,9 @@
-"""What happens around the primary's COMMIT, whoever commits: the one place where changes are handed over.
+"""What happens around the primary's COMMIT, whoever commits: the one place where changes are handed
+over.
 
-Owns where the transaction's state lies on its connection, and the order seal, COMMIT, publish. Blind to what the
-changes are (`tracking`) and to what is done with them (`CommitHooks`); `refusals` are what could not be followed.
+Owns where the transaction's state lies on its connection, and the order seal, COMMIT, publish.
+Blind to what the changes are (`tracking`) and to what is done with them (`CommitHooks`); `refusals`
+are what could not be followed.
 """
 
 from __future__ import annotations
@@ -20,47 +22,81 @@ from sqlalchemy.util import await_only
 from repocache.background.tasks import Grace
 from repocache.errors import CommitOutcomeUnknown, NotStarted
 from repocache.redaction.foreign import in_brief
-from repocache.transactions.guards import check_watchable, refuse_autocommit, refuse_textual, refuse_twophase
+from repocache.transactions.guards import (
+    check_watchable,
+    refuse_autocommit,
+    refuse_textual,
+    refuse_twophase,
+)
 from repocache.transactions.transaction import Collected, CommitHooks, Outcome, Transaction
 
 Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
-"""Starts a task that somebody owns who outlives the caller: no cancellation of a caller may reach it."""
+"""Starts a task that somebody owns who outlives the caller: no cancellation of a caller may reach
+it."""
 
 _TRANSACTION = "repocache.transaction"
 _LOST = "repocache.lost"
 _ROLLED_BACK = frozenset(
-    {"0A", "21", "22", "23", "24", "25", "26", "27", "2D", "2F", "34", "38", "39", "3B", "40", "42", "44", "P0"}
+    {
+        "0A",
+        "21",
+        "22",
+        "23",
+        "24",
+        "25",
+        "26",
+        "27",
+        "2D",
+        "2F",
+        "34",
+        "38",
+        "39",
+        "3B",
+        "40",
+        "42",
+        "44",
+        "P0",
+    }
 )
 
 
 def certainly_rolled_back(sqlstate: str | None) -> bool:
     """Whether COMMIT answered with this SQLSTATE has certainly not committed. In doubt it may have.
 
-    Not certain, among others: 08 (connection), 53, 57 (57P01 while waiting for a synchronous replica: committed
-    here), 58, XX, 40003, and no SQLSTATE at all.
+    Not certain, among others: 08 (connection), 53, 57 (57P01 while waiting for a synchronous
+    replica: committed here), 58, XX, 40003, and no SQLSTATE at all.
     """
     return sqlstate is not None and sqlstate != "40003" and sqlstate[:2] in _ROLLED_BACK
 
 
 class CommitWatch:
-    """Follows all transactions of one engine from now on, until `close`: after it the engine commits nothing any more.
+    """Follows all transactions of one engine from now on, until `close`: after it the engine
+    commits nothing any more.
 
-    Every way to commit (session, connection, `begin()` blocks, sessions joined to an outer transaction) ends in
-    `do_commit` of the engine's dialect, which belongs to this engine alone. The order there is:
+    Every way to commit (session, connection, `begin()` blocks, sessions joined to an outer
+    transaction) ends in `do_commit` of the engine's dialect, which belongs to this engine alone.
+    The order there is:
 
-    1. `hooks.look` and `hooks.seal`, inside the transaction. If one fails nothing has been committed.
+    1. `hooks.look` and `hooks.seal`, inside the transaction. If one fails nothing has been
+       committed.
     2. COMMIT. An error that is certainly a rollback publishes nothing.
-    3. `hooks.committed` in a task of `spawn`, awaited. A cancelled caller leaves at once, the task goes on.
+    3. `hooks.committed` in a task of `spawn`, awaited. A cancelled caller leaves at once, the task
+       goes on.
 
-    A commit whose outcome is unknown (lost connection, cancelled) is handed to `hooks.committed` too, as UNKNOWN;
-    then a lost connection raises CommitOutcomeUnknown. Raises TransactionRefused for what could not be followed:
-    AUTOCOMMIT, two-phase commits, textual COMMIT and its kin; NotStarted for a commit that begins after `close`;
-    ConfigurationError if the engine is in AUTOCOMMIT.
+    A commit whose outcome is unknown (lost connection, cancelled) is handed to `hooks.committed`
+    too, as UNKNOWN; then a lost connection raises CommitOutcomeUnknown. Raises TransactionRefused
+    for what could not be followed: AUTOCOMMIT, two-phase commits, textual COMMIT and its kin;
+    NotStarted for a commit that begins after `close`; ConfigurationError if the engine is in
+    AUTOCOMMIT.
     Not seen: a COMMIT on the driver's own connection.
     """
 
     def __init__(
-        self, engine: AsyncEngine, hooks: CommitHooks, spawn: Spawn, new_changes: Callable[[], Collected]
+        self,
+        engine: AsyncEngine,
+        hooks: CommitHooks,
+        spawn: Spawn,
+        new_changes: Callable[[], Collected],
     ) -> None:
         self._engine: Engine = engine.sync_engine
         self._hooks = hooks
@@ -98,8 +134,8 @@ class CommitWatch:
             event.listen(self._engine, name, listener)
 
     async def close(self, grace: Grace) -> None:
-        """Refuse what would be committed from now on: it would be published by nobody. Commits under way are waited
-        for, as long as the grace lasts."""
+        """Refuse what would be committed from now on: it would be published by nobody. Commits
+        under way are waited for, as long as the grace lasts."""
         self._closed = True
         self._engine.dialect.__dict__["do_commit"] = self._refuse_commit
         if self._under_way:
@@ -173,7 +209,8 @@ class CommitWatch:
             raise
         info.pop(_TRANSACTION, None)
         if transaction is not None and changed:
-            # Not awaited itself: a cancelled caller would cancel it, and its errors are its owner's.
+            # Not awaited itself: a cancelled caller would cancel it, and its errors are its
+            # owner's.
             await_only(asyncio.wait([self._published(transaction, Outcome.COMMITTED)]))
 
     def _published(self, transaction: Transaction, outcome: Outcome) -> asyncio.Task[None]:
@@ -181,8 +218,8 @@ class CommitWatch:
             return self._spawn(self._hooks.committed(transaction, outcome))
         except NotStarted:
             raise CommitOutcomeUnknown(
-                "COMMIT ended after the database was closed: the transaction may have been committed, and this process "
-                "has told no cache"
+                "COMMIT ended after the database was closed: the transaction may have been "
+                "committed, and this process has told no cache"
             ) from None
 
     def _seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
@@ -193,7 +230,8 @@ class CommitWatch:
             raise
 
     def _end(self, connection: PoolProxiedConnection) -> None:
-        """Roll back what was not committed: SQLAlchemy takes a COMMIT that fails for the end, and sends no ROLLBACK.
+        """Roll back what was not committed: SQLAlchemy takes a COMMIT that fails for the end, and
+        sends no ROLLBACK.
 
         The transaction may well be open: COMMIT was not sent yet, or SQLite was busy.
         """
@@ -236,8 +274,8 @@ class CommitWatch:
         # Whatever the error was, nobody knows what state this connection is in.
         context.is_disconnect = True
         return CommitOutcomeUnknown(
-            "the connection failed during COMMIT: the transaction may or may not have been committed; "
-            "read the rows again before repeating it"
+            "the connection failed during COMMIT: the transaction may or may not have been "
+            "committed; read the rows again before repeating it"
         )
 
 
@@ -245,8 +283,9 @@ def _info(connection: Connection | PoolProxiedConnection) -> MutableMapping[Any,
     try:
         return connection.info
     except NotImplementedError:
-        # The makeshift connection on which SQLAlchemy gets to know a server: it is not ours yet. SQLAlchemy would take
-        # this error for an answer of its dialect, and go on without the one that has really happened.
+        # The makeshift connection on which SQLAlchemy gets to know a server: it is not ours yet.
+        # SQLAlchemy would take this error for an answer of its dialect, and go on without the one
+        # that has really happened.
         return {}
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from repocache.errors import UsageError
 
 AT_ONCE = (
-    "another statement of this transaction is under way, and its connection takes one at a time: await"
-    " one after the other, or read with db[...], outside of it, what may run side by side"
+    "another statement of this transaction is under way, and its connection takes one at a time: "
+    "await one after the other, or read with db[...], outside of it, what may run side by side"
 )
 
 

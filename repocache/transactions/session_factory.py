@@ -18,8 +18,8 @@ T = TypeVar("T", bound=AsyncSession)
 
 
 class Sessions(async_sessionmaker[S]):
-    """`sessions()` is a session, as of any `async_sessionmaker`; `sessions(class_=...)` is the maker
-    of another class's: SQLModel's, or your own. Its sync class, the class's own or
+    """`sessions()` is a session, as of any `async_sessionmaker`; `sessions(class_=...)` is the
+    maker of another class's: SQLModel's, or your own. Its sync class, the class's own or
     `sync_session_class`, gets the refusals of `TrackedSession` before it. Other arguments are those
     of SQLAlchemy's session.
 
@@ -55,7 +55,9 @@ def sessions_on(engine: AsyncEngine) -> Sessions[AsyncSession]:
     return _sessions(AsyncSession, TrackedSession, {"bind": engine, "expire_on_commit": False})
 
 
-def _sessions(class_: type[S], sync_class: type[Session] | None, options: dict[str, Any]) -> Sessions[S]:
+def _sessions(
+    class_: type[S], sync_class: type[Session] | None, options: dict[str, Any]
+) -> Sessions[S]:
     _require("class_", class_, AsyncSession)
     sync_class = class_.sync_session_class if sync_class is None else sync_class
     _require("sync_session_class", sync_class, Session)
@@ -72,5 +74,6 @@ def _tracked(given: type[Session]) -> type[Session]:
 def _require(argument: str, given: object, kind: type[Any]) -> None:
     if not (isinstance(given, type) and issubclass(given, kind)):
         raise UsageError(
-            f"sessionmaker({argument}={given!r}): give a class that derives from SQLAlchemy's {kind.__name__}"
+            f"sessionmaker({argument}={given!r}): give a class that derives from SQLAlchemy's "
+            f"{kind.__name__}"
         )

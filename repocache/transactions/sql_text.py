@@ -1,8 +1,9 @@
-"""What a text of SQL may do, judged by its words: write, truncate, end a transaction, call functions.
+"""What a text of SQL may do, judged by its words: write, truncate, end a transaction, call
+functions.
 
-Owns a scanner that knows comments, strings and quoted names; it does not parse SQL. What the functions do is
-`tracking.functions`' affair. Who refuses or declares what was judged: `transactions.commit_watch` and
-`tracking.listener`.
+Owns a scanner that knows comments, strings and quoted names; it does not parse SQL. What the
+functions do is `tracking.functions`' affair. Who refuses or declares what was judged:
+`transactions.commit_watch` and `tracking.listener`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ _TOKEN = re.compile(
     r"""
     (?P<comment> --[^\n]* )
   | (?P<block> /\* )
-  | (?P<string> [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | \$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?(tag)(?P=tag))\$ )
+  | (?P<string> [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' |
+      \$(?P<tag>[A-Za-z_]\w*)?\$.*?\$(?(tag)(?P=tag))\$ )
   | (?P<quoted> "(?:[^"]|"")*" | `[^`]*` )
   | (?P<word> [^\W\d][\w$]* )
   | (?P<mark> [;.,()*] )
@@ -59,8 +61,9 @@ class Judgement:
     """What a text may do.
 
     `ends`: the words by which it would end a transaction, or begin one of its own; empty: neither.
-    `writes`: it may change rows. `truncates`: names of the tables that it truncates, without their schemas;
-    `cascades`: and of those that refer to them. `only_truncates`: it changes rows in no other way.
+    `writes`: it may change rows. `truncates`: names of the tables that it truncates, without their
+    schemas; `cascades`: and of those that refer to them. `only_truncates`: it changes rows in no
+    other way.
     """
 
     ends: str = ""
@@ -90,7 +93,8 @@ def judge(sql: str) -> Judgement:
 
 def shape(sql: str, longest: int = 300) -> str:
     """The text as a log may have it: in one line of `longest` characters at most, without comments,
-    `?` for each string and number. What a client wrote into it does not show, names of tables do."""
+    `?` for each string and number. What a client wrote into it does not show, names of tables
+    do."""
     sql = sql[:READ]  # a string that is cut has no end, and does not show
     parts: list[str] = []
     position = 0
@@ -110,9 +114,11 @@ def shape(sql: str, longest: int = 300) -> str:
 
 
 class Calls(NamedTuple):
-    """Names before a parenthesis, without their schemas, in lower case: of functions, and words that look like one.
+    """Names before a parenthesis, without their schemas, in lower case: of functions, and words
+    that look like one.
 
-    `close`: those with nothing between, which in a text of SQLAlchemy's making are functions, types and keywords.
+    `close`: those with nothing between, which in a text of SQLAlchemy's making are functions, types
+    and keywords.
     """
 
     names: frozenset[str]
@@ -125,7 +131,11 @@ def calls(sql: str) -> Calls:
     before, last, end = "", "", -1
     for match in _tokens(sql):
         part = match.group()
-        if part == "(" and (last[:1] == '"' or _is_word(last)) and before.upper() not in _NAMES_FOLLOW:
+        if (
+            part == "("
+            and (last[:1] == '"' or _is_word(last))
+            and before.upper() not in _NAMES_FOLLOW
+        ):
             name = _unquoted(last).lower()
             names.add(name)
             if match.start() == end:
@@ -182,7 +192,8 @@ def _ending(statement: Sequence[str]) -> str:
     if verb in _ENDS or verb in _BEGINS:
         return verb
     if verb == "ROLLBACK" and "TO" not in statement[1:3]:
-        # ROLLBACK TO a savepoint takes changes back that stay recorded here: too much is invalidated, not too little.
+        # ROLLBACK TO a savepoint takes changes back that stay recorded here: too much is
+        # invalidated, not too little.
         return verb
     if statement[:2] == ["PREPARE", "TRANSACTION"]:
         return "PREPARE TRANSACTION"

@@ -1,4 +1,5 @@
-"""SQLAlchemy's session with two refusals: of entities from a cache, and of a commit that is a unit of work's affair."""
+"""SQLAlchemy's session with two refusals: of entities from a cache, and of a commit that is a unit
+of work's affair."""
 
 from __future__ import annotations
 
@@ -20,12 +21,14 @@ Stops = Callable[[InstanceState[Any]], bool]
 OF_UNIT = "repocache.of_unit"
 """In `Session.info`, true: it belongs to a unit of work, whose `commit` alone may commit it."""
 CONNECTING = "repocache.connecting"
-"""In `Session.info`: `OneAtATime`, whose turn it is while a statement is asking for the connection."""
+"""In `Session.info`: `OneAtATime`, whose turn it is while a statement is asking for the
+connection."""
 
 
 class TrackedSession(Session):
-    """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and `bulk_save_objects` raise
-    CachedEntityRefused. A cached row is never the base of a write: it may be older than the one that it overwrites.
+    """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and
+    `bulk_save_objects` raise CachedEntityRefused. A cached row is never the base of a write: it may
+    be older than the one that it overwrites.
 
     What is public here is SQLAlchemy's: others copy a session's methods.
     """
@@ -35,9 +38,12 @@ class TrackedSession(Session):
         self.info[CONNECTING] = OneAtATime()
 
     def begin(self, nested: bool = False) -> SessionTransaction:
-        """As Session.begin. Raises UsageError for the transaction of a unit of work, which has begun."""
+        """As Session.begin. Raises UsageError for the transaction of a unit of work, which has
+        begun."""
         if self.info.get(OF_UNIT) and not nested:
-            raise UsageError("a unit of work is one transaction already: for a nested one use work.savepoint()")
+            raise UsageError(
+                "a unit of work is one transaction already: for a nested one use work.savepoint()"
+            )
         return super().begin(nested)
 
     def commit(self) -> None:
@@ -53,27 +59,35 @@ class TrackedSession(Session):
             return super()._connection_for_bind(*arguments, **options)
 
     def _before_attach(self, state: InstanceState[Any], obj: object) -> bool:
-        # Every way into the session passes here, cascades too. The event of this name would have to be listened to
-        # again for each session.
+        # Every way into the session passes here, cascades too. The event of this name would have to
+        # be listened to again for each session.
         _refuse_cached(obj)
         unmark(state)
         return super()._before_attach(state, obj)
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
-        """As Session.add, before which all that it will bring in is looked at: half of it must not be added."""
+        """As Session.add, before which all that it will bring in is looked at: half of it must not
+        be added."""
         # SQLAlchemy stops at what the session has, too.
         _refuse_cached_graph(instance, "save-update", self._contains_state)
         super().add(instance, _warn=_warn)
 
-    def merge(self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None) -> E:
-        """As Session.merge, before which the whole graph is looked at: half of it must not be merged."""
+    def merge(
+        self, instance: E, *, load: bool = True, options: Sequence[ORMOption] | None = None
+    ) -> E:
+        """As Session.merge, before which the whole graph is looked at: half of it must not be
+        merged."""
         _refuse_cached_graph(instance, "merge", set[InstanceState[Any]]().__contains__)
         return super().merge(instance, load=load, options=options)
 
     if hasattr(Session, "merge_all"):  # SQLAlchemy 2.1
 
         def merge_all(
-            self, instances: Iterable[E], *, load: bool = True, options: Sequence[ORMOption] | None = None
+            self,
+            instances: Iterable[E],
+            *,
+            load: bool = True,
+            options: Sequence[ORMOption] | None = None,
         ) -> Sequence[E]:
             """As Session.merge_all, before which all graphs are looked at."""
             merged = list(instances)
@@ -106,8 +120,8 @@ def _refuse_cached(instance: object) -> None:
 
 
 def _refuse_cached_graph(instance: object, cascade: str, stops: Stops) -> list[InstanceState[Any]]:
-    """Look at the entity, and at what it leads to, but at nothing for which `stops` is true or that lies beyond. Those
-    that were looked at."""
+    """Look at the entity, and at what it leads to, but at nothing for which `stops` is true or that
+    lies beyond. Those that were looked at."""
     _refuse_cached(instance)
     state = inspect_entity(instance, raiseerr=False)
     if not isinstance(state, InstanceState):

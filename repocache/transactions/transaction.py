@@ -1,6 +1,8 @@
-"""One database transaction as the commit path sees it: its state, what is asked inside it, and what is done with it.
+"""One database transaction as the commit path sees it: its state, what is asked inside it, and what
+is done with it.
 
-Owns no decision: when the hooks are called is `commit_watch`'s, what they do is above (`publication.publisher`).
+Owns no decision: when the hooks are called is `commit_watch`'s, what they do is above
+(`publication.publisher`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from sqlalchemy.util import greenlet_spawn
 from repocache.bookmark import Bookmark
 
 _ASK = (
-    "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text, pg_catalog.current_setting('synchronous_commit'),"
-    " (pg_catalog.pg_current_wal_insert_lsn() - '0/0')::bigint"
+    "SELECT pg_catalog.pg_current_xact_id_if_assigned()::text, "
+    "pg_catalog.current_setting('synchronous_commit'), (pg_catalog.pg_current_wal_insert_lsn() - "
+    "'0/0')::bigint"
 )
 
 
@@ -53,7 +56,8 @@ class Collected(Protocol):
 
 
 class Transaction:
-    """The state of one database transaction, from the first statement to the end of its publication.
+    """The state of one database transaction, from the first statement to the end of its
+    publication.
 
     `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`:
     its commit waits for the WAL to be flushed; False: it does not, or it is not known. `order`: WAL
@@ -64,7 +68,17 @@ class Transaction:
     delivers.
     """
 
-    __slots__ = ("bookmark", "changes", "kept", "line", "order", "rows", "synchronous", "why", "xid")
+    __slots__ = (
+        "bookmark",
+        "changes",
+        "kept",
+        "line",
+        "order",
+        "rows",
+        "synchronous",
+        "why",
+        "xid",
+    )
 
     def __init__(self, changes: Collected) -> None:
         self.changes = changes
@@ -82,20 +96,24 @@ class CommitHooks(Protocol):
     """What is done with a transaction's changes. Called only for transactions that have some."""
 
     def look(self, connection: Connection, transaction: Transaction) -> None:
-        """Inside the transaction, where statements of SQLAlchemy's may still be executed. An error here rolls back."""
+        """Inside the transaction, where statements of SQLAlchemy's may still be executed. An error
+        here rolls back."""
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
-        """Inside the transaction, right before COMMIT (protocol, Write path 2). An error here rolls back."""
+        """Inside the transaction, right before COMMIT (protocol, Write path 2). An error here rolls
+        back."""
 
     def rolled_back(self, transaction: Transaction) -> None:
         """What was sealed, or begun to be, has certainly not been committed."""
 
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
-        """After COMMIT: publish, and set `transaction.bookmark` whether that succeeds or not (Write path 4 to 6)."""
+        """After COMMIT: publish, and set `transaction.bookmark` whether that succeeds or not (Write
+        path 4 to 6)."""
 
 
 async def seal_postgresql(connection: PoolProxiedConnection, transaction: Transaction) -> None:
-    """The least that `CommitHooks.seal` does on PostgreSQL: learn id, synchrony and order, in one round trip."""
+    """The least that `CommitHooks.seal` does on PostgreSQL: learn id, synchrony and order, in one
+    round trip."""
     transaction.xid, synchronous, transaction.order = await ask(connection, _ASK)
     transaction.synchronous = synchronous != "off"
 
@@ -106,7 +124,8 @@ async def ask(connection: PoolProxiedConnection, sql: str, parameters: Any = ())
 
 
 def _ask(connection: PoolProxiedConnection, sql: str, parameters: Any) -> Sequence[Any]:
-    """On a cursor of SQLAlchemy's, not the driver's: its errors are then known to it, a lost connection too."""
+    """On a cursor of SQLAlchemy's, not the driver's: its errors are then known to it, a lost
+    connection too."""
     cursor = connection.cursor()
     try:
         cursor.execute(sql, parameters)

@@ -1,7 +1,8 @@
 """One transaction on the primary, committed by a written word or rolled back.
 
 Owns the session of the transaction and its hooks. When a commit is published is
-`transactions.commit_watch`'s affair, what it changed `tracking`'s; repositories inside it are added above.
+`transactions.commit_watch`'s affair, what it changed `tracking`'s; repositories inside it are added
+above.
 """
 
 from __future__ import annotations
@@ -33,20 +34,23 @@ Hook = Callable[[], Awaitable[None]]
 NOTHING_WRITTEN = Bookmark("", 0, {}, covered=True, expires=0.0)
 """The bookmark of a commit that changed no owner's rows. It says nothing."""
 NOT_PUBLISHED = Bookmark("", None, None, covered=False, expires=math.inf)
-"""The bookmark of a commit whose publication was cut short, as the process ends: no cache may be believed."""
+"""The bookmark of a commit whose publication was cut short, as the process ends: no cache may be
+believed."""
 _AT_ONCE = 500
 """Rows whose generated values are fetched by one statement."""
 
 
 class UnitOfWork:
-    """One transaction on the primary: `async with` opens it, `commit()` commits it, leaving it otherwise rolls back.
+    """One transaction on the primary: `async with` opens it, `commit()` commits it, leaving it
+    otherwise rolls back.
 
-    Leaving it normally with changes after which neither `commit()` nor `rollback()` was called raises ChangesLost.
+    Leaving it normally with changes after which neither `commit()` nor `rollback()` was called
+    raises ChangesLost.
 
-    `sessions`: makes the session, with `expire_on_commit=False`. `transaction_of`: the transaction that a connection
-    is in. For one task; two units of work side by side are independent. Everything but `commit` may be called until
-    it has ended, and raises UsageError outside the block, after `commit` and after `rollback`, and while another
-    statement of it is under way.
+    `sessions`: makes the session, with `expire_on_commit=False`. `transaction_of`: the transaction
+    that a connection is in. For one task; two units of work side by side are independent.
+    Everything but `commit` may be called until it has ended, and raises UsageError outside the
+    block, after `commit` and after `rollback`, and while another statement of it is under way.
     """
 
     def __init__(
@@ -67,13 +71,18 @@ class UnitOfWork:
 
     async def __aenter__(self) -> Self:
         if self._session is not None or self._ended:
-            raise UsageError("this unit of work was entered before: open a new one for each transaction")
+            raise UsageError(
+                "this unit of work was entered before: open a new one for each transaction"
+            )
         self._session = self._sessions()
         self._lend(of_unit=True)
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         session, self._session = self._session, None
         self._ended = self._ended or "left"
@@ -91,13 +100,14 @@ class UnitOfWork:
             await session.__aexit__(kind, error, trace)
         if lost:
             raise ChangesLost(
-                f"this unit of work was left with changes that were not committed: {', '.join(lost)}. "
-                "End it with `await work.commit()`, or with `await work.rollback()` if they are not wanted"
+                "this unit of work was left with changes that were not committed: "
+                f"{', '.join(lost)}. End it with `await work.commit()`, or with `await "
+                "work.rollback()` if they are not wanted"
             )
 
     async def _left_behind(self, session: AsyncSession) -> list[str]:
-        """What closing the session takes back, in words. After an error that ended the transaction: nothing, for the
-        caller has heard of it."""
+        """What closing the session takes back, in words. After an error that ended the transaction:
+        nothing, for the caller has heard of it."""
         found = unflushed(session.sync_session)
         if self._declared:
             found.append("what `changes()` declared")
@@ -110,8 +120,8 @@ class UnitOfWork:
 
     @property
     def session(self) -> AsyncSession:
-        """SQLAlchemy's session, for everything that this class does not offer, but for `commit` and `begin`. Its
-        statements invalidate too."""
+        """SQLAlchemy's session, for everything that this class does not offer, but for `commit` and
+        `begin`. Its statements invalidate too."""
         if self._session is None or self._ended:
             raise UsageError(
                 f"this unit of work was {self._ended}: open a new one for each transaction"
@@ -128,7 +138,8 @@ class UnitOfWork:
             yield session
 
     def add(self, entity: object) -> None:
-        """Insert the entity and what it is related to at the next flush. Raises CachedEntityRefused."""
+        """Insert the entity and what it is related to at the next flush. Raises
+        CachedEntityRefused."""
         self.session.add(entity)
 
     def add_all(self, entities: Iterable[object]) -> None:
@@ -141,37 +152,40 @@ class UnitOfWork:
             await session.delete(entity)
 
     def savepoint(self) -> AsyncSessionTransaction:
-        """`async with work.savepoint():` a block that rolls back alone if it raises; they may be nested.
+        """`async with work.savepoint():` a block that rolls back alone if it raises; they may be
+        nested.
 
         What it changed is invalidated by the commit of the whole, or not at all.
         """
         return self.session.begin_nested()
 
     def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
-        """Say what textual SQL changes: keys of the owner with this prefix, None: all of them. Counts at `commit`, also
-        if the savepoint that it was said in is rolled back."""
+        """Say what textual SQL changes: keys of the owner with this prefix, None: all of them.
+        Counts at `commit`, also if the savepoint that it was said in is rolled back."""
         _ = self.session
         self._declared.append((prefix, None if keys is None else tuple(keys)))
 
     def before_commit(self, hook: Hook) -> None:
-        """Await the hook inside the transaction, right before COMMIT, in the order given. If it raises, nothing is
-        committed and `commit` raises that. It may write, and add hooks."""
+        """Await the hook inside the transaction, right before COMMIT, in the order given. If it
+        raises, nothing is committed and `commit` raises that. It may write, and add hooks."""
         _ = self.session
         self._before.append(hook)
 
     def after_commit(self, hook: Hook) -> None:
-        """Await the hook after COMMIT and its publication, in the order given. If it raises, the commit stands and
-        HookFailed is observed. Not run if COMMIT fails, if its outcome is unknown or if the caller is cancelled."""
+        """Await the hook after COMMIT and its publication, in the order given. If it raises, the
+        commit stands and HookFailed is observed. Not run if COMMIT fails, if its outcome is unknown
+        or if the caller is cancelled."""
         _ = self.session
         self._after.append(hook)
 
     async def commit(self) -> Bookmark:
         """Commit, and return when the invalidation was sent and this process's own cache is clear.
 
-        Values that the database generated are fetched before COMMIT, so that entities can be read after it. May be
-        called once. Raises CommitOutcomeUnknown if the connection is lost during COMMIT, what the hooks raise, and
-        what SQLAlchemy raises; nothing is committed then, but for CommitOutcomeUnknown and a cancellation. Raises
-        UsageError, and nothing has happened, while another statement is under way.
+        Values that the database generated are fetched before COMMIT, so that entities can be read
+        after it. May be called once. Raises CommitOutcomeUnknown if the connection is lost during
+        COMMIT, what the hooks raise, and what SQLAlchemy raises; nothing is committed then, but for
+        CommitOutcomeUnknown and a cancellation. Raises UsageError, and nothing has happened, while
+        another statement is under way.
         """
         _ = self.session
         self._statements.check()
@@ -228,7 +242,9 @@ class UnitOfWork:
         try:
             await hook()
         except Exception as error:  # noqa: BLE001 - whatever it is, the commit stands
-            self._observe(HookFailed(getattr(hook, "__qualname__", type(hook).__name__), in_brief(error)))
+            self._observe(
+                HookFailed(getattr(hook, "__qualname__", type(hook).__name__), in_brief(error))
+            )
 
 
 def _is_connected(session: Session) -> bool:
@@ -252,9 +268,11 @@ def unflushed(session: Session) -> list[str]:
 
 
 async def _fetch_generated(session: AsyncSession) -> None:
-    """Load what the flushed entities do not know of themselves: values that the server made, `onupdate` expressions.
+    """Load what the flushed entities do not know of themselves: values that the server made,
+    `onupdate` expressions.
 
-    One statement fills the expired attributes of many entities, and leaves those alone that are loaded.
+    One statement fills the expired attributes of many entities, and leaves those alone that are
+    loaded.
     """
     expired: defaultdict[Mapper[Any], list[InstanceState[Any]]] = defaultdict(list)
     for entity in session.sync_session.identity_map.values():
@@ -262,14 +280,23 @@ async def _fetch_generated(session: AsyncSession) -> None:
         if state.expired_attributes:
             expired[state.mapper].append(state)
     for mapper, states in expired.items():
-        names = {name for state in states for name in state.expired_attributes}.intersection(mapper.column_attrs.keys())
+        names = {name for state in states for name in state.expired_attributes}.intersection(
+            mapper.column_attrs.keys()
+        )
         for start in range(0, len(states) if names else 0, _AT_ONCE):
-            some = await session.execute(_select_some(mapper, sorted(names), states[start : start + _AT_ONCE]))
+            some = await session.execute(
+                _select_some(mapper, sorted(names), states[start : start + _AT_ONCE])
+            )
             some.all()
 
 
-def _select_some(mapper: Mapper[Any], names: Sequence[str], states: Sequence[InstanceState[Any]]) -> Select[Any]:
-    key, ids = mapper.primary_key, [state.identity for state in states if state.identity is not None]
+def _select_some(
+    mapper: Mapper[Any], names: Sequence[str], states: Sequence[InstanceState[Any]]
+) -> Select[Any]:
+    key, ids = (
+        mapper.primary_key,
+        [state.identity for state in states if state.identity is not None],
+    )
     among = key[0].in_([id[0] for id in ids]) if len(key) == 1 else tuple_(*key).in_(ids)
     attributes = [getattr(mapper.class_, name) for name in names]
     return select(mapper).where(among).options(load_only(*attributes), lazyload("*"))

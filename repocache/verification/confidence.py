@@ -8,7 +8,8 @@ CONFIDENCE = 0.95
 
 
 def highest_share(failures: int, trials: int) -> float:
-    """The exact one-sided upper bound at `CONFIDENCE` (Clopper and Pearson, 1934); without failures about 3 / trials.
+    """The exact one-sided upper bound at `CONFIDENCE` (Clopper and Pearson, 1934); without failures
+    about 3 / trials.
 
     Without trials nothing is ruled out: 1.
     """
@@ -25,8 +26,10 @@ def highest_share(failures: int, trials: int) -> float:
 
 
 def _at_most(failures: int, trials: int, share: float) -> float:
-    """The probability of no more than so many failures, if each trial fails with the probability `share` (0 to 1)."""
+    """The probability of no more than so many failures, if each trial fails with the probability
+    `share` (0 to 1)."""
     yes, no = math.log(share), math.log1p(-share)
     return math.fsum(
-        math.exp(math.log(math.comb(trials, k)) + k * yes + (trials - k) * no) for k in range(failures + 1)
+        math.exp(math.log(math.comb(trials, k)) + k * yes + (trials - k) * no)
+        for k in range(failures + 1)
     )

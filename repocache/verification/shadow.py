@@ -1,4 +1,5 @@
-"""Shadow mode: what the cache would have answered beside what the database did, counted for each owner."""
+"""Shadow mode: what the cache would have answered beside what the database did, counted for each
+owner."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ MOST_WAITING = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ShadowCount:
-    """Reads in shadow mode so far, by key. `differed`: the cache had another row than the database answered. Of these
-    `late` were gone in time or not older than the primary's, `wrong` were not; the rest was not judged, or not yet."""
+    """Reads in shadow mode so far, by key. `differed`: the cache had another row than the database
+    answered. Of these `late` were gone in time or not older than the primary's, `wrong` were not;
+    the rest was not judged, or not yet."""
 
     compared: int
     differed: int
@@ -33,7 +35,9 @@ class ShadowCount:
 class Shadow:
     """One owner's. `within`: seconds, as in `Verifier.verify`."""
 
-    def __init__(self, owner: str, verifier: Verifier, spawn: Spawn, within: float, observe: Observer) -> None:
+    def __init__(
+        self, owner: str, verifier: Verifier, spawn: Spawn, within: float, observe: Observer
+    ) -> None:
         self._owner = owner
         self._verifier = verifier
         self._spawn = spawn
@@ -49,7 +53,9 @@ class Shadow:
         late = judged[Verdict.LATE] + judged[Verdict.MOVED] + judged[Verdict.RIGHT]
         return ShadowCount(self._compared, self._differed, late, judged[Verdict.WRONG])
 
-    def compared(self, cached: Mapping[Any, Row | None], answered: Mapping[Any, Row | None]) -> None:
+    def compared(
+        self, cached: Mapping[Any, Row | None], answered: Mapping[Any, Row | None]
+    ) -> None:
         """One read of some ids. Which of two different rows is right, only the primary can tell."""
         self._compared += len(cached)
         differing = {id: row for id, row in cached.items() if row != answered[id]}
@@ -60,7 +66,9 @@ class Shadow:
 
     async def _judge(self, differing: Mapping[Any, Row | None]) -> None:
         try:
-            for id, verdict in (await self._verifier.judge(self._owner, differing, self._within)).items():
+            for id, verdict in (
+                await self._verifier.judge(self._owner, differing, self._within)
+            ).items():
                 self._judged[verdict] += 1
                 self._observe(Shadowed(self._owner, repr(id), verdict.value))
         except RepocacheError as error:

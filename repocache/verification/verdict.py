@@ -12,8 +12,9 @@ from repocache.verification.confidence import CONFIDENCE, highest_share
 
 
 class Verdict(Enum):
-    """`RIGHT`: as in the primary. `MOVED`: the row changed meanwhile, which says nothing. `LATE`: it was older than the
-    primary's row, and gone or replaced in time: the invalidation had been on its way. `WRONG`: it was still there."""
+    """`RIGHT`: as in the primary. `MOVED`: the row changed meanwhile, which says nothing. `LATE`:
+    it was older than the primary's row, and gone or replaced in time: the invalidation had been on
+    its way. `WRONG`: it was still there."""
 
     RIGHT = "right"
     MOVED = "moved"
@@ -21,8 +22,11 @@ class Verdict(Enum):
     WRONG = "wrong"
 
 
-def judge(sampled: Row | None, cached_now: Collection[Row | None], primary_now: Row | None) -> Verdict:
-    """Of a value that the primary did not have when it was sampled, some seconds later. None: no such row.
+def judge(
+    sampled: Row | None, cached_now: Collection[Row | None], primary_now: Row | None
+) -> Verdict:
+    """Of a value that the primary did not have when it was sampled, some seconds later. None: no
+    such row.
 
     `cached_now`: what the tiers hold for the key by now, nothing or more than one value.
     """
@@ -49,8 +53,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a sample says of all that is cached. `within`: seconds after which a value that the primary no longer has
-    counts as wrong. `repaired`: wrong keys that were invalidated."""
+    """What a sample says of all that is cached. `within`: seconds after which a value that the
+    primary no longer has counts as wrong. `repaired`: wrong keys that were invalidated."""
 
     within: float
     found: tuple[Found, ...]
@@ -71,7 +75,8 @@ class Verification:
 
     @property
     def wrong_share(self) -> float:
-        """No more than this share of the cached values is wrong for longer than `within`, at 95 % confidence."""
+        """No more than this share of the cached values is wrong for longer than `within`, at 95 %
+        confidence."""
         return highest_share(self.wrong, self.judged)
 
     @property
@@ -81,6 +86,7 @@ class Verification:
 
     def __str__(self) -> str:
         return (
-            f"{self.nines:.1f} nines within {self.within:g} s at {CONFIDENCE:.0%} confidence: of {self.judged} cached "
-            f"values {self.wrong} wrong, {self.late} late, {self.repaired} repaired"
+            f"{self.nines:.1f} nines within {self.within:g} s at {CONFIDENCE:.0%} confidence: of "
+            f"{self.judged} cached values {self.wrong} wrong, {self.late} late, {self.repaired} "
+            "repaired"
         )

@@ -1,4 +1,5 @@
-"""Compares what is cached with the primary: samples it, waits for invalidations on their way, judges, and repairs.
+"""Compares what is cached with the primary: samples it, waits for invalidations on their way,
+judges, and repairs.
 
 Owns the order of these steps. What a finding means is `verdict`'s affair.
 """
@@ -30,7 +31,8 @@ Repair = Callable[[Batch], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One owner. `rows`: the primary's rows by id, past the cache, from a snapshot younger than the call."""
+    """One owner. `rows`: the primary's rows by id, past the cache, from a snapshot younger than the
+    call."""
 
     source: Source
     values: Values
@@ -55,15 +57,17 @@ class Tiers:
 class Verifier:
     """For the owners of one database. `subjects`: by their prefix."""
 
-    def __init__(self, subjects: Mapping[str, Subject], tiers: Tiers, repair: Repair, observe: Observer) -> None:
+    def __init__(
+        self, subjects: Mapping[str, Subject], tiers: Tiers, repair: Repair, observe: Observer
+    ) -> None:
         self._subjects = subjects
         self._tiers = tiers
         self._repair = repair
         self._observe = observe
 
     async def verify(self, samples: int, within: float) -> Verification:
-        """At most `samples` values of each tier, at random. Raises CacheUnavailable if Redis is away,
-        DatabaseUnavailable if the primary is."""
+        """At most `samples` values of each tier, at random. Raises CacheUnavailable if Redis is
+        away, DatabaseUnavailable if the primary is."""
         found: list[Found] = []
         wrong: dict[str, frozenset[str]] = {}
         sampled = [("l1", self._local(samples)), ("l2", await self._shared(samples))]
@@ -82,11 +86,17 @@ class Verifier:
         self._observe(Verified(verification.judged, verification.late, verification.wrong, within))
         return verification
 
-    async def judge(self, owner: str, sampled: Mapping[Any, Row | None], within: float) -> dict[Any, Verdict]:
+    async def judge(
+        self, owner: str, sampled: Mapping[Any, Row | None], within: float
+    ) -> dict[Any, Verdict]:
         """What these cached values are. Who agrees with the primary at once is not waited for."""
         subject = self._subjects[owner]
         primary = await subject.rows(list(sampled))
-        verdicts = {id: Verdict.RIGHT for id, row in sampled.items() if self._same(subject, row, primary.get(id))}
+        verdicts = {
+            id: Verdict.RIGHT
+            for id, row in sampled.items()
+            if self._same(subject, row, primary.get(id))
+        }
         suspects = {id: row for id, row in sampled.items() if id not in verdicts}
         if suspects:
             await asyncio.sleep(within)
@@ -100,7 +110,9 @@ class Verifier:
         """As bytes: a NaN is then what it is."""
         if one is None or other is None:
             return one is other
-        return one == other or subject.source.codec.encode(one) == subject.source.codec.encode(other)
+        return one == other or subject.source.codec.encode(one) == subject.source.codec.encode(
+            other
+        )
 
     async def _cached(self, subject: Subject, ids: Sequence[Any]) -> dict[Any, list[Row | None]]:
         """What both tiers have for each id."""
@@ -131,7 +143,8 @@ class Verifier:
         return found
 
     async def _shared(self, samples: int) -> dict[str, dict[Any, Row | None]]:
-        """From Redis, by draws in growing number: nobody knows how much of it is this application's."""
+        """From Redis, by draws in growing number: nobody knows how much of it is this
+        application's."""
         places: set[Place] = set()
         draws = samples
         left = samples * DRAWS
@@ -145,7 +158,11 @@ class Verifier:
         for place, value in zip(chosen, await self._tiers.shared.values(chosen), strict=True):
             subject = self._subjects[place.owner]
             id = subject.source.keys.id(place.text)
-            cell = None if value is None or is_lease(value) else subject.values.decode(place.text, value, id)
+            cell = (
+                None
+                if value is None or is_lease(value)
+                else subject.values.decode(place.text, value, id)
+            )
             if cell is not None:
                 found.setdefault(place.owner, {})[id] = cell.row
         return found

@@ -42,19 +42,26 @@ def database(repocache_endpoints: Endpoints) -> str:
 
 @pytest.fixture
 async def start(repocache_endpoints: Endpoints) -> AsyncIterator[Start]:
-    """Starts a service process; `Setup`'s fields may be given. Nothing may have gone wrong in its own tasks."""
+    """Starts a service process; `Setup`'s fields may be given. Nothing may have gone wrong in its
+    own tasks."""
     remotes: list[Remote] = []
 
     async def start(**given: Any) -> Remote:
         ends = repocache_endpoints
         setup = {"primary": ends.primary, "replicas": ends.replicas, "redis": ends.redis}
-        remotes.append(await Remote.start(Setup(**{**setup, "topology": PATIENT, "link": EAGER, **given})))
+        remotes.append(
+            await Remote.start(Setup(**{**setup, "topology": PATIENT, "link": EAGER, **given}))
+        )
         return remotes[-1]
 
     try:
         yield start
         for remote in remotes:
-            assert not [each for each in remote.events if each[0] in ("TaskFailed", "HookFailed", "ValueRefused")]
+            assert not [
+                each
+                for each in remote.events
+                if each[0] in ("TaskFailed", "HookFailed", "ValueRefused")
+            ]
     finally:
         await asyncio.gather(*(remote.kill() for remote in remotes))
 
@@ -68,11 +75,14 @@ class Truth:
 
     async def ages(self) -> list[int]:
         """The versions of all users, in the order of their ids."""
-        rows = await asyncio.to_thread(self.server.sql, "SELECT age FROM users ORDER BY id", self._database)
+        rows = await asyncio.to_thread(
+            self.server.sql, "SELECT age FROM users ORDER BY id", self._database
+        )
         return [int(age) for (age,) in rows]
 
     async def assert_caches_right(self, *remotes: Remote, seconds: float = 5.0) -> None:
-        """Every cached key equals the primary's row, in every process and tier, soon; and stays so."""
+        """Every cached key equals the primary's row, in every process and tier, soon; and stays
+        so."""
         truth = await self.ages()
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
@@ -81,13 +91,19 @@ class Truth:
             await asyncio.sleep(0.02)
         assert not await self._wrong(truth, remotes), "right once, and wrong again"
 
-    async def _wrong(self, truth: Sequence[int], remotes: Sequence[Remote]) -> list[tuple[int, str, int, int, int]]:
+    async def _wrong(
+        self, truth: Sequence[int], remotes: Sequence[Remote]
+    ) -> list[tuple[int, str, int, int, int]]:
         wrong = []
         for tier in ("l1", "l2"):
-            found = await asyncio.gather(*(remote.ask("everything", ids=list(IDS), tier=tier) for remote in remotes))
+            found = await asyncio.gather(
+                *(remote.ask("everything", ids=list(IDS), tier=tier) for remote in remotes)
+            )
             for number, ages in enumerate(found):
                 differing = zip(IDS, ages, truth, strict=True)
-                wrong += [(number, tier, id, age, true) for id, age, true in differing if age != true]
+                wrong += [
+                    (number, tier, id, age, true) for id, age, true in differing if age != true
+                ]
         return wrong
 
 
@@ -103,7 +119,10 @@ async def until_busy(*remotes: Remote, reads: int = 60, writes: int = 8) -> None
 
         async def enough(remote: Remote = remote, before: dict[str, int] = before) -> bool:
             now = await remote.ask("tally")
-            return bool(now["reads"] >= before["reads"] + reads and now["writes"] >= before["writes"] + writes)
+            return bool(
+                now["reads"] >= before["reads"] + reads
+                and now["writes"] >= before["writes"] + writes
+            )
 
         await until(enough, "the storm blows")
 
@@ -132,7 +151,8 @@ return found
 
 
 def leases(redis: RedisServer) -> int:
-    """How many there are now that somebody could meet: those of a record that was made anew are out of reach."""
+    """How many there are now that somebody could meet: those of a record that was made anew are out
+    of reach."""
     found = redis.command("EVAL", LEASES, 0, owner_bucket("user"))
     assert isinstance(found, int)
     return found

@@ -1,7 +1,9 @@
-"""Processes that are killed between COMMIT and the end of its acknowledgement, each at another line.
+"""Processes that are killed between COMMIT and the end of its acknowledgement, each at another
+line.
 
-`python -m tests.acceptance.doomed`: a setup as a JSON line on stdin, then for each death an order, how many lines the
-process may live; told on stdout is the line that it died at, or "survived". Each is a fork, so that it starts quickly.
+`python -m tests.acceptance.doomed`: a setup as a JSON line on stdin, then for each death an order,
+how many lines the process may live; told on stdout is the line that it died at, or "survived". Each
+is a fork, so that it starts quickly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A TCP address that leads where it is told: a DNS name, and all that may go wrong on the way there."""
+"""A TCP address that leads where it is told: a DNS name, and all that may go wrong on the way
+there."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class Held:
 
 
 class Proxy:
-    """`async with Proxy(url) as proxy:` connections to `proxy.url` go to that of `url`, or of `lead_to`.
+    """`async with Proxy(url) as proxy:` connections to `proxy.url` go to that of `url`, or of
+    `lead_to`.
 
     `delay`: seconds for every block. Connections stay with the server that they were made to.
     """
@@ -81,7 +83,8 @@ class Proxy:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def freeze(self, way: Way = Way.BOTH) -> None:
-        """Half-open: what is connected stays so, new connections are accepted, and nothing arrives that way."""
+        """Half-open: what is connected stays so, new connections are accepted, and nothing arrives
+        that way."""
         for each, flowing in self._flowing.items():
             if each in way:
                 flowing.clear()
@@ -137,7 +140,10 @@ class Proxy:
                 each.transport.abort()
 
     async def _carry(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, client: asyncio.StreamWriter | None = None
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        client: asyncio.StreamWriter | None = None,
     ) -> None:
         flowing = self._flowing[Way.TO_CLIENT if client is None else Way.TO_SERVER]
         with contextlib.suppress(OSError):

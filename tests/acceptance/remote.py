@@ -28,7 +28,8 @@ class OrderFailed(Exception):
 
 
 class Remote:
-    """`events`: (kind, fields), in their order; those of reads and fills are only counted (`counts`)."""
+    """`events`: (kind, fields), in their order; those of reads and fills are only counted
+    (`counts`)."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -42,7 +43,9 @@ class Remote:
     async def start(cls, setup: Setup) -> Remote:
         pipe = asyncio.subprocess.PIPE
         words = (sys.executable, "-W", "error", "-m", "tests.acceptance.service")
-        process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, cwd=ROOT, limit=2**22)
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=pipe, stdout=pipe, cwd=ROOT, limit=2**22
+        )
         remote = cls(process)
         try:
             remote._write(setup)
@@ -99,7 +102,9 @@ class Remote:
 
     async def until_stopped(self) -> None:
         stat = Path(f"/proc/{self._process.pid}/stat")
-        await until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the process has stopped")
+        await until(
+            lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", "the process has stopped"
+        )
 
     async def kill(self) -> None:
         """SIGKILL; returns when it is gone and all that it told is heard."""

@@ -1,6 +1,8 @@
-"""One service process: `python -m tests.acceptance.service`, with its setup and its orders as JSON lines on stdin.
+"""One service process: `python -m tests.acceptance.service`, with its setup and its orders as JSON
+lines on stdin.
 
-What it did, and the events that tests wait for, go out on stdout. It ends when nobody gives orders any more.
+What it did, and the events that tests wait for, go out on stdout. It ends when nobody gives orders
+any more.
 """
 
 from __future__ import annotations
@@ -21,7 +23,16 @@ from sqlalchemy.pool import QueuePool
 from repocache import CacheAside, CacheSettings, Database, Settings, TopologySettings
 from repocache.cache.leases import Leases
 from repocache.errors import CommitOutcomeUnknown
-from repocache.events import ChannelUp, Event, Filled, Invalidated, Published, Routed, Sampled, Served
+from repocache.events import (
+    ChannelUp,
+    Event,
+    Filled,
+    Invalidated,
+    Published,
+    Routed,
+    Sampled,
+    Served,
+)
 from repocache.redis_link import LinkSettings
 from tests.acceptance.storm import CancellingStorm, Storm, Tally, bump
 from tests.shop import REPOSITORIES, User, Users
@@ -31,8 +42,8 @@ MANY = (Served, Sampled, Routed, Filled, Invalidated, Published)
 
 
 class Setup(msgspec.Struct):
-    """Where everything is, and how the process is to behave. Seconds: `ttl` and `local_ttl` of the users, `window` of
-    bookmarks."""
+    """Where everything is, and how the process is to behave. Seconds: `ttl` and `local_ttl` of the
+    users, `window` of bookmarks."""
 
     primary: str
     replicas: tuple[str, ...]
@@ -45,10 +56,18 @@ class Setup(msgspec.Struct):
     window: float = 60.0
 
     def settings(self, observe: Callable[[Event], None]) -> Settings:
-        return Settings(observe=observe, topology=self.topology, link=self.link, cache=self.cache, window=self.window)
+        return Settings(
+            observe=observe,
+            topology=self.topology,
+            link=self.link,
+            cache=self.cache,
+            window=self.window,
+        )
 
     def repositories(self) -> tuple[Any, ...]:
-        policy = CacheAside(ttl=self.ttl, local_ttl=self.local_ttl, negative_ttl=min(30.0, self.ttl))
+        policy = CacheAside(
+            ttl=self.ttl, local_ttl=self.local_ttl, negative_ttl=min(30.0, self.ttl)
+        )
         users = type("PolicyUsers", (Users,), {"policy": policy})
         return (users, *REPOSITORIES[1:])
 
@@ -146,7 +165,12 @@ class Service:
         self._recent.clear()
         user = await self._users.get(id)
         served = self._recent[-1] if self._recent else Served("user", "l1", "", "")
-        return {"age": user and user.age, "tier": served.tier, "node": served.node, "why": served.why}
+        return {
+            "age": user and user.age,
+            "tier": served.tier,
+            "node": served.node,
+            "why": served.why,
+        }
 
     async def read_many(self, ids: Sequence[int]) -> list[int | None]:
         """The versions of all, by reads of one moment."""
@@ -160,8 +184,8 @@ class Service:
             return user.age
 
     async def write(self, id: int, bookmark: str = "") -> dict[str, Any]:
-        """Raise the version; what a session that did it read right after, and from where. `age`: None if the outcome of
-        the COMMIT is not known."""
+        """Raise the version; what a session that did it read right after, and from where. `age`:
+        None if the outcome of the COMMIT is not known."""
         async with self._db.causal_session(bookmark) as session:
             age: int | None = None
             with suppress(CommitOutcomeUnknown):
@@ -204,7 +228,8 @@ class Service:
         return len(self._db._caching.undelivered)
 
     async def under_way(self) -> dict[str, int]:
-        """What is not at rest: connections out of their pools, statements, loads and publications."""
+        """What is not at rest: connections out of their pools, statements, loads and
+        publications."""
         topology, caching = self._db._topology, self._db._caching
         engines = {"writes": topology.write_engine, "primary": topology._primary.engine}
         engines |= {node.name: node.engine for node in topology._replicas}

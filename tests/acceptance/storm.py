@@ -1,4 +1,5 @@
-"""Traffic on the shop's users, whose `age` counts their versions: a session that reads less than it wrote is a miss.
+"""Traffic on the shop's users, whose `age` counts their versions: a session that reads less than it
+wrote is a miss.
 
 It is done to the end, or given up at any moment.
 """
@@ -92,7 +93,8 @@ class Storm:
 
 
 class CancellingStorm(Storm):
-    """Acts are cancelled at random moments, so that about half of them come to their end, on any machine."""
+    """Acts are cancelled at random moments, so that about half of them come to their end, on any
+    machine."""
 
     def __init__(self, db: Database, users: Users, tally: Tally) -> None:
         super().__init__(db, users, tally)
@@ -115,4 +117,8 @@ def _kind(error: Exception) -> str:
     """Ours and the operating system's by name, those of SQLAlchemy with the driver's."""
     cause = getattr(error, "orig", None)
     name = type(error).__name__
-    return name if cause is None or isinstance(error, RepocacheError) else f"{name}: {cause}".splitlines()[0][:120]
+    return (
+        name
+        if cause is None or isinstance(error, RepocacheError)
+        else f"{name}: {cause}".splitlines()[0][:120]
+    )

@@ -1,4 +1,5 @@
-"""Reads and units of work are cancelled at any moment, in several processes: nothing stays behind, nothing is lost.
+"""Reads and units of work are cancelled at any moment, in several processes: nothing stays behind,
+nothing is lost.
 
 One replica's replay is paused, so that what it shows is an old row for certain.
 """
@@ -41,7 +42,9 @@ async def at_rest(remote: Remote) -> None:
     await until(rests, "all connections are in their pools, all loads and publications have ended")
 
 
-async def test_cancelled_at_any_moment(start: Start, truth: Truth, repocache_controls: Servers, database: str) -> None:
+async def test_cancelled_at_any_moment(
+    start: Start, truth: Truth, repocache_controls: Servers, database: str
+) -> None:
     redis = repocache_controls.redis
     await asyncio.to_thread(repocache_controls.replicas[0].pause_replay)
     remotes = await asyncio.gather(*(start(cache=FOR_EVER, topology=PATIENT) for _ in range(3)))
@@ -63,7 +66,10 @@ async def test_cancelled_at_any_moment(start: Start, truth: Truth, repocache_con
     assert sum(await truth.ages()) >= sum(IDS) + len(remotes) + writes
     if not sqlalchemy.__version__.startswith("2.0."):
         # The pool of SQLAlchemy 2.0 does not close a connection whose set-up is cancelled.
-        await until(lambda: told_by_server(truth, remotes, database), "the server knows of no other connections")
+        await until(
+            lambda: told_by_server(truth, remotes, database),
+            "the server knows of no other connections",
+        )
     for id, remote in enumerate(remotes, start=1):
         wrote = await remote.ask("write", id=id)
         assert (wrote["read"], wrote["covered"]) == (wrote["age"], True)
@@ -72,5 +78,7 @@ async def test_cancelled_at_any_moment(start: Start, truth: Truth, repocache_con
 
 async def told_by_server(truth: Truth, remotes: list[Remote], database: str) -> bool:
     known = sum([await remote.ask("connections") for remote in remotes])
-    [(connected, idle_in_transaction)] = await asyncio.to_thread(truth.server.sql, CONNECTIONS, database)
+    [(connected, idle_in_transaction)] = await asyncio.to_thread(
+        truth.server.sql, CONNECTIONS, database
+    )
     return (int(connected), int(idle_in_transaction)) == (known, 0)

@@ -18,13 +18,19 @@ from tests.acceptance.conftest import Start, Truth, nothing_waits, until_busy
 from tests.acceptance.proxy import Proxy, Way
 from tests.acceptance.storm import IDS
 
-WATCHFUL = LinkSettings(connect_timeout=1.0, limits=Limits(pulse=0.3), breaker=BreakerSettings(retry=0.3, cooldown=0.3))
+WATCHFUL = LinkSettings(
+    connect_timeout=1.0, limits=Limits(pulse=0.3), breaker=BreakerSettings(retry=0.3, cooldown=0.3)
+)
 WAYS = {"both ways": Way.BOTH, "to Redis": Way.TO_SERVER, "from Redis": Way.TO_CLIENT}
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 async def test_silence_is_not_taken_for_health(
-    start: Start, truth: Truth, repocache_endpoints: Endpoints, repocache_controls: Servers, way: Way
+    start: Start,
+    truth: Truth,
+    repocache_endpoints: Endpoints,
+    repocache_controls: Servers,
+    way: Way,
 ) -> None:
     async with Proxy(repocache_endpoints.redis) as proxy:
         frozen, other = await asyncio.gather(start(redis=proxy.url, link=WATCHFUL), start())
@@ -36,12 +42,16 @@ async def test_silence_is_not_taken_for_health(
         wrote: dict[str, Any] = {}
         for id in IDS[:20]:
             wrote = await other.ask("write", id=id)
-            assert (wrote["read"], wrote["covered"]) == (id + 1, True), "one silent link is nothing to the others"
+            assert (wrote["read"], wrote["covered"]) == (id + 1, True), (
+                "one silent link is nothing to the others"
+            )
         down = await frozen.until_told("ChannelDown", mark)
         assert "no reply within" in down["why"], "without any call: the link asks by itself"
         for id in (1, 40):
             seen = await frozen.ask("read", id=id)
-            assert seen["tier"] == "database", "from the bound on L1 serves nothing, be it right or not"
+            assert seen["tier"] == "database", (
+                "from the bound on L1 serves nothing, be it right or not"
+            )
         assert (await frozen.ask("read", id=20, bookmark=wrote["bookmark"]))["age"] == 21
         own = await frozen.ask("write", id=40)
         assert (own["age"], own["read"], own["covered"]) == (41, 41, False)
@@ -62,17 +72,23 @@ async def test_a_session_is_never_shown_what_a_silent_link_has_not_told(
     """Within the bound L1 may be old; a session that knows of the write is past it already."""
     unhurried = LinkSettings(limits=Limits(pulse=600.0))
     async with Proxy(repocache_endpoints.redis) as proxy:
-        frozen, other = await asyncio.gather(start(redis=proxy.url, link=unhurried, window=700.0), start())
+        frozen, other = await asyncio.gather(
+            start(redis=proxy.url, link=unhurried, window=700.0), start()
+        )
         await truth.assert_caches_right(frozen, other)
         proxy.freeze()
         wrote = await other.ask("write", id=7)
         assert await frozen.ask("read", id=7) == {"age": 7, "tier": "l1", "node": "", "why": ""}
         seen = await frozen.ask("read", id=7, bookmark=wrote["bookmark"])
         assert (seen["age"], seen["tier"]) == (8, "database")
-        assert (await frozen.ask("read", id=8))["tier"] == "database", "the call without reply was the end of L1"
+        assert (await frozen.ask("read", id=8))["tier"] == "database", (
+            "the call without reply was the end of L1"
+        )
 
 
-async def test_links_freeze_and_thaw_under_load(start: Start, truth: Truth, repocache_endpoints: Endpoints) -> None:
+async def test_links_freeze_and_thaw_under_load(
+    start: Start, truth: Truth, repocache_endpoints: Endpoints
+) -> None:
     """Fills and invalidations of a frozen link arrive late, after those of others."""
     async with Proxy(repocache_endpoints.redis) as proxy:
         remotes = await asyncio.gather(start(redis=proxy.url, link=WATCHFUL), start())

@@ -1,4 +1,5 @@
-"""The connection is lost during COMMIT: nobody knows what became of it, and no cache may believe either.
+"""The connection is lost during COMMIT: nobody knows what became of it, and no cache may believe
+either.
 
 All processes have warm caches; COMMIT is stopped on its way, and then arrives, late, or never does.
 """
@@ -25,7 +26,8 @@ NOWHERE = "postgresql://127.0.0.1:1/"
 
 @dataclass(frozen=True)
 class Writing:
-    """`writer`: waits for its COMMIT's answer; `held`: the COMMIT; `door`: the writer's way to the primary."""
+    """`writer`: waits for its COMMIT's answer; `held`: the COMMIT; `door`: the writer's way to the
+    primary."""
 
     door: Proxy
     writer: Remote
@@ -34,16 +36,21 @@ class Writing:
     wrote: asyncio.Task[dict[str, Any]]
 
     async def outcome(self) -> dict[str, Any]:
-        """What the writer's session was told and could read, then and there; nobody knows what became of the write."""
+        """What the writer's session was told and could read, then and there; nobody knows what
+        became of the write."""
         wrote = await self.wrote
         assert (wrote["age"], wrote["covered"]) == (None, False)
-        assert (wrote["tier"], wrote["node"]) == ("database", "primary"), "its session uses no cache, and no replica"
+        assert (wrote["tier"], wrote["node"]) == ("database", "primary"), (
+            "its session uses no cache, and no replica"
+        )
         assert self.writer.told("CommitUnknown")
         return wrote
 
 
 @pytest.fixture
-async def writing(start: Start, truth: Truth, repocache_endpoints: Endpoints) -> AsyncIterator[Writing]:
+async def writing(
+    start: Start, truth: Truth, repocache_endpoints: Endpoints
+) -> AsyncIterator[Writing]:
     async with Proxy(repocache_endpoints.primary) as proxy:
         writer, *others = remotes = await asyncio.gather(start(primary=proxy.url), start(), start())
         await truth.assert_caches_right(*remotes)
@@ -60,7 +67,8 @@ async def committing(writer: Remote) -> AsyncIterator[asyncio.Task[dict[str, Any
 
 
 async def test_a_commit_that_appears_late(writing: Writing, truth: Truth) -> None:
-    """1. The socket is lost; 2. all caches are filled with the old row, rightly; 3. the COMMIT arrives after all."""
+    """1. The socket is lost; 2. all caches are filled with the old row, rightly; 3. the COMMIT
+    arrives after all."""
     writer, others = writing.writer, writing.others
     writing.held.hang_up()
     wrote = await writing.outcome()
@@ -70,7 +78,9 @@ async def test_a_commit_that_appears_late(writing: Writing, truth: Truth) -> Non
     assert (await others[0].ask("read", id=ID))["tier"] == "l1"
     for remote in remotes:
         seen = await remote.ask("read", id=ID, bookmark=wrote["bookmark"])
-        assert (seen["age"], seen["tier"], seen["node"]) == (ID, "database", "primary"), "the session, wherever it goes"
+        assert (seen["age"], seen["tier"], seen["node"]) == (ID, "database", "primary"), (
+            "the session, wherever it goes"
+        )
     writing.held.deliver()
     await until_committed(truth)
     for remote in others:
@@ -93,8 +103,11 @@ async def test_a_commit_whose_answer_is_lost(writing: Writing, truth: Truth) -> 
     await as_ever(writing, truth, ID + 2)
 
 
-async def test_a_commit_whose_writer_is_cut_off(writing: Writing, truth: Truth, repocache_endpoints: Endpoints) -> None:
-    """The writer cannot ask the primary what became of it: all the same it tells the others at once."""
+async def test_a_commit_whose_writer_is_cut_off(
+    writing: Writing, truth: Truth, repocache_endpoints: Endpoints
+) -> None:
+    """The writer cannot ask the primary what became of it: all the same it tells the others at
+    once."""
     writing.door.freeze(Way.TO_CLIENT)
     writing.held.deliver()
     await until_committed(truth)

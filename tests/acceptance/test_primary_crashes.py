@@ -1,6 +1,8 @@
-"""The primary comes back as another one that looks the same: by system, by timeline, and by its address.
+"""The primary comes back as another one that looks the same: by system, by timeline, and by its
+address.
 
-Several processes with warm caches, one Redis that keeps all of it, sessions that have written what is lost.
+Several processes with warm caches, one Redis that keeps all of it, sessions that have written what
+is lost.
 """
 
 from __future__ import annotations
@@ -40,22 +42,30 @@ async def until_noticed(remotes: Sequence[Remote], marks: Sequence[int]) -> None
         await remote.until_told("HistoryChanged", mark)
 
 
-async def assert_all_is_lost(truth: Truth, remotes: Sequence[Remote], bookmarks: Sequence[str]) -> None:
+async def assert_all_is_lost(
+    truth: Truth, remotes: Sequence[Remote], bookmarks: Sequence[str]
+) -> None:
     """And that the sessions which wrote it get what there is, from the primary."""
     assert await truth.ages() == list(IDS), "the commits are lost"
     await truth.assert_caches_right(*remotes)
     for remote in remotes:
         for id, bookmark in zip(LOST, bookmarks, strict=True):
             assert (await remote.ask("read", id=id, bookmark=bookmark))["age"] == id
-        assert await serves(remote, "primary", 1, bookmarks[0]), "positions of two histories never compare"
+        assert await serves(remote, "primary", 1, bookmarks[0]), (
+            "positions of two histories never compare"
+        )
 
 
 async def test_a_crash_that_loses_commits_which_all_have_seen(
     start: Start, truth: Truth, repocache_controls: Servers, database: str
 ) -> None:
-    """Asynchronous ones, whose WAL was never written: they were visible, and are gone on the same timeline."""
+    """Asynchronous ones, whose WAL was never written: they were visible, and are gone on the same
+    timeline."""
     primary, replica = repocache_controls.primary, repocache_controls.replicas[0]
-    superuser = seeing(primary, database), [seeing(each, database) for each in repocache_controls.replicas]
+    superuser = (
+        seeing(primary, database),
+        [seeing(each, database) for each in repocache_controls.replicas],
+    )
     await asyncio.to_thread(primary.sql, f"ALTER DATABASE {database} SET synchronous_commit = off")
     await asyncio.to_thread(repocache_controls.catch_up)
     remotes = await asyncio.gather(
@@ -75,7 +85,8 @@ async def test_a_crash_that_loses_commits_which_all_have_seen(
     for remote, bookmark in zip(remotes, bookmarks, strict=False):
         wrote = await remote.ask("write", id=LOST[0], bookmark=bookmark)
         assert (wrote["read"], wrote["covered"]) == (wrote["age"], True)
-        await asyncio.to_thread(primary.sql, "CHECKPOINT")  # what nobody waited for is written, and sent
+        # What nobody waited for is written, and sent.
+        await asyncio.to_thread(primary.sql, "CHECKPOINT")
         await until_on_replica(remote, replica, wrote["bookmark"])
     for remote in remotes:
         await remote.ask("storm", callers=4)
@@ -91,10 +102,13 @@ async def test_a_crash_that_loses_commits_which_all_have_seen(
 async def test_the_address_leads_to_one_promoted_replica_and_then_to_another(
     start: Start, truth: Truth, repocache_controls: Servers, database: str
 ) -> None:
-    """Both began the same timeline at the same place; what was committed on the first the second never had."""
+    """Both began the same timeline at the same place; what was committed on the first the second
+    never had."""
     first, second = repocache_controls.replicas
     async with Proxy(seeing(repocache_controls.primary, database)) as door:
-        remotes = await asyncio.gather(*(start(primary=door.url, replicas=(), window=600.0) for _ in range(2)))
+        remotes = await asyncio.gather(
+            *(start(primary=door.url, replicas=(), window=600.0) for _ in range(2))
+        )
         await truth.assert_caches_right(*remotes)
         await asyncio.to_thread(repocache_controls.catch_up)
         await asyncio.to_thread(repocache_controls.primary.kill)
@@ -114,7 +128,9 @@ async def test_the_address_leads_to_one_promoted_replica_and_then_to_another(
             assert len(remote.told("HistoryChanged")) == 2
 
 
-async def lead_to(door: Proxy, truth: Truth, server: PostgresServer, remotes: Sequence[Remote], database: str) -> None:
+async def lead_to(
+    door: Proxy, truth: Truth, server: PostgresServer, remotes: Sequence[Remote], database: str
+) -> None:
     marks = [len(remote.events) for remote in remotes]
     truth.server = server
     door.lead_to(seeing(server, database))
@@ -125,8 +141,9 @@ async def lead_to(door: Proxy, truth: Truth, server: PostgresServer, remotes: Se
 async def test_a_commit_that_waits_for_a_replica_and_loses_its_client(
     start: Start, truth: Truth, repocache_controls: Servers, database: str
 ) -> None:
-    """1. COMMIT is in the WAL, and waits for a synchronous replica: nobody sees it; 2. its connection is lost; 3. all
-    caches are filled with the old row, rightly; 4. the replica answers, and the commit appears."""
+    """1. COMMIT is in the WAL, and waits for a synchronous replica: nobody sees it; 2. its
+    connection is lost; 3. all caches are filled with the old row, rightly; 4. the replica answers,
+    and the commit appears."""
     primary, id = repocache_controls.primary, LOST[0]
     async with Proxy(seeing(primary, database)) as door:
         writer, *others = remotes = await asyncio.gather(start(primary=door.url), start(), start())
@@ -139,7 +156,9 @@ async def test_a_commit_that_waits_for_a_replica_and_loses_its_client(
         await door.cut()
         wrote = await writing
         assert (wrote["age"], wrote["read"], wrote["covered"]) == (None, id, False)
-        assert (wrote["tier"], wrote["node"]) == ("database", "primary"), "its session uses no cache, and no replica"
+        assert (wrote["tier"], wrote["node"]) == ("database", "primary"), (
+            "its session uses no cache, and no replica"
+        )
         await truth.assert_caches_right(*remotes)
         assert (await others[0].ask("read", id=id))["tier"] == "l1"
         for replica in repocache_controls.replicas:
@@ -154,12 +173,18 @@ def wait_for_replicas(primary: PostgresServer) -> None:
     primary.sql("ALTER SYSTEM SET synchronous_commit = remote_apply")
     primary.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
     primary.sql("SELECT pg_reload_conf()")
-    await_condition(lambda: primary.sql("SHOW synchronous_standby_names") == [("*",)], "the setting counts")
+    await_condition(
+        lambda: primary.sql("SHOW synchronous_standby_names") == [("*",)], "the setting counts"
+    )
 
 
 async def until_waiting(primary: PostgresServer) -> None:
     async def waits() -> bool:
-        return bool(await asyncio.to_thread(primary.sql, "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
+        return bool(
+            await asyncio.to_thread(
+                primary.sql, "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+            )
+        )
 
     await until(waits, "COMMIT waits for a replica")
 

@@ -1,4 +1,5 @@
-"""The primary fails over behind one name, and takes commits with it that all caches hold: a new history for everybody.
+"""The primary fails over behind one name, and takes commits with it that all caches hold: a new
+history for everybody.
 
 Two processes with warm caches, one Redis that keeps all of it.
 """
@@ -34,7 +35,8 @@ async def serves(remote: Remote, node: str, id: int, bookmark: str = "") -> bool
 
 
 async def lose_the_primary(servers: Servers, remotes: Sequence[Remote]) -> list[str]:
-    """It commits what reaches no replica, and dies; the bookmarks of these commits. All processes hold what is lost."""
+    """It commits what reaches no replica, and dies; the bookmarks of these commits. All processes
+    hold what is lost."""
     await asyncio.to_thread(servers.catch_up)
     for replica in reversed(servers.replicas):
         await asyncio.to_thread(replica.kill)
@@ -58,7 +60,9 @@ async def test_a_failover_that_loses_commits(
     first, second = repocache_controls.replicas
     async with Proxy(seeing(repocache_controls.primary, database)) as door:
         replicas = (seeing(first, database), seeing(second, database))
-        remotes = await asyncio.gather(*(start(primary=door.url, replicas=replicas, window=600.0) for _ in range(2)))
+        remotes = await asyncio.gather(
+            *(start(primary=door.url, replicas=replicas, window=600.0) for _ in range(2))
+        )
         await truth.assert_caches_right(*remotes)
         old = await lose_the_primary(repocache_controls, remotes)
         with pytest.raises(OrderFailed):
@@ -73,7 +77,9 @@ async def test_a_failover_that_loses_commits(
         await truth.assert_caches_right(*remotes)
         for remote, bookmark in zip(remotes, old, strict=False):
             assert (await remote.ask("read", id=LOST[0], bookmark=bookmark))["age"] == LOST[0]
-            assert await serves(remote, "primary", 1, bookmark), "positions of two histories never compare"
+            assert await serves(remote, "primary", 1, bookmark), (
+                "positions of two histories never compare"
+            )
         await asyncio.to_thread(second.follow, first)
         for remote in remotes:
             assert await serves(remote, "primary", 1, old[0]), "nor do they when there is a replica"
@@ -93,6 +99,7 @@ async def test_a_failover_that_loses_commits(
 
 
 async def until_on_replica(remote: Remote, replica: PostgresServer, bookmark: str) -> None:
-    """A session that has written since goes back to the replicas, though it began with a bookmark of before."""
+    """A session that has written since goes back to the replicas, though it began with a bookmark
+    of before."""
     name = f"{replica.host}:{replica.port}"
     await until(lambda: serves(remote, name, 1, bookmark), "its reads go to the replica")

@@ -1,4 +1,5 @@
-"""Redis is killed, or away for one process alone: reads go on from the database, commits stand, and all heals."""
+"""Redis is killed, or away for one process alone: reads go on from the database, commits stand, and
+all heals."""
 
 from __future__ import annotations
 
@@ -12,11 +13,15 @@ from tests.acceptance.proxy import Proxy
 from tests.acceptance.storm import IDS
 from tests.shop import until
 
-NARROW = TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0, primary_reads=2, primary_wait=20.0)
+NARROW = TopologySettings(
+    sample_every=0.05, max_lag=50.0, connect_timeout=1.0, primary_reads=2, primary_wait=20.0
+)
 NOWHERE = "redis://127.0.0.1:1"
 
 
-async def test_redis_is_killed_under_load(start: Start, truth: Truth, repocache_controls: Servers) -> None:
+async def test_redis_is_killed_under_load(
+    start: Start, truth: Truth, repocache_controls: Servers
+) -> None:
     redis = repocache_controls.redis
     for replica in repocache_controls.replicas:
         await asyncio.to_thread(replica.pause_replay)
@@ -34,10 +39,14 @@ async def test_redis_is_killed_under_load(start: Start, truth: Truth, repocache_
     for remote, early in zip(remotes, before, strict=True):
         await remote.ask("calm")
         late = await remote.ask("tally")
-        assert late["uncovered"] - early["uncovered"] >= late["writes"] - early["writes"] - 6, "all but those under way"
+        assert late["uncovered"] - early["uncovered"] >= late["writes"] - early["writes"] - 6, (
+            "all but those under way"
+        )
         counted = await remote.ask("counts")
         await remote.ask("read_many", ids=[*IDS, *IDS, *IDS])
-        assert (await remote.ask("counts"))["Served"] == counted["Served"] + 1, "reads of one moment are one statement"
+        assert (await remote.ask("counts"))["Served"] == counted["Served"] + 1, (
+            "reads of one moment are one statement"
+        )
         await remote.ask("storm", callers=6)
     await asyncio.to_thread(redis.start)
     for remote, mark in zip(remotes, marks, strict=True):
@@ -53,7 +62,9 @@ async def test_redis_is_killed_under_load(start: Start, truth: Truth, repocache_
     await truth.assert_caches_right(*remotes)
 
 
-async def test_a_redis_that_is_away_is_not_pestered(start: Start, repocache_controls: Servers) -> None:
+async def test_a_redis_that_is_away_is_not_pestered(
+    start: Start, repocache_controls: Servers
+) -> None:
     remote = await start()
     loop = asyncio.get_running_loop()
     mark, began = len(remote.events), loop.time()
@@ -63,7 +74,10 @@ async def test_a_redis_that_is_away_is_not_pestered(start: Start, repocache_cont
     def attempts() -> int:
         return len([each for each in remote.told("CacheFailed", mark) if each["what"] == "link"])
 
-    await until(lambda: attempts() > breaker.failures + 3, "it has failed more often than the breaker allows")
+    await until(
+        lambda: attempts() > breaker.failures + 3,
+        "it has failed more often than the breaker allows",
+    )
     open_for = loop.time() - began
     assert attempts() <= breaker.failures + 2 + 2 * open_for / breaker.retry
     assert (await remote.ask("read", id=7))["tier"] == "database"
@@ -72,7 +86,8 @@ async def test_a_redis_that_is_away_is_not_pestered(start: Start, repocache_cont
 async def test_what_one_process_could_not_publish_is_delivered(
     start: Start, truth: Truth, repocache_endpoints: Endpoints, repocache_servers: Servers
 ) -> None:
-    """Redis lives on with the old values in it, so that nothing but the delivery puts the other process right."""
+    """Redis lives on with the old values in it, so that nothing but the delivery puts the other
+    process right."""
     async with Proxy(repocache_endpoints.redis) as proxy:
         cut, other = await asyncio.gather(start(redis=proxy.url), start())
         await truth.assert_caches_right(cut, other)

@@ -1,6 +1,7 @@
 """Sentinel replaces a Redis master by a replica that was not told the last invalidations.
 
-Replay is paused, so that a PostgreSQL replica's row is an old one for certain: only what Redis knows keeps it out.
+Replay is paused, so that a PostgreSQL replica's row is an old one for certain: only what Redis
+knows keeps it out.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from tests.acceptance.remote import Remote
 from tests.acceptance.storm import IDS
 from tests.acceptance.test_redis_records import HALF, words
 
-NARROW = TopologySettings(sample_every=0.05, max_lag=50.0, connect_timeout=1.0, primary_reads=2, primary_wait=20.0)
+NARROW = TopologySettings(
+    sample_every=0.05, max_lag=50.0, connect_timeout=1.0, primary_reads=2, primary_wait=20.0
+)
 FOR_EVER = CacheSettings(lease=600.0)
 LEASED = 60
 
@@ -51,7 +54,9 @@ async def cut_off(group: RedisGroup) -> None:
 
 def held(redis: RedisServer, id: int) -> list[str]:
     """What lies under the user's key in any record."""
-    return [str(redis.command("GET", key))[:1] for key in words(redis.command("KEYS", f"*:user:{id}"))]
+    return [
+        str(redis.command("GET", key))[:1] for key in words(redis.command("KEYS", f"*:user:{id}"))
+    ]
 
 
 async def counted(*remotes: Remote) -> dict[str, int]:
@@ -81,12 +86,18 @@ async def test_a_failover_that_loses_invalidations_brings_nothing_old_back(
         assert (wrote["read"], wrote["covered"]) == (id + 1, True)
     ages = await truth.ages()
     new = await fail_over(group, one, other)
-    assert (held(new, 7), held(new, LEASED)) == (["V"], ["L"]), "an old value and an old lease came back"
+    assert (held(new, 7), held(new, LEASED)) == (["V"], ["L"]), (
+        "an old value and an old lease came back"
+    )
     for remote in (one, other):
-        assert (await remote.ask("read", id=LEASED, bookmark=wrote["bookmark"]))["age"] == LEASED + 1
+        assert (await remote.ask("read", id=LEASED, bookmark=wrote["bookmark"]))[
+            "age"
+        ] == LEASED + 1
     before = await counted(one, other)
     many = [id for id in IDS for _ in range(3)]
-    for found in await asyncio.gather(*(remote.ask("read_many", ids=many) for remote in (one, other))):
+    for found in await asyncio.gather(
+        *(remote.ask("read_many", ids=many) for remote in (one, other))
+    ):
         assert found == [ages[id - 1] for id in many], "not for a moment"
     after = await counted(one, other)
     statements = sum(after.get(node, 0) - before.get(node, 0) for node in nodes(after))
@@ -132,14 +143,17 @@ async def test_a_failover_under_load(
         await nothing_waits(remote)
     await truth.assert_caches_right(*remotes, late)
     connected = str(await asyncio.to_thread(new.command, "CLIENT", "LIST"))
-    assert connected.count("name=repocache ") == 4, "the old master is back, says that it is one, and misleads nobody"
+    assert connected.count("name=repocache ") == 4, (
+        "the old master is back, says that it is one, and misleads nobody"
+    )
 
 
 async def test_an_address_that_leads_to_and_fro_under_load(
     start: Start, truth: Truth, group: RedisGroup, repocache_controls: Servers
 ) -> None:
-    """As with a managed service: the master is demoted, lives on and keeps its connections; then it is the master
-    again, in the same process, with the other's copy. Each time the last invalidations are lost."""
+    """As with a managed service: the master is demoted, lives on and keeps its connections; then it
+    is the master again, in the same process, with the other's copy. Each time the last
+    invalidations are lost."""
     for replica in repocache_controls.replicas:
         await asyncio.to_thread(replica.pause_replay)
     await asyncio.to_thread(group.sentinels[0].kill)

@@ -1,4 +1,5 @@
-"""Redis is stopped where it is, its connections open and silent: one deadline, no more, and recovery by itself."""
+"""Redis is stopped where it is, its connections open and silent: one deadline, no more, and
+recovery by itself."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ async def test_redis_frozen(start: Start, truth: Truth, repocache_controls: Serv
     marks = [len(remote.events) for remote in remotes]
     await asyncio.to_thread(redis.freeze)
     wrote, ages = await asyncio.gather(
-        one.ask("write", id=7), other.ask("everything", ids=[id for id in IDS if id != 7], tier="l2")
+        one.ask("write", id=7),
+        other.ask("everything", ids=[id for id in IDS if id != 7], tier="l2"),
     )
     assert (wrote["age"], wrote["read"], wrote["covered"]) == (8, 8, False)
     assert ages == [id for id in IDS if id != 7]
@@ -30,8 +32,12 @@ async def test_redis_frozen(start: Start, truth: Truth, repocache_controls: Serv
             assert (seen["tier"], seen["age"]) == ("database", late["age"])
     for remote, mark in zip(remotes, marks, strict=True):
         assert len(remote.told("ChannelDown", mark)) == 1, "nobody waited for it again"
-        waited = [each for each in remote.told("CacheFailed", mark) if "no reply within" in each["why"]]
-        assert len([each for each in waited if each["what"] != "link"]) <= len(IDS), "but those under way"
+        waited = [
+            each for each in remote.told("CacheFailed", mark) if "no reply within" in each["why"]
+        ]
+        assert len([each for each in waited if each["what"] != "link"]) <= len(IDS), (
+            "but those under way"
+        )
     await asyncio.to_thread(redis.thaw)
     for remote, mark in zip(remotes, marks, strict=True):
         assert (await remote.until_told("ChannelUp", mark))["local"] == 0

@@ -1,4 +1,5 @@
-"""Records are lost, one by one or all, or old ones come back: none vouches for what it does not know.
+"""Records are lost, one by one or all, or old ones come back: none vouches for what it does not
+know.
 
 Replay is paused throughout, so that a replica's row is an old one for certain.
 """
@@ -28,7 +29,9 @@ def words(reply: Reply) -> list[str]:
 
 def records(redis: RedisServer) -> dict[int, str]:
     """Bucket -> incarnation, of the records that this server made."""
-    lines = "".join(str(redis.command("INFO", section)) for section in ("server", "replication")).splitlines()
+    lines = "".join(
+        str(redis.command("INFO", section)) for section in ("server", "replication")
+    ).splitlines()
     identity = str(Identity.of(dict(line.split(":", 1) for line in lines if ":" in line)))
     found = {}
     for key in words(redis.command("KEYS", "*}")):
@@ -106,7 +109,9 @@ async def test_no_record_vouches_for_what_it_does_not_know(
     }
     for remote in remotes:
         for tier in ("l1", "l2"):
-            assert await remote.ask("everything", ids=list(IDS), tier=tier) == await truth.ages(), "not for a moment"
+            assert await remote.ask("everything", ids=list(IDS), tier=tier) == await truth.ages(), (
+                "not for a moment"
+            )
     wrote = await other.ask("write", id=8)
     assert wrote["covered"]
     assert (await one.ask("read", id=8, bookmark=wrote["bookmark"]))["age"] == wrote["age"] == 10

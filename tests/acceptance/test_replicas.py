@@ -1,4 +1,5 @@
-"""A replica is killed, frozen, lags or goes back: another answers, then the primary, and it returns by itself."""
+"""A replica is killed, frozen, lags or goes back: another answers, then the primary, and it returns
+by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ class Fault:
 
 
 def go_back(replica: PostgresServer) -> None:
-    """A crash: it starts again from its last checkpoint, and a delay keeps it from running ahead again."""
+    """A crash: it starts again from its last checkpoint, and a delay keeps it from running ahead
+    again."""
     replica.sql("ALTER SYSTEM SET recovery_min_apply_delay = '1h'", "postgres")
     replica.kill()
     replica.start()

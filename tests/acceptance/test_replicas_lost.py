@@ -1,4 +1,5 @@
-"""Every replica is lost: the primary stands in for so many reads at once, and stays alive for the writes."""
+"""Every replica is lost: the primary stands in for so many reads at once, and stays alive for the
+writes."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ from repocache.testing import Endpoints, Servers
 from tests.shop import Order, Orders, Shop, User, open_shop, until
 
 READS = 4
-NARROW = TopologySettings(sample_every=0.05, connect_timeout=1.0, primary_reads=READS, primary_wait=0.2)
+NARROW = TopologySettings(
+    sample_every=0.05, connect_timeout=1.0, primary_reads=READS, primary_wait=0.2
+)
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = 'app'"
 
 
@@ -37,15 +40,22 @@ async def outcome(shop: Shop, id: int) -> int | str:
     return user.age
 
 
-async def test_all_replicas_lost(repocache_endpoints: Endpoints, repocache_controls: Servers, database: str) -> None:
+async def test_all_replicas_lost(
+    repocache_endpoints: Endpoints, repocache_controls: Servers, database: str
+) -> None:
     async with open_shop(repocache_endpoints, Settings(topology=NARROW)) as shop:
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.kill)
-        await until(lambda: len({event.node for event in shop.seen.of(NodeOut)}) == 2, "both are out")
+        await until(
+            lambda: len({event.node for event in shop.seen.of(NodeOut)}) == 2, "both are out"
+        )
         ids = [1 + number % 60 for number in range(200)]
         async with locked_users(repocache_endpoints.primary):
             reading = [asyncio.create_task(outcome(shop, id)) for id in ids]
-            await until(lambda: sum(read.done() for read in reading) == 200 - READS, "all but so many are refused")
+            await until(
+                lambda: sum(read.done() for read in reading) == 200 - READS,
+                "all but so many are refused",
+            )
             assert {read.result() for read in reading if read.done()} == {"refused"}
             waiting = await asyncio.to_thread(repocache_controls.primary.sql, WAITING, database)
             assert waiting == [(str(READS),)], "no more than these have reached the primary"
@@ -58,10 +68,16 @@ async def test_all_replicas_lost(repocache_endpoints: Endpoints, repocache_contr
         served = [(got, id) for got, id in zip(outcomes, ids, strict=True) if got != "refused"]
         assert len(served) == READS
         assert all(got == id for got, id in served)
-        assert [await outcome(shop, id) for id in ids[:READS]] == ids[:READS], "one after the other they are served"
+        assert [await outcome(shop, id) for id in ids[:READS]] == ids[:READS], (
+            "one after the other they are served"
+        )
         users = await asyncio.gather(*(shop.users.get(id) for id in ids))
-        assert [user and user.age for user in users] == ids, "and through the cache all at once: it is one statement"
+        assert [user and user.age for user in users] == ids, (
+            "and through the cache all at once: it is one statement"
+        )
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.start)
-        await until(lambda: len({event.node for event in shop.seen.of(NodeBack)}) == 2, "both are back")
+        await until(
+            lambda: len({event.node for event in shop.seen.of(NodeBack)}) == 2, "both are back"
+        )
         assert await asyncio.gather(*(outcome(shop, id) for id in ids)) == ids

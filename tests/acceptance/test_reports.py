@@ -1,4 +1,5 @@
-"""A report runs on one connection to a replica; what happens to the others of that node is no affair of its own."""
+"""A report runs on one connection to a replica; what happens to the others of that node is no
+affair of its own."""
 
 from __future__ import annotations
 
@@ -18,8 +19,14 @@ from tests.shop import User, open_shop, until
 NOWHERE = "postgresql://127.0.0.1:1/"
 LOCK = text("SELECT pg_advisory_lock(1)")
 AGES = select(func.sum(User.age))
-OTHERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+OTHERS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = "
+    "'client backend'"
+)
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = "
+    "current_database()"
+)
 
 
 @asynccontextmanager
@@ -58,19 +65,28 @@ async def test_a_report_outlives_all_other_connections_of_its_node(
             slow = asyncio.create_task(report.execute(LOCK))
             await until(waits, "the report's statement runs")
             proxy.lead_to(NOWHERE)
-            ended = f"SELECT count(pg_terminate_backend(pid)) FROM ({OTHERS} AND pid NOT IN {spared}) others"
+            ended = (
+                f"SELECT count(pg_terminate_backend(pid)) FROM ({OTHERS} AND pid NOT IN "
+                f"{spared}) others"
+            )
             [(count,)] = await asyncio.to_thread(server.sql, ended, database)
             assert int(count) >= 2, "the sampler's, and some of the pool"
-            await until(lambda: node in {event.node for event in shop.seen.of(NodeOut)}, "the node is out")
+            await until(
+                lambda: node in {event.node for event in shop.seen.of(NodeOut)}, "the node is out"
+            )
             [user] = await shop.users.find(User.id == 7)
             assert user.age == 7, "others read elsewhere"
             await shop.rename(7, "new")
             assert not slow.done()
         await slow
-        await asyncio.to_thread(server.await_position, await asyncio.to_thread(repocache_servers.primary.position))
+        await asyncio.to_thread(
+            server.await_position, await asyncio.to_thread(repocache_servers.primary.position)
+        )
         assert (await report.execute(AGES)).scalar_one() == ages
         name = select(User.name).where(User.id == 7)
         assert (await report.execute(name)).scalar_one() == "n07", "it is still the same snapshot"
         proxy.lead_to(repocache_endpoints.replicas[0])
-        await until(lambda: node in {event.node for event in shop.seen.of(NodeBack)}, "the node is back")
+        await until(
+            lambda: node in {event.node for event in shop.seen.of(NodeBack)}, "the node is back"
+        )
         assert (await report.execute(AGES)).scalar_one() == ages

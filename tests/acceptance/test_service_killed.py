@@ -1,4 +1,5 @@
-"""A service process is killed, or stopped for a while, at the worst of moments: no other is blocked or misled."""
+"""A service process is killed, or stopped for a while, at the worst of moments: no other is blocked
+or misled."""
 
 from __future__ import annotations
 
@@ -45,8 +46,11 @@ async def dying(setup: Setup) -> AsyncIterator[Callable[[Doom], Awaitable[str]]]
         await process.wait()
 
 
-async def test_killed_at_each_line_of_a_publication(start: Start, truth: Truth, repocache_endpoints: Endpoints) -> None:
-    """Here nobody delivers what the dead could not: others may read the old value, until its time to live ends."""
+async def test_killed_at_each_line_of_a_publication(
+    start: Start, truth: Truth, repocache_endpoints: Endpoints
+) -> None:
+    """Here nobody delivers what the dead could not: others may read the old value, until its time
+    to live ends."""
     ends = repocache_endpoints
     other = await start(ttl=3.0, local_ttl=1.0)
     lines = 0
@@ -59,19 +63,29 @@ async def test_killed_at_each_line_of_a_publication(start: Start, truth: Truth, 
             seen = (await other.ask("read", id=id))["age"]
             assert seen in (before, before + 1)
             if lines == 0:
-                assert (line.partition(",")[0], seen) == ("CommitPublisher.committed", before), "nobody has been told"
+                assert (line.partition(",")[0], seen) == ("CommitPublisher.committed", before), (
+                    "nobody has been told"
+                )
             if not line:
                 break
             if lines % 2:
                 wrote = await other.ask("write", id=id)
-                assert (wrote["age"], wrote["read"], wrote["covered"]) == (before + 2, before + 2, True)
+                assert (wrote["age"], wrote["read"], wrote["covered"]) == (
+                    before + 2,
+                    before + 2,
+                    True,
+                )
             lines += 1
     assert lines > 30
     await truth.assert_caches_right(other, seconds=10)
 
 
 async def test_killed_while_it_holds_leases(
-    start: Start, truth: Truth, repocache_endpoints: Endpoints, repocache_servers: Servers, database: str
+    start: Start,
+    truth: Truth,
+    repocache_endpoints: Endpoints,
+    repocache_servers: Servers,
+    database: str,
 ) -> None:
     redis = repocache_servers.redis
     doomed, other = await asyncio.gather(start(cache=FOR_EVER, replicas=()), start(cache=FOR_EVER))
@@ -85,17 +99,24 @@ async def test_killed_while_it_holds_leases(
     await engine.dispose()
     assert await other.ask("read_many", ids=list(IDS)) == list(IDS)
     assert leases(redis) == len(IDS), "nobody waited for them, nobody took them away"
-    assert (await other.ask("read", id=7))["tier"] == "database", "who met a lease fills nothing, nor its own L1"
+    assert (await other.ask("read", id=7))["tier"] == "database", (
+        "who met a lease fills nothing, nor its own L1"
+    )
     wrote = await other.ask("write", id=7)
     assert wrote["read"] == 8
-    await until(lambda: leases(redis) == len(IDS) - 1, "an invalidation does, once the fill of that read has ended")
+    await until(
+        lambda: leases(redis) == len(IDS) - 1,
+        "an invalidation does, once the fill of that read has ended",
+    )
     assert (await other.ask("read", id=7))["tier"] == "l1", "and the next one fills"
     await truth.assert_caches_right(other)
 
 
 async def test_a_lease_ends_with_its_life(start: Start, repocache_servers: Servers) -> None:
     redis = repocache_servers.redis
-    stopped, other = await asyncio.gather(start(cache=CacheSettings(lease=0.5)), start(cache=FOR_EVER))
+    stopped, other = await asyncio.gather(
+        start(cache=CacheSettings(lease=0.5)), start(cache=FOR_EVER)
+    )
     await stopped.ask("stop_before_fill")
     reading = asyncio.create_task(stopped.ask("read", id=7))
     await stopped.until_stopped()
@@ -109,7 +130,8 @@ async def test_a_lease_ends_with_its_life(start: Start, repocache_servers: Serve
 async def test_who_was_stopped_before_its_fill_fills_nothing(
     start: Start, truth: Truth, repocache_servers: Servers
 ) -> None:
-    """It has read the old row; meanwhile the row is written and the key filled anew, or the records are lost too."""
+    """It has read the old row; meanwhile the row is written and the key filled anew, or the records
+    are lost too."""
     redis = repocache_servers.redis
     stopped, other = await asyncio.gather(start(cache=FOR_EVER), start(cache=FOR_EVER))
     for id, flushed in ((7, False), (8, True)):

@@ -36,7 +36,8 @@ def run(connection):
         context.run_migrations()
 
 async def online():
-    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=NullPool)
+    engine = create_async_engine(context.config.get_main_option("sqlalchemy.url"),
+        poolclass=NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
     await engine.dispose()
@@ -77,7 +78,8 @@ def ours(repocache_endpoints: Endpoints) -> Config:
 
 @pytest.fixture
 def theirs(repocache_endpoints: Endpoints, tmp_path: Path, sql: Sql) -> Callable[[str], Config]:
-    """An application's: with this line in its `env.py`, and its two tables in the database already."""
+    """An application's: with this line in its `env.py`, and its two tables in the database
+    already."""
     sql('CREATE TABLE users (id int PRIMARY KEY, email text); CREATE SCHEMA "odd schema";'
         'CREATE TABLE "odd schema"."odd name" ("Key" int PRIMARY KEY)')  # fmt: skip
     (tmp_path / "versions").mkdir()

@@ -1,4 +1,5 @@
-"""Any name that PostgreSQL takes is made as it is; one that it would cut is refused, by the argument's name."""
+"""Any name that PostgreSQL takes is made as it is; one that it would cut is refused, by the
+argument's name."""
 
 from __future__ import annotations
 
@@ -18,7 +19,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 import repocache.alembic_ops
-from repocache.alembic_ops import CreateInvalidationTrigger, CreateOutbox, DropInvalidationTrigger, DropOutbox, declare
+from repocache.alembic_ops import (
+    CreateInvalidationTrigger,
+    CreateOutbox,
+    DropInvalidationTrigger,
+    DropOutbox,
+    declare,
+)
 from repocache.alembic_ops.autogenerate import _triggers
 from repocache.errors import ConfigurationError
 from repocache.invalidation.identifier import LONGEST, literal, quoted
@@ -29,9 +36,13 @@ __all__ = ["repocache"]
 
 InDatabase = Callable[[Callable[[Connection], Any]], Any]
 LETTERS = st.one_of(
-    st.sampled_from("\"'$\\:;%(){}-/*\n\t .,?@"), st.characters(codec="utf-8", exclude_characters="\0"), st.just("é")
+    st.sampled_from("\"'$\\:;%(){}-/*\n\t .,?@"),
+    st.characters(codec="utf-8", exclude_characters="\0"),
+    st.just("é"),
 )
-NAMES = st.text(LETTERS, min_size=1, max_size=LONGEST).filter(lambda name: len(name.encode()) <= LONGEST)
+NAMES = st.text(LETTERS, min_size=1, max_size=LONGEST).filter(
+    lambda name: len(name.encode()) <= LONGEST
+)
 HARD = (
     "$notice$",
     "$repocache",
@@ -77,11 +88,19 @@ def check_names(connection: Connection, names: tuple[str, str, str, str]) -> Non
     for each in {outbox, schema} - {"public"}:
         execute(connection, f"CREATE SCHEMA {quoted(each)}")
     key = "id" if column != "id" else "ID"
-    execute(connection, f"CREATE TABLE {quoted(schema)}.{quoted(table)} ({key} int PRIMARY KEY, {quoted(column)} text)")
+    execute(
+        connection,
+        (
+            f"CREATE TABLE {quoted(schema)}.{quoted(table)} ({key} int PRIMARY KEY, "
+            f"{quoted(column)} text)"
+        ),
+    )
     operations.invoke(CreateOutbox(outbox))
     operations.invoke(CreateInvalidationTrigger(table, (column,), schema, outbox))
     execute(connection, f"INSERT INTO {quoted(schema)}.{quoted(table)} VALUES (1, 'v')")
-    [(source, notices)] = execute(connection, f"SELECT source, notices FROM {quoted(outbox)}.{TABLE}")
+    [(source, notices)] = execute(
+        connection, f"SELECT source, notices FROM {quoted(outbox)}.{TABLE}"
+    )
     assert source == f"{schema}.{table}"
     [notice] = notices if isinstance(notices, list) else json.loads(notices)
     assert notice["rows"] == [{key.lower(): 1, column: "v"}]
@@ -96,7 +115,9 @@ def test_hard_names(name: str, in_database: InDatabase) -> None:
     in_database(lambda connection: check_names(connection, (name, name, name, name)))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(names=st.tuples(*[NAMES.filter(lambda name: not name.startswith("pg_"))] * 4))
 def test_any_names(names: tuple[str, str, str, str], in_database: InDatabase) -> None:
     in_database(lambda connection: check_names(connection, names))
@@ -130,7 +151,9 @@ def test_what_is_no_name_is_refused_by_the_arguments_name(name: str) -> None:
         (r"triggers\['users'\]", lambda: declare(metadata, {"users": [name]})),
         ("schema", lambda: declare(metadata, ["x" * 64 + ".orders"])),
     ):
-        with pytest.raises(ConfigurationError, match=rf"{argument}=.* is no name: give a text of 1 to 63 bytes"):
+        with pytest.raises(
+            ConfigurationError, match=rf"{argument}=.* is no name: give a text of 1 to 63 bytes"
+        ):
             call()
     if name:
         with pytest.raises(ConfigurationError, match=r"owner=.* is no name"):
@@ -153,7 +176,9 @@ READ: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(values=st.fixed_dictionaries(VALUES))
 def test_any_key_comes_out_as_it_went_in(values: dict[str, Any], in_database: InDatabase) -> None:
     """Whatever the session's settings are, as `tracking.notices` reads it."""
@@ -171,7 +196,10 @@ def test_any_key_comes_out_as_it_went_in(values: dict[str, Any], in_database: In
         connection.exec_driver_sql("SET bytea_output = 'escape'")
         connection.exec_driver_sql("SET DateStyle = 'SQL, DMY'")
         marks = ", ".join(f"CAST(:{name} AS {kind})" for name, kind in columns.items())
-        connection.execute(text(f"INSERT INTO t VALUES ({marks})"), dict(zip(columns, values.values(), strict=True)))
+        connection.execute(
+            text(f"INSERT INTO t VALUES ({marks})"),
+            dict(zip(columns, values.values(), strict=True)),
+        )
         [(said,)] = connection.execute(text(f"SELECT CAST(notices AS text) FROM {TABLE}"))
         [row] = json.loads(said)[0]["rows"]
         return [row[name] for name in columns]

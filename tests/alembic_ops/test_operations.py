@@ -33,7 +33,9 @@ def test_the_librarys_own_migrations_there_and_back(ours: Config, sql: Sql) -> N
     assert sql(MADE) == [(2,)]
     sql(f"INSERT INTO {TABLE} (notices) VALUES ('[]')")
     command.upgrade(ours, "head")
-    assert sql(f"SELECT count(*) FROM {TABLE}") == [(1,)], "rows outlive an upgrade that has nothing to do"
+    assert sql(f"SELECT count(*) FROM {TABLE}") == [(1,)], (
+        "rows outlive an upgrade that has nothing to do"
+    )
     command.check(ours)
     command.downgrade(ours, "base")
     assert sql(MADE) == [(0,)]
@@ -41,14 +43,17 @@ def test_the_librarys_own_migrations_there_and_back(ours: Config, sql: Sql) -> N
 
 
 def test_each_version_upgrades_with_rows_in_it(ours: Config, sql: Sql) -> None:
-    """One so far: whoever adds the next finds here that rows of the one before are still delivered."""
+    """One so far: whoever adds the next finds here that rows of the one before are still
+    delivered."""
     command.upgrade(ours, "0001")
     sql(f'INSERT INTO {TABLE} (source, notices) VALUES (NULL, \'[{{"k": [], "o": []}}]\')')
     command.upgrade(ours, "head")
     assert sql(f"SELECT source, notices->0->'k' FROM {TABLE}") == [(None, [])]
 
 
-def test_autogenerate_finds_what_is_declared_and_then_nothing(theirs: Theirs, sql: Sql, tmp_path: Path) -> None:
+def test_autogenerate_finds_what_is_declared_and_then_nothing(
+    theirs: Theirs, sql: Sql, tmp_path: Path
+) -> None:
     config = theirs('declare(metadata, {"users": ("email",), "odd schema.odd name": ()})')
     command.revision(config, "one", autogenerate=True, rev_id="1")
     [written] = (tmp_path / "versions").glob("1_*.py")
@@ -79,15 +84,20 @@ def test_autogenerate_finds_what_is_declared_and_then_nothing(theirs: Theirs, sq
     assert (sql(TRIGGERS), sql(MADE)) == ([], [(0,)])
 
 
-def test_who_declares_nothing_is_not_told_to_drop_it(ours: Config, theirs: Theirs, sql: Sql) -> None:
+def test_who_declares_nothing_is_not_told_to_drop_it(
+    ours: Config, theirs: Theirs, sql: Sql
+) -> None:
     command.upgrade(ours, "head")
     sql("DROP TABLE repocache_version")
     command.check(theirs(""))
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg"])
-def test_as_sql(driver: str, ours: Config, repocache_servers: Servers, repocache_endpoints: Endpoints) -> None:
-    """Offline: for whom a person runs the migrations. Drivers that mark parameters with percent signs change none."""
+def test_as_sql(
+    driver: str, ours: Config, repocache_servers: Servers, repocache_endpoints: Endpoints
+) -> None:
+    """Offline: for whom a person runs the migrations. Drivers that mark parameters with percent
+    signs change none."""
     ours.set_main_option("sqlalchemy.url", f"{driver}://")
     ours.output_buffer = io.StringIO()
     command.upgrade(ours, "head", sql=True)

@@ -1,5 +1,5 @@
-"""The read path of one process without servers: records in memory, a primary that is told where it stands, and loads
-that end when the test says so."""
+"""The read path of one process without servers: records in memory, a primary that is told where it
+stands, and loads that end when the test says so."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def row(id: Any, name: str = "n") -> Row:
 
 
 class Loads:
-    """The database: each call waits for its answer, or all are answered at once if `rows` says with what."""
+    """The database: each call waits for its answer, or all are answered at once if `rows` says with
+    what."""
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
@@ -127,9 +128,9 @@ class Standing:
 
 
 class Away:
-    """Records in memory, behind a Redis that may be away: `refuses` names the calls that fail as they are sent, `loses`
-    those that fail as they are awaited, with `failure`. What `held` names is done at once, and answered only when the
-    test lets it be."""
+    """Records in memory, behind a Redis that may be away: `refuses` names the calls that fail as
+    they are sent, `loses` those that fail as they are awaited, with `failure`. What `held` names is
+    done at once, and answered only when the test lets it be."""
 
     def __init__(self, records: MemoryRecords) -> None:
         self.real = records
@@ -175,11 +176,17 @@ class Away:
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         return self._through("open", lambda: self.real.open(ask, terms))
 
-    def fill(self, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(
+        self, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
         return self._through("fill", lambda: self.real.fill(lease, terms, value, life))
 
-    def settle(self, bucket: int, terms: CallerHistory, incarnation: str, position: int) -> Awaitable[bool]:
-        return self._through("settle", lambda: self.real.settle(bucket, terms, incarnation, position))
+    def settle(
+        self, bucket: int, terms: CallerHistory, incarnation: str, position: int
+    ) -> Awaitable[bool]:
+        return self._through(
+            "settle", lambda: self.real.settle(bucket, terms, incarnation, position)
+        )
 
     def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
         return self._through("change", lambda: self.real.change(change, terms))
@@ -228,14 +235,18 @@ class Process:
     def views(self) -> BucketViews:
         return self.shared.views
 
-    def read(self, *ids: int, bookmark: Bookmark | None = None) -> asyncio.Task[dict[int, CachedRow]]:
+    def read(
+        self, *ids: int, bookmark: Bookmark | None = None
+    ) -> asyncio.Task[dict[int, CachedRow]]:
         return asyncio.create_task(self.users.get_many(ids, bookmark))
 
     async def rows(self, *ids: int, bookmark: Bookmark | None = None) -> list[Row | None]:
         async with asyncio.timeout(10):
             return [cell.row for cell in (await self.users.get_many(ids, bookmark)).values()]
 
-    async def change(self, *ids: int, position: int | None = 50, owners: tuple[str, ...] = ()) -> Receipt:
+    async def change(
+        self, *ids: int, position: int | None = 50, owners: tuple[str, ...] = ()
+    ) -> Receipt:
         """Somebody else's commit, announced: of users of one bucket, or of whole owners of one."""
         texts = [USERS.text(id) for id in ids]
         bucket = owner_bucket(owners[0]) if owners else bucket_of(texts[0])
@@ -253,9 +264,12 @@ class Process:
 
 @asynccontextmanager
 async def process(
-    settings: CacheSettings | None = None, policy: CacheAside = NEVER_JITTERED, records: MemoryRecords | None = None
+    settings: CacheSettings | None = None,
+    policy: CacheAside = NEVER_JITTERED,
+    records: MemoryRecords | None = None,
 ) -> AsyncIterator[Process]:
-    """A process whose channel is up. `records`: those of another one, which tell this one nothing."""
+    """A process whose channel is up. `records`: those of another one, which tell this one
+    nothing."""
     seen, primary, flights = Seen(), Standing(), InflightLoads()
     local = LocalStore(1000, 1_000_000, time.monotonic)
     nonces = Nonces()
@@ -269,7 +283,15 @@ async def process(
             away, Namespace("memory"), local, views, flights, primary, settler, tasks.spawn, seen,
             settings or CacheSettings(),
         )  # fmt: skip
-        yield Process(shared, away, primary, tasks, loads, seen, Source(USERS, "f1", policy, Plain(), loads, id_of))
+        yield Process(
+            shared,
+            away,
+            primary,
+            tasks,
+            loads,
+            seen,
+            Source(USERS, "f1", policy, Plain(), loads, id_of),
+        )
 
 
 async def until(condition: Callable[[], object]) -> None:

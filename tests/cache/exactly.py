@@ -7,7 +7,8 @@ from typing import Any
 
 
 def exactly(value: Any) -> Any:
-    """What is equal only for values that are the same, of the same types, all the way down; NaN is the same as NaN."""
+    """What is equal only for values that are the same, of the same types, all the way down; NaN is
+    the same as NaN."""
     kind = type(value)
     if isinstance(value, list | tuple):
         return kind, [exactly(item) for item in value]

@@ -50,8 +50,12 @@ POINT: ColumnCodec[Point] = ColumnCodec(lambda p: [p.x, p.y], lambda wire: Point
 CENTS: ColumnCodec[Cents] = ColumnCodec(int, Cents, Cents, immutable=True, wire=int)
 
 utc = st.just(datetime.UTC)
-offsets = st.timedeltas(datetime.timedelta(hours=-15, seconds=-59), datetime.timedelta(hours=15, seconds=59))
-zones = offsets.map(lambda offset: datetime.timezone(offset - datetime.timedelta(microseconds=offset.microseconds)))
+offsets = st.timedeltas(
+    datetime.timedelta(hours=-15, seconds=-59), datetime.timedelta(hours=15, seconds=59)
+)
+zones = offsets.map(
+    lambda offset: datetime.timezone(offset - datetime.timedelta(microseconds=offset.microseconds))
+)
 # NaN has no equal; a test of its own follows.
 decimals = st.decimals(allow_nan=False)
 floats = st.floats(allow_nan=False)
@@ -121,7 +125,9 @@ def test_any_number_of_dimensions_ends_at_six(python_type: type) -> None:
     assert exactly(back(ColumnKind("c", python_type, None), value)) == exactly(value)
 
 
-@pytest.mark.parametrize("text", ["NaN", "sNaN", "-NaN", "Infinity", "-Infinity", "1.10", "-0", "1E+5", "0E-20"])
+@pytest.mark.parametrize(
+    "text", ["NaN", "sNaN", "-NaN", "Infinity", "-Infinity", "1.10", "-0", "1E+5", "0E-20"]
+)
 def test_a_decimal_keeps_its_exponent(text: str) -> None:
     assert exactly(back(ColumnKind("c", Decimal), Decimal(text))) == exactly(Decimal(text))
 
@@ -133,7 +139,9 @@ def test_a_float_may_be_no_number(python_type: type) -> None:
 
 @pytest.mark.parametrize("zone", [None, datetime.UTC])
 @pytest.mark.parametrize("moment", [datetime.datetime.max, datetime.datetime.min])  # noqa: DTZ901
-def test_what_stands_for_infinity_comes_back(moment: datetime.datetime, zone: datetime.timezone | None) -> None:
+def test_what_stands_for_infinity_comes_back(
+    moment: datetime.datetime, zone: datetime.timezone | None
+) -> None:
     moment = moment.replace(tzinfo=zone)
     assert exactly(back(ColumnKind("c", datetime.datetime), moment)) == exactly(moment)
 
@@ -159,7 +167,15 @@ def test_a_whole_number_in_a_float_column_stays_whole() -> None:
 def test_a_big_integer_takes_its_neighbours_along() -> None:
     kinds = [ColumnKind(python_type.__name__, python_type) for python_type in SCALARS]
     row = (
-        *(2**80, -0.0, True, "x", b"\xff", Decimal("1.10"), datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)),
+        *(
+            2**80,
+            -0.0,
+            True,
+            "x",
+            b"\xff",
+            Decimal("1.10"),
+            datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
+        ),
         *(datetime.date(2020, 1, 1), datetime.time(1), datetime.timedelta(-1, 1), uuid.uuid4()),
         *(Text.A, Number.TWO, Mixed.PAIR, {"a": [-(2**70), None]}),
     )
@@ -204,7 +220,10 @@ def test_a_declared_codec_serves_arrays_too() -> None:
         (ColumnKind("c", Decimal, None), [[Decimal(1), 1.5]]),
         (ColumnKind("c", object, codec=CENTS), Point(1, 2)),
         (ColumnKind("c", object, codec=POINT), Cents(3)),
-        (ColumnKind("c", object, codec=ColumnCodec(lambda value: value, lambda value: value)), Decimal(1)),
+        (
+            ColumnKind("c", object, codec=ColumnCodec(lambda value: value, lambda value: value)),
+            Decimal(1),
+        ),
     ],
 )
 def test_a_value_that_would_change_is_refused(kind: ColumnKind, value: object) -> None:
@@ -269,11 +288,20 @@ def test_the_size_is_bounded() -> None:
         (lambda: RowCodec([ColumnKind("where", IPv4Address)]), "'where'"),
         (
             lambda: RowCodec(
-                [ColumnKind("c", object, codec=ColumnCodec(str, str, wire=complex | list[int] | set[int]))]
+                [
+                    ColumnKind(
+                        "c",
+                        object,
+                        codec=ColumnCodec(str, str, wire=complex | list[int] | set[int]),
+                    )
+                ]
             ),
             "'c'",
         ),
-        (lambda: RowCodec([ColumnKind("c", object, codec=ColumnCodec(str, str, wire="int"))]), "'c'"),
+        (
+            lambda: RowCodec([ColumnKind("c", object, codec=ColumnCodec(str, str, wire="int"))]),
+            "'c'",
+        ),
         (lambda: ColumnCodec(5, str), "encode=5"),  # type: ignore[arg-type]
         (lambda: ColumnCodec(str, None), "decode=None"),  # type: ignore[arg-type]
         (lambda: ColumnCodec(str, str, list[int]), "python_type=list"),

@@ -48,7 +48,13 @@ KINDS = [
 ]
 CODEC = RowCodec(KINDS)
 ROW = (
-    *(1 << 70, 1.5, Decimal("1.10"), datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC), datetime.time(1, 2)),
+    *(
+        1 << 70,
+        1.5,
+        Decimal("1.10"),
+        datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
+        datetime.time(1, 2),
+    ),
     *(datetime.timedelta(1), uuid.UUID(int=5), Mixed.PAIR, {"a": [1, None]}, [[Decimal(1)]], None),
 )
 GOOD = [CODEC.encode(ROW), CODEC.encode((2, *ROW[1:]))]
@@ -78,8 +84,15 @@ def test_foreign_bytes(mark: bytes, data: bytes) -> None:
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text()
+    | st.binary(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
     max_leaves=10,
 )
 
@@ -130,7 +143,12 @@ def told(signature: Signature, value: bytes) -> None:
             assert cell.size >= 0
 
 
-@given(mark=MARKS, data=st.binary(max_size=500), good=st.sampled_from([b"", *GOOD]), at=st.integers(0, 300))
+@given(
+    mark=MARKS,
+    data=st.binary(max_size=500),
+    good=st.sampled_from([b"", *GOOD]),
+    at=st.integers(0, 300),
+)
 @example(mark=b"", data=b"N", good=b"", at=0)
 def test_whatever_lies_under_a_key(mark: bytes, data: bytes, good: bytes, at: int) -> None:
     """Foreign bytes, and values of which a part is another."""
@@ -174,7 +192,17 @@ def packed_map(keys: list[Any]) -> bytes:
 
 
 NO_STRINGS = [
-    *(msgspec.msgpack.Ext(1, PRIME.to_bytes(9, "big")), 7, -7, 1 << 63, 1.5, None, True, b"bytes", [1, 2]),
+    *(
+        msgspec.msgpack.Ext(1, PRIME.to_bytes(9, "big")),
+        7,
+        -7,
+        1 << 63,
+        1.5,
+        None,
+        True,
+        b"bytes",
+        [1, 2],
+    ),
     datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC),
 ]
 JSON = RowCodec([ColumnKind("c", object)])
@@ -186,7 +214,8 @@ BEFORE = ("is no string", "not such a row: ValidationError", "is no string")
 
 
 def under_both(value: bytes) -> list[bytes]:
-    """Rows with this msgpack in the place of the value: as a value of its own, and beside a wide integer."""
+    """Rows with this msgpack in the place of the value: as a value of its own, and beside a wide
+    integer."""
     return [b"\xc1\x91" + msgspec.msgpack.encode(value), b"\xc1\x91" + value, b"\xfe\x91" + value]
 
 
@@ -204,13 +233,20 @@ def test_keys_that_are_no_strings_are_refused(codec: RowCodec, key: Any) -> None
 def test_strings_as_keys_come_back_from_msgpack_too() -> None:
     """NaN, and bytes, are what JSON has not."""
     lengths = (1, 31, 32, 255, 256, 65_536)
-    for json in ({"a" * length: float("inf") for length in lengths}, [{"a": [float("inf"), 1 << 90]}]):
+    for json in (
+        {"a" * length: float("inf") for length in lengths},
+        [{"a": [float("inf"), 1 << 90]}],
+    ):
         assert JSON.decode(JSON.encode((json,))) == (json,)
-    value: list[Any] = [{"a": b"bytes" * 100, "b": [1 << 80, None, 1.5, True, "x" * 300, list(range(300))]}]
+    value: list[Any] = [
+        {"a": b"bytes" * 100, "b": [1 << 80, None, 1.5, True, "x" * 300, list(range(300))]}
+    ]
     assert DECLARED.decode(DECLARED.encode((value,))) == (value,)
 
 
-@pytest.mark.parametrize("inner", [b"bytes", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)], ids=repr)
+@pytest.mark.parametrize(
+    "inner", [b"bytes", datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)], ids=repr
+)
 def test_what_no_json_column_holds_is_refused(inner: Any) -> None:
     data = b"\xc1\x91" + msgspec.msgpack.encode(msgspec.msgpack.encode([inner, float("inf")]))
     with pytest.raises(CodecError):
@@ -231,15 +267,21 @@ def effort(run: Callable[[], object]) -> float:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda n: b"\xc1\x91" + msgspec.msgpack.encode(msgspec.json.encode({str(at): at for at in range(n)})),
-        lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(({str(at): float("inf") for at in range(n)},)),
+        lambda n: (
+            b"\xc1\x91"
+            + msgspec.msgpack.encode(msgspec.json.encode({str(at): at for at in range(n)}))
+        ),
+        lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(
+            ({str(at): float("inf") for at in range(n)},)
+        ),
         lambda n: RowCodec([ColumnKind("c", object)], 1 << 30).encode(([10**4000] * (n // 400),)),
         lambda n: b"\xfe\x91" + msgspec.msgpack.encode(["x"] * n),
     ],
     ids=["text", "msgpack", "long numbers", "wide"],
 )
 def test_the_effort_grows_as_the_length(make: Callable[[int], bytes]) -> None:
-    """Of sixteen times the length: linear is 16 times the effort, quadratic 256; memory and its collector add some."""
+    """Of sixteen times the length: linear is 16 times the effort, quadratic 256; memory and its
+    collector add some."""
 
     def decoded(data: bytes) -> None:
         try:

@@ -79,7 +79,9 @@ STATE = Seen("i", 3)
         (Took(asks(5), direct=True), asks(5, {BUCKET: STATE}), True),
     ],
 )
-def test_a_load_is_shared_by_whom_it_satisfies(took: Took, bookmark: Bookmark | None, direct: bool) -> None:
+def test_a_load_is_shared_by_whom_it_satisfies(
+    took: Took, bookmark: Bookmark | None, direct: bool
+) -> None:
     assert may_join(took.flight(), bookmark, direct=direct)
     assert not may_join(dataclasses.replace(took, dirty=True).flight(), bookmark, direct=direct)
 
@@ -109,10 +111,12 @@ def test_it_is_not_shared_by_who_asks_for_more(took: Took, bookmark: Bookmark) -
 
 @pytest.mark.parametrize("sent", [False, True])
 @pytest.mark.parametrize("bookmark", [None, asks(5)])
-def test_who_uses_the_cache_and_who_goes_past_it_share_nothing(bookmark: Bookmark | None, sent: bool) -> None:
-    """1. A session whose write no cache has heard of reads past it, on a replica that has the write, and lags for
-    all others'; 2. who uses the cache has heard, there, of more than that replica shows. And the other way round what
-    the cache says is not for the first one."""
+def test_who_uses_the_cache_and_who_goes_past_it_share_nothing(
+    bookmark: Bookmark | None, sent: bool
+) -> None:
+    """1. A session whose write no cache has heard of reads past it, on a replica that has the
+    write, and lags for all others'; 2. who uses the cache has heard, there, of more than that
+    replica shows. And the other way round what the cache says is not for the first one."""
     for direct in (False, True):
         flight = Took(asks(5), direct=direct, sent=sent).flight()
         assert not may_join(flight, bookmark, direct=not direct)
@@ -121,7 +125,8 @@ def test_who_uses_the_cache_and_who_goes_past_it_share_nothing(bookmark: Bookmar
 
 
 def test_one_that_may_yet_go_past_the_cache_is_its_own_sessions_alone() -> None:
-    """Its session wrote in the bucket: a record that has not heard of that turns it away from the cache."""
+    """Its session wrote in the bucket: a record that has not heard of that turns it away from the
+    cache."""
     mine = asks(5, {BUCKET: STATE})
     flight = Took(mine).flight()
     assert flight.turns
@@ -141,8 +146,9 @@ def test_only_who_wrote_there_may_turn_away(wrote: dict[int, Seen] | None) -> No
 def test_a_load_past_the_cache_that_was_sent_is_joined_by_no_bookmark_of_ones_own() -> None:
     """On the primary a position is not visibility:
 
-    1. two commits are flushed, and both their bookmarks name that position; 2. one of them is visible, and its session
-    reads on the primary; 3. the other becomes visible, and its session comes to join."""
+    1. two commits are flushed, and both their bookmarks name that position; 2. one of them is
+    visible, and its session reads on the primary; 3. the other becomes visible, and its session
+    comes to join."""
     mine = asks(5, covered=False)
     flight = Took(mine, direct=True, sent=True).flight()
     for position in (5, 4, 0):
@@ -169,7 +175,9 @@ tooks = st.builds(Took, st.none() | bookmarks, st.none() | seens, st.booleans(),
 
 
 @given(tooks, bookmarks, st.booleans())
-def test_who_joins_asks_no_more_than_was_promised(took: Took, bookmark: Bookmark, direct: bool) -> None:
+def test_who_joins_asks_no_more_than_was_promised(
+    took: Took, bookmark: Bookmark, direct: bool
+) -> None:
     """A session that had seen both would not have read further on."""
     if may_join(took.flight(), bookmark, direct=direct):
         assert took.bookmark is not None

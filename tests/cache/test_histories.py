@@ -29,7 +29,8 @@ def test_a_new_history_of_ones_own_begins_anew() -> None:
 
 
 def test_a_newer_timeline_is_never_replaced() -> None:
-    """Whoever lives in the older one has a primary that was; another of the same timeline is nobody's elder."""
+    """Whoever lives in the older one has a primary that was; another of the same timeline is
+    nobody's elder."""
     histories = Histories()
     assert not histories.may_replace(1, "s.2.b", "s.1.a")
     assert not histories.may_replace(2, "s.2.b", "s.1.a")
@@ -58,7 +59,9 @@ def test_two_processes_of_two_histories_come_to_an_end(
     for _ in range(3):
         for mine, histories, reads in processes:
             for bucket, _name in reads:
-                if lives_in[bucket] != mine and histories.may_replace(bucket, lives_in[bucket], mine):
+                if lives_in[bucket] != mine and histories.may_replace(
+                    bucket, lives_in[bucket], mine
+                ):
                     lives_in[bucket] = mine
                     replaced += 1
     assert replaced <= 6

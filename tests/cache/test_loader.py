@@ -1,4 +1,5 @@
-"""Misses of one moment are one load; whatever fails, everybody who waits is told, and no lease is left lying."""
+"""Misses of one moment are one load; whatever fails, everybody who waits is told, and no lease is
+left lying."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ class Harbour:
     distrusted: Callable[[InflightLoad], object] = id
 
     def opened(self, flight: InflightLoad, answer: OpenReply) -> bool:
-        flight.began = Seen(answer.incarnation, answer.seq), Seen(answer.owner.incarnation, answer.owner.seq)
+        flight.began = (
+            Seen(answer.incarnation, answer.seq),
+            Seen(answer.owner.incarnation, answer.owner.seq),
+        )
         self.distrusts -= 1
         if self.distrusts < 0:
             return True
@@ -73,11 +77,15 @@ class Port:
             self.loader.enqueue(flight)
 
     async def done(self, *ids: int) -> None:
-        await until(lambda: all(id in self.harbour.kept or id in self.harbour.failures for id in ids))
+        await until(
+            lambda: all(id in self.harbour.kept or id in self.harbour.failures for id in ids)
+        )
 
     async def lies_there(self, id: int) -> str:
         """What the records answer to somebody who asks for it now."""
-        return (await self.here.records.real.open(ask_for(id), CallerHistory(self.here.primary.history))).kind
+        return (
+            await self.here.records.real.open(ask_for(id), CallerHistory(self.here.primary.history))
+        ).kind
 
 
 def ask_for(id: int) -> OpenRequest:
@@ -107,7 +115,11 @@ async def test_misses_of_one_moment_are_one_load(at: Port) -> None:
     assert call.ids == [1, 2, 3]
     call.brings(1, 3)
     await at.done(1, 2, 3)
-    assert at.harbour.landed == {1: (row(1), "database"), 2: (None, "database"), 3: (row(3), "database")}
+    assert at.harbour.landed == {
+        1: (row(1), "database"),
+        2: (None, "database"),
+        3: (row(3), "database"),
+    }
     assert at.harbour.kept == dict.fromkeys((1, 2, 3), True)
     assert [event.landed for event in at.here.seen.of(Filled)] == [True] * 3
     assert await at.lies_there(1) == "value"
@@ -146,7 +158,8 @@ async def settled(at: Port, count: int) -> list[int]:
 
 
 def elsewhere(count: int) -> list[int]:
-    """Ids in buckets of their own, whose floors are not known, so that only the primary may fill them."""
+    """Ids in buckets of their own, whose floors are not known, so that only the primary may fill
+    them."""
     found: dict[int, int] = {bucket_of(USERS.text(id)): id for id in range(99, 0, -1)}
     del found[bucket_of(USERS.text(1))]
     return list(found.values())[:count]
@@ -201,7 +214,10 @@ async def test_of_one_batch_those_of_the_primary_wait_there_and_the_others_do_no
     assert (await at.here.call(2)).ids == [replicas]
     at.here.loads.calls[2].brings(replicas)
     await at.done(replicas)
-    assert (at.harbour.landed, at.harbour.kept) == ({replicas: (row(replicas), "database")}, {replicas: True})
+    assert (at.harbour.landed, at.harbour.kept) == (
+        {replicas: (row(replicas), "database")},
+        {replicas: True},
+    )
 
 
 async def test_who_waits_for_the_primary_is_told_when_it_is_left() -> None:
@@ -213,7 +229,9 @@ async def test_who_waits_for_the_primary_is_told_when_it_is_left() -> None:
             await turns()
         assert len(here.loads.calls) == 2
     await at.done(*stuck)
-    assert [type(at.harbour.failures[id]) for id in stuck] == [DatabaseUnavailable] * 2 + [NotStarted] * 2
+    assert [type(at.harbour.failures[id]) for id in stuck] == [DatabaseUnavailable] * 2 + [
+        NotStarted
+    ] * 2
 
 
 async def test_a_session_and_who_has_none_are_asked_for_apart(at: Port) -> None:
@@ -230,7 +248,9 @@ async def test_a_session_and_who_has_none_are_asked_for_apart(at: Port) -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(1, 7))
-async def test_each_key_is_loaded_once_in_batches_no_larger_than_allowed(moments: list[int], size: int) -> None:
+async def test_each_key_is_loaded_once_in_batches_no_larger_than_allowed(
+    moments: list[int], size: int
+) -> None:
     async with process(replace(PATIENT, batch=size)) as here:
         at = port(here)
         here.loads.rows = {}
@@ -278,11 +298,15 @@ async def test_the_floor_of_each_is_the_records(at: Port) -> None:
     await until(lambda: "settle" in at.here.records.sent)
     await turns()
     at.load(other)
-    assert [(want.floor, want.history) for call in at.here.loads.calls for want in call.wanted] == [(None, "h1")]
+    assert [(want.floor, want.history) for call in at.here.loads.calls for want in call.wanted] == [
+        (None, "h1")
+    ]
     assert [(want.floor, want.history) for want in (await at.here.call(1)).wanted] == [(100, "h1")]
 
 
-async def test_a_load_that_fails_is_everybodys_who_waits_for_it_and_leaves_no_lease(at: Port) -> None:
+async def test_a_load_that_fails_is_everybodys_who_waits_for_it_and_leaves_no_lease(
+    at: Port,
+) -> None:
     at.load(1, 2)
     (await at.here.call(0)).answer.set_exception(ValueError("why"))
     await at.done(1, 2)
@@ -306,8 +330,8 @@ async def test_without_the_primary_any_node_answers_and_nothing_is_filled(at: Po
 
 
 async def test_a_replica_that_may_not_fill_answers_all_the_same(at: Port) -> None:
-    """The primary was not heard for so long that nobody knows how far behind a replica is: it answers, and what it says
-    is not stored."""
+    """The primary was not heard for so long that nobody knows how far behind a replica is: it
+    answers, and what it says is not stored."""
     [id] = await settled(at, 1)
     at.load(id)
     call = await at.here.call(0)
@@ -335,7 +359,9 @@ async def test_a_bookmark_holds_where_nothing_is_filled(at: Port) -> None:
 
 async def test_who_needs_the_primary_takes_nobody_along(at: Port) -> None:
     settled, other = neighbours(2)
-    unknown = next(id for id in range(1, 99) if bucket_of(USERS.text(id)) != bucket_of(USERS.text(settled)))
+    unknown = next(
+        id for id in range(1, 99) if bucket_of(USERS.text(id)) != bucket_of(USERS.text(settled))
+    )
     at.load(settled)
     (await at.here.call(0)).brings()
     await until(lambda: "settle" in at.here.records.sent)
@@ -388,7 +414,12 @@ async def test_leaving_fails_those_who_wait() -> None:
         await turns()
     await at.done(1, 2, 3, 4)
     kinds = {id: type(error) for id, error in at.harbour.failures.items()}
-    assert kinds == {1: DatabaseUnavailable, 2: DatabaseUnavailable, 3: DatabaseUnavailable, 4: NotStarted}
+    assert kinds == {
+        1: DatabaseUnavailable,
+        2: DatabaseUnavailable,
+        3: DatabaseUnavailable,
+        4: NotStarted,
+    }
     assert [await at.lies_there(id) for id in (1, 2, 3)] == ["lease"] * 3
     at.load(5)
     await at.done(5)
@@ -452,7 +483,9 @@ async def test_waiting_for_anothers_load_holds_up_nobody(at: Port) -> None:
 async def test_a_value_that_cannot_be_read_gives_way(at: Port) -> None:
     ask = ask_for(1)
     opened = await at.here.records.real.open(ask, CallerHistory("h1"))
-    assert await at.here.records.real.fill(lease_of(ask, opened), CallerHistory("h1"), b"V\xc1", 60.0)
+    assert await at.here.records.real.fill(
+        lease_of(ask, opened), CallerHistory("h1"), b"V\xc1", 60.0
+    )
     at.load(1)
     (await at.here.call(0)).brings(1)
     await at.done(1)
@@ -491,7 +524,8 @@ async def test_one_that_redis_does_not_take_back_fails_nobody() -> None:
 
 
 async def test_so_is_that_of_an_answer_under_another_history(at: Port) -> None:
-    """Which nobody may replace, for the primary does not say what it is now: others may live in it."""
+    """Which nobody may replace, for the primary does not say what it is now: others may live in
+    it."""
     at.here.records.held = {"open"}
     at.load(1)
     await until(lambda: at.here.records.waiting)
@@ -520,7 +554,9 @@ async def lives_in(at: Port, history: str, *ids: int) -> None:
         opened = await at.here.records.real.open(ask, CallerHistory(history))
         if opened.kind == "history":
             opened = await at.here.records.real.open(ask, CallerHistory(history, confirmed=True))
-        assert await at.here.records.real.fill(lease_of(ask, opened), CallerHistory(history), b"V\x91\xa3old", 60.0)
+        assert await at.here.records.real.fill(
+            lease_of(ask, opened), CallerHistory(history), b"V\x91\xa3old", 60.0
+        )
 
 
 async def test_a_record_of_another_history_is_made_anew_after_a_poll(at: Port) -> None:
@@ -561,9 +597,11 @@ async def test_without_the_primarys_word_a_foreign_record_is_left_alone(at: Port
     assert at.harbour.kept == {1: False}
 
 
-async def test_a_record_of_a_newer_timeline_is_left_alone_and_the_primary_looked_for(at: Port) -> None:
-    """1. The primary fails over, and its old server lives on; 2. others live with the new one; 3. this process has not
-    noticed, and its poll is answered by the old one."""
+async def test_a_record_of_a_newer_timeline_is_left_alone_and_the_primary_looked_for(
+    at: Port,
+) -> None:
+    """1. The primary fails over, and its old server lives on; 2. others live with the new one; 3.
+    this process has not noticed, and its poll is answered by the old one."""
     at.here.primary.history = "s.1.a"
     await lives_in(at, "s.2.b", 1)
     at.load(1)
@@ -600,7 +638,9 @@ async def test_of_a_strict_owner_nobody_answers_then(at: Port) -> None:
 
 
 @pytest.mark.parametrize("history", ["s.1.z", "t.9.a"])
-async def test_it_is_read_on_the_primary_where_the_other_history_is_no_newer_one(at: Port, history: str) -> None:
+async def test_it_is_read_on_the_primary_where_the_other_history_is_no_newer_one(
+    at: Port, history: str
+) -> None:
     at = strict(at.here)
     at.here.primary.history, at.here.primary.away = "s.1.a", True
     await lives_in(at, history, 1)
@@ -616,7 +656,8 @@ async def test_it_is_read_on_the_primary_where_the_other_history_is_no_newer_one
 async def test_an_overdue_write_lease_gives_way_to_a_word_that_its_transaction_has_ended(
     at: Port, decided: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No answer is no such word: the transaction may commit yet, and a value from before it must not be filled."""
+    """No answer is no such word: the transaction may commit yet, and a value from before it must
+    not be filled."""
 
     async def in_progress(xid: str) -> bool:
         assert xid == "77"
@@ -639,7 +680,9 @@ async def test_an_overdue_write_lease_gives_way_to_a_word_that_its_transaction_h
     assert await at.lies_there(1) == ("value" if decided else "written")
 
 
-async def test_an_error_that_nobody_expects_is_told_too(at: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_that_nobody_expects_is_told_too(
+    at: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def broken() -> None:
         raise RuntimeError("why")
 

@@ -29,7 +29,10 @@ ROWS: dict[str, Callable[[int], Row | None]] = {
     "small": lambda n: (n + 10**9, f"name {n}"),
     "wide": lambda n: tuple(f"{n} {column}" for column in range(30)),
     "large": lambda n: (n, f"{n:09}" * 1000),
-    "json": lambda n: (n, {"tags": [f"{n} {tag}" for tag in range(9)], "of": {f"key {n}": n + 0.5}}),
+    "json": lambda n: (
+        n,
+        {"tags": [f"{n} {tag}" for tag in range(9)], "of": {f"key {n}": n + 0.5}},
+    ),
     "empty lists": lambda n: (n, [[] for _ in range(300)]),
 }
 
@@ -42,7 +45,9 @@ class Shown:
     more: tuple[int, ...]
 
 
-def taken(id_of: Callable[[int], Any], row_of: Callable[[int], Row | None], *, shown: bool) -> tuple[int, LocalStore]:
+def taken(
+    id_of: Callable[[int], Any], row_of: Callable[[int], Row | None], *, shown: bool
+) -> tuple[int, LocalStore]:
     """Bytes that a store of at most MOST takes, as the interpreter counts them."""
     gc.collect()
     tracemalloc.start()
@@ -62,10 +67,13 @@ def taken(id_of: Callable[[int], Any], row_of: Callable[[int], Row | None], *, s
 
 @pytest.mark.parametrize(
     "id_of, row_of",
-    [(id_of, ROWS["no row"]) for id_of in IDS.values()] + [(IDS["int"], row_of) for row_of in ROWS.values()],
+    [(id_of, ROWS["no row"]) for id_of in IDS.values()]
+    + [(IDS["int"], row_of) for row_of in ROWS.values()],
     ids=[*IDS, *ROWS],
 )
-def test_a_full_store_takes_what_it_may(id_of: Callable[[int], Any], row_of: Callable[[int], Row | None]) -> None:
+def test_a_full_store_takes_what_it_may(
+    id_of: Callable[[int], Any], row_of: Callable[[int], Row | None]
+) -> None:
     """Within a fifth above, and no less than two fifths: the room is not wasted."""
     used, store = taken(id_of, row_of, shown=False)
     assert store.evicted > 0

@@ -1,4 +1,5 @@
-"""The bounded store in the process: bounds, time, invalidation, and which entries are worth keeping."""
+"""The bounded store in the process: bounds, time, invalidation, and which entries are worth
+keeping."""
 
 import random
 from bisect import bisect
@@ -62,7 +63,9 @@ class RandomUse(RuleBasedStateMachine):
         self.puts = self.gets = self.told_invalidated = 0
 
     @rule(
-        number=keys, size=st.integers(0, 7) | st.sampled_from([400, 1000]), ttl=st.sampled_from([0.0, 1.0, 5.0, 50.0])
+        number=keys,
+        size=st.integers(0, 7) | st.sampled_from([400, 1000]),
+        ttl=st.sampled_from([0.0, 1.0, 5.0, 50.0]),
     )
     def put(self, number: int, size: int, ttl: float) -> None:
         self.puts += 1
@@ -219,7 +222,12 @@ def test_a_discarded_key_that_is_put_again_and_again_leaves_nothing_behind() -> 
     for _ in range(1000):
         fill(store, [1])
         store.discard(key(1))
-    assert (len(store._small), len(store._main), len(store._ghosts), store._shelves["user"]) == (0, 0, 0, {})
+    assert (len(store._small), len(store._main), len(store._ghosts), store._shelves["user"]) == (
+        0,
+        0,
+        0,
+        {},
+    )
 
 
 def test_clearing_a_bucket_looks_at_no_other_entries() -> None:
@@ -268,8 +276,12 @@ def test_one_put_does_a_bounded_amount_of_work_even_if_everything_is_popular() -
     assert (len(store), value(store, 2000)) == (2000, 2000)
 
 
-@pytest.mark.parametrize("max_entries, max_bytes, named", [(0, 1, "max_entries"), (1, 0, "max_bytes")])
-def test_a_bound_that_holds_nothing_is_refused_by_name(max_entries: int, max_bytes: int, named: str) -> None:
+@pytest.mark.parametrize(
+    "max_entries, max_bytes, named", [(0, 1, "max_entries"), (1, 0, "max_bytes")]
+)
+def test_a_bound_that_holds_nothing_is_refused_by_name(
+    max_entries: int, max_bytes: int, named: str
+) -> None:
     with pytest.raises(ConfigurationError, match=named):
         LocalStore(max_entries, max_bytes, Clock())
 
@@ -318,11 +330,16 @@ def test_it_follows_popularity_that_drifts() -> None:
 
 
 def test_it_follows_popularity_that_changes_at_once() -> None:
-    assert ratio_to_lru([(number + at // 20_000 * 1500) % KEYS for at, number in enumerate(zipf())]) > 1.0
+    assert (
+        ratio_to_lru([(number + at // 20_000 * 1500) % KEYS for at, number in enumerate(zipf())])
+        > 1.0
+    )
 
 
 def test_a_scan_passes_through() -> None:
-    scanned = [KEYS + at if at % 2 and at // 6_000 % 3 == 2 else number for at, number in enumerate(zipf())]
+    scanned = [
+        KEYS + at if at % 2 and at // 6_000 % 3 == 2 else number for at, number in enumerate(zipf())
+    ]
     assert ratio_to_lru(scanned) > 1.12
 
 

@@ -44,9 +44,17 @@ class Place:
         records = MemoryRecords(self.views.apply, Nonces(), lambda: self.now, 0)
         settler = Settler(records, primary, asyncio.ensure_future, ignore)
         self.shared = ProcessCache(
-            records, Namespace("memory"), self.store, self.views, flights, primary, settler, asyncio.ensure_future,
-            ignore, CacheSettings(),
-        )  # fmt: skip
+            records,
+            Namespace("memory"),
+            self.store,
+            self.views,
+            flights,
+            primary,
+            settler,
+            asyncio.ensure_future,
+            ignore,
+            CacheSettings(),
+        )
         self.near = self.reader("user")
 
     def reader(self, owner: str) -> Near:
@@ -107,7 +115,10 @@ def test_it_counts_only_for_a_session_whose_writes_it_has_seen() -> None:
     assert place.near(7) is cell
 
 
-steps = st.lists(st.tuples(st.sampled_from(["keep", "read"]), st.integers(0, 3)) | st.just(("later", 4)), max_size=30)
+steps = st.lists(
+    st.tuples(st.sampled_from(["keep", "read"]), st.integers(0, 3)) | st.just(("later", 4)),
+    max_size=30,
+)
 
 
 @given(steps)
@@ -125,7 +136,8 @@ def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> N
             mine = place.store.entries.get(("user", id))
             if entry is not None:
                 assert mine is not None
-                # `get` drops what has expired, with its hits; here they are kept if it is put again.
+                # `get` drops what has expired, with its hits; here they are kept if it is put
+                # again.
                 assert entry.freq <= mine.freq <= MOST_FREQ
     assert (place.store.hits, place.store.misses) == (twin.store.hits, twin.store.misses)
 

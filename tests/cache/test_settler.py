@@ -43,8 +43,8 @@ async def test_many_who_meet_it_ask_once() -> None:
 
 
 async def test_a_record_made_anew_during_the_poll_stays_unknown() -> None:
-    """1. the record is met; 2. the poll begins; 3. a commit whose position is not known makes it anew; 4. the poll
-    ends, with a position from before that commit."""
+    """1. the record is met; 2. the poll begins; 3. a commit whose position is not known makes it
+    anew; 4. the poll ends, with a position from before that commit."""
     async with process() as here:
         opened = await met(here)
         here.primary.gated = True

@@ -51,7 +51,8 @@ def ask_for(id: int) -> OpenRequest:
 
 
 async def warm(here: Process, *ids: int) -> None:
-    """These are in Redis, under names that the process knows, and not in L1; nothing has been sent yet."""
+    """These are in Redis, under names that the process knows, and not in L1; nothing has been sent
+    yet."""
     here.loads.rows = {id: row(id, "old") for id in ids}
     await here.rows(*ids)
     await until(lambda: kept(here) >= set(ids) and "settle" in here.records.sent)
@@ -93,7 +94,9 @@ async def test_what_redis_has_is_asked_for_by_name(here: Process) -> None:
     assert kept(here) == {A}
 
 
-async def test_where_nothing_is_known_a_script_tells_and_names_are_known_from_then_on(here: Process) -> None:
+async def test_where_nothing_is_known_a_script_tells_and_names_are_known_from_then_on(
+    here: Process,
+) -> None:
     await warm(here, A, B)
     async with process(PATIENT, records=here.records.real) as other:
         assert await other.rows(A) == [OLD]
@@ -115,7 +118,9 @@ async def test_many_are_in_the_order_asked_whichever_tier_has_them(here: Process
     ]
 
 
-async def test_callers_of_one_moment_share_a_load_and_one_that_goes_away_takes_nobody_along(here: Process) -> None:
+async def test_callers_of_one_moment_share_a_load_and_one_that_goes_away_takes_nobody_along(
+    here: Process,
+) -> None:
     reads = [here.read(A) for _ in range(3)]
     call = await here.call(0)
     reads[0].cancel()
@@ -161,7 +166,9 @@ async def test_what_did_not_land_stays_out_of_l1(here: Process) -> None:
     assert kept(here) == set()
 
 
-async def test_what_landed_and_was_invalidated_before_its_answer_stays_out_of_l1(here: Process) -> None:
+async def test_what_landed_and_was_invalidated_before_its_answer_stays_out_of_l1(
+    here: Process,
+) -> None:
     here.records.held.add("fill")
     read = here.read(A)
     await brings(here, 0, a=OLD)
@@ -173,9 +180,11 @@ async def test_what_landed_and_was_invalidated_before_its_answer_stays_out_of_l1
     assert kept(here) == set()
 
 
-async def test_what_landed_on_another_connection_than_it_was_leased_on_stays_out_of_l1(here: Process) -> None:
-    """1. The connection is lost under a load; 2. its fill lands on the next; 3. the key's message is lost; 4. that of
-    another key makes the view: where there was none, nobody sees the gap."""
+async def test_what_landed_on_another_connection_than_it_was_leased_on_stays_out_of_l1(
+    here: Process,
+) -> None:
+    """1. The connection is lost under a load; 2. its fill lands on the next; 3. the key's message
+    is lost; 4. that of another key makes the view: where there was none, nobody sees the gap."""
     here.records.held.add("fill")
     read = here.read(A)
     call = await here.call(0)
@@ -192,7 +201,9 @@ async def test_what_landed_on_another_connection_than_it_was_leased_on_stays_out
     assert kept(here) == set()
 
 
-async def test_a_value_of_redis_that_was_invalidated_before_its_answer_is_not_kept(here: Process) -> None:
+async def test_a_value_of_redis_that_was_invalidated_before_its_answer_is_not_kept(
+    here: Process,
+) -> None:
     await warm(here, A)
     here.records.held.add("get")
     read = here.read(A)
@@ -204,7 +215,8 @@ async def test_a_value_of_redis_that_was_invalidated_before_its_answer_is_not_ke
 
 
 async def test_a_value_under_a_name_of_before_is_not_believed(here: Process) -> None:
-    """1. GET under the old record's name; 2. the record is made anew, which is heard; 3. the reply."""
+    """1. GET under the old record's name; 2. the record is made anew, which is heard; 3. the
+    reply."""
     await warm(here, A)
     here.records.held.add("get")
     read = here.read(A)
@@ -277,7 +289,8 @@ async def test_a_call_that_was_cancelled_is_as_without_redis(here: Process) -> N
 
 
 async def test_an_answer_from_before_what_was_heard_is_asked_for_again(here: Process) -> None:
-    """1. a lease is taken; 2. the record is made anew, which is heard; 3. the answer with the lease comes."""
+    """1. a lease is taken; 2. the record is made anew, which is heard; 3. the answer with the lease
+    comes."""
     here.records.held.add("open")
     read = here.read(A)
     await until(lambda: here.records.waiting)
@@ -299,10 +312,14 @@ async def test_a_key_that_redis_will_not_give_is_asked_of_the_script(here: Proce
 
 
 @pytest.mark.parametrize("why", ["not published", "too many to check"])
-async def test_whose_writes_cannot_be_checked_gets_nothing_of_the_cache(here: Process, why: str) -> None:
+async def test_whose_writes_cannot_be_checked_gets_nothing_of_the_cache(
+    here: Process, why: str
+) -> None:
     await warm(here, A)
     many = Bookmark("h1", 1, None, covered=True, expires=1e12)
-    read = here.read(A, bookmark=many if why == "too many to check" else here.bookmark(covered=False))
+    read = here.read(
+        A, bookmark=many if why == "too many to check" else here.bookmark(covered=False)
+    )
     call = await brings(here, 0, a=NEW)
     assert [(want.floor, want.bookmark is not None) for want in call.wanted] == [(ANY_NODE, True)]
     assert (await read)[A].row == NEW
@@ -323,9 +340,10 @@ async def test_a_session_that_wrote_later_does_not_join(here: Process) -> None:
 
 
 async def test_one_that_may_yet_go_past_the_cache_is_shared_by_nobody(here: Process) -> None:
-    """1. A session reads a key of the bucket that it wrote in; 2. before the record has answered, somebody comes who
-    may have heard, at the cache, of more than the replica shows that the first one may be sent to; 3. the record has
-    not heard of the write: the first one goes past the cache."""
+    """1. A session reads a key of the bucket that it wrote in; 2. before the record has answered,
+    somebody comes who may have heard, at the cache, of more than the replica shows that the first
+    one may be sent to; 3. the record has not heard of the write: the first one goes past the
+    cache."""
     await warm(here, A, B)
     unheard = Bookmark("h1", 9, {BUCKET: Seen("gone", 1)}, covered=True, expires=1e12)
     here.records.held.add("open")
@@ -335,7 +353,9 @@ async def test_one_that_may_yet_go_past_the_cache_is_shared_by_nobody(here: Proc
     await turns()
     here.records.release()
     call = await brings(here, 0, a=OLD)
-    assert [(want.floor, want.bookmark, want.fills) for want in call.wanted] == [(ANY_NODE, unheard, False)]
+    assert [(want.floor, want.bookmark, want.fills) for want in call.wanted] == [
+        (ANY_NODE, unheard, False)
+    ]
     assert [(await read)[A].row for read in (first, second)] == [OLD, OLD]
     assert here.records.sent[0] == "open"
     assert len(here.records.sent) > 1, "it asked for itself"
@@ -358,7 +378,9 @@ async def test_a_load_past_the_cache_is_shared_until_it_is_sent(here: Process) -
     assert len(here.loads.calls) == 2
 
 
-async def test_who_uses_the_cache_does_not_join_a_load_past_it_nor_the_other_way_round(here: Process) -> None:
+async def test_who_uses_the_cache_does_not_join_a_load_past_it_nor_the_other_way_round(
+    here: Process,
+) -> None:
     past = here.read(A, bookmark=here.bookmark(10, covered=False))
     first = await here.call(0)
     plain = here.read(A)
@@ -371,7 +393,9 @@ async def test_who_uses_the_cache_does_not_join_a_load_past_it_nor_the_other_way
     assert rows == [row(A, "0"), row(A, "1"), row(A, "2")]
 
 
-async def test_a_session_that_knows_of_a_newer_timeline_is_answered_by_no_node_here(here: Process) -> None:
+async def test_a_session_that_knows_of_a_newer_timeline_is_answered_by_no_node_here(
+    here: Process,
+) -> None:
     """The primary here has been replaced, and shows the past."""
     here.primary.history = "s.1.a"
     newer = Bookmark("s.2.b", 1, {}, covered=True, expires=1e12)
@@ -391,7 +415,9 @@ async def test_a_session_asks_redis_for_itself(here: Process) -> None:
     here.records.held.add("get")
     first = here.read(A, bookmark=here.bookmark(10))
     await until(lambda: here.records.waiting)
-    wrote = Bookmark("h1", 9, {BUCKET: Seen(view.incarnation, view.told)}, covered=True, expires=1e12)
+    wrote = Bookmark(
+        "h1", 9, {BUCKET: Seen(view.incarnation, view.told)}, covered=True, expires=1e12
+    )
     second = here.read(A, bookmark=wrote)
     await turns()
     here.records.release()
@@ -399,7 +425,9 @@ async def test_a_session_asks_redis_for_itself(here: Process) -> None:
     assert here.records.sent == ["get", "get"]
 
 
-async def test_l1_is_passed_by_for_a_session_that_wrote_what_it_has_not_heard(here: Process) -> None:
+async def test_l1_is_passed_by_for_a_session_that_wrote_what_it_has_not_heard(
+    here: Process,
+) -> None:
     await warm(here, A)
     await here.rows(A)
     here.session = NobodysSession(here.bookmark())
@@ -440,7 +468,9 @@ async def test_nothing_enters_l1_while_the_channel_is_down(here: Process) -> Non
 
 async def test_no_flight_is_left(here: Process) -> None:
     here.loads.rows = {A: OLD}
-    await asyncio.gather(here.rows(A), here.rows(B), here.rows(A, bookmark=here.bookmark(covered=False)))
+    await asyncio.gather(
+        here.rows(A), here.rows(B), here.rows(A, bookmark=here.bookmark(covered=False))
+    )
     await until(lambda: len(here.shared.flights) == 0)
 
 

@@ -73,7 +73,9 @@ def test_as_many_bytes_as_allowed_are_kept_and_one_more_is_not() -> None:
     assert [event.key for event in seen.of(ValueRefused)] == [TEXT, TEXT]
 
 
-@pytest.mark.parametrize("value", [b"", b"X", LEASE + b"nonce", ABSENT + b"x", VALUE, VALUE + b"\xc1", b"v" + b"\x90"])
+@pytest.mark.parametrize(
+    "value", [b"", b"X", LEASE + b"nonce", ABSENT + b"x", VALUE, VALUE + b"\xc1", b"v" + b"\x90"]
+)
 def test_what_is_no_value_of_this_owner_is_refused(value: bytes) -> None:
     made, seen = values()
     assert made.decode(TEXT, value, 7) is None
@@ -97,10 +99,14 @@ def test_whatever_lies_there_is_a_cell_or_refused(value: bytes) -> None:
 def test_an_id_of_thousands_of_digits_is_refused_as_any_other() -> None:
     """Python does not print it."""
     seen = Seen()
-    made = Values(Source(USERS, "f1", NEVER_JITTERED, Plain(), Loads(), lambda row: 10**5000), 100, seen)
+    made = Values(
+        Source(USERS, "f1", NEVER_JITTERED, Plain(), Loads(), lambda row: 10**5000), 100, seen
+    )
     value, _ = made.encode(TEXT, ROW)
     assert made.decode(TEXT, value, 7) is None
-    assert seen == [ValueRefused(TEXT, "the row under this key has the id <int of thousands of digits>")]
+    assert seen == [
+        ValueRefused(TEXT, "the row under this key has the id <int of thousands of digits>")
+    ]
 
 
 def test_what_lies_under_a_long_key_is_not_stored() -> None:

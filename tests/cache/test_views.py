@@ -64,9 +64,15 @@ def at(incarnation: str, seq: int) -> At:
 
 
 def message(
-    seq: int, *ids: int, incarnation: str = "i", origin: str = "other", own: At | None = None, tip: str | None = None
+    seq: int,
+    *ids: int,
+    incarnation: str = "i",
+    origin: str = "other",
+    own: At | None = None,
+    tip: str | None = None,
 ) -> Message:
-    """Of a bucket. `own`: the state of the users' own record that it tells of. `tip`: a forged one."""
+    """Of a bucket. `own`: the state of the users' own record that it tells of. `tip`: a forged
+    one."""
     return Message(
         version=WIRE_VERSION,
         bucket=BUCKET,
@@ -85,11 +91,14 @@ def whole(seq: int, generation: str = "", incarnation: str = "o") -> Message:
     """Of the users' own record: all of them changed, or it was made."""
     generations = {"user": generation} if generation else {}
     tip, before = at(incarnation, seq).tip, at(incarnation, seq - 1).tip
-    return Message(WIRE_VERSION, OWN, incarnation, seq, "h", generations=generations, tip=tip, before=before)
+    return Message(
+        WIRE_VERSION, OWN, incarnation, seq, "h", generations=generations, tip=tip, before=before
+    )
 
 
 def begun(seq: int = 0) -> Local:
-    """One that was told the record's state, with three users of the bucket and one of another in L1."""
+    """One that was told the record's state, with three users of the bucket and one of another in
+    L1."""
     process = local()
     adopt(process, process.views.before(BUCKET), seq)
     process.keep(A, B, C, ELSEWHERE)
@@ -199,7 +208,9 @@ def test_a_change_of_a_whole_owner_drops_all_its_keys_and_names_and_no_others() 
 
 
 @pytest.mark.parametrize(
-    "heard, why", [(whole(2), "messages were lost"), (whole(1, incarnation="p"), "a new record")], ids=["gap", "new"]
+    "heard, why",
+    [(whole(2), "messages were lost"), (whole(1, incarnation="p"), "a new record")],
+    ids=["gap", "new"],
 )
 def test_a_gap_of_an_owners_record_drops_all_its_keys_and_names(heard: Message, why: str) -> None:
     process = with_names(begun())
@@ -218,7 +229,9 @@ def test_a_gap_of_an_owners_record_drops_all_its_keys_and_names(heard: Message, 
     ],
     ids=["further", "another record", "another change"],
 )
-def test_a_keys_message_tells_of_a_change_of_its_owner_that_was_not_heard(own: At, why: str) -> None:
+def test_a_keys_message_tells_of_a_change_of_its_owner_that_was_not_heard(
+    own: At, why: str
+) -> None:
     process = with_names(begun())
     process.views.apply(message(1, A, own=own))
     assert_owner_cleared(process)
@@ -232,7 +245,9 @@ def test_a_keys_message_that_tells_nothing_new_of_its_owner_drops_the_key_alone(
     assert process.kept == {B, C, ELSEWHERE}
     assert own_view(process).generations == {"user": "g1"}
     stranger = {"stranger": ("x", 9, "x9")}
-    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 2, "h", owners=stranger, tip="i2", before="i1"))
+    process.views.apply(
+        Message(WIRE_VERSION, BUCKET, "i", 2, "h", owners=stranger, tip="i2", before="i1")
+    )
     assert process.kept == {B, C, ELSEWHERE}
 
 
@@ -240,7 +255,9 @@ def test_a_keys_message_that_tells_nothing_new_of_its_owner_drops_the_key_alone(
 def test_keys_of_others_are_passed_over(text: str) -> None:
     process = begun()
     keys = (text, USERS.text(A))
-    process.views.apply(Message(WIRE_VERSION, BUCKET, "i", 1, "h", keys=keys, tip="i1", before="i0"))
+    process.views.apply(
+        Message(WIRE_VERSION, BUCKET, "i", 1, "h", keys=keys, tip="i1", before="i0")
+    )
     assert process.kept == {B, C, ELSEWHERE}
     assert view(process).heard == 1
 
@@ -252,8 +269,8 @@ logs = st.lists(st.sets(st.sampled_from([A, B, C]), max_size=2), min_size=1, max
 def test_what_is_lost_twice_or_late_keeps_nothing_in_l1_that_was_invalidated(
     log: list[set[int]], data: st.DataObject
 ) -> None:
-    """Whatever of the record's messages is heard, and forged ones between them: behind each that was, nothing is left
-    that it or one before named."""
+    """Whatever of the record's messages is heard, and forged ones between them: behind each that
+    was, nothing is left that it or one before named."""
     process = begun()
     invalidated: set[int] = set()
     heard = 0
@@ -292,7 +309,8 @@ def test_an_answer_where_nothing_was_known_is_believed() -> None:
 
 
 def test_an_answer_older_than_what_was_heard_meanwhile_is_not_believed() -> None:
-    """1. sent; 2. answered; 3. a message in the same read; 4. applied; 5. the answer, from before it."""
+    """1. sent; 2. answered; 3. a message in the same read; 4. applied; 5. the answer, from before
+    it."""
     process = local()
     asked = process.views.before(BUCKET)
     process.views.apply(message(0, incarnation="j"))
@@ -315,7 +333,8 @@ def test_an_answer_that_is_all_that_was_heard_meanwhile_is_believed() -> None:
 
 
 def test_one_that_is_not_all_is_not_though_it_was_published_last() -> None:
-    """1. It answers; 2. it is made anew; 3. somebody publishes once more where it was; 4. the caller runs."""
+    """1. It answers; 2. it is made anew; 3. somebody publishes once more where it was; 4. the
+    caller runs."""
     process = local()
     asked = process.views.before(BUCKET)
     process.views.apply(message(0, incarnation="j"))
@@ -344,7 +363,7 @@ def test_an_answer_of_the_record_that_is_known_is_believed_and_its_state_is_not_
     assert process.kept == {A, B, C, ELSEWHERE}
 
 
-def test_an_answer_that_knows_of_less_than_what_was_heard_before_it_was_asked_for_says_that_this_was_forged() -> None:
+def test_an_answer_that_knows_of_less_than_what_was_heard_before_tells_of_a_forgery() -> None:
     process = begun(4)
     process.views.apply(message(5, tip="forged"))
     adopted = adopt(process, process.views.before(BUCKET), 4)
@@ -417,8 +436,11 @@ def test_a_generation_from_before_the_last_message_is_not_believed() -> None:
     assert own_view(process).generations == {}
 
 
-def test_an_answer_from_before_the_view_began_is_not_believed_though_its_generation_is_known() -> None:
-    """1. A is answered; 2. its message is lost; 3. the answer for B makes the view; 4. A's caller runs."""
+def test_an_answer_from_before_the_view_began_is_not_believed_though_its_generation_is_known() -> (
+    None
+):
+    """1. A is answered; 2. its message is lost; 3. the answer for B makes the view; 4. A's caller
+    runs."""
     process = local()
     asked = process.views.before(BUCKET)
     adopted = adopt(process, asked, 6)
@@ -444,11 +466,15 @@ def bookmark(wrote: dict[int, Seen] | None, *, covered: bool = True) -> Bookmark
         (bookmark({}, covered=False), False),
     ],
 )
-def test_l1_counts_where_the_view_is_not_older_than_what_was_written(given: Bookmark, covered: bool) -> None:
+def test_l1_counts_where_the_view_is_not_older_than_what_was_written(
+    given: Bookmark, covered: bool
+) -> None:
     assert begun(5).views.covers((BUCKET, OWN), given) == covered
 
 
-@pytest.mark.parametrize("seen, covered", [(Seen("o", 0), True), (Seen("o", 1), False), (Seen("p", 0), False)])
+@pytest.mark.parametrize(
+    "seen, covered", [(Seen("o", 0), True), (Seen("o", 1), False), (Seen("p", 0), False)]
+)
 def test_nor_where_that_of_the_owner_is_older(seen: Seen, covered: bool) -> None:
     assert with_names(begun(5)).views.covers((BUCKET, OWN), bookmark({OWN: seen})) == covered
 
@@ -470,7 +496,9 @@ def test_what_may_have_missed_something_begins_empty(what: str) -> None:
 
 
 def test_it_is_not_alive_before_the_channel_is_up() -> None:
-    assert not BucketViews(LocalStore(1, 1, time.monotonic), InflightLoads(), KeySpace([]), "me", print).alive
+    assert not BucketViews(
+        LocalStore(1, 1, time.monotonic), InflightLoads(), KeySpace([]), "me", print
+    ).alive
 
 
 def test_an_own_commit_leaves_l1_and_the_flights() -> None:

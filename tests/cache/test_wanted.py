@@ -39,11 +39,16 @@ def test_who_needs_the_primary(floor: int | None, bookmark: Bookmark | None, pri
         assert RowRequest(7, floor, HERE, bookmark, fills).primary is primary
 
 
-marks = st.builds(mark, st.none() | st.integers(0, 9), st.sampled_from([HERE, "", "s.1.old", "s.2.new"]))
+marks = st.builds(
+    mark, st.none() | st.integers(0, 9), st.sampled_from([HERE, "", "s.1.old", "s.2.new"])
+)
 
 
 @given(st.none() | st.integers(0, 9), st.none() | marks, st.sampled_from([HERE, "", "s.2.new"]))
-def test_it_is_what_the_need_will_say(floor: int | None, bookmark: Bookmark | None, history: str) -> None:
-    """Else one that needs the primary, and is not known to, would hold up in its lane those who do not."""
+def test_it_is_what_the_need_will_say(
+    floor: int | None, bookmark: Bookmark | None, history: str
+) -> None:
+    """Else one that needs the primary, and is not known to, would hold up in its lane those who do
+    not."""
     want = RowRequest(7, floor, history, bookmark)
     assert want.primary == bool(need_of(floor, bookmark, history, ANYWHERE).primary)

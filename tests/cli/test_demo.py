@@ -1,4 +1,5 @@
-"""The demo as a command: it measures, it judges by its exit status, and it leaves nothing behind."""
+"""The demo as a command: it measures, it judges by its exit status, and it leaves nothing
+behind."""
 
 import json
 import os
@@ -73,7 +74,9 @@ def await_services(pid: int) -> None:
 
 
 def await_end(pids: set[int]) -> None:
-    await_condition(lambda: all(state(pid) in GONE for pid in pids), "all its processes are gone", 30)
+    await_condition(
+        lambda: all(state(pid) in GONE for pid in pids), "all its processes are gone", 30
+    )
 
 
 def test_a_run_measures_both_and_finds_the_promises_kept() -> None:
@@ -93,7 +96,9 @@ def test_a_run_measures_both_and_finds_the_promises_kept() -> None:
         assert sum(each["errors"].values()) < each["reads"] / 50
     assert set(textbook["reads_by"]) == {"L2", "replica1", "replica2"}
     assert (
-        {"L1", "L2", "primary"} <= set(ours["reads_by"]) <= {"L1", "L2", "replica1", "replica2", "primary", "unknown"}
+        {"L1", "L2", "primary"}
+        <= set(ours["reads_by"])
+        <= {"L1", "L2", "replica1", "replica2", "primary", "unknown"}
     )
     assert (ours["own_writes_missed"], ours["outdated_reads"], ours["examples"]) == (0, 0, [])
     assert ours["guarded_reads"] > 10
@@ -112,7 +117,10 @@ def test_a_cache_that_breaks_the_promises_ends_the_command_with_1() -> None:
 def started_in(request: pytest.FixtureRequest) -> Iterator[None]:
     """A shell without job control ignores SIGINT for what it starts in the background."""
     before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler if request.param == "foreground" else signal.SIG_IGN)
+    signal.signal(
+        signal.SIGINT,
+        signal.default_int_handler if request.param == "foreground" else signal.SIG_IGN,
+    )
     yield
     signal.signal(signal.SIGINT, before)
 

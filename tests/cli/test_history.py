@@ -55,7 +55,11 @@ def test_a_read_of_another_session_or_row_misses_no_own_write() -> None:
 
 
 def test_a_newer_version_of_somebody_else_is_no_missed_write() -> None:
-    found = judge(("p", commit(2, 10)), ("q", commit(3, 20, "another")), ("p", read(2, 30, "writer", "database")))
+    found = judge(
+        ("p", commit(2, 10)),
+        ("q", commit(3, 20, "another")),
+        ("p", read(2, 30, "writer", "database")),
+    )
     assert (found.own_reads, found.missed) == (1, ())
     assert [age for _, age in found.stale] == [10]
 
@@ -68,7 +72,9 @@ def test_the_age_of_a_stale_read_counts_from_the_first_newer_version() -> None:
 
 @pytest.mark.parametrize("applied", [Applied((KEY,), 12), Dropped(BUCKET, 12), Dropped(ALL, 12)])
 @pytest.mark.parametrize("tier", ["l1", "l2"])
-def test_a_cached_value_older_than_an_applied_invalidation_is_found(applied: Applied | Dropped, tier: str) -> None:
+def test_a_cached_value_older_than_an_applied_invalidation_is_found(
+    applied: Applied | Dropped, tier: str
+) -> None:
     old = read(1, 13, tier=tier)
     found = judge(("p", commit(2, 10)), ("q", applied), ("q", old))
     assert found.outdated == (old,)
@@ -82,13 +88,31 @@ def test_a_writers_process_has_applied_its_own() -> None:
 @pytest.mark.parametrize(
     "case, entries",
     [
-        ("it is not cached", [("p", commit(2, 10)), ("q", Applied((KEY,), 12)), ("q", read(1, 13, tier="database"))]),
-        ("another process applied it", [("p", commit(2, 10)), ("q", Applied((KEY,), 12)), ("r", read(1, 13))]),
-        ("another row's was applied", [("p", commit(2, 10)), ("q", Applied(("EGLL",), 12)), ("q", read(1, 13))]),
-        ("another bucket was dropped", [("p", commit(2, 10)), ("q", Dropped(BUCKET ^ 1, 12)), ("q", read(1, 13))]),
+        (
+            "it is not cached",
+            [("p", commit(2, 10)), ("q", Applied((KEY,), 12)), ("q", read(1, 13, tier="database"))],
+        ),
+        (
+            "another process applied it",
+            [("p", commit(2, 10)), ("q", Applied((KEY,), 12)), ("r", read(1, 13))],
+        ),
+        (
+            "another row's was applied",
+            [("p", commit(2, 10)), ("q", Applied(("EGLL",), 12)), ("q", read(1, 13))],
+        ),
+        (
+            "another bucket was dropped",
+            [("p", commit(2, 10)), ("q", Dropped(BUCKET ^ 1, 12)), ("q", read(1, 13))],
+        ),
         ("it began before", [("p", commit(2, 10)), ("q", Applied((KEY,), 12)), ("q", read(1, 12))]),
-        ("the message may be of version 1", [("p", commit(2, 10)), ("q", Applied((KEY,), 9)), ("q", read(1, 13))]),
-        ("nothing told Redis", [("p", commit(2, 10, published=False)), ("q", Applied((KEY,), 12)), ("q", read(1, 13))]),
+        (
+            "the message may be of version 1",
+            [("p", commit(2, 10)), ("q", Applied((KEY,), 9)), ("q", read(1, 13))],
+        ),
+        (
+            "nothing told Redis",
+            [("p", commit(2, 10, published=False)), ("q", Applied((KEY,), 12)), ("q", read(1, 13))],
+        ),
     ],
 )
 def test_what_proves_nothing_is_no_alarm(case: str, entries: list[Entry]) -> None:

@@ -1,4 +1,5 @@
-"""`repocache outbox` as a command: what it lists, tries again and deletes, and its exit statuses."""
+"""`repocache outbox` as a command: what it lists, tries again and deletes, and its exit
+statuses."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from tests.shop import open_shop
 __all__ = ["engine", "sql"]
 
 ROOT = Path(__file__).parents[2]
-ASIDE = f"INSERT INTO {TABLE} (notices, due, tries, why) VALUES (%s, 'infinity', 10, %s) RETURNING id"
+ASIDE = (
+    f"INSERT INTO {TABLE} (notices, due, tries, why) VALUES (%s, 'infinity', 10, %s) RETURNING id"
+)
 REFUSED = ASIDE % ("'[7]'", "'no notice'")
 GOOD = ASIDE % ("""'[{"k": ["user:7"], "o": []}]'""", "'Redis: ERR'")
 
@@ -38,9 +41,15 @@ def application(repocache_endpoints: Endpoints, tmp_path: Path) -> Path:
 
 async def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-m", "repocache", "outbox", "shop_data:db", *words],
-        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        subprocess.run,
+        [sys.executable, "-m", "repocache", "outbox", "shop_data:db", *words],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 async def test_nothing_is_put_aside(application: Path, sql: Sql) -> None:
@@ -50,13 +59,18 @@ async def test_nothing_is_put_aside(application: Path, sql: Sql) -> None:
 
 async def test_it_lists_tries_again_and_deletes(application: Path, sql: Sql) -> None:
     [(refused,)], [(good,)] = await sql(REFUSED), await sql(GOOD)
-    [(waits,)] = await sql(f"INSERT INTO {TABLE} (source, notices) VALUES ('public.strange', '[]') RETURNING id")
+    [(waits,)] = await sql(
+        f"INSERT INTO {TABLE} (source, notices) VALUES ('public.strange', '[]') RETURNING id"
+    )
     since = dict(map(tuple, await sql(f"SELECT id, since\\:\\:text FROM {TABLE}")))
     done = await run(application)
     assert done.returncode == 1, done.stderr
     assert done.stdout.splitlines() == [
         f"{refused} put aside since {since[refused]}, tries 10: no notice; [7]",
-        f'{good} put aside since {since[good]}, tries 10: Redis: ERR; [{{"k": ["user:7"], "o": []}}]',
+        (
+            f'{good} put aside since {since[good]}, tries 10: Redis: ERR; [{{"k": ["user:7"], "o": '
+            "[]}}]"
+        ),
         f"{waits} waiting since {since[waits]}, tries 0; public.strange []",
         "1 waiting, 2 put aside",
     ]
@@ -65,11 +79,15 @@ async def test_it_lists_tries_again_and_deletes(application: Path, sql: Sql) -> 
     assert done.stdout.splitlines()[:2] == [f"tried again: {good}", f"discarded: {refused}"]
 
 
-async def test_all_are_tried_again_and_delivered(sql: Sql, repocache_endpoints: Endpoints, application: Path) -> None:
+async def test_all_are_tried_again_and_delivered(
+    sql: Sql, repocache_endpoints: Endpoints, application: Path
+) -> None:
     ids = [id for _ in range(3) for (id,) in await sql(GOOD)]
     async with open_shop(repocache_endpoints):
         done = await run(application, "--replay", "all")
-        assert done.stdout.splitlines()[0] == f"tried again: {', '.join(map(str, ids))}", done.stderr
+        assert done.stdout.splitlines()[0] == f"tried again: {', '.join(map(str, ids))}", (
+            done.stderr
+        )
         await until_empty(sql)
 
 
@@ -83,7 +101,9 @@ async def test_rows_that_are_not_there(sql: Sql, repocache_endpoints: Endpoints)
     assert await left(sql) == 0, "the other is deleted"
 
 
-@pytest.mark.parametrize("given", ["", "x", "7.5", "9" * 30, "9223372036854775808", "²", "--7", "all,7"])
+@pytest.mark.parametrize(
+    "given", ["", "x", "7.5", "9" * 30, "9223372036854775808", "²", "--7", "all,7"]
+)
 async def test_what_is_no_id(given: str, repocache_endpoints: Endpoints) -> None:
     async with open_shop(repocache_endpoints) as shop:
         db = shop.db
@@ -105,9 +125,9 @@ def test_a_line_moves_no_cursor() -> None:
 
 async def test_a_row_may_hold_anything(application: Path, sql: Sql) -> None:
     await sql(
-        f"INSERT INTO {TABLE} (id, source, notices, due, since, tries, why) OVERRIDING SYSTEM VALUE VALUES"
-        f" ({-(2**63)}, repeat('s', 2000), to_jsonb(repeat('n', 9000000)), 'infinity', '290000-01-01', {-(2**31)},"
-        " repeat(E'\\u001b', 5000000))"
+        f"INSERT INTO {TABLE} (id, source, notices, due, since, tries, why) OVERRIDING SYSTEM "
+        f"VALUE VALUES ({-(2**63)}, repeat('s', 2000), to_jsonb(repeat('n', 9000000)), 'infinity', "
+        f"'290000-01-01', {-(2**31)}, repeat(E'\\u001b', 5000000))"
     )
     done = await run(application)
     assert (done.returncode, done.stdout.count("\n")) == (1, 2), done.stderr

@@ -1,4 +1,5 @@
-"""`repocache relay` as a process: it delivers what nobody else does, and ends when it is told to."""
+"""`repocache relay` as a process: it delivers what nobody else does, and ends when it is told
+to."""
 
 from __future__ import annotations
 
@@ -32,8 +33,12 @@ def repocache_template(repocache_servers: Servers) -> str:
 def relaying(folder: Path, target: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "repocache", "relay", target],
-        cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield process
     finally:
@@ -53,12 +58,16 @@ async def test_it_delivers_and_ends(repocache_endpoints: Endpoints, tmp_path: Pa
     engine = create_async_engine(repocache_endpoints.primary)
     async with engine.begin() as connection:
         row = {"notices": '[{"k": ["user:7"], "o": []}]'}
-        await connection.execute(text(f"INSERT INTO {TABLE} (notices) VALUES (CAST(:notices AS jsonb))"), row)
+        await connection.execute(
+            text(f"INSERT INTO {TABLE} (notices) VALUES (CAST(:notices AS jsonb))"), row
+        )
     with relaying(tmp_path, "shop_data:db") as process:
 
         async def empty() -> bool:
             async with engine.connect() as connection:
-                return (await connection.execute(text(f"SELECT count(*) FROM {TABLE}"))).scalar() == 0
+                return (
+                    await connection.execute(text(f"SELECT count(*) FROM {TABLE}"))
+                ).scalar() == 0
 
         await until(empty, "it has delivered")
         os.kill(process.pid, signal.SIGTERM)

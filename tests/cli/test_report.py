@@ -31,7 +31,9 @@ def summary(*more: Entry) -> Summary:
 
 def report(*more: Entry) -> Report:
     ours = summary(*more)
-    return Report(4.0, 1, 28_298, 4, 16, ["0.3 s: Redis is killed"], [ours, ours], broken_promises(ours))
+    return Report(
+        4.0, 1, 28_298, 4, 16, ["0.3 s: Redis is killed"], [ours, ours], broken_promises(ours)
+    )
 
 
 def wide_console() -> Console:
@@ -64,7 +66,9 @@ def test_a_missed_write_breaks_a_promise() -> None:
 
 
 def test_an_outdated_value_breaks_a_promise() -> None:
-    assert broken_promises(summary(OUTDATED)) == ["1 of 3 cached reads were older than an applied invalidation"]
+    assert broken_promises(summary(OUTDATED)) == [
+        "1 of 3 cached reads were older than an applied invalidation"
+    ]
 
 
 def test_a_run_in_which_nothing_was_tried_is_not_called_a_success() -> None:
@@ -77,7 +81,10 @@ def test_the_table_says_what_was_found() -> None:
     print_report(console, report())
     assert "repocache missed no own write" in written(console)
     print_report(console, report(MISSED))
-    assert "repocache broke its promise: 1 of 2 reads missed a write of their own session" in written(console)
+    assert (
+        "repocache broke its promise: 1 of 2 reads missed a write of their own session"
+        in written(console)
+    )
 
 
 def test_the_document_is_json_and_comes_back() -> None:
@@ -96,7 +103,9 @@ def moment(now: str = "") -> Moment:
     tally.hear("service1", [Channel(up=False, at=0), Rotation("replica2", "lagging", 0)])
     figures = tally.figures(SECOND)
     services = {"service1": True, "service2": False}
-    return Moment("repocache", 1.0, 10.0, now, figures, {"replica1": 200 * 1024, "replica2": 0}, services)
+    return Moment(
+        "repocache", 1.0, 10.0, now, figures, {"replica1": 200 * 1024, "replica2": 0}, services
+    )
 
 
 def test_the_tally_forgets_what_is_older_than_a_second_and_who_is_gone() -> None:

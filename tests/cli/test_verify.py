@@ -46,11 +46,18 @@ def make():
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "repocache", "verify", *words],
-        cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
-async def test_right_and_wrong(application: Path, repocache_endpoints: Endpoints, outside: object) -> None:
+async def test_right_and_wrong(
+    application: Path, repocache_endpoints: Endpoints, outside: object
+) -> None:
     async with open_shop(repocache_endpoints) as shop:
         await shop.users.get_many(range(1, 11))
         await until(lambda: shop.users._near(10) is not None, "the fills have landed")
@@ -58,11 +65,15 @@ async def test_right_and_wrong(application: Path, repocache_endpoints: Endpoints
         assert done.returncode == 0, done.stderr
         assert "of 10 cached values 0 wrong, 0 late, 0 repaired" in done.stdout.replace("\n", "")
         await outside(3, name="unheard")  # type: ignore[operator]
-        done = await asyncio.to_thread(run, application, "shop_data:make", "--within", "0", "--json")
+        done = await asyncio.to_thread(
+            run, application, "shop_data:make", "--within", "0", "--json"
+        )
         assert done.returncode == 1, done.stderr
         told = json.loads(done.stdout)
         assert (told["judged"], told["wrong"], told["repaired"]) == (10, 1, 1)
-        assert told["found"] == [{"owner": "user", "tier": "l2", "right": 9, "moved": 0, "late": 0, "wrong": 1}]
+        assert told["found"] == [
+            {"owner": "user", "tier": "l2", "right": 9, "moved": 0, "late": 0, "wrong": 1}
+        ]
 
 
 @pytest.mark.parametrize(

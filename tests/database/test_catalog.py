@@ -1,4 +1,5 @@
-"""Writes that only the database can explain: who has read the row through the cache is shown the new one."""
+"""Writes that only the database can explain: who has read the row through the cache is shown the
+new one."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ SCHEMA = (
 )
 region = Table("region", MetaData(), Column("id", Integer, primary_key=True))
 adult = Table("adult", MetaData(), Column("id", Integer, primary_key=True), Column("name", Text))
-users_of_old = Table("users_of_old", MetaData(), *(Column(each.name, each.type) for each in User.__table__.columns))
+users_of_old = Table(
+    "users_of_old", MetaData(), *(Column(each.name, each.type) for each in User.__table__.columns)
+)
 
 
 async def prepare(endpoints: Endpoints) -> None:

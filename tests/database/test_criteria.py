@@ -6,8 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
-from sqlalchemy.orm import DeclarativeBase, Mapped, ORMExecuteState, Session, mapped_column, with_loader_criteria
+from sqlalchemy import event, insert, select
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    ORMExecuteState,
+    Session,
+    mapped_column,
+    with_loader_criteria,
+)
 
 from repocache import Database, KeyOwner, MappingOptions, Repository
 from repocache.errors import MappingRefused
@@ -49,7 +56,9 @@ class StoredNotes(Repository[Note, int]):
 
 def hide_deleted(state: ORMExecuteState) -> None:
     if state.is_select and not state.is_column_load:
-        living = with_loader_criteria(Softly, lambda cls: cls.deleted.is_(False), include_aliases=True)
+        living = with_loader_criteria(
+            Softly, lambda cls: cls.deleted.is_(False), include_aliases=True
+        )
         state.statement = state.statement.options(living)
 
 
@@ -85,7 +94,9 @@ async def made(repocache_endpoints: Endpoints) -> str:
     db = Database(repocache_endpoints.primary)
     async with db.engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-        await connection.execute(Note.__table__.insert(), [{"id": 1, "deleted": False}, {"id": 2, "deleted": True}])  # type: ignore[attr-defined]
+        await connection.execute(
+            insert(Note), [{"id": 1, "deleted": False}, {"id": 2, "deleted": True}]
+        )
     await db.engine.dispose()
     return repocache_endpoints.primary
 
@@ -98,7 +109,9 @@ def test_a_class_that_sessions_narrow_is_refused_and_no_other(
     listening: Callable[[Listener], None], listener: Listener
 ) -> None:
     listening(listener)
-    with pytest.raises(MappingRefused, match=r"Note: .*with_loader_criteria.*MappingOptions\(unfiltered=True\)"):
+    with pytest.raises(
+        MappingRefused, match=r"Note: .*with_loader_criteria.*MappingOptions\(unfiltered=True\)"
+    ):
         Database(URL, repositories=[Notes])
     Database(URL, repositories=[Tags, StoredNotes])
 
@@ -109,12 +122,16 @@ def test_one_that_sessions_refuse_is_refused(listening: Callable[[Listener], Non
         Database(URL, repositories=[Tags])
 
 
-def test_listeners_that_change_nothing_are_no_hindrance(listening: Callable[[Listener], None]) -> None:
+def test_listeners_that_change_nothing_are_no_hindrance(
+    listening: Callable[[Listener], None],
+) -> None:
     listening(count)
     Database(URL, repositories=[Notes, Tags])
 
 
-async def test_a_listener_that_comes_before_the_start(made: str, listening: Callable[[Listener], None]) -> None:
+async def test_a_listener_that_comes_before_the_start(
+    made: str, listening: Callable[[Listener], None]
+) -> None:
     db = Database(made, repositories=[Notes])
     listening(hide_deleted)
     with pytest.raises(MappingRefused, match="Note: "):

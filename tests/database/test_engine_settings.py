@@ -1,4 +1,5 @@
-"""How connections are made: URLs of all kinds, drivers told more, engines and sessions of others."""
+"""How connections are made: URLs of all kinds, drivers told more, engines and sessions of
+others."""
 
 from __future__ import annotations
 
@@ -18,7 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.util import greenlet_spawn
 
-from repocache import ConfigurationError, Database, DatabaseUnavailable, EngineSettings, Replica, Settings
+from repocache import (
+    ConfigurationError,
+    Database,
+    DatabaseUnavailable,
+    EngineSettings,
+    Replica,
+    Settings,
+)
 from repocache.errors import CachedEntityRefused, UsageError
 from repocache.testing import Endpoints
 from tests.db.tls_front import make_pems, tls_front
@@ -27,20 +35,28 @@ from tests.shop import QUICK, REPOSITORIES, Seen, Shop, User, Users, in_rotation
 SETTINGS = Settings(topology=QUICK)
 
 
-def opened(primary: Any, replicas: Sequence[Any] = (), engine: EngineSettings | None = None) -> Database:
-    return Database(primary, replicas=replicas, repositories=REPOSITORIES, settings=SETTINGS, engine=engine)
+def opened(
+    primary: Any, replicas: Sequence[Any] = (), engine: EngineSettings | None = None
+) -> Database:
+    return Database(
+        primary, replicas=replicas, repositories=REPOSITORIES, settings=SETTINGS, engine=engine
+    )
 
 
 async def shown(db: Database, setting: str) -> str:
     """On a connection for writes."""
     async with db.engine.connect() as connection:
-        return str((await connection.execute(text(f"SELECT current_setting('{setting}')"))).scalar_one())
+        return str(
+            (await connection.execute(text(f"SELECT current_setting('{setting}')"))).scalar_one()
+        )
 
 
 async def read_setting(db: Database, setting: str) -> str:
     """On a connection for reads."""
     async with db.snapshot() as connection:
-        return str((await connection.execute(text(f"SELECT current_setting('{setting}')"))).scalar_one())
+        return str(
+            (await connection.execute(text(f"SELECT current_setting('{setting}')"))).scalar_one()
+        )
 
 
 @pytest.mark.parametrize(
@@ -49,14 +65,19 @@ async def read_setting(db: Database, setting: str) -> str:
         ("application_name=shop%20web", "application_name", "shop web"),
         ("options=-c%20jit%3Doff%20-c%20work_mem%3D5MB", "work_mem", "5MB"),
         ("sslmode=prefer&application_name=x", "application_name", "x"),
-        ("statement_cache_size=0&prepared_statement_cache_size=0&application_name=y", "application_name", "y"),
+        (
+            "statement_cache_size=0&prepared_statement_cache_size=0&application_name=y",
+            "application_name",
+            "y",
+        ),
     ],
 )
 async def test_what_a_url_says_holds_for_all_connections(
     query: str, setting: str, value: str, repocache_endpoints: Endpoints
 ) -> None:
     primary, *replicas = (
-        f"{url.replace('+asyncpg', '')}?{query}" for url in (repocache_endpoints.primary, *repocache_endpoints.replicas)
+        f"{url.replace('+asyncpg', '')}?{query}"
+        for url in (repocache_endpoints.primary, *repocache_endpoints.replicas)
     )
     async with opened(primary, replicas) as db:
         await until(lambda: not any(node.out for node in db.nodes), "all are in the rotation")
@@ -69,7 +90,10 @@ async def test_objects_of_pydantic_and_sqlalchemy(repocache_endpoints: Endpoints
     replica = repocache_endpoints.replicas[0]
     async with Database(
         TypeAdapter(PostgresDsn).validate_python(plain),
-        replicas=[make_url(replica), Replica(TypeAdapter(PostgresDsn).validate_python(replica), name="other")],
+        replicas=[
+            make_url(replica),
+            Replica(TypeAdapter(PostgresDsn).validate_python(replica), name="other"),
+        ],
         redis=TypeAdapter(RedisDsn).validate_python(repocache_endpoints.redis),
         repositories=REPOSITORIES,
         settings=(settings := Settings(topology=QUICK, observe=Seen())),
@@ -82,7 +106,10 @@ async def test_objects_of_pydantic_and_sqlalchemy(repocache_endpoints: Endpoints
 
 async def test_several_hosts_of_a_primary(repocache_endpoints: Endpoints) -> None:
     """The first is a replica: it is the primary that is found, to read from and to write to."""
-    primary, replica = make_url(repocache_endpoints.primary), make_url(repocache_endpoints.replicas[0])
+    primary, replica = (
+        make_url(repocache_endpoints.primary),
+        make_url(repocache_endpoints.replicas[0]),
+    )
     plain = primary.set(drivername="postgresql").render_as_string(hide_password=False)
     places = f"{replica.host}:{replica.port},{primary.host}:{primary.port}"
     several = plain.replace(f"{primary.host}:{primary.port}", places)
@@ -96,13 +123,19 @@ async def test_several_hosts_of_a_primary(repocache_endpoints: Endpoints) -> Non
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl")
-async def test_tls_as_the_url_or_a_context_says(repocache_endpoints: Endpoints, tmp_path: Path) -> None:
+async def test_tls_as_the_url_or_a_context_says(
+    repocache_endpoints: Endpoints, tmp_path: Path
+) -> None:
     plain = make_url(repocache_endpoints.primary)
     pems = make_pems(tmp_path)
     context = ssl.create_default_context(cafile=pems / "cert.pem")
     async with tls_front(plain, pems) as front:
         url = front.render_as_string(hide_password=False)
-        for query in ("?sslmode=require", "?ssl=require", f"?sslmode=verify-full&sslrootcert={pems}/cert.pem"):
+        for query in (
+            "?sslmode=require",
+            "?ssl=require",
+            f"?sslmode=verify-full&sslrootcert={pems}/cert.pem",
+        ):
             async with opened(f"{url}{query}", [Replica(f"{url}{query}", name="r")]) as db:
                 assert await db[Users].get(7) is not None
         async with opened(url, engine=EngineSettings(connect_args={"ssl": context})) as db:
@@ -120,7 +153,9 @@ async def test_a_wrong_url_of_a_replica_is_refused_at_once(repocache_endpoints: 
     for query, remedy in (("?sslmod=require", "leave it out"), ("?sslmode=on", "give one of")):
         with pytest.raises(ConfigurationError, match=f"replicas: .*{remedy}"):
             opened(repocache_endpoints.primary, [f"{repocache_endpoints.replicas[0]}{query}"])
-    with pytest.raises(ConfigurationError, match="replicas: replica1 is sqlite, the primary postgresql"):
+    with pytest.raises(
+        ConfigurationError, match="replicas: replica1 is sqlite, the primary postgresql"
+    ):
         opened(repocache_endpoints.primary, ["sqlite+aiosqlite:////somewhere"])
 
 
@@ -141,11 +176,15 @@ async def test_tokens_by_a_creator(repocache_endpoints: Endpoints) -> None:
         await until(lambda: not any(node.out for node in db.nodes), "all are in the rotation")
         assert await read_setting(db, "transaction_read_only") == "on"
     assert ports == {url.port for url in urls}
-    async with opened(urls[0], engine=EngineSettings(connect_args={"password": lambda: password})) as db:
+    async with opened(
+        urls[0], engine=EngineSettings(connect_args={"password": lambda: password})
+    ) as db:
         assert await db[Users].get(7) is not None
 
 
-async def test_settings_of_the_server_hold_for_reads_and_writes(repocache_endpoints: Endpoints) -> None:
+async def test_settings_of_the_server_hold_for_reads_and_writes(
+    repocache_endpoints: Endpoints,
+) -> None:
     engine = EngineSettings(server_settings={"application_name": "web", "statement_timeout": "7s"})
     async with opened(repocache_endpoints.primary, repocache_endpoints.replicas, engine) as db:
         for setting, value in (("application_name", "web"), ("statement_timeout", "7s")):
@@ -173,7 +212,9 @@ async def test_json_by_other_functions(repocache_endpoints: Endpoints) -> None:
         assert (await db[Users].require(7)).settings == {"by": "ours", "n": 1}
 
 
-async def test_pools_echo_and_recycling(repocache_endpoints: Endpoints, caplog: pytest.LogCaptureFixture) -> None:
+async def test_pools_echo_and_recycling(
+    repocache_endpoints: Endpoints, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = EngineSettings(write_pool_size=2, pool_recycle=60, echo=True)
     with caplog.at_level(logging.INFO, "sqlalchemy.engine"):
         async with opened(repocache_endpoints.primary, engine=engine) as db:
@@ -251,7 +292,9 @@ async def test_sessions_with_another_sync_class(repocache_endpoints: Endpoints) 
                     await session.merge(cached)
 
 
-@pytest.mark.parametrize("arguments", [{"class_": Session}, {"class_": "Other"}, {"sync_session_class": AsyncSession}])
+@pytest.mark.parametrize(
+    "arguments", [{"class_": Session}, {"class_": "Other"}, {"sync_session_class": AsyncSession}]
+)
 async def test_what_is_no_session_is_refused(arguments: dict[str, Any], still: Shop) -> None:
     with pytest.raises(UsageError, match="derives from SQLAlchemy's"):
         still.db.sessionmaker(**arguments)

@@ -1,4 +1,5 @@
-"""What goes wrong while SQLAlchemy gets to know the primary, at the first write, reaches the caller as it is."""
+"""What goes wrong while SQLAlchemy gets to know the primary, at the first write, reaches the caller
+as it is."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def repocache_template(repocache_servers: Servers) -> str:
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["cancelled", "lost"])
-async def test_the_first_write_fails_with_its_own_error(repocache_endpoints: Endpoints, lost: bool) -> None:
+async def test_the_first_write_fails_with_its_own_error(
+    repocache_endpoints: Endpoints, lost: bool
+) -> None:
     async with Proxy(repocache_endpoints.primary) as door:
         ends = Endpoints(door.url, repocache_endpoints.replicas, repocache_endpoints.redis)
         async with open_shop(ends) as shop:

@@ -1,4 +1,5 @@
-"""What comes from outside and is no bookmark, no message or no record of ours: refused, and nothing raises."""
+"""What comes from outside and is no bookmark, no message or no record of ours: refused, and nothing
+raises."""
 
 from __future__ import annotations
 
@@ -33,12 +34,24 @@ async def test_a_bookmark_may_come_as_bytes(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        b"\xff\xfe", b"abc", b"a" * 5000, "\ud800", 7, 1.5, True, [], {}, object(), bytearray(b"abc"), 10**5000,
-        Bookmark("h", 2**64, {}, True, 4e9), Bookmark("", 0, {1: Seen("i", 2**70)}, True, 4e9),
+        b"\xff\xfe",
+        b"abc",
+        b"a" * 5000,
+        "\ud800",
+        7,
+        1.5,
+        True,
+        [],
+        {},
+        object(),
+        bytearray(b"abc"),
+        10**5000,
+        Bookmark("h", 2**64, {}, True, 4e9),
+        Bookmark("", 0, {1: Seen("i", 2**70)}, True, 4e9),
         Bookmark(7, "x", [], None, "soon"),  # type: ignore[arg-type]
     ],
     ids=lambda given: f"{type(given).__name__}",
-)  # fmt: skip
+)
 async def test_whatever_a_session_is_given_it_begins(given: Any, shop: Shop) -> None:
     async with shop.db.causal_session(given) as session:
         assert (await shop.users.require(7)).name == "n07"
@@ -57,12 +70,22 @@ async def test_nothing_is_no_bookmark_and_nothing_to_refuse(empty: Any, shop: Sh
 
 def sent(**fields: object) -> str:
     bucket = bucket_of("user:7")
-    return json.dumps({"v": WIRE_VERSION, "b": bucket, "i": "i", "s": 1, "h": "h", "k": ["user:7"]} | fields)
+    return json.dumps(
+        {"v": WIRE_VERSION, "b": bucket, "i": "i", "s": 1, "h": "h", "k": ["user:7"]} | fields
+    )
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"s": 2**64}, {"s": 2**63}, {"s": -1}, {"b": 2**64}, {"f": "f" * 16}, {"f": "1" + "0" * 16}, {"f": "-1"}],
+    [
+        {"s": 2**64},
+        {"s": 2**63},
+        {"s": -1},
+        {"b": 2**64},
+        {"f": "f" * 16},
+        {"f": "1" + "0" * 16},
+        {"f": "-1"},
+    ],
     ids=str,
 )
 async def test_a_message_beyond_all_bounds_is_none(
@@ -71,14 +94,18 @@ async def test_a_message_beyond_all_bounds_is_none(
     """It is a message that was not understood: anything may have been missed."""
     async with shop.db.invalidations(Users) as changes:
         assert isinstance(await anext(changes), ChangedAll)
-        await asyncio.to_thread(repocache_servers.redis.command, "PUBLISH", NAMES.channel, sent(**fields))
+        await asyncio.to_thread(
+            repocache_servers.redis.command, "PUBLISH", NAMES.channel, sent(**fields)
+        )
         change = await anext(changes)
         assert change == ChangedAll("gap", change.bookmark)
         assert not isinstance(decode(change.bookmark.encode(), None), Refused)
     assert [event.what for event in shop.seen.of(CacheFailed)] == ["message"]
 
 
-async def test_the_bookmark_of_any_message_that_is_taken_can_be_sent_on(shop: Shop, repocache_servers: Servers) -> None:
+async def test_the_bookmark_of_any_message_that_is_taken_can_be_sent_on(
+    shop: Shop, repocache_servers: Servers
+) -> None:
     async with shop.db.invalidations(Users) as changes:
         assert isinstance(await anext(changes), ChangedAll)
         furthest = sent(s=2**63 - 1, f="7" + "f" * 15, h=shop.db._topology.history)
@@ -89,7 +116,9 @@ async def test_the_bookmark_of_any_message_that_is_taken_can_be_sent_on(shop: Sh
 
 
 @pytest.mark.parametrize("seq", ["18446744073709551616", "-7"])
-async def test_a_record_beyond_all_bounds_makes_no_bookmark(seq: str, shop: Shop, repocache_servers: Servers) -> None:
+async def test_a_record_beyond_all_bounds_makes_no_bookmark(
+    seq: str, shop: Shop, repocache_servers: Servers
+) -> None:
     """The read goes on without it, and the commit's bookmark can be sent."""
     assert await shop.users.get(7) is not None
     record = NAMES.record(bucket_of("user:7"))

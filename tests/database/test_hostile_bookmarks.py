@@ -22,15 +22,31 @@ from tests.shop import QUICK, Shop, User, in_rotation, open_shop
 SECRET = "a secret of the shop's"
 SIGNER = BookmarkSigner([SECRET])
 
-odd = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
-surrogates = st.text(st.characters(), max_size=60) | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=5)
+odd = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.lists(st.integers())
+)
+surrogates = st.text(st.characters(), max_size=60) | st.text(
+    st.characters(categories=["Cs"]), min_size=1, max_size=5
+)
 
 
 def histories(own: str) -> st.SearchStrategy[str]:
     """This line, earlier, later and endless ones of the same cluster, and others."""
     cluster, timeline, process = own.split(".")
-    made = [f"{cluster}.{line}.{process}" for line in (0, int(timeline) + 1, LAST, -1, "9" * 5000, "", "x")]
-    return st.sampled_from([own, f"{own}x", f"other.{timeline}.{process}", "", ".", "..", *made]) | st.text()
+    made = [
+        f"{cluster}.{line}.{process}"
+        for line in (0, int(timeline) + 1, LAST, -1, "9" * 5000, "", "x")
+    ]
+    return (
+        st.sampled_from([own, f"{own}x", f"other.{timeline}.{process}", "", ".", "..", *made])
+        | st.text()
+    )
 
 
 def marks(own: str) -> st.SearchStrategy[Bookmark]:
@@ -59,9 +75,22 @@ def texts(mark: Bookmark) -> list[Any]:
 
 def drawn(own: str) -> list[Any]:
     """What hypothesis makes of it."""
-    found: list[Any] = [object(), type, Bookmark, "x" * 5000, b"\xff" * 5000, "=" * 4096, "." * 4096]
+    found: list[Any] = [
+        object(),
+        type,
+        Bookmark,
+        "x" * 5000,
+        b"\xff" * 5000,
+        "=" * 4096,
+        "." * 4096,
+    ]
 
-    @settings(max_examples=examples(150), database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples(150),
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(marks(own), odd | surrogates)
     def collect(mark: Bookmark, other: object) -> None:
         found.extend([*texts(mark), other])

@@ -1,4 +1,5 @@
-"""Somebody else writes in Redis, or sends ids of any length: what is signed is believed, and memory stays bounded."""
+"""Somebody else writes in Redis, or sends ids of any length: what is signed is believed, and memory
+stays bounded."""
 
 from __future__ import annotations
 
@@ -55,11 +56,15 @@ def invented(value: bytes) -> bytes:
     return value.replace(b"n07", b"bad")
 
 
-async def test_without_signatures_whoever_writes_in_redis_invents_rows(repocache_endpoints: Endpoints) -> None:
+async def test_without_signatures_whoever_writes_in_redis_invents_rows(
+    repocache_endpoints: Endpoints,
+) -> None:
     """What signing is for."""
     async with open_shop(repocache_endpoints) as shop:
         [seven] = await stored(shop, repocache_endpoints, 7)
-        await write(repocache_endpoints, seven, invented((await values(repocache_endpoints))[seven]))
+        await write(
+            repocache_endpoints, seven, invented((await values(repocache_endpoints))[seven])
+        )
         assert await read_anew(shop, 7) == "bad"
 
 
@@ -84,7 +89,9 @@ async def test_an_invented_row_is_not_believed(repocache_endpoints: Endpoints) -
         assert not shop.seen.of(CacheFailed)
 
 
-async def test_a_signed_value_counts_under_its_own_key_alone(repocache_endpoints: Endpoints) -> None:
+async def test_a_signed_value_counts_under_its_own_key_alone(
+    repocache_endpoints: Endpoints,
+) -> None:
     async with open_shop(repocache_endpoints, SIGNING) as shop:
         seven, none = await stored(shop, repocache_endpoints, 7, 1_000)
         found = await values(repocache_endpoints)
@@ -100,17 +107,26 @@ async def test_a_signed_value_counts_under_its_own_key_alone(repocache_endpoints
 async def test_secrets_of_values_rotate(repocache_endpoints: Endpoints) -> None:
     """1. All know the new one; 2. it comes first; 3. the old one goes."""
     for secrets in ((OLD,), (OLD, NEW), (NEW, OLD)):
-        async with open_shop(repocache_endpoints, dataclasses.replace(SIGNING, secrets=secrets)) as shop:
+        async with open_shop(
+            repocache_endpoints, dataclasses.replace(SIGNING, secrets=secrets)
+        ) as shop:
             assert (await shop.users.require(7)).name == "n07"
             assert not shop.seen.of(ValueRefused)
-            await until(lambda: {event.tier for event in shop.seen.of(Served)} != set(), "it was read")
+            await until(
+                lambda: {event.tier for event in shop.seen.of(Served)} != set(), "it was read"
+            )
     async with open_shop(repocache_endpoints, dataclasses.replace(SIGNING, secrets=(NEW,))) as shop:
         assert (await shop.users.require(7)).name == "n07"
         assert [event.why for event in shop.seen.of(ValueRefused)] == ["the signature is wrong"]
 
 
-async def test_those_who_sign_and_those_who_do_not_never_meet(repocache_endpoints: Endpoints) -> None:
-    async with open_shop(repocache_endpoints) as plain, open_shop(repocache_endpoints, SIGNING) as signing:
+async def test_those_who_sign_and_those_who_do_not_never_meet(
+    repocache_endpoints: Endpoints,
+) -> None:
+    async with (
+        open_shop(repocache_endpoints) as plain,
+        open_shop(repocache_endpoints, SIGNING) as signing,
+    ):
         for shop in (plain, signing, plain, signing):
             assert await read_anew(shop, 7) == "n07"
             assert not shop.seen.of(ValueRefused)
@@ -141,7 +157,10 @@ async def test_a_row_with_a_long_id_is_read_and_not_cached(repocache_endpoints: 
             bookmark = await work.commit()
         async with shop.db.causal_session(bookmark):
             assert (await countries.require(LONG)).name == "Longland"
-            assert {code: country.name for code, country in (await countries.get_many(["de", LONG])).items()} == {
+            assert {
+                code: country.name
+                for code, country in (await countries.get_many(["de", LONG])).items()
+            } == {
                 "de": "<de>",
                 LONG: "Longland",
             }
@@ -164,14 +183,18 @@ async def test_as_long_as_allowed_is_cached(repocache_endpoints: Endpoints) -> N
         assert list(in_l1(shop)) == [longest]
 
 
-async def test_ids_of_any_length_take_no_more_than_local_bytes(repocache_endpoints: Endpoints) -> None:
+async def test_ids_of_any_length_take_no_more_than_local_bytes(
+    repocache_endpoints: Endpoints,
+) -> None:
     """Each unknown text is a negative entry."""
     most = 200_000
     async with open_shop(repocache_endpoints, Settings(topology=QUICK, local_bytes=most)) as shop:
         local = shop.db._caching.shared.local
         for length in (900, 60_000):
             for begin in range(0, 400, 100):
-                await shop.db[Countries].get_many([f"{n:06}".ljust(length, "y") for n in range(begin, begin + 100)])
+                await shop.db[Countries].get_many(
+                    [f"{n:06}".ljust(length, "y") for n in range(begin, begin + 100)]
+                )
         await until(lambda: len(shop.db._caching.shared.flights) == 0, "all is over")
         assert local.evicted > 0
         assert 0 < sum(sys.getsizeof(id) for id in in_l1(shop)) < most
@@ -190,13 +213,17 @@ async def test_a_floor_that_nobody_will_reach_heals(repocache_endpoints: Endpoin
         record = Namespace(SIGNING.app).record(bucket_of("user:7"))
         async with redis_client.Redis.from_url(repocache_endpoints.redis) as client:
             await client.hset(record, "f", "7fffffffffffffff")
-            await client.delete(*[name for name in await values(repocache_endpoints) if name.endswith(":user:7")])
+            await client.delete(
+                *[name for name in await values(repocache_endpoints) if name.endswith(":user:7")]
+            )
             before = await client.hget(record, "i")
             assert await read_anew(shop, 7) == "n07"
             await until(lambda: bool(shop.seen.of(CacheFailed)), "it is told")
             assert [event.what for event in shop.seen.of(CacheFailed)] == ["settle"]
             for _ in range(2):
                 assert await read_anew(shop, 7) == "n07"
-                await until(lambda: bool(shop.seen.of(Filled) or shop.seen.of(Served)), "it is filled")
+                await until(
+                    lambda: bool(shop.seen.of(Filled) or shop.seen.of(Served)), "it is filled"
+                )
             assert await client.hget(record, "i") != before
             assert not shop.seen.of(CacheFailed)

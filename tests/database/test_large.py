@@ -1,4 +1,5 @@
-"""Rows that are large, and values that are too large to be ours: neither costs the process its channel."""
+"""Rows that are large, and values that are too large to be ours: neither costs the process its
+channel."""
 
 from __future__ import annotations
 
@@ -38,10 +39,15 @@ class StrictUsers(Users):
 
 
 @pytest.fixture
-async def large(repocache_endpoints: Endpoints, repocache_servers: Servers) -> AsyncIterator[Endpoints]:
+async def large(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> AsyncIterator[Endpoints]:
     """With more rows of nearly 1 MB than a subscriber's buffer may have."""
     engine = create_async_engine(repocache_endpoints.primary)
-    rows = "INSERT INTO users (id, name, age, settings) SELECT n, n || repeat('x', CAST(:size AS int)), 1, '{}' "
+    rows = (
+        "INSERT INTO users (id, name, age, settings) SELECT n, n || repeat('x', CAST(:size AS "
+        "int)), 1, '{}' "
+    )
     async with engine.begin() as connection:
         await connection.execute(
             text(rows + "FROM generate_series(CAST(:first AS int), CAST(:last AS int)) n"),
@@ -68,7 +74,9 @@ async def read(users: Users, ids: Sequence[int]) -> None:
 
 
 @pytest.mark.parametrize("owner", [SharedUsers, StrictUsers])
-async def test_many_large_rows_at_once(large: Endpoints, repocache_servers: Servers, owner: type[Users]) -> None:
+async def test_many_large_rows_at_once(
+    large: Endpoints, repocache_servers: Servers, owner: type[Users]
+) -> None:
     """By the script, where no record is known yet, and by name."""
     async with open_shop(large, PATIENT, [owner]) as first:
         await read(first.db[owner], ROWS)
@@ -84,7 +92,11 @@ def stored(servers: Servers, text: str = "user:1[01]??") -> list[str]:
     """The names of values under these keys."""
     found = servers.redis.command("KEYS", f"*:{text}")
     assert isinstance(found, list)
-    return [str(key) for key in found if servers.redis.command("GETRANGE", str(key), 0, 0) == VALUE.decode()]
+    return [
+        str(key)
+        for key in found
+        if servers.redis.command("GETRANGE", str(key), 0, 0) == VALUE.decode()
+    ]
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -110,7 +122,9 @@ async def test_a_value_too_large_to_be_ours_is_replaced_unread(
 
         assert not await again()
         refused = [event.why for event in reader.seen.of(ValueRefused)]
-        assert refused == ["1048577 bytes are more than max_value=1048576"] * (known and owner is SharedUsers)
+        assert refused == ["1048577 bytes are more than max_value=1048576"] * (
+            known and owner is SharedUsers
+        )
         await until(again, "it is replaced")
         assert not [*shop.seen.of(CacheFailed), *fresh.seen.of(CacheFailed)]
         assert not [*shop.seen.of(ChannelDown), *fresh.seen.of(ChannelDown)]

@@ -1,5 +1,5 @@
-"""What a statement of the application's leaves on a pooled connection for reads is gone when the next one has it: what
-is stored under a key depends on the database alone."""
+"""What a statement of the application's leaves on a pooled connection for reads is gone when the
+next one has it: what is stored under a key depends on the database alone."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ STATE = """
 SELECT pg_backend_pid(), current_user::text, session_user::text,
        (SELECT array_agg(name || '=' || setting ORDER BY name) FROM pg_settings
         WHERE source = 'session' AND name <> 'jit' AND name NOT LIKE 'transaction%'),
-       current_setting('search_path'), current_setting('TimeZone'), current_setting('default_transaction_read_only'),
-       current_setting('default_transaction_isolation'), nullif(current_setting('app.tenant', true), ''),
+       current_setting('search_path'), current_setting('TimeZone'),
+           current_setting('default_transaction_read_only'),
+       current_setting('default_transaction_isolation'),
+           nullif(current_setting('app.tenant', true), ''),
        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()),
-       (SELECT count(*) FROM pg_listening_channels()), (SELECT count(*) FROM pg_cursors WHERE is_holdable),
+       (SELECT count(*) FROM pg_listening_channels()),
+           (SELECT count(*) FROM pg_cursors WHERE is_holdable),
        (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema())
 """
 
@@ -140,7 +143,9 @@ LEFT: dict[str, Leave] = {
     "a setting of its own": by_words("SET app.tenant TO '7'"),
     "a short timeout": by_words("SET statement_timeout TO 1"),
     "characteristics": by_words("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"),
-    "isolation": by_words("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"),
+    "isolation": by_words(
+        "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"
+    ),
     "writable": by_words("SET default_transaction_read_only TO off"),
     "a lock": by_words("SELECT pg_advisory_lock(7)"),
     "a cursor": by_words("DECLARE left_open CURSOR WITH HOLD FOR SELECT 1"),
@@ -174,17 +179,23 @@ def others(repocache_endpoints: Endpoints, repocache_servers: Servers) -> Iterat
 
 
 @pytest.fixture(params=["the primary", "a replica"])
-async def shop(request: pytest.FixtureRequest, repocache_endpoints: Endpoints, others: None) -> AsyncIterator[Shop]:
+async def shop(
+    request: pytest.FixtureRequest, repocache_endpoints: Endpoints, others: None
+) -> AsyncIterator[Shop]:
     """One node that reads go to."""
     replicas = repocache_endpoints.replicas[:1] if request.param == "a replica" else ()
-    async with open_shop(Endpoints(repocache_endpoints.primary, replicas, repocache_endpoints.redis)) as shop:
+    async with open_shop(
+        Endpoints(repocache_endpoints.primary, replicas, repocache_endpoints.redis)
+    ) as shop:
         await in_rotation(shop)
         yield shop
 
 
 @pytest.fixture
 async def alone(repocache_endpoints: Endpoints, others: None) -> AsyncIterator[Shop]:
-    async with open_shop(Endpoints(repocache_endpoints.primary, (), repocache_endpoints.redis)) as shop:
+    async with open_shop(
+        Endpoints(repocache_endpoints.primary, (), repocache_endpoints.redis)
+    ) as shop:
         yield shop
 
 
@@ -225,14 +236,18 @@ async def test_a_connection_that_its_maker_has_set_up_is_made_anew(
     async with db:
         before = await state(db)
         assert before.search_path == "other"
-        assert await db[Users].find(User.id == 7, false() | (func.set_config("search_path", "public", False) != ""))
+        assert await db[Users].find(
+            User.id == 7, false() | (func.set_config("search_path", "public", False) != "")
+        )
         assert (await db[Users].require(7)).name == "theirs"
         after = await state(db)
         assert after == before._replace(backend=after.backend)
         assert after.backend != before.backend
 
 
-@pytest.mark.parametrize("told", [{"search_path": "other"}, {"role": "tenant"}, {"TimeZone": "Asia/Tokyo"}])
+@pytest.mark.parametrize(
+    "told", [{"search_path": "other"}, {"role": "tenant"}, {"TimeZone": "Asia/Tokyo"}]
+)
 async def test_what_connections_are_told_when_they_are_made_stays(
     told: dict[str, str], repocache_endpoints: Endpoints, others: None
 ) -> None:
@@ -249,7 +264,9 @@ async def test_what_connections_are_told_when_they_are_made_stays(
         assert after == before._replace(backend=after.backend)
 
 
-async def test_where_each_read_is_a_transaction(repocache_endpoints: Endpoints, others: None) -> None:
+async def test_where_each_read_is_a_transaction(
+    repocache_endpoints: Endpoints, others: None
+) -> None:
     """A server that does not take what connections for reads ask for."""
 
     async def create(**arguments: Any) -> asyncpg.Connection:

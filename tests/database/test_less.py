@@ -10,7 +10,19 @@ import pytest
 from repocache import Database, Settings
 from repocache.events import Degraded, Published, Routed, Served
 from repocache.testing import Endpoints
-from tests.shop import QUICK, Order, OrderId, Orders, Seen, Shop, User, Users, make_shop, open_shop, until
+from tests.shop import (
+    QUICK,
+    Order,
+    OrderId,
+    Orders,
+    Seen,
+    Shop,
+    User,
+    Users,
+    make_shop,
+    open_shop,
+    until,
+)
 
 
 async def try_everything(shop: Shop) -> None:
@@ -68,7 +80,9 @@ async def test_sqlite_with_redis(sqlite: Endpoints, repocache_endpoints: Endpoin
         await try_everything(shop)
         assert (await other.users.require(7)).name == "Ada"
         await shop.rename(7, "Bob")
-        await until(lambda: any(event.keys for event in shop.seen.of(Published)), "it was published")
+        await until(
+            lambda: any(event.keys for event in shop.seen.of(Published)), "it was published"
+        )
         async with other.db.causal_session():
             await until(lambda: renamed(other), "the other process has heard of it", 5)
         assert lost(shop.seen) == {"positions", "replicas"}
@@ -100,8 +114,12 @@ async def test_postgresql_without_redis(repocache_endpoints: Endpoints) -> None:
         assert len(shop.seen.of(Served)) == before, "L1 answers"
 
 
-async def test_redis_that_is_away_from_the_start_fails_nobody(repocache_endpoints: Endpoints) -> None:
-    ends = Endpoints(repocache_endpoints.primary, repocache_endpoints.replicas, "redis://127.0.0.1:1/0")
+async def test_redis_that_is_away_from_the_start_fails_nobody(
+    repocache_endpoints: Endpoints,
+) -> None:
+    ends = Endpoints(
+        repocache_endpoints.primary, repocache_endpoints.replicas, "redis://127.0.0.1:1/0"
+    )
     async with open_shop(ends) as shop:
         await try_everything(shop)
         async with shop.db.unit_of_work() as work:

@@ -12,7 +12,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
-from repocache import ConfigurationError, Database, DatabaseUnavailable, Repository, Settings, UsageError
+from repocache import (
+    ConfigurationError,
+    Database,
+    DatabaseUnavailable,
+    Repository,
+    Settings,
+    UsageError,
+)
 from repocache.background.tasks import Grace
 from repocache.errors import NotStarted, PoolExhausted
 from repocache.events import TaskFailed
@@ -95,7 +102,11 @@ async def test_a_transaction_that_outlives_the_database_does_not_commit(
 
         async def late() -> None:
             async with opened as work:
-                user = await work.get(User, 7) if isinstance(work, AsyncSession) else await work[Users].get(7)
+                user = (
+                    await work.get(User, 7)
+                    if isinstance(work, AsyncSession)
+                    else await work[Users].get(7)
+                )
                 assert user is not None
                 user.name = "Late"
                 await shop.db.__aexit__(None, None, None)
@@ -114,8 +125,11 @@ async def _is(shop: Shop, name: str) -> bool:
     return (await shop.users.require(7)).name == name
 
 
-async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repocache_endpoints: Endpoints) -> None:
-    """One looks at its rows already, and the database is not gone before it has; another has not begun to."""
+async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(
+    repocache_endpoints: Endpoints,
+) -> None:
+    """One looks at its rows already, and the database is not gone before it has; another has not
+    begun to."""
     changed, looking, leaving, go_on = (asyncio.Event() for _ in range(4))
     look, close = CommitPublisher.look, CommitWatch.close
     looks = 0
@@ -159,7 +173,9 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(repoca
             assert (await shop.users.on_primary().require(7)).name != "Late"
 
 
-async def test_a_commit_under_way_when_it_is_left_is_published(repocache_endpoints: Endpoints) -> None:
+async def test_a_commit_under_way_when_it_is_left_is_published(
+    repocache_endpoints: Endpoints,
+) -> None:
     async with open_shop(repocache_endpoints) as shop, open_shop(repocache_endpoints) as other:
         await other.users.get(7)
         sealed, go_on = asyncio.Event(), asyncio.Event()
@@ -221,7 +237,11 @@ async def test_it_is_entered_once_at_a_time_and_may_be_entered_again(still: Shop
 
 async def test_entering_in_vain_leaves_nothing_open(repocache_endpoints: Endpoints) -> None:
     before = asyncio.all_tasks()
-    db = Database("postgresql+asyncpg://app@127.0.0.1:1/nothing", redis=repocache_endpoints.redis, repositories=[Users])
+    db = Database(
+        "postgresql+asyncpg://app@127.0.0.1:1/nothing",
+        redis=repocache_endpoints.redis,
+        repositories=[Users],
+    )
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
             await db.__aenter__()
@@ -235,7 +255,10 @@ async def test_other_repositories_than_those_named_are_refused(still: Shop) -> N
     class Other(Users):
         pass
 
-    remedy = r"is not one of this database's repositories: name it in Database\(repositories=\[\.\.\.\]\)"
+    remedy = (
+        r"is not one of this database's repositories: name it in "
+        r"Database\(repositories=\[\.\.\.\]\)"
+    )
     for repository in (Strangers, Other):
         with pytest.raises(ConfigurationError, match=f"{repository.__name__} {remedy}"):
             still.db[repository]
@@ -260,7 +283,10 @@ async def test_a_connection_that_was_ended_fails_nobody(
 ) -> None:
     """As by an idle timeout, whether or not this process has heard of it."""
     name = repocache_endpoints.primary.rpartition("/")[2]
-    ended = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}' AND usename = 'app'"
+    ended = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = "
+        f"'{name}' AND usename = 'app'"
+    )
     async with open_shop(repocache_endpoints) as shop:
         for number in range(3):
             await shop.rename(7, f"before {number}")
@@ -279,7 +305,9 @@ async def test_a_connection_that_was_ended_fails_nobody(
                     user.name = f"after {number}"
             else:
                 async with shop.db.snapshot() as connection:
-                    assert (await connection.execute(select(User.name).where(User.id == 8))).scalar_one() == "n08"
+                    assert (
+                        await connection.execute(select(User.name).where(User.id == 8))
+                    ).scalar_one() == "n08"
             assert (await shop.users.on_primary().require(8)).name == "n08"
 
 
@@ -288,7 +316,9 @@ async def test_a_pool_that_is_used_up_is_one_of_our_errors(repocache_endpoints: 
     async with open_shop(repocache_endpoints, Settings(topology=few)) as shop:
         async with shop.db.unit_of_work() as work:
             await work[Users].require(7)
-            with pytest.raises(PoolExhausted, match=r"TopologySettings\(pool_size=\.\.\.\)") as raised:
+            with pytest.raises(
+                PoolExhausted, match=r"TopologySettings\(pool_size=\.\.\.\)"
+            ) as raised:
                 await shop.rename(8, "waits in vain")
             assert isinstance(raised.value, DatabaseUnavailable)
             with pytest.raises(PoolExhausted):

@@ -1,4 +1,5 @@
-"""One event loop after the other, and two at once: a module-level database, one loop a test, jobs, threads."""
+"""One event loop after the other, and two at once: a module-level database, one loop a test, jobs,
+threads."""
 
 from __future__ import annotations
 
@@ -53,7 +54,9 @@ async def everything(db: Database, name: str) -> None:
             assert (await db[Users].require(7)).name == name
             assert (await db[Users].find(User.id == 7))[0].name == name
             async with db.snapshot() as connection:
-                assert (await connection.execute(select(User.name).where(User.id == 7))).scalar_one() == name
+                assert (
+                    await connection.execute(select(User.name).where(User.id == 7))
+                ).scalar_one() == name
         async with db.causal_session(session.encode()):
             assert (await db[Users].require(7)).name == name
         change = await anext(changes)
@@ -86,7 +89,8 @@ def test_a_database_is_entered_in_one_loop_after_the_other(repocache_endpoints: 
 
 @contextmanager
 def without_complaints() -> Iterator[None]:
-    """Whoever closes a loop without leaving drops open sockets, and Python says so when they are collected."""
+    """Whoever closes a loop without leaving drops open sockets, and Python says so when they are
+    collected."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -94,7 +98,9 @@ def without_complaints() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("how", ["asyncio.run", "a loop that is closed at once"])
-def test_a_loop_that_was_closed_without_leaving_is_no_hindrance(how: str, repocache_endpoints: Endpoints) -> None:
+def test_a_loop_that_was_closed_without_leaving_is_no_hindrance(
+    how: str, repocache_endpoints: Endpoints
+) -> None:
     db = made(repocache_endpoints)
 
     async def leaves_nothing() -> None:
@@ -194,7 +200,9 @@ async def in_a_thread(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 @pytest.mark.parametrize("name", USES)
-async def test_another_threads_loop_is_told_and_disturbs_nobody(name: str, repocache_endpoints: Endpoints) -> None:
+async def test_another_threads_loop_is_told_and_disturbs_nobody(
+    name: str, repocache_endpoints: Endpoints
+) -> None:
     seen = Seen()
     async with made(repocache_endpoints, seen) as db:
         stop = asyncio.Event()
@@ -248,7 +256,9 @@ async def test_what_was_made_here_is_refused_there(repocache_endpoints: Endpoint
         await everything(db, "still here")
 
 
-async def test_where_no_loop_runs_the_database_may_be_handed_on(repocache_endpoints: Endpoints) -> None:
+async def test_where_no_loop_runs_the_database_may_be_handed_on(
+    repocache_endpoints: Endpoints,
+) -> None:
     """As a dependency does that a framework calls in a thread."""
     async with made(repocache_endpoints) as db:
         users, work = await asyncio.to_thread(lambda: (db[Users], db.unit_of_work()))
@@ -262,14 +272,17 @@ async def test_a_call_may_be_handed_over_to_the_loop(repocache_endpoints: Endpoi
         home, names = asyncio.get_running_loop(), list[str]()
 
         def abroad() -> None:
-            names.append(asyncio.run_coroutine_threadsafe(db[Users].require(7), home).result(LONG).name)
+            names.append(
+                asyncio.run_coroutine_threadsafe(db[Users].require(7), home).result(LONG).name
+            )
 
         await asyncio.to_thread(abroad)
         assert names == ["n07"]
 
 
 async def test_a_sampler_that_died_is_told_of_and_goes_on(repocache_endpoints: Endpoints) -> None:
-    """Whoever cancels every task, as some frameworks do at the end of a request, stops no commit and no read."""
+    """Whoever cancels every task, as some frameworks do at the end of a request, stops no commit
+    and no read."""
     seen = Seen()
     async with made(repocache_endpoints, seen) as db:
         await everything(db, "before")
@@ -304,12 +317,15 @@ async def test_two_loops_do_not_enter_one_database(repocache_endpoints: Endpoint
 
 
 def test_leaving_under_load_leaves_nothing_to_the_next_loop(repocache_endpoints: Endpoints) -> None:
-    """Whoever waits for a connection, for a place at the primary, or for a poll, when it is left."""
+    """Whoever waits for a connection, for a place at the primary, or for a poll, when it is
+    left."""
     db = made(repocache_endpoints)
 
     async def job() -> list[Any]:
         async with db:
-            reads: list[Any] = [asyncio.ensure_future(db[Users].on_primary().find()) for _ in range(60)]
+            reads: list[Any] = [
+                asyncio.ensure_future(db[Users].on_primary().find()) for _ in range(60)
+            ]
             reads += [asyncio.ensure_future(db[Users].get(id)) for id in range(1, 60)]
             await asyncio.sleep(0.01)
         return await asyncio.gather(*reads, return_exceptions=True)

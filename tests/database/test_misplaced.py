@@ -10,7 +10,17 @@ from repocache import CacheMode, WriteThrough
 from repocache.events import ValueRefused
 from repocache.records.names import VALUE
 from repocache.testing import Endpoints, RedisServer, Servers
-from tests.shop import Countries, Documents, OrderId, Orders, Shop, Users, document_id, open_shop, until
+from tests.shop import (
+    Countries,
+    Documents,
+    OrderId,
+    Orders,
+    Shop,
+    Users,
+    document_id,
+    open_shop,
+    until,
+)
 
 
 class StrictUsers(Users):
@@ -50,8 +60,13 @@ async def misplace(servers: Servers, text: str, under: str) -> None:
     redis = servers.redis
 
     def names() -> list[str]:
-        found = [next((key for key in keys(redis) if key.endswith(f":{each}")), "") for each in (text, under)]
-        return [key for key in found if key and redis.command("GETRANGE", key, 0, 0) == VALUE.decode()]
+        found = [
+            next((key for key in keys(redis) if key.endswith(f":{each}")), "")
+            for each in (text, under)
+        ]
+        return [
+            key for key in found if key and redis.command("GETRANGE", key, 0, 0) == VALUE.decode()
+        ]
 
     await until(lambda: len(names()) == 2, "both rows are stored")
     assert redis.command("COPY", *names(), "REPLACE") == 1
@@ -59,20 +74,27 @@ async def misplace(servers: Servers, text: str, under: str) -> None:
 
 @pytest.mark.parametrize("read", [get, get_many, card, cards, shadowed])
 async def test_a_row_of_another_id_is_a_miss(
-    shop: Shop, repocache_endpoints: Endpoints, repocache_servers: Servers, read: Callable[[Shop], Awaitable[list[str]]]
+    shop: Shop,
+    repocache_endpoints: Endpoints,
+    repocache_servers: Servers,
+    read: Callable[[Shop], Awaitable[list[str]]],
 ) -> None:
     await shop.users.get_many([1, 2, 3])
     await misplace(repocache_servers, "user:1", "user:2")
     async with open_shop(repocache_endpoints) as other:
         assert await read(other) == ["n01", "n02", "n03"]
-        assert other.seen.of(ValueRefused) == [ValueRefused("user:2", "the row under this key has the id 1")]
+        assert other.seen.of(ValueRefused) == [
+            ValueRefused("user:2", "the row under this key has the id 1")
+        ]
     async with open_shop(repocache_endpoints) as third:
         # The right one is there again.
         assert await read(third) == ["n01", "n02", "n03"]
         assert not third.seen.of(ValueRefused)
 
 
-async def test_nobody_keeps_it_once_his_own_copy_has_gone(shop: Shop, repocache_servers: Servers) -> None:
+async def test_nobody_keeps_it_once_his_own_copy_has_gone(
+    shop: Shop, repocache_servers: Servers
+) -> None:
     """By GET, where the record is known."""
     await shop.users.get_many([1, 2, 3])
     await misplace(repocache_servers, "user:1", "user:2")
@@ -81,7 +103,9 @@ async def test_nobody_keeps_it_once_his_own_copy_has_gone(shop: Shop, repocache_
     assert [event.key for event in shop.seen.of(ValueRefused)] == ["user:2"]
 
 
-async def test_under_a_strict_owner_too(repocache_endpoints: Endpoints, repocache_servers: Servers) -> None:
+async def test_under_a_strict_owner_too(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
     async with open_shop(repocache_endpoints, repositories=[StrictUsers]) as strict:
         await strict.db[StrictUsers].get_many([1, 2])
         await misplace(repocache_servers, "user:1", "user:2")
@@ -96,7 +120,9 @@ async def test_ids_of_every_kind_are_compared(
     await shop.db[Documents].get_many([document_id(1), document_id(2)])
     await shop.db[Countries].get_many(["de", "A"])
     await misplace(repocache_servers, "order:1:2", "order:2:1")
-    await misplace(repocache_servers, f"document:{document_id(1).hex}", f"document:{document_id(2).hex}")
+    await misplace(
+        repocache_servers, f"document:{document_id(1).hex}", f"document:{document_id(2).hex}"
+    )
     await misplace(repocache_servers, "country:de", "country:A")
     async with open_shop(repocache_endpoints) as other:
         assert (await other.db[Orders].require(OrderId(2, 1))).total == 201
@@ -110,10 +136,15 @@ async def test_ids_of_every_kind_are_compared(
         assert len(other.seen.of(ValueRefused)) == 3
 
 
-async def test_verification_judges_no_row_of_another_id(shop: Shop, repocache_servers: Servers) -> None:
+async def test_verification_judges_no_row_of_another_id(
+    shop: Shop, repocache_servers: Servers
+) -> None:
     await shop.users.get_many([1, 2, 3])
     await until(lambda: all(shop.users._near(id) for id in (1, 2, 3)), "L1 has them")
     await misplace(repocache_servers, "user:1", "user:2")
     verification = await shop.db.verify(within=0)
-    assert {each.tier: each.right for each in verification.found if each.owner == "user"} == {"l1": 3, "l2": 2}
+    assert {each.tier: each.right for each in verification.found if each.owner == "user"} == {
+        "l1": 3,
+        "l2": 2,
+    }
     assert verification.wrong == 0

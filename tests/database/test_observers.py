@@ -1,4 +1,5 @@
-"""An observer that raises is logged, and disturbs nobody: not a read, not a commit, not what runs beside them."""
+"""An observer that raises is logged, and disturbs nobody: not a read, not a commit, not what runs
+beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,15 @@ from types import CoroutineType, FrameType
 import pytest
 from sqlalchemy import text
 
-from repocache import CacheSettings, Changed, ChangedAll, ConfigurationError, Database, Misuse, Settings
+from repocache import (
+    CacheSettings,
+    Changed,
+    ChangedAll,
+    ConfigurationError,
+    Database,
+    Misuse,
+    Settings,
+)
 from repocache.cache.switch import CacheMode
 from repocache.events import (
     BookmarkRefused,
@@ -86,7 +95,9 @@ async def test_reads_commits_and_sessions_do_not_notice(
             async with db.unit_of_work() as work:
                 (await work[Users].require(7)).name = "Ada"
                 bookmark = await work.commit()
-            assert bookmark.covered, "its invalidation was delivered, whatever the observer thinks of it"
+            assert bookmark.covered, (
+                "its invalidation was delivered, whatever the observer thinks of it"
+            )
             assert bookmark.takes_cached
             assert (await users.require(7)).name == "Ada"
             assert session.bookmark.covered
@@ -99,7 +110,12 @@ async def test_reads_commits_and_sessions_do_not_notice(
         db.switch(Users, CacheMode.SHADOW)
         assert (await users.require(7)).name == "Ada"
         assert not (await db.verify(samples=20, within=0.1)).wrong
-    assert all(map(fragile.has, (Unguarded, Sampled, ChannelUp, Served, Routed, Filled, Published, Invalidated)))
+    assert all(
+        map(
+            fragile.has,
+            (Unguarded, Sampled, ChannelUp, Served, Routed, Filled, Published, Invalidated),
+        )
+    )
     assert all(map(fragile.has, (BookmarkRefused, Switched, Verified, ChannelDown)))
     assert not fragile.has(TaskFailed)
 
@@ -160,7 +176,10 @@ async def test_it_starts_and_ends_without_a_redis_and_a_replica(
     alone = Fragile()
     async with made(Endpoints(repocache_endpoints.primary, (), ""), alone) as db:
         assert (await db[Users].require(7)).name == "n07"
-    assert {event.what for event in alone.events if isinstance(event, Degraded)} == {"replicas", "redis"}
+    assert {event.what for event in alone.events if isinstance(event, Degraded)} == {
+        "replicas",
+        "redis",
+    }
 
 
 async def test_nobody_has_it_but_its_guard(repocache_endpoints: Endpoints) -> None:

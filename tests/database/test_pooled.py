@@ -69,7 +69,9 @@ async def test_all_that_it_does(pooled: Endpoints) -> None:
                 assert (await shop.users.require(7)).name == f"n{turn}"
         assert len(await shop.users.get_many(range(1, 61))) == 60
         async with shop.db.snapshot() as connection:
-            assert (await connection.execute(select(func.count()).select_from(User))).scalar_one() == 60
+            assert (
+                await connection.execute(select(func.count()).select_from(User))
+            ).scalar_one() == 60
         async with shop.db.sessionmaker.begin() as plain:
             await plain.execute(text("SELECT 1"))
         nodes = {event.node for event in shop.seen.of(Routed)}
@@ -100,7 +102,9 @@ async def test_what_a_read_sets_is_rolled_back(
             await shop.users.find(elsewhere == "")
         else:
             async with shop.db.snapshot() as connection:
-                await connection.execute(text("SET search_path TO other") if how == "words" else select(elsewhere))
+                await connection.execute(
+                    text("SET search_path TO other") if how == "words" else select(elsewhere)
+                )
         assert {user.name for user in (await shop.users.get_many(range(1, 61))).values()} == {
             f"n{n:02}" for n in range(1, 61)
         }

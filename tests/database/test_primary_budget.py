@@ -1,4 +1,5 @@
-"""Bookmarks that keep reads at the primary: one client cannot spend what it may carry for others."""
+"""Bookmarks that keep reads at the primary: one client cannot spend what it may carry for
+others."""
 
 from __future__ import annotations
 
@@ -52,11 +53,16 @@ async def under_attack(
             attacks = [asyncio.create_task(attack(shop, number, attacker)) for number in range(50)]
             await asyncio.sleep(0.05)
             outcomes = [await good(shop, client) for _ in range(5)]
-            await until(lambda: sum(each.done() for each in attacks) >= 50 - READS, "those who waited are refused")
+            await until(
+                lambda: sum(each.done() for each in attacks) >= 50 - READS,
+                "those who waited are refused",
+            )
         return Counter(outcomes), Counter(await asyncio.gather(*attacks))
 
 
-@pytest.mark.parametrize("attacker, client", [("10.0.0.1", "10.0.0.2"), (None, None)], ids=["named", "unsigned"])
+@pytest.mark.parametrize(
+    "attacker, client", [("10.0.0.1", "10.0.0.2"), (None, None)], ids=["named", "unsigned"]
+)
 async def test_a_client_leaves_half_of_the_primary_to_others(
     repocache_endpoints: Endpoints, attacker: str | None, client: str | None
 ) -> None:
@@ -65,13 +71,17 @@ async def test_a_client_leaves_half_of_the_primary_to_others(
     assert attacks == {"served": READS // 2, "one client": 50 - READS // 2}
 
 
-async def test_nor_do_strangers_while_bookmarks_need_not_be_signed(repocache_endpoints: Endpoints) -> None:
+async def test_nor_do_strangers_while_bookmarks_need_not_be_signed(
+    repocache_endpoints: Endpoints,
+) -> None:
     outcomes, attacks = await under_attack(repocache_endpoints, None, None, SIGNING)
     assert outcomes == {"served": 5}
     assert attacks == {"served": READS // 2, "one client": 50 - READS // 2}
 
 
-async def test_without_shares_it_has_all(repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_shares_it_has_all(
+    repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(budget, "SHARES", 1)
     outcomes, _ = await under_attack(repocache_endpoints, None, None)
     assert outcomes == {"full": 5}

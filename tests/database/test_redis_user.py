@@ -1,4 +1,5 @@
-"""A user of Redis with the rights that docs/redis.md names: they are enough, and not one is too many."""
+"""A user of Redis with the rights that docs/redis.md names: they are enough, and not one is too
+many."""
 
 from __future__ import annotations
 
@@ -54,7 +55,10 @@ def ends(place: tuple[str, int], repocache_endpoints: Endpoints) -> Endpoints:
 async def do_everything(ends: Endpoints) -> tuple[Shop, Shop]:
     """Two processes, each of whose tiers and ways to write are used."""
     repositories = (Users, StrictCountries)
-    async with open_shop(ends, SETTINGS, repositories) as shop, open_shop(ends, SETTINGS, repositories) as other:
+    async with (
+        open_shop(ends, SETTINGS, repositories) as shop,
+        open_shop(ends, SETTINGS, repositories) as other,
+    ):
         await shop.users.get_many(range(1, 20))
         await other.users.get_many(range(1, 20))
         await shop.rename(7, "Ada")
@@ -100,16 +104,26 @@ def used(redis: RedisServer) -> dict[str, tuple[int, int]]:
     return {name: (int(calls), int(rejected)) for name, calls, rejected in found}
 
 
-async def test_the_rights_are_enough_and_each_is_used(repocache_servers: Servers, ends: Endpoints) -> None:
+async def test_the_rights_are_enough_and_each_is_used(
+    repocache_servers: Servers, ends: Endpoints
+) -> None:
     await make_outbox(ends.primary)
     await asyncio.to_thread(repocache_servers.catch_up)
     redis = repocache_servers.redis
     redis.command("CONFIG", "RESETSTAT")
     redis.command("ACL", "LOG", "RESET")
     shops = await do_everything(ends)
-    assert not [event for each in shops for event in (*each.seen.of(CacheFailed), *each.seen.of(PublishFailed))]
+    assert not [
+        event
+        for each in shops
+        for event in (*each.seen.of(CacheFailed), *each.seen.of(PublishFailed))
+    ]
     assert "l2" in {event.tier for each in shops for event in each.seen.of(Served)}
-    ours = {name for name, (calls, _) in used(redis).items() if calls} - {"hello", "config|resetstat", "acl|log"}
+    ours = {name for name, (calls, _) in used(redis).items() if calls} - {
+        "hello",
+        "config|resetstat",
+        "acl|log",
+    }
     assert ours - {"auth"} == RIGHTS
     assert {name for name, (_, rejected) in used(redis).items() if rejected} == {"config|get"}
     log = redis.command("ACL", "LOG")
@@ -118,11 +132,52 @@ async def test_the_rights_are_enough_and_each_is_used(repocache_servers: Servers
 
 
 NEEDLESS = (
-    *("CONFIG GET requirepass", "CONFIG SET maxmemory 1", "FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "OBJECT FREQ k"),
-    *("CLIENT KILL TYPE normal", "CLIENT LIST", "ACL LIST", "ACL SETUSER x", "SHUTDOWN NOSAVE", "MONITOR", "SAVE"),
-    *("EVAL return 0", "SCRIPT FLUSH", "SCRIPT KILL", "FUNCTION LIST", "REPLICAOF NO ONE", "SLOWLOG GET", "SORT k"),
-    *("PSUBSCRIBE *", "PUBSUB CHANNELS", "RENAME a b", "COPY a b", "DUMP k", "MIGRATE h 1 k 0 1", "SWAPDB 0 1"),
-    *("MULTI", "LATENCY RESET", "MODULE LIST", "MEMORY STATS", "TYPE k", "EXPIRE k 1", "DBSIZE", "LASTSAVE"),
+    *(
+        "CONFIG GET requirepass",
+        "CONFIG SET maxmemory 1",
+        "FLUSHALL",
+        "FLUSHDB",
+        "KEYS *",
+        "SCAN 0",
+        "OBJECT FREQ k",
+    ),
+    *(
+        "CLIENT KILL TYPE normal",
+        "CLIENT LIST",
+        "ACL LIST",
+        "ACL SETUSER x",
+        "SHUTDOWN NOSAVE",
+        "MONITOR",
+        "SAVE",
+    ),
+    *(
+        "EVAL return 0",
+        "SCRIPT FLUSH",
+        "SCRIPT KILL",
+        "FUNCTION LIST",
+        "REPLICAOF NO ONE",
+        "SLOWLOG GET",
+        "SORT k",
+    ),
+    *(
+        "PSUBSCRIBE *",
+        "PUBSUB CHANNELS",
+        "RENAME a b",
+        "COPY a b",
+        "DUMP k",
+        "MIGRATE h 1 k 0 1",
+        "SWAPDB 0 1",
+    ),
+    *(
+        "MULTI",
+        "LATENCY RESET",
+        "MODULE LIST",
+        "MEMORY STATS",
+        "TYPE k",
+        "EXPIRE k 1",
+        "DBSIZE",
+        "LASTSAVE",
+    ),
 )
 
 
@@ -132,7 +187,9 @@ def test_what_is_not_needed_is_refused(place: tuple[str, int], command: str) -> 
         ask(place, LOGIN, command.split())
 
 
-@pytest.mark.parametrize("command", ["GET {}", "SET {} 1", "DEL {}", "HSET {} f 1", "HGETALL {}", "STRLEN {}"])
+@pytest.mark.parametrize(
+    "command", ["GET {}", "SET {} 1", "DEL {}", "HSET {} f 1", "HGETALL {}", "STRLEN {}"]
+)
 @pytest.mark.parametrize("key", ["other:k", "k", "shop-of-one", "shop-of-one2:k"])
 def test_keys_of_others_are_out_of_reach(place: tuple[str, int], command: str, key: str) -> None:
     words = command.format(key).split()

@@ -1,7 +1,8 @@
-"""Known secrets are planted wherever there is a place for one; then all that comes out is searched for them.
+"""Known secrets are planted wherever there is a place for one; then all that comes out is searched
+for them.
 
-Row contents count as secrets in events, logs and reprs. An error that SQLAlchemy hands to its caller
-is not ours, and has what the server said.
+Row contents count as secrets in events, logs and reprs. An error that SQLAlchemy hands to its
+caller is not ours, and has what the server said.
 """
 
 from __future__ import annotations
@@ -58,13 +59,19 @@ SECRETS = {
     "setting of the server": f"Zq6Zq6{MARKS}settingZq6",
     "token": f"Zq7Zq7{MARKS}tokenZq7",
 }
-ROWS = {"name of a user": "Zq8 Ada Zq8", "text in a statement": "Zq9 Lovelace Zq9", "a hook's row": "Zq0 Byron Zq0"}
+ROWS = {
+    "name of a user": "Zq8 Ada Zq8",
+    "text in a statement": "Zq9 Lovelace Zq9",
+    "a hook's row": "Zq0 Byron Zq0",
+}
 DATABASE, REDIS, WRONG, KEY, SIGNING, SETTING, TOKEN = SECRETS.values()
 NAME, LITERAL, HOOKED = ROWS.values()
 
 
 @pytest.fixture
-def guarded_endpoints(repocache_servers: Servers, repocache_endpoints: Endpoints) -> Iterator[Endpoints]:
+def guarded_endpoints(
+    repocache_servers: Servers, repocache_endpoints: Endpoints
+) -> Iterator[Endpoints]:
     """The servers for users of their own, with the passwords planted."""
     primary, redis = repocache_servers.primary, repocache_servers.redis
     primary.sql(f"CREATE ROLE {KEEPER} LOGIN IN ROLE app PASSWORD '{DATABASE}'")
@@ -127,14 +134,18 @@ def said(caplog: pytest.LogCaptureFixture) -> Said:
 
 @asynccontextmanager
 async def opened(ends: Endpoints, said: Said, **others: Any) -> AsyncIterator[Database]:
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.contexts.append(context))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: said.contexts.append(context)
+    )
     logged = repocache.LoggingObserver()
     settings = Settings(
         topology=TopologySettings(sample_every=0.05, connect_timeout=1.0),
         secrets=(SIGNING,),
         observe=repocache.Observers([logged, said.seen]),
     )
-    engine = EngineSettings(server_settings={"app.key": SETTING}, connect_args={"password": lambda: DATABASE}, **others)
+    engine = EngineSettings(
+        server_settings={"app.key": SETTING}, connect_args={"password": lambda: DATABASE}, **others
+    )
     database = Database(
         ends.primary,
         replicas=[Replica(url) for url in ends.replicas],
@@ -143,7 +154,9 @@ async def opened(ends: Endpoints, said: Said, **others: Any) -> AsyncIterator[Da
         settings=settings,
         engine=engine,
     )
-    said.others["reprs before"] = "\n".join(reprs(database, settings, engine, Replica(ends.primary)))
+    said.others["reprs before"] = "\n".join(
+        reprs(database, settings, engine, Replica(ends.primary))
+    )
     async with database as db:
         yield db
         said.others["reprs while it runs"] = "\n".join(reprs(db, settings, engine))
@@ -163,10 +176,15 @@ def reprs(*roots: object) -> Iterator[str]:
             waiting += [*each.keys(), *each.values()]
         elif isinstance(each, list | tuple | set | frozenset):
             waiting += each
-        elif type(each).__module__.startswith(("repocache", "tests.shop")) and not isinstance(each, User | Event):
+        elif type(each).__module__.startswith(("repocache", "tests.shop")) and not isinstance(
+            each, User | Event
+        ):
             yield f"{each!r} {each}"
             slots = [slot for kind in type(each).__mro__ for slot in getattr(kind, "__slots__", ())]
-            waiting += [*getattr(each, "__dict__", {}).values(), *(getattr(each, name, None) for name in slots)]
+            waiting += [
+                *getattr(each, "__dict__", {}).values(),
+                *(getattr(each, name, None) for name in slots),
+            ]
 
 
 def processes() -> str:
@@ -194,7 +212,9 @@ async def test_nothing_comes_out_of_work(guarded_endpoints: Endpoints, said: Sai
             assert (await db[Users].require(7)).name == NAME
             said.others["session"] = f"{session!r} {session.bookmark!r} {session.encode()}"
         async with db.unit_of_work() as work:
-            await work.session.execute(text(f"UPDATE users SET name = '{LITERAL}' WHERE id = 8 -- {LITERAL}"))
+            await work.session.execute(
+                text(f"UPDATE users SET name = '{LITERAL}' WHERE id = 8 -- {LITERAL}")
+            )
             await work.commit()
         async with db.unit_of_work() as work:
             work.add(User(id=7, name=NAME, age=1))
@@ -231,7 +251,9 @@ async def test_nothing_comes_out_of_a_value_that_is_refused(
     assert spilled(SECRETS | ROWS, said.everywhere()) == []
 
 
-async def test_nothing_comes_out_of_servers_that_let_nobody_in(guarded_endpoints: Endpoints, said: Said) -> None:
+async def test_nothing_comes_out_of_servers_that_let_nobody_in(
+    guarded_endpoints: Endpoints, said: Said
+) -> None:
     ends = guarded_endpoints
     place = Address.parse(ends.redis)
     wrong = f"redis://{KEEPER}:{quote(WRONG, safe='')}@{place.place}/0"
@@ -240,14 +262,20 @@ async def test_nothing_comes_out_of_servers_that_let_nobody_in(guarded_endpoints
         async with db.unit_of_work() as work:
             (await work[Users].require(7)).name = NAME
             await work.commit()
-    nowhere = tuple(make_url(url).set(port=1).render_as_string(hide_password=False) for url in ends.replicas[:1])
+    nowhere = tuple(
+        make_url(url).set(port=1).render_as_string(hide_password=False) for url in ends.replicas[:1]
+    )
     async with opened(dataclasses.replace(ends, replicas=nowhere), said) as db:
         assert await db[Users].get(7)
     assert said.seen.of(CacheFailed)
     assert said.seen.of(NodeOut)
 
     primary = make_url(ends.primary)
-    for changed in (primary.set(port=1), primary.set(host="nowhere.invalid"), primary.set(database="nowhere")):
+    for changed in (
+        primary.set(port=1),
+        primary.set(host="nowhere.invalid"),
+        primary.set(database="nowhere"),
+    ):
         url = changed.render_as_string(hide_password=False)
         with said.failing(DatabaseUnavailable):
             async with opened(dataclasses.replace(ends, primary=url), said):
@@ -262,7 +290,9 @@ async def test_nothing_comes_out_of_servers_that_let_nobody_in(guarded_endpoints
     assert spilled(ROWS, said.of_rows()) == []
 
 
-async def test_nothing_comes_out_of_a_driver_of_the_applications_own(guarded_endpoints: Endpoints, said: Said) -> None:
+async def test_nothing_comes_out_of_a_driver_of_the_applications_own(
+    guarded_endpoints: Endpoints, said: Said
+) -> None:
     async def refused(**told: Any) -> Any:
         raise ValueError(f"{TOKEN} is too old, {told['password']!r}")
 
@@ -273,7 +303,9 @@ async def test_nothing_comes_out_of_a_driver_of_the_applications_own(guarded_end
     assert spilled(SECRETS, said.of_rows() | {"our words": ours}) == []
 
 
-async def test_nothing_comes_out_of_the_commands(guarded_endpoints: Endpoints, said: Said, tmp_path: Path) -> None:
+async def test_nothing_comes_out_of_the_commands(
+    guarded_endpoints: Endpoints, said: Said, tmp_path: Path
+) -> None:
     ends = guarded_endpoints
     wrong = ends.redis.replace(quote(REDIS, safe=""), quote(WRONG, safe=""))
     raw, asking = f"redis://{KEEPER}:{WRONG}@cache/0", f"redis://:?{WRONG}@cache/0"
@@ -285,20 +317,38 @@ async def test_nothing_comes_out_of_the_commands(guarded_endpoints: Endpoints, s
         "primary_wrong": (with_login(ends.primary, WRONG), ends.redis),
         "primary_raw": (f"postgresql://{KEEPER}:x@{WRONG}@nowhere/shop", ends.redis),
         "primary_option": (f"{ends.primary}&sslmode={quote(WRONG)}", ends.redis),
-        "primary_password": (f"postgresql://{KEEPER}@nowhere/shop?password={quote(WRONG)}", ends.redis),
+        "primary_password": (
+            f"postgresql://{KEEPER}@nowhere/shop?password={quote(WRONG)}",
+            ends.redis,
+        ),
     }
     makers = [
-        f"def {name}():\n    return Database({primary!r}, redis={redis!r}, repositories=REPOSITORIES)\n"
+        f"def {name}():\n    return Database({primary!r}, redis={redis!r}, "
+        "repositories=REPOSITORIES)\n"
         for name, (primary, redis) in urls.items()
     ]
     head = "from repocache import Database\nfrom tests.shop import REPOSITORIES\n"
     (tmp_path / "shop_data.py").write_text("\n".join([head, *makers]))
     for name in urls:
-        command = [sys.executable, "-m", "repocache", "verify", f"shop_data:{name}", "--samples", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "repocache",
+            "verify",
+            f"shop_data:{name}",
+            "--samples",
+            "1",
+        ]
         done = await asyncio.to_thread(
-            subprocess.run, command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": os.defpath},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            subprocess.run,
+            command,
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert (done.returncode == 0) is (name == "right"), done.stderr
         said.others[name] = done.stdout + done.stderr
     assert spilled(SECRETS, said.everywhere()) == []
@@ -310,7 +360,11 @@ def test_nothing_public_shows_what_it_was_given() -> None:
         EngineSettings(connect_args={"password": TOKEN}, server_settings={"app.key": SETTING}),
         Replica(f"postgresql://{KEEPER}:{quote(DATABASE, safe='')}@db1/shop"),
         Address.parse(f"redis://{KEEPER}:{quote(REDIS, safe='')}@cache/0"),
-        Endpoints(f"postgresql://{KEEPER}:{DATABASE}@a/b", (f"postgresql://{KEEPER}:{DATABASE}@b/b",), REDIS),
+        Endpoints(
+            f"postgresql://{KEEPER}:{DATABASE}@a/b",
+            (f"postgresql://{KEEPER}:{DATABASE}@b/b",),
+            REDIS,
+        ),
         *(getattr(repocache, name) for name in repocache.__all__),
     ]
     assert spilled(SECRETS, {repr(type(each)): f"{each!r} {each}" for each in given}) == []
@@ -322,9 +376,15 @@ async def test_the_servers_of_the_kit_show_no_password(repocache_servers: Server
         "PostgreSQL": str(make_url(repocache_servers.primary.url()).password),
         "Redis": Address.parse(repocache_servers.redis.url).password,
     }
-    postgres, redis = (repocache_servers.primary, *repocache_servers.replicas), repocache_servers.redis
+    postgres, redis = (
+        (repocache_servers.primary, *repocache_servers.replicas),
+        repocache_servers.redis,
+    )
     pids = {each.name: each.pid for each in postgres} | {redis.name: redis.pid}
-    environments = {f"environment of {name}": Path(f"/proc/{pid}/environ").read_text() for name, pid in pids.items()}
+    environments = {
+        f"environment of {name}": Path(f"/proc/{pid}/environ").read_text()
+        for name, pid in pids.items()
+    }
     assert all(environments.values())
     assert spilled(passwords, {"processes": processes()} | environments) == []
 
@@ -332,5 +392,7 @@ async def test_the_servers_of_the_kit_show_no_password(repocache_servers: Server
 def test_the_search_finds_what_is_there() -> None:
     secret = {"password": DATABASE}
     found = [repr(DATABASE), quote(DATABASE, safe=""), f"redis://:{DATABASE}@cache"]
-    assert len(spilled(secret, {str(number): each for number, each in enumerate(found)})) == len(found)
+    assert len(spilled(secret, {str(number): each for number, each in enumerate(found)})) == len(
+        found
+    )
     assert not spilled(secret, {"log": "postgresql+asyncpg://keeper:***@db1"})

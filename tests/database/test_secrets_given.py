@@ -1,4 +1,5 @@
-"""A running fleet is given secrets in two steps, and no session or cache misses a write meanwhile."""
+"""A running fleet is given secrets in two steps, and no session or cache misses a write
+meanwhile."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ LAST = Settings(topology=QUICK, secrets=SECRETS)
 
 
 async def hears(reader: Shop, writer: Shop, name: str) -> None:
-    """The session's next request finds its write, and other reads of that process do soon, whose L1 had the row."""
+    """The session's next request finds its write, and other reads of that process do soon, whose L1
+    had the row."""
     await reader.users.get(7)
     async with writer.db.causal_session() as session:
         await writer.rename(7, name)
@@ -39,7 +41,10 @@ async def hears(reader: Shop, writer: Shop, name: str) -> None:
 async def test_a_fleet_is_given_secrets(
     repocache_controls: Servers, repocache_endpoints: Endpoints, steps: Sequence[Settings]
 ) -> None:
-    async with open_shop(repocache_endpoints, steps[0]) as one, open_shop(repocache_endpoints, steps[1]) as other:
+    async with (
+        open_shop(repocache_endpoints, steps[0]) as one,
+        open_shop(repocache_endpoints, steps[1]) as other,
+    ):
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.pause_replay)
         await hears(one, other, "Ada")
@@ -50,8 +55,12 @@ async def test_a_fleet_is_given_secrets(
 
 
 async def test_in_one_step_it_would_miss_some(repocache_endpoints: Endpoints) -> None:
-    """Whoever has secrets, and nothing more, takes nothing of who has none: which is what they are for."""
-    async with open_shop(repocache_endpoints, NONE) as one, open_shop(repocache_endpoints, LAST) as other:
+    """Whoever has secrets, and nothing more, takes nothing of who has none: which is what they are
+    for."""
+    async with (
+        open_shop(repocache_endpoints, NONE) as one,
+        open_shop(repocache_endpoints, LAST) as other,
+    ):
         async with one.db.causal_session() as session:
             await one.rename(7, "Ada")
             text = session.encode()
@@ -62,5 +71,7 @@ async def test_in_one_step_it_would_miss_some(repocache_endpoints: Endpoints) ->
 
 
 def test_without_secrets_it_says_nothing() -> None:
-    with pytest.raises(ConfigurationError, match=r"accept_unsigned=True\): it is of use with Settings\(secrets="):
+    with pytest.raises(
+        ConfigurationError, match=r"accept_unsigned=True\): it is of use with Settings\(secrets="
+    ):
         Settings(accept_unsigned=True)

@@ -14,7 +14,20 @@ from repocache.bookmark import Bookmark
 from repocache.events import BookmarkRefused, Published, Served, UndeclaredWrite
 from repocache.keys import owner_bucket
 from repocache.testing import Servers
-from tests.shop import QUICK, Base, Countries, Order, OrderId, Orders, Shop, User, Users, in_rotation, open_shop, until
+from tests.shop import (
+    QUICK,
+    Base,
+    Countries,
+    Order,
+    OrderId,
+    Orders,
+    Shop,
+    User,
+    Users,
+    in_rotation,
+    open_shop,
+    until,
+)
 
 ASKS_FOR_THE_PRIMARY = Bookmark("", None, {}, covered=True, expires=4e9)
 
@@ -46,10 +59,16 @@ async def test_bulk_statements_of_any_form_are_invalidated(shop: Shop) -> None:
     statements: list[tuple[Executable, dict[int, str | None]]] = [
         (update(User).where(User.id <= 3).values(name="orm"), {1: "orm", 3: "orm", 4: "n04"}),
         (update(users).where(users.c.id == 4).values(name="core"), {3: "orm", 4: "core"}),
-        (update(users).where(users.c.id == 5).values(name="given").returning(users.c.name), {5: "given"}),
+        (
+            update(users).where(users.c.id == 5).values(name="given").returning(users.c.name),
+            {5: "given"},
+        ),
         (delete(User).where(User.id == 6), {6: None, 7: "n07"}),
         (insert(User).values(id=100, name="in", age=1), {100: "in"}),
-        (insert(users).values([{"id": n, "name": "in", "age": 1} for n in (101, 102)]), {101: "in"}),
+        (
+            insert(users).values([{"id": n, "name": "in", "age": 1} for n in (101, 102)]),
+            {101: "in"},
+        ),
     ]
     for statement, expected in statements:
         await shop.users.get_many([*ids, 100, 101, 102])
@@ -69,7 +88,9 @@ async def test_many_rows_at_once(shop: Shop) -> None:
             await session.execute(update(User).values(name="all"))
             await session.commit()
         assert list(scope.bookmark.buckets) == [owner_bucket("user")]
-        assert {user.name for user in (await shop.users.get_many(list(range(1, 61)))).values()} == {"all"}
+        assert {user.name for user in (await shop.users.get_many(list(range(1, 61)))).values()} == {
+            "all"
+        }
     (published,) = shop.seen.of(Published)
     assert (published.keys, published.buckets) == (0, 1)
 
@@ -105,7 +126,9 @@ WHOLE = ["UPDATE users SET age = age + 1", "TRUNCATE users"]
 
 
 @pytest.mark.parametrize("statement", WHOLE)
-async def test_a_session_that_changed_a_whole_owner_goes_on_using_the_caches(shop: Shop, statement: str) -> None:
+async def test_a_session_that_changed_a_whole_owner_goes_on_using_the_caches(
+    shop: Shop, statement: str
+) -> None:
     """Others' at once, and this one's as soon as its rows are loaded again."""
     await asyncio.gather(shop.db[Countries].require("de"), shop.users.require(7))
     await in_l1(shop)
@@ -168,11 +191,15 @@ async def test_tasks_share_the_session_that_they_were_begun_in(shop: Shop) -> No
     async with shop.db.causal_session() as session:
         await asyncio.create_task(shop.rename(7, "Ada"))
         assert session.bookmark.position
-        users = await asyncio.gather(*(asyncio.create_task(shop.users.require(7)) for _ in range(3)))
+        users = await asyncio.gather(
+            *(asyncio.create_task(shop.users.require(7)) for _ in range(3))
+        )
         assert {user.name for user in users} == {"Ada"}
 
 
-@pytest.mark.parametrize("text", ["", "x", "AAAA", "é", "a" * 5000, "\0", "lg", "9" * 100, "{}", None])
+@pytest.mark.parametrize(
+    "text", ["", "x", "AAAA", "é", "a" * 5000, "\0", "lg", "9" * 100, "{}", None]
+)
 async def test_a_session_begins_with_anything(still: Shop, text: str | None) -> None:
     async with still.db.causal_session(text) as session:
         assert await still.users.get(7) is not None
@@ -186,7 +213,10 @@ async def test_signed_bookmarks(repocache_endpoints: Any) -> None:
     foreign = Settings(topology=QUICK, secrets=("foreign" * 8,))
     texts = []
     for settings in (signed, older, foreign):
-        async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+        async with (
+            open_shop(repocache_endpoints, settings) as shop,
+            shop.db.causal_session() as session,
+        ):
             await shop.rename(7, settings.secrets[0])
             texts.append(session.encode())
     async with open_shop(repocache_endpoints, signed) as shop:
@@ -243,16 +273,22 @@ async def test_an_outer_session_knows_what_the_inner_one_wrote(
 async def test_what_a_transaction_showed_has_been_seen(
     repocache_controls: Servers, repocache_endpoints: Any, how: str
 ) -> None:
-    """1. Somebody commits; 2. a monotonic session reads that in a transaction, which writes nothing;
+    """1. Somebody commits; 2. a monotonic session reads that in a transaction, which writes
+    nothing;
     3. its next read, on a replica that lags, would be older."""
     name = select(User.name).where(User.id == 7)
     settings = Settings(topology=QUICK, monotonic=True)
-    async with open_shop(repocache_endpoints, settings) as shop, open_shop(repocache_endpoints) as other:
+    async with (
+        open_shop(repocache_endpoints, settings) as shop,
+        open_shop(repocache_endpoints) as other,
+    ):
         await in_rotation(shop)
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.pause_replay)
         await other.rename(7, "Ada")
-        async with shop.db.causal_session(ASKS_FOR_THE_PRIMARY if how == "snapshot" else None) as session:
+        async with shop.db.causal_session(
+            ASKS_FOR_THE_PRIMARY if how == "snapshot" else None
+        ) as session:
             if how == "snapshot":
                 async with shop.db.snapshot() as connection:
                     assert (await connection.execute(name)).scalar_one() == "Ada"
@@ -262,18 +298,25 @@ async def test_what_a_transaction_showed_has_been_seen(
             else:
                 async with shop.db.unit_of_work() as work:
                     assert (await work.session.execute(name)).scalar_one() == "Ada"
-                    assert session.bookmark.position is None, "it goes on, and shows whatever it will"
+                    assert session.bookmark.position is None, (
+                        "it goes on, and shows whatever it will"
+                    )
                     await (work.rollback() if how == "rolled back" else work.commit())
             assert session.bookmark.position
             assert [user.name for user in await shop.users.find(User.id == 7)] == ["Ada"]
 
 
 @pytest.mark.parametrize("monotonic", [True, False])
-async def test_a_transaction_that_is_lost_raises_what_it_was_lost_by(repocache_endpoints: Any, monotonic: bool) -> None:
+async def test_a_transaction_that_is_lost_raises_what_it_was_lost_by(
+    repocache_endpoints: Any, monotonic: bool
+) -> None:
     """A cancelled statement costs its connection; then the session looks at what the transaction
     showed, of which nobody can be asked."""
     settings = Settings(topology=QUICK, monotonic=monotonic)
-    async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+    async with (
+        open_shop(repocache_endpoints, settings) as shop,
+        shop.db.causal_session() as session,
+    ):
         with pytest.raises(ZeroDivisionError):
             await _loses_its_connection(shop)
         assert (session.bookmark.position is None) == monotonic
@@ -302,7 +345,10 @@ async def test_a_transaction_that_is_cancelled_while_the_primary_is_asked_leaves
             await plain.execute(select(User.name).where(User.id == 7))
             await plain.rollback()
 
-    async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+    async with (
+        open_shop(repocache_endpoints, settings) as shop,
+        shop.db.causal_session() as session,
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(shop.db._topology, "position", never)
             working = asyncio.create_task(reads())
@@ -311,7 +357,11 @@ async def test_a_transaction_that_is_cancelled_while_the_primary_is_asked_leaves
             with pytest.raises(asyncio.CancelledError):
                 await working
             await asyncio.sleep(0)
-            left = [task for task in asyncio.all_tasks() if "position" in repr(task) or "never" in repr(task)]
+            left = [
+                task
+                for task in asyncio.all_tasks()
+                if "position" in repr(task) or "never" in repr(task)
+            ]
         assert left == []
         assert session.bookmark.position is None, "what it showed is not known"
         assert [user.id for user in await shop.users.find(User.id == 7)] == [7]
@@ -319,10 +369,13 @@ async def test_a_transaction_that_is_cancelled_while_the_primary_is_asked_leaves
 
 
 async def test_what_a_lost_snapshot_showed_is_not_known(repocache_endpoints: Any) -> None:
-    """1. A snapshot on a replica has shown something; 2. its connection is lost, as when that server
-    begins another life, further back; 3. a new connection would tell of that one."""
+    """1. A snapshot on a replica has shown something; 2. its connection is lost, as when that
+    server begins another life, further back; 3. a new connection would tell of that one."""
     settings = Settings(topology=QUICK, monotonic=True)
-    async with open_shop(repocache_endpoints, settings) as shop, shop.db.causal_session() as session:
+    async with (
+        open_shop(repocache_endpoints, settings) as shop,
+        shop.db.causal_session() as session,
+    ):
         await in_rotation(shop)
         with pytest.raises(ZeroDivisionError):
             await _loses_its_snapshot(shop)

@@ -1,4 +1,5 @@
-"""Many callers of what is not cached: one load a process, one lease among processes, one statement a batch."""
+"""Many callers of what is not cached: one load a process, one lease among processes, one statement
+a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +16,9 @@ def loads(*shops: Shop) -> int:
 
 async def test_a_cold_key_is_read_once_whoever_asks(repocache_endpoints: Endpoints) -> None:
     async with open_shop(repocache_endpoints) as one, open_shop(repocache_endpoints) as two:
-        found = await asyncio.gather(*(shop.users.require(7) for _ in range(200) for shop in (one, two)))
+        found = await asyncio.gather(
+            *(shop.users.require(7) for _ in range(200) for shop in (one, two))
+        )
         assert {user.name for user in found} == {"n07"}
         assert len({id(user) for user in found}) == 400
         assert loads(one, two) <= 2
@@ -36,7 +39,9 @@ async def test_misses_of_one_moment_are_few_statements(repocache_endpoints: Endp
         assert loads(shop) <= 3
 
 
-async def test_callers_that_are_cancelled_leave_the_others_their_row(repocache_endpoints: Endpoints) -> None:
+async def test_callers_that_are_cancelled_leave_the_others_their_row(
+    repocache_endpoints: Endpoints,
+) -> None:
     async with open_shop(repocache_endpoints) as shop:
         tasks = [asyncio.ensure_future(shop.users.require(7)) for _ in range(20)]
         await asyncio.sleep(0)

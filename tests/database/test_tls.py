@@ -1,4 +1,5 @@
-"""TLS to PostgreSQL servers that speak it themselves, by an authority of their own: who is verified is who is meant."""
+"""TLS to PostgreSQL servers that speak it themselves, by an authority of their own: who is verified
+is who is meant."""
 
 from __future__ import annotations
 
@@ -18,30 +19,46 @@ from repocache.testing.process import Account, await_condition
 from tests.outbox.conftest import outbox_template
 from tests.shop import open_shop
 
-pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificates with openssl")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("openssl"), reason="makes its certificates with openssl"
+)
+OF_APP = "FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'app'"
 KEY = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
 
 
 def speaking_tls() -> list[Path]:
     """`bin` folders of servers that were built with it; those of wheels are not."""
     given = os.environ.get(POSTGRES_VARIABLE)
-    folders = [Path(given)] if given else [each for pattern in SYSTEM_FOLDERS for each in Path("/").glob(pattern)]
+    folders = (
+        [Path(given)]
+        if given
+        else [each for pattern in SYSTEM_FOLDERS for each in Path("/").glob(pattern)]
+    )
     return [each for each in folders if b"SSL_CTX_new" in (each / "postgres").read_bytes()]
 
 
 def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *" ".join(arguments).split()], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["openssl", *" ".join(arguments).split()], cwd=folder, check=True, capture_output=True
+    )
 
 
 @pytest.fixture(scope="module")
 def pems() -> Iterator[Path]:
-    """An authority (`ca.pem`), a server's certificate by it for 127.0.0.1 alone, and another authority."""
+    """An authority (`ca.pem`), a server's certificate by it for 127.0.0.1 alone, and another
+    authority."""
     account = Account.unprivileged()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         for authority in ("ca", "other"):
-            openssl(folder, f"req -x509 {KEY} -subj /CN={authority} -keyout {authority}.key -out {authority}.pem")
+            openssl(
+                folder,
+                (
+                    f"req -x509 {KEY} -subj /CN={authority} -keyout {authority}.key -out "
+                    f"{authority}.pem"
+                ),
+            )
         openssl(folder, f"req {KEY} -subj /CN=postgres -keyout server.key -out server.csr")
         (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
         signed = "-CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names"
@@ -73,31 +90,38 @@ def shop_endpoints(tls: Servers) -> Endpoints:
 
 def asking(endpoints: Endpoints, query: str, host: str = "127.0.0.1") -> Endpoints:
     primary, *replicas = (
-        f"{url.replace('127.0.0.1', host)}?{query}" for url in (endpoints.primary, *endpoints.replicas)
+        f"{url.replace('127.0.0.1', host)}?{query}"
+        for url in (endpoints.primary, *endpoints.replicas)
     )
     return Endpoints(primary, tuple(replicas), endpoints.redis)
 
 
 @pytest.mark.parametrize(
     "query",
-    ["", "sslmode=require", "sslmode=verify-ca&sslrootcert={pems}/ca.pem", "ssl=verify-full&sslrootcert={pems}/ca.pem"],
+    [
+        "",
+        "sslmode=require",
+        "sslmode=verify-ca&sslrootcert={pems}/ca.pem",
+        "ssl=verify-full&sslrootcert={pems}/ca.pem",
+    ],
 )
-async def test_all_connections_are_encrypted(query: str, tls: Servers, shop_endpoints: Endpoints, pems: Path) -> None:
-    """Those of the outbox and the polls too; the replica's as well. Without a word TLS is used where it is offered."""
+async def test_all_connections_are_encrypted(
+    query: str, tls: Servers, shop_endpoints: Endpoints, pems: Path
+) -> None:
+    """Those of the outbox and the polls too; the replica's as well. Without a word TLS is used
+    where it is offered."""
     async with open_shop(asking(shop_endpoints, query.format(pems=pems))) as shop:
         await shop.rename(7, "Ada")
         assert (await shop.users.require(7)).name == "Ada"
         assert shop.db.is_durable
         for server in (tls.primary, *tls.replicas):
-            found = server.sql("SELECT ssl, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
-                               " WHERE usename = 'app' GROUP BY ssl")  # fmt: skip
+            found = server.sql(f"SELECT ssl, count(*) {OF_APP} GROUP BY ssl")
             assert [encrypted for encrypted, _ in found] == ["t"]
 
 
 async def test_disabled_it_is_not_used(tls: Servers, shop_endpoints: Endpoints) -> None:
     async with open_shop(asking(shop_endpoints, "sslmode=disable")):
-        found = tls.primary.sql("SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)"
-                                " WHERE usename = 'app'")  # fmt: skip
+        found = tls.primary.sql(f"SELECT DISTINCT ssl {OF_APP}")
         assert found == [("f",)]
 
 
@@ -109,7 +133,12 @@ async def test_disabled_it_is_not_used(tls: Servers, shop_endpoints: Endpoints) 
         ("sslmode=verify-ca&sslrootcert={pems}/other.pem", "127.0.0.1"),
         ("sslmode=verify-full", "127.0.0.1"),
     ],
-    ids=["another host", "another authority", "another authority, any host", "the system's authorities"],
+    ids=[
+        "another host",
+        "another authority",
+        "another authority, any host",
+        "the system's authorities",
+    ],
 )
 async def test_who_is_not_the_one_meant_is_refused(
     query: str, host: str, shop_endpoints: Endpoints, pems: Path
@@ -122,17 +151,23 @@ async def test_who_is_not_the_one_meant_is_refused(
 async def test_another_host_of_the_same_authority_is_none_of_verify_cas_affairs(
     shop_endpoints: Endpoints, pems: Path
 ) -> None:
-    async with open_shop(asking(shop_endpoints, f"sslmode=verify-ca&sslrootcert={pems}/ca.pem", "localhost")) as shop:
+    async with open_shop(
+        asking(shop_endpoints, f"sslmode=verify-ca&sslrootcert={pems}/ca.pem", "localhost")
+    ) as shop:
         assert await shop.users.get(7) is not None
 
 
 @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-async def test_a_server_without_it_is_refused_where_it_is_required(mode: str, tls: Servers, pems: Path) -> None:
+async def test_a_server_without_it_is_refused_where_it_is_required(
+    mode: str, tls: Servers, pems: Path
+) -> None:
     """Also one that has lost it: nothing falls back to plain text."""
     tls.primary.sql("ALTER SYSTEM SET ssl = off; SELECT pg_reload_conf()")
     await_condition(lambda: tls.primary.sql("SHOW ssl") == [("off",)], "it has none")
     try:
-        endpoints = asking(tls.endpoints(outbox_template(tls)), f"sslmode={mode}&sslrootcert={pems}/ca.pem")
+        endpoints = asking(
+            tls.endpoints(outbox_template(tls)), f"sslmode={mode}&sslrootcert={pems}/ca.pem"
+        )
         with pytest.raises(DatabaseUnavailable, match="SSL"):
             async with open_shop(endpoints):
                 pass

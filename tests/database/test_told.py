@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from repocache import Database, Replica, Settings
-from repocache.remedies import NODE_OUT
+from repocache.events.remedies import NODE_OUT
 from repocache.runtime.outbox import LOST
 from repocache.testing import Endpoints, Servers
 from tests.shop import REPOSITORIES, Users
@@ -39,7 +39,9 @@ async def test_what_an_operator_must_know(
     for name in ("elsewhere", "keyless"):
         assert f"NodeOut(node={name!r}, why='refused'); {NODE_OUT['refused']}" in said
     assert f"Degraded(what='outbox', lost={LOST!r})" in said
-    assert any(line.startswith("Unguarded(what='signed bookmarks'") and "secrets=" in line for line in said)
+    assert any(
+        line.startswith("Unguarded(what='signed bookmarks'") and "secrets=" in line for line in said
+    )
     timelines = [line for line in said if line.startswith("Degraded(what='the timeline of")]
     assert len(said) - len(timelines) == 4, said
     assert "wrong'" not in caplog.text

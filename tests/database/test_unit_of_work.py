@@ -103,7 +103,9 @@ async def test_a_commit_is_seen_at_once_here_and_behind_its_bookmark_everywhere(
         assert len(bookmark.wrote or {}) in (2, 3)
 
 
-async def test_an_insert_ends_the_knowledge_that_there_is_no_row(shop: Shop, repocache_endpoints: Any) -> None:
+async def test_an_insert_ends_the_knowledge_that_there_is_no_row(
+    shop: Shop, repocache_endpoints: Any
+) -> None:
     async with open_shop(repocache_endpoints) as other:
         assert await shop.users.get(100) is None
         assert await other.users.get(100) is None
@@ -229,21 +231,29 @@ async def declared_in_a_unit_of_work(
         await work.commit()
 
 
-async def declared_in_a_session(shop: Shop, repository: type[Repository[User, int]], ids: list[int] | None) -> None:
+async def declared_in_a_session(
+    shop: Shop, repository: type[Repository[User, int]], ids: list[int] | None
+) -> None:
     async with shop.db.sessionmaker() as session:
         await session.execute(RENAME)
         await shop.db.changes(session, repository, ids)
         await session.commit()
 
 
-RENAME = text("WITH one AS (UPDATE users SET name = 'x' WHERE id = 7) UPDATE orders SET total = 0 WHERE number = 2")
+RENAME = text(
+    "WITH one AS (UPDATE users SET name = 'x' WHERE id = 7) UPDATE orders SET total = 0 WHERE "
+    "number = 2"
+)
 
 
 @pytest.mark.parametrize("declared", [declared_in_a_unit_of_work, declared_in_a_session])
 @pytest.mark.parametrize("named", [Users, Accounts])
 @pytest.mark.parametrize("ids", [[7], None])
 async def test_all_owners_of_what_is_declared_follow(
-    repocache_endpoints: Any, declared: Any, named: type[Repository[User, int]], ids: list[int] | None
+    repocache_endpoints: Any,
+    declared: Any,
+    named: type[Repository[User, int]],
+    ids: list[int] | None,
 ) -> None:
     async with (
         open_shop(repocache_endpoints, repositories=[Users, Accounts, Totals]) as shop,
@@ -253,7 +263,11 @@ async def test_all_owners_of_what_is_declared_follow(
 
         async def shown(db: Database) -> tuple[str, str, int]:
             total = await db[Totals].require(OrderId(1, 2))
-            return (await db[Users].require(7)).name, (await db[Accounts].require(7)).name, total.total
+            return (
+                (await db[Users].require(7)).name,
+                (await db[Accounts].require(7)).name,
+                total.total,
+            )
 
         assert await shown(shop.db) == await shown(other.db) == ("n07", "n07", 102)
         await declared(shop, named, ids)
@@ -317,7 +331,9 @@ async def test_a_change_of_a_cached_entity_is_refused_where_it_is_made(shop: Sho
         ]
 
     for cached in [*await read(shop.users), await shop.users.on_primary().require(7)]:
-        with pytest.raises(CachedEntityRefused, match=r"'name'.*`await work\[Users\]\.require\(7\)`"):
+        with pytest.raises(
+            CachedEntityRefused, match=r"'name'.*`await work\[Users\]\.require\(7\)`"
+        ):
             cached.name = "lost"
         assert cached.name == "n07"
     async with shop.db.unit_of_work() as work:
@@ -328,7 +344,9 @@ async def test_a_change_of_a_cached_entity_is_refused_where_it_is_made(shop: Sho
     assert (await shop.users.on_primary().require(7)).name == "Ada"
 
 
-async def test_a_change_of_a_cached_entity_is_told_where_that_is_wished(shop: Shop, repocache_endpoints: Any) -> None:
+async def test_a_change_of_a_cached_entity_is_told_where_that_is_wished(
+    shop: Shop, repocache_endpoints: Any
+) -> None:
     settings = Settings(topology=QUICK, misuse=Misuse.TELL)
     async with open_shop(repocache_endpoints, settings) as other:
         told, refused = await other.users.require(7), await shop.users.require(7)
@@ -393,7 +411,9 @@ async def test_orders_that_lie_in_no_l1_follow_too(shop: Shop) -> None:
                 (await work[Orders].require(OrderId(1, 2))).total = total
                 await work.commit()
             assert (await orders.require(OrderId(1, 2))).total == total
-            assert [order.total for order in await orders.find(Order.tenant == 1, Order.number == 2)] == [total]
+            assert [
+                order.total for order in await orders.find(Order.tenant == 1, Order.number == 2)
+            ] == [total]
 
 
 class Sent(list[str]):
@@ -441,7 +461,11 @@ async def test_many_ids_are_the_sessions_own_entities(shop: Shop) -> None:
         await work.delete(await users.require(8))
         work.add(User(id=100, name="new", age=100))
         many = await users.get_many([100, 9, 8, 7])
-        assert [(id, user.name) for id, user in many.items()] == [(100, "new"), (9, "n09"), (7, "Ada")]
+        assert [(id, user.name) for id, user in many.items()] == [
+            (100, "new"),
+            (9, "n09"),
+            (7, "Ada"),
+        ]
         assert many[7] is seven
         work.session.expire(seven)
         await work.session.execute(text("UPDATE users SET name = 'Bob' WHERE id = 7"))
@@ -468,10 +492,19 @@ async def test_two_statements_at_once_are_refused(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
         users = work[Users]
         for id in (8, 9):  # before there is a connection, and after
-            calls = [users.get(id), users.find(User.id == 2), users.get_many([3]), users.count(), work.rollback()]
+            calls = [
+                users.get(id),
+                users.find(User.id == 2),
+                users.get_many([3]),
+                users.count(),
+                work.rollback(),
+            ]
             first, *others = await asyncio.gather(*calls, return_exceptions=True)
             assert isinstance(first, User)
-            assert all(isinstance(each, UsageError) and "one after the other" in str(each) for each in others)
+            assert all(
+                isinstance(each, UsageError) and "one after the other" in str(each)
+                for each in others
+            )
         (await users.require(1)).name = "Ada"
         commits = await asyncio.gather(work.commit(), users.get(5), return_exceptions=True)
         assert isinstance(commits[0], Bookmark)
@@ -525,7 +558,9 @@ async def test_leaving_in_the_middle_of_a_statement_gives_the_connection_back(sh
     await shop.rename(7, "Ada")
 
 
-async def test_two_statements_of_its_session_do_not_lose_a_connection_that_is_being_made(shop: Shop) -> None:
+async def test_two_statements_of_its_session_do_not_lose_a_connection_that_is_being_made(
+    shop: Shop,
+) -> None:
     engine = shop.db._topology.write_engine
     one, two = select(User).where(User.id == 1), select(User).where(User.id == 2)
     await engine.dispose()
@@ -538,7 +573,8 @@ async def test_two_statements_of_its_session_do_not_lose_a_connection_that_is_be
 
 
 async def test_leaving_waits_for_a_statement_that_is_under_way(shop: Shop) -> None:
-    """Of a task that nobody waited for: to close the session beside it would break the connection under it."""
+    """Of a task that nobody waited for: to close the session beside it would break the connection
+    under it."""
     pool: Any = shop.db._topology.write_engine.pool
     begun = asyncio.Event()
 

@@ -26,7 +26,9 @@ STILL = TopologySettings(sample_every=600.0, max_lag=6000.0)
 """Nothing is polled unless somebody asks: what a stale sample would do can be seen."""
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 30) -> None:
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], what: str, seconds: float = 30
+) -> None:
     try:
         async with asyncio.timeout(seconds):
             while True:
@@ -64,7 +66,10 @@ class Watched:
         return status.out
 
     async def all_in(self) -> None:
-        await until(lambda: not any(node.out for node in self.topology.nodes), "all nodes are in the rotation")
+        await until(
+            lambda: not any(node.out for node in self.topology.nodes),
+            "all nodes are in the rotation",
+        )
 
 
 async def value_of(connection: AsyncConnection) -> int:

@@ -11,7 +11,8 @@ from repocache.testing.ports import free_port
 
 
 class Doorman:
-    """Passes new connections on to its targets, one after the other; those that are there stay where they are."""
+    """Passes new connections on to its targets, one after the other; those that are there stay
+    where they are."""
 
     def __init__(self, *urls: str) -> None:
         self._url = make_url(urls[0])
@@ -44,7 +45,10 @@ class Doorman:
         raise OSError("no free port")
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._server.close()
         await self.cut()

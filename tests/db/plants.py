@@ -1,7 +1,8 @@
-"""What a hostile role can put before PostgreSQL's own functions and operators: those for exactly other argument types.
+"""What a hostile role can put before PostgreSQL's own functions and operators: those for exactly
+other argument types.
 
-A call resolves to the function whose argument types fit exactly, in whatever schema of the search_path, before one of
-`pg_catalog` that needs a conversion, and before one for any type.
+A call resolves to the function whose argument types fit exactly, in whatever schema of the
+search_path, before one of `pg_catalog` that needs a conversion, and before one for any type.
 """
 
 from __future__ import annotations
@@ -10,15 +11,53 @@ import re
 from collections.abc import Iterable
 
 TYPES = (
-    *("text", "name", '"char"', "varchar", "bool", "int2", "int4", "int8", "numeric", "float8", "oid", "regclass"),
-    *("regtype", "regnamespace", "pg_lsn", "timestamptz", "interval", "jsonb", "xid8", "text[]", "name[]", "int2[]"),
+    *(
+        "text",
+        "name",
+        '"char"',
+        "varchar",
+        "bool",
+        "int2",
+        "int4",
+        "int8",
+        "numeric",
+        "float8",
+        "oid",
+        "regclass",
+    ),
+    *(
+        "regtype",
+        "regnamespace",
+        "pg_lsn",
+        "timestamptz",
+        "interval",
+        "jsonb",
+        "xid8",
+        "text[]",
+        "name[]",
+        "int2[]",
+    ),
 )
 SECOND = ("text", "name", '"char"', "varchar", "oid", "int4")
 OPERATORS = ("=", "<>", "<=", ">=", "-", "*", "||", "~~", "!~~")
 # Beyond functions, what stands before a parenthesis in the library's SQL.
 SYNTAX = frozenset(
     {
-        *("all", "and", "any", "array", "as", "asked", "bit", "cast", "coalesce", "exists", "extract", "from", "given"),
+        *(
+            "all",
+            "and",
+            "any",
+            "array",
+            "as",
+            "asked",
+            "bit",
+            "cast",
+            "coalesce",
+            "exists",
+            "extract",
+            "from",
+            "given",
+        ),
         *(
             "greatest",
             "in",
@@ -60,10 +99,12 @@ DECLARE
 BEGIN
   FOREACH a IN ARRAY kinds LOOP
     FOREACH b IN ARRAY kinds LOOP
-      EXECUTE format('CREATE FUNCTION planted.planted(%s, %s) RETURNS bool LANGUAGE sql AS ''SELECT true''', a, b);
+      EXECUTE format('CREATE FUNCTION planted.planted(%s, %s)'
+        ' RETURNS bool LANGUAGE sql AS ''SELECT true''', a, b);
       FOREACH o IN ARRAY '{operators}'::text[] LOOP
         IF to_regoperator(format('pg_catalog.%s(%s,%s)', o, a, b)) IS NULL THEN
-          EXECUTE format('CREATE OPERATOR planted.%s (FUNCTION = planted.planted, LEFTARG = %s, RIGHTARG = %s)',
+          EXECUTE format('CREATE OPERATOR planted.%s'
+            ' (FUNCTION = planted.planted, LEFTARG = %s, RIGHTARG = %s)',
             o, a, b);
         END IF;
       END LOOP;
@@ -72,11 +113,13 @@ BEGIN
   FOREACH f IN ARRAY '{functions}'::text[] LOOP
     FOREACH a IN ARRAY kinds LOOP
       IF to_regprocedure(format('pg_catalog.%I(%s)', f, a)) IS NULL THEN
-        EXECUTE format('CREATE FUNCTION planted.%I(%s) RETURNS %2$s LANGUAGE sql AS ''SELECT $1''', f, a);
+        EXECUTE format('CREATE FUNCTION planted.%I(%s) RETURNS %2$s LANGUAGE sql AS ''SELECT $1''',
+            f, a);
       END IF;
       FOREACH b IN ARRAY second LOOP
         IF to_regprocedure(format('pg_catalog.%I(%s,%s)', f, a, b)) IS NULL THEN
-          EXECUTE format('CREATE FUNCTION planted.%I(%s, %s) RETURNS %2$s LANGUAGE sql AS ''SELECT $1''', f, a, b);
+          EXECUTE format('CREATE FUNCTION planted.%I(%s, %s)'
+            ' RETURNS %2$s LANGUAGE sql AS ''SELECT $1''', f, a, b);
         END IF;
       END LOOP;
     END LOOP;
@@ -86,10 +129,17 @@ END $plant$
 
 
 def plants(functions: Iterable[str]) -> str:
-    """Fills the schema `planted` with all of these that `pg_catalog` has not for exactly the same types."""
-    given = {"types": TYPES, "second": SECOND, "operators": OPERATORS, "functions": sorted(functions)}
+    """Fills the schema `planted` with all of these that `pg_catalog` has not for exactly the same
+    types."""
+    given = {
+        "types": TYPES,
+        "second": SECOND,
+        "operators": OPERATORS,
+        "functions": sorted(functions),
+    }
     lists = {
-        name: "{" + ",".join('"' + each.replace('"', '\\"') + '"' for each in of) + "}" for name, of in given.items()
+        name: "{" + ",".join('"' + each.replace('"', '\\"') + '"' for each in of) + "}"
+        for name, of in given.items()
     }
     sql = PLANT
     for name, said in lists.items():

@@ -1,4 +1,5 @@
-"""What is assumed of clocks and settings, each just inside and just outside (docs/assumptions.md)."""
+"""What is assumed of clocks and settings, each just inside and just outside
+(docs/assumptions.md)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ async def test_beyond_it_the_error_says_what_to_do() -> None:
     budget = PrimaryBudget(2, 0.0)
     await budget.acquire("a")
     await budget.acquire("a")
-    with pytest.raises(PrimaryBudgetExceeded, match=r"2 reads.*within 0.0 s \(0 more wait\): all lost.*primary_reads"):
+    with pytest.raises(
+        PrimaryBudgetExceeded,
+        match=r"2 reads.*within 0.0 s \(0 more wait\): all lost.*primary_reads",
+    ):
         await budget.acquire("all lost")
     budget.release()
     await budget.acquire("a")
@@ -103,7 +106,12 @@ async def test_a_client_waits_with_so_many_reads_at_most() -> None:
     assert (budget._free, budget._claims, budget._apart, budget._line) == (2, {}, {}, {})
 
 
-@given(st.lists(st.tuples(st.sampled_from(["take", "give", "cancel", "turn"]), st.integers(0, 3)), max_size=60))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["take", "give", "cancel", "turn"]), st.integers(0, 3)),
+        max_size=60,
+    )
+)
 def test_places_are_neither_lost_nor_made(steps: list[tuple[str, int]]) -> None:
     clients = (None, "a", "b", "c")
 
@@ -111,7 +119,9 @@ def test_places_are_neither_lost_nor_made(steps: list[tuple[str, int]]) -> None:
         budget, tasks = PrimaryBudget(3, 60.0), list[tuple[asyncio.Task[None], object]]()
         for step, number in steps:
             if step == "take":
-                tasks.append((asyncio.create_task(budget.acquire("a", clients[number])), clients[number]))
+                tasks.append(
+                    (asyncio.create_task(budget.acquire("a", clients[number])), clients[number])
+                )
             elif step == "turn":
                 await asyncio.sleep(0)
             elif tasks:
@@ -128,7 +138,9 @@ def test_places_are_neither_lost_nor_made(steps: list[tuple[str, int]]) -> None:
     asyncio.run(run())
 
 
-async def end(budget: PrimaryBudget, tasks: list[tuple[asyncio.Task[None], object]], at: int, *, cancel: bool) -> None:
+async def end(
+    budget: PrimaryBudget, tasks: list[tuple[asyncio.Task[None], object]], at: int, *, cancel: bool
+) -> None:
     """Give back a place that was given, or give up the wait."""
     task, client = tasks[at]
     if cancel:

@@ -80,8 +80,8 @@ class TestWrites:
         assert here.bookmark.position is None
 
     def test_one_that_was_polled_before_says_nothing_of_what_was_noted_since(self) -> None:
-        """1. A commit is polled at 50; 2. while it is published another task of the session reads what
-        nothing bounds; 3. the commit's bookmark comes."""
+        """1. A commit is polled at 50; 2. while it is published another task of the session reads
+        what nothing bounds; 3. the commit's bookmark comes."""
         here = session()
         here.saw(here.reads(), UNKNOWN)
         here.advance(MARK)
@@ -119,7 +119,8 @@ class TestReads:
 
     def test_and_does_not_if_it_began_before(self) -> None:
         """1. A read begins on the primary, which is polled behind it; 2. another, on a replica, is
-        polled too late: what it showed is not known; 3. the first one ends, with its older position."""
+        polled too late: what it showed is not known; 3. the first one ends, with its older
+        position."""
         here = session()
         first = here.reads()
         here.saw(here.reads(), UNKNOWN)
@@ -129,7 +130,8 @@ class TestReads:
         assert here.bookmark.position == 80
 
     def test_what_was_not_published_is_not_forgotten(self) -> None:
-        """Its outcome may not be known: it may yet become visible, past what the primary says now."""
+        """Its outcome may not be known: it may yet become visible, past what the primary says
+        now."""
         here = session()
         here.advance(Bookmark(HERE, None, {}, covered=False, expires=NOW + 60.0))
         here.saw(here.reads(), of_primary(70))
@@ -165,12 +167,14 @@ class TestSettled:
         here.begin_with(Bookmark("", None, {3: Seen("i", 1)}, covered=True, expires=NOW + 9))
         look = here.reads()
         here.settle(look, PrimaryPosition(HERE, 60, 70))
-        assert (here.bookmark.history, here.bookmark.position) == (HERE, 70), "inserted, not only flushed"
+        assert (here.bookmark.history, here.bookmark.position) == (HERE, 70), (
+            "inserted, not only flushed"
+        )
         assert here.bookmark.wrote == {3: Seen("i", 1)}
 
     def test_not_what_was_noted_since(self) -> None:
-        """1. A commit begins to be placed; 2. another one, whose position is not to be had, is noted; 3. the
-        first one's poll, from before it perhaps, is there."""
+        """1. A commit begins to be placed; 2. another one, whose position is not to be had, is
+        noted; 3. the first one's poll, from before it perhaps, is there."""
         here = session(monotonic=False)
         here.advance(seen(None))
         look = here.reads()
@@ -252,7 +256,9 @@ class TestInner:
         outer.advance(MARK)
         inner.advance(Bookmark(HERE, 70, {3: Seen("i", 1)}, covered=True, expires=NOW + 2))
         outer.absorb(inner)
-        assert outer.bookmark == Bookmark(HERE, 70, {3: Seen("i", 1)}, covered=True, expires=NOW + 2)
+        assert outer.bookmark == Bookmark(
+            HERE, 70, {3: Seen("i", 1)}, covered=True, expires=NOW + 2
+        )
 
     def test_what_it_was_given_does_not(self) -> None:
         outer, inner = session(), session()
@@ -284,7 +290,9 @@ class TestInner:
         assert outer.bookmark.position == 70
 
 
-kinds = st.sampled_from(["primary", "replica", "unknown", "commit", "not placed", "begin", "end", "inner"])
+kinds = st.sampled_from(
+    ["primary", "replica", "unknown", "commit", "not placed", "begin", "end", "inner"]
+)
 
 
 @given(st.lists(st.tuples(kinds, st.integers(0, 9)), max_size=25))

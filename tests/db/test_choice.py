@@ -64,8 +64,9 @@ def test_what_satisfies(sample: Sample | None, need: ReadRequirement, able: bool
 
 
 def test_what_fills_a_cache_is_known_to_be_within_the_limit_now() -> None:
-    """1. The primary is heard at 50, and a replica has all that it had; 2. it is heard no more, and the replica
-    stays in the rotation; 3. long after, what is read there may not be stored as if it were of now."""
+    """1. The primary is heard at 50, and a replica has all that it had; 2. it is heard no more, and
+    the replica stays in the rotation; 3. long after, what is read there may not be stored as if it
+    were of now."""
     limit = 10.0
     for moment, fills in ((50.0, True), (60.0, True), (60.1, False), (5_000.0, False)):
         assert satisfies(SAMPLE, ReadRequirement("h", 100), moment)
@@ -80,11 +81,23 @@ def test_what_fills_a_cache_is_known_to_be_within_the_limit_now() -> None:
         ([Node(sample=None, down="lost")], ANYTHING, "replicas lost", False),
         ([Node(sample=None)], ANYTHING, "no sample", True),
         ([Node()], ReadRequirement("h", 101), "replicas behind", True),
-        ([Node(sample=replace(SAMPLE, out="lagging"))], ReadRequirement("h", 1), "replicas out", False),
-        ([Node(), Node("b", sample=None, down="lost")], ReadRequirement("h", 101), "replicas behind", True),
+        (
+            [Node(sample=replace(SAMPLE, out="lagging"))],
+            ReadRequirement("h", 1),
+            "replicas out",
+            False,
+        ),
+        (
+            [Node(), Node("b", sample=None, down="lost")],
+            ReadRequirement("h", 101),
+            "replicas behind",
+            True,
+        ),
     ],
 )
-def test_when_it_is_the_primary(nodes: list[Node], need: ReadRequirement, why: str, curable: bool) -> None:
+def test_when_it_is_the_primary(
+    nodes: list[Node], need: ReadRequirement, why: str, curable: bool
+) -> None:
     assert choose_node(nodes, need, 50.0, random.random) == (None, why, curable)
 
 
@@ -135,7 +148,9 @@ def test_load_counts_for_each_unit_of_weight() -> None:
     st.builds(ReadRequirement, st.just("h"), st.integers(98, 102)),
     st.floats(0, 1, exclude_max=True),
 )
-def test_whoever_is_chosen_has_what_is_needed(nodes: list[Node], need: ReadRequirement, drawn: float) -> None:
+def test_whoever_is_chosen_has_what_is_needed(
+    nodes: list[Node], need: ReadRequirement, drawn: float
+) -> None:
     chosen = choose_node(nodes, need, 50.0, lambda: drawn).node
     able = [node for node in nodes if satisfies(node.sample, need, 50.0)]
     assert chosen in able if able else chosen is None

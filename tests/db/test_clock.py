@@ -1,4 +1,5 @@
-"""The primary's clock as a process knows it, and the time that does not pass while the primary is away."""
+"""The primary's clock as a process knows it, and the time that does not pass while the primary is
+away."""
 
 from __future__ import annotations
 
@@ -63,7 +64,9 @@ class TestClock:
 
     @given(
         st.floats(0, 1e6),
-        st.lists(st.tuples(st.floats(0, 60), st.floats(0, 2), st.floats(0, 1)), min_size=1, max_size=20),
+        st.lists(
+            st.tuples(st.floats(0, 60), st.floats(0, 2), st.floats(0, 1)), min_size=1, max_size=20
+        ),
     )
     def test_it_is_never_further_off_than_the_last_poll_was_long(
         self, start: float, polls: list[tuple[float, float, float]]
@@ -76,7 +79,9 @@ class TestClock:
             said = start + ahead + began + when * long
             jump = time.clock.told(said, began, time.monotonic)
             assert abs(jump) <= 2 * max(each for _, each, _ in polls) + 1e-6
-            assert time.clock.now() == pytest.approx(start + ahead + time.monotonic, abs=long + 1e-6)
+            assert time.clock.now() == pytest.approx(
+                start + ahead + time.monotonic, abs=long + 1e-6
+            )
 
     @given(st.lists(st.floats(-1e-4, 1e-4), max_size=30))
     def test_two_clocks_that_drift_are_followed(self, drifts: list[float]) -> None:
@@ -85,7 +90,9 @@ class TestClock:
         for drift in drifts:
             time.monotonic += 1.0
             theirs += 1.0 + drift
-            assert time.clock.told(theirs, time.monotonic, time.monotonic) == pytest.approx(drift, abs=1e-6)
+            assert time.clock.told(theirs, time.monotonic, time.monotonic) == pytest.approx(
+                drift, abs=1e-6
+            )
             assert time.clock.now() == pytest.approx(theirs)
 
 
@@ -98,8 +105,8 @@ class TestOutages:
         assert Outages().counts_until(math.inf, LIFE) == math.inf
 
     def test_during_one_none_ends_that_had_not(self) -> None:
-        """1. A session commits; 2. the primary is lost before a replica had it; 3. the life is over, by the
-        clock, and that replica is still in the rotation."""
+        """1. A session commits; 2. the primary is lost before a replica had it; 3. the life is
+        over, by the clock, and that replica is still in the rotation."""
         outages = Outages()
         outages.began(100.0, LIFE)
         assert outages.counts_until(101.0, LIFE) == math.inf
@@ -147,10 +154,16 @@ class TestOutages:
         outages.began(600.0, LIFE)
         assert outages.counts_until(601.0, LIFE) == math.inf
 
-    @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), min_size=1, max_size=8), st.floats(0, 500))
-    def test_no_life_ends_before_a_whole_one_was_heard(self, periods: list[tuple[float, float]], made: float) -> None:
-        """`periods`: how long the primary was heard, and then not. A bookmark that was made while it was heard, and has
-        never since been heard of for `LIFE` seconds without a break, counts."""
+    @given(
+        st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), min_size=1, max_size=8),
+        st.floats(0, 500),
+    )
+    def test_no_life_ends_before_a_whole_one_was_heard(
+        self, periods: list[tuple[float, float]], made: float
+    ) -> None:
+        """`periods`: how long the primary was heard, and then not. A bookmark that was made while
+        it was heard, and has never since been heard of for `LIFE` seconds without a break,
+        counts."""
         outages, now, expires = Outages(), 0.0, made + LIFE
         heard_since_made = 0.0
         for heard, lost in periods:

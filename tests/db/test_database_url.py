@@ -40,7 +40,9 @@ def dsn(text: str) -> PostgresDsn:
 )
 def test_one_address_in_many_forms(given: object) -> None:
     url = database_url("primary", given)
-    assert url.render_as_string(hide_password=False) == make_url(HOST).render_as_string(hide_password=False)
+    assert url.render_as_string(hide_password=False) == make_url(HOST).render_as_string(
+        hide_password=False
+    )
     assert url.password == "s/cret"
 
 
@@ -73,7 +75,9 @@ TWO = "postgresql://ada@a,b/shop"
         (f"{TWO}?target_session_attrs=any", "any", "any"),
     ],
 )
-def test_which_of_several_hosts_is_looked_for(given: str, writing: str | None, reading: str | None) -> None:
+def test_which_of_several_hosts_is_looked_for(
+    given: str, writing: str | None, reading: str | None
+) -> None:
     """What is asked of a server does not depend on our own wish to read only."""
     for read_only, expected in ((False, writing), (True, reading)):
         told = connect_args(primary_url(given), LIMITS, PLAIN, read_only=read_only)
@@ -83,7 +87,9 @@ def test_which_of_several_hosts_is_looked_for(given: str, writing: str | None, r
     assert told.get("target_session_attrs") == reading
 
 
-def told(query: str, engine: EngineSettings = PLAIN, *, driver: str = "asyncpg", read_only: bool = False) -> Any:
+def told(
+    query: str, engine: EngineSettings = PLAIN, *, driver: str = "asyncpg", read_only: bool = False
+) -> Any:
     url = database_url("primary", f"postgresql+{driver}://a/b{query}")
     return connect_args(url, LIMITS, engine, read_only=read_only)
 
@@ -116,7 +122,9 @@ def test_settings_of_the_server_come_together() -> None:
 def test_arguments_of_the_driver_count_more_than_the_url() -> None:
     async def create(**_: Any) -> None: ...
 
-    engine = EngineSettings(connect_args={"statement_cache_size": 7, "ssl": False}, async_creator=create)
+    engine = EngineSettings(
+        connect_args={"statement_cache_size": 7, "ssl": False}, async_creator=create
+    )
     expected = {"timeout": 1.5, "statement_cache_size": 7, "ssl": False, "async_creator_fn": create}
     assert told("?statement_cache_size=0", engine) == expected
 
@@ -135,9 +143,15 @@ MASKED = str(make_url("postgresql+asyncpg://ada:secret@host/db"))
         ("postgresql://ada:secret@a:x/db", EXAMPLE),
         ("postgresql://ada:secret@a:1,b:x/db", EXAMPLE),
         ("postgresql://ada:secret@a,/db", EXAMPLE),
-        ("postgresql://a/b?sslmode=yes", "sslmode=yes: give one of disable, allow, prefer, require"),
+        (
+            "postgresql://a/b?sslmode=yes",
+            "sslmode=yes: give one of disable, allow, prefer, require",
+        ),
         ("postgresql://a/b?ssl=true", "ssl=true: give one of disable"),
-        ("postgresql://a/b?sslrootcert=/no/such.pem", "sslrootcert=/no/such.pem: there is no such file"),
+        (
+            "postgresql://a/b?sslrootcert=/no/such.pem",
+            "sslrootcert=/no/such.pem: there is no such file",
+        ),
         ("postgresql://a/b?target_session_attrs=master", "give one of any, primary, standby"),
         ("postgresql://a/b?statement_cache_size=none", "statement_cache_size=none: give a number"),
         ("postgresql://a/b?connect_timeout=10", "TopologySettings(connect_timeout=...)"),
@@ -170,7 +184,9 @@ def test_what_cannot_work_is_said_with_argument_and_remedy(given: object, remedy
         ({"pool_recycle": 0}, "more than 0, or None"),
     ],
 )
-def test_engine_settings_that_cannot_work_are_refused(arguments: dict[str, Any], remedy: str) -> None:
+def test_engine_settings_that_cannot_work_are_refused(
+    arguments: dict[str, Any], remedy: str
+) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(remedy)) as caught:
         EngineSettings(**arguments)
     assert str(caught.value).startswith(f"EngineSettings({next(iter(arguments))}=")

@@ -1,4 +1,5 @@
-"""Less than everything: databases without positions work from the same constructor, and say what is lost."""
+"""Less than everything: databases without positions work from the same constructor, and say what is
+lost."""
 
 import time
 from pathlib import Path
@@ -50,7 +51,9 @@ async def test_replicas_without_positions_are_used_and_watched(tmp_path: Path) -
         await make_item(watched)
         read = await watched.read()
         assert (read.value, read.node, read.at_least) == (0, "copy", 0)
-        assert (await watched.read(ReadRequirement(max_lag=1e9))).node == "primary", "nobody knows its lag"
+        assert (await watched.read(ReadRequirement(max_lag=1e9))).node == "primary", (
+            "nobody knows its lag"
+        )
 
 
 @pytest.mark.usefixtures("item")
@@ -72,5 +75,7 @@ async def test_a_postgresql_that_keeps_its_positions_to_itself(
             session.advance(Bookmark("", None, {}, covered=True, expires=time.time() + 60.0))
             assert (await watched.read(routing.need(0))).node == "primary"
             session.advance(Bookmark("", None, {}, covered=True, expires=time.time() + 60.0))
-        async with routing.causal_session(Bookmark("", None, {}, covered=True, expires=time.time() - 1.0)):
+        async with routing.causal_session(
+            Bookmark("", None, {}, covered=True, expires=time.time() - 1.0)
+        ):
             assert (await watched.read(routing.need(0))).node != "primary", "the window has passed"

@@ -13,7 +13,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.engines.driver_errors import connecting_trouble, is_of_rows, is_undecodable, statement_trouble
+from repocache.engines.driver_errors import (
+    connecting_trouble,
+    is_of_rows,
+    is_undecodable,
+    statement_trouble,
+)
 from repocache.engines.poolers import COMMITTED, begin_read
 from repocache.events import NodeOut
 from repocache.nodes.selection import ANYTHING, ReadRequirement
@@ -43,7 +48,8 @@ async def ended_under_a_statement(servers: Servers) -> Exception:
 
 
 async def take_leave(connection: AsyncConnection) -> None:
-    """The server says that it ends, while nothing is asked, and asyncpg has not seen yet that it hung up."""
+    """The server says that it ends, while nothing is asked, and asyncpg has not seen yet that it
+    hung up."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     driver._protocol.data_received(FAREWELL)
 
@@ -73,7 +79,9 @@ class EndedBeforeTheRows:
         return await value_of(connection)
 
 
-async def test_a_connection_that_is_ended_under_a_statement_is_lost(repocache_servers: Servers) -> None:
+async def test_a_connection_that_is_ended_under_a_statement_is_lost(
+    repocache_servers: Servers,
+) -> None:
     error = await ended_under_a_statement(repocache_servers)
     assert isinstance(error, AttributeError)
     assert statement_trouble(error, replica=True) == "lost"
@@ -83,7 +91,9 @@ async def test_a_connection_that_is_ended_under_a_statement_is_lost(repocache_se
 
 
 def test_a_connection_that_is_in_no_state_to_be_asked_is_lost() -> None:
-    error = asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+    error = asyncpg.InternalClientError(
+        "cannot switch to state 12; another operation (2) is in progress"
+    )
     adapted = Exception(f"{error}")  # SQLAlchemy's adapter of the driver raises its own from it
     adapted.__cause__ = error
     for each in (error, DBAPIError("SELECT 1", None, adapted)):
@@ -118,11 +128,15 @@ async def test_what_was_read_is_told_though_the_connection_cannot_be_given_back(
 
 
 @NEEDS
-async def test_a_read_goes_on_elsewhere_if_its_connection_has_ended(watched: Watched, need: ReadRequirement) -> None:
+async def test_a_read_goes_on_elsewhere_if_its_connection_has_ended(
+    watched: Watched, need: ReadRequirement
+) -> None:
     assert (await watched.topology.read(need, EndedBeforeTheRows())).value == 0
 
 
-async def test_a_snapshot_is_left_though_its_connection_cannot_be_given_back(watched: Watched) -> None:
+async def test_a_snapshot_is_left_though_its_connection_cannot_be_given_back(
+    watched: Watched,
+) -> None:
     async with watched.topology.snapshot(ANYTHING, lambda _: None) as connection:
         assert await ended_after_the_rows(connection) == 0
     assert [event.why for event in watched.seen(NodeOut)] == ["lost"]

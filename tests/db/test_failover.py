@@ -1,4 +1,5 @@
-"""The primary becomes another server behind one name, or comes back as another process: a new history begins."""
+"""The primary becomes another server behind one name, or comes back as another process: a new
+history begins."""
 
 import asyncio
 import os
@@ -33,7 +34,10 @@ async def behind_one_name(
     servers: Servers, database: str, settings: TopologySettings = QUICK
 ) -> AsyncIterator[tuple[Watched, Doorman]]:
     replicas = tuple(seeing(replica, database) for replica in servers.replicas)
-    async with Doorman(seeing(servers.primary, database)) as door, watching(door.url, replicas, settings) as watched:
+    async with (
+        Doorman(seeing(servers.primary, database)) as door,
+        watching(door.url, replicas, settings) as watched,
+    ):
         yield watched, door
 
 
@@ -78,7 +82,10 @@ async def test_a_failover_behind_one_name(repocache_controls: Servers, database:
         await until(lambda: not watched.out(name(second)), "it follows the new primary")
         new = await watched.write(3)
         await asyncio.to_thread(second.await_position, new.flush)
-        await until(lambda: (n := watched.topology.nodes[2].sample) is not None and n.position >= new.flush, "seen")
+        await until(
+            lambda: (n := watched.topology.nodes[2].sample) is not None and n.position >= new.flush,
+            "seen",
+        )
         read = await watched.read(needed(new))
         assert (read.value, read.node) == (3, name(second))
 
@@ -91,7 +98,9 @@ async def test_a_role_that_does_not_see_the_timeline_waits_for_a_restartpoint(
         Doorman(repocache_controls.primary.url(database=database)) as door,
         watching(door.url, (second.url(database=database),)) as watched,
     ):
-        assert [event.what for event in watched.seen(Degraded)] == [f"the timeline of {name(second)}"]
+        assert [event.what for event in watched.seen(Degraded)] == [
+            f"the timeline of {name(second)}"
+        ]
         await watched.all_in()
         await asyncio.to_thread(repocache_controls.primary.kill)
         await asyncio.to_thread(first.promote)
@@ -99,15 +108,21 @@ async def test_a_role_that_does_not_see_the_timeline_waits_for_a_restartpoint(
         door.lead_to(first.url(database=database))
         await door.cut()
         await until_history(watched)
-        await until(lambda: watched.out(name(second)) == "other history", "its timeline is not known to be the new one")
+        await until(
+            lambda: watched.out(name(second)) == "other history",
+            "its timeline is not known to be the new one",
+        )
         await asyncio.to_thread(first.sql, "CHECKPOINT", "postgres")
         await asyncio.to_thread(second.await_position, await asyncio.to_thread(first.position))
         await asyncio.to_thread(second.sql, "CHECKPOINT", "postgres")
         await watched.all_in()
 
 
-async def test_a_replica_of_the_old_primary_is_of_another_history(repocache_controls: Servers, database: str) -> None:
-    """Both servers live on; the replica still streams from the one that is not the primary any more."""
+async def test_a_replica_of_the_old_primary_is_of_another_history(
+    repocache_controls: Servers, database: str
+) -> None:
+    """Both servers live on; the replica still streams from the one that is not the primary any
+    more."""
     first, second = repocache_controls.replicas
     async with behind_one_name(repocache_controls, database) as (watched, door):
         await asyncio.to_thread(first.promote)
@@ -127,8 +142,11 @@ async def test_a_replica_of_the_old_primary_is_of_another_history(repocache_cont
             assert (read.value, read.node) == (1, "primary")
 
 
-async def test_connections_to_the_old_primary_are_not_used_again(repocache_controls: Servers, database: str) -> None:
-    """The old primary lives on, and so do the connections to it; the name leads elsewhere only for new ones."""
+async def test_connections_to_the_old_primary_are_not_used_again(
+    repocache_controls: Servers, database: str
+) -> None:
+    """The old primary lives on, and so do the connections to it; the name leads elsewhere only for
+    new ones."""
     first = repocache_controls.replicas[0]
     who = text("SELECT pg_postmaster_start_time()")
     async with behind_one_name(repocache_controls, database) as (watched, door):
@@ -143,12 +161,16 @@ async def test_connections_to_the_old_primary_are_not_used_again(repocache_contr
                 assert new != was
                 position = await watched.topology.position()
                 assert position is not None
-                assert position.history != old, "the position is that of the server just connected to"
+                assert position.history != old, (
+                    "the position is that of the server just connected to"
+                )
         async with engine.connect() as one, engine.connect() as two:
             assert {(await each.execute(who)).scalar_one() for each in (one, two)} == {new}
 
 
-async def test_a_name_that_leads_to_a_standby_is_refused(repocache_controls: Servers, database: str) -> None:
+async def test_a_name_that_leads_to_a_standby_is_refused(
+    repocache_controls: Servers, database: str
+) -> None:
     async with behind_one_name(repocache_controls, database) as (watched, door):
         door.lead_to(seeing(repocache_controls.replicas[0], database))
         await door.cut()
@@ -177,7 +199,9 @@ async def test_two_promoted_replicas_of_one_timeline_are_two_histories(
     assert one != other
 
 
-async def test_a_restarted_primary_is_a_new_history(repocache_controls: Servers, database: str) -> None:
+async def test_a_restarted_primary_is_a_new_history(
+    repocache_controls: Servers, database: str
+) -> None:
     async with behind_one_name(repocache_controls, database) as (watched, _):
         old = await watched.write(1)
         await asyncio.to_thread(repocache_controls.primary.restart)
@@ -204,7 +228,9 @@ async def test_a_crash_that_the_server_process_survives_is_a_new_history(
         assert await asyncio.to_thread(repocache_controls.primary.sql, started) == before
 
 
-async def test_a_frozen_primary_costs_a_bounded_time(repocache_controls: Servers, database: str) -> None:
+async def test_a_frozen_primary_costs_a_bounded_time(
+    repocache_controls: Servers, database: str
+) -> None:
     async with behind_one_name(repocache_controls, database) as (watched, _):
         await asyncio.to_thread(repocache_controls.primary.freeze)
         async with asyncio.timeout(20):

@@ -1,4 +1,5 @@
-"""Another process lives in another history: when it is worth looking, by name, who the primary is."""
+"""Another process lives in another history: when it is worth looking, by name, who the primary
+is."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ import math
 
 import pytest
 
-from repocache.nodes.primary import HURRY, MOST_MET, Primary
+from repocache.nodes.lineage import MOST_MET
+from repocache.nodes.primary import HURRY, Primary
 from repocache.nodes.topology import Topology
 
 HERE = "s.2.a"
@@ -17,7 +19,7 @@ HERE = "s.2.a"
 def primary() -> Primary:
     """One that nobody has started, in a history."""
     made = Topology("sqlite+aiosqlite:////nowhere/at/all")._primary
-    made._history = HERE
+    made._lineage.history = HERE
     made.poll._wake = asyncio.Event()
     return made
 
@@ -34,20 +36,22 @@ def looks(primary: Primary, history: str) -> bool:
 
 
 @pytest.mark.parametrize("history", [HERE, "s.1.a", "", "garbage", "t.9.a", ".2.a"])
-def test_its_own_an_older_one_and_what_is_of_another_cluster_say_nothing(primary: Primary, history: str) -> None:
+def test_its_own_an_older_one_and_what_is_of_another_cluster_say_nothing(
+    primary: Primary, history: str
+) -> None:
     assert not looks(primary, history)
 
 
 def test_a_newer_timeline_is_looked_for_until_it_is_found(primary: Primary) -> None:
     """The name may lead to the old server for a while yet."""
     assert [looks(primary, "s.3.b") for _ in range(3)] == [True] * 3
-    primary._history = "s.3.b"
+    primary._lineage.history = "s.3.b"
     assert not looks(primary, "s.3.b")
 
 
 def test_another_server_process_of_the_same_timeline_once(primary: Primary) -> None:
-    """It may be the primary, restarted, or one that was promoted beside it; or this is the one that lives on, and who
-    writes the other is looked for in vain."""
+    """It may be the primary, restarted, or one that was promoted beside it; or this is the one that
+    lives on, and who writes the other is looked for in vain."""
     assert [looks(primary, "s.2.b") for _ in range(3)] == [True, False, False]
     assert looks(primary, "s.2.c")
     assert not looks(primary, "s.2.b")
@@ -71,4 +75,4 @@ def test_who_says_so_again_and_again_hurries_nobody(primary: Primary) -> None:
 def test_not_all_are_remembered_for_ever(primary: Primary) -> None:
     for number in range(10 * MOST_MET):
         primary.met(f"s.2.{number}")
-        assert len(primary._met) <= MOST_MET
+        assert len(primary._lineage._met) <= MOST_MET

@@ -1,4 +1,5 @@
-"""What a session needs of a node, and what becomes of bookmarks: merged, remembered by child tasks, refused."""
+"""What a session needs of a node, and what becomes of bookmarks: merged, remembered by child tasks,
+refused."""
 
 from collections.abc import Sequence
 
@@ -42,8 +43,18 @@ def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW
         (40, mark(), "s.1.h", ReadRequirement("s.1.h", 50)),
         (60, mark(), "s.1.h", ReadRequirement("s.1.h", 60)),
         (None, mark(), "s.1.h", ReadRequirement("s.1.h", 50, primary="floor unknown")),
-        (40, mark("s.1.old"), "s.1.h", ReadRequirement("s.1.h", 40, primary="bookmark of another history")),
-        (40, mark(position=None), "s.1.h", ReadRequirement("s.1.h", 40, primary="bookmark without position")),
+        (
+            40,
+            mark("s.1.old"),
+            "s.1.h",
+            ReadRequirement("s.1.h", 40, primary="bookmark of another history"),
+        ),
+        (
+            40,
+            mark(position=None),
+            "s.1.h",
+            ReadRequirement("s.1.h", 40, primary="bookmark without position"),
+        ),
         (40, mark("", 0), "s.1.h", ReadRequirement("s.1.h", 40)),
         (None, None, "", ReadRequirement("", 0, primary="floor unknown")),
         (40, mark("", None), "", ReadRequirement("", 0, primary="bookmark without position")),
@@ -61,11 +72,23 @@ def mark(history: str = "s.1.h", position: int | None = 50, expires: float = NOW
             ReadRequirement("s.1.h", 40, primary="bookmark without position", unmet=NEWER),
         ),
         (40, mark("s.2.new", 0), "s.1.h", ReadRequirement("s.1.h", 40)),
-        (40, mark("s.1.old"), "s.2.new", ReadRequirement("s.2.new", 40, primary="bookmark of another history")),
-        (40, mark("t.2.new"), "s.1.h", ReadRequirement("s.1.h", 40, primary="bookmark of another history")),
+        (
+            40,
+            mark("s.1.old"),
+            "s.2.new",
+            ReadRequirement("s.2.new", 40, primary="bookmark of another history"),
+        ),
+        (
+            40,
+            mark("t.2.new"),
+            "s.1.h",
+            ReadRequirement("s.1.h", 40, primary="bookmark of another history"),
+        ),
     ],
 )
-def test_what_is_needed(floor: int | None, bookmark: Bookmark | None, history: str, need: ReadRequirement) -> None:
+def test_what_is_needed(
+    floor: int | None, bookmark: Bookmark | None, history: str, need: ReadRequirement
+) -> None:
     assert need_of(floor, bookmark, history, ANYWHERE) == need
 
 
@@ -81,7 +104,9 @@ def test_what_is_needed(floor: int | None, bookmark: Bookmark | None, history: s
         (None, "replicas lost", False),
     ],
 )
-def test_who_is_charged_for_a_read_at_the_primary(bookmark: Bookmark | None, why: str, driven: bool) -> None:
+def test_who_is_charged_for_a_read_at_the_primary(
+    bookmark: Bookmark | None, why: str, driven: bool
+) -> None:
     """Nobody, where a replica would not have answered anybody else either."""
     need = need_of(0, bookmark, "s.1.h", ANYWHERE, "client")
     assert need.driven_by(why) == ("client" if driven else None)
@@ -91,7 +116,9 @@ def test_who_is_charged_for_a_read_at_the_primary(bookmark: Bookmark | None, why
 def test_the_caller_may_wish() -> None:
     asked = need_of(None, mark("s.1.old"), "s.1.h", ON_PRIMARY)
     assert (asked.asked, bool(asked.primary)) == (True, True)
-    assert need_of(0, mark(), "s.1.h", on_replica(2.0)) == ReadRequirement("s.1.h", 50, max_lag=2.0, fallback=False)
+    assert need_of(0, mark(), "s.1.h", on_replica(2.0)) == ReadRequirement(
+        "s.1.h", 50, max_lag=2.0, fallback=False
+    )
     with pytest.raises(ConfigurationError, match="max_lag"):
         on_replica(0.0)
 
@@ -104,8 +131,8 @@ def test_a_newer_timeline_is_satisfied_by_no_node_here(route: Route) -> None:
 
 
 def test_time_is_not_looked_at_again() -> None:
-    """1. A read begins, and its bookmark counts; 2. the bookmark's life ends; 3. the load is sent: who
-    joined it was promised what the bookmark said at 1."""
+    """1. A read begins, and its bookmark counts; 2. the bookmark's life ends; 3. the load is sent:
+    who joined it was promised what the bookmark said at 1."""
     assert need_of(0, mark(position=None, expires=-1e9), HERE, ANYWHERE).primary
 
 
@@ -154,9 +181,14 @@ class TestLife:
 
     @pytest.mark.parametrize("position", [50, None])
     def test_of_a_newer_timeline_it_counts_for_a_day_more(self, position: int | None) -> None:
-        """Else an hour after the failover that this process has not noticed its old primary answers."""
+        """Else an hour after the failover that this process has not noticed its old primary
+        answers."""
         last = mark(AFTER, position, NOW)
-        for moment, counts in ((NOW, True), (NOW + LONGEST_CUT - 1, True), (NOW + LONGEST_CUT, False)):
+        for moment, counts in (
+            (NOW, True),
+            (NOW + LONGEST_CUT - 1, True),
+            (NOW + LONGEST_CUT, False),
+        ):
             left = living(last, NOW, moment, HERE)
             assert (left is not None) == counts
             assert left is None or need_of(0, left, HERE, ANYWHERE).unmet
@@ -211,9 +243,18 @@ def made(window: float = 60.0, uncovered: float = 100.0) -> Routing:
         (Bookmark(HERE, 5, {}, True, NOW + 10, NOW + 1e12), NOW + LONGEST_CUT),
         (Bookmark(HERE, 5, {}, True, float("-inf"), NOW - 10), NOW + 50),
     ],
-    ids=["the reader's window", "the writer's", "uncovered", "over in both", "does not say when", "for ever",
-         "for years", "made in the future", "never lived"],
-)  # fmt: skip
+    ids=[
+        "the reader's window",
+        "the writer's",
+        "uncovered",
+        "over in both",
+        "does not say when",
+        "for ever",
+        "for years",
+        "made in the future",
+        "never lived",
+    ],
+)
 def test_the_longer_of_two_lives_counts_and_none_for_ever(given: Bookmark, expires: float) -> None:
     assert made()._lengthened(given).expires == expires
 
@@ -225,7 +266,10 @@ def test_the_readers_own_longest_life_is_not_cut() -> None:
 
 @given(
     st.one_of(st.none(), st.integers(0, 100)),
-    st.lists(st.tuples(st.sampled_from(["s.1.h", "s.1.g"]), st.one_of(st.none(), st.integers(0, 100))), max_size=5),
+    st.lists(
+        st.tuples(st.sampled_from(["s.1.h", "s.1.g"]), st.one_of(st.none(), st.integers(0, 100))),
+        max_size=5,
+    ),
     st.sampled_from([ANYWHERE, on_replica(), on_replica(1.0)]),
 )
 def test_a_session_never_needs_less_after_it_advanced(

@@ -1,4 +1,5 @@
-"""Connections that the server ended, servers that are full, pools that are used up: who waits, and who is told."""
+"""Connections that the server ended, servers that are full, pools that are used up: who waits, and
+who is told."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def hang_up_all(server: PostgresServer, database: str) -> None:
     """As an idle timeout does, and a restart."""
     server.sql(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        f" WHERE datname = '{database}' AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        f" WHERE datname = '{database}' AND pid <> pg_backend_pid() AND backend_type = 'client "
+        "backend'",
         "postgres",
     )
 
@@ -84,14 +86,18 @@ async def test_a_replica_whose_connections_were_ended_answers_and_stays(
 ) -> None:
     settings = TopologySettings(sample_every=600.0, max_lag=6000.0, catch_up_wait=10.0)
     replica = repocache_servers.replicas[0]
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1], settings) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas[:1], settings
+    ) as watched:
         for _ in range(3):
             together = asyncio.Barrier(4)
 
             async def waits(connection: object, together: asyncio.Barrier = together) -> None:
                 await together.wait()
 
-            await asyncio.gather(*(watched.topology.read(ReadRequirement(), waits) for _ in range(4)))
+            await asyncio.gather(
+                *(watched.topology.read(ReadRequirement(), waits) for _ in range(4))
+            )
             hang_up_all(replica, database)
             reads = await asyncio.gather(*(watched.read() for _ in range(8)))
             assert {read.node for read in reads} == {f"{replica.host}:{replica.port}"}
@@ -106,10 +112,14 @@ def of_role(url: str, role: str) -> str:
 
 
 @pytest.fixture
-def limited(repocache_endpoints: Endpoints, repocache_servers: Servers, database: str) -> Iterator[Endpoints]:
+def limited(
+    repocache_endpoints: Endpoints, repocache_servers: Servers, database: str
+) -> Iterator[Endpoints]:
     """A role that may have few connections."""
     role, primary = f"few_{database[-8:]}", repocache_servers.primary
-    primary.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'secret' CONNECTION LIMIT {LIMIT} IN ROLE app", database)
+    primary.sql(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'secret' CONNECTION LIMIT {LIMIT} IN ROLE app", database
+    )
     repocache_servers.catch_up()
     try:
         yield Endpoints(
@@ -119,7 +129,11 @@ def limited(repocache_endpoints: Endpoints, repocache_servers: Servers, database
         )
     finally:
         primary.sql(
-            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{role}'", "postgres"
+            (
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = "
+                f"'{role}'"
+            ),
+            "postgres",
         )
         primary.sql(f"DROP ROLE {role}", database)
 
@@ -130,9 +144,13 @@ async def slow_value(connection: object) -> int:
     return value
 
 
-async def test_a_role_that_has_no_more_connections_waits_for_one_of_its_own(limited: Endpoints) -> None:
+async def test_a_role_that_has_no_more_connections_waits_for_one_of_its_own(
+    limited: Endpoints,
+) -> None:
     """And a replica that is full is well."""
-    settings = TopologySettings(sample_every=0.02, max_lag=5.0, pool_size=30, pool_wait=30.0, catch_up_wait=30.0)
+    settings = TopologySettings(
+        sample_every=0.02, max_lag=5.0, pool_size=30, pool_wait=30.0, catch_up_wait=30.0
+    )
     async with watching(limited.primary, limited.replicas[:1], settings) as watched:
         await watched.all_in()
         reads = await asyncio.gather(
@@ -145,10 +163,15 @@ async def test_a_role_that_has_no_more_connections_waits_for_one_of_its_own(limi
         assert not watched.seen(NodeOut)
 
 
-async def test_one_who_has_no_connection_at_all_waits_until_the_server_has_room(limited: Endpoints) -> None:
+async def test_one_who_has_no_connection_at_all_waits_until_the_server_has_room(
+    limited: Endpoints,
+) -> None:
     """All of the role's are another pool's: none would ever come back to it."""
     settings = TopologySettings(sample_every=0.02, max_lag=5.0, pool_size=30, pool_wait=30.0)
-    async with watching(limited.primary, (), settings) as watched, watching(limited.primary, ()) as other:
+    async with (
+        watching(limited.primary, (), settings) as watched,
+        watching(limited.primary, ()) as other,
+    ):
         async with holding(other, LIMIT - 2):
             writing = asyncio.create_task(watched.write(5))
             await asyncio.sleep(0.1)
@@ -177,11 +200,18 @@ def refused(why: str) -> Iterator[None]:
     assert isinstance(raised.value, DatabaseUnavailable)
 
 
-async def test_who_waits_in_vain_is_told(limited: Endpoints, repocache_endpoints: Endpoints) -> None:
-    settings = TopologySettings(sample_every=0.02, max_lag=5.0, pool_size=1, pool_wait=0.1, primary_reads=2)
+async def test_who_waits_in_vain_is_told(
+    limited: Endpoints, repocache_endpoints: Endpoints
+) -> None:
+    settings = TopologySettings(
+        sample_every=0.02, max_lag=5.0, pool_size=1, pool_wait=0.1, primary_reads=2
+    )
     async with watching(repocache_endpoints.primary, (), settings) as watched:
         async with watched.topology.write_engine.connect():
-            with refused(r"all 1 connections .* are in use, .* within 0.1 s: raise TopologySettings\(pool_size="):
+            with refused(
+                r"all 1 connections .* are in use, .* within 0.1 s: raise "
+                r"TopologySettings\(pool_size="
+            ):
                 await watched.write(1)
         async with holding(watched, 2):
             with pytest.raises(DatabaseUnavailable, match="the primary is busy"):
@@ -196,12 +226,16 @@ async def test_who_waits_in_vain_is_told(limited: Endpoints, repocache_endpoints
             await watched.write(3)
 
 
-async def test_a_sampler_without_a_connection_is_no_lost_node(limited: Endpoints, repocache_servers: Servers) -> None:
+async def test_a_sampler_without_a_connection_is_no_lost_node(
+    limited: Endpoints, repocache_servers: Servers
+) -> None:
     """How far the replica is cannot be asked: it is out, and the reason is said."""
     role = urlsplit(limited.primary).username
 
     async def limit(connections: int) -> None:
-        await asyncio.to_thread(repocache_servers.primary.sql, f"ALTER ROLE {role} CONNECTION LIMIT {connections}")
+        await asyncio.to_thread(
+            repocache_servers.primary.sql, f"ALTER ROLE {role} CONNECTION LIMIT {connections}"
+        )
         await asyncio.to_thread(repocache_servers.catch_up)
 
     async with watching(limited.primary, limited.replicas[:1]) as watched:

@@ -1,4 +1,5 @@
-"""A pooler keeps connections while the server behind it begins another life: each read asks where it is."""
+"""A pooler keeps connections while the server behind it begins another life: each read asks where
+it is."""
 
 from __future__ import annotations
 
@@ -18,7 +19,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.bookmark import Bookmark
 from repocache.engines.driver_errors import POOLED, WRITABLE
 from repocache.engines.engine_settings import EngineSettings
-from repocache.engines.poolers import NOT_AS_ASKED, OWN_ADDRESS, PRIMARY_POOLED, is_pooled, tell, unnamed
+from repocache.engines.poolers import (
+    NOT_AS_ASKED,
+    OWN_ADDRESS,
+    PRIMARY_POOLED,
+    is_pooled,
+    tell,
+    unnamed,
+)
 from repocache.engines.server import Process, Server, System
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Degraded
@@ -33,7 +41,9 @@ from tests.db.doorman import Doorman
 IGNORING = f"ignore_startup_parameters = {IGNORED}"
 MODES = ("session", "transaction")
 DELAY = "recovery_min_apply_delay"
-PATIENT = TopologySettings(sample_every=0.05, probe_timeout=20.0, connect_timeout=20.0, max_lag=60.0)
+PATIENT = TopologySettings(
+    sample_every=0.05, probe_timeout=20.0, connect_timeout=20.0, max_lag=60.0
+)
 """Polls wait in the pooler's queue, too."""
 UNPOLLED = replace(STILL, probe_timeout=20.0, connect_timeout=20.0)
 
@@ -71,7 +81,9 @@ async def polled(watched: Watched) -> None:
     await asyncio.gather(*(node.poll.ask() for node in watched.topology._replicas))
 
 
-async def test_it_is_read_where_it_has_what_is_needed(repocache_endpoints: Endpoints, pooled: str) -> None:
+async def test_it_is_read_where_it_has_what_is_needed(
+    repocache_endpoints: Endpoints, pooled: str
+) -> None:
     direct = Replica(repocache_endpoints.replicas[1], name="direct")
     replicas = [Replica(pooled, name="pooled"), direct]
     async with watching(repocache_endpoints.primary, replicas, PATIENT) as watched:
@@ -92,7 +104,9 @@ async def test_a_pooler_that_refuses_what_is_asked_for_at_connect_is_read_too(
     repocache_endpoints: Endpoints, program: str, mode: str, item: None
 ) -> None:
     with bouncing(program, repocache_endpoints.replicas[0], mode) as url:
-        async with watching(repocache_endpoints.primary, [Replica(url, name="pooled")], PATIENT) as watched:
+        async with watching(
+            repocache_endpoints.primary, [Replica(url, name="pooled")], PATIENT
+        ) as watched:
             await watched.all_in()
             assert (await watched.read()).node == "pooled"
             assert told(watched, "replica pooled") == [NOT_AS_ASKED[POOLED]]
@@ -107,14 +121,20 @@ GRANT EXECUTE ON FUNCTION touch() TO app
 
 @pytest.fixture(params=[False, True], ids=["ignores", "refuses"])
 def pooled_primary(
-    request: pytest.FixtureRequest, repocache_endpoints: Endpoints, program: str, mode: str, item: None
+    request: pytest.FixtureRequest,
+    repocache_endpoints: Endpoints,
+    program: str,
+    mode: str,
+    item: None,
 ) -> Iterator[str]:
     settings = (mode,) if request.param else (mode, IGNORING)
     with bouncing(program, repocache_endpoints.primary, *settings) as url:
         yield url
 
 
-async def test_nothing_can_be_written_by_a_read(pooled_primary: str, database: str, repocache_servers: Servers) -> None:
+async def test_nothing_can_be_written_by_a_read(
+    pooled_primary: str, database: str, repocache_servers: Servers
+) -> None:
     repocache_servers.primary.sql(TOUCH, database)
 
     async def touch(connection: AsyncConnection) -> object:
@@ -137,7 +157,8 @@ async def test_nothing_can_be_written_by_a_read(pooled_primary: str, database: s
 async def test_many_share_few_connections_of_the_servers(
     repocache_endpoints: Endpoints, program: str, item: None
 ) -> None:
-    """Each statement may come to another one: none may look for what an earlier one has prepared."""
+    """Each statement may come to another one: none may look for what an earlier one has
+    prepared."""
     few = ("pool_mode = transaction", "default_pool_size = 2", IGNORING)
     primary, replica = repocache_endpoints.primary, repocache_endpoints.replicas[0]
 
@@ -147,7 +168,10 @@ async def test_many_share_few_connections_of_the_servers(
 
     with bouncing(program, primary, *few) as first, bouncing(program, replica, *few) as second:
         replicas = [Replica(second, name="r")]
-        async with watching(first, replicas, PATIENT) as watched, watching(first, (), PATIENT) as other:
+        async with (
+            watching(first, replicas, PATIENT) as watched,
+            watching(first, (), PATIENT) as other,
+        ):
             await watched.all_in()
             for _ in range(10):
                 await asyncio.gather(
@@ -242,7 +266,9 @@ async def test_a_pooled_primary_is_written_to_and_read(pooled_primary: str) -> N
 
 
 async def test_a_snapshot_on_a_pooled_replica(repocache_endpoints: Endpoints, pooled: str) -> None:
-    async with watching(repocache_endpoints.primary, [Replica(pooled, name="pooled")], PATIENT) as watched:
+    async with watching(
+        repocache_endpoints.primary, [Replica(pooled, name="pooled")], PATIENT
+    ) as watched:
         await watched.all_in()
         for value in (1, 2, 3):
             position = await watched.write(value)
@@ -270,12 +296,16 @@ async def test_connections_that_could_write_are_read_in_transactions(
     replicas = [Replica(repocache_endpoints.replicas[0], name="r")]
 
     async def setting(connection: AsyncConnection) -> object:
-        return (await connection.execute(text("SELECT current_setting('transaction_read_only')"))).scalar_one()
+        return (
+            await connection.execute(text("SELECT current_setting('transaction_read_only')"))
+        ).scalar_one()
 
     async with watching(repocache_endpoints.primary, replicas, PATIENT) as watched:
         await watched.all_in()
         assert (await watched.topology.read(ANYTHING, setting)).value == "on"
-        assert (await watched.topology.read(ReadRequirement(primary="asked", asked=True), setting)).value == "on"
+        assert (
+            await watched.topology.read(ReadRequirement(primary="asked", asked=True), setting)
+        ).value == "on"
         assert told(watched, "replica r") == [NOT_AS_ASKED[WRITABLE]]
         async with watched.topology.write_engine.begin() as connection:
             await connection.execute(text("UPDATE item SET value = 1"))
@@ -283,7 +313,9 @@ async def test_connections_that_could_write_are_read_in_transactions(
         assert bool(watched.topology.history) == positions
 
 
-def without_read_only(url: URL, settings: TopologySettings, engine: EngineSettings, **_: bool) -> dict[str, object]:
+def without_read_only(
+    url: URL, settings: TopologySettings, engine: EngineSettings, **_: bool
+) -> dict[str, object]:
     """What is left of it behind a proxy that drops what it does not know."""
     return {"timeout": settings.connect_timeout}
 
@@ -315,7 +347,10 @@ async def test_a_direct_connection_is_no_poolers(repocache_endpoints: Endpoints)
 
 
 def test_what_a_driver_is_told_for_a_pooler() -> None:
-    told: dict[str, object] = {"server_settings": {"default_transaction_read_only": "on", "jit": "off"}, "timeout": 1.0}
+    told: dict[str, object] = {
+        "server_settings": {"default_transaction_read_only": "on", "jit": "off"},
+        "timeout": 1.0,
+    }
     tell(told, "asyncpg")
     assert told == {
         "timeout": 1.0,

@@ -1,4 +1,5 @@
-"""What a poll of a replica is worth: whose history its position belongs to, and how far behind it is."""
+"""What a poll of a replica is worth: whose history its position belongs to, and how far behind it
+is."""
 
 import math
 from dataclasses import replace
@@ -39,7 +40,9 @@ READING = ReplicaReading(
 )
 
 
-def view(*trail: tuple[int, float], lost: bool = False, insert: int = 100, began: float = 50.0) -> PrimaryView:
+def view(
+    *trail: tuple[int, float], lost: bool = False, insert: int = 100, began: float = 50.0
+) -> PrimaryView:
     known = Trail()
     for position, moment in trail or ((100, 50.0),):
         known.add(position, moment)
@@ -58,7 +61,12 @@ def judged(reading: ReplicaReading, primary: PrimaryView, before: Sample | None 
         IDENTITY._replace(started=1001),
         IDENTITY._replace(recovered=11),
     ],
-    ids=["system", "timeline", "restart, or another server of the same timeline", "crash that the postmaster survived"],
+    ids=[
+        "system",
+        "timeline",
+        "restart, or another server of the same timeline",
+        "crash that the postmaster survived",
+    ],
 )
 def test_whatever_may_lose_commits_makes_another_history(other: PrimaryIdentity) -> None:
     assert other.history != IDENTITY.history
@@ -87,7 +95,9 @@ def test_a_streaming_replica_vouches_for_what_it_has_replayed() -> None:
         (replace(READING, streaming=False), "not streaming"),
     ],
 )
-def test_a_position_of_no_known_history_vouches_for_nothing(reading: ReplicaReading, out: str) -> None:
+def test_a_position_of_no_known_history_vouches_for_nothing(
+    reading: ReplicaReading, out: str
+) -> None:
     sample = judged(reading, view())
     assert (sample.history, sample.position, sample.out, sample.fresh_at) == ("", 0, out, -math.inf)
 
@@ -104,7 +114,11 @@ class TestWithoutStream:
 
     def test_it_vouches_for_what_it_had_replayed_while_streaming(self) -> None:
         sample = judged(self.cut, view(), self.before)
-        assert (sample.history, sample.position, sample.out) == (IDENTITY.history, 100, "not streaming")
+        assert (sample.history, sample.position, sample.out) == (
+            IDENTITY.history,
+            100,
+            "not streaming",
+        )
 
     def test_without_a_receiver_nothing_bounds_what_it_shows(self) -> None:
         """What it replays from an archive was never received."""
@@ -113,11 +127,17 @@ class TestWithoutStream:
         assert judged(replace(cut, position=100), view(), self.before).at_most is None
 
     def test_that_is_no_bound_of_what_it_shows_once_it_has_got_more(self) -> None:
-        """The receiver runs and is not known to stream, or the primary is lost: what came since may be of
-        another line, of which the position that it vouches for says nothing."""
-        for primary, reading in ((view(), replace(READING, streaming=False)), (view(lost=True), READING)):
+        """The receiver runs and is not known to stream, or the primary is lost: what came since may
+        be of another line, of which the position that it vouches for says nothing."""
+        for primary, reading in (
+            (view(), replace(READING, streaming=False)),
+            (view(lost=True), READING),
+        ):
             assert judged(reading, primary, self.before).at_most == 100
-            assert judged(replace(reading, position=120, shown=120), primary, self.before).at_most is None
+            assert (
+                judged(replace(reading, position=120, shown=120), primary, self.before).at_most
+                is None
+            )
             assert judged(replace(reading, shown=101), primary, self.before).at_most is None
 
     def test_who_could_not_say_before_cannot_say_later(self) -> None:
@@ -125,7 +145,9 @@ class TestWithoutStream:
         assert (before.position, before.at_most) == (100, None)
         assert judged(READING, view(lost=True), before).at_most is None
 
-    @pytest.mark.parametrize("process", [Process(8, 1), Process(7, 2)], ids=["restarted", "recovered from a crash"])
+    @pytest.mark.parametrize(
+        "process", [Process(8, 1), Process(7, 2)], ids=["restarted", "recovered from a crash"]
+    )
     def test_another_life_of_the_server_vouches_for_nothing(self, process: Process) -> None:
         assert judged(replace(self.cut, process=process), view(), self.before).position == 0
 
@@ -140,16 +162,22 @@ class TestWithoutStream:
 class TestAtMost:
     """What it has replayed bounds what it shows from below only:
 
-    1. it makes a commit visible; 2. it unlinks the files that the commit dropped; 3. only then it moves its
-    replay position. What was received bounds it from above."""
+    1. it makes a commit visible; 2. it unlinks the files that the commit dropped; 3. only then it
+    moves its replay position. What was received bounds it from above."""
 
     @pytest.mark.parametrize("shown, at_most", [(100, 100), (130, 130), (90, 100), (None, None)])
-    def test_it_is_the_higher_of_what_was_replayed_and_received(self, shown: int | None, at_most: int | None) -> None:
+    def test_it_is_the_higher_of_what_was_replayed_and_received(
+        self, shown: int | None, at_most: int | None
+    ) -> None:
         assert judged(replace(READING, shown=shown), view()).at_most == at_most
 
     @pytest.mark.parametrize(
         "reading",
-        [replace(READING, timeline=2), replace(READING, in_recovery=False), replace(READING, system=System("43", 5))],
+        [
+            replace(READING, timeline=2),
+            replace(READING, in_recovery=False),
+            replace(READING, system=System("43", 5)),
+        ],
     )
     def test_of_no_known_history_there_is_none(self, reading: ReplicaReading) -> None:
         assert judged(reading, view()).at_most is None
@@ -157,10 +185,15 @@ class TestAtMost:
     @given(
         st.tuples(st.integers(0, 200), st.none() | st.integers(0, 200)),
         st.none() | st.tuples(st.integers(0, 200), st.none() | st.integers(0, 200)),
-        st.tuples(st.booleans(), st.booleans(), st.sampled_from(["", "unconfirmed", "other history"])),
+        st.tuples(
+            st.booleans(), st.booleans(), st.sampled_from(["", "unconfirmed", "other history"])
+        ),
     )
     def test_whatever_it_vouches_for_it_bounds_or_says_that_it_does_not(
-        self, now: tuple[int, int | None], had: tuple[int, int | None] | None, how: tuple[bool, bool, str]
+        self,
+        now: tuple[int, int | None],
+        had: tuple[int, int | None] | None,
+        how: tuple[bool, bool, str],
     ) -> None:
         """`now` and `had`: what it has replayed, and the most that it has shown by then."""
         lost, streaming, following = how
@@ -215,8 +248,13 @@ class TestLag:
         assert judged(READING, view((100, 39.0), (110, 50.0))).out == "lagging"
 
     def test_bytes_take_it_out_too(self) -> None:
-        assert judge(READING, None, view((100, 49.0), (201, 50.0)), "", LagLimit(10.0, 100)).out == "lagging"
-        assert judge(READING, None, view((100, 49.0), (200, 50.0)), "", LagLimit(10.0, 100)).out == ""
+        assert (
+            judge(READING, None, view((100, 49.0), (201, 50.0)), "", LagLimit(10.0, 100)).out
+            == "lagging"
+        )
+        assert (
+            judge(READING, None, view((100, 49.0), (200, 50.0)), "", LagLimit(10.0, 100)).out == ""
+        )
 
     def test_unknown_is_too_much(self) -> None:
         sample = judged(READING, view((101, 49.0), (110, 50.0)))
@@ -225,13 +263,22 @@ class TestLag:
 
     lost = view((100, 30.0), (110, 31.0), (500, 45.0), lost=True, began=45.0)
 
-    @pytest.mark.parametrize("position, out", [(100, "lagging"), (110, "lagging"), (499, "lagging"), (500, "")])
-    def test_while_the_primary_is_lost_it_is_measured_by_what_that_had(self, position: int, out: str) -> None:
-        """At 45 it was last heard, and had 500. Who then lacked what it had at 31, and so was out, does not
-        come back for the time that passes."""
-        before = judged(replace(READING, position=position), view((100, 30.0), (110, 31.0), (500, 45.0)))
+    @pytest.mark.parametrize(
+        "position, out", [(100, "lagging"), (110, "lagging"), (499, "lagging"), (500, "")]
+    )
+    def test_while_the_primary_is_lost_it_is_measured_by_what_that_had(
+        self, position: int, out: str
+    ) -> None:
+        """At 45 it was last heard, and had 500. Who then lacked what it had at 31, and so was out,
+        does not come back for the time that passes."""
+        before = judged(
+            replace(READING, position=position), view((100, 30.0), (110, 31.0), (500, 45.0))
+        )
         for ended in (45.1, 50.0, 5_000.0):
-            assert judged(replace(READING, position=position, ended=ended), self.lost, before).out == out
+            assert (
+                judged(replace(READING, position=position, ended=ended), self.lost, before).out
+                == out
+            )
 
     def test_nor_does_anybody_leave_for_it(self) -> None:
         primary = view((100, 40.0), (110, 45.0), lost=True, began=45.0)
@@ -261,9 +308,15 @@ class TestLag:
 @pytest.mark.parametrize(
     "insert, began, ahead",
     [(99, 50.1, True), (99, 50.0, False), (100, 50.1, False)],
-    ids=["it has what the primary has not", "the primary was asked before", "it has what the primary has"],
+    ids=[
+        "it has what the primary has not",
+        "the primary was asked before",
+        "it has what the primary has",
+    ],
 )
-def test_a_replica_ahead_of_the_primary_follows_another(insert: int, began: float, ahead: bool) -> None:
+def test_a_replica_ahead_of_the_primary_follows_another(
+    insert: int, began: float, ahead: bool
+) -> None:
     assert ran_ahead(judged(READING, view()), view(insert=insert, began=began)) is ahead
 
 

@@ -1,4 +1,5 @@
-"""A WAL receiver is believed once the primary answered after it was seen; not if that was another primary."""
+"""A WAL receiver is believed once the primary answered after it was seen; not if that was another
+primary."""
 
 from dataclasses import replace
 

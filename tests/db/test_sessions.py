@@ -38,7 +38,9 @@ WINDOW = 60.0
 
 
 def mark(position: PrimaryPosition, seconds: float = WINDOW) -> Bookmark:
-    return Bookmark(position.history, position.flush, {}, covered=True, expires=time.time() + seconds)
+    return Bookmark(
+        position.history, position.flush, {}, covered=True, expires=time.time() + seconds
+    )
 
 
 async def seen(watched: Watched, routing: Routing, session: CausalSession) -> int:
@@ -71,7 +73,9 @@ async def test_a_session_reads_what_it_wrote_and_others_need_nothing(
         assert (read.value, read.node != "primary") == (0, True)
 
 
-async def test_a_childs_write_sticks_its_parent(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+async def test_a_childs_write_sticks_its_parent(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
     for replica in repocache_controls.replicas:
         await asyncio.to_thread(replica.pause_replay)
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
@@ -113,7 +117,9 @@ asyncio.run(main())
 """
 
 
-async def test_another_process_goes_on(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+async def test_another_process_goes_on(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
     secret, pipe = "a secret for this test", asyncio.subprocess.PIPE
     arguments = [
         "-W",
@@ -124,10 +130,15 @@ async def test_another_process_goes_on(repocache_endpoints: Endpoints, repocache
         repocache_endpoints.primary,
         *repocache_endpoints.replicas,
     ]
-    other = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe)
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdin=pipe, stdout=pipe
+    )
     assert other.stdin is not None
     assert other.stdout is not None
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched, asyncio.timeout(60):
+    async with (
+        watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched,
+        asyncio.timeout(60),
+    ):
         assert await other.stdout.readline() == b"ready\n"
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.pause_replay)
@@ -138,8 +149,11 @@ async def test_another_process_goes_on(repocache_endpoints: Endpoints, repocache
     assert (printed.split(), other.returncode) == ([b"0", b"7"], 0)
 
 
-async def test_monotonic_reads_never_go_back(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
-    """One replica has the write, the other has not: having seen it once, the session does not unsee it."""
+async def test_monotonic_reads_never_go_back(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """One replica has the write, the other has not: having seen it once, the session does not unsee
+    it."""
     fresh, stale = repocache_controls.replicas
     await asyncio.to_thread(stale.pause_replay)
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
@@ -155,7 +169,8 @@ async def test_monotonic_reads_never_go_back(repocache_endpoints: Endpoints, rep
 async def test_monotonic_reads_never_go_back_while_the_primary_is_lost(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
-    """What replicas vouch for stands still then, what they show does not: it is no bound of what was read."""
+    """What replicas vouch for stands still then, what they show does not: it is no bound of what
+    was read."""
     fresh, stale = repocache_controls.replicas
     async with (
         Proxy(repocache_endpoints.primary) as door,
@@ -180,7 +195,8 @@ async def test_monotonic_reads_never_go_back_while_the_primary_is_lost(
 async def test_a_replica_that_begins_another_life_behind_a_read_says_nothing_about_it(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
-    """1. a replica answers; 2. it crashes, and has replayed less than before; 3. it is asked how far it is."""
+    """1. a replica answers; 2. it crashes, and has replayed less than before; 3. it is asked how
+    far it is."""
     server = repocache_controls.replicas[0]
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1]) as watched:
         await watched.all_in()
@@ -195,7 +211,11 @@ async def test_a_replica_that_begins_another_life_behind_a_read_says_nothing_abo
             return value
 
         def known() -> bool:
-            return node.sample is not None and node.sample.history != "" and node.sample.process not in lives
+            return (
+                node.sample is not None
+                and node.sample.history != ""
+                and node.sample.process not in lives
+            )
 
         need = replace(ReadRequirement(watched.topology.history, 0), stamped=True)
         assert (await watched.topology.read(need, run)).stamp.position is None
@@ -224,7 +244,10 @@ async def test_what_is_not_ours_is_refused_and_never_raises(repocache_endpoints:
             (msgspec.structs.replace(mark(position, -1.0), history=gone).encode(), "expired"),
             (msgspec.structs.replace(good, history="1.1.x").encode(), "foreign"),
             (msgspec.structs.replace(good, history="", position=5).encode(), "foreign"),
-            (msgspec.structs.replace(good, position=position.insert + 10**9).encode(), "ahead of the primary"),
+            (
+                msgspec.structs.replace(good, position=position.insert + 10**9).encode(),
+                "ahead of the primary",
+            ),
             (msgspec.structs.replace(good, position=2**63 - 1).encode(), "ahead of the primary"),
         ]:
             watched.events.clear()
@@ -237,8 +260,8 @@ async def test_what_is_not_ours_is_refused_and_never_raises(repocache_endpoints:
 async def test_a_primary_that_is_silent_disproves_no_bookmark(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
-    """1. Another process commits; 2. this one loses sight of the primary; 3. the session comes over: what it wrote is
-    newer than all that this process knows."""
+    """1. Another process commits; 2. this one loses sight of the primary; 3. the session comes
+    over: what it wrote is newer than all that this process knows."""
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         known = await watched.write(1)
@@ -249,7 +272,11 @@ async def test_a_primary_that_is_silent_disproves_no_bookmark(
                 needed = routing.need(0).position
         finally:
             await asyncio.to_thread(repocache_controls.primary.thaw)
-        assert (session.bookmark.position, needed, refusals(watched)) == (ahead.position, ahead.position, [])
+        assert (session.bookmark.position, needed, refusals(watched)) == (
+            ahead.position,
+            ahead.position,
+            [],
+        )
 
 
 async def test_a_bookmark_of_an_older_history_means_the_primary_while_it_lives(
@@ -258,7 +285,13 @@ async def test_a_bookmark_of_an_older_history_means_the_primary_while_it_lives(
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         position = await watched.write(1)
-        old = Bookmark(f"{cluster_of(position.history)}.1.gone", 2**62, {}, covered=True, expires=time.time() + 1)
+        old = Bookmark(
+            f"{cluster_of(position.history)}.1.gone",
+            2**62,
+            {},
+            covered=True,
+            expires=time.time() + 1,
+        )
         async with routing.causal_session(old.encode()) as session:
             assert routing.need(0).primary == "bookmark of another history"
             watched.topology._primary.clock._offset = 4e9
@@ -267,8 +300,8 @@ async def test_a_bookmark_of_an_older_history_means_the_primary_while_it_lives(
 
 
 async def test_no_bookmark_is_refused_for_living_too_long(repocache_endpoints: Endpoints) -> None:
-    """1. A release, or another service, gives longer lives; 2. its bookmark comes here: refused, its session would miss
-    its own write."""
+    """1. A release, or another service, gives longer lives; 2. its bookmark comes here: refused,
+    its session would miss its own write."""
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         position = await watched.write(1)
@@ -279,8 +312,11 @@ async def test_no_bookmark_is_refused_for_living_too_long(repocache_endpoints: E
         assert refusals(watched) == []
 
 
-async def test_a_position_does_not_lapse(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
-    """However long ago: a replica that has it is easily had, and one that has not is no node to ask."""
+async def test_a_position_does_not_lapse(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """However long ago: a replica that has it is easily had, and one that has not is no node to
+    ask."""
     for replica in repocache_controls.replicas:
         await asyncio.to_thread(replica.pause_replay)
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
@@ -294,8 +330,8 @@ async def test_a_position_does_not_lapse(repocache_endpoints: Endpoints, repocac
 async def test_a_bookmark_lives_by_the_primarys_clock(
     repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """1. This machine's clock is an hour fast; 2. a session comes from another one: by it, its bookmark's life would be
-    over, and the write that no position tells is missed."""
+    """1. This machine's clock is an hour fast; 2. a session comes from another one: by it, its
+    bookmark's life would be over, and the write that no position tells is missed."""
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         now = time.time()
@@ -310,12 +346,15 @@ async def test_a_bookmark_lives_by_the_primarys_clock(
 async def test_no_life_ends_while_the_primary_is_away(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
-    """1. A session writes, and its position is not to be had; 2. the primary is lost before the replicas have the
-    write; 3. the life of the bookmark ends, by the clock, and they still have it not."""
+    """1. A session writes, and its position is not to be had; 2. the primary is lost before the
+    replicas have the write; 3. the life of the bookmark ends, by the clock, and they still have it
+    not."""
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         async with routing.causal_session() as session:
-            session.advance(Bookmark("", None, {}, covered=True, expires=watched.topology.now() + WINDOW))
+            session.advance(
+                Bookmark("", None, {}, covered=True, expires=watched.topology.now() + WINDOW)
+            )
             await asyncio.to_thread(repocache_controls.primary.freeze)
             try:
                 await until(lambda: watched.out("primary") != "", "the primary is lost")
@@ -331,11 +370,19 @@ async def test_no_life_ends_while_the_primary_is_away(
             assert routing.need(0).primary, "for a whole life from now on"
 
 
-async def test_a_bookmark_of_a_newer_timeline_is_answered_by_nobody_here(repocache_endpoints: Endpoints) -> None:
+async def test_a_bookmark_of_a_newer_timeline_is_answered_by_nobody_here(
+    repocache_endpoints: Endpoints,
+) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         routing = routing_over(watched)
         position = await watched.write(1)
-        newer = Bookmark(f"{cluster_of(position.history)}.9.new", 5, {}, covered=True, expires=time.time() + WINDOW)
+        newer = Bookmark(
+            f"{cluster_of(position.history)}.9.new",
+            5,
+            {},
+            covered=True,
+            expires=time.time() + WINDOW,
+        )
         async with routing.causal_session(newer.encode()):
             for route in (ANYWHERE, ON_PRIMARY):
                 with pytest.raises(DatabaseUnavailable, match="newer timeline"):
@@ -344,7 +391,9 @@ async def test_a_bookmark_of_a_newer_timeline_is_answered_by_nobody_here(repocac
         assert refusals(watched) == []
 
 
-async def test_a_bookmark_beyond_the_last_poll_is_not_foreign(repocache_endpoints: Endpoints) -> None:
+async def test_a_bookmark_beyond_the_last_poll_is_not_foreign(
+    repocache_endpoints: Endpoints,
+) -> None:
     async with (
         watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as late,
         watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as early,

@@ -1,6 +1,7 @@
 """Nothing that somebody has put into the search_path is called by the library's own statements.
 
-What a statement calls is decided when it is parsed, so the body of a function tells it, by what it depends on.
+What a statement calls is decided when it is parsed, so the body of a function tells it, by what it
+depends on.
 """
 
 from __future__ import annotations
@@ -58,13 +59,16 @@ STATEMENTS: Mapping[str, str] = {
 }
 DEPENDS = """
 SELECT pg_describe_object(refclassid, refobjid, 0) FROM pg_depend
-WHERE objid = 'public.asks()'::regprocedure AND refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
+WHERE objid = 'public.asks()'::regprocedure
+    AND refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
 """
 
 
 def with_values(sql: str) -> str:
     """Parameters as a driver types them at worst."""
-    return re.sub(r"(?<!:):[a-z_]+|\$\d+(::\w+)?", lambda found: "'1'" + (found.group(1) or "::varchar"), sql)
+    return re.sub(
+        r"(?<!:):[a-z_]+|\$\d+(::\w+)?", lambda found: "'1'" + (found.group(1) or "::varchar"), sql
+    )
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -73,7 +77,9 @@ def test_every_function_is_named_with_its_schema(name: str) -> None:
     assert unqualified(STATEMENTS[name]) == set()
 
 
-async def test_what_others_have_put_into_the_search_path_is_not_called(repocache_endpoints: Endpoints) -> None:
+async def test_what_others_have_put_into_the_search_path_is_not_called(
+    repocache_endpoints: Endpoints,
+) -> None:
     engine = create_async_engine(repocache_endpoints.primary)
     async with engine.connect() as connection:
         for statement in create_outbox("public", ()):
@@ -85,7 +91,10 @@ async def test_what_others_have_put_into_the_search_path_is_not_called(repocache
             "bait": "SELECT concat_ws('x'::text, 'y'::name), 'a'::text = 'b'::varchar",
             **STATEMENTS,
         }.items():
-            asks = f"CREATE OR REPLACE FUNCTION public.asks() RETURNS void BEGIN ATOMIC {with_values(sql)}; END"
+            asks = (
+                "CREATE OR REPLACE FUNCTION public.asks() RETURNS void BEGIN ATOMIC "
+                f"{with_values(sql)}; END"
+            )
             await connection.exec_driver_sql(asks)
             found = list((await connection.exec_driver_sql(DEPENDS)).scalars())
             if name == "bait":

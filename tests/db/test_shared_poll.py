@@ -1,4 +1,5 @@
-"""Whoever asks gets a poll that began after it asked, and shares it with all who asked since the last one began."""
+"""Whoever asks gets a poll that began after it asked, and shares it with all who asked since the
+last one began."""
 
 import asyncio
 

@@ -1,4 +1,5 @@
-"""A signed bookmark comes back as it was, from this secret or an older one; anything else does not come back."""
+"""A signed bookmark comes back as it was, from this secret or an older one; anything else does not
+come back."""
 
 import pytest
 from hypothesis import assume, given
@@ -26,7 +27,9 @@ def test_those_that_are_not_signed_are_taken_while_they_may_be() -> None:
     assert (lenient.strict, SIGNER.strict) == (False, True)
     assert lenient.unsign("body") == "body"
     assert lenient.unsign(lenient.sign("body")) == "body"
-    assert lenient.unsign(BookmarkSigner([OLD]).sign("body")) is None, "a wrong signature is no missing one"
+    assert lenient.unsign(BookmarkSigner([OLD]).sign("body")) is None, (
+        "a wrong signature is no missing one"
+    )
     assert SIGNER.unsign(lenient.sign("body")) == "body"
 
 
@@ -50,8 +53,13 @@ def test_a_changed_text_is_refused(at: int, letter: str) -> None:
     place = at % len(text)
     assume(letter != text[place])
     changed = text[:place] + letter + text[place + 1 :]
-    # The last letter of unpadded base64 carries bits that mean nothing: then it is the same signature.
-    assert SIGNER.unsign(changed) in (None, "body") if place == len(text) - 1 else SIGNER.unsign(changed) is None
+    # The last letter of unpadded base64 carries bits that mean nothing: then it is the same
+    # signature.
+    assert (
+        SIGNER.unsign(changed) in (None, "body")
+        if place == len(text) - 1
+        else SIGNER.unsign(changed) is None
+    )
 
 
 @pytest.mark.parametrize("secrets", [[], "one text, not a list of them", b"bytes", ["short"]])

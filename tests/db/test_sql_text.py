@@ -101,7 +101,11 @@ def test_what_ends_a_transaction(sql: str, ends: str) -> None:
 )
 def test_what_is_truncated(sql: str, names: tuple[str, ...], cascades: bool) -> None:
     judgement = judge(sql)
-    assert (judgement.truncates, judgement.cascades, judgement.only_truncates) == (names, cascades, True)
+    assert (judgement.truncates, judgement.cascades, judgement.only_truncates) == (
+        names,
+        cascades,
+        True,
+    )
 
 
 def test_truncating_beside_other_writes() -> None:
@@ -110,12 +114,16 @@ def test_truncating_beside_other_writes() -> None:
     assert not judgement.only_truncates
 
 
-@pytest.mark.parametrize("state", ["23505", "23503", "40001", "40P01", "P0001", "25P02", "22003", "42501", "2D000"])
+@pytest.mark.parametrize(
+    "state", ["23505", "23503", "40001", "40P01", "P0001", "25P02", "22003", "42501", "2D000"]
+)
 def test_what_is_certainly_a_rollback(state: str) -> None:
     assert certainly_rolled_back(state)
 
 
-@pytest.mark.parametrize("state", [None, "", "08006", "08003", "40003", "57P01", "57014", "53100", "58030", "XX000"])
+@pytest.mark.parametrize(
+    "state", [None, "", "08006", "08003", "40003", "57P01", "57014", "53100", "58030", "XX000"]
+)
 def test_what_may_have_been_committed(state: str | None) -> None:
     assert not certainly_rolled_back(state)
 
@@ -123,7 +131,11 @@ def test_what_may_have_been_committed(state: str | None) -> None:
 @pytest.mark.parametrize(
     "sql, close, apart",
     [
-        ('SELECT lower(x), app.touch(1), "Odd"(2), f(g(h(3)))', {"lower", "touch", "odd", "f", "g", "h"}, set()),
+        (
+            'SELECT lower(x), app.touch(1), "Odd"(2), f(g(h(3)))',
+            {"lower", "touch", "odd", "f", "g", "h"},
+            set(),
+        ),
         ("SELECT touch (1) FROM x WHERE y IN (1) AND (z)", set(), {"touch", "in", "and"}),
         ("SELECT 1 -- touch(1)\n/* touch(2) */ WHERE 'touch(3)' = $$touch(4)$$", set(), set()),
         ("SELECT n FROM generate_series(1, 2) AS series(n)", {"generate_series"}, set()),
@@ -139,8 +151,14 @@ def test_what_is_called(sql: str, close: set[str], apart: set[str]) -> None:
 @pytest.mark.parametrize(
     "sql, shown",
     [
-        ("UPDATE x SET y = 'it''s', z = 1.5e3 WHERE id IN (1, -2)", "UPDATE x SET y = ?, z = ? WHERE id IN (?, -?)"),
-        ("UPDATE x SET y = $1::INTEGER, z2 = :z AND %(z)s", "UPDATE x SET y = $1::INTEGER, z2 = :z AND %(z)s"),
+        (
+            "UPDATE x SET y = 'it''s', z = 1.5e3 WHERE id IN (1, -2)",
+            "UPDATE x SET y = ?, z = ? WHERE id IN (?, -?)",
+        ),
+        (
+            "UPDATE x SET y = $1::INTEGER, z2 = :z AND %(z)s",
+            "UPDATE x SET y = $1::INTEGER, z2 = :z AND %(z)s",
+        ),
         ("UPDATE x -- secret\n  SET y /* a /* secret */ b */ = .5", "UPDATE x SET y = ?"),
         ("DO $$ secret $$; DO $a$ it's $$ secret $a$", "DO ?; DO ?"),
         ("CALL \"it's\"('secret')", 'CALL "it\'s"(?)'),
@@ -158,7 +176,9 @@ def test_a_shape_has_names_and_no_literals(sql: str, shown: str) -> None:
 MARKS = st.text("'\"$\\-/*:;(),\n aE1", max_size=8)
 LITERALS = st.one_of(
     MARKS.map(lambda mark: "'{}'".format(f"{mark}secret{mark}".replace("'", "''"))),
-    MARKS.map(lambda mark: "E'{}'".format(f"{mark}secret{mark}".replace("\\", "\\\\").replace("'", "\\'"))),
+    MARKS.map(
+        lambda mark: "E'{}'".format(f"{mark}secret{mark}".replace("\\", "\\\\").replace("'", "\\'"))
+    ),
     MARKS.map(lambda mark: f"$other${mark}secret{mark}$other$"),
     MARKS.map(lambda mark: f"/*{mark.replace('/', '')}secret*/"),
 )

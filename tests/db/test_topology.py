@@ -22,7 +22,9 @@ from tests.db.doorman import Doorman
 pytestmark = pytest.mark.usefixtures("item")
 
 
-async def test_a_read_after_a_write_sees_it_wherever_it_goes(repocache_endpoints: Endpoints) -> None:
+async def test_a_read_after_a_write_sees_it_wherever_it_goes(
+    repocache_endpoints: Endpoints,
+) -> None:
     nodes: Counter[str] = Counter()
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         for value in range(1, 200):
@@ -52,7 +54,9 @@ async def test_callers_share_polls_of_the_primary(repocache_endpoints: Endpoints
 
 
 async def test_no_probe_where_the_sample_is_enough(repocache_endpoints: Endpoints) -> None:
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, STILL
+    ) as watched:
         position = await watched.topology.position()
         assert position is not None
         for _ in range(20):
@@ -64,8 +68,12 @@ async def test_no_probe_where_the_sample_is_enough(repocache_endpoints: Endpoint
 
 
 async def test_reads_that_need_more_share_one_poll(repocache_endpoints: Endpoints) -> None:
-    settings = TopologySettings(sample_every=600.0, max_lag=6000.0, catch_up_wait=10.0, pool_size=50)
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, settings) as watched:
+    settings = TopologySettings(
+        sample_every=600.0, max_lag=6000.0, catch_up_wait=10.0, pool_size=50
+    )
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, settings
+    ) as watched:
         await asyncio.gather(*(watched.read() for _ in range(100)))
         position = await watched.write(1)
         before = len(watched.seen(Sampled))
@@ -105,14 +113,18 @@ async def test_a_snapshot_is_one_moment_of_one_node(repocache_endpoints: Endpoin
         async with asyncio.timeout(30):  # no answer of the replica's in time is "unknown"
             while not stamps or stamps[-1].position is None:
                 told = len(stamps)
-                async with watched.topology.snapshot(replace(needed(position), stamped=True), stamps.append):
+                async with watched.topology.snapshot(
+                    replace(needed(position), stamped=True), stamps.append
+                ):
                     assert len(stamps) == told
         assert stamps[-1].history == position.history
         assert stamps[-1].position >= position.flush
         assert {node.in_flight for node in watched.topology.nodes} == {0}
 
 
-async def test_a_stamped_read_says_what_it_cannot_be_newer_than(repocache_endpoints: Endpoints) -> None:
+async def test_a_stamped_read_says_what_it_cannot_be_newer_than(
+    repocache_endpoints: Endpoints,
+) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         position = await watched.write(1)
         for need in (
@@ -128,7 +140,9 @@ async def test_a_stamped_read_says_what_it_cannot_be_newer_than(repocache_endpoi
 
 async def test_a_new_connection_ends_the_sample(repocache_endpoints: Endpoints) -> None:
     """Whom it reached is not known to be whom the sample was taken of (protocol, Read path 4)."""
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1], STILL) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas[:1], STILL
+    ) as watched:
         sample = watched.topology.nodes[1].sample
         assert sample is not None
         position = await watched.topology.position()
@@ -164,7 +178,9 @@ async def test_no_replicas_is_no_fallback(repocache_endpoints: Endpoints) -> Non
             return await value_of(connection)
 
         async with asyncio.timeout(30):
-            reads = await asyncio.gather(*(watched.topology.read(ReadRequirement(), run) for _ in range(3)))
+            reads = await asyncio.gather(
+                *(watched.topology.read(ReadRequirement(), run) for _ in range(3))
+            )
         assert {(read.node, read.why) for read in reads} == {("primary", "no replicas")}
         assert (await watched.read(ReadRequirement(fallback=False))).value == 0
 
@@ -179,13 +195,18 @@ async def test_replicas_only_means_it(repocache_endpoints: Endpoints) -> None:
 async def test_lag_can_be_limited_for_one_read(repocache_endpoints: Endpoints) -> None:
     async with watching(repocache_endpoints.primary, repocache_endpoints.replicas) as watched:
         assert (await watched.read(ReadRequirement(max_lag=5.0))).node != "primary"
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, STILL
+    ) as watched:
         assert (await watched.read(ReadRequirement(max_lag=1e-9))).node == "primary"
 
 
 async def test_weights_and_names(repocache_endpoints: Endpoints) -> None:
     first, second = repocache_endpoints.replicas
-    replicas = [Replica(first, weight=1000.0, name="big"), Replica(second, weight=0.001, name="small")]
+    replicas = [
+        Replica(first, weight=1000.0, name="big"),
+        Replica(second, weight=0.001, name="small"),
+    ]
     async with watching(repocache_endpoints.primary, replicas) as watched:
         nodes = Counter([(await watched.read()).node for _ in range(50)])
     assert nodes["big"] > 45
@@ -198,7 +219,10 @@ async def test_behind_a_balancer_the_reading_connection_itself_is_asked(
     stale, fresh = repocache_controls.replicas
     await asyncio.to_thread(stale.pause_replay)
     urls = repocache_endpoints.replicas
-    async with Doorman(urls[1]) as door, watching(repocache_endpoints.primary, (door.url,), STILL) as watched:
+    async with (
+        Doorman(urls[1]) as door,
+        watching(repocache_endpoints.primary, (door.url,), STILL) as watched,
+    ):
         door.lead_to(urls[0])
         position = await watched.write(1)
         await asyncio.to_thread(fresh.await_position, position.flush)
@@ -244,8 +268,11 @@ def test_what_is_wrong_is_said_at_once(primary: str, replicas: list[str], messag
 
 
 def test_it_is_entered_in_one_loop_after_the_other(repocache_endpoints: Endpoints) -> None:
-    """With reads that wait for a place at the primary, and for a connection: what they wait on is of their loop."""
-    settings = TopologySettings(sample_every=0.02, max_lag=5.0, pool_size=1, primary_reads=1, primary_wait=30.0)
+    """With reads that wait for a place at the primary, and for a connection: what they wait on is
+    of their loop."""
+    settings = TopologySettings(
+        sample_every=0.02, max_lag=5.0, pool_size=1, primary_reads=1, primary_wait=30.0
+    )
     topology = Topology(repocache_endpoints.primary, repocache_endpoints.replicas, settings)
 
     async def lives() -> set[int]:

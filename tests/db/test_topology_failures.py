@@ -1,4 +1,5 @@
-"""Replicas that lag, die, go back, freeze: reads go on with what they need, and replicas return by themselves."""
+"""Replicas that lag, die, go back, freeze: reads go on with what they need, and replicas return by
+themselves."""
 
 import asyncio
 
@@ -27,10 +28,14 @@ async def until_out(watched: Watched, server: PostgresServer, *why: str) -> None
 
 
 async def test_an_idle_primary_is_no_lag(repocache_endpoints: Endpoints) -> None:
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, SHORT_LAG) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, SHORT_LAG
+    ) as watched:
         loop = asyncio.get_running_loop()
         start = loop.time()
-        await until(lambda: loop.time() - start > 3 * SHORT_LAG.max_lag, "the limit has passed three times")
+        await until(
+            lambda: loop.time() - start > 3 * SHORT_LAG.max_lag, "the limit has passed three times"
+        )
         assert not watched.seen(NodeOut)
         replicas = [event for event in watched.seen(Sampled) if event.node != "primary"]
         assert {event.lag_bytes for event in replicas[-10:]} == {0}
@@ -40,7 +45,9 @@ async def test_a_replica_that_lags_leaves_and_returns(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
     lagging = repocache_controls.replicas[0]
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, SHORT_LAG) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, SHORT_LAG
+    ) as watched:
         await watched.all_in()
         await asyncio.to_thread(lagging.pause_replay)
         position = await watched.write(1)
@@ -59,7 +66,9 @@ async def test_a_read_waits_a_bounded_moment_and_then_takes_the_primary(
 ) -> None:
     for replica in repocache_controls.replicas:
         await asyncio.to_thread(replica.pause_replay)
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, STILL) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, STILL
+    ) as watched:
         read = await watched.read(needed(await watched.write(1)))
         assert (read.value, read.node, read.why) == (1, "primary", "replicas behind")
 
@@ -70,7 +79,9 @@ async def test_a_read_that_may_wait_gets_its_replica(
     settings = TopologySettings(sample_every=600.0, max_lag=6000.0, catch_up_wait=60.0)
     for replica in repocache_controls.replicas:
         await asyncio.to_thread(replica.pause_replay)
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, settings) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, settings
+    ) as watched:
         position = await watched.write(1)
         before = len(watched.seen(Sampled))
         reading = asyncio.create_task(watched.read(needed(position)))
@@ -104,29 +115,37 @@ async def test_a_killed_replica_is_not_noticed_by_readers(
         await watched.all_in()
         stop.set()
         nodes = set.union(*await asyncio.gather(*readers))
-        assert nodes <= {name(killed), name(other)}, "one replica is enough: nothing fell on the primary"
+        assert nodes <= {name(killed), name(other)}, (
+            "one replica is enough: nothing fell on the primary"
+        )
 
 
 async def test_a_replica_that_goes_back_does_not_live_on_its_old_sample(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
-    """A standby that crashes starts again from its last restartpoint; the delay keeps it from running ahead again."""
+    """A standby that crashes starts again from its last restartpoint; the delay keeps it from
+    running ahead again."""
     replica = repocache_controls.replicas[0]
     # So that none falls due between the write and the crash, which the standby would start from.
     await asyncio.to_thread(repocache_controls.primary.sql, "CHECKPOINT")
     await asyncio.to_thread(repocache_controls.catch_up)
     await asyncio.to_thread(replica.sql, "CHECKPOINT")
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas[:1], STILL) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas[:1], STILL
+    ) as watched:
         position = await watched.write(1)
         await asyncio.to_thread(replica.await_position, position.flush)
         await asyncio.gather(*(node.poll.ask() for node in watched.topology._replicas))
         sample = watched.topology.nodes[1].sample
         assert sample is not None
         assert sample.position >= position.flush
-        # A machine that dies says no goodbye: nothing tells the topology that its connection is gone.
+        # A machine that dies says no goodbye: nothing tells the topology that its connection is
+        # gone.
         watched.topology._replicas[0].probe._lost = lambda: None
         try:
-            await asyncio.to_thread(replica.sql, "ALTER SYSTEM SET recovery_min_apply_delay = '1h'", "postgres")
+            await asyncio.to_thread(
+                replica.sql, "ALTER SYSTEM SET recovery_min_apply_delay = '1h'", "postgres"
+            )
             await asyncio.to_thread(replica.kill)
             await asyncio.to_thread(replica.start)
             assert await asyncio.to_thread(replica.position) < position.flush
@@ -134,7 +153,9 @@ async def test_a_replica_that_goes_back_does_not_live_on_its_old_sample(
             read = await watched.read(needed(position))
             assert (read.value, read.node) == (1, "primary")
         finally:
-            await asyncio.to_thread(replica.sql, "ALTER SYSTEM RESET recovery_min_apply_delay", "postgres")
+            await asyncio.to_thread(
+                replica.sql, "ALTER SYSTEM RESET recovery_min_apply_delay", "postgres"
+            )
             await asyncio.to_thread(replica.restart)
 
 
@@ -158,7 +179,9 @@ async def test_lost_replicas_do_not_drown_the_primary(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
     settings = TopologySettings(sample_every=0.02, max_lag=5.0, primary_reads=2, primary_wait=0.0)
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, settings) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, settings
+    ) as watched:
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.kill)
         for replica in repocache_controls.replicas:
@@ -172,9 +195,13 @@ async def test_lost_replicas_do_not_drown_the_primary(
             await let.wait()
             return await value_of(connection)
 
-        held = [asyncio.create_task(watched.topology.read(ReadRequirement(), slow)) for _ in range(2)]
+        held = [
+            asyncio.create_task(watched.topology.read(ReadRequirement(), slow)) for _ in range(2)
+        ]
         await until(lambda: inside == 2, "both read the primary")
-        with pytest.raises(PrimaryBudgetExceeded, match=r"2 reads.*replicas lost; replicas: \S+ lost"):
+        with pytest.raises(
+            PrimaryBudgetExceeded, match=r"2 reads.*replicas lost; replicas: \S+ lost"
+        ):
             await watched.read()
         asked = await watched.read(ReadRequirement(primary="asked", asked=True))
         assert asked.node == "primary", "what the caller sends to the primary is not stopped"
@@ -194,7 +221,10 @@ async def test_a_conflict_with_recovery_is_read_elsewhere(
         await asyncio.to_thread(replica.sql, setting, "postgres")
         try:
             await until(
-                lambda: asyncio.to_thread(lambda: replica.sql(f"SHOW {delay}", "postgres") == [("0",)]), "it is set"
+                lambda: asyncio.to_thread(
+                    lambda: replica.sql(f"SHOW {delay}", "postgres") == [("0",)]
+                ),
+                "it is set",
             )
 
             async def slow(connection: AsyncConnection) -> int:
@@ -215,14 +245,18 @@ async def test_a_conflict_with_recovery_is_read_elsewhere(
             assert (read.value, read.node, len(tries)) == (0, "primary", 2)
             assert not watched.seen(NodeOut), "the replica is well"
         finally:
-            await asyncio.to_thread(replica.sql, f"ALTER SYSTEM RESET {delay}; SELECT pg_reload_conf()", "postgres")
+            await asyncio.to_thread(
+                replica.sql, f"ALTER SYSTEM RESET {delay}; SELECT pg_reload_conf()", "postgres"
+            )
 
 
 async def test_while_the_primary_is_lost_replicas_serve(
     repocache_endpoints: Endpoints, repocache_controls: Servers
 ) -> None:
     settings = TopologySettings(sample_every=0.02, max_lag=0.2, connect_timeout=1.0)
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, settings) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, settings
+    ) as watched:
         position = await watched.write(1)
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.await_position, position.flush)
@@ -230,7 +264,9 @@ async def test_while_the_primary_is_lost_replicas_serve(
         await asyncio.to_thread(repocache_controls.primary.kill)
         await until(lambda: bool(watched.out("primary")), "the primary is out")
         before = len(watched.seen(Sampled))
-        await until(lambda: len(watched.seen(Sampled)) > before + 40, "the limit of the lag is long past")
+        await until(
+            lambda: len(watched.seen(Sampled)) > before + 40, "the limit of the lag is long past"
+        )
         for _ in range(20):
             read = await watched.read(needed(position))
             assert (read.value, read.why) == (1, "replica")
@@ -249,7 +285,9 @@ async def test_a_cancelled_read_leaves_nothing_behind(repocache_endpoints: Endpo
         inside.set()
         await connection.execute(text("SELECT pg_sleep(600)"))
 
-    async with watching(repocache_endpoints.primary, repocache_endpoints.replicas, QUICK) as watched:
+    async with watching(
+        repocache_endpoints.primary, repocache_endpoints.replicas, QUICK
+    ) as watched:
         for need in (ReadRequirement(), ReadRequirement(primary="floor unknown")):
             inside.clear()
             reading = asyncio.create_task(watched.topology.read(need, forever))

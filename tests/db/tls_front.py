@@ -18,7 +18,10 @@ SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 
 def make_pems(folder: Path) -> Path:
     """cert.pem and key.pem, signed by themselves, for 127.0.0.1."""
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=postgres"
+    made = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+        "/CN=postgres"
+    )
     more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run(["openssl", *made.split(), *more], cwd=folder, check=True, capture_output=True)
     return folder

@@ -1,6 +1,8 @@
-"""`python -m tests.faults --minutes 60 --seed S --out histories/`: rounds of real faults, each judged when it is over.
+"""`python -m tests.faults --minutes 60 --seed S --out histories/`: rounds of real faults, each
+judged when it is over.
 
-Exit status 1 on a violation: the round's history stays then, and the command that repeats it is printed.
+Exit status 1 on a violation: the round's history stays then, and the command that repeats it is
+printed.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ from tests.faults.verdict import Verdict
 
 SECONDS = 60.0
 """Of traffic in one round."""
-TURNS = ((False, "aside"), (True, "aside"), (False, "through"), (True, "through"), (False, "strict"))
+TURNS = (
+    (False, "aside"),
+    (True, "aside"),
+    (False, "through"),
+    (True, "through"),
+    (False, "strict"),
+)
 """Rounds differ in whether the table has its trigger, and in the policy; every other one signs its
 bookmarks."""
 
@@ -59,7 +67,9 @@ def main(words: list[str]) -> int:
             figures.add(history, verdict, seconds)
             found = f"{len(history):,} records, {len(verdict.violations)} violations"
             print(f"{folder.name} ({plan.policy}): {found}", flush=True)
-            (asked.out / f"{seed}.json").write_bytes(msgspec.json.format(msgspec.json.encode(figures.as_dict())))
+            (asked.out / f"{seed}.json").write_bytes(
+                msgspec.json.format(msgspec.json.encode(figures.as_dict()))
+            )
             if verdict.violations:
                 status = 1
                 print(*told(verdict.violations), sep="\n")
@@ -80,7 +90,10 @@ def play(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
 
 def _again(seed: str, number: int, asked: argparse.Namespace) -> str:
     more = f" --off '{asked.off}'" if asked.off else ""
-    return f"python3 dev.py faults --minutes 1 --seed {seed} --round {number} --every {asked.every}{more}"
+    return (
+        f"python3 dev.py faults --minutes 1 --seed {seed} --round {number} --every "
+        f"{asked.every}{more}"
+    )
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -90,13 +103,28 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=1.0, help="how long new rounds are begun")
     parser.add_argument("--seed", default="", help="what goes wrong and when; default: a new one")
     parser.add_argument(
-        "--round", type=int, default=1, help="the first round's number: a seed and a number make a round"
+        "--round",
+        type=int,
+        default=1,
+        help="the first round's number: a seed and a number make a round",
     )
-    parser.add_argument("--every", type=float, default=0.8, help="seconds between two faults, on average")
+    parser.add_argument(
+        "--every", type=float, default=0.8, help="seconds between two faults, on average"
+    )
     parser.add_argument("--out", type=Path, default=Path("histories"), help="folder for histories")
-    parser.add_argument("--keep", action="store_true", help="keep the histories of rounds without violations too")
-    parser.add_argument("--off", default="", help="a rule that the workers live without (tests/protocol/switches.py)")
-    parser.add_argument("--edn", type=Path, help="print the history in this folder for elle-cli, and do nothing else")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the histories of rounds without violations too"
+    )
+    parser.add_argument(
+        "--off",
+        default="",
+        help="a rule that the workers live without (tests/protocol/switches.py)",
+    )
+    parser.add_argument(
+        "--edn",
+        type=Path,
+        help="print the history in this folder for elle-cli, and do nothing else",
+    )
     return parser
 
 

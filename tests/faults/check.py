@@ -1,4 +1,5 @@
-"""Judges a history: a pure function from what was told to what was broken (docs/faults.md has the promises)."""
+"""Judges a history: a pure function from what was told to what was broken (docs/faults.md has the
+promises)."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def check(history: Sequence[Entry], bounds: Bounds, monotonic: Iterable[str]) ->
 
 
 class _Court:
-    def __init__(self, history: Sequence[Entry], bounds: Bounds, monotonic: tuple[str, ...]) -> None:
+    def __init__(
+        self, history: Sequence[Entry], bounds: Bounds, monotonic: tuple[str, ...]
+    ) -> None:
         self.checked: Counter[str] = Counter()
         self.latest = 0
         self._history = history
@@ -44,14 +47,21 @@ class _Court:
         self._monotonic = monotonic
         self._known = known = Known(history)
         done = [write for write in known.writes.values() if write.outcome == "committed"]
-        self._acknowledged = Versions(_ends(write, key) for write in done if write.covered for key in write.versions)
+        self._acknowledged = Versions(
+            _ends(write, key) for write in done if write.covered for key in write.versions
+        )
         ours = [write for write in done if write.begun.how != "outside"]
         self._committed = Versions(_ends(write, key) for write in ours for key in write.versions)
         self._by_process = Versions(
-            ((write.process, key), *_ends(write, key)[1:]) for write in done if write.covered for key in write.versions
+            ((write.process, key), *_ends(write, key)[1:])
+            for write in done
+            if write.covered
+            for key in write.versions
         )
         self._by_session = Versions(
-            ((write.begun.session, key), *_ends(write, key)[1:]) for write in done for key in write.versions
+            ((write.begun.session, key), *_ends(write, key)[1:])
+            for write in done
+            for key in write.versions
         )
         self._seen = Versions(
             ((read.session, read.key), version, read.end)
@@ -104,7 +114,9 @@ class _Court:
             self.checked["stale fill"] += 1
             if newer < read.start:
                 late = (read.start - newer) / 1e9
-                yield _violation("stale fill", process, read, f"a newer one was acknowledged {late:.3f} s before")
+                yield _violation(
+                    "stale fill", process, read, f"a newer one was acknowledged {late:.3f} s before"
+                )
         # What asks no record is as good as the primary that its process finds.
         astray = read.via == "past" and self._known.beside(read.start)
         if self._bounds.strict and read.how in BY_ID and not astray:
@@ -122,7 +134,9 @@ class _Court:
         if late > 0:
             self.latest = max(self.latest, late)
         if late > self._bounds.local * 1e9:
-            yield _violation("late", process, read, f"a newer one was acknowledged {late / 1e9:.3f} s before")
+            yield _violation(
+                "late", process, read, f"a newer one was acknowledged {late / 1e9:.3f} s before"
+            )
         name = (process, read.key)
         for promise, versions in (("applied", self._applied), ("own process", self._by_process)):
             if versions.any(name, read.start):
@@ -142,7 +156,9 @@ class _Court:
         elif write.outcome == "rolled back":
             yield _violation("rolled back", process, read, "its transaction was rolled back")
         elif read.end < write.staged:
-            yield _violation("uncommitted", process, read, "nobody had told its transaction to commit")
+            yield _violation(
+                "uncommitted", process, read, "nobody had told its transaction to commit"
+            )
 
     def _updates(self) -> Iterator[Violation]:
         """Of two writes of one row one is the later: no version is written twice."""
@@ -155,7 +171,9 @@ class _Court:
         for (key, version), found in writers.items():
             if len(found) > 1:
                 tokens = ", ".join(write.begun.token for write in found)
-                yield Violation("lost update", found[0].process, f"key {key} version {version} by {tokens}", 0)
+                yield Violation(
+                    "lost update", found[0].process, f"key {key} version {version} by {tokens}", 0
+                )
 
     def _errors(self) -> Iterator[Violation]:
         for process, each in self._history:
@@ -184,10 +202,15 @@ class _Court:
                 promise = "feed" if each.tier == "feed" else "ending"
                 self.checked[promise] += 1
                 if each.version != each.truth:
-                    what = f"{each.tier} has {each.version} of key {each.key}, the primary {each.truth}"
+                    what = (
+                        f"{each.tier} has {each.version} of key {each.key}, the primary "
+                        f"{each.truth}"
+                    )
                     yield Violation(promise, process, f"{what}, {each.seconds} s later", NEVER)
             if self._acknowledged.first_newer(each.key, each.truth) < NEVER:
-                yield Violation("ending", process, f"the primary has lost a commit of key {each.key}", NEVER)
+                yield Violation(
+                    "ending", process, f"the primary has lost a commit of key {each.key}", NEVER
+                )
 
     def _unsettled(self) -> set[int]:
         """Keys whose last commit may be one that its process did not live to publish."""

@@ -71,7 +71,10 @@ def _controls(server: PostgresServer | RedisServer, planned: Planned) -> tuple[D
     redis: Mapping[str, tuple[Do, Do]] = {
         "flush": (lambda: _say(server, "FLUSHALL"), _nothing),
         "evict": (lambda: _evict(server, chance), _nothing),
-        "drop clients": (lambda: _say(server, "CLIENT", "KILL", "TYPE", "normal"), _drop_subscribers(server)),
+        "drop clients": (
+            lambda: _say(server, "CLIENT", "KILL", "TYPE", "normal"),
+            _drop_subscribers(server),
+        ),
         "old snapshot": (server.snapshot, lambda: _restart(server)),
     }
     return redis[planned.kind]
@@ -94,11 +97,16 @@ def _drop_subscribers(server: RedisServer) -> Do:
 
 def _evict(server: RedisServer, chance: random.Random) -> None:
     """Some records, as a server short of memory would."""
-    _say(server, "DEL", *(f"app:{{b{bucket}}}" for bucket in chance.sample(range(BUCKETS), BUCKETS // 3)))
+    _say(
+        server,
+        "DEL",
+        *(f"app:{{b{bucket}}}" for bucket in chance.sample(range(BUCKETS), BUCKETS // 3)),
+    )
 
 
 def _restart(server: RedisServer) -> None:
-    """As of the last snapshot: everything since is lost, and what was invalidated since is there again."""
+    """As of the last snapshot: everything since is lost, and what was invalidated since is there
+    again."""
     server.kill()
     server.start()
 

@@ -1,6 +1,8 @@
-"""A history in Jepsen's EDN, as transactions on registers, for elle-cli (docs/faults.md says how to feed it).
+"""A history in Jepsen's EDN, as transactions on registers, for elle-cli (docs/faults.md says how to
+feed it).
 
-Every caller is a process of its own, and a new one after each outcome that is not known, as Jepsen wants it.
+Every caller is a process of its own, and a new one after each outcome that is not known, as Jepsen
+wants it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from tests.faults.known import NEVER, Known, Write
 from tests.faults.records import Entry, Read
 
 APART = 1000
-"""A register's value is its row's version times this, and a little more where several writes tried the same version:
-elle wants to know every write by its value."""
+"""A register's value is its row's version times this, and a little more where several writes tried
+the same version: elle wants to know every write by its value."""
 KINDS = {"committed": "ok", "rolled back": "fail", "unknown": "info"}
 
 
@@ -64,7 +66,9 @@ class _Values:
         self._before: dict[tuple[int, int], int] = {}
         tried: defaultdict[tuple[int, int], list[Write]] = defaultdict(list)
         for key, first in known.initial.items():
-            self._values[key, first.token] = self._before[key, first.version] = first.version * APART
+            self._values[key, first.token] = self._before[key, first.version] = (
+                first.version * APART
+            )
         for write in known.writes.values():
             for row in write.versions.items():
                 tried[row].append(write)
@@ -86,7 +90,9 @@ class _Values:
 
 
 def _initial(known: Known) -> Iterator[_Call]:
-    written = " ".join(f"[:w {key} {first.version * APART}]" for key, first in sorted(known.initial.items()))
+    written = " ".join(
+        f"[:w {key} {first.version * APART}]" for key, first in sorted(known.initial.items())
+    )
     if written:
         yield _Call("", "ok", f"[{written}]", f"[{written}]", 0, 1)
 
@@ -105,8 +111,14 @@ def _reads(known: Known, values: _Values) -> Iterator[_Call]:
 def _written(write: Write, values: _Values) -> _Call:
     """Every write reads the version that it replaces, under its lock."""
     kind = KINDS[write.outcome] if write.versions else "fail"
-    rows = [(key, version, values.of(key, write.begun.token)) for key, version in sorted(write.versions.items())]
+    rows = [
+        (key, version, values.of(key, write.begun.token))
+        for key, version in sorted(write.versions.items())
+    ]
     invoked = " ".join(f"[:r {key} nil] [:w {key} {value}]" for key, _, value in rows)
-    done = " ".join(f"[:r {key} {values.replaced(key, version)}] [:w {key} {value}]" for key, version, value in rows)
+    done = " ".join(
+        f"[:r {key} {values.replaced(key, version)}] [:w {key} {value}]"
+        for key, version, value in rows
+    )
     end = NEVER if write.ended is None else write.ended.end
     return _Call(write.begun.caller, kind, f"[{invoked}]", f"[{done}]", write.begun.start, end)

@@ -14,9 +14,9 @@ from tests.faults.verdict import Verdict, Violation
 
 @dataclass(slots=True)
 class Figures:
-    """`seconds`: of traffic. `slowest`: the most seconds that a round's caches took to be right. `latest`: the most
-    seconds for which L1 showed what an acknowledged commit had replaced. `broken`: rounds that did not come to an
-    end."""
+    """`seconds`: of traffic. `slowest`: the most seconds that a round's caches took to be right.
+    `latest`: the most seconds for which L1 showed what an acknowledged commit had replaced.
+    `broken`: rounds that did not come to an end."""
 
     rounds: int = 0
     seconds: float = 0.0
@@ -48,7 +48,11 @@ class Figures:
                     self.reads["past"] += 1
                     self.kinds[each.how] += 1
                 case Ended():
-                    kind = "uncovered" if each.outcome == "committed" and not each.covered else each.outcome
+                    kind = (
+                        "uncovered"
+                        if each.outcome == "committed" and not each.covered
+                        else each.outcome
+                    )
                     self.writes[kind] += 1
                     if each.why and each.why != "cancelled":
                         self.errors[f"write: {each.why}"] += 1
@@ -79,7 +83,8 @@ class Figures:
             f"faults: {listed(self.faults)}",
             f"channel lost {self.losses} times; L1 {self.latest:.3f} s behind at the most",
             f"after the last fault all caches were right within {self.slowest:.2f} s",
-            "held against each promise: " + listed({name: self.checked.get(name, 0) for name in PROMISES}),
+            "held against each promise: "
+            + listed({name: self.checked.get(name, 0) for name in PROMISES}),
             f"violations: {listed(self.violations) or '0'}; rounds that broke: {self.broken}",
         ]
 

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_trigger
-from repocache.testing import Layout, RedisServer, ServerError, Servers, embedded_servers, redis_group
+from repocache.testing import (
+    Layout,
+    RedisServer,
+    ServerError,
+    Servers,
+    embedded_servers,
+    redis_group,
+)
 from repocache.testing.postgres import MAINTENANCE
 from tests.faults.items import ROWS, SCHEMA
 
@@ -18,8 +25,8 @@ LEAP = 1000
 
 
 class Ground:
-    """`servers.primary`, `servers.replicas` and `servers.redis` are those that play the part now; `spare` is the
-    replica of the Redis."""
+    """`servers.primary`, `servers.replicas` and `servers.redis` are those that play the part now;
+    `spare` is the replica of the Redis."""
 
     def __init__(self, servers: Servers, spare: RedisServer) -> None:
         self.servers = servers
@@ -27,14 +34,18 @@ class Ground:
 
     def watch(self, *, watched: bool) -> None:
         """Put the trigger on the table, or take it off."""
-        statements = [each.replace("DROP TRIGGER", "DROP TRIGGER IF EXISTS") for each in drop_trigger("item", "public")]
+        statements = [
+            each.replace("DROP TRIGGER", "DROP TRIGGER IF EXISTS")
+            for each in drop_trigger("item", "public")
+        ]
         if watched:
             statements += create_trigger("item", "public", "public", ())
         self.servers.primary.sql(";".join(statements))
         self.servers.catch_up()
 
     def lose_redis(self) -> None:
-        """The master dies, and its replica, which lacks what it was told lately, takes its place."""
+        """The master dies, and its replica, which lacks what it was told lately, takes its
+        place."""
         servers = self.servers
         servers.redis.kill()
         self.spare.promote()
@@ -47,8 +58,9 @@ class Ground:
         self.spare.replica_of(self.servers.redis)
 
     def lose_primary(self, token: str) -> tuple[int, dict[int, int]]:
-        """The primary dies, and the replica that has received most takes its place; which one by its place among them,
-        and the versions with which the rows go on under this token. What no replica had received is lost."""
+        """The primary dies, and the replica that has received most takes its place; which one by
+        its place among them, and the versions with which the rows go on under this token. What no
+        replica had received is lost."""
         primary = self.servers.primary
         primary.freeze()  # a receiver that lost its sender forgets how far it was
         at = self._furthest()
@@ -71,16 +83,19 @@ class Ground:
         chosen.promote()
         chosen.sql(f"SELECT pg_create_physical_replication_slot('{other.name}', true)", MAINTENANCE)
         chosen.sql(f"UPDATE item SET version = version + {LEAP}, token = '{token}'")
-        versions = {int(id): int(version) for id, version in chosen.sql("SELECT id, version FROM item")}
+        versions = {
+            int(id): int(version) for id, version in chosen.sql("SELECT id, version FROM item")
+        }
         lost, servers.primary = servers.primary, chosen
         servers.replicas = (lost, other) if at == 0 else (other, lost)
         return versions
 
     def follow_primary(self) -> None:
-        """All others get what the new primary writes. The old one is made anew, and one that had received more of the
-        old one's than the new primary had."""
+        """All others get what the new primary writes. The old one is made anew, and one that had
+        received more of the old one's than the new primary had."""
         servers = self.servers
-        servers.primary.sql("SELECT pg_switch_wal()", MAINTENANCE)  # far beyond what the old one had written
+        # Far beyond what the old one had written.
+        servers.primary.sql("SELECT pg_switch_wal()", MAINTENANCE)
         position = servers.primary.position()
         for replica in servers.replicas:
             try:

@@ -62,7 +62,11 @@ class StrictItems(Items):
     policy = WriteThrough(TTL, LOCAL_TTL, strict=True)
 
 
-POLICIES: Mapping[str, type[Items]] = {"aside": Items, "through": StoredItems, "strict": StrictItems}
+POLICIES: Mapping[str, type[Items]] = {
+    "aside": Items,
+    "through": StoredItems,
+    "strict": StrictItems,
+}
 
 
 def items_of(policy: str, service: Service) -> type[Items]:

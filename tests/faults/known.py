@@ -1,4 +1,5 @@
-"""Questions that the checks ask of a history: when a newer version was known, to whom, and what became of a write."""
+"""Questions that the checks ask of a history: when a newer version was known, to whom, and what
+became of a write."""
 
 from __future__ import annotations
 
@@ -95,7 +96,9 @@ class Known:
         self._leaves = {by: each.start for by, each in history if isinstance(each, Closed)}
         self.comparisons = [(by, each) for by, each in history if isinstance(each, AtLeast)]
         self.writes = _writes(history)
-        self._parents = {each.id: (each.parent, each.at) for _, each in history if isinstance(each, Session)}
+        self._parents = {
+            each.id: (each.parent, each.at) for _, each in history if isinstance(each, Session)
+        }
         self._inner: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)
         self._applied = _applications(history)
         self._silences: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -144,7 +147,8 @@ class Known:
         return [*self._silences.get("primary", ()), *self._silences.get(f"{worker}-primary", ())]
 
     def applied(self, process: str, bucket: int, incarnation: str, seq: int) -> int:
-        """When the process had applied this invalidation or a later one of the record; NEVER if it has not."""
+        """When the process had applied this invalidation or a later one of the record; NEVER if it
+        has not."""
         seqs, times = self._applied.get((process, bucket, incarnation), ([], []))
         at = bisect_left(seqs, seq)
         return times[at] if at < len(times) else NEVER
@@ -186,7 +190,9 @@ def _writes(history: Iterable[Entry]) -> dict[str, Write]:
     return writes
 
 
-def _applications(history: Iterable[Entry]) -> dict[tuple[str, int, str], tuple[list[int], list[int]]]:
+def _applications(
+    history: Iterable[Entry],
+) -> dict[tuple[str, int, str], tuple[list[int], list[int]]]:
     """Sequence numbers in their order, each with when it or a later one was applied first."""
     grouped: dict[tuple[str, int, str], list[tuple[int, int]]] = defaultdict(list)
     for process, each in history:

@@ -1,4 +1,5 @@
-"""One TCP link with weather: latency, narrow bandwidth, silence in one way or both, cuts and resets."""
+"""One TCP link with weather: latency, narrow bandwidth, silence in one way or both, cuts and
+resets."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ LINGER = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """What happens to blocks on their way. `latency`: seconds for each, `rate`: bytes in a second, 0: unlimited.
+    """What happens to blocks on their way. `latency`: seconds for each, `rate`: bytes in a second,
+    0: unlimited.
 
     `to_server`, `to_client`: blocks arrive at all; `open`: so do connections.
     """
@@ -38,7 +40,8 @@ FAIR = Weather()
 class Link:
     """`async with Link(url) as link:` connections to `link.url` go where `url` or `lead_to` says.
 
-    What a silent link swallows for the time being arrives when it speaks again: TCP would have repeated it.
+    What a silent link swallows for the time being arrives when it speaks again: TCP would have
+    repeated it.
     """
 
     def __init__(self, url: str) -> None:
@@ -108,11 +111,15 @@ class Link:
             for each in writers:
                 _hang_up(each)
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str
+    ) -> None:
         while block := await reader.read(BLOCK):
             weather = self._weather
             if weather is not FAIR:
-                await asyncio.sleep(weather.latency + (len(block) / weather.rate if weather.rate else 0.0))
+                await asyncio.sleep(
+                    weather.latency + (len(block) / weather.rate if weather.rate else 0.0)
+                )
                 while not getattr(self._weather, way):
                     await self._changed.wait()
             writer.write(block)

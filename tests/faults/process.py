@@ -1,4 +1,5 @@
-"""A worker as the conductor has it: started, ordered about, stopped, killed, and never left behind."""
+"""A worker as the conductor has it: started, ordered about, stopped, killed, and never left
+behind."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ class WorkerFailed(Exception):
 class Process:
     """`alive`: it may be given orders. `hand_over`: gets the sessions that go on elsewhere."""
 
-    def __init__(self, setup: Setup, process: asyncio.subprocess.Process, hand_over: Callable[[Guest], None]) -> None:
+    def __init__(
+        self, setup: Setup, process: asyncio.subprocess.Process, hand_over: Callable[[Guest], None]
+    ) -> None:
         self.name = setup.name
         self.alive = False
         self._process = process
@@ -46,7 +49,13 @@ class Process:
         words = (sys.executable, "-W", "error", "-m", "tests.faults.clock", *clock)
         with Path(setup.history).with_suffix(".err").open("wb") as complaints:
             process = await asyncio.create_subprocess_exec(
-                *words, stdin=pipe, stdout=pipe, stderr=complaints, cwd=ROOT, limit=2**22, start_new_session=True
+                *words,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=complaints,
+                cwd=ROOT,
+                limit=2**22,
+                start_new_session=True,
             )
         self = cls(setup, process, hand_over)
         try:
@@ -91,7 +100,8 @@ class Process:
         """SIGKILL; returns when it is gone."""
         self.alive = False
         if self._process.returncode is None:
-            # Past asyncio's own `kill`, which may take the exit status from its watcher, which then complains.
+            # Past asyncio's own `kill`, which may take the exit status from its watcher, which then
+            # complains.
             send(self._process.pid, signal.SIGKILL)
         await self._process.wait()
         await self._hearing

@@ -1,4 +1,5 @@
-"""What a run tells of itself: the lines of its history, one JSON object each, and how they are read back.
+"""What a run tells of itself: the lines of its history, one JSON object each, and how they are read
+back.
 
 All times are nanoseconds of `time.monotonic_ns`, which the processes of one machine share.
 """
@@ -25,7 +26,8 @@ class Initial(msgspec.Struct, frozen=True, tag="initial"):
 
 
 class Begun(msgspec.Struct, frozen=True, tag="begun"):
-    """A write was invoked. `token`: its own, and that of every row that it writes; `session`: empty if in none."""
+    """A write was invoked. `token`: its own, and that of every row that it writes; `session`: empty
+    if in none."""
 
     token: str
     how: str
@@ -43,9 +45,9 @@ class Staged(msgspec.Struct, frozen=True, tag="staged"):
 
 
 class Ended(msgspec.Struct, frozen=True, tag="ended"):
-    """`outcome`: "committed", "rolled back" (for certain) or "unknown". `covered`: its invalidation was acknowledged by
-    Redis, and `wrote` says as which (bucket -> incarnation, seq), as far as it is known. `why`: the error's kind,
-    `text`: what it said."""
+    """`outcome`: "committed", "rolled back" (for certain) or "unknown". `covered`: its invalidation
+    was acknowledged by Redis, and `wrote` says as which (bucket -> incarnation, seq), as far as it
+    is known. `why`: the error's kind, `text`: what it said."""
 
     token: str
     outcome: str
@@ -59,8 +61,9 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 class Read(msgspec.Struct, frozen=True, tag="read"):
     """A read was answered.
 
-    `via`: "l1"; "l2", from Redis; "filled", from a node that had replayed the record's floor; "joined", by a load or an
-    answer of Redis that was asked for before; "past", from a node and past the cache.
+    `via`: "l1"; "l2", from Redis; "filled", from a node that had replayed the record's floor;
+    "joined", by a load or an answer of Redis that was asked for before; "past", from a node and
+    past the cache.
     """
 
     caller: str
@@ -87,7 +90,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 
 class Session(msgspec.Struct, frozen=True, tag="session"):
-    """A session began here with the bookmark of another, which was made at `at`. `parent`: empty for none."""
+    """A session began here with the bookmark of another, which was made at `at`. `parent`: empty
+    for none."""
 
     id: str
     parent: str
@@ -225,7 +229,8 @@ _DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 class Recorder:
-    """Appends to one file, a line at a time. What others depend on (`at_once`) survives a kill of this process."""
+    """Appends to one file, a line at a time. What others depend on (`at_once`) survives a kill of
+    this process."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
@@ -244,7 +249,11 @@ class Recorder:
 
 def read_history(folder: Path) -> list[Entry]:
     """Everything told into the files of a folder, by the name of the file without its ending."""
-    return [(path.stem, record) for path in sorted(folder.glob("*.jsonl")) for record in read_lines(path)]
+    return [
+        (path.stem, record)
+        for path in sorted(folder.glob("*.jsonl"))
+        for record in read_lines(path)
+    ]
 
 
 def read_lines(path: Path) -> Iterator[Record]:

@@ -1,4 +1,5 @@
-"""One round: links, workers, traffic, what goes wrong meanwhile, and what the caches hold when all is well again."""
+"""One round: links, workers, traffic, what goes wrong meanwhile, and what the caches hold when all
+is well again."""
 
 from __future__ import annotations
 
@@ -26,14 +27,16 @@ from tests.faults.worker import Setup
 RIGHT_WITHIN = 5.0
 """Seconds after the last fault within which every cache is to be right."""
 READ_WITHIN = 60.0
-"""Seconds for a copy to read what its process was told of meanwhile: one change after the other, however many."""
+"""Seconds for a copy to read what its process was told of meanwhile: one change after the other,
+however many."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`seconds`: of traffic. `folder`: for the history. `off`: a rule that all workers live without. `every`: seconds
-    between two faults. `watched`: the table has its trigger, and is written from outside too. `policy`: one of
-    POLICIES. `signed`: bookmarks are. `peace`: nobody writes a whole owner, and Redis is spared
+    """`seconds`: of traffic. `folder`: for the history. `off`: a rule that all workers live
+    without. `every`: seconds between two faults. `watched`: the table has its trigger, and is
+    written from outside too. `policy`: one of POLICIES. `signed`: bookmarks are. `peace`: nobody
+    writes a whole owner, and Redis is spared
     from the failover on. `workers`: by name, how each is set. `faults`: in the seed's place."""
 
     seed: str
@@ -105,7 +108,9 @@ class Round:
         primary = self._servers.primary.url(user="postgres")
         async with AsyncExitStack() as stack:
             for number, replica in enumerate(self._servers.replicas, 1):
-                link = self._links[f"stream{number}"] = await stack.enter_async_context(Link(primary))
+                link = self._links[f"stream{number}"] = await stack.enter_async_context(
+                    Link(primary)
+                )
                 await asyncio.to_thread(stream_through, replica, link.url)
             try:
                 yield
@@ -121,7 +126,9 @@ class Round:
         setup = Setup(
             name=life,
             primary=_plain(self._links[f"{name}-primary"].url),
-            replicas=tuple(_plain(self._links[f"{name}-{replica}"].url) for replica in ("replica1", "replica2")),
+            replicas=tuple(
+                _plain(self._links[f"{name}-{replica}"].url) for replica in ("replica1", "replica2")
+            ),
             redis=self._links[f"{name}-redis"].url,
             history=str(self._plan.folder / f"{life}.jsonl"),
             seed=self._chance.randrange(2**31),
@@ -163,7 +170,9 @@ class Round:
             elif planned.area == "island":
                 worker = planned.target.partition("-")[0]
                 for name in LINKS:
-                    await stack.enter_async_context(bad_weather(self._links[f"{worker}-{name}"], planned))
+                    await stack.enter_async_context(
+                        bad_weather(self._links[f"{worker}-{name}"], planned)
+                    )
             elif planned.area == "cluster":
                 await stack.enter_async_context(self._failover().happens(planned))
             elif planned.kind == "fail over":
@@ -227,16 +236,23 @@ class Round:
         return self._processes[name]
 
     async def _compare(self, lifted: float) -> None:
-        """Ask every process for everything in each tier, until all of it is the primary's or the time is over."""
+        """Ask every process for everything in each tier, until all of it is the primary's or the
+        time is over."""
         loop = asyncio.get_running_loop()
         truth = [version for _, version, _ in await self._rows()]
         while True:
             held = await self._held()
             seconds = loop.time() - lifted
             right = all(versions == truth for versions in held.values())
-            waiting = await asyncio.gather(*(process.ask("undelivered") for process in self._processes.values()))
-            behind = await asyncio.gather(*(process.ask("behind") for process in self._processes.values()))
-            if (right and not any(waiting)) or seconds > (READ_WITHIN if any(behind) else RIGHT_WITHIN):
+            waiting = await asyncio.gather(
+                *(process.ask("undelivered") for process in self._processes.values())
+            )
+            behind = await asyncio.gather(
+                *(process.ask("behind") for process in self._processes.values())
+            )
+            if (right and not any(waiting)) or seconds > (
+                READ_WITHIN if any(behind) else RIGHT_WITHIN
+            ):
                 break
             await asyncio.sleep(0.1)
         for (name, tier), versions in held.items():
@@ -265,5 +281,6 @@ class Round:
 
 
 def _plain(url: str) -> str:
-    """Without asking for TLS first: the driver complains aloud of a connection that is lost while it asks."""
+    """Without asking for TLS first: the driver complains aloud of a connection that is lost while
+    it asks."""
     return f"{url}?ssl=disable"

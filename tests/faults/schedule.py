@@ -9,7 +9,15 @@ from dataclasses import dataclass
 LINKS = ("redis", "primary", "replica1", "replica2")
 WEATHERS = ("latency", "slow", "silent", "deaf", "cut", "reset")
 SERVERS: Mapping[str, Mapping[str, float]] = {
-    "redis": {"flush": 3, "crash": 1, "freeze": 1, "old snapshot": 1, "evict": 4, "drop clients": 2, "fail over": 1.5},
+    "redis": {
+        "flush": 3,
+        "crash": 1,
+        "freeze": 1,
+        "old snapshot": 1,
+        "evict": 4,
+        "drop clients": 2,
+        "fail over": 1.5,
+    },
     "primary": {"crash": 1, "freeze": 1, "restart": 0.5},
     "replica1": {"pause replay": 6, "crash": 1, "freeze": 1},
     "replica2": {"pause replay": 6, "crash": 1, "freeze": 1},
@@ -25,12 +33,13 @@ AREAS: Mapping[str, float] = {
     "replica": 3,
     "worker": 2,
 }
-"""Kinds of targets: one link of a worker, all of them, the replication link of a replica, a server, a worker."""
+"""Kinds of targets: one link of a worker, all of them, the replication link of a replica, a server,
+a worker."""
 
 
 FAILOVER = 45.0
-"""Seconds of a round that has a failover of the primary, at the share below. Until its end nothing else happens to the
-cluster, which needs some seconds to be whole again."""
+"""Seconds of a round that has a failover of the primary, at the share below. Until its end nothing
+else happens to the cluster, which needs some seconds to be whole again."""
 SHARE = 0.6
 LINGERING = 3.0
 """Seconds that an old primary lives on beside the new one, at least."""
@@ -73,9 +82,11 @@ def spare_redis(planned: Sequence[Planned], seconds: float) -> list[Planned]:
     return [each for each in planned if each.at + each.seconds < late or not spared(each)]
 
 
-def schedule(seed: str, seconds: float, workers: Sequence[str], every: float = 1.0) -> list[Planned]:
-    """All is lifted before `seconds` have gone by. One thing at a time for each target; `every`: seconds between two
-    faults on average."""
+def schedule(
+    seed: str, seconds: float, workers: Sequence[str], every: float = 1.0
+) -> list[Planned]:
+    """All is lifted before `seconds` have gone by. One thing at a time for each target; `every`:
+    seconds between two faults on average."""
     chance = random.Random(seed)
     free: dict[str, float] = {}
     planned: list[Planned] = []
@@ -86,13 +97,19 @@ def schedule(seed: str, seconds: float, workers: Sequence[str], every: float = 1
         kind = _one_of(kinds, chance)
         life = min(0.3 + chance.expovariate(1 / 2.0), 6.0, seconds - 0.5 - at)
         if free.get(target, 0.0) <= at:
-            planned.append(Planned(area, kind, target, round(at, 3), round(life, 3), round(chance.random(), 3)))
+            planned.append(
+                Planned(area, kind, target, round(at, 3), round(life, 3), round(chance.random(), 3))
+            )
             free[target] = at + life + 0.5
         at += chance.expovariate(1 / every)
     if seconds < FAILOVER:
         return planned
     late = SHARE * seconds
-    spared = [each for each in planned if each.target not in CLUSTER or each.at + each.seconds + 1.0 < late]
+    spared = [
+        each
+        for each in planned
+        if each.target not in CLUSTER or each.at + each.seconds + 1.0 < late
+    ]
     if chance.random() < 0.5:
         spared = _with(spared, _long_freeze(seconds, workers, chance))
     if chance.random() < 0.4:
@@ -129,7 +146,9 @@ def _with(planned: Sequence[Planned], more: Sequence[Planned]) -> list[Planned]:
     return [*spared, *more]
 
 
-def _target(area: str, workers: Sequence[str], chance: random.Random) -> tuple[str, Mapping[str, float]]:
+def _target(
+    area: str, workers: Sequence[str], chance: random.Random
+) -> tuple[str, Mapping[str, float]]:
     worker = chance.choice(workers)
     number = chance.choice((1, 2))
     if area == "link":

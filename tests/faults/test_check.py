@@ -52,7 +52,8 @@ def wrote(
     outcome: str = "committed",
     seq: int = 0,
 ) -> list[Entry]:
-    """A write of 10 ms, told to commit after 5; `at` is when it was answered. `seq`: 0: nobody knows which message."""
+    """A write of 10 ms, told to commit after 5; `at` is when it was answered. `seq`: 0: nobody
+    knows which message."""
     messages = {BUCKET: ("i", seq)} if seq else {}
     covered = outcome == "committed"
     told: list[Record] = [
@@ -119,16 +120,34 @@ SEEN = read(2, "a", 150, process="w3.1", session="m")
 
 GOOD: dict[str, list[Sequence[Entry]]] = {
     "nothing happens": [],
-    "everybody sees it": [FIRST, *(read(2, "a", 101, via=via) for via in ("l1", "l2", "filled", "joined", "past"))],
+    "everybody sees it": [
+        FIRST,
+        *(read(2, "a", 101, via=via) for via in ("l1", "l2", "filled", "joined", "past")),
+    ],
     "a read that began before": [FIRST, read(1, "", 99, via="l2"), read(1, "", 99, session="s")],
     "a node that lags, in no session": [FIRST, read(1, "", 200)],
     "l1 before the message": [FIRST, HEARD, read(1, "", 109, via="l1")],
     "l1 within the bound": [FIRST, read(1, "", 2099, via="l1")],
-    "l1 of a process that stood still": [FIRST, [("w2.1", Stall(ms(200), ms(1200)))], read(1, "", 3000, via="l1")],
+    "l1 of a process that stood still": [
+        FIRST,
+        [("w2.1", Stall(ms(200), ms(1200)))],
+        read(1, "", 3000, via="l1"),
+    ],
     "seen while it was being committed": [FIRST, read(2, "a", 95.5)],
-    "seen though nobody knows what became of it": [wrote("a", 2, 100, outcome="unknown"), read(2, "a", 200)],
-    "a session that was handed over before the write": [FIRST, LATER, read(1, "", 200, session="t")],
-    "another process's rollback": [wrote("a", 2, 100, outcome="rolled back"), wrote("b", 2, 200), read(2, "b", 201)],
+    "seen though nobody knows what became of it": [
+        wrote("a", 2, 100, outcome="unknown"),
+        read(2, "a", 200),
+    ],
+    "a session that was handed over before the write": [
+        FIRST,
+        LATER,
+        read(1, "", 200, session="t"),
+    ],
+    "another process's rollback": [
+        wrote("a", 2, 100, outcome="rolled back"),
+        wrote("b", 2, 200),
+        read(2, "b", 201),
+    ],
     "back and forth, without monotonic reads": [
         FIRST, read(2, "a", 150, session="m"), read(1, "", 200, session="m"),
     ],
@@ -220,7 +239,10 @@ BAD: dict[str, list[list[Sequence[Entry]]]] = {
         [FIRST, SEEN, nested("m", "o", 160), read(1, "", 200, process="w3.1", session="o")],
     ],
     "stale fill": [[FIRST, read(1, "", 101, via="l2")], [FIRST, read(1, "", 101, via="filled")]],
-    "applied": [[FIRST, HEARD, read(1, "", 111, via="l1")], [FIRST, HEARD, read(1, "", 111, via="joined")]],
+    "applied": [
+        [FIRST, HEARD, read(1, "", 111, via="l1")],
+        [FIRST, HEARD, read(1, "", 111, via="joined")],
+    ],
     "own process": [[FIRST, read(1, "", 101, process="w1.1", via="l1")]],
     "late": [[FIRST, read(1, "", 2101, via="l1")]],
     "unreadable": [[read(2, "z", 100)], [FIRST, read(3, "a", 200)], [read(2, "", 100)]],
@@ -235,7 +257,12 @@ BAD: dict[str, list[list[Sequence[Entry]]]] = {
         [[("w2.1", Closed("RuntimeError", 1, 2))]],
         [[("w2.1", Counted({"BookmarkRefused(expires too late)": 1}))]],
         [[("w2.1", Counted({"TaskFailed": 2}))]],
-        [[("w1.1", Begun("a", "orm", "c", "", 1)), ("w1.1", Ended("a", "rolled back", False, {}, "KeyError", 2))]],
+        [
+            [
+                ("w1.1", Begun("a", "orm", "c", "", 1)),
+                ("w1.1", Ended("a", "rolled back", False, {}, "KeyError", 2)),
+            ]
+        ],
     ],
     "hang": [
         [failed("Hang")],
@@ -266,7 +293,9 @@ def test_what_is_right_is_no_violation(name: str) -> None:
     assert broken(*GOOD[name]) == []
 
 
-@pytest.mark.parametrize("promise, number", [(promise, n) for promise in BAD for n in range(len(BAD[promise]))])
+@pytest.mark.parametrize(
+    "promise, number", [(promise, n) for promise in BAD for n in range(len(BAD[promise]))]
+)
 def test_what_is_wrong_is_one(promise: str, number: int) -> None:
     assert broken(*BAD[promise][number]) == [promise]
 
@@ -291,7 +320,10 @@ def test_every_promise_is_held_by_a_bad_history() -> None:
 
 def test_strict_owners_show_no_past_by_any_way() -> None:
     strict = Bounds(local=2.0, strict=True)
-    assert broken(FIRST, read(1, "", 99, via="past"), read(2, "a", 101, via="past"), bounds=strict) == []
+    assert (
+        broken(FIRST, read(1, "", 99, via="past"), read(2, "a", 101, via="past"), bounds=strict)
+        == []
+    )
     assert broken(FIRST, read(1, "", 101, via="past"), bounds=strict) == ["strict"]
 
 
@@ -302,7 +334,11 @@ def test_once_nothing_gets_lost_with_a_process_its_keys_count_too() -> None:
 
 def test_it_counts_what_was_held_against_each_promise() -> None:
     verdict = judged(FIRST, HEARD, read(2, "a", 150, via="l1"), read(2, "a", 150, session="s"))
-    assert (verdict.checked["applied"], verdict.checked["own write"], verdict.checked["unreadable"]) == (1, 1, 2)
+    assert (
+        verdict.checked["applied"],
+        verdict.checked["own write"],
+        verdict.checked["unreadable"],
+    ) == (1, 1, 2)
     assert judged(FIRST, read(1, "", 350, via="l1")).latest == pytest.approx(0.25)
 
 

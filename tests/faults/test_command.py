@@ -47,7 +47,9 @@ class Play:
         return 0.0 if len(self.plans) < len(self._outcomes) else 1e9
 
 
-def run(monkeypatch: pytest.MonkeyPatch, out: Path, *outcomes: Verdict | Exception) -> tuple[int, Play, Mended]:
+def run(
+    monkeypatch: pytest.MonkeyPatch, out: Path, *outcomes: Verdict | Exception
+) -> tuple[int, Play, Mended]:
     servers, play = Mended(), Play(*outcomes)
 
     @contextmanager

@@ -1,4 +1,5 @@
-"""What elle-cli gets to read: every write by a value of its own, every outcome by its right name."""
+"""What elle-cli gets to read: every write by a value of its own, every outcome by its right
+name."""
 
 from __future__ import annotations
 
@@ -27,8 +28,10 @@ LINES = """\
 {:index 1, :time 1, :process 0, :type :ok, :f :txn, :value [[:w 1 5000] [:w 2 5000]]}
 {:index 2, :time 10, :process 1, :type :invoke, :f :txn, :value [[:r 1 nil] [:w 1 6000]]}
 {:index 3, :time 12, :process 1, :type :fail, :f :txn, :value [[:r 1 5000] [:w 1 6000]]}
-{:index 4, :time 20, :process 1, :type :invoke, :f :txn, :value [[:r 1 nil] [:w 1 6001] [:r 2 nil] [:w 2 6000]]}
-{:index 5, :time 22, :process 1, :type :info, :f :txn, :value [[:r 1 5000] [:w 1 6001] [:r 2 5000] [:w 2 6000]]}
+{:index 4, :time 20, :process 1, :type :invoke, :f :txn, :value \
+[[:r 1 nil] [:w 1 6001] [:r 2 nil] [:w 2 6000]]}
+{:index 5, :time 22, :process 1, :type :info, :f :txn, :value \
+[[:r 1 5000] [:w 1 6001] [:r 2 5000] [:w 2 6000]]}
 {:index 6, :time 30, :process 2, :type :invoke, :f :txn, :value [[:r 1 nil] [:w 1 7000]]}
 {:index 7, :time 32, :process 2, :type :ok, :f :txn, :value [[:r 1 6001] [:w 1 7000]]}
 {:index 8, :time 40, :process 3, :type :invoke, :f :txn, :value [[:r 1 nil] [:r 2 nil]]}

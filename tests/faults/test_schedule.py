@@ -1,4 +1,5 @@
-"""What goes wrong is drawn from the seed alone, is lifted in time, and is one thing at a time for each target."""
+"""What goes wrong is drawn from the seed alone, is lifted in time, and is one thing at a time for
+each target."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ WORKERS = ("w1", "w2")
 
 
 def test_a_seed_is_a_schedule() -> None:
-    assert schedule("a", 60.0, WORKERS) == schedule("a", 60.0, WORKERS) != schedule("b", 60.0, WORKERS)
+    assert (
+        schedule("a", 60.0, WORKERS) == schedule("a", 60.0, WORKERS) != schedule("b", 60.0, WORKERS)
+    )
 
 
 def test_everything_is_lifted_before_the_end_and_overlaps_with_nothing_of_its_own() -> None:
@@ -70,11 +73,17 @@ def test_in_peace_nobody_loses_the_channel_after_the_failover() -> None:
 def test_only_redis_forgets() -> None:
     planned = [each for seed in range(50) for each in schedule(str(seed), 60.0, WORKERS)]
     assert {each.target for each in planned if each.forgetting} == {"redis"}
-    assert {each.area for each in planned if each.kind == "crash"} == {"redis", "primary", "replica"}
+    assert {each.area for each in planned if each.kind == "crash"} == {
+        "redis",
+        "primary",
+        "replica",
+    }
 
 
 def test_every_kind_comes_up() -> None:
-    kinds = {(each.area, each.kind) for seed in range(200) for each in schedule(str(seed), 60.0, WORKERS)}
+    kinds = {
+        (each.area, each.kind) for seed in range(200) for each in schedule(str(seed), 60.0, WORKERS)
+    }
     assert {area for area, _ in kinds} == {
         "link",
         "island",

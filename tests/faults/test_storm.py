@@ -1,4 +1,5 @@
-"""Short storms over real servers: with all rules nothing is broken, and without one of them the checker finds it."""
+"""Short storms over real servers: with all rules nothing is broken, and without one of them the
+checker finds it."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ async def blown(servers: Ground, plan: Plan) -> tuple[list[Entry], Verdict]:
 
 
 async def test_no_promise_is_broken(stormy_servers: Ground, tmp_path: Path) -> None:
-    history, verdict = await blown(stormy_servers, Plan("pytest", SECONDS, tmp_path / "storm", every=0.5, watched=True))
+    history, verdict = await blown(
+        stormy_servers, Plan("pytest", SECONDS, tmp_path / "storm", every=0.5, watched=True)
+    )
     assert not verdict.violations, "\n".join(told(verdict.violations))
     assert set(verdict.checked) >= set(PROMISES) - {"error", "strict"}
     assert len({each.kind for _, each in history if isinstance(each, Fault)}) > 5
@@ -82,7 +85,9 @@ async def test_a_rule_that_is_off_is_found_out(
     seconds = 7.0 if faults is BESIDE else 5.5
     found: set[str] = set()
     for number in range(STORMS):
-        plan = Plan(f"pytest {number}", seconds, tmp_path / f"storm{number}", off=off, faults=faults)
+        plan = Plan(
+            f"pytest {number}", seconds, tmp_path / f"storm{number}", off=off, faults=faults
+        )
         _, verdict = await blown(stormy_servers, plan)
         found |= {violation.promise for violation in verdict.violations}
         if found & broken:

@@ -66,7 +66,8 @@ class Traffic:
                 await self._visit(caller, chance)
 
     async def serve(self, guest: Guest, chance: random.Random) -> None:
-        """A session that comes from elsewhere; too late if it is calm, for the caches are being compared."""
+        """A session that comes from elsewhere; too late if it is calm, for the caches are being
+        compared."""
         if self._calm:
             return
         visit = Visit(self._named("guest"), self._named("session"), guest.keys, guest.seen)

@@ -1,4 +1,5 @@
-"""One process of the storm: `python -m tests.faults.worker`, with its setup and its orders as JSON lines on stdin.
+"""One process of the storm: `python -m tests.faults.worker`, with its setup and its orders as JSON
+lines on stdin.
 
 Its history goes to a file of its own. It ends when nobody gives orders any more.
 """
@@ -46,8 +47,9 @@ LINK = LinkSettings(breaker=BreakerSettings(cooldown=1.0))
 
 
 class Setup(msgspec.Struct):
-    """`history`: file of the process's own. `off`: a rule of the protocol to live without, empty for none. `outside`:
-    rows are also written past the library. `policy`: one of POLICIES. `signed`: bookmarks are.
+    """`history`: file of the process's own. `off`: a rule of the protocol to live without, empty
+    for none. `outside`: rows are also written past the library. `policy`: one of POLICIES.
+    `signed`: bookmarks are.
     `peace`: nobody writes a whole owner."""
 
     name: str
@@ -82,7 +84,10 @@ class Worker:
         self._class = items_of(setup.policy, setup.service)
         self._db = Database(
             setup.primary,
-            replicas=[Replica(url, name=f"replica{number}") for number, url in enumerate(setup.replicas, 1)],
+            replicas=[
+                Replica(url, name=f"replica{number}")
+                for number, url in enumerate(setup.replicas, 1)
+            ],
             redis=setup.redis,
             repositories=[self._class],
             settings=Settings(

@@ -33,7 +33,10 @@ WEIGHTS: Mapping[str, float] = {
     "whole owner": 0.2,
     "outside": 3,
 }
-UPDATE = "UPDATE item SET version = version + 1, token = :token WHERE id = ANY(:ids) RETURNING id, version"
+UPDATE = (
+    "UPDATE item SET version = version + 1, token = :token WHERE id = ANY(:ids) RETURNING id, "
+    "version"
+)
 
 
 class Rollback(Exception):
@@ -49,7 +52,9 @@ class Writes:
         self._outside = place.outside
         self._class = place.items
         self._recorder = place.recorder
-        self._writes: dict[str, Callable[[AsyncSession, str, Sequence[int], Any], Awaitable[dict[int, int]]]] = {
+        self._writes: dict[
+            str, Callable[[AsyncSession, str, Sequence[int], Any], Awaitable[dict[int, int]]]
+        ] = {
             "orm": self._orm,
             "bulk": self._bulk,
             "bulk unseen": self._bulk_unseen,
@@ -88,13 +93,17 @@ class Writes:
             visit.saw(staged)
         self._recorder.tell(ended, at_once=True)
 
-    def _ended(self, how: str, token: str, keys: Sequence[int], attempt: asyncio.Task[Bookmark]) -> Ended:
+    def _ended(
+        self, how: str, token: str, keys: Sequence[int], attempt: asyncio.Task[Bookmark]
+    ) -> Ended:
         if attempt.cancelled():
             return Ended(token, "unknown", covered=False, wrote={}, why="cancelled", end=now())
         error = attempt.exception()
         if error is None:
             bookmark = attempt.result()
-            wrote = {bucket: (seen.incarnation, seen.seq) for bucket, seen in bookmark.buckets.items()}
+            wrote = {
+                bucket: (seen.incarnation, seen.seq) for bucket, seen in bookmark.buckets.items()
+            }
             buckets = {bucket_of(f"item:{key}") for key in keys}
             known = {bucket: wrote[bucket] for bucket in buckets if bucket in wrote}
             return Ended(token, "committed", bookmark.covered, known, "", now())
@@ -102,14 +111,25 @@ class Writes:
             return Ended(token, "unknown", covered=False, wrote={}, why=kind_of(error), end=now())
         if how == "outside":
             return Ended(
-                token, "unknown", covered=False, wrote={}, why=kind_of(error), end=now(), text=str(error)[:300]
+                token,
+                "unknown",
+                covered=False,
+                wrote={},
+                why=kind_of(error),
+                end=now(),
+                text=str(error)[:300],
             )
         # "Nothing is committed then": what commit() promises for every other error.
         why = "" if isinstance(error, Rollback) else kind_of(error)
-        return Ended(token, "rolled back", covered=False, wrote={}, why=why, end=now(), text=str(error)[:300])
+        return Ended(
+            token, "rolled back", covered=False, wrote={}, why=why, end=now(), text=str(error)[:300]
+        )
 
-    async def _attempt(self, how: str, token: str, keys: Sequence[int], staged: dict[int, int]) -> Bookmark:
-        """The bookmark of the commit; `staged` gets its versions. Raises Rollback if there is to be none."""
+    async def _attempt(
+        self, how: str, token: str, keys: Sequence[int], staged: dict[int, int]
+    ) -> Bookmark:
+        """The bookmark of the commit; `staged` gets its versions. Raises Rollback if there is to be
+        none."""
         change = self._writes[how]
         if how == "outside":
             async with AsyncSession(self._outside) as session:
@@ -133,9 +153,13 @@ class Writes:
                 raise Rollback
             return await work.commit()
 
-    async def _orm(self, session: AsyncSession, token: str, keys: Sequence[int], _: Any) -> dict[int, int]:
+    async def _orm(
+        self, session: AsyncSession, token: str, keys: Sequence[int], _: Any
+    ) -> dict[int, int]:
         """Rows are loaded, locked and changed; the versions are the database's."""
-        found = await session.execute(select(Item).where(Item.id.in_(keys)).order_by(Item.id).with_for_update())
+        found = await session.execute(
+            select(Item).where(Item.id.in_(keys)).order_by(Item.id).with_for_update()
+        )
         items = list(found.scalars())
         for item in items:
             item.version += 1
@@ -143,19 +167,28 @@ class Writes:
         await session.flush()
         return {item.id: item.version for item in items}
 
-    async def _bulk(self, session: AsyncSession, token: str, keys: Sequence[int], _: Any) -> dict[int, int]:
+    async def _bulk(
+        self, session: AsyncSession, token: str, keys: Sequence[int], _: Any
+    ) -> dict[int, int]:
         await self._lock(session, keys)
         change = update(Item).where(Item.id.in_(keys)).values(version=Item.version + 1, token=token)
-        return {row.id: row.version for row in await session.execute(change.returning(Item.id, Item.version))}
+        return {
+            row.id: row.version
+            for row in await session.execute(change.returning(Item.id, Item.version))
+        }
 
-    async def _bulk_unseen(self, session: AsyncSession, token: str, keys: Sequence[int], _: Any) -> dict[int, int]:
+    async def _bulk_unseen(
+        self, session: AsyncSession, token: str, keys: Sequence[int], _: Any
+    ) -> dict[int, int]:
         """Without RETURNING: the library has to find out what it touches."""
         versions = await self._lock(session, keys)
         change = update(Item).where(Item.id.in_(keys)).values(version=Item.version + 1, token=token)
         await session.execute(change, execution_options={"synchronize_session": False})
         return {id: version + 1 for id, version in versions.items()}
 
-    async def _text(self, session: AsyncSession, token: str, keys: Sequence[int], work: Any) -> dict[int, int]:
+    async def _text(
+        self, session: AsyncSession, token: str, keys: Sequence[int], work: Any
+    ) -> dict[int, int]:
         """Textual SQL that says what it touches."""
         await self._lock(session, keys)
         changed = await session.execute(text(UPDATE), {"token": token, "ids": list(keys)})
@@ -163,13 +196,17 @@ class Writes:
         work.changes(self._class, ids=list(keys))
         return versions
 
-    async def _whole_owner(self, session: AsyncSession, token: str, keys: Sequence[int], work: Any) -> dict[int, int]:
+    async def _whole_owner(
+        self, session: AsyncSession, token: str, keys: Sequence[int], work: Any
+    ) -> dict[int, int]:
         """Textual SQL that says no more than whose rows it touches."""
         versions = await self._text(session, token, keys, work)
         work.changes(self._class)
         return versions
 
-    async def _savepoint(self, session: AsyncSession, token: str, keys: Sequence[int], work: Any) -> dict[int, int]:
+    async def _savepoint(
+        self, session: AsyncSession, token: str, keys: Sequence[int], work: Any
+    ) -> dict[int, int]:
         """What is written in the savepoint is rolled back, and must never be seen."""
         versions = await self._bulk(session, token, keys, work)
         inner = f"{token}/inner"
@@ -180,10 +217,18 @@ class Writes:
                 self._recorder.tell(Staged(inner, unwanted, now()), at_once=True)
                 raise Rollback
         except Rollback:
-            self._recorder.tell(Ended(inner, "rolled back", covered=False, wrote={}, why="", end=now()), at_once=True)
+            self._recorder.tell(
+                Ended(inner, "rolled back", covered=False, wrote={}, why="", end=now()),
+                at_once=True,
+            )
         return versions
 
     async def _lock(self, session: AsyncSession, keys: Sequence[int]) -> dict[int, int]:
         """In the order of the keys, so that writers do not block each other for ever."""
-        wanted = select(Item.id, Item.version).where(Item.id.in_(keys)).order_by(Item.id).with_for_update()
+        wanted = (
+            select(Item.id, Item.version)
+            .where(Item.id.in_(keys))
+            .order_by(Item.id)
+            .with_for_update()
+        )
         return {row.id: row.version for row in await session.execute(wanted)}

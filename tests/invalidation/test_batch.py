@@ -23,7 +23,12 @@ positions = st.none() | st.just(NO_POSITIONS) | st.integers(0, 2**63)
 
 def texts(batch: Batch) -> set[tuple[str, str]]:
     """Every key that the batch names, but for those of owners that changed as a whole."""
-    return {(owner, text) for owner, texts in batch.keys.items() if owner not in batch.owners for text in texts}
+    return {
+        (owner, text)
+        for owner, texts in batch.keys.items()
+        if owner not in batch.owners
+        for text in texts
+    }
 
 
 def told(batch: Batch) -> dict[int, tuple[set[tuple[str, str]], tuple[str, ...]]]:
@@ -38,7 +43,9 @@ def test_each_key_is_told_once_in_its_own_bucket(batch: Batch, position: int | N
     told = [key for change in made for key in change.keys]
     assert len(told) == len(set(told))
     assert set(told) == texts(batch)
-    assert all(bucket_of(text) == change.bucket < BUCKETS for change in made for _, text in change.keys)
+    assert all(
+        bucket_of(text) == change.bucket < BUCKETS for change in made for _, text in change.keys
+    )
     assert all(change.position == position for change in made)
 
 
@@ -56,14 +63,19 @@ def test_each_bucket_is_told_once_and_only_where_something_changed(batch: Batch)
 def test_an_owner_that_changed_as_a_whole_is_told_in_its_own_bucket(batch: Batch) -> None:
     moved = [(change.bucket, owner) for change in changes(batch, 1) for owner in change.owners]
     assert moved == sorted((owner_bucket(owner), owner) for owner in batch.owners)
-    assert all(owner not in batch.owners for change in changes(batch, 1) for owner, _ in change.keys)
+    assert all(
+        owner not in batch.owners for change in changes(batch, 1) for owner, _ in change.keys
+    )
 
 
 @SOME
 @given(batches)
 def test_the_same_batch_is_told_in_the_same_words(batch: Batch) -> None:
     """So that the scripts of two processes meet the buckets in one order."""
-    again = Batch({owner: frozenset(sorted(batch.keys[owner])) for owner in reversed(list(batch.keys))}, batch.owners)
+    again = Batch(
+        {owner: frozenset(sorted(batch.keys[owner])) for owner in reversed(list(batch.keys))},
+        batch.owners,
+    )
     for made in (changes(batch, 1), changes(again, 1)):
         assert made == sorted(made)
         for change in made:

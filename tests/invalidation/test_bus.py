@@ -20,7 +20,8 @@ from repocache.records.message import Message
 
 
 class Records(MemoryRecords):
-    """Records that are away while `away`, lose the answers of `lost` buckets, and answer nothing while `silent`."""
+    """Records that are away while `away`, lose the answers of `lost` buckets, and answer nothing
+    while `silent`."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -73,7 +74,11 @@ async def test_each_bucket_gets_its_keys_and_its_receipt() -> None:
     assert {receipt.bucket for receipt in receipts} == BUCKETS
     assert records.told == SOME.keys["user"]
     assert events == [Published(19, len(BUCKETS), 50)]
-    states = {message.bucket: (message.incarnation, message.seq) for message in records.messages if message.keys}
+    states = {
+        message.bucket: (message.incarnation, message.seq)
+        for message in records.messages
+        if message.keys
+    }
     assert {receipt.bucket: (receipt.incarnation, receipt.seq) for receipt in receipts} == states
 
 
@@ -114,8 +119,9 @@ async def test_one_that_is_no_newer_timeline_gives_way(older: str) -> None:
 
 
 async def test_one_of_a_newer_timeline_does_not() -> None:
-    """1. The primary fails over, and its old server lives on; 2. others live with the new one, and fill records; 3. a
-    commit here is one of the old server's: it is lost, and says nothing of theirs."""
+    """1. The primary fails over, and its old server lives on; 2. others live with the new one, and
+    fill records; 3. a commit here is one of the old server's: it is lost, and says nothing of
+    theirs."""
     records, met, events = Records(), list[str](), list[Event]()
     newer = await lives_in(records, "s.2.b")
     before = records.told

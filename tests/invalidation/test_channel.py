@@ -132,7 +132,8 @@ def test_one_who_leaves_while_all_are_told_costs_nobody_his_message(payload: byt
 
 
 def test_a_new_history_of_ones_own_tells_all() -> None:
-    """Feeds too: what they were told by a message of it came perhaps before this process had noticed."""
+    """Feeds too: what they were told by a message of it came perhaps before this process had
+    noticed."""
     place = Place()
     place.channel.new_history()
     assert place.told == ["a new history", "b new history"]
@@ -152,12 +153,17 @@ def test_trouble_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "hard, small", [(0, False), (1, True), (32 * MIB - 1, True), (32 * MIB, False), (64 * MIB, False)]
+    "hard, small",
+    [(0, False), (1, True), (32 * MIB - 1, True), (32 * MIB, False), (64 * MIB, False)],
 )
-def test_a_limit_under_which_large_answers_cost_the_connection_is_told(hard: int, small: bool) -> None:
+def test_a_limit_under_which_large_answers_cost_the_connection_is_told(
+    hard: int, small: bool
+) -> None:
     place = Place()
     place.channel.up(facts(PubsubLimit(hard, 0, 0)))
-    assert [isinstance(event, Degraded) for event in place.events] == ([False, True] if small else [False])
+    assert [isinstance(event, Degraded) for event in place.events] == (
+        [False, True] if small else [False]
+    )
 
 
 def test_a_redis_that_hides_its_replication_id_is_told() -> None:
@@ -194,7 +200,15 @@ def test_a_message_that_is_signed_with_any_secret_is_heard(secret: str) -> None:
         signed(SECRETS[0]).replace(b'"g":{}', b'"g":{"user":"x"}'),
         signed(SECRETS[0]).replace(b'"a":"', b'"a":"\xc3\xa4'),
     ],
-    ids=["not signed", "by others", "another key", "another history", "another tip", "a generation", "no ASCII"],
+    ids=[
+        "not signed",
+        "by others",
+        "another key",
+        "another history",
+        "another tip",
+        "a generation",
+        "no ASCII",
+    ],
 )
 def test_no_other_is(payload: bytes) -> None:
     place = Place(Signed(SECRETS))

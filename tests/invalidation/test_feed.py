@@ -1,4 +1,5 @@
-"""`db.invalidations(...)`: what a service that keeps something of its own is told, on real servers."""
+"""`db.invalidations(...)`: what a service that keeps something of its own is told, on real
+servers."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ async def test_a_whole_owner_is_told_once_and_not_for_each_bucket(shop: Shop) ->
         assert not feed._waiting
 
 
-async def test_a_lost_connection_is_told(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
+async def test_a_lost_connection_is_told(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
     async with open_shop(repocache_endpoints) as shop, shop.db.invalidations(Users) as feed:
         assert await why(feed) == "start"
         await asyncio.to_thread(repocache_controls.redis.restart)

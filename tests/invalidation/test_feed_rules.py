@@ -30,16 +30,22 @@ async def opened(
     receivers: MutableSequence[Receiver] = []
     home = Home()
     home.enter()
-    feed: Feed[int] = Feed(KEYS, Audience(receivers, home, history), room=room, window=60.0, clock=clock)
+    feed: Feed[int] = Feed(
+        KEYS, Audience(receivers, home, history), room=room, window=60.0, clock=clock
+    )
     await feed.__aenter__()
     assert [type(await anext(feed))] == [ChangedAll]
     assert receivers == [feed]
     return feed
 
 
-def message(seq: int, *keys: str, incarnation: str = "a", history: str = "h", **more: Any) -> Message:
+def message(
+    seq: int, *keys: str, incarnation: str = "a", history: str = "h", **more: Any
+) -> Message:
     chain = {"tip": f"{incarnation}{seq}", "before": f"{incarnation}{seq - 1}"}
-    return Message(WIRE_VERSION, 3, incarnation, seq, history, keys=keys, **{"floor": "10", **chain, **more})
+    return Message(
+        WIRE_VERSION, 3, incarnation, seq, history, keys=keys, **{"floor": "10", **chain, **more}
+    )
 
 
 def waiting(feed: Feed[int]) -> list[tuple[int, ...] | str]:
@@ -52,7 +58,11 @@ async def test_a_message_is_its_ids_behind_a_bookmark() -> None:
     change = await anext(feed)
     assert isinstance(change, Changed)
     assert change.ids == (7, 8)
-    assert (change.bookmark.history, change.bookmark.position, change.bookmark.covered) == ("h", 16, True)
+    assert (change.bookmark.history, change.bookmark.position, change.bookmark.covered) == (
+        "h",
+        16,
+        True,
+    )
     assert change.bookmark.wrote == {3: ("a", 5)}
 
 
@@ -130,8 +140,10 @@ async def test_nobody_lets_a_replica_answer_that_is_behind_what_was_told() -> No
 
 
 async def test_so_is_a_new_history_of_this_process() -> None:
-    """1. The primary fails over, and loses a commit; 2. a message of the new history comes, and the consumer rebuilds;
-    3. this process has not noticed yet, and answers with the lost commit; 4. it notices, and no message comes."""
+    """1. The primary fails over, and loses a commit; 2. a message of the new history comes, and the
+    consumer rebuilds;
+    3. this process has not noticed yet, and answers with the lost commit; 4. it notices, and no
+       message comes."""
     lines = ["h"]
     feed = await opened(history=lambda: lines[0])
     feed.apply(message(5, "user:7"))
@@ -158,8 +170,8 @@ async def test_nothing_of_a_cache_counts_for_who_rebuilds() -> None:
 
 
 async def test_a_bookmarks_life_begins_when_it_is_handed_over() -> None:
-    """1. A change comes; 2. its consumer is busy with others for longer than a bookmark lives; 3. he reads behind it,
-    and a replica of the rotation may still lag."""
+    """1. A change comes; 2. its consumer is busy with others for longer than a bookmark lives; 3.
+    he reads behind it, and a replica of the rotation may still lag."""
     times = [NOW]
     feed = await opened(clock=lambda: times[0])
     feed.apply(message(5, "user:7"))
@@ -199,7 +211,8 @@ STEPS = st.sampled_from(["heard", "lost", "renewed", "connected", "unreadable", 
 
 @given(st.lists(st.tuples(STEPS, st.integers(0, 5)), max_size=30))
 async def test_whoever_follows_it_knows_all_changes(steps: list[tuple[str, int]]) -> None:
-    """Messages are lost only between two of a record that are heard: the server loses none without the connection."""
+    """Messages are lost only between two of a record that are heard: the server loses none without
+    the connection."""
     feed = await opened(room=4)
     seq, incarnation, written = 0, 0, {9}
     feed.apply(message(0, incarnation="0"))

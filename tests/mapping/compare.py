@@ -12,7 +12,9 @@ from tests.cache.exactly import exactly
 M = TypeVar("M")
 
 
-async def load_rows(engine: AsyncEngine, plan: EntityPlan[Any], ids: Sequence[Any]) -> dict[Any, tuple[Any, ...]]:
+async def load_rows(
+    engine: AsyncEngine, plan: EntityPlan[Any], ids: Sequence[Any]
+) -> dict[Any, tuple[Any, ...]]:
     """The rows by id, loaded as the library loads them."""
     statement = plan.statement_for(engine.dialect)
     async with engine.connect() as connection:

@@ -51,20 +51,37 @@ mine = Item.owner_id == Owner.id
 
 EXPRESSIONS: dict[str, tuple[Any, set[str]]] = {
     "doubled": (Owner.price * 2, set()),
-    "items": (select(func.count(Item.id)).where(mine).correlate_except(Item).scalar_subquery(), {"item"}),
+    "items": (
+        select(func.count(Item.id)).where(mine).correlate_except(Item).scalar_subquery(),
+        {"item"},
+    ),
     "automatic": (select(func.count(Item.id)).where(mine).scalar_subquery(), {"item"}),
-    "explicit": (select(func.count(Item.id)).where(mine).correlate(Owner).scalar_subquery(), {"item"}),
+    "explicit": (
+        select(func.count(Item.id)).where(mine).correlate(Owner).scalar_subquery(),
+        {"item"},
+    ),
     "joined": (
-        select(func.sum(Kind.worth)).join(Item, Item.kind_id == Kind.id).where(mine).scalar_subquery(),
+        select(func.sum(Kind.worth))
+        .join(Item, Item.kind_id == Kind.id)
+        .where(mine)
+        .scalar_subquery(),
         {"item", "kind"},
     ),
     "nested": (
-        select(func.count(Item.id)).where(mine, Item.kind_id.in_(select(Kind.id))).scalar_subquery(),
+        select(func.count(Item.id))
+        .where(mine, Item.kind_id.in_(select(Kind.id)))
+        .scalar_subquery(),
         {"item", "kind"},
     ),
     "any": (exists(Item.id).where(mine), {"item"}),
-    "from_subquery": (select(func.count()).select_from(select(Item.id).subquery()).scalar_subquery(), {"item"}),
-    "staff": (select(func.count(other.id)).where(other.boss_id == Owner.id).scalar_subquery(), {"owner"}),
+    "from_subquery": (
+        select(func.count()).select_from(select(Item.id).subquery()).scalar_subquery(),
+        {"item"},
+    ),
+    "staff": (
+        select(func.count(other.id)).where(other.boss_id == Owner.id).scalar_subquery(),
+        {"owner"},
+    ),
     "all": (select(func.count(Owner.id)).scalar_subquery(), {"owner"}),
     "uncorrelated": (
         select(func.count(Item.id)).where(mine).correlate(None).scalar_subquery(),
@@ -74,7 +91,10 @@ EXPRESSIONS: dict[str, tuple[Any, set[str]]] = {
         select(func.count(Item.id)).where(mine).correlate_except(Item, Owner).scalar_subquery(),
         {"item", "owner"},
     ),
-    "lightweight": (select(func.count()).where(light.c.owner_id == Owner.id).scalar_subquery(), {"light"}),
+    "lightweight": (
+        select(func.count()).where(light.c.owner_id == Owner.id).scalar_subquery(),
+        {"light"},
+    ),
 }
 
 for name, (expression, _) in EXPRESSIONS.items():

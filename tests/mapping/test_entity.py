@@ -1,4 +1,5 @@
-"""Every kind of mapping: an entity from a cached row is what `session.get()` and `expunge()` give."""
+"""Every kind of mapping: an entity from a cached row is what `session.get()` and `expunge()`
+give."""
 
 import copy
 import dataclasses
@@ -149,7 +150,9 @@ class Data(DataBase):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("data.id"), default=None)
-    parent: Mapped["Data | None"] = relationship(remote_side=[id], default=None, repr=False, compare=False)
+    parent: Mapped["Data | None"] = relationship(
+        remote_side=[id], default=None, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         self.after = True
@@ -182,10 +185,19 @@ def row_of(plan: EntityPlan[Any], **values: Any) -> tuple[Any, ...]:
 
 async def test_plain_columns_and_all_that_hangs_on_them(make_tables: MakeTables) -> None:
     engine = await make_tables(Base.metadata)
-    await fill(engine, Plain(id=1, first="Ada", last=None, x=3, y=4, story="long", secret="s", parent_id=None))
+    await fill(
+        engine,
+        Plain(id=1, first="Ada", last=None, x=3, y=4, story="long", secret="s", parent_id=None),
+    )
     made, loaded = await entity_pair(engine, EntityPlan.of(Plain, "plain"), 1)
     assert_alike(made, loaded)
-    assert (made.first, made.last, made.surname, made.point, made.full) == ("ADA", None, None, Point(3, 4), "ADA None")
+    assert (made.first, made.last, made.surname, made.point, made.full) == (
+        "ADA",
+        None,
+        None,
+        Point(3, 4),
+        "ADA None",
+    )
     assert made.extra is None
 
 
@@ -207,7 +219,9 @@ def test_what_raises_by_its_mapping_still_does() -> None:
 def test_a_row_holds_all_columns_that_are_not_deferred(model: type[Any]) -> None:
     plan = EntityPlan.of(model, "prefix")
     expected = [
-        attribute.key for attribute in plan.mapper.column_attrs if not attribute.deferred and attribute.key != "extra"
+        attribute.key
+        for attribute in plan.mapper.column_attrs
+        if not attribute.deferred and attribute.key != "extra"
     ]
     assert sorted(plan.layout.classes[plan.mapper].attributes) == sorted(expected)
     assert len(plan.columns) == len(expected)
@@ -230,7 +244,9 @@ async def test_collection_objects_are_what_a_session_leaves(make_tables: MakeTab
 async def test_values_that_can_change_are_nobody_elses(make_tables: MakeTables) -> None:
     engine = await make_tables(Base.metadata)
     value = {"a": [{"b": 1}]}
-    await fill(engine, Changeable(id=1, tracked=value, tracked_list=[value], plain=value, empty=None))
+    await fill(
+        engine, Changeable(id=1, tracked=value, tracked_list=[value], plain=value, empty=None)
+    )
     plan = EntityPlan.of(Changeable, "changeable")
     (row,) = (await load_rows(engine, plan, [1])).values()
     first, second = plan.entity(row), plan.entity(row)
@@ -240,7 +256,12 @@ async def test_values_that_can_change_are_nobody_elses(make_tables: MakeTables) 
         entity.tracked["a"][0]["b"] = 2
         entity.tracked_list[0]["a"].append(3)
         entity.plain["a"][0]["c"] = 4
-    assert plan.entity(row).tracked == plan.entity(row).plain == plan.entity(row).tracked_list[0] == value
+    assert (
+        plan.entity(row).tracked
+        == plan.entity(row).plain
+        == plan.entity(row).tracked_list[0]
+        == value
+    )
     assert json.dumps(row[1:4]) == json.dumps([value, [value], value])
 
 
@@ -270,7 +291,9 @@ def test_every_value_that_can_change_is_copied(type_: Any, value: Any) -> None:
         pass
 
     columns = {"id": mapped_column(primary_key=True), "value": mapped_column(type_)}
-    model: Any = type("Thing", (Local,), {"__tablename__": "t", "__annotations__": {"id": Mapped[int]}, **columns})
+    model: Any = type(
+        "Thing", (Local,), {"__tablename__": "t", "__annotations__": {"id": Mapped[int]}, **columns}
+    )
     plan = EntityPlan.of(model, "thing")
     made = plan.entity((1, value)).value
     assert made == value
@@ -313,11 +336,15 @@ def ignores_context(entity: object, context: Any) -> None:
 
 @pytest.mark.parametrize("raw", [True, False])
 @pytest.mark.parametrize("listener", [reads_context, hands_context_on])
-def test_a_listener_that_wants_the_query_is_refused(listener: Callable[..., None], *, raw: bool) -> None:
+def test_a_listener_that_wants_the_query_is_refused(
+    listener: Callable[..., None], *, raw: bool
+) -> None:
     plan = EntityPlan.of(Versioned, "versioned")
     event.listen(Versioned, "load", listener, raw=raw)
     try:
-        with pytest.raises(MappingRefused, match=f"Versioned: the load listener {listener.__name__}"):
+        with pytest.raises(
+            MappingRefused, match=f"Versioned: the load listener {listener.__name__}"
+        ):
             EntityPlan.of(Versioned, "versioned")
         if listener is reads_context:
             with pytest.raises(MappingRefused, match="'session' of the query context"):
@@ -363,13 +390,18 @@ async def test_a_stale_version_cannot_be_written(sqlite: MakeTables) -> None:
 
 async def test_a_composite_key_keeps_the_keys_order(make_tables: MakeTables) -> None:
     engine = await make_tables(Base.metadata)
-    await fill(engine, *(Composed(tenant=t, number=n, name=f"{t}{n}") for t in "ab" for n in (1, 2)))
+    await fill(
+        engine, *(Composed(tenant=t, number=n, name=f"{t}{n}") for t in "ab" for n in (1, 2))
+    )
     plan = EntityPlan.of(Composed, "composed")
     assert plan.id_types == (str, int)
     assert [column.name for column in plan.id_columns] == ["tenant", "number"]
     assert_alike(*await entity_pair(engine, plan, ("b", 2)))
     rows = await load_rows(engine, plan, [("a", 2), ("b", 1), ("c", 1), ("a", 2)])
-    assert {id: plan.entity(row).name for id, row in rows.items()} == {("a", 2): "a2", ("b", 1): "b1"}
+    assert {id: plan.entity(row).name for id, row in rows.items()} == {
+        ("a", 2): "a2",
+        ("b", 1): "b1",
+    }
 
 
 def test_the_mark_says_whose_cache_it_was() -> None:
@@ -463,7 +495,9 @@ def eager(lazy: Any) -> type[Any]:
 @pytest.mark.parametrize("lazy", ["joined", "selectin", "subquery", "immediate", False])
 def test_an_eager_relationship_is_refused_or_not_loaded(lazy: Any) -> None:
     model = eager(lazy)
-    with pytest.raises(MappingRefused, match=r"Owner.children .*not_loaded=\('children',\).*lazy='raise'"):
+    with pytest.raises(
+        MappingRefused, match=r"Owner.children .*not_loaded=\('children',\).*lazy='raise'"
+    ):
         EntityPlan.of(model, "owner")
     entity = EntityPlan.of(model, "owner", MappingOptions(not_loaded=("children",))).entity((1,))
     with pytest.raises(DetachedInstanceError):
@@ -482,7 +516,10 @@ class Counted(Base):
     price: Mapped[int] = mapped_column()
     doubled: Mapped[int] = column_property(price * 2)
     items: Mapped[int] = column_property(
-        sa.select(sa.func.count(Item.id)).where(Item.owner_id == id).correlate_except(Item).scalar_subquery()
+        sa.select(sa.func.count(Item.id))
+        .where(Item.owner_id == id)
+        .correlate_except(Item)
+        .scalar_subquery()
     )
 
 
@@ -490,7 +527,9 @@ async def test_a_computed_attribute_is_refused_or_declared(make_tables: MakeTabl
     engine = await make_tables(Base.metadata)
     await fill(engine, Collections(id=1), Counted(id=1, price=2))
     await fill(engine, Item(id=1, owner_id=1))
-    with pytest.raises(MappingRefused, match=r"Counted.doubled is computed.*derived=\('doubled',\).*follows"):
+    with pytest.raises(
+        MappingRefused, match=r"Counted.doubled is computed.*derived=\('doubled',\).*follows"
+    ):
         EntityPlan.of(Counted, "counted")
     plan = EntityPlan.of(Counted, "counted", MappingOptions(derived=("doubled", "items")))
     made, loaded = await entity_pair(engine, plan, 1)
@@ -499,7 +538,9 @@ async def test_a_computed_attribute_is_refused_or_declared(make_tables: MakeTabl
 
 
 def test_what_is_declared_not_loaded_cannot_be_read() -> None:
-    plan = EntityPlan.of(Counted, "counted", MappingOptions(not_loaded=("items", "price"), derived=("doubled",)))
+    plan = EntityPlan.of(
+        Counted, "counted", MappingOptions(not_loaded=("items", "price"), derived=("doubled",))
+    )
     entity = plan.entity(row_of(plan, id=1, doubled=4))
     for name in ("items", "price"):
         with pytest.raises(DetachedInstanceError):
@@ -526,11 +567,17 @@ def test_options_of_a_wrong_form_are_refused(options: dict[str, Any], words: str
     "model, options, words",
     [
         (Versioned, MappingOptions(not_loaded=("id",)), "'id' is needed"),
-        (Versioned, MappingOptions(derived=("nmae",)), "Versioned maps no column or relationship nmae"),
+        (
+            Versioned,
+            MappingOptions(derived=("nmae",)),
+            "Versioned maps no column or relationship nmae",
+        ),
         (int, MappingOptions(), "no mapped class"),
         (Versioned(), MappingOptions(), "no mapped class"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(model: Any, options: MappingOptions, words: str) -> None:
+def test_options_that_do_not_fit_are_refused(
+    model: Any, options: MappingOptions, words: str
+) -> None:
     with pytest.raises(ConfigurationError, match=words):
         EntityPlan.of(model, "prefix", options)

@@ -183,7 +183,8 @@ async def test_a_table_for_each_class(model: type[Person], make_tables: MakeTabl
 
 
 def assert_loaded_alike(made: Any, loaded: Any) -> None:
-    """Of a child loaded as its parent, a session leaves the child's columns for later; the cache never does."""
+    """Of a child loaded as its parent, a session leaves the child's columns for later; the cache
+    never does."""
     later = loaded_later(loaded)
     assert not loaded_later(made)
     for name in later:
@@ -254,7 +255,9 @@ def test_every_table_of_a_hierarchy_is_known_with_its_key() -> None:
         "manager": ["tenant", "id"],
         "director": ["tenant", "id"],
     }
-    assert tables_of(Manager) == {name: ["tenant", "id"] for name in ("person", "manager", "director")}
+    assert tables_of(Manager) == {
+        name: ["tenant", "id"] for name in ("person", "manager", "director")
+    }
     assert tables_of(Director) == tables_of(Manager)
     assert tables_of(Puppy) == {"animal": ["id"]}
 
@@ -285,7 +288,9 @@ async def test_a_join_may_be_told(make_tables: MakeTables) -> None:
     await fill(engine, [Told(id=1)])
     assert tables_of(Parent) == {"parent": ["id"], "told": ["told_id"]}
     assert all(
-        column.table is table for table, columns in EntityPlan.of(Told, "t").tables.items() for column in columns
+        column.table is table
+        for table, columns in EntityPlan.of(Told, "t").tables.items()
+        for column in columns
     )
     assert_loaded_alike(*await entity_pair(engine, EntityPlan.of(Parent, "parent"), 1))
     assert_loaded_alike(*await entity_pair(engine, EntityPlan.of(Told, "told"), 1))
@@ -319,7 +324,8 @@ def test_a_mapping_that_ties_no_write_to_a_key_is_refused() -> None:
         pass
 
     left, right = (
-        sa.Table(name, Local.metadata, sa.Column(f"{name}_id", sa.Integer, primary_key=True)) for name in ("l", "r")
+        sa.Table(name, Local.metadata, sa.Column(f"{name}_id", sa.Integer, primary_key=True))
+        for name in ("l", "r")
     )
 
     class Joined(Local):
@@ -329,7 +335,9 @@ def test_a_mapping_that_ties_no_write_to_a_key_is_refused() -> None:
         __table__ = sa.select(left).subquery()
 
     for model in (Joined, Selected):
-        with pytest.raises(MappingRefused, match=f"{model.__name__} is mapped to a .*Map a class to the table"):
+        with pytest.raises(
+            MappingRefused, match=f"{model.__name__} is mapped to a .*Map a class to the table"
+        ):
             EntityPlan.of(model, "prefix")
 
 

@@ -1,4 +1,5 @@
-"""A change of an entity that came from a cache is refused, or told, where it is made: nobody would write it."""
+"""A change of an entity that came from a cache is refused, or told, where it is made: nobody would
+write it."""
 
 import copy
 import dataclasses
@@ -150,10 +151,16 @@ CHANGES: dict[str, tuple[Callable[[Member], object], str]] = {
     "flag_modified": (lambda member: flag_modified(member, "name"), "name"),
     "a relationship": (put("team", Team(id=1)), "team"),
     "a relationship to nothing": (put("team", None), "team"),
-    "a collection that was filled": (lambda member: filled(member).badges.append(Badge(id=1)), "badges"),
+    "a collection that was filled": (
+        lambda member: filled(member).badges.append(Badge(id=1)),
+        "badges",
+    ),
     "another collection": (lambda member: put("badges", [Badge(id=1)])(filled(member)), "badges"),
     "a collection that is write-only": (lambda member: member.written.add(Badge(id=1)), "written"),
-    "the other side of a relationship": (lambda member: setattr(Badge(id=1), "member", member), "badges"),
+    "the other side of a relationship": (
+        lambda member: setattr(Badge(id=1), "member", member),
+        "badges",
+    ),
     "the other side of a collection": (join, "team"),
 }
 
@@ -162,7 +169,9 @@ CHANGES: dict[str, tuple[Callable[[Member], object], str]] = {
 def test_a_change_is_refused_where_it_is_made(kind: str) -> None:
     change, attribute = CHANGES[kind]
     member = cached()
-    with pytest.raises(CachedEntityRefused, match=rf"'{attribute}'.*`await work\[Users\]\.require\(2\)`.*'member'"):
+    with pytest.raises(
+        CachedEntityRefused, match=rf"'{attribute}'.*`await work\[Users\]\.require\(2\)`.*'member'"
+    ):
         change(member)
 
 

@@ -97,7 +97,9 @@ async def test_a_composite_key_of_all_types_finds_its_rows(make_tables: MakeTabl
 
 
 @pytest.mark.parametrize("bad", [2**31, 2**63, -(2**63) - 1, 10**40])
-async def test_an_integer_that_no_row_has_fails_nobody_else(bad: int, make_tables: MakeTables) -> None:
+async def test_an_integer_that_no_row_has_fails_nobody_else(
+    bad: int, make_tables: MakeTables
+) -> None:
     engine = await make_tables(Base.metadata)
     async with AsyncSession(engine) as session, session.begin():
         session.add_all([User(id=1, name="a")])
@@ -120,7 +122,10 @@ async def test_a_text_that_no_row_has_fails_nobody_else(bad: str, make_tables: M
 
 async def test_postgresql_finds_them_by_the_index(postgres: MakeTables) -> None:
     engine = await postgres(Base.metadata)
-    for model, ids in ((User, [1, 2]), (Order, [(uuid.UUID(int=1), 1, datetime.date(2020, 1, 2), "a")])):
+    for model, ids in (
+        (User, [1, 2]),
+        (Order, [(uuid.UUID(int=1), 1, datetime.date(2020, 1, 2), "a")]),
+    ):
         plan: EntityPlan[Any] = EntityPlan.of(model, "prefix")
         statement = plan.statement_for(engine.dialect)
         async with engine.connect() as connection:
@@ -133,15 +138,22 @@ async def test_postgresql_finds_them_by_the_index(postgres: MakeTables) -> None:
 
 def test_one_statement_text_serves_any_number_of_ids() -> None:
     dialect = create_mock_engine("postgresql+asyncpg://", print).dialect
-    for model, ids in ((User, [1, 2, 3]), (Order, [(uuid.UUID(int=1), n, None, "a") for n in range(3)])):
+    for model, ids in (
+        (User, [1, 2, 3]),
+        (Order, [(uuid.UUID(int=1), n, None, "a") for n in range(3)]),
+    ):
         plan: EntityPlan[Any] = EntityPlan.of(model, "prefix")
         statement = plan.statement_for(dialect)
-        assert set(statement.select.compile(dialect=dialect).params) == set(statement.parameters(ids))
+        assert set(statement.select.compile(dialect=dialect).params) == set(
+            statement.parameters(ids)
+        )
         assert {len(values) for values in statement.parameters(ids).values()} == {3}
 
 
 def test_another_database_gets_an_expanding_in() -> None:
-    statement = EntityPlan.of(Order, "order").statement_for(create_mock_engine("sqlite://", print).dialect)
+    statement = EntityPlan.of(Order, "order").statement_for(
+        create_mock_engine("sqlite://", print).dialect
+    )
     assert "IN (__[POSTCOMPILE_ids])" in str(statement.select)
 
 
@@ -179,7 +191,9 @@ class Guid(sa.types.TypeDecorator[uuid.UUID]):
     ],
     ids=repr,
 )
-def test_a_key_in_which_two_ids_mean_one_row_is_refused(type_: TypeEngine[Any], words: str | None) -> None:
+def test_a_key_in_which_two_ids_mean_one_row_is_refused(
+    type_: TypeEngine[Any], words: str | None
+) -> None:
     model = keyed_by(type_)
     if words is None:
         EntityPlan.of(model, "thing")
@@ -194,7 +208,9 @@ def test_a_declared_key_must_say_its_type() -> None:
     with pytest.raises(MappingRefused, match="ColumnCodec with python_type"):
         EntityPlan.of(model, "thing", MappingOptions(codecs={"id": codec}))
     codec = ColumnCodec(str, uuid.UUID, uuid.UUID, immutable=True)
-    assert EntityPlan.of(model, "thing", MappingOptions(codecs={"id": codec})).id_types == (uuid.UUID,)
+    assert EntityPlan.of(model, "thing", MappingOptions(codecs={"id": codec})).id_types == (
+        uuid.UUID,
+    )
 
 
 class Colour(enum.Enum):
@@ -270,8 +286,12 @@ def test_the_fingerprint_is_the_same_in_every_process() -> None:
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("prefixes, expected", [([], False), (["UNLOGGED"], True), (["temporary"], True)])
-def test_the_tables_ddl_says_whether_replicas_have_it(prefixes: list[str], *, expected: bool) -> None:
+@pytest.mark.parametrize(
+    "prefixes, expected", [([], False), (["UNLOGGED"], True), (["temporary"], True)]
+)
+def test_the_tables_ddl_says_whether_replicas_have_it(
+    prefixes: list[str], *, expected: bool
+) -> None:
     class Local(DeclarativeBase):
         pass
 
@@ -332,5 +352,11 @@ async def test_the_database_says_whether_replicas_have_it(
         return
     assert is_primary_only(relations) is expected
     places = [relation.place for relation in relations if relation.place is not None]
-    assert len(places) == (1 if name == "missing" else 2), "partitions come and go, and are no places"
-    assert {place.partition(".")[2] for place in places} <= {"public.Logged", '"Odd".inner', f"public.{name}"}
+    assert len(places) == (1 if name == "missing" else 2), (
+        "partitions come and go, and are no places"
+    )
+    assert {place.partition(".")[2] for place in places} <= {
+        "public.Logged",
+        '"Odd".inner',
+        f"public.{name}",
+    }

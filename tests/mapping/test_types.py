@@ -4,7 +4,14 @@ import datetime
 import enum
 import uuid
 from decimal import Decimal
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import Any
 
 import asyncpg
@@ -57,7 +64,10 @@ EVERYWHERE: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "naive": (sa.DateTime(), [NAIVE, datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31)]),  # noqa: DTZ001
     "day": (sa.Date(), [TODAY]),
     "hour": (sa.Time(), [datetime.time(1, 2, 3, 4), datetime.time.max]),
-    "span": (sa.Interval(), [datetime.timedelta(days=3, microseconds=1), datetime.timedelta(days=-1)]),
+    "span": (
+        sa.Interval(),
+        [datetime.timedelta(days=3, microseconds=1), datetime.timedelta(days=-1)],
+    ),
     "uid": (sa.Uuid(), [uuid.UUID(int=2**127 + 5)]),
     "uid_text": (sa.Uuid(as_uuid=False), [str(uuid.UUID(int=7))]),
     "colour": (sa.Enum(Colour, name="colour"), list(Colour)),
@@ -67,12 +77,21 @@ EVERYWHERE: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "either": (sa.ARRAY(sa.String()).with_variant(sa.JSON(), "sqlite"), [["a", None], []]),
 }
 POSTGRES: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
-    "money_exact": (sa.Numeric(), [Decimal("1.10"), Decimal("NaN"), Decimal("-0.00"), Decimal(2**90)]),
+    "money_exact": (
+        sa.Numeric(),
+        [Decimal("1.10"), Decimal("NaN"), Decimal("-0.00"), Decimal(2**90)],
+    ),
     "money_float": (sa.Numeric(10, 2, asdecimal=False), [1.25]),
     "float_exact": (sa.Float(asdecimal=True), [Decimal("1.5")]),
     "nan": (pg.DOUBLE_PRECISION(), [float("-inf")]),
-    "aware": (sa.DateTime(timezone=True), [NOW, datetime.datetime.max.replace(tzinfo=datetime.UTC)]),
-    "aware_hour": (sa.Time(timezone=True), [datetime.time(1, tzinfo=datetime.UTC), datetime.time(1, 2, tzinfo=ZONE)]),
+    "aware": (
+        sa.DateTime(timezone=True),
+        [NOW, datetime.datetime.max.replace(tzinfo=datetime.UTC)],
+    ),
+    "aware_hour": (
+        sa.Time(timezone=True),
+        [datetime.time(1, tzinfo=datetime.UTC), datetime.time(1, 2, tzinfo=ZONE)],
+    ),
     "span_pg": (pg.INTERVAL(), [datetime.timedelta(days=400, seconds=5)]),
     "jsonb": (pg.JSONB(), [JSON, None, sa.JSON.NULL]),
     "citext": (pg.CITEXT(), ["AbC"]),
@@ -81,7 +100,10 @@ POSTGRES: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "cash": (pg.MONEY(), ["$1,000.50"]),
     "search": (pg.TSVECTOR(), ["'a':1 'b':2"]),
     "oid": (pg.OID(), [2**32 - 1]),
-    "inet": (pg.INET(), [IPv4Address("10.0.0.1"), IPv4Interface("10.0.0.1/8"), IPv6Interface("::1/64")]),
+    "inet": (
+        pg.INET(),
+        [IPv4Address("10.0.0.1"), IPv4Interface("10.0.0.1/8"), IPv6Interface("::1/64")],
+    ),
     "inet6": (pg.INET(), [IPv6Address("::1")]),
     "cidr": (pg.CIDR(), [IPv4Network("10.0.0.0/8"), IPv6Network("fe80::/10")]),
     "hstore": (pg.HSTORE(), [{"a": None, "b": ""}, {}]),
@@ -94,9 +116,15 @@ POSTGRES: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
     "colours": (pg.ARRAY(sa.Enum(Colour, name="colour")), [[Colour.GREEN, Colour.RED]]),
     "jsons": (pg.ARRAY(pg.JSONB()), [[{"a": 1}, [1], None]]),
     "inets": (pg.ARRAY(pg.INET()), [[IPv4Address("10.0.0.1"), None]]),
-    "range": (pg.INT4RANGE(), [Range(1, 5), Range(None, 5), Range(empty=True), Range(None, None, bounds="()")]),
+    "range": (
+        pg.INT4RANGE(),
+        [Range(1, 5), Range(None, 5), Range(empty=True), Range(None, None, bounds="()")],
+    ),
     "range8": (pg.INT8RANGE(), [Range(2**40, 2**41)]),
-    "num_range": (pg.NUMRANGE(), [Range(Decimal("1.10"), Decimal(2), bounds="(]"), Range(Decimal(1), None)]),
+    "num_range": (
+        pg.NUMRANGE(),
+        [Range(Decimal("1.10"), Decimal(2), bounds="(]"), Range(Decimal(1), None)],
+    ),
     "day_range": (pg.DATERANGE(), [Range(TODAY, TODAY + datetime.timedelta(1))]),
     "ts_range": (pg.TSRANGE(), [Range(NAIVE, None)]),
     "tz_range": (pg.TSTZRANGE(), [Range(NOW, NOW, bounds="[]")]),
@@ -112,12 +140,19 @@ def model_of(columns: dict[str, tuple[TypeEngine[Any], list[Any]]]) -> type[Any]
     class Base(DeclarativeBase):
         pass
 
-    attributes: dict[str, Any] = {name: mapped_column(type_, nullable=True) for name, (type_, _) in columns.items()}
+    attributes: dict[str, Any] = {
+        name: mapped_column(type_, nullable=True) for name, (type_, _) in columns.items()
+    }
     annotations = {"id": Mapped[int]}
     return type(
         "Thing",
         (Base,),
-        {"__tablename__": "thing", "__annotations__": annotations, "id": mapped_column(primary_key=True), **attributes},
+        {
+            "__tablename__": "thing",
+            "__annotations__": annotations,
+            "id": mapped_column(primary_key=True),
+            **attributes,
+        },
     )
 
 
@@ -125,7 +160,9 @@ def values_of(columns: dict[str, tuple[TypeEngine[Any], list[Any]]], at: int) ->
     return {name: values[at] for name, (_, values) in columns.items() if at < len(values)}
 
 
-async def check(model: type[Any], columns: dict[str, tuple[TypeEngine[Any], list[Any]]], tables: MakeTables) -> None:
+async def check(
+    model: type[Any], columns: dict[str, tuple[TypeEngine[Any], list[Any]]], tables: MakeTables
+) -> None:
     engine = await tables(model.metadata)
     plan = EntityPlan.of(model, "thing")
     async with AsyncSession(engine) as session, session.begin():
@@ -155,14 +192,19 @@ async def test_infinity_is_what_asyncpg_makes_of_it(postgres: MakeTables) -> Non
     model = model_of(columns)
     engine = await postgres(model.metadata)
     async with engine.begin() as connection:
-        await connection.exec_driver_sql("INSERT INTO thing VALUES (1, 'infinity', '-infinity', 'infinity')")
+        await connection.exec_driver_sql(
+            "INSERT INTO thing VALUES (1, 'infinity', '-infinity', 'infinity')"
+        )
     made, loaded = await entity_pair(engine, EntityPlan.of(model, "thing"), 1)
     assert_alike(made, loaded)
     assert made.day == datetime.date.max
 
 
 async def test_addresses_may_be_texts(repocache_endpoints: Endpoints) -> None:
-    columns: dict[str, tuple[TypeEngine[Any], list[Any]]] = {"inet": (pg.INET(), []), "cidr": (pg.CIDR(), [])}
+    columns: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
+        "inet": (pg.INET(), []),
+        "cidr": (pg.CIDR(), []),
+    }
     model = model_of(columns)
     engine = create_async_engine(repocache_endpoints.primary, native_inet_types=False)
     async with engine.begin() as connection:
@@ -212,7 +254,8 @@ def test_a_range_of_foreign_bounds_is_refused() -> None:
 def test_a_type_that_is_not_known_is_refused(type_: TypeEngine[Any]) -> None:
     model = model_of({"odd": (type_, [])})
     with pytest.raises(
-        MappingRefused, match=r"Thing.odd: .*codecs=\{'odd': ColumnCodec\(...\)\}.*not_loaded=\('odd',\)"
+        MappingRefused,
+        match=r"Thing.odd: .*codecs=\{'odd': ColumnCodec\(...\)\}.*not_loaded=\('odd',\)",
     ):
         EntityPlan.of(model, "thing")
     EntityPlan.of(model, "thing", MappingOptions(not_loaded=("odd",)))

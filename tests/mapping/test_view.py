@@ -131,7 +131,9 @@ class WideCard:
         (Loose, Loose(UserId(1), "n", "k", Level.LOW)),  # type: ignore[arg-type]
     ],
 )
-async def test_a_view_is_made_of_a_row(view: type[Any], expected: object, sqlite: MakeTables) -> None:
+async def test_a_view_is_made_of_a_row(
+    view: type[Any], expected: object, sqlite: MakeTables
+) -> None:
     engine = await sqlite(sa.MetaData())
     async with engine.begin() as connection:
         await connection.run_sync(Thing.__table__.create)  # type: ignore[attr-defined]
@@ -190,7 +192,11 @@ class Empty(msgspec.Struct, frozen=True):
         (PLAN, struct(str), "Shown.id: the column gives int, not"),
         (PLAN, struct(bool), "the column gives int"),
         (PLAN, struct(bytes | str | None), "the column gives int"),
-        (PLAN, struct(Level, "level"), r"Shown.level: the column may be NULL: annotate it with `\| None`"),
+        (
+            PLAN,
+            struct(Level, "level"),
+            r"Shown.level: the column may be NULL: annotate it with `\| None`",
+        ),
         (PLAN, struct(str | None, "level"), "the column gives Level"),
         (PLAN, struct(dict[str, Any] | None, "json"), "can be changed in place"),
         (WIDE, struct(list[str], "list_"), "can be changed in place"),

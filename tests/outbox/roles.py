@@ -1,4 +1,5 @@
-"""Roles of their own on the real server: who migrates, who writes knowing nothing of the outbox, and who is hostile."""
+"""Roles of their own on the real server: who migrates, who writes knowing nothing of the outbox,
+and who is hostile."""
 
 from __future__ import annotations
 

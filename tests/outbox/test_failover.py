@@ -94,17 +94,26 @@ async def test_an_address_that_leads_to_a_replica_is_no_primary_of_the_outbox(
     database = repocache_endpoints.primary.rpartition("/")[2]
     door.lead_to(repocache_controls.replicas[0].url(database=database))
     await door.cut()
-    await until(lambda: any("in recovery" in event.why for event in shop.seen.of(RelayFailed)), "it is refused")
+    await until(
+        lambda: any("in recovery" in event.why for event in shop.seen.of(RelayFailed)),
+        "it is refused",
+    )
     door.lead_to(repocache_endpoints.primary)
     await door.cut()
     await asyncio.to_thread(repocache_controls.primary.sql, NOTICE, database)
     await until_server_empty(repocache_controls.primary, database)
 
 
-async def test_a_row_that_got_the_same_id_again_is_not_acknowledged(sql: Sql, repocache_endpoints: Endpoints) -> None:
-    """1. A commit's row has id 7; it is published, its deletion waits. 2. The primary fails over to a replica that has
-    not seen the commit. 3. Another transaction's row gets id 7, its process dies. 4. The deletion is sent."""
-    await sql(f"INSERT INTO {TABLE} (notices, due) VALUES ('[]', to_timestamp(1)), ('[]', to_timestamp(2.000001))")
+async def test_a_row_that_got_the_same_id_again_is_not_acknowledged(
+    sql: Sql, repocache_endpoints: Endpoints
+) -> None:
+    """1. A commit's row has id 7; it is published, its deletion waits. 2. The primary fails over to
+    a replica that has not seen the commit. 3. Another transaction's row gets id 7, its process
+    dies. 4. The deletion is sent."""
+    await sql(
+        f"INSERT INTO {TABLE} (notices, due) VALUES ('[]', to_timestamp(1)), ('[]', "
+        "to_timestamp(2.000001))"
+    )
     ids = [id for (id,) in await sql(f"SELECT id FROM {TABLE} ORDER BY id")]
     engine = create_async_engine(repocache_endpoints.primary)
     outbox = Outbox(engine, TABLE, ())
@@ -128,7 +137,8 @@ async def test_a_driver_without_listen_looks_every_moment(
 async def test_a_commit_that_appears_after_its_writer_is_dead(
     sent: tuple[Shop, Doorman], sql: Sql, repocache_endpoints: Endpoints
 ) -> None:
-    """1. COMMIT is sent and takes long. 2. The writer dies: nobody knows of the outcome. 3. The commit appears."""
+    """1. COMMIT is sent and takes long. 2. The writer dies: nobody knows of the outcome. 3. The
+    commit appears."""
     await sql(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$",
@@ -142,7 +152,9 @@ async def test_a_commit_that_appears_after_its_writer_is_dead(
         commits, undelivered = writer.db._watch._hooks, writer.db._caching.undelivered
         undelivered.add = lambda batch: None  # type: ignore[method-assign]
         commits._bus.publish = never  # type: ignore[attr-defined]
-        asyncio.get_running_loop().call_later(0.3, lambda: cutting.append(asyncio.ensure_future(door.cut())))
+        asyncio.get_running_loop().call_later(
+            0.3, lambda: cutting.append(asyncio.ensure_future(door.cut()))
+        )
         with pytest.raises(CommitOutcomeUnknown):
             await writer.rename(7, "late")
         await reader.users.get(7)

@@ -1,4 +1,5 @@
-"""The row that a commit leaves: written with it, gone once it was published, delivered by others if it was not."""
+"""The row that a commit leaves: written with it, gone once it was published, delivered by others if
+it was not."""
 
 from __future__ import annotations
 
@@ -68,7 +69,9 @@ async def test_a_commit_that_redis_does_not_take_is_relayed(
 
 
 async def test_the_relays_leave_a_fresh_row_to_its_process(shop: Shop, sql: Sql) -> None:
-    await sql(f"INSERT INTO {TABLE} (notices, due) VALUES ('[]', clock_timestamp() + interval '1 hour')")
+    await sql(
+        f"INSERT INTO {TABLE} (notices, due) VALUES ('[]', clock_timestamp() + interval '1 hour')"
+    )
     await sql(f'INSERT INTO {TABLE} (notices) VALUES (\'[{{"k": ["user:7"], "o": []}}]\')')
 
     async def one() -> bool:
@@ -78,9 +81,16 @@ async def test_the_relays_leave_a_fresh_row_to_its_process(shop: Shop, sql: Sql)
     assert tell(shop, Relayed) == [Relayed(1, 1)]
 
 
-@pytest.mark.parametrize("notices", ['{"k": 7}', '[{"x": 1}]', '[{"k": 7, "o": []}]', "[7]", '[{"t": "x", "rows": 7}]'])
-async def test_a_row_that_nobody_understands_is_set_aside_and_told(shop: Shop, sql: Sql, notices: str) -> None:
-    await sql(f'INSERT INTO {TABLE} (notices) VALUES (\'{notices}\'), (\'[{{"k": ["user:7"], "o": []}}]\')')
+@pytest.mark.parametrize(
+    "notices", ['{"k": 7}', '[{"x": 1}]', '[{"k": 7, "o": []}]', "[7]", '[{"t": "x", "rows": 7}]']
+)
+async def test_a_row_that_nobody_understands_is_set_aside_and_told(
+    shop: Shop, sql: Sql, notices: str
+) -> None:
+    await sql(
+        f'INSERT INTO {TABLE} (notices) VALUES (\'{notices}\'), (\'[{{"k": ["user:7"], "o": '
+        "[]}}]')"
+    )
 
     async def set_aside() -> bool:
         return [tries > 0 for (tries,) in await sql(f"SELECT tries FROM {TABLE}")] == [True]
@@ -89,11 +99,14 @@ async def test_a_row_that_nobody_understands_is_set_aside_and_told(shop: Shop, s
     assert [event for event in shop.seen if type(event).__name__ == "OutboxRefused"]
 
 
-async def test_several_relays_share_the_rows(shop: Shop, sql: Sql, repocache_endpoints: Endpoints) -> None:
+async def test_several_relays_share_the_rows(
+    shop: Shop, sql: Sql, repocache_endpoints: Endpoints
+) -> None:
     async with open_shop(repocache_endpoints) as other:
         await sql(
             f"INSERT INTO {TABLE} (notices) SELECT jsonb_build_array(jsonb_build_object("
-            "'k', jsonb_build_array('user:' || n), 'o', jsonb_build_array())) FROM generate_series(1, 3000) n"
+            "'k', jsonb_build_array('user:' || n), 'o', jsonb_build_array())) FROM "
+            "generate_series(1, 3000) n"
         )
         await until_empty(sql)
         relayed = [event.rows for each in (shop, other) for event in tell(each, Relayed)]
@@ -101,7 +114,9 @@ async def test_several_relays_share_the_rows(shop: Shop, sql: Sql, repocache_end
         assert max(relayed) <= 500
 
 
-async def test_without_its_table_it_says_so_or_refuses(repocache_endpoints: Endpoints, sql: Sql) -> None:
+async def test_without_its_table_it_says_so_or_refuses(
+    repocache_endpoints: Endpoints, sql: Sql
+) -> None:
     await sql(f"DROP TABLE {TABLE}")
     async with open_shop(repocache_endpoints) as shop:
         assert "outbox" in [event.what for event in tell(shop, Degraded)]
@@ -110,7 +125,9 @@ async def test_without_its_table_it_says_so_or_refuses(repocache_endpoints: Endp
     with pytest.raises(ConfigurationError, match=r"op\.create_repocache_outbox"):
         async with open_shop(repocache_endpoints, required):
             pass
-    async with open_shop(repocache_endpoints, Settings(topology=QUICK, outbox=OutboxMode.OFF)) as shop:
+    async with open_shop(
+        repocache_endpoints, Settings(topology=QUICK, outbox=OutboxMode.OFF)
+    ) as shop:
         assert "outbox" not in [event.what for event in tell(shop, Degraded)]
 
 
@@ -145,7 +162,9 @@ async def test_a_large_commit_is_one_row(shop: Shop, sql: Sql) -> None:
     await until_empty(sql)
 
 
-async def test_what_is_published_as_it_closes_is_acknowledged(repocache_endpoints: Endpoints, sql: Sql) -> None:
+async def test_what_is_published_as_it_closes_is_acknowledged(
+    repocache_endpoints: Endpoints, sql: Sql
+) -> None:
     async with open_shop(repocache_endpoints) as shop:
         await shop.rename(7, "Ada")
     assert await left(sql) == 0

@@ -1,4 +1,5 @@
-"""The table is the one in its schema, made by somebody who is trusted; whatever else has its name is refused or unseen.
+"""The table is the one in its schema, made by somebody who is trusted; whatever else has its name
+is refused or unseen.
 
 Everybody may create in `public` here, as everywhere before PostgreSQL 15.
 """
@@ -21,8 +22,8 @@ from tests.shop import QUICK, open_shop, shop_template
 
 BAIT = (
     (
-        f"CREATE TABLE {{at}}{TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source text,"
-        " notices jsonb NOT NULL, due timestamptz NOT NULL DEFAULT clock_timestamp(),"
+        f"CREATE TABLE {{at}}{TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, source "
+        "text, notices jsonb NOT NULL, due timestamptz NOT NULL DEFAULT clock_timestamp(),"
         " xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint)"
     ),
     f"GRANT ALL ON {{at}}{TABLE} TO PUBLIC",
@@ -32,7 +33,10 @@ BAIT = (
         "CREATE FUNCTION {at}hook() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN INSERT INTO {at}caught VALUES (current_user); RETURN NEW; END $$"
     ),
-    f"CREATE TRIGGER hook BEFORE INSERT ON {{at}}{TABLE} FOR EACH ROW EXECUTE FUNCTION {{at}}hook()",
+    (
+        f"CREATE TRIGGER hook BEFORE INSERT ON {{at}}{TABLE} FOR EACH ROW EXECUTE FUNCTION "
+        f"{{at}}hook()"
+    ),
 )
 
 
@@ -43,7 +47,9 @@ def repocache_template(repocache_servers: Servers) -> str:
 
 
 @pytest.fixture
-async def everybody_creates(sql: Sql, repocache_servers: Servers, repocache_endpoints: Endpoints) -> None:
+async def everybody_creates(
+    sql: Sql, repocache_servers: Servers, repocache_endpoints: Endpoints
+) -> None:
     database = repocache_endpoints.primary.rpartition("/")[2]
     repocache_servers.primary.sql("GRANT CREATE ON SCHEMA public TO PUBLIC", database)
     await sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC")
@@ -71,7 +77,9 @@ async def start(endpoints: Endpoints, given: Settings | None = None) -> str:
 async def test_a_strangers_table_is_refused(
     mode: OutboxMode, repocache_endpoints: Endpoints, sql: Sql, roles: Roles
 ) -> None:
-    await run_as(repocache_endpoints.primary, roles.mallory, *(each.format(at="public.") for each in BAIT))
+    await run_as(
+        repocache_endpoints.primary, roles.mallory, *(each.format(at="public.") for each in BAIT)
+    )
     said = await start(repocache_endpoints, settings(outbox=mode))
     assert f'"public".{TABLE} belongs to {roles.mallory!r}' in said
     assert f"Settings(outbox_owners=({roles.mallory!r},))" in said
@@ -89,19 +97,29 @@ async def test_one_that_the_search_path_finds_first_is_not_seen(
     [(name,)] = await sql("SELECT current_database()")
     await sql("CREATE SCHEMA trap", "GRANT ALL ON SCHEMA trap TO PUBLIC")
     await sql(f'ALTER DATABASE "{name}" SET search_path = trap, public')
-    await run_as(repocache_endpoints.primary, roles.mallory, *(each.format(at="trap.") for each in BAIT))
+    await run_as(
+        repocache_endpoints.primary, roles.mallory, *(each.format(at="trap.") for each in BAIT)
+    )
     async with open_shop(repocache_endpoints) as shop:
         assert shop.db.is_durable
         await shop.rename(7, "Ada")
     assert await sql("SELECT who FROM trap.caught") == []
-    assert await sql("SELECT last_value, is_called FROM public.repocache_outbox_id_seq") == [(1, True)]
+    assert await sql("SELECT last_value, is_called FROM public.repocache_outbox_id_seq") == [
+        (1, True)
+    ]
 
 
 @pytest.mark.usefixtures("everybody_creates")
-async def test_an_owner_who_is_named_is_trusted(repocache_endpoints: Endpoints, sql: Sql, roles: Roles) -> None:
+async def test_an_owner_who_is_named_is_trusted(
+    repocache_endpoints: Endpoints, sql: Sql, roles: Roles
+) -> None:
     await run_as(repocache_endpoints.primary, roles.migrator, *create_outbox("public", ("app",)))
-    assert "outbox_owners" in await start(repocache_endpoints, settings(outbox_owners=(roles.mallory,)))
-    async with open_shop(repocache_endpoints, settings(outbox_owners=("nobody", roles.migrator))) as shop:
+    assert "outbox_owners" in await start(
+        repocache_endpoints, settings(outbox_owners=(roles.mallory,))
+    )
+    async with open_shop(
+        repocache_endpoints, settings(outbox_owners=("nobody", roles.migrator))
+    ) as shop:
         await shop.rename(7, "Ada")
     assert await left(sql) == 0
 
@@ -128,12 +146,20 @@ async def test_who_is_a_member_of_the_role_is_trusted_and_who_it_is_a_member_of_
     repocache_endpoints: Endpoints, repocache_servers: Servers, roles: Roles
 ) -> None:
     primary = repocache_servers.primary
-    await run_as(repocache_endpoints.primary, roles.migrator, *create_outbox("public", ("app", roles.service)))
+    await run_as(
+        repocache_endpoints.primary,
+        roles.migrator,
+        *create_outbox("public", ("app", roles.service)),
+    )
     primary.sql(f"GRANT {roles.service} TO {roles.migrator}")
-    theirs = Endpoints(url_of(repocache_endpoints.primary, roles.service), (), repocache_endpoints.redis)
+    theirs = Endpoints(
+        url_of(repocache_endpoints.primary, roles.service), (), repocache_endpoints.redis
+    )
     async with open_shop(theirs) as shop:
         assert shop.db.is_durable
-    primary.sql(f"REVOKE {roles.service} FROM {roles.migrator}; GRANT {roles.migrator} TO {roles.service}")
+    primary.sql(
+        f"REVOKE {roles.service} FROM {roles.migrator}; GRANT {roles.migrator} TO {roles.service}"
+    )
     try:
         assert "belongs to" in await start(theirs)
     finally:
@@ -144,12 +170,21 @@ async def test_who_is_a_member_of_the_role_is_trusted_and_who_it_is_a_member_of_
 @pytest.mark.parametrize(
     "statements, why",
     [
-        ([f"ALTER TABLE {TABLE} RENAME TO o", f"CREATE VIEW {TABLE} AS SELECT * FROM o"], "no ordinary table"),
+        (
+            [f"ALTER TABLE {TABLE} RENAME TO o", f"CREATE VIEW {TABLE} AS SELECT * FROM o"],
+            "no ordinary table",
+        ),
         ([f"ALTER TABLE {TABLE} SET UNLOGGED"], "no ordinary table"),
         ([f"CREATE TABLE part () INHERITS ({TABLE})"], "no ordinary table"),
-        (["CREATE TABLE above (id bigint NOT NULL)", f"ALTER TABLE {TABLE} INHERIT above"], "no ordinary table"),
+        (
+            ["CREATE TABLE above (id bigint NOT NULL)", f"ALTER TABLE {TABLE} INHERIT above"],
+            "no ordinary table",
+        ),
         ([f"ALTER TABLE {TABLE} DROP COLUMN xid"], "lacks columns of this release: xid"),
-        ([f"ALTER TABLE {TABLE} ALTER notices TYPE text"], "lacks columns of this release: notices"),
+        (
+            [f"ALTER TABLE {TABLE} ALTER notices TYPE text"],
+            "lacks columns of this release: notices",
+        ),
         (
             [
                 "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
@@ -181,7 +216,10 @@ async def test_who_is_a_member_of_the_role_is_trusted_and_who_it_is_a_member_of_
             "calls what is not PostgreSQL's own",
         ),
         (
-            ["CREATE DOMAIN d AS text CHECK (VALUE <> 'x')", f"ALTER TABLE {TABLE} ADD COLUMN more d"],
+            [
+                "CREATE DOMAIN d AS text CHECK (VALUE <> 'x')",
+                f"ALTER TABLE {TABLE} ADD COLUMN more d",
+            ],
             "calls what is not PostgreSQL's own",
         ),
     ],
@@ -197,12 +235,17 @@ async def test_a_table_that_is_not_as_it_was_made(
 async def test_columns_and_indexes_of_postgresqls_own_kinds_may_be_added(
     repocache_endpoints: Endpoints, sql: Sql
 ) -> None:
-    await sql(f"ALTER TABLE {TABLE} ADD COLUMN more int NOT NULL DEFAULT 0", f"CREATE INDEX i ON {TABLE} (due)")
+    await sql(
+        f"ALTER TABLE {TABLE} ADD COLUMN more int NOT NULL DEFAULT 0",
+        f"CREATE INDEX i ON {TABLE} (due)",
+    )
     async with open_shop(repocache_endpoints) as shop:
         assert shop.db.is_durable
 
 
-@pytest.mark.parametrize("schema", ["$notice$", "$repocache$", 'a"b', "it's", "x:y", "100%s", "\\", "é" * 31, "Up per"])
+@pytest.mark.parametrize(
+    "schema", ["$notice$", "$repocache$", 'a"b', "it's", "x:y", "100%s", "\\", "é" * 31, "Up per"]
+)
 async def test_any_schema(schema: str, repocache_endpoints: Endpoints, sql: Sql) -> None:
     as_text = schema.replace('"', '""')
     await sql(f'CREATE SCHEMA "{as_text}"'.replace(":", "\\:"))
@@ -210,7 +253,9 @@ async def test_any_schema(schema: str, repocache_endpoints: Endpoints, sql: Sql)
     given = settings(outbox=OutboxMode.REQUIRED, outbox_schema=schema)
     async with open_shop(repocache_endpoints, given) as shop:
         await shop.rename(7, "Ada")
-    [(called,)] = await sql(f'SELECT is_called FROM "{as_text}".repocache_outbox_id_seq'.replace(":", "\\:"))
+    [(called,)] = await sql(
+        f'SELECT is_called FROM "{as_text}".repocache_outbox_id_seq'.replace(":", "\\:")
+    )
     assert called
     async with open_shop(repocache_endpoints) as shop:
         assert not shop.db.is_durable, "it is in another schema than this one's settings say"

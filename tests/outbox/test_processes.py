@@ -1,4 +1,5 @@
-"""Processes that die, and a Redis that is away: what the outbox holds makes every cache right within seconds."""
+"""Processes that die, and a Redis that is away: what the outbox holds makes every cache right
+within seconds."""
 
 from __future__ import annotations
 
@@ -27,14 +28,17 @@ async def test_killed_at_each_line_between_commit_and_acknowledgement(
     async with dying(Setup(ends.primary, ends.replicas, ends.redis, PATIENT, EAGER)) as die:
         while line := await die(Doom(IDS[len(deaths) % len(IDS)], len(deaths))):
             deaths.append(line)
-            await other.ask("read", id=IDS[len(deaths) % len(IDS)])  # which is the next to be written
+            # Which is the next to be written.
+            await other.ask("read", id=IDS[len(deaths) % len(IDS)])
     assert any("OutboxAcknowledger" in line for line in deaths)
     assert len(deaths) > 40
     await until_empty(sql)
     await truth.assert_caches_right(other)
 
 
-async def test_killed_while_redis_was_away(start: Start, truth: Truth, sql: Sql, repocache_controls: Servers) -> None:
+async def test_killed_while_redis_was_away(
+    start: Start, truth: Truth, sql: Sql, repocache_controls: Servers
+) -> None:
     """All that the writer kept in its memory dies with it."""
     reader, writer = await asyncio.gather(start(ttl=3600.0, local_ttl=3600.0), start())
     await reader.ask("everything", ids=list(IDS), tier="l1")
@@ -54,7 +58,9 @@ async def test_writes_from_outside_while_redis_was_away(
 ) -> None:
     for statement in TRIGGERED:
         await sql(statement)
-    first, second = await asyncio.gather(start(ttl=3600.0, local_ttl=3600.0), start(ttl=3600.0, local_ttl=3600.0))
+    first, second = await asyncio.gather(
+        start(ttl=3600.0, local_ttl=3600.0), start(ttl=3600.0, local_ttl=3600.0)
+    )
     for each in (first, second):
         await each.ask("everything", ids=list(IDS), tier="l1")
     if restart:

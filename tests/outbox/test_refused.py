@@ -1,4 +1,5 @@
-"""Rows that cannot be delivered: they give way, are put aside, and hold up nobody; no commit fails of them."""
+"""Rows that cannot be delivered: they give way, are put aside, and hold up nobody; no commit fails
+of them."""
 
 from __future__ import annotations
 
@@ -27,7 +28,11 @@ from tests.shop import Shop, User, Users, open_shop, until
 
 GOOD = f'INSERT INTO {TABLE} (notices) VALUES (\'[{{"k": ["user:7"], "o": []}}]\')'
 # 1e400 is a number like others once PostgreSQL has written it out.
-IN_JSONB = [each for each in STRANGE if each and not any(n in each for n in ("NaN", "ud800", "[" * 9999, "1e400"))]
+IN_JSONB = [
+    each
+    for each in STRANGE
+    if each and not any(n in each for n in ("NaN", "ud800", "[" * 9999, "1e400"))
+]
 
 
 def relay_of(shop: Shop) -> Relay:
@@ -40,7 +45,11 @@ def outbox_of(shop: Shop) -> Outbox:
 
 
 async def put(sql: Sql, notices: str, more: str = "", values: str = "") -> None:
-    await sql(f"INSERT INTO {TABLE} (notices{more}) VALUES ($row${notices}$row${values})".replace(":", "\\:"))
+    await sql(
+        f"INSERT INTO {TABLE} (notices{more}) VALUES ($row${notices}$row${values})".replace(
+            ":", "\\:"
+        )
+    )
 
 
 async def test_rows_that_nobody_understands_hold_up_nobody(shop: Shop, sql: Sql) -> None:
@@ -53,13 +62,17 @@ async def test_rows_that_nobody_understands_hold_up_nobody(shop: Shop, sql: Sql)
         return await left(sql) == len(IN_JSONB)
 
     await until(only_those, "the good ones are delivered")
-    rows = await sql(f"SELECT tries > 0, why <> '', due > since + tries * interval '1 second' FROM {TABLE}")
+    rows = await sql(
+        f"SELECT tries > 0, why <> '', due > since + tries * interval '1 second' FROM {TABLE}"
+    )
     assert set(rows) == {(True, True, True)}
     assert len({event.row for event in shop.seen.of(OutboxRefused)}) == len(IN_JSONB)
     assert shop.seen.of(RelayFailed) + shop.seen.of(TaskFailed) == []
 
 
-async def test_after_some_tries_it_is_put_aside_and_may_be_tried_again(shop: Shop, sql: Sql) -> None:
+async def test_after_some_tries_it_is_put_aside_and_may_be_tried_again(
+    shop: Shop, sql: Sql
+) -> None:
     last = MOST_TRIES - 1
     await put(sql, '[{"k": [], "o": [1, "a"]}]', ", tries", f", {last}")
     await until(lambda: bool(shop.seen.of(OutboxPutAside)), "it is told")
@@ -90,7 +103,9 @@ async def test_of_a_watched_table_the_table_is_known(shop: Shop, sql: Sql) -> No
     assert "all of its table" in told.why
 
 
-async def test_a_row_of_many_megabytes_is_not_loaded(shop: Shop, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_row_of_many_megabytes_is_not_loaded(
+    shop: Shop, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     take = Outbox.take
 
@@ -103,7 +118,9 @@ async def test_a_row_of_many_megabytes_is_not_loaded(shop: Shop, sql: Sql, monke
     much = "jsonb_build_array(jsonb_build_object('k', jsonb_build_array(%s), 'o', '[]'::jsonb))"
     packed, unpacked = "repeat('a', 50000000)", "string_agg(gen_random_uuid()::text, '')"
     await sql(f"INSERT INTO {TABLE} (notices) SELECT {much % packed}")
-    await sql(f"INSERT INTO {TABLE} (notices) SELECT {much % unpacked} FROM generate_series(1, 1000000)")
+    await sql(
+        f"INSERT INTO {TABLE} (notices) SELECT {much % unpacked} FROM generate_series(1, 1000000)"
+    )
     near = f"'user:' || repeat('7', {LONGEST - 1000})"
     await sql(f"INSERT INTO {TABLE} (notices) SELECT {much % near} FROM generate_series(1, 12)")
     await sql(GOOD)
@@ -113,7 +130,9 @@ async def test_a_row_of_many_megabytes_is_not_loaded(shop: Shop, sql: Sql, monke
 
     await until(only_those, "the others are delivered")
     assert LONGEST < max(sizes) <= 4 * LONGEST
-    assert {why for (why,) in await sql(f"SELECT why FROM {TABLE}")} == {f"more than {LONGEST} bytes"}
+    assert {why for (why,) in await sql(f"SELECT why FROM {TABLE}")} == {
+        f"more than {LONGEST} bytes"
+    }
 
 
 class Refusing:
@@ -131,13 +150,16 @@ class Refusing:
         await self._deliver(batch)
 
 
-async def test_rows_that_redis_alone_refuses_give_way(shop: Shop, sql: Sql, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rows_that_redis_alone_refuses_give_way(
+    shop: Shop, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(relay, "FIRST_PAUSE", 0.01)
     bad = [13, 17, 59]
     relay_of(shop)._deliver = refusing = Refusing(shop, *(f"user:{id}" for id in bad))
     await sql(
         f"INSERT INTO {TABLE} (notices) SELECT jsonb_build_array(jsonb_build_object("
-        "'k', jsonb_build_array('user:' || n), 'o', jsonb_build_array())) FROM generate_series(1, 400) n"
+        "'k', jsonb_build_array('user:' || n), 'o', jsonb_build_array())) FROM generate_series(1, "
+        "400) n"
     )
 
     async def only_those() -> bool:
@@ -166,7 +188,9 @@ async def test_bad_rows_alone_give_way_too(shop: Shop, sql: Sql) -> None:
     await until(lambda: bool(shop.seen.of(Relayed)), "what comes is delivered")
 
 
-async def test_that_redis_is_away_is_no_row_s_fault(shop: Shop, sql: Sql, repocache_controls: Servers) -> None:
+async def test_that_redis_is_away_is_no_row_s_fault(
+    shop: Shop, sql: Sql, repocache_controls: Servers
+) -> None:
     await asyncio.to_thread(repocache_controls.redis.kill)
     for _ in range(20):
         await sql(GOOD)
@@ -185,16 +209,21 @@ class Members(Repository[User, int]):
 async def test_owners_whom_nobody_declares_leave_nothing_in_redis(
     shop: Shop, sql: Sql, repocache_endpoints: Endpoints, repocache_servers: Servers
 ) -> None:
-    """And those who do declare one of them, in another service of the same outbox, are told all the same."""
+    """And those who do declare one of them, in another service of the same outbox, are told all the
+    same."""
     redis = repocache_servers.redis
-    async with Database(repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[Members]) as other:
+    async with Database(
+        repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[Members]
+    ) as other:
         await other[Members].get(7)
         await until(lambda: other[Members]._near(7) is not None, "L1 has it")
         assert isinstance(other._outbox, RunningOutbox)
         other._outbox.relay._deliver = Refusing(shop)  # as if it did not look
         for first in range(0, 20_000, 5_000):
             owners = [f"x{n}" for n in range(first, first + 5_000)]
-            await put(sql, json.dumps([{"k": [f"{owner}:1" for owner in owners[:99]], "o": owners}]))
+            await put(
+                sql, json.dumps([{"k": [f"{owner}:1" for owner in owners[:99]], "o": owners}])
+            )
         await put(sql, '[{"k": [], "o": ["member"]}]')
         await until_empty(sql)
         await until(lambda: other[Members]._near(7) is None, "L1 has not")
@@ -223,7 +252,9 @@ async def test_names_without_bound_are_not_folded_into_one_row(
     await until_empty(sql)
 
 
-async def test_a_notice_that_cannot_be_read_fails_no_commit(sql: Sql, repocache_endpoints: Endpoints) -> None:
+async def test_a_notice_that_cannot_be_read_fails_no_commit(
+    sql: Sql, repocache_endpoints: Endpoints
+) -> None:
     """It is the relays': the transaction publishes the rest."""
     await sql(
         "ALTER TABLE users ADD COLUMN big numeric DEFAULT 0, ADD COLUMN deep jsonb",
@@ -266,7 +297,10 @@ async def test_a_flood_of_wakes_is_one_look_after_the_other(
         return await take(self, *given)
 
     monkeypatch.setattr(Outbox, "take", counted)
-    flood = f"DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pg_notify('{TABLE}', n\\:\\:text); END LOOP; END $$"
+    flood = (
+        f"DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pg_notify('{TABLE}', n\\:\\:text); END "
+        "LOOP; END $$"
+    )
     for _ in range(40):
         await sql(flood)
     await until(lambda: len(looks) >= 3, "it looks")
@@ -275,7 +309,9 @@ async def test_a_flood_of_wakes_is_one_look_after_the_other(
     await until_empty(sql)
 
 
-async def test_a_notify_does_not_hasten_what_fails(shop: Shop, sql: Sql, repocache_controls: Servers) -> None:
+async def test_a_notify_does_not_hasten_what_fails(
+    shop: Shop, sql: Sql, repocache_controls: Servers
+) -> None:
     await asyncio.to_thread(repocache_controls.redis.kill)
     await sql(GOOD)
     await until(lambda: len(shop.seen.of(RelayFailed)) >= 2, "it has failed")
@@ -295,8 +331,14 @@ async def test_names_longer_than_a_table_s_are_not_folded(
 ) -> None:
     monkeypatch.setattr(relay, "FOLD", 20)
     await sql(
-        f"INSERT INTO {TABLE} (source, notices) SELECT 'public.strange', '[]' FROM generate_series(1, 30)",
-        f"INSERT INTO {TABLE} (source, notices) SELECT repeat('y', 2000), '[]' FROM generate_series(1, 30)",
+        (
+            f"INSERT INTO {TABLE} (source, notices) SELECT 'public.strange', '[]' FROM "
+            "generate_series(1, 30)"
+        ),
+        (
+            f"INSERT INTO {TABLE} (source, notices) SELECT repeat('y', 2000), '[]' FROM "
+            "generate_series(1, 30)"
+        ),
     )
     relay_of(shop)._foreign_at = 0.0
 

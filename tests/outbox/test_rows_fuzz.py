@@ -1,4 +1,5 @@
-"""Whatever stands in the outbox: the relay lives, good rows are delivered, and the others give way."""
+"""Whatever stands in the outbox: the relay lives, good rows are delivered, and the others give
+way."""
 
 from __future__ import annotations
 
@@ -58,19 +59,32 @@ WORDS = st.sampled_from(
         "rows",
     ]
 )
-NUMBERS = st.integers() | st.sampled_from([2**63, -(2**63), 2**64, 10**400]) | st.floats(allow_nan=False)
+NUMBERS = (
+    st.integers() | st.sampled_from([2**63, -(2**63), 2**64, 10**400]) | st.floats(allow_nan=False)
+)
 LEAVES = st.none() | st.booleans() | NUMBERS | TEXTS | WORDS | st.just(Long())
 JSON = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXTS | st.sampled_from("kot"), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(TEXTS | st.sampled_from("kot"), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 NOTICE = (
-    st.fixed_dictionaries({"k": st.lists(WORDS | JSON, max_size=5), "o": st.lists(WORDS | JSON, max_size=5)})
-    | st.fixed_dictionaries({"t": WORDS, "rows": st.lists(st.dictionaries(st.just("id"), JSON) | JSON, max_size=3)})
-    | st.fixed_dictionaries({"t": WORDS | JSON}, optional={"rows": JSON, "k": JSON, "o": JSON, "more": JSON})
+    st.fixed_dictionaries(
+        {"k": st.lists(WORDS | JSON, max_size=5), "o": st.lists(WORDS | JSON, max_size=5)}
+    )
+    | st.fixed_dictionaries(
+        {"t": WORDS, "rows": st.lists(st.dictionaries(st.just("id"), JSON) | JSON, max_size=3)}
+    )
+    | st.fixed_dictionaries(
+        {"t": WORDS | JSON}, optional={"rows": JSON, "k": JSON, "o": JSON, "more": JSON}
+    )
 )
-DEEP = st.builds(Deep, st.integers(500, 3_000)).map(lambda deep: [{"t": "public.users", "rows": deep}])
+DEEP = st.builds(Deep, st.integers(500, 3_000)).map(
+    lambda deep: [{"t": "public.users", "rows": deep}]
+)
 
 
 def encoded(value: Any) -> str:
@@ -81,7 +95,8 @@ def encoded(value: Any) -> str:
         case list():
             return f"[{', '.join(map(encoded, value))}]"
         case dict():
-            return f"{{{', '.join(f'{encoded(key)}: {encoded(each)}' for key, each in value.items())}}}"
+            items = (f"{encoded(key)}: {encoded(each)}" for key, each in value.items())
+            return f"{{{', '.join(items)}}}"
         case float() if math.isinf(value):
             return "1e5000"
         case Long():
@@ -99,8 +114,9 @@ ROWS = st.builds(
     st.none() | TEXTS,
 )
 PUT = text(
-    f"INSERT INTO {TABLE} (notices, source, tries, due, why) VALUES (CAST(CAST(:notices AS text) AS jsonb),"
-    " CAST(:source AS text), CAST(:tries AS integer), CAST(CAST(:due AS text) AS timestamptz), CAST(:why AS text))"
+    f"INSERT INTO {TABLE} (notices, source, tries, due, why) VALUES (CAST(CAST(:notices AS text) "
+    "AS jsonb), CAST(:source AS text), CAST(:tries AS integer), CAST(CAST(:due AS text) AS "
+    "timestamptz), CAST(:why AS text))"
 )
 
 
@@ -122,7 +138,12 @@ async def delivered_beside(rows: list[Row], shop: Shop, engine: AsyncEngine, sql
         return bool(same == 0)
 
     await until(given_way, "all were delivered or gave way")
-    assert await sql(f"SELECT id FROM {TABLE} WHERE notices = '{encoded(good.notices)}'".replace(":", "\\:")) == []
+    assert (
+        await sql(
+            f"SELECT id FROM {TABLE} WHERE notices = '{encoded(good.notices)}'".replace(":", "\\:")
+        )
+        == []
+    )
     assert shop.seen.of(RelayFailed) + shop.seen.of(TaskFailed) == []
     await sql(f"DELETE FROM {TABLE}")
 
@@ -140,7 +161,9 @@ def drawn() -> list[list[Row]]:
     return found
 
 
-async def test_good_rows_are_delivered_beside_any_others(shop: Shop, engine: AsyncEngine, sql: Sql) -> None:
+async def test_good_rows_are_delivered_beside_any_others(
+    shop: Shop, engine: AsyncEngine, sql: Sql
+) -> None:
     for rows in drawn():
         try:
             await delivered_beside(rows, shop, engine, sql)

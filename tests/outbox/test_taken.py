@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from repocache.invalidation.batch import Batch, changes
 from repocache.invalidation.notice import LONGEST, TableNotice, batch_of, notices_of
-from repocache.invalidation.taken import FIRST_WAIT, LONGEST_WAIT, MOST_TRIES, OutboxRow, Retry, retries, understood
+from repocache.invalidation.taken import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    MOST_TRIES,
+    OutboxRow,
+    Retry,
+    retries,
+    understood,
+)
 from repocache.keys import BUCKETS, owner_bucket
 
 USERS = Batch({}, frozenset({"user"}))
@@ -95,12 +103,19 @@ JSON = st.recursive(
     | st.floats()
     | st.text()
     | st.sampled_from(["user", "user:7", "public.users"]),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["k", "o", "t", "rows", "id"]), inner),
+    lambda inner: (
+        st.lists(inner)
+        | st.dictionaries(st.text() | st.sampled_from(["k", "o", "t", "rows", "id"]), inner)
+    ),
     max_leaves=20,
 )
 
 
-@given(st.text() | JSON.map(json.dumps) | st.lists(st.fixed_dictionaries({"k": JSON, "o": JSON})).map(json.dumps))
+@given(
+    st.text()
+    | JSON.map(json.dumps)
+    | st.lists(st.fixed_dictionaries({"k": JSON, "o": JSON})).map(json.dumps)
+)
 def test_whatever_it_says_it_is_understood_or_refused(notices: str) -> None:
     try:
         batch = batch_of(notices, WATCHING.resolve)
@@ -119,7 +134,9 @@ def test_no_row_of_ours_is_too_long() -> None:
     few = Batch({"user": frozenset(f"user:{n}" for n in range(10_000))})
     assert batch_of(notices_of(few), WATCHING.resolve) == few
     for count, length in ((300_000, 1), (10_000, 500), (1, 2_000_000)):
-        many = Batch({"user": frozenset(f"user:{n:0{length}}" for n in range(count))}, frozenset({"tag"}))
+        many = Batch(
+            {"user": frozenset(f"user:{n:0{length}}" for n in range(count))}, frozenset({"tag"})
+        )
         written = notices_of(many)
         assert len(written.replace(",", ", ")) <= LONGEST
         assert json.loads(written) == [{"k": [], "o": ["tag", "user"]}]

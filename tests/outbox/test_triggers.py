@@ -1,4 +1,5 @@
-"""Writes that the library knows nothing of: every kind of statement on a watched table reaches every cache."""
+"""Writes that the library knows nothing of: every kind of statement on a watched table reaches
+every cache."""
 
 from __future__ import annotations
 
@@ -43,11 +44,29 @@ def in_l1(shop: Shop) -> set[int]:
         ("UPDATE users SET name = 'x' WHERE id IN (3, 4)", {3, 4}),
         ("UPDATE users SET name = 'x' WHERE id = 9999", set()),
         ("DELETE FROM users WHERE id = 5", {5}),
-        ("INSERT INTO users (id, name, age, settings, updated_at) VALUES (7000, 'x', 1, '{}', now())", {7000}),
+        (
+            (
+                "INSERT INTO users (id, name, age, settings, updated_at) VALUES (7000, 'x', 1, "
+                "'{}', now())"
+            ),
+            {7000},
+        ),
         ("UPDATE users SET id = 7000 WHERE id = 6", {6, 7000}),
-        ("INSERT INTO users SELECT 8, 'x', 1, NULL, '{}', now() ON CONFLICT (id) DO UPDATE SET name = 'x'", {8}),
+        (
+            (
+                "INSERT INTO users SELECT 8, 'x', 1, NULL, '{}', now() ON CONFLICT (id) DO UPDATE "
+                "SET name = 'x'"
+            ),
+            {8},
+        ),
         ("TRUNCATE users", {*ALL, 7000}),
-        ("MERGE INTO users USING (SELECT 10 AS id) one ON users.id = one.id WHEN MATCHED THEN DELETE", {10}),
+        (
+            (
+                "MERGE INTO users USING (SELECT 10 AS id) one ON users.id = one.id WHEN MATCHED "
+                "THEN DELETE"
+            ),
+            {10},
+        ),
         ("WITH gone AS (DELETE FROM users WHERE id = 9 RETURNING *) SELECT * FROM gone", {9}),
     ],
 )
@@ -89,7 +108,8 @@ async def test_composite_and_uuid_keys(shop: Shop, sql: Sql) -> None:
     await shop.db[Documents].get(document)
     await until(lambda: shop.db[Documents]._near(document) is not None, "L1 has it")
     await sql(
-        "UPDATE orders SET total = 7 WHERE tenant = 1 AND number = 2", f"DELETE FROM documents WHERE id = '{document}'"
+        "UPDATE orders SET total = 7 WHERE tenant = 1 AND number = 2",
+        f"DELETE FROM documents WHERE id = '{document}'",
     )
     await until(lambda: shop.db[Documents]._near(document) is None, "the document is gone")
     await until_empty(sql)
@@ -118,7 +138,10 @@ async def test_the_columns_that_it_was_told_to_carry(sql: Sql) -> None:
     [(source, notices)] = await sql(f"SELECT source, notices::text FROM {TABLE}")
     assert source == "public.users"
     [notice] = json.loads(notices)
-    assert notice == {"t": "public.users", "rows": [{"id": 3, "name": "n03"}, {"id": 3, "name": "new"}]}
+    assert notice == {
+        "t": "public.users",
+        "rows": [{"id": 3, "name": "n03"}, {"id": 3, "name": "new"}],
+    }
 
 
 async def test_a_unit_of_work_publishes_what_its_triggers_noticed(shop: Shop, sql: Sql) -> None:
@@ -145,7 +168,10 @@ async def test_a_transaction_of_textual_sql_alone_is_relayed(shop: Shop, sql: Sq
 
 
 async def test_a_table_that_nobody_here_owns_waits_for_who_does(shop: Shop, sql: Sql) -> None:
-    await sql(f"INSERT INTO {TABLE} (source, notices) VALUES ('public.strange', '[{{\"t\": \"public.strange\"}}]')")
+    await sql(
+        f"INSERT INTO {TABLE} (source, notices) VALUES ('public.strange', '[{{\"t\": "
+        '"public.strange"}}]\')'
+    )
     await shop.rename(3, "Ada")
 
     async def only_that() -> bool:
@@ -168,11 +194,16 @@ async def test_who_may_write_the_table_need_not_know_of_the_outbox(
         repocache_servers.primary.sql("DROP ROLE clerk")
 
 
-async def test_a_partition_may_have_triggers_of_its_own(sql: Sql, repocache_endpoints: Endpoints) -> None:
+async def test_a_partition_may_have_triggers_of_its_own(
+    sql: Sql, repocache_endpoints: Endpoints
+) -> None:
     """The parent's are not told of what is written straight to a partition."""
     await sql(
         "ALTER TABLE users RENAME TO users_old",
-        "CREATE TABLE users (LIKE users_old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY RANGE (id)",
+        (
+            "CREATE TABLE users (LIKE users_old INCLUDING DEFAULTS, PRIMARY KEY (id)) PARTITION BY "
+            "RANGE (id)"
+        ),
         "CREATE TABLE low PARTITION OF users FOR VALUES FROM (0) TO (30)",
         "CREATE TABLE high PARTITION OF users DEFAULT",
         "INSERT INTO users SELECT * FROM users_old",
@@ -190,7 +221,9 @@ async def test_a_partition_may_have_triggers_of_its_own(sql: Sql, repocache_endp
         await until_empty(sql)
 
 
-async def test_a_table_that_the_search_path_finds_elsewhere(sql: Sql, repocache_endpoints: Endpoints) -> None:
+async def test_a_table_that_the_search_path_finds_elsewhere(
+    sql: Sql, repocache_endpoints: Endpoints
+) -> None:
     await sql('CREATE SCHEMA "App"', 'ALTER TABLE users SET SCHEMA "App"')
     [(name,)] = await sql("SELECT current_database()")
     await sql(f'ALTER DATABASE "{name}" SET search_path = public, "App"')
@@ -202,15 +235,21 @@ async def test_a_table_that_the_search_path_finds_elsewhere(sql: Sql, repocache_
 
 
 async def test_keys_of_every_kind(sql: Sql) -> None:
-    """Whatever the session's settings are, and however wide the row is; the columns carried are no others."""
+    """Whatever the session's settings are, and however wide the row is; the columns carried are no
+    others."""
     many = ", ".join(f"c{n} int DEFAULT {n}" for n in range(200))
     await sql(
         f'CREATE TABLE odd ("The Key" bytea, day date, "user" uuid, note json, {many},'
         ' PRIMARY KEY ("user", "The Key", day))',
-        *create_trigger("odd", "public", "public", ("note", "gone", *(f"c{n}" for n in range(120)))),
+        *create_trigger(
+            "odd", "public", "public", ("note", "gone", *(f"c{n}" for n in range(120)))
+        ),
         "SET LOCAL bytea_output = 'escape'",
         "SET LOCAL DateStyle = 'SQL, DMY'",
-        "INSERT INTO odd VALUES ('\\x00ff', '2026-01-31', '00000000-0000-0000-0000-000000000007', '[1]')",
+        (
+            "INSERT INTO odd VALUES ('\\x00ff', '2026-01-31', "
+            "'00000000-0000-0000-0000-000000000007', '[1]')"
+        ),
     )
     [(rows,)] = await sql(f"SELECT notices->0->'rows' FROM {TABLE}")
     [row] = rows
@@ -235,13 +274,14 @@ async def test_a_transaction_of_very_many_statements_leaves_few_rows(shop: Shop,
         "CREATE TABLE strange (id int PRIMARY KEY)",
         *create_trigger("strange", "public", "public", ()),
         "DO $$ BEGIN FOR n IN 1..20000 LOOP INSERT INTO strange VALUES (n);"
-        " IF n % 1000 = 0 THEN UPDATE users SET age = age + 1 WHERE id = 1 + n / 1000; END IF; END LOOP; END $$",
+        " IF n % 1000 = 0 THEN UPDATE users SET age = age + 1 WHERE id = 1 + n / 1000; END IF; END "
+        "LOOP; END $$",
     )
     [(rows,)] = await sql(f"SELECT count(*) FROM {TABLE} WHERE source = 'public.strange'")
     assert rows < 5000
-    assert await sql(f"SELECT notices FROM {TABLE} WHERE source = 'public.strange' ORDER BY id DESC LIMIT 1") == [
-        ([{"t": "public.strange"}],)
-    ]
+    assert await sql(
+        f"SELECT notices FROM {TABLE} WHERE source = 'public.strange' ORDER BY id DESC LIMIT 1"
+    ) == [([{"t": "public.strange"}],)]
     await until(lambda: in_l1(shop) == set(), "more was written than can be told one by one")
 
 

@@ -1,4 +1,5 @@
-"""Who may write a watched table may neither hide what he writes, nor use the trigger's rights; nor may its owner."""
+"""Who may write a watched table may neither hide what he writes, nor use the trigger's rights; nor
+may its owner."""
 
 from __future__ import annotations
 
@@ -60,12 +61,21 @@ async def notices(sql: Sql) -> list[object]:
 
 @pytest.mark.usefixtures("watched", "clerks")
 @pytest.mark.parametrize("hiding", HIDING)
-async def test_no_setting_hides_a_write(hiding: str, repocache_endpoints: Endpoints, sql: Sql, roles: Roles) -> None:
+async def test_no_setting_hides_a_write(
+    hiding: str, repocache_endpoints: Endpoints, sql: Sql, roles: Roles
+) -> None:
     [(oid,)] = await sql("SELECT 'users'::regclass::oid")
     write = "UPDATE public.users SET age = 8 WHERE id = 3"
-    await run_as(repocache_endpoints.primary, roles.clerk, *hiding.replace("TABLE", f",{oid},").split("; "), write)
+    await run_as(
+        repocache_endpoints.primary,
+        roles.clerk,
+        *hiding.replace("TABLE", f",{oid},").split("; "),
+        write,
+    )
     [said] = await notices(sql)
-    assert said == [{"t": "public.users", "rows": [{"id": 3, "name": "n03"}, {"id": 3, "name": "n03"}]}]
+    assert said == [
+        {"t": "public.users", "rows": [{"id": 3, "name": "n03"}, {"id": 3, "name": "n03"}]}
+    ]
 
 
 @pytest.mark.usefixtures("watched", "clerks")
@@ -96,8 +106,14 @@ async def test_a_writer_may_not_turn_triggers_off_nor_touch_the_outbox(
         f"SELECT 1 FROM {TABLE}",
         f"DELETE FROM {TABLE}",
         f"INSERT INTO {TABLE} (notices) VALUES ('[]')",
-        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION repocache_notice()",
-        "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE FUNCTION repocache_wake()",
+        (
+            "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE "
+            "FUNCTION repocache_notice()"
+        ),
+        (
+            "CREATE TEMP TABLE mine (id int); CREATE TRIGGER t AFTER INSERT ON mine EXECUTE "
+            "FUNCTION repocache_wake()"
+        ),
     ):
         with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
             await run_as(repocache_endpoints.primary, roles.clerk, *forbidden.split("; "))
@@ -106,7 +122,10 @@ async def test_a_writer_may_not_turn_triggers_off_nor_touch_the_outbox(
 @pytest.mark.usefixtures("watched")
 async def test_a_transaction_takes_no_notices_but_its_own(shop: Shop, sql: Sql) -> None:
     """Nor acknowledges them: they are another's, which nobody has published."""
-    others = f"INSERT INTO {TABLE} (source, notices, due) VALUES ('public.users', '[]', now() + interval '1 hour')"
+    others = (
+        f"INSERT INTO {TABLE} (source, notices, due) VALUES ('public.users', '[]', now() + "
+        "interval '1 hour')"
+    )
     [(id,)] = await sql(f"{others} RETURNING id")
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(3)).name = "Ada"
@@ -124,8 +143,9 @@ async def test_a_transaction_takes_no_notices_but_its_own(shop: Shop, sql: Sql) 
 async def test_rows_of_a_dump_of_another_cluster_are_not_taken_for_ones_own(sql: Sql) -> None:
     """They may have the id that a transaction is about to get."""
     await sql(
-        f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[{{\"t\": \"public.users\"}}]',"
-        " now() - interval '1 hour', n + pg_current_xact_id()::text::bigint FROM generate_series(0, 50) n"
+        f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[{{\"t\": "
+        "\"public.users\"}}]', now() - interval '1 hour', n + pg_current_xact_id()::text::bigint "
+        "FROM generate_series(0, 50) n"
     )
     await sql("UPDATE users SET age = 8 WHERE id = 3")
     assert len(await notices(sql)) == 52
@@ -135,8 +155,8 @@ async def test_rows_of_a_dump_of_another_cluster_are_not_taken_for_ones_own(sql:
 async def test_nor_by_a_unit_of_work(shop: Shop, sql: Sql) -> None:
     """A relay may hold them: its commit would wait for that."""
     await sql(
-        f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[]', now() - interval '1 hour',"
-        " n + pg_current_xact_id()::text::bigint FROM generate_series(0, 50) n"
+        f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[]', now() - "
+        "interval '1 hour', n + pg_current_xact_id()::text::bigint FROM generate_series(0, 50) n"
     )
     statement = shop.db._outbox.sealing._statement  # type: ignore[attr-defined]
     async with shop.db.engine.begin() as connection:
@@ -156,8 +176,13 @@ BEGIN INSERT INTO bait.ran VALUES (current_user); RETURN {value}; END $bait$
 async def test_no_function_of_a_writers_search_path_runs(
     repocache_endpoints: Endpoints, sql: Sql, roles: Roles
 ) -> None:
-    """It would run as the trigger's owner: one for exactly these types comes before PostgreSQL's own."""
-    await sql("CREATE SCHEMA bait", "CREATE TABLE bait.ran (who text)", "GRANT ALL ON SCHEMA bait TO PUBLIC")
+    """It would run as the trigger's owner: one for exactly these types comes before PostgreSQL's
+    own."""
+    await sql(
+        "CREATE SCHEMA bait",
+        "CREATE TABLE bait.ran (who text)",
+        "GRANT ALL ON SCHEMA bait TO PUBLIC",
+    )
     await sql("GRANT ALL ON bait.ran TO PUBLIC")
     for name, types, result, value in (
         ("jsonb_build_object", "text, text", "jsonb", "'{}'::jsonb"),
@@ -168,7 +193,12 @@ async def test_no_function_of_a_writers_search_path_runs(
     ):
         await sql(BAIT.format(name=name, types=types, result=result, value=value))
     write = "UPDATE public.users SET age = 8 WHERE id = 3"
-    await run_as(repocache_endpoints.primary, roles.clerk, "SET search_path = bait, pg_catalog, public", write)
+    await run_as(
+        repocache_endpoints.primary,
+        roles.clerk,
+        "SET search_path = bait, pg_catalog, public",
+        write,
+    )
     assert await sql("SELECT who FROM bait.ran") == []
     assert len(await notices(sql)) == 1
 
@@ -176,7 +206,11 @@ async def test_no_function_of_a_writers_search_path_runs(
 @pytest.mark.usefixtures("mallorys")
 @pytest.mark.parametrize(
     "kind, value",
-    [("ENUM ('a', 'b')", "'a'"), ("(a int, b text)", "ROW(1, 'x')"), ("RANGE (subtype = int)", "'[1,2)'")],
+    [
+        ("ENUM ('a', 'b')", "'a'"),
+        ("(a int, b text)", "ROW(1, 'x')"),
+        ("RANGE (subtype = int)", "'[1,2)'"),
+    ],
 )
 async def test_no_cast_of_a_watched_tables_owner_runs(
     kind: str, value: str, repocache_endpoints: Endpoints, sql: Sql, roles: Roles
@@ -201,7 +235,12 @@ async def test_no_cast_of_a_watched_tables_owner_runs(
         await run_as(primary, roles.mallory, f"INSERT INTO hers.{table} VALUES ({written}, 7)")
     assert await sql("SELECT who FROM hers.ran") == []
     whole = {table: [{"t": f"hers.{table}"}] for table in "tuvw"}
-    assert await notices(sql) == [whole["t"], [{"t": "hers.u", "rows": [{"n": 7}]}], whole["v"], whole["w"]]
+    assert await notices(sql) == [
+        whole["t"],
+        [{"t": "hers.u", "rows": [{"n": 7}]}],
+        whole["v"],
+        whole["w"],
+    ]
 
 
 async def test_domains_arrays_and_ranges_of_postgresqls_own_types_are_carried(sql: Sql) -> None:
@@ -212,10 +251,14 @@ async def test_domains_arrays_and_ranges_of_postgresqls_own_types_are_carried(sq
         *create_trigger("t", "public", "public", ("n", "r", "o")),
         "INSERT INTO t VALUES ('a', '{1,2}', '[1,3)', 'b')",
     )
-    assert await notices(sql) == [[{"t": "public.t", "rows": [{"id": "a", "n": [1, 2], "r": "[1,3)"}]}]]
+    assert await notices(sql) == [
+        [{"t": "public.t", "rows": [{"id": "a", "n": [1, 2], "r": "[1,3)"}]}]
+    ]
 
 
-async def test_what_is_computed_when_it_is_read_is_not_carried(sql: Sql, repocache_servers: Servers) -> None:
+async def test_what_is_computed_when_it_is_read_is_not_carried(
+    sql: Sql, repocache_servers: Servers
+) -> None:
     """It has no value in a trigger (PostgreSQL 18)."""
     [(version,)] = repocache_servers.primary.sql("SHOW server_version_num")
     if int(version) < 180000:
@@ -229,13 +272,16 @@ async def test_what_is_computed_when_it_is_read_is_not_carried(sql: Sql, repocac
 
 
 @pytest.fixture
-async def keeping(repocache_servers: Servers, repocache_endpoints: Endpoints, roles: Roles) -> AsyncIterator[str]:
-    """The migrating role is in the role that is to own the trigger's function, for as long as it migrates."""
+async def keeping(
+    repocache_servers: Servers, repocache_endpoints: Endpoints, roles: Roles
+) -> AsyncIterator[str]:
+    """The migrating role is in the role that is to own the trigger's function, for as long as it
+    migrates."""
     primary, database = repocache_servers.primary, repocache_endpoints.primary.rpartition("/")[2]
     primary.sql(
-        f"GRANT {roles.keeper} TO {roles.migrator}; CREATE SCHEMA kept AUTHORIZATION {roles.migrator};"
-        f"GRANT USAGE, CREATE ON SCHEMA kept TO {roles.keeper}; GRANT USAGE ON SCHEMA kept TO {roles.service};"
-        f"DROP TABLE {TABLE}",
+        f"GRANT {roles.keeper} TO {roles.migrator}; CREATE SCHEMA kept AUTHORIZATION "
+        f"{roles.migrator};GRANT USAGE, CREATE ON SCHEMA kept TO {roles.keeper}; GRANT USAGE ON "
+        f"SCHEMA kept TO {roles.service};DROP TABLE {TABLE}",
         database,
     )
     yield "kept"
@@ -248,8 +294,8 @@ SHOP_TABLES: Sequence[str] = ("users", "orders", "documents", "countries")
 async def test_as_exactly_the_documented_roles(
     keeping: str, repocache_endpoints: Endpoints, repocache_servers: Servers, roles: Roles
 ) -> None:
-    """Who migrates owns the tables, who serves uses them, who writes knows nothing, and the trigger's function belongs
-    to a role that cannot log in."""
+    """Who migrates owns the tables, who serves uses them, who writes knows nothing, and the
+    trigger's function belongs to a role that cannot log in."""
     server, database = repocache_servers.primary, repocache_endpoints.primary.rpartition("/")[2]
     for table in SHOP_TABLES:
         server.sql(f"ALTER TABLE {table} OWNER TO {roles.migrator}", database)
@@ -263,12 +309,17 @@ async def test_as_exactly_the_documented_roles(
         f"GRANT SELECT, UPDATE ON users TO {roles.clerk}",
     )
     server.sql(
-        f"REVOKE {roles.keeper} FROM {roles.migrator}; REVOKE CREATE ON SCHEMA {keeping} FROM {roles.keeper}", database
+        (
+            f"REVOKE {roles.keeper} FROM {roles.migrator}; REVOKE CREATE ON SCHEMA {keeping} FROM "
+            f"{roles.keeper}"
+        ),
+        database,
     )
     await run_as(primary, roles.migrator, *create_trigger("orders", "public", keeping, ()))
     [(owner, table_owner)] = server.sql(
-        f"SELECT (SELECT proowner::regrole FROM pg_proc WHERE oid = '{keeping}.repocache_notice'::regproc),"
-        f" (SELECT relowner::regrole FROM pg_class WHERE oid = '{keeping}.{TABLE}'::regclass)",
+        "SELECT (SELECT proowner::regrole FROM pg_proc WHERE oid = "
+        f"'{keeping}.repocache_notice'::regproc), (SELECT relowner::regrole FROM pg_class WHERE "
+        f"oid = '{keeping}.{TABLE}'::regclass)",
         database,
     )
     assert (owner, table_owner) == (roles.keeper, roles.migrator)
@@ -296,7 +347,8 @@ async def until_empty_in(url: str, role: str, schema: str) -> None:
 
 
 async def test_statements_that_take_each_other_back_leave_what_stays(sql: Sql) -> None:
-    """A notice of the whole table takes the place of those before, and a rollback to a savepoint brings them back."""
+    """A notice of the whole table takes the place of those before, and a rollback to a savepoint
+    brings them back."""
     await sql(
         "CREATE TABLE t (id int PRIMARY KEY)",
         *create_trigger("t", "public", "public", ()),
@@ -308,7 +360,9 @@ async def test_statements_that_take_each_other_back_leave_what_stays(sql: Sql) -
         "INSERT INTO t VALUES (3)",
     )
     assert await notices(sql) == [[{"t": "public.t", "rows": [{"id": n}]}] for n in (1, 3)]
-    await sql(f"DELETE FROM {TABLE}", "INSERT INTO t VALUES (4)", "TRUNCATE t", "INSERT INTO t VALUES (5)")
+    await sql(
+        f"DELETE FROM {TABLE}", "INSERT INTO t VALUES (4)", "TRUNCATE t", "INSERT INTO t VALUES (5)"
+    )
     assert await notices(sql) == [[{"t": "public.t"}]]
 
 

@@ -1,4 +1,5 @@
-"""Two processes of the shop, new for each test, on one database whose rows are put back before each."""
+"""Two processes of the shop, new for each test, on one database whose rows are put back before
+each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One process of the shop as these tests hold it: what it has heard, what lies in its L1, and its steps held."""
+"""One process of the shop as these tests hold it: what it has heard, what lies in its L1, and its
+steps held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a read hands out: an entity that is one's own, as the database gave it, and that is never written back."""
+"""What a read hands out: an entity that is one's own, as the database gave it, and that is never
+written back."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ class Members(Repository[Member, int]):
 async def test_a_stale_row_in_the_cache_is_never_written_back(
     shop: Shop, repocache_servers: Servers, database: str
 ) -> None:
-    """Defect 0: an update began with the cached row and wrote all of it, so that columns that nobody had changed went
-    back to what they had been."""
+    """Defect 0: an update began with the cached row and wrote all of it, so that columns that
+    nobody had changed went back to what they had been."""
     await in_l1(shop, 7)
     unheard = "UPDATE users SET email = 'y' WHERE id = 7"
     await asyncio.to_thread(repocache_servers.primary.sql, unheard, database)
@@ -50,7 +51,9 @@ async def test_a_stale_row_in_the_cache_is_never_written_back(
         (await work[Users].get_many([7]))[7].age = 70
         await work.commit()
     async with shop.db.sessionmaker() as session:
-        row = (await session.execute(select(User.name, User.email, User.age).where(User.id == 7))).one()
+        row = (
+            await session.execute(select(User.name, User.email, User.age).where(User.id == 7))
+        ).one()
     assert tuple(row) == ("new", "y", 70)
 
 
@@ -75,8 +78,11 @@ async def test_a_row_from_a_cache_is_refused_as_the_base_of_a_write(shop: Shop) 
     assert (await shop.users.on_primary().require(7)).name == "n07"
 
 
-async def test_an_entity_from_any_tier_is_detached_and_was_not_constructed(repocache_endpoints: Endpoints) -> None:
-    """Defect 12: hits were transient instances, made by the constructor, which a merge or an add would insert."""
+async def test_an_entity_from_any_tier_is_detached_and_was_not_constructed(
+    repocache_endpoints: Endpoints,
+) -> None:
+    """Defect 12: hits were transient instances, made by the constructor, which a merge or an add
+    would insert."""
     for tier in ("database", "l2"):
         async with open_shop(repocache_endpoints, PATIENT, [Members]) as shop:
             members = shop.db[Members]
@@ -89,7 +95,8 @@ async def test_an_entity_from_any_tier_is_detached_and_was_not_constructed(repoc
 
 
 async def test_no_two_callers_have_the_same_entity(shop: Shop, other: Shop) -> None:
-    """Defect 13: all who waited for one load got one instance, and what one of them did to it the others saw."""
+    """Defect 13: all who waited for one load got one instance, and what one of them did to it the
+    others saw."""
     for each in (shop, other):
         found = await asyncio.gather(*(each.users.require(7) for _ in range(20)))
         assert loads(each) == (1 if each is shop else 0)
@@ -100,4 +107,7 @@ async def test_no_two_callers_have_the_same_entity(shop: Shop, other: Shop) -> N
             set_committed_value(user, "name", f"spoilt by {number}")
             user.settings["by"] = number
         assert [user.settings["by"] for user in found] == list(range(41))
-        assert ((await each.users.require(7)).name, (await each.users.require(7)).settings) == ("n07", {})
+        assert ((await each.users.require(7)).name, (await each.users.require(7)).settings) == (
+            "n07",
+            {},
+        )

@@ -1,4 +1,5 @@
-"""What an invalidation reaches, however it falls between the steps of a read, and what one that is lost costs."""
+"""What an invalidation reaches, however it falls between the steps of a read, and what one that is
+lost costs."""
 
 from __future__ import annotations
 
@@ -32,9 +33,11 @@ def lose_next_message(shop: Shop) -> None:
     views.apply = lose  # type: ignore[method-assign, assignment]
 
 
-async def test_an_invalidation_between_reply_and_fill_keeps_the_value_out(shop: Shop, other: Shop) -> None:
-    """Defect C1: an invalidation that came between the reply of GET and the fill of L1 left the old value there, for
-    good."""
+async def test_an_invalidation_between_reply_and_fill_keeps_the_value_out(
+    shop: Shop, other: Shop
+) -> None:
+    """Defect C1: an invalidation that came between the reply of GET and the fill of L1 left the old
+    value there, for good."""
     await in_l1(other, 7)
     shared(other).local.discard(("user", 7))
     gate = hold_get(other)
@@ -49,7 +52,9 @@ async def test_an_invalidation_between_reply_and_fill_keeps_the_value_out(shop: 
     assert await names(other, 7) == ["Ada"]
 
 
-async def test_an_invalidation_during_the_load_keeps_the_row_out_of_both_tiers(shop: Shop, other: Shop) -> None:
+async def test_an_invalidation_during_the_load_keeps_the_row_out_of_both_tiers(
+    shop: Shop, other: Shop
+) -> None:
     """Defect C1: the same between the database's answer and the fill, in L1 and in Redis."""
     gate = hold_rows(other)
     slow = asyncio.ensure_future(other.users.require(7))
@@ -76,7 +81,8 @@ async def test_what_comes_from_redis_lies_in_l1_for_a_time(shop: Shop, other: Sh
 
 
 async def test_a_message_that_was_lost_is_missed_at_the_next(shop: Shop, other: Shop) -> None:
-    """Defect C2: a message that was lost silently was never missed, and what it would have dropped stayed."""
+    """Defect C2: a message that was lost silently was never missed, and what it would have dropped
+    stayed."""
     async with shop.db.unit_of_work() as work:
         work.add(User(id=NEIGHBOUR, name="neighbour", age=1))
         await work.commit()
@@ -92,8 +98,11 @@ async def test_a_message_that_was_lost_is_missed_at_the_next(shop: Shop, other: 
     assert await names(other, 7, NEIGHBOUR) == ["Ada", "Bob"]
 
 
-async def test_a_message_that_was_lost_is_no_matter_to_who_carries_the_bookmark(shop: Shop, other: Shop) -> None:
-    """Defect C2: what a lost message would have dropped was served to whoever had written it, too."""
+async def test_a_message_that_was_lost_is_no_matter_to_who_carries_the_bookmark(
+    shop: Shop, other: Shop
+) -> None:
+    """Defect C2: what a lost message would have dropped was served to whoever had written it,
+    too."""
     await in_l1(other, 7)
     lose_next_message(other)
     async with shop.db.unit_of_work() as work:
@@ -107,8 +116,8 @@ async def test_a_message_that_was_lost_is_no_matter_to_who_carries_the_bookmark(
 
 
 async def test_a_write_of_ones_own_swallows_no_others(shop: Shop, other: Shop) -> None:
-    """Defect C3: for five seconds after a write of one's own the next invalidation of the key was taken for its echo,
-    also if it was another's."""
+    """Defect C3: for five seconds after a write of one's own the next invalidation of the key was
+    taken for its echo, also if it was another's."""
     for _ in range(3):
         await other.rename(7, "mine")
         await in_l1(other, 7)
@@ -124,8 +133,8 @@ async def test_a_write_of_ones_own_swallows_no_others(shop: Shop, other: Shop) -
 async def test_a_change_of_all_rows_reaches_those_that_are_being_filled(
     shop: Shop, other: Shop, repocache_servers: Servers
 ) -> None:
-    """Defect C7: the keys of a tag were kept in a set beside them: a key that was stored before it was in the set, or
-    whose set had been removed meanwhile, was never invalidated."""
+    """Defect C7: the keys of a tag were kept in a set beside them: a key that was stored before it
+    was in the set, or whose set had been removed meanwhile, was never invalidated."""
     some = list(range(1, 60))
     for each in (shop, other):
         await in_l1(each, *some)

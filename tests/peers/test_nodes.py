@@ -35,7 +35,8 @@ async def answers(shop: Shop) -> set[str]:
 
 
 async def test_dead_replicas_fail_no_read(repocache_endpoints: Endpoints) -> None:
-    """Defect 20: with one of two replicas dead every second read failed: it was not taken out, and nobody stood in."""
+    """Defect 20: with one of two replicas dead every second read failed: it was not taken out, and
+    nobody stood in."""
     urls = repocache_endpoints.replicas
     async with (
         Proxy(urls[0]) as one,
@@ -63,7 +64,8 @@ async def test_dead_replicas_fail_no_read(repocache_endpoints: Endpoints) -> Non
 
 
 async def test_without_the_primary_reads_are_answered(repocache_endpoints: Endpoints) -> None:
-    """Defect 20: "continue serving reads even if primary is under maintenance" was promised and not kept."""
+    """Defect 20: "continue serving reads even if primary is under maintenance" was promised and not
+    kept."""
     async with (
         Proxy(repocache_endpoints.primary) as proxy,
         open_shop(replace(repocache_endpoints, primary=proxy.url), PATIENT) as shop,
@@ -85,7 +87,10 @@ async def test_weights_are_heeded(repocache_endpoints: Endpoints) -> None:
     seen = Seen()
     async with Database(
         repocache_endpoints.primary,
-        replicas=[Replica(strong, weight=9.0, name="strong"), Replica(weak, weight=1.0, name="weak")],
+        replicas=[
+            Replica(strong, weight=9.0, name="strong"),
+            Replica(weak, weight=1.0, name="weak"),
+        ],
         redis=repocache_endpoints.redis,
         repositories=[Users],
         settings=replace(PATIENT, observe=seen),

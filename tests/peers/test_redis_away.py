@@ -1,4 +1,5 @@
-"""Redis that is not there, falls silent, or talks nonsense: reads answer, commits stand, and nothing is lost."""
+"""Redis that is not there, falls silent, or talks nonsense: reads answer, commits stand, and
+nothing is lost."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ async def test_without_redis_requests_do_not_fail(repocache_endpoints: Endpoints
         assert shop.seen.of(CacheFailed), "it is told"
 
 
-@pytest.mark.parametrize("url", ["localhost:6379", "memcached://localhost", "redis://localhost:no", "redis://h/x", ""])
+@pytest.mark.parametrize(
+    "url", ["localhost:6379", "memcached://localhost", "redis://localhost:no", "redis://h/x", ""]
+)
 def test_a_wrong_address_of_redis_is_refused(url: str) -> None:
     """Defect 10: with a wrong configuration there was silently no cache at all."""
     with pytest.raises(ConfigurationError, match="redis: "):
@@ -64,7 +67,8 @@ async def test_that_there_is_no_redis_is_told(repocache_endpoints: Endpoints) ->
 async def test_an_invalidation_that_redis_did_not_take_is_delivered_later(
     far: Shop, proxy: Proxy, other: Shop, repocache_endpoints: Endpoints
 ) -> None:
-    """Defect C12: while Redis was away deletes silently did nothing, and other processes kept the old rows."""
+    """Defect C12: while Redis was away deletes silently did nothing, and other processes kept the
+    old rows."""
     for each in (far, other):
         await in_l1(each, 7)
     proxy.lead_to(NOWHERE)
@@ -85,13 +89,19 @@ async def test_an_invalidation_that_redis_did_not_take_is_delivered_later(
         assert await names(each, 7) == ["Ada"]
 
 
-async def test_nothing_that_arrives_ends_the_listening(far: Shop, shop: Shop, repocache_servers: Servers) -> None:
+async def test_nothing_that_arrives_ends_the_listening(
+    far: Shop, shop: Shop, repocache_servers: Servers
+) -> None:
     """Defect C4: an exception that was not foreseen ended the task that listens, for good."""
     channel = Namespace(PATIENT.app).channel
     good = '{"v":1,"b":0,"i":"x","s":1,"h":""}'
-    for number, nonsense in enumerate(("", "{", "null", "[]", "7", '{"v":1}', good[:-2], good.replace("0", '"x"'))):
+    for number, nonsense in enumerate(
+        ("", "{", "null", "[]", "7", '{"v":1}', good[:-2], good.replace("0", '"x"'))
+    ):
         await in_l1(far, 7)
-        assert await asyncio.to_thread(repocache_servers.redis.command, "PUBLISH", channel, nonsense)
+        assert await asyncio.to_thread(
+            repocache_servers.redis.command, "PUBLISH", channel, nonsense
+        )
         await heard(far, shop)
         await in_l1(far, 7)
         await shop.rename(7, f"Ada {number}")
@@ -117,8 +127,11 @@ async def test_a_lost_connection_is_made_again_and_what_was_missed_is_forgotten(
         assert await names(far, 7) == [f"Bob {number}"]
 
 
-async def test_a_redis_that_falls_silent_keeps_nobody_waiting(far: Shop, proxy: Proxy, other: Shop) -> None:
-    """Defect C15: on a connection that had died silently the listener waited for ever, and old rows were served."""
+async def test_a_redis_that_falls_silent_keeps_nobody_waiting(
+    far: Shop, proxy: Proxy, other: Shop
+) -> None:
+    """Defect C15: on a connection that had died silently the listener waited for ever, and old rows
+    were served."""
     await in_l1(far, 7)
     proxy.freeze()
     await other.rename(7, "Ada")
@@ -130,6 +143,9 @@ async def test_a_redis_that_falls_silent_keeps_nobody_waiting(far: Shop, proxy: 
         await far.rename(7, "Bob")
         assert await names(far, 7) == ["Bob"]
     proxy.thaw()
-    await until(lambda: any(event.keys for event in far.seen.of(Published)), "what it could not tell is delivered")
+    await until(
+        lambda: any(event.keys for event in far.seen.of(Published)),
+        "what it could not tell is delivered",
+    )
     await heard(other)
     assert await names(other, 7) == ["Bob"]

@@ -1,5 +1,5 @@
-"""Which node answers whom: writes never a replica, a session never its own past, and a wish holds until it is taken
-back."""
+"""Which node answers whom: writes never a replica, a session never its own past, and a wish holds
+until it is taken back."""
 
 from __future__ import annotations
 
@@ -42,8 +42,11 @@ async def found(shop: Shop, id: int = 7) -> str:
     return user.name
 
 
-async def test_text_that_writes_goes_to_the_primary(shop: Shop, repocache_servers: Servers, database: str) -> None:
-    """Defect 15: `text("UPDATE ...")` went to a replica, as all that was no construct for an update did."""
+async def test_text_that_writes_goes_to_the_primary(
+    shop: Shop, repocache_servers: Servers, database: str
+) -> None:
+    """Defect 15: `text("UPDATE ...")` went to a replica, as all that was no construct for an update
+    did."""
     async with shop.db.sessionmaker() as session:
         await session.execute(text("UPDATE users SET name = 'text' WHERE id = 7"))
         await shop.db.changes(session, Users, ids=[7])
@@ -52,19 +55,28 @@ async def test_text_that_writes_goes_to_the_primary(shop: Shop, repocache_server
         assert not (await session.execute(text("SELECT pg_is_in_recovery()"))).scalar_one()
         await session.commit()
     there = "SELECT name FROM users WHERE id IN (7, 100) ORDER BY id"
-    assert await asyncio.to_thread(repocache_servers.primary.sql, there, database) == [("text",), ("CTE",)]
+    assert await asyncio.to_thread(repocache_servers.primary.sql, there, database) == [
+        ("text",),
+        ("CTE",),
+    ]
 
 
 async def test_reads_that_would_write_are_refused_and_no_replica_is_asked(
     shop: Shop, repocache_servers: Servers, database: str
 ) -> None:
-    """Defect 15: functions that write and writing CTEs inside `select()` went to a replica, and nothing there was
-    read-only."""
+    """Defect 15: functions that write and writing CTEs inside `select()` went to a replica, and
+    nothing there was read-only."""
     sql = repocache_servers.primary.sql
-    await asyncio.to_thread(sql, "CREATE SEQUENCE calls; GRANT ALL ON SEQUENCE calls TO app", database)
+    await asyncio.to_thread(
+        sql, "CREATE SEQUENCE calls; GRANT ALL ON SEQUENCE calls TO app", database
+    )
     await asyncio.to_thread(repocache_servers.catch_up)
     added = insert(User).values(id=100, name="never", age=1).returning(User.id).cte()
-    conditions: list[Any] = [func.nextval("calls") > 0, text("nextval('calls') > 0"), User.id.in_(select(added.c.id))]
+    conditions: list[Any] = [
+        func.nextval("calls") > 0,
+        text("nextval('calls') > 0"),
+        User.id.in_(select(added.c.id)),
+    ]
     for condition in conditions:
         told = len(shop.seen.of(Routed))
         with pytest.raises(DBAPIError, match="read-only"):
@@ -74,13 +86,15 @@ async def test_reads_that_would_write_are_refused_and_no_replica_is_asked(
         async with shop.db.causal_session(mark), shop.db.snapshot() as connection:
             with pytest.raises(DBAPIError, match="read-only"):
                 await connection.execute(text("UPDATE users SET name = 'never'"))
-    untouched = "SELECT is_called::text FROM calls UNION ALL SELECT name FROM users WHERE name = 'never'"
+    untouched = (
+        "SELECT is_called::text FROM calls UNION ALL SELECT name FROM users WHERE name = 'never'"
+    )
     assert await asyncio.to_thread(sql, untouched, database) == [("false",)]
 
 
 async def test_a_transaction_is_on_one_node(shop: Shop) -> None:
-    """Defect 16: six statements of one session went to two replicas by turns: several snapshots in one transaction,
-    and a connection to each."""
+    """Defect 16: six statements of one session went to two replicas by turns: several snapshots in
+    one transaction, and a connection to each."""
     where = text("SELECT inet_server_port(), pg_backend_pid(), pg_is_in_recovery()")
     for mark, replica in ((None, True), (ASKS_FOR_THE_PRIMARY, False)):
         async with shop.db.causal_session(mark), shop.db.snapshot() as connection:
@@ -95,8 +109,11 @@ async def test_a_transaction_is_on_one_node(shop: Shop) -> None:
     assert [on_replica for *_, on_replica in connections] == [False]
 
 
-async def test_reads_of_a_session_never_go_back(repocache_endpoints: Endpoints, repocache_controls: Servers) -> None:
-    """Defect 16: with each statement on another replica, what had been seen was gone again at the next read."""
+async def test_reads_of_a_session_never_go_back(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """Defect 16: with each statement on another replica, what had been seen was gone again at the
+    next read."""
     old, level = repocache_controls.replicas
     async with open_shop(repocache_endpoints, replace(PATIENT, monotonic=True)) as shop:
         await found(shop)
@@ -104,15 +121,20 @@ async def test_reads_of_a_session_never_go_back(repocache_endpoints: Endpoints, 
         await shop.rename(7, "Ada")
         position = await asyncio.to_thread(repocache_controls.primary.position)
         await asyncio.to_thread(level.await_position, position)
-        assert {await found(shop) for _ in range(40)} == {"n07", "Ada"}, "without a session: by turns"
+        assert {await found(shop) for _ in range(40)} == {"n07", "Ada"}, (
+            "without a session: by turns"
+        )
         for _ in range(3):
             async with shop.db.causal_session():
                 seen = [await found(shop) for _ in range(20)]
             assert "n07" not in seen[seen.index("Ada") if "Ada" in seen else 20 :], seen
 
 
-async def test_who_has_committed_reads_his_own_writes(shop: Shop, other: Shop, lagging: Servers) -> None:
-    """Defect 17: stickiness ended at the commit, exactly when the lag begins, and at the next request at the latest."""
+async def test_who_has_committed_reads_his_own_writes(
+    shop: Shop, other: Shop, lagging: Servers
+) -> None:
+    """Defect 17: stickiness ended at the commit, exactly when the lag begins, and at the next
+    request at the latest."""
     async with shop.db.causal_session() as request:
         await shop.rename(7, "Ada")
         assert (await found(shop), (await shop.users.require(7)).name) == ("Ada", "Ada")
@@ -125,7 +147,8 @@ async def test_who_has_committed_reads_his_own_writes(shop: Shop, other: Shop, l
 
 
 async def test_a_session_is_what_its_block_encloses(shop: Shop, lagging: Servers) -> None:
-    """Defect 18: a write in a child task did not bind the parent, and two sessions in one task shared one flag."""
+    """Defect 18: a write in a child task did not bind the parent, and two sessions in one task
+    shared one flag."""
     for name in ("Ada", "Bob"):
         async with shop.db.causal_session() as request:
             if name == "Ada":
@@ -163,8 +186,8 @@ async def test_sessions_side_by_side_do_not_share(shop: Shop, lagging: Servers) 
 
 
 async def test_a_commit_takes_back_no_wish(shop: Shop, lagging: Servers) -> None:
-    """Defect 19: a commit cleared what the caller had asked for: the next read inside `primary_context()` went to a
-    replica."""
+    """Defect 19: a commit cleared what the caller had asked for: the next read inside
+    `primary_context()` went to a replica."""
     primary, replica = shop.users.on_primary(), shop.users.on_replica(max_lag=60)
     for name in ("Ada", "Bob"):
         await shop.rename(7, name)
@@ -186,12 +209,17 @@ async def test_a_commit_takes_back_no_wish(shop: Shop, lagging: Servers) -> None
 
 
 async def test_sessions_work_on_this_release_of_sqlalchemy(shop: Shop) -> None:
-    """Defect 22: no session could be made on SQLAlchemy 2.1, which was allowed, and before that none had a `bind`."""
+    """Defect 22: no session could be made on SQLAlchemy 2.1, which was allowed, and before that
+    none had a `bind`."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     [requirement] = [Requirement(each) for each in declared if each.startswith("sqlalchemy")]
     bounds = {each.operator: each.version for each in requirement.specifier}
     assert bounds.keys() == {">=", "<"}, "what is not there yet is not promised"
-    assert re.search(rf"^sqlalchemy=={re.escape(bounds['>='])}", (ROOT / "tests/oldest.txt").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^sqlalchemy=={re.escape(bounds['>='])}",
+        (ROOT / "tests/oldest.txt").read_text(),
+        re.MULTILINE,
+    )
     assert requirement.specifier.contains(sqlalchemy.__version__)
     async with shop.db.unit_of_work() as work, shop.db.sessionmaker() as plain:
         for session in (work.session, plain):

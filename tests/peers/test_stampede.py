@@ -1,4 +1,5 @@
-"""Many callers at once, and what a repository does unasked: loads together, negative entries, two tiers, jitter."""
+"""Many callers at once, and what a repository does unasked: loads together, negative entries, two
+tiers, jitter."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ from tests.shop import Countries, OrderId, Orders, Shop, User, Users, open_shop,
 
 
 async def test_the_first_caller_may_leave_and_the_others_get_their_row(shop: Shop) -> None:
-    """Defect 13: the load ran on the session of the first caller, who may be gone before it ends. Defect C6: the
-    cancellation of the first caller was that of all."""
+    """Defect 13: the load ran on the session of the first caller, who may be gone before it ends.
+    Defect C6: the cancellation of the first caller was that of all."""
     gate = hold_rows(shop)
     first = asyncio.ensure_future(shop.users.require(7))
     await gate.reached()
@@ -51,8 +52,11 @@ class Bare(Repository[User, int]):
     owner = KeyOwner("bare")
 
 
-async def test_what_is_declared_with_an_owner_alone_is_cached(repocache_endpoints: Endpoints) -> None:
-    """Defect 9: without an option that the documents' own first example left out, nothing was cached, silently."""
+async def test_what_is_declared_with_an_owner_alone_is_cached(
+    repocache_endpoints: Endpoints,
+) -> None:
+    """Defect 9: without an option that the documents' own first example left out, nothing was
+    cached, silently."""
     async with open_shop(repocache_endpoints, PATIENT, [Bare]) as one:
         bare = one.db[Bare]
         await bare.get(7)
@@ -98,7 +102,8 @@ async def test_every_owner_has_its_times_and_what_was_filled_together_ends_apart
     await shop.db[Orders].get_many([OrderId(t, n) for t in (1, 2) for n in (1, 2, 3)])
     await shop.db[Countries].get("de")
     lives = {
-        kind: await asyncio.to_thread(lives_of, repocache_servers, kind) for kind in ("user:", "order:", "country:")
+        kind: await asyncio.to_thread(lives_of, repocache_servers, kind)
+        for kind in ("user:", "order:", "country:")
     }
     there = [life for key, life in lives["user:"].items() if int(key) < 7000]
     not_there = [life for key, life in lives["user:"].items() if int(key) > 7000]
@@ -117,7 +122,10 @@ async def test_every_owner_has_its_times_and_what_was_filled_together_ends_apart
 def lives_of(servers: Servers, kind: str) -> dict[str, float]:
     """Seconds left of the keys that end in `kind` and an id, by the id's text."""
     keys = cast("list[str]", servers.redis.command("KEYS", f"*:{kind}*"))
-    lives = {key.rpartition(kind)[2]: cast("int", servers.redis.command("PTTL", key)) / 1000 for key in keys}
+    lives = {
+        key.rpartition(kind)[2]: cast("int", servers.redis.command("PTTL", key)) / 1000
+        for key in keys
+    }
     return {id: life for id, life in lives.items() if life > PATIENT.cache.lease}
 
 

@@ -1,4 +1,5 @@
-"""What a transaction shows to whom, and when: nothing before COMMIT, everything when `commit()` returns."""
+"""What a transaction shows to whom, and when: nothing before COMMIT, everything when `commit()`
+returns."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from tests.shop import Shop, User, Users, open_shop, until
 
 
 async def test_what_is_not_committed_is_in_no_cache(shop: Shop, other: Shop) -> None:
-    """Defect 4: a read after a flush put the row into the shared cache, and a rollback left it there."""
+    """Defect 4: a read after a flush put the row into the shared cache, and a rollback left it
+    there."""
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "never"
         work.add(User(id=100, name="never", age=1))
@@ -40,7 +42,8 @@ async def test_what_is_not_committed_is_in_no_cache(shop: Shop, other: Shop) -> 
 
 
 async def test_a_transaction_reads_its_own_writes(shop: Shop) -> None:
-    """Defect 4: a read right after the update in the same transaction brought the old cached row."""
+    """Defect 4: a read right after the update in the same transaction brought the old cached
+    row."""
     await in_l1(shop, 7, 8, 9)
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
@@ -54,9 +57,11 @@ async def test_a_transaction_reads_its_own_writes(shop: Shop) -> None:
         await work.rollback()
 
 
-async def test_a_released_savepoint_invalidates_nothing_before_the_commit(shop: Shop, other: Shop) -> None:
-    """Defect 5: the release of a savepoint invalidated, the commit did not, and a reader between them stored the old
-    row for good."""
+async def test_a_released_savepoint_invalidates_nothing_before_the_commit(
+    shop: Shop, other: Shop
+) -> None:
+    """Defect 5: the release of a savepoint invalidated, the commit did not, and a reader between
+    them stored the old row for good."""
     for each in (shop, other):
         await in_l1(each, 7, 8)
     async with shop.db.unit_of_work() as work:
@@ -77,8 +82,11 @@ async def test_a_released_savepoint_invalidates_nothing_before_the_commit(shop: 
         assert await names(each, 7, 8) == ["Ada", "Bob"]
 
 
-async def test_a_savepoint_that_is_rolled_back_takes_only_its_own_changes(shop: Shop, other: Shop) -> None:
-    """Defect 5: the rollback of an inner savepoint dropped the outer transaction's pending invalidations."""
+async def test_a_savepoint_that_is_rolled_back_takes_only_its_own_changes(
+    shop: Shop, other: Shop
+) -> None:
+    """Defect 5: the rollback of an inner savepoint dropped the outer transaction's pending
+    invalidations."""
     await in_l1(other, 7, 8, 9, 10)
     async with shop.db.unit_of_work() as work:
         (await work[Users].require(7)).name = "Ada"
@@ -101,7 +109,8 @@ async def test_a_savepoint_that_is_rolled_back_takes_only_its_own_changes(shop: 
 
 
 async def test_commit_returns_after_the_invalidation(shop: Shop, other: Shop) -> None:
-    """Defect 6: `commit()` returned before its invalidation, and the next read of the same request was old."""
+    """Defect 6: `commit()` returned before its invalidation, and the next read of the same request
+    was old."""
     for each in (shop, other):
         await in_l1(each, 7, 8)
     await shop.rename(7, "Ada")
@@ -173,8 +182,11 @@ async def test_what_fails_after_a_commit_is_told(shop: Shop) -> None:
 async def test_a_commit_that_the_database_refuses_changes_no_cache(
     shop: Shop, other: Shop, repocache_servers: Servers, database: str
 ) -> None:
-    """Defect C8: transactions of the cache alone, which a commit that the database refuses does not undo."""
-    constraint = "ALTER TABLE users ADD CONSTRAINT one_name UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"
+    """Defect C8: transactions of the cache alone, which a commit that the database refuses does not
+    undo."""
+    constraint = (
+        "ALTER TABLE users ADD CONSTRAINT one_name UNIQUE (name) DEFERRABLE INITIALLY DEFERRED"
+    )
     await asyncio.to_thread(repocache_servers.primary.sql, constraint, database)
     for each in (shop, other):
         await in_l1(each, 7, 8)

@@ -55,8 +55,11 @@ class OtherUsers(Repository[OtherUser, int]):
     owner = KeyOwner("user")
 
 
-async def test_a_value_from_before_a_column_was_added_is_not_read(repocache_endpoints: Endpoints) -> None:
-    """Defect 11: a value that was cached before a column was added came back with None in its place."""
+async def test_a_value_from_before_a_column_was_added_is_not_read(
+    repocache_endpoints: Endpoints,
+) -> None:
+    """Defect 11: a value that was cached before a column was added came back with None in its
+    place."""
     async with (
         open_shop(repocache_endpoints, PATIENT, [OlderUsers]) as older,
         open_shop(repocache_endpoints, PATIENT) as newer,
@@ -64,7 +67,12 @@ async def test_a_value_from_before_a_column_was_added_is_not_read(repocache_endp
         await older.db[OlderUsers].get_many([7, 9])
         for id in (7, 9):
             user = await newer.users.require(id)
-            assert (user.name, user.age, user.email, user.settings) == (f"n0{id}", id, f"{id}@x", {})
+            assert (user.name, user.age, user.email, user.settings) == (
+                f"n0{id}",
+                id,
+                f"{id}@x",
+                {},
+            )
         assert (await older.db[OlderUsers].require(7)).name == "n07"
         # Both releases are live: each hears of what the other writes.
         await newer.rename(7, "by the newer")
@@ -79,7 +87,9 @@ async def test_a_value_from_before_a_column_was_added_is_not_read(repocache_endp
         assert await names(newer, 7, 9) == ["by the newer", "by the older"]
 
 
-async def test_a_value_with_another_column_in_its_place_is_not_read(repocache_endpoints: Endpoints) -> None:
+async def test_a_value_with_another_column_in_its_place_is_not_read(
+    repocache_endpoints: Endpoints,
+) -> None:
     """Defect 11: values did not say which columns they are of."""
     async with (
         open_shop(repocache_endpoints, PATIENT, [OlderUsers]) as older,
@@ -102,7 +112,8 @@ class Bomb:
 async def test_what_others_put_into_redis_does_not_run(
     shop: Shop, repocache_endpoints: Endpoints, repocache_servers: Servers, tmp_path: Path
 ) -> None:
-    """Defect C9: values were pickles, so whoever could write to Redis could run anything in every process."""
+    """Defect C9: values were pickles, so whoever could write to Redis could run anything in every
+    process."""
     forged = pickle.dumps(Bomb(tmp_path / "ran"))
     for bytes_there in (forged, b"V" + forged, b"V\xc1" + forged, b"V\xfe" + forged, forged * 1000):
         await shop.users.get(7)
@@ -127,7 +138,8 @@ def keys_of(servers: Servers) -> list[str]:
 async def test_a_signature_is_of_our_making_and_never_of_the_texts_choice(
     repocache_endpoints: Endpoints, digest: str
 ) -> None:
-    """Defect C10: the text said by which digest it was signed, a sum of bytes among them, and was believed."""
+    """Defect C10: the text said by which digest it was signed, a sum of bytes among them, and was
+    believed."""
     async with open_shop(repocache_endpoints, replace(PATIENT, secrets=(SECRET,))) as shop:
         async with shop.db.causal_session() as session:
             await shop.rename(7, "Ada")
@@ -180,13 +192,17 @@ async def test_rows_that_no_pickle_takes_are_cached(repocache_endpoints: Endpoin
             settings=replace(PATIENT, observe=seen),
         ) as db:
             things = [await db[Things].require(7), (await db[Things].get_many([7]))[7]]
-            assert [(thing.id, thing.name, thing.settings) for thing in things] == [(7, "n07", {})] * 2
+            assert [(thing.id, thing.name, thing.settings) for thing in things] == [
+                (7, "n07", {})
+            ] * 2
             assert [event.tier for event in seen.of(Served)] == [tier]
             with pytest.raises((pickle.PicklingError, AttributeError)):
                 pickle.dumps(things[0])
 
 
-async def test_the_cache_can_be_left_out(shop: Shop, other: Shop, repocache_servers: Servers, database: str) -> None:
+async def test_the_cache_can_be_left_out(
+    shop: Shop, other: Shop, repocache_servers: Servers, database: str
+) -> None:
     """Defect C16: the switch that turned the cache off did not turn off all of it."""
     await in_l1(shop, 7)
     past = other.users.on_primary()
@@ -194,14 +210,19 @@ async def test_the_cache_can_be_left_out(shop: Shop, other: Shop, repocache_serv
         await past.get(id)
         await past.get_many([id])
         await past.card.get(id)
-    assert [key for key in keys_of(repocache_servers) if key.endswith(("user:8", "user:7000"))] == []
+    assert [
+        key for key in keys_of(repocache_servers) if key.endswith(("user:8", "user:7000"))
+    ] == []
     assert {event.tier for event in other.seen.of(Served)} == {"database"}
     assert (other.users._near(7), other.users._near(8)) == (None, None)
     unheard = "UPDATE users SET name = 'unheard' WHERE id = 7"
     repocache_servers.primary.sql(unheard, database)
     assert await names(shop, 7) == ["n07"], "the cache has not heard of it"
     past = shop.users.on_primary()
-    assert ((await past.require(7)).name, (await past.get_many([7]))[7].name) == ("unheard", "unheard")
+    assert ((await past.require(7)).name, (await past.get_many([7]))[7].name) == (
+        "unheard",
+        "unheard",
+    )
     card = await past.card.get(7)
     assert card is not None
     assert card.name == "unheard"

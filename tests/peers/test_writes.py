@@ -1,4 +1,5 @@
-"""Who writes, and in which way: every commit reaches every process, through replicas, lists and views too."""
+"""Who writes, and in which way: every commit reaches every process, through replicas, lists and
+views too."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ async def by_statement(shop: Shop) -> None:
 
 async def by_core_on_the_connection(shop: Shop) -> None:
     async with shop.db.sessionmaker() as session:
-        await (await session.connection()).execute(update(users).where(users.c.id == 7).values(name="Ada"))
+        await (await session.connection()).execute(
+            update(users).where(users.c.id == 7).values(name="Ada")
+        )
         await session.commit()
 
 
@@ -99,8 +102,9 @@ WAYS = [
 
 
 async def test_with_replicas_every_way_to_write_invalidates(shop: Shop, other: Shop) -> None:
-    """Defect 1: with routing, sessions were made by another maker, to which no listener was attached: nothing was
-    invalidated at all. Defect 7: so it was for all that did not go through a method of the repository."""
+    """Defect 1: with routing, sessions were made by another maker, to which no listener was
+    attached: nothing was invalidated at all. Defect 7: so it was for all that did not go through a
+    method of the repository."""
     assert len(shop.db.nodes) == 3
     for write in WAYS:
         await shop.rename(7, "n07")
@@ -122,7 +126,9 @@ async def test_text_that_says_nothing_is_told(shop: Shop) -> None:
     async with shop.db.sessionmaker() as session:
         await session.execute(text("UPDATE users SET name = 'Ada' WHERE id = 7"))
         await session.commit()
-    assert [event.statement for event in shop.seen.of(UndeclaredWrite)] == ["UPDATE users SET name = ? WHERE id = ?"]
+    assert [event.statement for event in shop.seen.of(UndeclaredWrite)] == [
+        "UPDATE users SET name = ? WHERE id = ?"
+    ]
 
 
 async def listed(shop: Shop) -> tuple[list[str], int, bool]:
@@ -135,8 +141,11 @@ async def listed(shop: Shop) -> tuple[list[str], int, bool]:
     )
 
 
-async def test_lists_follow_the_writes_of_other_processes(shop: Shop, other: Shop, repocache_controls: Servers) -> None:
-    """Defect 2: a process kept the version of its lists to itself, and served the old ones after another's commit."""
+async def test_lists_follow_the_writes_of_other_processes(
+    shop: Shop, other: Shop, repocache_controls: Servers
+) -> None:
+    """Defect 2: a process kept the version of its lists to itself, and served the old ones after
+    another's commit."""
     for each in (shop, other):
         assert await listed(each) == ([], 0, False)
     for replica in repocache_controls.replicas:
@@ -188,7 +197,8 @@ async def test_new_rows_are_in_lists_and_no_longer_missing(
 async def test_databases_with_names_of_their_own_have_rows_of_their_own(
     repocache_endpoints: Endpoints, repocache_servers: Servers, repocache_template: str
 ) -> None:
-    """Defect 8: lists of one database were served for another's, since their keys did not say whose they are."""
+    """Defect 8: lists of one database were served for another's, since their keys did not say whose
+    they are."""
     name = repocache_endpoints.primary.rpartition("/")[2] + "_b"
     await asyncio.to_thread(repocache_servers.primary.create_database, name, repocache_template)
     try:
@@ -211,7 +221,9 @@ async def test_databases_with_names_of_their_own_have_rows_of_their_own(
         await asyncio.to_thread(repocache_servers.primary.drop_database, name)
 
 
-async def test_what_was_read_in_one_way_is_invalidated_by_writes_in_another(shop: Shop, other: Shop) -> None:
+async def test_what_was_read_in_one_way_is_invalidated_by_writes_in_another(
+    shop: Shop, other: Shop
+) -> None:
     """Defect 8: reads and writes named the same row by different keys, and the old one was left."""
     for each in (shop, other):
         await in_l1(each, 7)

@@ -32,7 +32,8 @@ def repocache_endpoints(repocache_servers: Servers, protocol_database: str) -> E
 
 @pytest.fixture(scope="module")
 def promoted_servers() -> Iterator[Servers]:
-    """Servers whose two replicas were both promoted: what a failover that went wrong leaves behind."""
+    """Servers whose two replicas were both promoted: what a failover that went wrong leaves
+    behind."""
     with embedded_servers() as servers:
         servers.primary.sql(SCHEMA)
         servers.catch_up()
@@ -61,7 +62,8 @@ def surviving_servers() -> Iterator[Servers]:
 
 @pytest.fixture
 def survived_servers(surviving_servers: Servers) -> Servers:
-    """Both have version 1 of all rows; processes take the old primary for the primary unless told otherwise."""
+    """Both have version 1 of all rows; processes take the old primary for the primary unless told
+    otherwise."""
     for server in (surviving_servers.primary, *surviving_servers.replicas):
         server.sql(f"{ROWS} INSERT INTO item VALUES ({STRANGER}, 1)")
     surviving_servers.redis.clear()
@@ -70,8 +72,8 @@ def survived_servers(surviving_servers: Servers) -> Servers:
 
 @pytest.fixture
 def turned_servers() -> Iterator[Servers]:
-    """Servers of one test alone, whose replicas it promotes and turns to another primary. The role sees which timeline
-    a replica receives."""
+    """Servers of one test alone, whose replicas it promotes and turns to another primary. The role
+    sees which timeline a replica receives."""
     with embedded_servers() as servers:
         servers.primary.sql(SCHEMA + "GRANT pg_read_all_stats TO app;")
         servers.primary.sql(ROWS)

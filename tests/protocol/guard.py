@@ -31,12 +31,14 @@ class Guard:
 GUARDS: list[Guard] = []
 
 
-def guards(rule: str, *, on: str = "repocache_servers") -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
+def guards(
+    rule: str, *, on: str = "repocache_servers"
+) -> Callable[[Scenario], Callable[..., Awaitable[None]]]:
     """Make tests of a scenario. `rule`: its switch.
 
-    `on`: a fixture: "repocache_servers", "repocache_controls" for a scenario that kills servers, "torn_servers": two
-    primaries of one system on one timeline, the first for `a` and the second for `b`, or "paired_servers": a Redis
-    with a replica.
+    `on`: a fixture: "repocache_servers", "repocache_controls" for a scenario that kills servers,
+    "torn_servers": two primaries of one system on one timeline, the first for `a` and the second
+    for `b`, or "paired_servers": a Redis with a replica.
     """
 
     def decorate(scenario: Scenario) -> Callable[..., Awaitable[None]]:
@@ -45,7 +47,10 @@ def guards(rule: str, *, on: str = "repocache_servers") -> Callable[[Scenario], 
         async def test(rule_holds: bool, request: pytest.FixtureRequest) -> None:
             servers: Servers = request.getfixturevalue(on)
             if on == "torn_servers":
-                endpoints, primaries = servers.endpoints(), [replica.url() for replica in servers.replicas]
+                endpoints, primaries = (
+                    servers.endpoints(),
+                    [replica.url() for replica in servers.replicas],
+                )
             else:
                 endpoints, primaries = request.getfixturevalue("repocache_endpoints"), ["", ""]
                 endpoints = replace(endpoints, redis=servers.redis.url)

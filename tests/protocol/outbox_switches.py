@@ -26,7 +26,9 @@ from tests.protocol.switches import _switch
 def _outbox() -> Iterator[None]:
     """A commit leaves no row."""
 
-    async def seal(_: object, connection: PoolProxiedConnection, transaction: Transaction, __: Batch) -> None:
+    async def seal(
+        _: object, connection: PoolProxiedConnection, transaction: Transaction, __: Batch
+    ) -> None:
         await seal_postgresql(connection, transaction)
 
     with patch.object(SealWithOutbox, "__call__", seal):
@@ -52,7 +54,9 @@ def _whose_row() -> Iterator[None]:
 
     async def acknowledge(self: Outbox, rows: Sequence[Mark]) -> None:
         async with self._engine.begin() as connection:
-            await connection.execute(text(f"DELETE FROM {TABLE} WHERE id = ANY (:ids)"), {"ids": [r.id for r in rows]})
+            await connection.execute(
+                text(f"DELETE FROM {TABLE} WHERE id = ANY (:ids)"), {"ids": [r.id for r in rows]}
+            )
 
     with patch.object(Outbox, "acknowledge", acknowledge):
         yield

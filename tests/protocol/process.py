@@ -68,7 +68,13 @@ class Gate:
 class Process:
     """One process: a database with its cache, and every step of it within reach."""
 
-    def __init__(self, name: str, db: Database, events: list[Event], items: type[Repository[Any, Any]] = Items) -> None:
+    def __init__(
+        self,
+        name: str,
+        db: Database,
+        events: list[Event],
+        items: type[Repository[Any, Any]] = Items,
+    ) -> None:
         self.name = name
         self.db = db
         self.events = events
@@ -152,7 +158,12 @@ class Process:
     def _delivering(self) -> bool:
         later, running = self.db._caching.undelivered, self.db._caching.tasks._others
         names = {task.get_coro().__qualname__ for task in running}  # type: ignore[union-attr]
-        return bool(later) or later._wake.is_set() or self._deliveries > 0 or "CommitPublisher._publish_again" in names
+        return (
+            bool(later)
+            or later._wake.is_set()
+            or self._deliveries > 0
+            or "CommitPublisher._publish_again" in names
+        )
 
     def _count_deliveries(self) -> None:
         later = self.db._caching.undelivered
@@ -288,7 +299,8 @@ class Process:
         return transport.resume_reading
 
     def in_l1(self, id: int = KEY) -> int | None:
-        """The version that L1 would serve to a caller without a session, 0: that there is no such row."""
+        """The version that L1 would serve to a caller without a session, 0: that there is no such
+        row."""
         cell = self.cache.near(id)
         return None if cell is None else self.version(cell.row)
 

@@ -1,6 +1,8 @@
-"""Every rule's switch: inside `with rule_off("lease"):` the library lives without that rule, and with all others.
+"""Every rule's switch: inside `with rule_off("lease"):` the library lives without that rule, and
+with all others.
 
-A switch replaces the smallest piece in which its rule stands, for databases that are opened inside the block.
+A switch replaces the smallest piece in which its rule stands, for databases that are opened inside
+the block.
 """
 
 from __future__ import annotations
@@ -87,7 +89,10 @@ def _script(name: str, *changes: tuple[str, str]) -> Iterator[None]:
 @_switch("lease")
 def _lease() -> Iterator[None]:
     """Any fill lands."""
-    unlike = "if redis.pcall('STRLEN', key) ~= #ARGV[8] + 1", "if redis.call('GET', key) ~= 'L' .. ARGV[8]"
+    unlike = (
+        "if redis.pcall('STRLEN', key) ~= #ARGV[8] + 1",
+        "if redis.call('GET', key) ~= 'L' .. ARGV[8]",
+    )
     with _script("FILL", *((f"{condition} then return 0 end", "") for condition in unlike)):
         yield
 
@@ -95,7 +100,11 @@ def _lease() -> Iterator[None]:
 @_switch("nonce")
 def _nonce() -> Iterator[None]:
     """All leases are alike."""
-    with _script("OPEN", ("'L' .. ARGV[10]", "'Lsame'"), ("answer('lease', ARGV[10])", "answer('lease', 'same')")):
+    with _script(
+        "OPEN",
+        ("'L' .. ARGV[10]", "'Lsame'"),
+        ("answer('lease', ARGV[10])", "answer('lease', 'same')"),
+    ):
         yield
 
 
@@ -103,7 +112,10 @@ def _nonce() -> Iterator[None]:
 def _nonce_per_lease() -> Iterator[None]:
     """A process holds leases under its own id, the first 16 characters of its nonces."""
     process = "string.sub(ARGV[10], 1, 16)"
-    changes = (("'L' .. ARGV[10]", f"'L' .. {process}"), ("answer('lease', ARGV[10])", f"answer('lease', {process})"))
+    changes = (
+        ("'L' .. ARGV[10]", f"'L' .. {process}"),
+        ("answer('lease', ARGV[10])", f"answer('lease', {process})"),
+    )
     with _script("OPEN", *changes):
         yield
 
@@ -139,7 +151,14 @@ def _server() -> Iterator[None]:
     """Every Redis has the same identity."""
     original = RedisRecords.__init__
 
-    def init(self: RedisRecords, link: Link, space: Namespace, nonces: Nonces, *others: Any, max_value: int) -> None:
+    def init(
+        self: RedisRecords,
+        link: Link,
+        space: Namespace,
+        nonces: Nonces,
+        *others: Any,
+        max_value: int,
+    ) -> None:
         signature, _ = others
         original(self, link, space, nonces, signature, lambda: "redis", max_value=max_value)
 
@@ -172,7 +191,9 @@ def _own_record() -> Iterator[None]:
 def _floor() -> Iterator[None]:
     """A fill reads any replica."""
 
-    def need(floor: int | None, bookmark: Bookmark | None, history: str, route: Route) -> ReadRequirement:
+    def need(
+        floor: int | None, bookmark: Bookmark | None, history: str, route: Route
+    ) -> ReadRequirement:
         return need_of(0, bookmark, history, route)
 
     with patch.object(rows, "need_of", need):
@@ -214,7 +235,8 @@ def _order() -> Iterator[None]:
 
 @_switch("late put")
 def _late_put() -> Iterator[None]:
-    """A bulk change moves a generation and no floor, and a put takes the generation that it finds."""
+    """A bulk change moves a generation and no floor, and a put takes the generation that it
+    finds."""
     with _script(
         "INVALIDATE",
         ("elseif position ~= '' then", "elseif position ~= '' and ARGV[12] ~= '0' then"),
@@ -234,7 +256,9 @@ def _write_lease() -> Iterator[None]:
 def _others_write_leases() -> Iterator[None]:
     """An invalidation takes all that a key has."""
     leases = "  at = at + 2\nend\nfor _ = 1, tonumber(ARGV[13])"
-    with _script("INVALIDATE", (leases, "  redis.call('DEL', KEYS[1] .. ':W:' .. ARGV[at + 1])\n" + leases)):
+    with _script(
+        "INVALIDATE", (leases, "  redis.call('DEL', KEYS[1] .. ':W:' .. ARGV[at + 1])\n" + leases)
+    ):
         yield
 
 
@@ -299,10 +323,17 @@ def _as_stored() -> Iterator[None]:
             values = [state.dict.get(attribute.key) for attribute in state.mapper.column_attrs]
             flushed[f"{state.mapper.local_table.name}:{each.id}"] = tuple(values)
 
-    def rows_in_memory(_: WriteThroughHook, __: Connection, owner: WriteThroughOwner, texts: Sequence[str]) -> Any:
-        return [(owner.keys.prefix, text, *owner.values.encode(text, flushed[text])) for text in texts]
+    def rows_in_memory(
+        _: WriteThroughHook, __: Connection, owner: WriteThroughOwner, texts: Sequence[str]
+    ) -> Any:
+        return [
+            (owner.keys.prefix, text, *owner.values.encode(text, flushed[text])) for text in texts
+        ]
 
-    with _heard(TrackedSession, "before_flush", remember), patch.object(WriteThroughHook, "_rows", rows_in_memory):
+    with (
+        _heard(TrackedSession, "before_flush", remember),
+        patch.object(WriteThroughHook, "_rows", rows_in_memory),
+    ):
         yield
 
 
@@ -327,7 +358,10 @@ def _sample() -> Iterator[None]:
     async def is_elsewhere(*_: object) -> bool:
         return False
 
-    with patch.object(ReplicaNode, "forget", lambda _: None), patch.object(ReplicaNode, "_is_elsewhere", is_elsewhere):
+    with (
+        patch.object(ReplicaNode, "forget", lambda _: None),
+        patch.object(ReplicaNode, "_is_elsewhere", is_elsewhere),
+    ):
         yield
 
 
@@ -354,7 +388,9 @@ def _landed() -> Iterator[None]:
     """L1 keeps what L2 refused."""
     original = TieredCache.ended
 
-    with patch.object(TieredCache, "ended", lambda self, flight, keep: original(self, flight, True)):
+    with patch.object(
+        TieredCache, "ended", lambda self, flight, keep: original(self, flight, True)
+    ):
         yield
 
 
@@ -444,7 +480,9 @@ def _position_first() -> Iterator[None]:
     """A replica's row counts if its position, read no earlier than the row, is enough."""
     original = Reader.read
 
-    async def read(self: Reader, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[Any]]) -> Read[Any]:
+    async def read(
+        self: Reader, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[Any]]
+    ) -> Read[Any]:
         if need.primary or not need.position:
             return await original(self, need, run)
         brought = await original(self, replace(need, position=0), run)
@@ -460,7 +498,10 @@ def _position_first() -> Iterator[None]:
 @_switch("primary only")
 def _primary_only() -> Iterator[None]:
     """Unlogged tables are read like all others."""
-    said, asked = (patch.object(plan, "says_primary_only", _no), patch.object(rows, "is_primary_only", _no))
+    said, asked = (
+        patch.object(plan, "says_primary_only", _no),
+        patch.object(rows, "is_primary_only", _no),
+    )
     with said, asked:
         yield
 
@@ -474,14 +515,21 @@ def _postcommit() -> Iterator[None]:
     """The position is noted inside the transaction, right before COMMIT."""
     original = CommitPublisher.seal
 
-    async def seal(self: CommitPublisher, connection: PoolProxiedConnection, transaction: Transaction) -> None:
+    async def seal(
+        self: CommitPublisher, connection: PoolProxiedConnection, transaction: Transaction
+    ) -> None:
         await original(self, connection, transaction)
         transaction.order = await greenlet_spawn(_insert_position, connection)
 
-    def position(self: CommitPublisher, transaction: Transaction, _: object) -> tuple[str, int | None]:
+    def position(
+        self: CommitPublisher, transaction: Transaction, _: object
+    ) -> tuple[str, int | None]:
         return self._primary.history, transaction.order
 
-    with patch.object(CommitPublisher, "seal", seal), patch.object(CommitPublisher, "_position", position):
+    with (
+        patch.object(CommitPublisher, "seal", seal),
+        patch.object(CommitPublisher, "_position", position),
+    ):
         yield
 
 
@@ -549,7 +597,9 @@ def _bare() -> Iterator[None]:
         answers = [await reply for reply in replies]
         return answers[-1][0]
 
-    def run(self: WireConnection, script: Script, arguments: tuple[Any, ...]) -> asyncio.Future[Reply]:
+    def run(
+        self: WireConnection, script: Script, arguments: tuple[Any, ...]
+    ) -> asyncio.Future[Reply]:
         commands = (("MULTI",), ("EVAL", script.source, *arguments), ("EXEC",))
         return asyncio.ensure_future(execute([self.send(command) for command in commands]))
 
@@ -585,7 +635,9 @@ def _told() -> Iterator[None]:
 def _believe_generations(self: BucketViews, message: Message) -> None:
     view = self.get(message.bucket)
     if view is not None:
-        view.generations |= {owner: name for owner, name in message.generations.items() if owner in self._keys}
+        view.generations |= {
+            owner: name for owner, name in message.generations.items() if owner in self._keys
+        }
 
 
 @_switch("generation asked")
@@ -601,7 +653,9 @@ def _answers_alone() -> Iterator[None]:
 
     def believe(self: BucketViews, message: Message) -> None:
         if self.get(message.bucket) is None:
-            self._beliefs[message.bucket] = BucketView(At(message.incarnation, message.seq, message.tip))
+            self._beliefs[message.bucket] = BucketView(
+                At(message.incarnation, message.seq, message.tip)
+            )
         _believe_generations(self, message)
 
     with _heard_message(believe):
@@ -639,7 +693,9 @@ def _tips() -> Iterator[None]:
 @_switch("server process")
 def _server_process() -> Iterator[None]:
     """A history is a system and a timeline, whichever server process writes it."""
-    with patch.object(PrimaryIdentity, "history", property(lambda self: f"{self.system.cluster}.{self.timeline}")):
+    with patch.object(
+        PrimaryIdentity, "history", property(lambda self: f"{self.system.cluster}.{self.timeline}")
+    ):
         yield
 
 

@@ -1,4 +1,5 @@
-"""When a commit is published and with which position: never before COMMIT, never with one from before it."""
+"""When a commit is published and with which position: never before COMMIT, never with one from
+before it."""
 
 from __future__ import annotations
 
@@ -35,11 +36,16 @@ async def test_the_floor_is_not_below_the_commit_record(world: World) -> list[st
 
 
 @guards("outermost")
-async def test_a_session_in_an_outer_transaction_publishes_after_the_outer_commit(world: World) -> list[str]:
-    """Between the two commits a reader fills what is still the truth; the second must invalidate it."""
+async def test_a_session_in_an_outer_transaction_publishes_after_the_outer_commit(
+    world: World,
+) -> list[str]:
+    """Between the two commits a reader fills what is still the truth; the second must invalidate
+    it."""
     async with world.a.topology.write_engine.connect() as connection:
         outer = await connection.begin()
-        async with world.a.db.sessionmaker(bind=connection, join_transaction_mode="rollback_only") as session:
+        async with world.a.db.sessionmaker(
+            bind=connection, join_transaction_mode="rollback_only"
+        ) as session:
             await session.execute(update(Item).where(Item.id == KEY).values(version=2))
             await session.commit()
         await world.b.get()
@@ -65,14 +71,20 @@ async def test_no_statement_commits_by_itself_unseen(world: World) -> list[str]:
 
 
 @guards("published again")
-async def test_a_commit_that_appears_after_its_connection_was_lost_is_published_again(world: World) -> list[str]:
-    """COMMIT waits for a replica that does not replay; meanwhile nobody sees it, and its client loses the socket."""
+async def test_a_commit_that_appears_after_its_connection_was_lost_is_published_again(
+    world: World,
+) -> list[str]:
+    """COMMIT waits for a replica that does not replay; meanwhile nobody sees it, and its client
+    loses the socket."""
     servers = (world.servers.primary, *world.servers.replicas)
     await world.settle()
     async with Doorman(world.endpoints.primary) as doorman:
         writer = await world.process("writer", doorman.url)
         try:
-            await on_each(servers[:1], "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()")
+            await on_each(
+                servers[:1],
+                "ALTER SYSTEM SET synchronous_standby_names = '*'; SELECT pg_reload_conf()",
+            )
             await on_each(servers[1:], "SELECT pg_wal_replay_pause()")
             committing = world.start(_commit_for_replicas_to_see(writer.db))
             await until(lambda: _waits_for_replicas(world), "COMMIT waits for a replica")
@@ -84,7 +96,9 @@ async def test_a_commit_that_appears_after_its_connection_was_lost_is_published_
             assert await world.in_l2() == 1, "nobody sees the commit yet"
         finally:
             await on_each(servers[1:], "SELECT pg_wal_replay_resume()")
-            await on_each(servers[:1], "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()")
+            await on_each(
+                servers[:1], "ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf()"
+            )
         await until(lambda: _is_committed(world), "the commit has appeared")
         await writer.delivered()
         return await world.stale(2)
@@ -113,7 +127,8 @@ async def _is_committed(world: World) -> bool:
 
 @guards("as locked")
 async def test_a_bulk_update_invalidates_the_rows_that_it_locked(world: World) -> list[str]:
-    """1. A unit of work loads the rows of a condition; 2. another commit makes one more row fit it; 3. UPDATE."""
+    """1. A unit of work loads the rows of a condition; 2. another commit makes one more row fit it;
+    3. UPDATE."""
     await world.a.write(5)
     async with world.a.db.unit_of_work() as work:
         loaded = (await work.session.scalars(select(Item).where(Item.version == 5))).all()

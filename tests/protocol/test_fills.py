@@ -60,7 +60,9 @@ async def test_a_process_has_as_many_leases_as_it_takes(world: World) -> list[st
 
 
 @guards("floor")
-async def test_a_miss_after_an_invalidation_is_not_filled_from_a_lagging_replica(world: World) -> list[str]:
+async def test_a_miss_after_an_invalidation_is_not_filled_from_a_lagging_replica(
+    world: World,
+) -> list[str]:
     await world.settle()
     await world.stop_replay()
     await world.a.write(2)
@@ -92,7 +94,10 @@ async def test_a_poll_that_was_in_flight_settles_no_floor(world: World) -> list[
     await world.a.write(2)
     await world.evict_record()
     await world.b.get()
-    await until(lambda: any(not asked.done() for asked in (*poll._asking, *poll._answering)), "the settler asks")
+    await until(
+        lambda: any(not asked.done() for asked in (*poll._asking, *poll._answering)),
+        "the settler asks",
+    )
     gate.open()
     await until(lambda: world._is_settled(1), "the floor is known")
     await world.evict()
@@ -125,4 +130,6 @@ async def test_an_evicted_generation_revives_no_keys(world: World) -> list[str]:
         await work.commit()
     await world.evict_owner()
     seen = await world.b.get()
-    return await world.stale(2) + ([] if seen == 2 else [f"b got version {seen} after the invalidation of 2"])
+    return await world.stale(2) + (
+        [] if seen == 2 else [f"b got version {seen} after the invalidation of 2"]
+    )

@@ -33,7 +33,9 @@ async def test_what_a_replica_of_the_new_primary_showed_is_not_missed_at_the_old
     primary's: the old one's."""
     new, replica = world.servers.replicas
     async with Doorman(world.endpoints.primary) as name:
-        reader = await world.process("reader", name.url, replicas=[replica.url()], settings=MONOTONIC)
+        reader = await world.process(
+            "reader", name.url, replicas=[replica.url()], settings=MONOTONIC
+        )
         await reader.sampled()
         await asyncio.to_thread(new.promote)
         await asyncio.to_thread(replica.follow, new)

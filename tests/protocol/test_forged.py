@@ -1,4 +1,5 @@
-"""Whoever may PUBLISH sends what he likes: it costs misses, and nobody is shown anything older for it."""
+"""Whoever may PUBLISH sends what he likes: it costs misses, and nobody is shown anything older for
+it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,13 @@ async def state(world: World, bucket: int) -> tuple[At, str]:
 async def forge(world: World, bucket: int, further: int = 1, **more: Any) -> None:
     """Publish the next message of a record, or one that is `further`, as it stands."""
     at, history = await state(world, bucket)
-    said = {"incarnation": at.incarnation, "seq": at.seq + further, "tip": "forged", "before": at.tip, **more}
+    said = {
+        "incarnation": at.incarnation,
+        "seq": at.seq + further,
+        "tip": "forged",
+        "before": at.tip,
+        **more,
+    }
     message = Message(WIRE_VERSION, bucket, history=history, **said)
     payload = msgspec.json.encode(message).decode()
     await asyncio.to_thread(world.servers.redis.command, "PUBLISH", NAMES.channel, payload)
@@ -41,13 +48,17 @@ async def forge(world: World, bucket: int, further: int = 1, **more: Any) -> Non
 
 
 def shown(version: int) -> list[str]:
-    return [] if version == 2 else [f"version {version} was read by an old name after the invalidation of 2"]
+    return (
+        []
+        if version == 2
+        else [f"version {version} was read by an old name after the invalidation of 2"]
+    )
 
 
 @guards("told")
 async def test_a_message_does_not_vouch_for_a_write_that_is_on_its_way(world: World) -> list[str]:
-    """1. A message with the next number is heard; 2. a session writes, and the record has that number; 3. it reads in
-    a process that has not heard of its write."""
+    """1. A message with the next number is heard; 2. a session writes, and the record has that
+    number; 3. it reads in a process that has not heard of its write."""
     await world.b.get()
     await world.b.idle()
     assert world.b.in_l1() == 1
@@ -108,8 +119,8 @@ async def test_a_forged_message_does_not_stand_for_one_that_was_lost(world: Worl
 
 @guards("answers alone")
 async def test_a_message_brings_no_record_back(world: World) -> list[str]:
-    """1. A record is evicted, and what lay under it stays; 2. its key is written; 3. somebody says that the old record
-    is the one that counts."""
+    """1. A record is evicted, and what lay under it stays; 2. its key is written; 3. somebody says
+    that the old record is the one that counts."""
     await world.b.get()
     await world.b.idle()
     old, _ = await state(world, BUCKET)

@@ -19,12 +19,14 @@ MINE = 7
 
 async def set_apart(world: World) -> None:
     await asyncio.to_thread(world.servers.replicas[1].sql, f"UPDATE item SET version = {MINE}")
-    lines = {process.topology._primary._identity[:2] for process in (world.a, world.b)}  # type: ignore[index]
+    lines = {process.topology._primary._lineage.identity[:2] for process in (world.a, world.b)}  # type: ignore[index]
     assert len(lines) == 1, "one system, one timeline"
 
 
 @guards("epochs", on="torn_servers")
-async def test_two_processes_of_two_histories_do_not_make_records_anew_for_ever(world: World) -> list[str]:
+async def test_two_processes_of_two_histories_do_not_make_records_anew_for_ever(
+    world: World,
+) -> list[str]:
     await set_apart(world)
     made: set[bytes] = set()
     for _ in range(10):
@@ -49,7 +51,9 @@ async def test_two_promoted_servers_of_one_timeline_share_no_values(world: World
 
 
 @guards("server process", on="repocache_controls")
-async def test_a_crash_of_the_primary_takes_lost_commits_out_of_the_caches(world: World) -> list[str]:
+async def test_a_crash_of_the_primary_takes_lost_commits_out_of_the_caches(
+    world: World,
+) -> list[str]:
     """An asynchronous commit is seen, cached, and lost with the WAL that was never written."""
     await write_what_a_crash_loses(world)
     for process in (world.a, world.b):
@@ -57,12 +61,19 @@ async def test_a_crash_of_the_primary_takes_lost_commits_out_of_the_caches(world
         await process.idle()
     await crash(world)
     seen = {process.name: await process.get() for process in (world.a, world.b)}
-    return [f"{name} got version {version}, which the database lost" for name, version in seen.items() if version != 1]
+    return [
+        f"{name} got version {version}, which the database lost"
+        for name, version in seen.items()
+        if version != 1
+    ]
 
 
 @guards("server process", on="repocache_controls")
-async def test_an_answer_from_before_a_crash_of_the_primary_is_not_built_on(world: World) -> list[str]:
-    """1. Redis answers under the old history; 2. the crash is noticed; 3. the answer is understood."""
+async def test_an_answer_from_before_a_crash_of_the_primary_is_not_built_on(
+    world: World,
+) -> list[str]:
+    """1. Redis answers under the old history; 2. the crash is noticed; 3. the answer is
+    understood."""
     await write_what_a_crash_loses(world)
     assert await world.a.get() == 2
     await world.a.idle()
@@ -74,7 +85,11 @@ async def test_an_answer_from_before_a_crash_of_the_primary_is_not_built_on(worl
     gate.open()
     await reader
     await late.idle()
-    return [f"late got version {seen}, which the database lost"] if (seen := await late.get()) != 1 else []
+    return (
+        [f"late got version {seen}, which the database lost"]
+        if (seen := await late.get()) != 1
+        else []
+    )
 
 
 async def write_what_a_crash_loses(world: World) -> None:
@@ -91,7 +106,9 @@ async def crash(world: World) -> None:
     """Every process has noticed it when this returns."""
     await asyncio.to_thread(world.servers.primary.kill)
     await asyncio.to_thread(world.servers.primary.start)
-    assert await world.sql(f"SELECT version FROM item WHERE id = {KEY}") == [("1",)], "the commit is lost"
+    assert await world.sql(f"SELECT version FROM item WHERE id = {KEY}") == [("1",)], (
+        "the commit is lost"
+    )
     for process in world.processes.values():
         await until(partial(_has_looked, process), f"{process.name} has polled the primary again")
 
@@ -101,8 +118,11 @@ async def _has_looked(process: Process) -> bool:
 
 
 @guards("answers alone", on="torn_servers")
-async def test_a_bulk_change_in_one_history_leads_nobody_of_the_other_to_its_values(world: World) -> list[str]:
-    """Its message names the new generation, under which the first process caches rows of its own database."""
+async def test_a_bulk_change_in_one_history_leads_nobody_of_the_other_to_its_values(
+    world: World,
+) -> list[str]:
+    """Its message names the new generation, under which the first process caches rows of its own
+    database."""
     await set_apart(world)
     found = []
     for version in (2, 3, 4):

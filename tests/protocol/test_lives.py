@@ -166,7 +166,8 @@ async def test_a_bookmark_outlives_the_last_value_that_does_not_know_its_write(
         link=LINK,
     )
     writer, reader = [
-        await world.process(name, settings=settings, repositories=[ShortItems]) for name in ("writer", "reader")
+        await world.process(name, settings=settings, repositories=[ShortItems])
+        for name in ("writer", "reader")
     ]
     await world.settle()
     gate = reader.hold_rows()

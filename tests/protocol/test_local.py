@@ -12,7 +12,9 @@ from tests.protocol.world import STILL, World, behind
 
 
 @guards("inorder")
-async def test_an_invalidation_between_reply_and_store_keeps_the_value_out(world: World) -> list[str]:
+async def test_an_invalidation_between_reply_and_store_keeps_the_value_out(
+    world: World,
+) -> list[str]:
     await world.b.get()
     await world.b.idle()
     world.b.shared.local.discard(("item", KEY))
@@ -72,8 +74,11 @@ async def test_a_gap_keeps_loads_in_flight_out_of_l1_too(world: World) -> list[s
 
 
 @guards("incarnation")
-async def test_a_record_made_anew_does_not_count_on_as_if_nothing_had_happened(world: World) -> list[str]:
-    """Its record is evicted, and made anew: without a name of its own what lay under the old one lies under it."""
+async def test_a_record_made_anew_does_not_count_on_as_if_nothing_had_happened(
+    world: World,
+) -> list[str]:
+    """Its record is evicted, and made anew: without a name of its own what lay under the old one
+    lies under it."""
     for version in (2, 3, 4):
         await world.a.write(version)
     await world.b.get()
@@ -85,7 +90,9 @@ async def test_a_record_made_anew_does_not_count_on_as_if_nothing_had_happened(w
 
 
 @guards("bookmark")
-async def test_another_processes_l1_shows_a_session_nothing_older_than_its_write(world: World) -> list[str]:
+async def test_another_processes_l1_shows_a_session_nothing_older_than_its_write(
+    world: World,
+) -> list[str]:
     await world.b.get()
     await world.b.idle()
     assert world.b.in_l1() == 1
@@ -114,8 +121,11 @@ async def test_nobody_joins_a_load_that_began_before_the_own_commit(world: World
 
 
 @guards("join")
-async def test_nobody_joins_a_load_that_promised_less_than_the_bookmark_asks(world: World) -> list[str]:
-    """Nothing was invalidated in this process since: its channel is late, and only the bookmark tells."""
+async def test_nobody_joins_a_load_that_promised_less_than_the_bookmark_asks(
+    world: World,
+) -> list[str]:
+    """Nothing was invalidated in this process since: its channel is late, and only the bookmark
+    tells."""
     await world.settle()
     await world.stop_replay()
     gate = world.b.hold_rows()
@@ -134,7 +144,9 @@ async def test_nobody_joins_a_load_that_promised_less_than_the_bookmark_asks(wor
 
 
 @guards("own writes")
-async def test_an_own_commit_that_is_not_published_yet_leaves_this_process(world: World) -> list[str]:
+async def test_an_own_commit_that_is_not_published_yet_leaves_this_process(
+    world: World,
+) -> list[str]:
     await world.a.get()
     await world.a.idle()
     publish_on = world.a.stop_publishing()
@@ -153,7 +165,9 @@ async def test_a_session_whose_write_is_not_published_uses_no_cache(world: World
         await process.idle()
     publish_on = world.a.stop_publishing()
     bookmark = await world.a.write(2)
-    found = behind(await world.b.get_behind(bookmark), 2) + behind(await world.a.get_behind(bookmark), 2)
+    found = behind(await world.b.get_behind(bookmark), 2) + behind(
+        await world.a.get_behind(bookmark), 2
+    )
     publish_on()
     await world.a.delivered()
     return found + await world.stale(2)

@@ -13,8 +13,11 @@ from tests.protocol.world import World, behind
 
 
 @guards("sample", on="repocache_controls")
-async def test_a_replica_that_restarts_further_back_does_not_live_on_its_old_sample(world: World) -> list[str]:
-    """After the crash it starts from its last restartpoint; the delay keeps it from running ahead again."""
+async def test_a_replica_that_restarts_further_back_does_not_live_on_its_old_sample(
+    world: World,
+) -> list[str]:
+    """After the crash it starts from its last restartpoint; the delay keeps it from running ahead
+    again."""
     replica = world.replica
     await world.settle()
     # So that none falls due between the write and the crash, which the standby would start from.
@@ -24,7 +27,9 @@ async def test_a_replica_that_restarts_further_back_does_not_live_on_its_old_sam
     await world.a.write(2)
     await world.catch_up()
     try:
-        await asyncio.to_thread(replica.sql, "ALTER SYSTEM SET recovery_min_apply_delay = '1h'", "postgres")
+        await asyncio.to_thread(
+            replica.sql, "ALTER SYSTEM SET recovery_min_apply_delay = '1h'", "postgres"
+        )
         await asyncio.to_thread(replica.kill)
         await asyncio.to_thread(replica.start)
         assert await world.sql(f"SELECT version FROM item WHERE id = {KEY}", replica) != [("2",)]
@@ -37,12 +42,16 @@ async def test_a_replica_that_restarts_further_back_does_not_live_on_its_old_sam
             await world.evict()
         return []
     finally:
-        await asyncio.to_thread(replica.sql, "ALTER SYSTEM RESET recovery_min_apply_delay", "postgres")
+        await asyncio.to_thread(
+            replica.sql, "ALTER SYSTEM RESET recovery_min_apply_delay", "postgres"
+        )
         await asyncio.to_thread(replica.restart)
 
 
 @guards("bookmark")
-async def test_a_lagging_replica_shows_a_session_nothing_older_than_its_write(world: World) -> list[str]:
+async def test_a_lagging_replica_shows_a_session_nothing_older_than_its_write(
+    world: World,
+) -> list[str]:
     await world.catch_up()
     await world.stop_replay()
     bookmark = await world.a.write(2)
@@ -52,8 +61,11 @@ async def test_a_lagging_replica_shows_a_session_nothing_older_than_its_write(wo
 
 
 @guards("position first")
-async def test_a_position_that_was_read_with_the_row_does_not_vouch_for_it(world: World) -> list[str]:
-    """1. The row is read on a replica; 2. the replica catches up; 3. its position is enough, the row is not."""
+async def test_a_position_that_was_read_with_the_row_does_not_vouch_for_it(
+    world: World,
+) -> list[str]:
+    """1. The row is read on a replica; 2. the replica catches up; 3. its position is enough, the
+    row is not."""
     await world.settle()
     await world.stop_replay()
     await world.a.write(2)

@@ -1,4 +1,5 @@
-"""What the outbox keeps is delivered, once the process is dead or Redis is back, and never vouches for too little."""
+"""What the outbox keeps is delivered, once the process is dead or Redis is back, and never vouches
+for too little."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ from tests.protocol.world import World, behind
 
 __all__ = ["outbox_switches"]
 
-OUTBOX = ";".join([*create_outbox("public", ["app"]), *create_trigger("item", "public", "public", ())])
+OUTBOX = ";".join(
+    [*create_outbox("public", ["app"]), *create_trigger("item", "public", "public", ())]
+)
 A_MOMENT_LATER = f"UPDATE {TABLE} SET due = clock_timestamp()"
 
 
@@ -37,7 +40,9 @@ def protocol_database(repocache_servers: Servers) -> Iterator[str]:
 
 @pytest.fixture
 def repocache_endpoints(repocache_servers: Servers, protocol_database: str) -> Endpoints:
-    repocache_servers.primary.sql(f"ALTER TABLE item ENABLE TRIGGER USER;{ROWS};TRUNCATE {TABLE}", protocol_database)
+    repocache_servers.primary.sql(
+        f"ALTER TABLE item ENABLE TRIGGER USER;{ROWS};TRUNCATE {TABLE}", protocol_database
+    )
     repocache_servers.redis.clear()
     repocache_servers.catch_up()
     return repocache_servers.endpoints(protocol_database)
@@ -62,7 +67,8 @@ async def cached(world: World) -> None:
 
 
 async def writer_dies(world: World) -> list[str]:
-    """`a` is dead between COMMIT and publication: what it had in memory reaches nobody. No trigger helps."""
+    """`a` is dead between COMMIT and publication: what it had in memory reaches nobody. No trigger
+    helps."""
     await world.sql("ALTER TABLE item DISABLE TRIGGER USER")
     await cached(world)
     world.a.stop_publishing()
@@ -86,8 +92,9 @@ async def test_a_row_stays_until_its_publication_is_answered(world: World) -> li
 
 @guards("whose row")
 async def test_an_acknowledgement_deletes_no_row_that_got_its_id_again(world: World) -> list[str]:
-    """1. A commit is published, its acknowledgement waits. 2. The primary fails over to a replica that has not seen the
-    commit. 3. Another transaction gets the same id, and its process dies. 4. The acknowledgement is sent."""
+    """1. A commit is published, its acknowledgement waits. 2. The primary fails over to a replica
+    that has not seen the commit. 3. Another transaction gets the same id, and its process dies. 4.
+    The acknowledgement is sent."""
     marks: list[Mark] = []
     acknowledged = outbox_of(world.a)._acknowledged
     acknowledged.add = marks.extend  # type: ignore[method-assign, assignment]
@@ -97,7 +104,8 @@ async def test_an_acknowledgement_deletes_no_row_that_got_its_id_again(world: Wo
         f"SET session_replication_role = replica; DELETE FROM {TABLE};"
         f"UPDATE item SET version = 3 WHERE id = {KEY};"
         f"INSERT INTO {TABLE} (id, notices, due) OVERRIDING SYSTEM VALUE"
-        f' VALUES ({marks[0].id}, \'[{{"k": ["item:{KEY}"], "o": []}}]\', now() + interval \'1 hour\')'
+        f' VALUES ({marks[0].id}, \'[{{"k": ["item:{KEY}"], "o": []}}]\', now() + interval \'1 '
+        "hour')"
     )
     acknowledged._rows.extend(marks)
     await acknowledged.flush()
@@ -137,7 +145,8 @@ async def test_a_row_stays_until_the_relay_has_delivered_it(world: World) -> lis
 
 @guards("relay position")
 async def test_the_relays_position_covers_the_rows_that_it_read(world: World) -> list[str]:
-    """1. A relay begins a turn. 2. Another program commits a write. 3. The relay reads its notice, and publishes."""
+    """1. A relay begins a turn. 2. Another program commits a write. 3. The relay reads its notice,
+    and publishes."""
     await world.settle()
     gates = [hold_take(world.a), hold_take(world.b)]
     for gate in gates:

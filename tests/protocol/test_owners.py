@@ -21,7 +21,9 @@ async def change_all(process: Process, version: int) -> Bookmark:
 
 
 @guards("owner's floor")
-async def test_a_miss_after_a_change_of_all_is_not_filled_from_a_lagging_replica(world: World) -> list[str]:
+async def test_a_miss_after_a_change_of_all_is_not_filled_from_a_lagging_replica(
+    world: World,
+) -> list[str]:
     await world.settle()
     await world.stop_replay()
     await change_all(world.a, 2)
@@ -32,9 +34,11 @@ async def test_a_miss_after_a_change_of_all_is_not_filled_from_a_lagging_replica
 
 
 @guards("owner told")
-async def test_a_process_that_missed_a_change_of_all_reads_nothing_by_an_old_name(world: World) -> list[str]:
-    """1. All change, and the message is lost; 2. one is written, and what lies under its new name goes; 3. a process
-    that hears of that alone asks for it."""
+async def test_a_process_that_missed_a_change_of_all_reads_nothing_by_an_old_name(
+    world: World,
+) -> list[str]:
+    """1. All change, and the message is lost; 2. one is written, and what lies under its new name
+    goes; 3. a process that hears of that alone asks for it."""
     await world.b.get()
     await world.b.idle()
     world.b.lose_next_message()
@@ -45,7 +49,9 @@ async def test_a_process_that_missed_a_change_of_all_reads_nothing_by_an_old_nam
 
 
 @guards("owner's record")
-async def test_a_session_that_changed_all_is_shown_nothing_older_by_another_process(world: World) -> list[str]:
+async def test_a_session_that_changed_all_is_shown_nothing_older_by_another_process(
+    world: World,
+) -> list[str]:
     await world.b.get()
     await world.b.idle()
     assert world.b.in_l1() == 1

@@ -1,4 +1,5 @@
-"""A Redis that is demoted and promoted again in one process: it holds what another knew, and does not look like it."""
+"""A Redis that is demoted and promoted again in one process: it holds what another knew, and does
+not look like it."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def to_and_fro(a: RedisServer, b: RedisServer) -> None:
 
 
 @guards("replication id", on="paired_servers")
-async def test_a_redis_that_was_a_replica_meanwhile_brings_no_old_value_back(world: World) -> list[str]:
+async def test_a_redis_that_was_a_replica_meanwhile_brings_no_old_value_back(
+    world: World,
+) -> list[str]:
     """1. The value and its record reach B; 2. the invalidation reaches A only; 3. A to B to A."""
     a, b = pair(world)
     await world.settle()
@@ -49,7 +52,8 @@ async def test_a_redis_that_was_a_replica_meanwhile_brings_no_old_value_back(wor
 
 @guards("pulse", on="paired_servers")
 async def test_a_process_that_only_reads_leaves_a_demoted_redis(world: World) -> list[str]:
-    """1. B is promoted, A demoted, and nobody tells A's clients; 2. another process writes, and tells B."""
+    """1. B is promoted, A demoted, and nobody tells A's clients; 2. another process writes, and
+    tells B."""
     a, b = pair(world)
     await world.settle()
     await world.b.get()
@@ -67,9 +71,11 @@ async def test_a_process_that_only_reads_leaves_a_demoted_redis(world: World) ->
 
 
 @guards("own record", on="paired_servers")
-async def test_a_session_is_shown_nothing_by_a_redis_that_has_not_heard_of_its_write(world: World) -> list[str]:
-    """1. B is promoted, A demoted or cut off; 2. a session writes in a process that knows, and goes on in one that does
-    not, before its pulse."""
+async def test_a_session_is_shown_nothing_by_a_redis_that_has_not_heard_of_its_write(
+    world: World,
+) -> list[str]:
+    """1. B is promoted, A demoted or cut off; 2. a session writes in a process that knows, and goes
+    on in one that does not, before its pulse."""
     _, b = pair(world)
     await world.settle()
     await world.b.get()

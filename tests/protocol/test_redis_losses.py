@@ -1,4 +1,5 @@
-"""What a Redis that restarts, fails over or answers in a transaction must not bring back or swallow."""
+"""What a Redis that restarts, fails over or answers in a transaction must not bring back or
+swallow."""
 
 from __future__ import annotations
 
@@ -34,8 +35,8 @@ async def test_a_failover_of_redis_brings_no_old_value_back(world: World) -> lis
 
 @guards("server", on="repocache_controls")
 async def test_a_failover_of_redis_brings_no_old_lease_back(world: World) -> list[str]:
-    """1. A reader has its lease and the old row; 2. Redis's replica has the lease; 3. the row is written, the lease
-    deleted; 4. failover; 5. the reader fills; 6. the writer's session reads."""
+    """1. A reader has its lease and the old row; 2. Redis's replica has the lease; 3. the row is
+    written, the lease deleted; 4. failover; 5. the reader fills; 6. the writer's session reads."""
     await world.settle()
     gate = world.b.hold_rows()
     slow = world.start(world.b.get())
@@ -51,7 +52,8 @@ async def test_a_failover_of_redis_brings_no_old_lease_back(world: World) -> lis
 
 @guards("bare")
 async def test_no_script_runs_in_a_transaction_which_may_swallow_a_push(world: World) -> list[str]:
-    """Redis 7.0 puts the push of a PUBLISH into the reply of EXEC, where nobody takes it for one."""
+    """Redis 7.0 puts the push of a PUBLISH into the reply of EXEC, where nobody takes it for
+    one."""
     await asyncio.to_thread(world.servers.redis.command, "CONFIG", "RESETSTAT")
     await world.settle()
     found: list[str] = []

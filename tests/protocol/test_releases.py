@@ -1,4 +1,5 @@
-"""A repository that is new, on a table that processes of the release before write without knowing of it."""
+"""A repository that is new, on a table that processes of the release before write without knowing
+of it."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ from tests.protocol.items import KEY, Drafts, Item, Items
 from tests.protocol.process import until
 from tests.protocol.world import STILL, World, open_world
 
-WATCHED = ";".join([*create_outbox("public", ["app"]), *create_trigger("item", "public", "public", ())])
+WATCHED = ";".join(
+    [*create_outbox("public", ["app"]), *create_trigger("item", "public", "public", ())]
+)
 UNWATCHED = ";".join([*drop_trigger("item", "public"), *drop_outbox("public")])
 
 
@@ -42,11 +45,13 @@ def watched_items(
 
 
 async def write_as_before(world: World, *repositories: type[Repository[Any, Any]]) -> None:
-    """A process of the release before, which has these repositories, writes an item and lives on until it has told
-    what it has to tell."""
+    """A process of the release before, which has these repositories, writes an item and lives on
+    until it has told what it has to tell."""
     redis = world.endpoints.redis
     async with (
-        Database(world.endpoints.primary, redis=redis, repositories=repositories, settings=STILL) as old,
+        Database(
+            world.endpoints.primary, redis=redis, repositories=repositories, settings=STILL
+        ) as old,
         old.unit_of_work() as work,
     ):
         item = await work.session.get(Item, KEY)
@@ -64,8 +69,8 @@ async def is_empty(world: World) -> bool:
 async def test_a_new_owner_of_an_old_table_is_told_by_its_triggers(
     repocache_servers: Servers, watched_items: Endpoints
 ) -> None:
-    """1. A new release caches the rows of a table; 2. a process of the release before, which has no repository of it,
-    writes them; 3. its outbox row is delivered."""
+    """1. A new release caches the rows of a table; 2. a process of the release before, which has no
+    repository of it, writes them; 3. its outbox row is delivered."""
     async with open_world(repocache_servers, watched_items) as world:
         for process in (world.a, world.b):
             await process.get()
@@ -77,9 +82,10 @@ async def test_a_new_owner_of_an_old_table_is_told_by_its_triggers(
 async def test_a_second_owner_of_an_old_table_begins_with_its_cache_off(
     repocache_servers: Servers, watched_items: Endpoints
 ) -> None:
-    """1. A new release caches the rows of a table under one more owner; 2. a process of the release before, which knows
-    the table by its first owner only, writes them, and takes the triggers' rows of the table for its own; 3. nobody
-    tells the new owner: until the release is everywhere its cache answers nobody."""
+    """1. A new release caches the rows of a table under one more owner; 2. a process of the release
+    before, which knows the table by its first owner only, writes them, and takes the triggers' rows
+    of the table for its own; 3. nobody tells the new owner: until the release is everywhere its
+    cache answers nobody."""
     off = replace(STILL, cache=replace(STILL.cache, mode=CacheMode.OFF))
     async with open_world(repocache_servers, watched_items) as world:
         new = await world.process("new", settings=off, repositories=[Items, Labels])

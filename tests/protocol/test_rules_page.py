@@ -12,7 +12,18 @@ from tests.protocol.switches import SWITCHES
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[1] / "docs" / "rules.md").read_text()
 ROW = re.compile(r"^\|.*\| `(?P<switch>[^`]+)` \| `(?P<test>test_\w+)` \|$", re.MULTILINE)
-MODEL = {"lease", "nonce", "floor", "postcommit", "sample", "unknown", "settle", "server", "inorder", "landed"}
+MODEL = {
+    "lease",
+    "nonce",
+    "floor",
+    "postcommit",
+    "sample",
+    "unknown",
+    "settle",
+    "server",
+    "inorder",
+    "landed",
+}
 MODEL |= {"bookmark", "join", "order"}
 """The rules of the protocol's model."""
 DRAFTS = {*range(1, 23)} - {19}
@@ -20,7 +31,8 @@ DRAFTS = {*range(1, 23)} - {19}
 
 
 def guarded() -> set[tuple[str, str]]:
-    """(switch, test) of every scenario. Each file is imported as pytest does it, whether or not it was collected."""
+    """(switch, test) of every scenario. Each file is imported as pytest does it, whether or not it
+    was collected."""
     for path in sorted(HERE.glob("test_*.py")):
         importlib.import_module(f"tests.protocol.{path.stem}")
     return {(guard.rule, guard.test) for guard in GUARDS}

@@ -1,4 +1,5 @@
-"""Strict write-through: from COMMIT on nobody is given what was before, whoever dies, delays or is late."""
+"""Strict write-through: from COMMIT on nobody is given what was before, whoever dies, delays or is
+late."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ async def test_a_reader_before_commit_fills_nothing(world: World) -> list[str]:
 
 @guards("others' write leases")
 async def test_a_relay_does_not_remove_a_write_lease(world: World) -> list[str]:
-    """1. a is about to commit; 2. an earlier commit's invalidation is delivered late; 3. a reader; 4. COMMIT."""
+    """1. a is about to commit; 2. an earlier commit's invalidation is delivered late; 3. a reader;
+    4. COMMIT."""
     await settle(world)
     async with before_commit(world, 2) as commit:
         position = await asyncio.to_thread(world.servers.primary.position)
@@ -45,8 +47,11 @@ async def test_a_relay_does_not_remove_a_write_lease(world: World) -> list[str]:
 
 
 @guards("own write lease")
-async def test_the_first_writers_put_does_not_replace_the_seconds_write_lease(world: World) -> list[str]:
-    """1. a commits; 2. b locks the row, and is about to commit; 3. a's put arrives; 4. b commits; 5. a reader."""
+async def test_the_first_writers_put_does_not_replace_the_seconds_write_lease(
+    world: World,
+) -> list[str]:
+    """1. a commits; 2. b locks the row, and is about to commit; 3. a's put arrives; 4. b commits;
+    5. a reader."""
     c = await world.process("c")
     await settle(world)
     publication = world.a.hold_publication()
@@ -61,7 +66,8 @@ async def test_the_first_writers_put_does_not_replace_the_seconds_write_lease(wo
 
 @guards("in progress")
 async def test_a_write_lease_outlives_its_deadline_if_commit_is_slow(world: World) -> list[str]:
-    """1. a is about to commit for longer than its write lease is for; 2. a reader; 3. COMMIT; 4. a reader."""
+    """1. a is about to commit for longer than its write lease is for; 2. a reader; 3. COMMIT; 4. a
+    reader."""
     await settle(world)
     with short_leases():
         async with before_commit(world, 2) as commit:
@@ -85,7 +91,8 @@ async def test_a_writer_dies_after_commit_and_no_replica_fills(world: World) -> 
 
 @guards("read leases")
 async def test_a_fill_from_before_a_write_lease_does_not_land_after_it(world: World) -> list[str]:
-    """1. A reader has the old row; 2. a commits and dies; 3. another takes its write lease over; 4. the fill."""
+    """1. A reader has the old row; 2. a commits and dies; 3. another takes its write lease over; 4.
+    the fill."""
     c = await world.process("c")
     await settle(world)
     await evict(world)
@@ -102,7 +109,9 @@ async def test_a_fill_from_before_a_write_lease_does_not_land_after_it(world: Wo
 
 
 @guards("by script")
-async def test_a_process_that_has_not_heard_of_a_bulk_change_reads_nothing_by_its_old_name(world: World) -> list[str]:
+async def test_a_process_that_has_not_heard_of_a_bulk_change_reads_nothing_by_its_old_name(
+    world: World,
+) -> list[str]:
     await settle(world)
     await read(world.b)
     await world.b.idle()
@@ -144,11 +153,17 @@ async def read(process: Process) -> int:
 
 
 def past(seen: int, committed: int) -> list[str]:
-    return [] if seen >= committed else [f"a reader got version {seen} after the commit of {committed}"]
+    return (
+        []
+        if seen >= committed
+        else [f"a reader got version {seen} after the commit of {committed}"]
+    )
 
 
 @asynccontextmanager
-async def before_commit(world: World, version: int, process: Process | None = None) -> AsyncIterator[Committing]:
+async def before_commit(
+    world: World, version: int, process: Process | None = None
+) -> AsyncIterator[Committing]:
     """The process (a) has taken its write lease and not committed yet."""
     process = process or world.a
     gate = process.hold_seal()
@@ -178,7 +193,9 @@ class Committing:
         publication.open()
 
     async def _is_committed(self) -> bool:
-        return await self._world.sql(f"SELECT version FROM price WHERE id = {KEY}") == [(str(self._version),)]
+        return await self._world.sql(f"SELECT version FROM price WHERE id = {KEY}") == [
+            (str(self._version),)
+        ]
 
 
 def short_leases() -> AbstractContextManager[object]:

@@ -163,9 +163,9 @@ async def test_no_node_of_an_older_timeline_answers_a_strict_reader(world: World
 @guards("feed history", on=TWO)
 async def test_a_feed_does_not_leave_its_reader_with_a_lost_commit(world: World) -> list[str]:
     """1. A commit, which the new primary never had, is in the process's caches; 2. a message from
-    after the failover arrives, of another owner, and the feed says that all may have changed; 3. its reader rebuilds
-    what it keeps; 4. only now does the process itself notice the failover, and find the new
-    primary."""
+    after the failover arrives, of another owner, and the feed says that all may have changed; 3.
+    its reader rebuilds what it keeps; 4. only now does the process itself notice the failover, and
+    find the new primary."""
     async with moving(world) as both, both.old.db.invalidations(Items) as changes:
         await both.old.write(FOREIGN)
         kept = await rebuilt(changes, both.old, None)

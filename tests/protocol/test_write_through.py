@@ -1,4 +1,5 @@
-"""What a commit may put into L2: the rows as the database has them, in the order in which they were locked."""
+"""What a commit may put into L2: the rows as the database has them, in the order in which they were
+locked."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ async def test_a_late_put_does_not_land_after_a_bulk_change(world: World) -> lis
 
 @guards("as stored")
 async def test_a_put_does_not_lose_another_writers_column(world: World) -> list[str]:
-    """1. a loads the row; 2. b writes one column of it; 3. a writes another one, of the row as it had loaded it."""
+    """1. a loads the row; 2. b writes one column of it; 3. a writes another one, of the row as it
+    had loaded it."""
     await settle(world)
     async with world.a.db.unit_of_work() as work:
         stock = await work[Stocks].require(KEY)
@@ -64,7 +66,11 @@ async def test_a_put_does_not_lose_another_writers_column(world: World) -> list[
         await work.commit()
     stored = await in_l2(world)
     assert stored is not None
-    return [] if stored.note == 2 else [f"L2 holds the note {stored.note}, which the other writer had made 2"]
+    return (
+        []
+        if stored.note == 2
+        else [f"L2 holds the note {stored.note}, which the other writer had made 2"]
+    )
 
 
 async def write(process: Process, version: int) -> None:
@@ -75,7 +81,9 @@ async def write(process: Process, version: int) -> None:
 
 async def settle(world: World) -> None:
     """Both processes have met the record, whose floor is known; nothing is cached."""
-    names = [Namespace(STILL.app).record(bucket) for bucket in (bucket_of(TEXT), owner_bucket("stock"))]
+    names = [
+        Namespace(STILL.app).record(bucket) for bucket in (bucket_of(TEXT), owner_bucket("stock"))
+    ]
     for process in (world.a, world.b):
         await process.db[Stocks].require(KEY)
     link = world.a.records._link
@@ -90,11 +98,16 @@ async def in_l2(world: World) -> Stock | None:
     """The row in Redis."""
     access: Any = world.a.db[Stocks]._access
     cache: TieredCache = access._cache
-    record, own = (Namespace(STILL.app).record(bucket) for bucket in (bucket_of(TEXT), owner_bucket("stock")))
+    record, own = (
+        Namespace(STILL.app).record(bucket) for bucket in (bucket_of(TEXT), owner_bucket("stock"))
+    )
     incarnation = (await world.a.records._link.call("HGET", record, "i")).decode()
     fields = await world.a.records._link.call("HMGET", own, "g:stock", "i")
     generation = (fields[0] or fields[1]).decode()
-    name = Namespace(STILL.app).prefix(bucket_of(TEXT), incarnation, generation, cache._fingerprint) + TEXT
+    name = (
+        Namespace(STILL.app).prefix(bucket_of(TEXT), incarnation, generation, cache._fingerprint)
+        + TEXT
+    )
     value = await world.a.records._link.call("GET", name)
     if value is None or is_lease(value):
         return None

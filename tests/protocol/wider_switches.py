@@ -1,4 +1,5 @@
-"""The switches of the rules for a wider world: visibility, clocks, windows, primaries that live on; see `switches`."""
+"""The switches of the rules for a wider world: visibility, clocks, windows, primaries that live on;
+see `switches`."""
 
 from __future__ import annotations
 
@@ -27,7 +28,14 @@ from repocache.nodes.primary import Primary
 from repocache.nodes.reading import Reader
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import UNKNOWN, Stamp
-from repocache.nodes.wal import LagLimit, PrimaryPosition, PrimaryView, ReplicaReading, Sample, judge
+from repocache.nodes.wal import (
+    LagLimit,
+    PrimaryPosition,
+    PrimaryView,
+    ReplicaReading,
+    Sample,
+    judge,
+)
 from repocache.publication import write_through
 from repocache.publication.write_through import PreparedWrite, WriteThroughHook
 from repocache.records import Writing
@@ -48,7 +56,8 @@ def _joined(joins: Joins) -> Any:
 
 @_switch("sent to the primary")
 def _sent_to_the_primary() -> Iterator[None]:
-    """A position is visibility: a load past the cache is joined by whoever asks for no more than its position."""
+    """A position is visibility: a load past the cache is joined by whoever asks for no more than
+    its position."""
 
     def joins(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> bool:
         sent, flight.sent = flight.sent, False
@@ -96,7 +105,10 @@ def _transactions() -> Iterator[None]:
     def look(self: CausalSession) -> Look:
         return self.reads()
 
-    with patch.object(CausalSession, "look", look), patch.object(CausalSession, "looked", lambda *_: None):
+    with (
+        patch.object(CausalSession, "look", look),
+        patch.object(CausalSession, "looked", lambda *_: None),
+    ):
         yield
 
 
@@ -132,7 +144,11 @@ def _long_lives() -> Iterator[None]:
     original = Routing.accepted
 
     async def accepted(self: Routing, incoming: Bookmark | str | None) -> Bookmark | None:
-        bookmark = decode(incoming, self._stickiness.signer) if isinstance(incoming, str) and incoming else None
+        bookmark = (
+            decode(incoming, self._stickiness.signer)
+            if isinstance(incoming, str) and incoming
+            else None
+        )
         taken = None if isinstance(bookmark, Refused) else bookmark
         if taken is not None and taken.expires > self._topology.now() + 2 * self._life(taken):
             return None
@@ -180,7 +196,11 @@ def _lagging() -> Iterator[None]:
     """While the primary is lost, nobody is out for lagging."""
 
     def lenient(
-        reading: ReplicaReading, before: Sample | None, primary: PrimaryView, following: str, limit: LagLimit
+        reading: ReplicaReading,
+        before: Sample | None,
+        primary: PrimaryView,
+        following: str,
+        limit: LagLimit,
     ) -> Sample:
         sample = judge(reading, before, primary, following, limit)
         return replace(sample, out="") if primary.lost and sample.out == "lagging" else sample
@@ -253,7 +273,9 @@ def _feed_history() -> Iterator[None]:
             if not isinstance(receiver, Feed):
                 receiver.new_history()
 
-    def bookmark(self: Feed[Any], history: str, position: int | None, wrote: dict[int, Seen] | None) -> Bookmark:
+    def bookmark(
+        self: Feed[Any], history: str, position: int | None, wrote: dict[int, Seen] | None
+    ) -> Bookmark:
         return original(self, history, position, {} if wrote is None else wrote)
 
     with patch.object(Channel, "new_history", tell), patch.object(Feed, "_bookmark", bookmark):
@@ -282,7 +304,9 @@ def _sealed_history() -> Iterator[None]:
     """A put lands wherever its record and order seem to suit."""
     original = WriteThroughHook.ready
 
-    def ready(self: WriteThroughHook, transaction: Transaction, history: str) -> Mapping[int, Writing]:
+    def ready(
+        self: WriteThroughHook, transaction: Transaction, history: str
+    ) -> Mapping[int, Writing]:
         if isinstance(transaction.kept, PreparedWrite):
             transaction.kept.history = history
         return original(self, transaction, history)

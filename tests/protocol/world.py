@@ -1,6 +1,8 @@
-"""Processes over real servers: what happens to the servers, and what the caches hold that is too old.
+"""Processes over real servers: what happens to the servers, and what the caches hold that is too
+old.
 
-Nothing here decides what is right but `World.stale`: the newest published version against what the caches hold.
+Nothing here decides what is right but `World.stale`: the newest published version against what the
+caches hold.
 """
 
 from __future__ import annotations
@@ -42,10 +44,13 @@ STILL = Settings(
     publish_timeout=10.0,
     window=120.0,
 )
-"""Nothing is polled unless somebody asks, and no lease ends by time: what happens is what a scenario makes happen."""
+"""Nothing is polled unless somebody asks, and no lease ends by time: what happens is what a
+scenario makes happen."""
 REPOSITORIES: tuple[type[Repository[Any, Any]], ...] = (Items, Drafts, Stocks, Prices)
 
-_ahead: ContextVar[float] = ContextVar("seconds by which the clock of the code that runs is ahead", default=0.0)
+_ahead: ContextVar[float] = ContextVar(
+    "seconds by which the clock of the code that runs is ahead", default=0.0
+)
 _time = time.time
 
 
@@ -86,9 +91,10 @@ class World:
         repositories: Sequence[type[Repository[Any, Any]]] = REPOSITORIES,
         ahead: float = 0.0,
     ) -> Process:
-        """Start another one. `primary`: URL of another server that it takes for the primary; then without replicas,
-        unless these are named. `repositories`: the first is that of the items. `ahead`: seconds by which its clock is;
-        what it is asked to do is to be done inside `clock_ahead` too."""
+        """Start another one. `primary`: URL of another server that it takes for the primary; then
+        without replicas, unless these are named. `repositories`: the first is that of the items.
+        `ahead`: seconds by which its clock is; what it is asked to do is to be done inside
+        `clock_ahead` too."""
         events: list[Event] = []
         if replicas is None:
             replicas = [] if primary else self.endpoints.replicas[:1]
@@ -117,19 +123,23 @@ class World:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def settle(self, id: int = KEY) -> None:
-        """The records are there with known floors, the replica level with the primary, the key in no tier."""
+        """The records are there with known floors, the replica level with the primary, the key in
+        no tier."""
         await self.a.get(id)
         await until(lambda: self._is_settled(id), "the floor is known")
         await self.evict(id)
         await self.catch_up()
 
     async def _is_settled(self, id: int) -> bool:
-        own = await self.a.records._link.call("HEXISTS", Namespace(STILL.app).record(owner_bucket("item")), "f")
+        own = await self.a.records._link.call(
+            "HEXISTS", Namespace(STILL.app).record(owner_bucket("item")), "f"
+        )
         return b"f" in await self.record(id) and bool(own)
 
     async def catch_up(self) -> None:
         """The replica has replayed all that was written, and every process knows."""
-        await self.sql("SELECT pg_logical_emit_message(true, '', '')")  # its commit flushes what nobody waited for
+        # Its commit flushes what nobody waited for.
+        await self.sql("SELECT pg_logical_emit_message(true, '', '')")
         position = await asyncio.to_thread(self.servers.primary.position)
         await asyncio.to_thread(self.replica.await_position, position)
         for process in self.processes.values():
@@ -143,7 +153,9 @@ class World:
 
     async def stop_backend(self, server: PostgresServer, kind: str) -> None:
         """Stop the server's process of this kind where it is, until the end of the scenario."""
-        ((pid,),) = await self.sql(f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'", server)
+        ((pid,),) = await self.sql(
+            f"SELECT pid FROM pg_stat_activity WHERE backend_type = '{kind}'", server
+        )
         try:
             ours = (int(pid), server.pid) in set(processes())
         except NotOurs:
@@ -193,31 +205,46 @@ class World:
         record = await self.record(id)
         own = Namespace(STILL.app).record(owner_bucket("item"))
         fields = await self.a.records._link.call("HMGET", own, "g:item", "i")
-        incarnation, generation = record.get(b"i", b"").decode(), (fields[0] or fields[1] or b"").decode()
+        incarnation, generation = (
+            record.get(b"i", b"").decode(),
+            (fields[0] or fields[1] or b"").decode(),
+        )
         fingerprint = self.a.loader._source.fingerprint
-        return Namespace(STILL.app).prefix(bucket_of(f"item:{id}"), incarnation, generation, fingerprint) + f"item:{id}"
+        return (
+            Namespace(STILL.app).prefix(
+                bucket_of(f"item:{id}"), incarnation, generation, fingerprint
+            )
+            + f"item:{id}"
+        )
 
     async def stale(self, version: int, id: int = KEY) -> list[str]:
-        """What the tiers hold that is older than `version`, the newest whose invalidation was delivered."""
+        """What the tiers hold that is older than `version`, the newest whose invalidation was
+        delivered."""
         found: list[str] = []
         for process in self.processes.values():
             await process.heard()
             held = process.in_l1(id)
             if held is not None and held < version:
-                found.append(f"L1 of {process.name} holds version {held} after the invalidation of {version}")
+                found.append(
+                    f"L1 of {process.name} holds version {held} after the invalidation of {version}"
+                )
         held = await self.in_l2(id)
         if held is not None and held < version:
             found.append(f"L2 holds version {held} after the invalidation of {version}")
         return found
 
-    def sql(self, script: str, server: PostgresServer | None = None) -> Awaitable[list[tuple[str, ...]]]:
+    def sql(
+        self, script: str, server: PostgresServer | None = None
+    ) -> Awaitable[list[tuple[str, ...]]]:
         """As the superuser, in the world's database."""
         return asyncio.to_thread((server or self.servers.primary).sql, script, self.database)
 
 
 def behind(seen: int, committed: int) -> list[str]:
     """What a session saw that had itself committed, or carries the bookmark of, a later version."""
-    return [] if seen == committed else [f"a session got version {seen}, it had committed {committed}"]
+    return (
+        [] if seen == committed else [f"a session got version {seen}, it had committed {committed}"]
+    )
 
 
 def prefer(process: Process, number: int) -> None:
@@ -228,7 +255,8 @@ def prefer(process: Process, number: int) -> None:
 
 @contextmanager
 def clock_ahead(seconds: float) -> Iterator[None]:
-    """What is begun in the block, and all that follows from it, lives so many seconds ahead of the other clocks."""
+    """What is begun in the block, and all that follows from it, lives so many seconds ahead of the
+    other clocks."""
     token = _ahead.set(seconds)
     try:
         yield

@@ -72,16 +72,24 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
     nonces = Nonces()
     if request.param == "memory":
         messages: list[Message] = []
-        yield Fit(MemoryRecords(messages.append, nonces, time.monotonic, 1000), Namespace("memory"), messages)
+        yield Fit(
+            MemoryRecords(messages.append, nonces, time.monotonic, 1000),
+            Namespace("memory"),
+            messages,
+        )
         return
     servers: Servers = request.getfixturevalue("repocache_servers")
     listener = Listener()
     namespace = Namespace(f"test{nonces.process}")
-    link = Link(Address.parse(servers.redis.url), listener, scripts=SCRIPTS, channels=(namespace.channel,))
+    link = Link(
+        Address.parse(servers.redis.url), listener, scripts=SCRIPTS, channels=(namespace.channel,)
+    )
     async with link:
         assert listener.facts is not None
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE)
+        records = RedisRecords(
+            link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE
+        )
         yield Fit(records, namespace, listener.messages)
 
 
@@ -106,7 +114,9 @@ def whole(position: int | None) -> Change:
     return Change(OWN, (), ("user",), position)
 
 
-async def fill(fit: Fit, ask: OpenRequest = ASK, value: bytes = VALUE + b"old", terms: CallerHistory = TERMS) -> Lease:
+async def fill(
+    fit: Fit, ask: OpenRequest = ASK, value: bytes = VALUE + b"old", terms: CallerHistory = TERMS
+) -> Lease:
     held = lease(await fit.records.open(ask, terms), ask)
     assert await fit.records.fill(held, terms, value, 10.0)
     return held
@@ -172,7 +182,9 @@ async def test_an_invalidation_reaches_the_keys_of_every_shape(fit: Fit) -> None
     await fill(fit, ASK._replace(fingerprint="f2"))
     await fit.records.change(change(100), TERMS)
     for fingerprint in ("f1", "f2"):
-        assert (await fit.records.open(ASK._replace(fingerprint=fingerprint), TERMS)).kind == "lease"
+        assert (
+            await fit.records.open(ASK._replace(fingerprint=fingerprint), TERMS)
+        ).kind == "lease"
 
 
 async def test_an_invalidation_is_announced_with_keys_floor_and_the_next_number(fit: Fit) -> None:
@@ -183,11 +195,14 @@ async def test_an_invalidation_is_announced_with_keys_floor_and_the_next_number(
     message = fit.messages[-1]
     assert (message.seq, message.keys, message.position) == (1, ("user:42",), 0xABC)
     assert (message.before, message.tip) == (opened.tip, receipt.tip)
-    assert message.owners == {"user": (opened.owner.incarnation, opened.owner.seq, opened.owner.tip)}
+    assert message.owners == {
+        "user": (opened.owner.incarnation, opened.owner.seq, opened.owner.tip)
+    }
 
 
 async def test_a_message_of_a_key_tells_how_far_its_owners_record_is(fit: Fit) -> None:
-    """Whoever missed the owner's own message would go on reading by the old name, which nobody clears any more."""
+    """Whoever missed the owner's own message would go on reading by the old name, which nobody
+    clears any more."""
     await fill(fit)
     moved = await fit.records.change(whole(50), TERMS)
     await fit.records.change(change(100), TERMS)
@@ -279,7 +294,9 @@ async def test_without_positions_keys_go_and_the_record_stays(fit: Fit) -> None:
     assert (opened.kind, opened.floor) == ("lease", None)
 
 
-async def test_a_record_of_another_history_gives_way_only_to_one_who_asked_the_primary(fit: Fit) -> None:
+async def test_a_record_of_another_history_gives_way_only_to_one_who_asked_the_primary(
+    fit: Fit,
+) -> None:
     held = await fill(fit)
     refused = await fit.records.open(ASK, OTHER)
     assert (refused.kind, refused.histories) == ("history", (TERMS.history, TERMS.history))
@@ -306,8 +323,19 @@ async def test_a_value_that_could_not_be_read_gives_way(fit: Fit) -> None:
     assert (await fit.records.open(refused, TERMS)).kind == "lease"
 
 
-def put(opened: OpenReply, *, strict: bool = False, text: str = "user:42", fingerprint: str = "f1") -> Put:
-    return Put("user", text, fingerprint, opened.incarnation, opened.generation, VALUE + b"new", 10.0, strict)
+def put(
+    opened: OpenReply, *, strict: bool = False, text: str = "user:42", fingerprint: str = "f1"
+) -> Put:
+    return Put(
+        "user",
+        text,
+        fingerprint,
+        opened.incarnation,
+        opened.generation,
+        VALUE + b"new",
+        10.0,
+        strict,
+    )
 
 
 async def known(fit: Fit, floor: int = 100) -> OpenReply:
@@ -318,8 +346,12 @@ async def known(fit: Fit, floor: int = 100) -> OpenReply:
     return opened
 
 
-async def write(fit: Fit, order: int, *puts: Put, position: int | None = 200, nonce: str = "") -> Receipt:
-    return await fit.records.change(change(position)._replace(writing=Writing(order, puts, nonce)), TERMS)
+async def write(
+    fit: Fit, order: int, *puts: Put, position: int | None = 200, nonce: str = ""
+) -> Receipt:
+    return await fit.records.change(
+        change(position)._replace(writing=Writing(order, puts, nonce)), TERMS
+    )
 
 
 async def test_a_put_lands_over_a_lease_and_is_announced(fit: Fit) -> None:
@@ -328,7 +360,11 @@ async def test_a_put_lands_over_a_lease_and_is_announced(fit: Fit) -> None:
     assert receipt.landed == 1
     assert (await fit.records.open(ASK, TERMS)).value == VALUE + b"new"
     assert not await fit.records.fill(lease(opened), TERMS, VALUE + b"old", 10.0)
-    assert (fit.messages[-1].keys, fit.messages[-1].position, fit.messages[-1].seq) == (("user:42",), 200, receipt.seq)
+    assert (fit.messages[-1].keys, fit.messages[-1].position, fit.messages[-1].seq) == (
+        ("user:42",),
+        200,
+        receipt.seq,
+    )
 
 
 async def test_a_put_that_comes_after_a_later_writers_does_not_land(fit: Fit) -> None:
@@ -405,7 +441,9 @@ async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit:
     opened = await fit.records.open(ASK, TERMS)
     assert (opened.kind, opened.overdue) == ("written", ())
     assert (await fit.records.open(other, TERMS)).kind == "lease"
-    assert not await fit.records.fill(lease(held, ASK._replace(fingerprint="f2")), TERMS, VALUE + b"old", 10.0)
+    assert not await fit.records.fill(
+        lease(held, ASK._replace(fingerprint="f2")), TERMS, VALUE + b"old", 10.0
+    )
     await fit.records.give_back(intent("a"))
     assert (await fit.records.open(ASK, TERMS)).kind == "lease"
 
@@ -452,7 +490,9 @@ async def test_a_put_does_not_land_beside_another_writers_lease_which_stays(fit:
     assert (await fit.records.open(ASK, TERMS)).kind == "value"
 
 
-async def test_a_write_lease_past_its_deadline_gives_way_to_who_knows_that_it_is_over(fit: Fit) -> None:
+async def test_a_write_lease_past_its_deadline_gives_way_to_who_knows_that_it_is_over(
+    fit: Fit,
+) -> None:
     await known(fit)
     await fit.records.intend(intent("a", life=0.001), TERMS)
     await fit.records.intend(intent("b", "8"), TERMS)
@@ -480,7 +520,9 @@ async def test_a_whole_owners_write_lease_ends_with_its_commit(fit: Fit) -> None
     assert (await fit.records.open(ASK, TERMS)).kind == "lease"
 
 
-async def test_an_intent_in_a_record_of_another_history_is_refused_until_confirmed(fit: Fit) -> None:
+async def test_an_intent_in_a_record_of_another_history_is_refused_until_confirmed(
+    fit: Fit,
+) -> None:
     await known(fit)
     assert (await fit.records.intend(intent("a"), OTHER)).history == TERMS.history
     assert not (await fit.records.intend(intent("a"), OTHER._replace(confirmed=True))).history

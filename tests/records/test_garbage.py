@@ -1,4 +1,5 @@
-"""Whatever somebody writes in the records' place: it is as if there were none, it heals, and it holds up nobody."""
+"""Whatever somebody writes in the records' place: it is as if there were none, it heals, and it
+holds up nobody."""
 
 from __future__ import annotations
 
@@ -13,7 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from repocache.records import SCRIPTS, Intent, Namespace, Nonces, OpenReply, OpenRequest, RedisRecords
+from repocache.records import (
+    SCRIPTS,
+    Intent,
+    Namespace,
+    Nonces,
+    OpenReply,
+    OpenRequest,
+    RedisRecords,
+)
 from repocache.records.authorship import Anybody
 from repocache.records.names import VALUE
 from repocache.redis_link import Address, Link, ReplyError
@@ -22,8 +31,32 @@ from tests.fuzzing import examples
 from tests.records.test_contract import ASK, MAX_VALUE, OWN, TERMS, Listener, change, lease, whole
 
 KINDS = (
-    *("", " ", "nan", "inf", "-1", "1.5", "1e3", "0x10", "007", "5\n", "9223372036854775807", "9223372036854775808"),
-    *("ffffffffffffffff", "FFFFFFFFFFFFFFFF", "7FFFFFFFFFFFFFFF", "é", "\x00", '"', "'}", "{b1}", "*", "a:b"),
+    *(
+        "",
+        " ",
+        "nan",
+        "inf",
+        "-1",
+        "1.5",
+        "1e3",
+        "0x10",
+        "007",
+        "5\n",
+        "9223372036854775807",
+        "9223372036854775808",
+    ),
+    *(
+        "ffffffffffffffff",
+        "FFFFFFFFFFFFFFFF",
+        "7FFFFFFFFFFFFFFF",
+        "é",
+        "\x00",
+        '"',
+        "'}",
+        "{b1}",
+        "*",
+        "a:b",
+    ),
     *("x" * 65, "y" * 100_000, ",".join(["f"] * 5_000)),
 )
 NAME, POSITION = r"[0-9A-Za-z]{1,64}", r"[0-7][0-9a-f]{15}"
@@ -60,7 +93,8 @@ class Place:
         return await self._link.call(*command)
 
     async def works(self) -> None:
-        """A value is filled, found, invalidated by its key and with its owner, and all of it heals at once."""
+        """A value is filled, found, invalidated by its key and with its owner, and all of it heals
+        at once."""
         first = await self.records.open(ASK, TERMS)
         if first.kind == "wait":
             pytest.fail("nobody loads it")
@@ -74,24 +108,32 @@ class Place:
         second = await self.records.open(ASK._replace(text="user:43"), TERMS)
         third = await self.records.open(ASK._replace(text="user:44"), TERMS)
         assert (second.kind, third.kind) == ("lease", "lease")
-        assert (second.incarnation, second.owner.incarnation) == (third.incarnation, third.owner.incarnation)
+        assert (second.incarnation, second.owner.incarnation) == (
+            third.incarnation,
+            third.owner.incarnation,
+        )
 
     async def heals(self) -> None:
-        """It works, once others are done with it: a history is polled for, a load and write leases are over."""
+        """It works, once others are done with it: a history is polled for, a load and write leases
+        are over."""
         for _ in range(10):
             seen = await self.found()
             if seen.kind == "lease":
                 await self.records.fill(lease(seen), TERMS, b"", 1.0)  # given back
                 return await self.works()
             if seen.kind == "history":
-                await self.records.open(ASK._replace(text="user:99"), TERMS._replace(confirmed=True))
+                await self.records.open(
+                    ASK._replace(text="user:99"), TERMS._replace(confirmed=True)
+                )
             elif seen.kind == "written":
                 over = tuple(lease.nonce for lease in seen.overdue)
                 await self.records.open(ASK._replace(text="user:98", over=over), TERMS)
                 for name in self.leases:
                     await self.call("DEL", name)
             else:
-                shape = self.namespace.prefix(ASK.bucket, seen.incarnation, seen.generation, ASK.fingerprint)
+                shape = self.namespace.prefix(
+                    ASK.bucket, seen.incarnation, seen.generation, ASK.fingerprint
+                )
                 await self.call("DEL", shape + ASK.text)
         pytest.fail(f"it does not heal: {await self.found()!r}")
 
@@ -111,11 +153,18 @@ class Place:
 async def place(repocache_servers: Servers) -> AsyncIterator[Place]:
     nonces, listener = Nonces(), Listener()
     namespace = Namespace(f"test{nonces.process}")
-    link = Link(Address.parse(repocache_servers.redis.url), listener, scripts=SCRIPTS, channels=(namespace.channel,))
+    link = Link(
+        Address.parse(repocache_servers.redis.url),
+        listener,
+        scripts=SCRIPTS,
+        channels=(namespace.channel,),
+    )
     async with link:
         assert listener.facts is not None
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE)
+        records = RedisRecords(
+            link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE
+        )
         yield Place(records, namespace, link)
 
 
@@ -130,7 +179,10 @@ async def test_whatever_a_record_holds_it_heals(place: Place, bucket: int, field
             # A history of somebody else, perhaps: the caller polls the primary first.
             assert (await place.found()).kind == "history"
             await place.records.open(ASK._replace(text="user:99"), TERMS._replace(confirmed=True))
-        elif not re.fullmatch(FIELDS[field], garbage) and f"{field[0]}{bucket}" not in (f"g{ASK.bucket}", f"p{OWN}"):
+        elif not re.fullmatch(FIELDS[field], garbage) and f"{field[0]}{bucket}" not in (
+            f"g{ASK.bucket}",
+            f"p{OWN}",
+        ):
             await place.records.open(ASK._replace(text="user:98"), TERMS)
             # What was empty is not any more; of anything else nothing is left.
             now = (await place.call("HGET", record, field) or b"none").decode()
@@ -140,7 +192,9 @@ async def test_whatever_a_record_holds_it_heals(place: Place, bucket: int, field
 
 @pytest.mark.parametrize("command", WRONG_TYPES, ids=lambda command: command[0])
 @pytest.mark.parametrize("bucket", [ASK.bucket, OWN], ids=["of the keys", "of the owner"])
-async def test_so_does_a_key_of_another_type(place: Place, bucket: int, command: Iterable[str]) -> None:
+async def test_so_does_a_key_of_another_type(
+    place: Place, bucket: int, command: Iterable[str]
+) -> None:
     await place.works()
     name, *values = command
     record = place.namespace.record(bucket)
@@ -149,7 +203,19 @@ async def test_so_does_a_key_of_another_type(place: Place, bucket: int, command:
     await place.works()
 
 
-LEASES = ("", "x", "7", "7:", ":7", "7:x", "-7:9", "7:9999999999999999", f"{'7' * 21}:1", "7:1e300", "7:7:7")
+LEASES = (
+    "",
+    "x",
+    "7",
+    "7:",
+    ":7",
+    "7:x",
+    "-7:9",
+    "7:9999999999999999",
+    f"{'7' * 21}:1",
+    "7:1e300",
+    "7:7:7",
+)
 
 
 @pytest.mark.parametrize("held", LEASES)
@@ -161,7 +227,8 @@ async def test_a_write_lease_that_is_none_hides_nothing(place: Place, held: str)
 
 
 async def test_what_is_no_text_heals(place: Place) -> None:
-    """1. A lease's name, or a history, is bytes that no process can read; 2. each that asks fails, and nobody heals."""
+    """1. A lease's name, or a history, is bytes that no process can read; 2. each that asks fails,
+    and nobody heals."""
     for name in place.leases:
         await place.works()
         await place.call("HSET", name, b"\xa9", "7:4516")
@@ -186,17 +253,27 @@ async def test_nor_does_what_is_no_hash_of_them(place: Place) -> None:
 
 
 @pytest.mark.parametrize("life", [(), ("PX", "3600000")], ids=["without an end", "for an hour"])
-async def test_a_lease_that_nobody_of_us_took_is_not_waited_for(place: Place, life: tuple[str, ...]) -> None:
+async def test_a_lease_that_nobody_of_us_took_is_not_waited_for(
+    place: Place, life: tuple[str, ...]
+) -> None:
     opened = await place.records.open(ASK, TERMS)
     own = OpenRequest(*ASK)
-    prefix = place.namespace.prefix(own.bucket, opened.incarnation, opened.generation, own.fingerprint)
+    prefix = place.namespace.prefix(
+        own.bucket, opened.incarnation, opened.generation, own.fingerprint
+    )
     await place.call("SET", prefix + own.text, "Lforged", *life)
     assert (await place.found()).kind == "lease"
     await asyncio.sleep(0)
     assert (await place.found()).kind == "wait", "that one is ours"
 
 
-PLACES = ("the keys' record", "the owner's record", "leases of the key", "leases of the owner", "the value")
+PLACES = (
+    "the keys' record",
+    "the owner's record",
+    "leases of the key",
+    "leases of the owner",
+    "the value",
+)
 LIKELY = st.one_of(
     st.from_regex(NAME, fullmatch=True),
     st.from_regex(POSITION, fullmatch=True),
@@ -210,7 +287,10 @@ FIELD = st.sampled_from([*FIELDS, "nonce"]).map(str.encode) | st.binary(max_size
 COMMAND = st.one_of(
     st.tuples(st.just("HSET"), FIELD, CONTENT),
     st.tuples(st.just("HDEL"), FIELD),
-    st.tuples(st.just("SET"), st.sampled_from([b"", b"V", b"N", b"L"]).flatmap(lambda mark: CONTENT.map(mark.__add__))),
+    st.tuples(
+        st.just("SET"),
+        st.sampled_from([b"", b"V", b"N", b"L"]).flatmap(lambda mark: CONTENT.map(mark.__add__)),
+    ),
     st.tuples(st.just("RPUSH"), CONTENT),
     st.tuples(st.just("PERSIST")),
     st.tuples(st.just("PEXPIRE"), st.integers(10**7, 10**9).map(lambda life: str(life).encode())),
@@ -235,7 +315,9 @@ def drawn() -> list[Written]:
 async def test_whatever_is_written_in_all_their_places_they_heal(place: Place) -> None:
     for written in drawn():
         seen = await place.found()
-        shape = place.namespace.prefix(ASK.bucket, seen.incarnation, seen.generation, ASK.fingerprint)
+        shape = place.namespace.prefix(
+            ASK.bucket, seen.incarnation, seen.generation, ASK.fingerprint
+        )
         records = place.namespace.record(ASK.bucket), place.namespace.record(OWN)
         names = dict(zip(PLACES, (*records, *place.leases, shape + ASK.text), strict=True))
         try:

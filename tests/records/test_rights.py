@@ -1,4 +1,5 @@
-"""Each right that docs/redis.md names is needed: without it something that the records are asked for does not come."""
+"""Each right that docs/redis.md names is needed: without it something that the records are asked
+for does not come."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ from repocache.testing import Servers
 from tests.records.test_contract import Listener
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
-LINE = next(line for line in re.findall(r"^ACL SETUSER .*$", PAGE, re.MULTILINE) if "sentinel" not in line)
+LINE = next(
+    line for line in re.findall(r"^ACL SETUSER .*$", PAGE, re.MULTILINE) if "sentinel" not in line
+)
 WORDS = LINE.replace("<app>", "rights").replace("<password>", "own").split()
 USER = WORDS[2]
 RIGHTS = [word[1:] for word in WORDS if word.startswith("+")]
@@ -84,7 +87,10 @@ async def everything(records: RedisRecords, namespace: Namespace) -> None:
     name = namespace.prefix(17, opened.incarnation, opened.generation, "f1") + ASK.text
     assert await records.get(name) == VALUE + b"1"
     assert (await records.open(ASK, TERMS)).value == VALUE + b"1"
-    for place, state in ((17, opened.incarnation), (owner_bucket("user"), opened.owner.incarnation)):
+    for place, state in (
+        (17, opened.incarnation),
+        (owner_bucket("user"), opened.owner.incarnation),
+    ):
         assert await records.settle(place, TERMS, state, 100)
     keys = ((ASK.owner, ASK.text),)
     intent = Intent(17, keys, (), (), "n", "1", 5.0)
@@ -93,7 +99,16 @@ async def everything(records: RedisRecords, namespace: Namespace) -> None:
     assert (await records.open(ASK, TERMS)).kind == "written"
     await records.give_back(intent)
     assert (await records.open(ASK, TERMS)).kind == "lease"
-    put = Put("user", ASK.text, "f1", opened.incarnation, opened.generation, VALUE + b"2", 10.0, strict=False)
+    put = Put(
+        "user",
+        ASK.text,
+        "f1",
+        opened.incarnation,
+        opened.generation,
+        VALUE + b"2",
+        10.0,
+        strict=False,
+    )
     receipt = await records.change(Change(17, keys, (), 200, Writing(150, (put,))), TERMS)
     assert (receipt.seq, receipt.landed) == (opened.seq + 1, 1)
 

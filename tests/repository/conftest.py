@@ -34,6 +34,8 @@ async def still(tmp_path: Path) -> AsyncIterator[Shop]:
 async def ties(shop: Shop) -> Shop:
     """A shop with many users of one age, and some of one age and name."""
     async with shop.db.sessionmaker() as session:
-        await session.execute(update(User).values(age=User.id % 4, name=func.concat("n", User.id % 5)))
+        await session.execute(
+            update(User).values(age=User.id % 4, name=func.concat("n", User.id % 5))
+        )
         await session.commit()
     return shop

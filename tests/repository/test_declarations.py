@@ -185,18 +185,51 @@ def not_loaded_unknown() -> Any:
 @pytest.mark.parametrize(
     "declared, message",
     [
-        (without_owner, 'Strays.owner: declare who makes its keys, as in `owner = KeyOwner("user")`'),
+        (
+            without_owner,
+            'Strays.owner: declare who makes its keys, as in `owner = KeyOwner("user")`',
+        ),
         (mistyped_owner, "Strays.ower is a KeyOwner, which is looked for under the name 'owner'"),
-        (mistyped_policy, "Strays.polcy is a CacheAside, which is looked for under the name 'policy'"),
-        (owner_as_text, 'Strays.owner: declare who makes its keys, as in `owner = KeyOwner("user")`'),
+        (
+            mistyped_policy,
+            "Strays.polcy is a CacheAside, which is looked for under the name 'policy'",
+        ),
+        (
+            owner_as_text,
+            'Strays.owner: declare who makes its keys, as in `owner = KeyOwner("user")`',
+        ),
         (policy_as_number, "Strays.policy=60: give a policy, as in `CacheAside(ttl=60)`"),
         (options_as_dict, "Strays.mapping={'not_loaded': ()}: give `MappingOptions(...)`"),
-        (bare, "Strays: name the entity and the type of its id, as in `class Strays(Repository[User, int])`"),
-        (open_generic, "Strays: name the entity and the type of its id, as in `class Strays(Repository[User, int])`"),
-        (id_of_another_type, "Strays: the primary key of User is (int), the declared id 'str' is not"),
-        (one_id_for_two_columns, "Strays: the primary key of Order is (int, int), the declared id 'int' is not"),
-        (too_many_fields, "Strays: the primary key of Order is (int, int), the declared id 'ThreeFields' is not"),
-        (fields_in_another_order, "Strays: the fields of SwappedFields are (number, tenant), the primary key of Order"),
+        (
+            bare,
+            (
+                "Strays: name the entity and the type of its id, as in `class "
+                "Strays(Repository[User, int])`"
+            ),
+        ),
+        (
+            open_generic,
+            (
+                "Strays: name the entity and the type of its id, as in `class "
+                "Strays(Repository[User, int])`"
+            ),
+        ),
+        (
+            id_of_another_type,
+            "Strays: the primary key of User is (int), the declared id 'str' is not",
+        ),
+        (
+            one_id_for_two_columns,
+            "Strays: the primary key of Order is (int, int), the declared id 'int' is not",
+        ),
+        (
+            too_many_fields,
+            "Strays: the primary key of Order is (int, int), the declared id 'ThreeFields' is not",
+        ),
+        (
+            fields_in_another_order,
+            "Strays: the fields of SwappedFields are (number, tenant), the primary key of Order",
+        ),
         (unmapped, "UserCard'> is no mapped class"),
         (view_of(Unfrozen), "Unfrozen"),
         (view_of(UnfrozenData), "UnfrozenData"),
@@ -220,14 +253,18 @@ def test_a_class_that_cannot_work_is_refused(declared: Callable[[], Any], messag
         ((Repository,), "Repository.owner: declare who makes its keys"),
     ],
 )
-def test_a_list_of_repositories_that_cannot_work_is_refused(repositories: Any, message: str) -> None:
+def test_a_list_of_repositories_that_cannot_work_is_refused(
+    repositories: Any, message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(message)):
         built(*repositories)
 
 
 @pytest.mark.parametrize("repositories", [Users, "Users", 7, None])
 def test_what_is_no_list_of_repositories_is_refused(repositories: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"Database\(repositories=.*\): give a list of repository classes"):
+    with pytest.raises(
+        ConfigurationError, match=r"Database\(repositories=.*\): give a list of repository classes"
+    ):
         Database(NOWHERE, repositories=repositories)
 
 
@@ -235,7 +272,9 @@ def test_two_owners_of_one_prefix_are_refused() -> None:
     class Others(Repository[Order, OrderId]):
         owner = KeyOwner("user")
 
-    with pytest.raises(OwnerClash, match="two repositories own the prefix 'user': every key has exactly one owner"):
+    with pytest.raises(
+        OwnerClash, match="two repositories own the prefix 'user': every key has exactly one owner"
+    ):
         built(Users, Others)
 
 
@@ -244,7 +283,9 @@ def test_two_repositories_of_one_class_are_two_owners() -> None:
 
 
 def test_a_repository_is_not_made_by_hand() -> None:
-    with pytest.raises(UsageError, match=re.escape("Users() belongs to a database: use db[Users], or work[Users]")):
+    with pytest.raises(
+        UsageError, match=re.escape("Users() belongs to a database: use db[Users], or work[Users]")
+    ):
         Users()
 
 
@@ -270,7 +311,9 @@ def test_generic_classes_of_ones_own() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "User", "7up", "a b", "a:b", "ä", "x" * 65, "{b}"])
 def test_prefixes_of_another_form_are_refused(prefix: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"KeyOwner\(prefix=.*: a prefix is 1 to 64 of a-z, 0-9"):
+    with pytest.raises(
+        ConfigurationError, match=r"KeyOwner\(prefix=.*: a prefix is 1 to 64 of a-z, 0-9"
+    ):
         KeyOwner(prefix)
 
 

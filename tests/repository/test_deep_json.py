@@ -30,7 +30,10 @@ def nested(depth: int) -> str:
 
 
 async def make(endpoints: Endpoints, servers: Servers) -> list[str]:
-    rows = (f"INSERT INTO papers (id, body) VALUES ('d{depth}', CAST($${nested(depth)}$$ AS json))" for depth in DEPTHS)
+    rows = (
+        f"INSERT INTO papers (id, body) VALUES ('d{depth}', CAST($${nested(depth)}$$ AS json))"
+        for depth in DEPTHS
+    )
     await run(endpoints, *MAKE, *rows)
     servers.catch_up()
     return [f"d{depth}" for depth in DEPTHS]
@@ -41,7 +44,9 @@ def check(paper: Paper | None) -> None:
     assert depth_of(paper.body) == int(paper.id[1:])
 
 
-async def test_deep_json_is_read_everywhere(repocache_endpoints: Endpoints, repocache_servers: Servers) -> None:
+async def test_deep_json_is_read_everywhere(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
     ids = await make(repocache_endpoints, repocache_servers)
     async with open_desk(repocache_endpoints) as desk:
         for _ in range(3):
@@ -61,7 +66,9 @@ async def test_deep_json_is_read_everywhere(repocache_endpoints: Endpoints, repo
         assert not desk.seen.of(CacheFailed)
 
 
-async def test_copies_of_deep_json_share_nothing(repocache_endpoints: Endpoints, repocache_servers: Servers) -> None:
+async def test_copies_of_deep_json_share_nothing(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
     await make(repocache_endpoints, repocache_servers)
     async with open_desk(repocache_endpoints) as desk:
         first, second = await desk.papers.require("d600"), await desk.papers.require("d600")

@@ -1,4 +1,5 @@
-"""Repositories of classes that inherit: the right class and all of its attributes, from wherever a read is answered."""
+"""Repositories of classes that inherit: the right class and all of its attributes, from wherever a
+read is answered."""
 
 from __future__ import annotations
 
@@ -62,7 +63,9 @@ async def staff(tmp_path: Path) -> AsyncIterator[Shop]:
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     await engine.dispose()
-    async with open_shop(Endpoints(url, (), ""), repositories=(People, Engineers, Managers)) as staff:
+    async with open_shop(
+        Endpoints(url, (), ""), repositories=(People, Engineers, Managers)
+    ) as staff:
         async with staff.db.unit_of_work() as work:
             work.add_all(
                 [
@@ -89,9 +92,18 @@ async def check(people: People, engineers: Engineers, managers: Managers) -> Non
     assert engineer.language == "Lua"
     assert await engineers.get(1) is None
     assert [each.language for each in await engineers.find()] == ["Lua"]
-    assert [each.budget for each in await managers.find(order_by=[Manager.budget.desc()], limit=1)] == [40]
-    assert [each.id for each in await managers.find(order_by=[Manager.name], after=await managers.require(3))] == [4]
-    assert (await people.count(), await engineers.count(), await managers.count(Manager.budget > 30)) == (4, 1, 1)
+    assert [
+        each.budget for each in await managers.find(order_by=[Manager.budget.desc()], limit=1)
+    ] == [40]
+    assert [
+        each.id
+        for each in await managers.find(order_by=[Manager.name], after=await managers.require(3))
+    ] == [4]
+    assert (
+        await people.count(),
+        await engineers.count(),
+        await managers.count(Manager.budget > 30),
+    ) == (4, 1, 1)
     assert await managers.exists(Person.name == "c")
     assert not await engineers.exists(Person.name == "c")
 

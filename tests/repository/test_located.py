@@ -59,11 +59,16 @@ async def test_a_table_that_the_database_calls_unlogged_is_read_from_the_primary
         for _ in range(3):
             assert (await db[Drafts].find())[0].id == ONE
         assert (await db[Drafts].get(ONE)) is not None
-    assert {event.node for event in seen if isinstance(event, Served) and event.tier == "database"} == {"primary"}
+    assert {
+        event.node for event in seen if isinstance(event, Served) and event.tier == "database"
+    } == {"primary"}
 
 
 async def test_a_database_view_is_refused_at_the_start(repocache_endpoints: Endpoints) -> None:
-    await make(repocache_endpoints, f"CREATE VIEW drafts AS SELECT '{ONE}'::uuid AS id, NULL::uuid AS parent")
+    await make(
+        repocache_endpoints,
+        f"CREATE VIEW drafts AS SELECT '{ONE}'::uuid AS id, NULL::uuid AS parent",
+    )
     with pytest.raises(ConfigurationError, match="drafts is a view"):
         async with Database(repocache_endpoints.primary, repositories=[Drafts]):
             pass

@@ -63,7 +63,9 @@ async def replica(desk: Desk) -> object:
 
 
 async def snapshot(desk: Desk) -> object:
-    statement = select(Paper.id, Paper.title, Paper.state).where(Paper.state == "draft", Paper.id == "p1")
+    statement = select(Paper.id, Paper.title, Paper.state).where(
+        Paper.state == "draft", Paper.id == "p1"
+    )
     async with desk.db.snapshot() as connection:
         first = (await connection.execute(statement)).all()
         return [tuple(row) for row in (*first, *(await connection.execute(statement)).all())]
@@ -97,7 +99,9 @@ async def test_reads_after_ddl_answer_as_before(
     assert await reads(desk) == before
 
 
-async def test_nothing_that_was_written_is_sent_again_nor_lost(desk: Desk, repocache_endpoints: Endpoints) -> None:
+async def test_nothing_that_was_written_is_sent_again_nor_lost(
+    desk: Desk, repocache_endpoints: Endpoints
+) -> None:
     """Behind a write the transaction has failed, and says so."""
     count = text("SELECT title FROM papers WHERE id = 'p1'")
     async with desk.db.sessionmaker() as session:

@@ -55,19 +55,23 @@ async def test_the_order_is_the_one_that_was_asked_for(ties: Shop) -> None:
 
 
 async def test_pages_of_conditions_and_of_composite_keys(shop: Shop) -> None:
-    assert [user.id for user in await walk(shop.users, 3, User.age > 50, order_by=[User.age.desc()])] == [
-        *range(60, 50, -1)
-    ]
+    assert [
+        user.id for user in await walk(shop.users, 3, User.age > 50, order_by=[User.age.desc()])
+    ] == [*range(60, 50, -1)]
     orders = shop.db[Orders]
-    assert [OrderId(o.tenant, o.number) for o in await walk(orders, 4, order_by=[Order.number.desc()])] == [
-        OrderId(tenant, number) for number in (3, 2, 1) for tenant in (1, 2)
-    ]
+    assert [
+        OrderId(o.tenant, o.number) for o in await walk(orders, 4, order_by=[Order.number.desc()])
+    ] == [OrderId(tenant, number) for number in (3, 2, 1) for tenant in (1, 2)]
 
 
 async def test_pages_in_a_transaction_and_on_the_primary(shop: Shop) -> None:
     async with shop.db.unit_of_work() as work:
-        assert [user.id for user in await walk(work[type(shop.users)], 25, order_by=[User.name])] == [*range(1, 61)]
-    assert [user.id for user in await walk(shop.users.on_primary(), 25, order_by=[User.name])] == [*range(1, 61)]
+        assert [
+            user.id for user in await walk(work[type(shop.users)], 25, order_by=[User.name])
+        ] == [*range(1, 61)]
+    assert [user.id for user in await walk(shop.users.on_primary(), 25, order_by=[User.name])] == [
+        *range(1, 61)
+    ]
 
 
 async def test_a_row_that_went_does_not_move_the_page(shop: Shop) -> None:
@@ -82,13 +86,28 @@ async def test_a_row_that_went_does_not_move_the_page(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"order_by": [User.email], "after": User(id=1, email="x")}, "email may be NULL, which no comparison finds"),
-        ({"order_by": [func.lower(User.name)]}, "give mapped columns of User, with .asc() or .desc() at most"),
-        ({"order_by": [User.name.desc().nulls_last()]}, "give mapped columns of User, with .asc() or .desc() at most"),
+        (
+            {"order_by": [User.email], "after": User(id=1, email="x")},
+            "email may be NULL, which no comparison finds",
+        ),
+        (
+            {"order_by": [func.lower(User.name)]},
+            "give mapped columns of User, with .asc() or .desc() at most",
+        ),
+        (
+            {"order_by": [User.name.desc().nulls_last()]},
+            "give mapped columns of User, with .asc() or .desc() at most",
+        ),
         ({"order_by": [Order.total]}, "give mapped columns of User"),
-        ({"order_by": ["name"]}, "order_by=['name']): give mapped columns of User, with .asc() or .desc() at most"),
+        (
+            {"order_by": ["name"]},
+            "order_by=['name']): give mapped columns of User, with .asc() or .desc() at most",
+        ),
         ({"order_by": "name"}, "order_by='name'): give a list of columns: order_by=[User.id]"),
-        ({"order_by": User.name}, "order_by=User.name): give a list of columns: order_by=[User.id]"),
+        (
+            {"order_by": User.name},
+            "order_by=User.name): give a list of columns: order_by=[User.id]",
+        ),
         ({"order_by": 7}, "order_by=7): give a list of columns"),
         ({"limit": 0}, "limit=0): give at least 1"),
         ({"limit": -1}, "limit=-1): give at least 1"),
@@ -96,7 +115,9 @@ async def test_a_row_that_went_does_not_move_the_page(shop: Shop) -> None:
         ({"after": Order(tenant=1, number=2)}, "give the last User of the page before"),
     ],
 )
-async def test_what_cannot_be_paged_is_refused(still: Shop, arguments: dict[str, Any], message: str) -> None:
+async def test_what_cannot_be_paged_is_refused(
+    still: Shop, arguments: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         await still.users.find(**arguments)
 

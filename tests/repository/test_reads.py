@@ -115,9 +115,15 @@ async def test_composite_ids(shop: Shop) -> None:
     assert order.total == 203
     assert await orders.get(OrderId(tenant=3, number=2)) is None
     many = await orders.get_many([OrderId(2, 1), OrderId(1, 9), OrderId(1, 2)])
-    assert [(type(id), id.number, order.total) for id, order in many.items()] == [(OrderId, 1, 201), (OrderId, 2, 102)]
+    assert [(type(id), id.number, order.total) for id, order in many.items()] == [
+        (OrderId, 1, 201),
+        (OrderId, 2, 102),
+    ]
     # Through Redis and back.
-    assert list(await orders.get_many([OrderId(1, 2), OrderId(2, 1)])) == [OrderId(1, 2), OrderId(2, 1)]
+    assert list(await orders.get_many([OrderId(1, 2), OrderId(2, 1)])) == [
+        OrderId(1, 2),
+        OrderId(2, 1),
+    ]
 
 
 async def test_uuid_ids(shop: Shop) -> None:
@@ -125,12 +131,17 @@ async def test_uuid_ids(shop: Shop) -> None:
     document = await documents.require(document_id(2))
     assert (document.title, type(document.id)) == ("t2", uuid.UUID)
     assert await documents.get(document_id(9)) is None
-    assert list(await documents.get_many([document_id(3), document_id(1)])) == [document_id(3), document_id(1)]
+    assert list(await documents.get_many([document_id(3), document_id(1)])) == [
+        document_id(3),
+        document_id(1),
+    ]
 
 
 async def test_text_ids_of_any_characters(shop: Shop, repocache_endpoints: Any) -> None:
     countries = shop.db[Countries]
-    assert [(await countries.require(code)).name for code in ODD_CODES] == [f"<{code}>" for code in ODD_CODES]
+    assert [(await countries.require(code)).name for code in ODD_CODES] == [
+        f"<{code}>" for code in ODD_CODES
+    ]
     assert await countries.get("DE") is None
     assert await countries.get("d\0e") is None
     assert await countries.get("\ud800") is None
@@ -161,7 +172,9 @@ async def test_text_ids_of_any_characters(shop: Shop, repocache_endpoints: Any) 
         ("countries", b"de", "str"),
     ],
 )
-async def test_an_id_of_another_type_is_refused_everywhere(still: Shop, repository: str, id: Any, wanted: str) -> None:
+async def test_an_id_of_another_type_is_refused_everywhere(
+    still: Shop, repository: str, id: Any, wanted: str
+) -> None:
     reader: Any = {
         "users": still.users,
         "orders": still.db[Orders],
@@ -240,8 +253,15 @@ async def test_views_past_the_cache_and_in_a_transaction(shop: Shop) -> None:
 
 
 async def test_find_conditions_order_and_limit(shop: Shop) -> None:
-    assert [user.id for user in await shop.users.find(User.age >= 58, order_by=[User.id])] == [58, 59, 60]
-    assert [user.id for user in await shop.users.find(User.age > 10, User.age < 13, order_by=[User.id.desc()])] == [
+    assert [user.id for user in await shop.users.find(User.age >= 58, order_by=[User.id])] == [
+        58,
+        59,
+        60,
+    ]
+    assert [
+        user.id
+        for user in await shop.users.find(User.age > 10, User.age < 13, order_by=[User.id.desc()])
+    ] == [
         12,
         11,
     ]
@@ -288,7 +308,9 @@ async def test_on_primary_and_on_replica_read_there_and_past_the_cache(
         assert (await shop.users.require(7)).name == "Ada"
 
 
-async def test_on_replica_obeys_the_session(repocache_controls: Servers, repocache_endpoints: Any) -> None:
+async def test_on_replica_obeys_the_session(
+    repocache_controls: Servers, repocache_endpoints: Any
+) -> None:
     async with open_shop(repocache_endpoints) as shop:
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.pause_replay)

@@ -108,7 +108,9 @@ async def test_an_error_of_the_callers_own_condition_is_the_databases(desk: Desk
     assert not isinstance(raised.value, CodecError)
 
 
-async def test_a_statement_that_fails_for_all_is_sent_once(desk: Desk, repocache_endpoints: Endpoints) -> None:
+async def test_a_statement_that_fails_for_all_is_sent_once(
+    desk: Desk, repocache_endpoints: Endpoints
+) -> None:
     await run(repocache_endpoints, "ALTER TABLE papers DROP COLUMN title")
     told = await asyncio.gather(*map(desk.papers.on_primary().get, GOOD), return_exceptions=True)
     assert not any(isinstance(each, CodecError) for each in told)
@@ -137,4 +139,6 @@ async def test_halves_cost_little_and_are_bounded() -> None:
         rows = await read_apart(every, read, refuse)
         assert len(asked) <= most
         assert {id for id, row in rows.items() if isinstance(row, CodecError)} == bad
-        assert {id: row for id, row in rows.items() if id not in bad} == {id: (id,) for id in every if id not in bad}
+        assert {id: row for id, row in rows.items() if id not in bad} == {
+            id: (id,) for id in every if id not in bad
+        }

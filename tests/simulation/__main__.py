@@ -1,4 +1,5 @@
-"""Run simulations: `python -m tests.simulation [--seed S | --seeds A..B | --seconds T] [--operations N] ...`.
+"""Run simulations:
+`python -m tests.simulation [--seed S | --seeds A..B | --seconds T] [--operations N] ...`.
 
 Exits with 1 if a violation was found; each is printed with the command that replays it.
 """
@@ -31,7 +32,8 @@ MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run. `profile`: a family or a shape, empty: the seed's own. `without`: rules that are switched off."""
+    """One run. `profile`: a family or a shape, empty: the seed's own. `without`: rules that are
+    switched off."""
 
     seed: int
     operations: int
@@ -67,12 +69,19 @@ def jobs(options: argparse.Namespace) -> Iterator[Job]:
         seeds = count(secrets.randbelow(SPREAD))
     without = tuple(options.without)
     tell = options.tell and options.seed is not None
-    return (Job(seed, options.operations, options.profile, without, tell, options.narrow) for seed in seeds)
+    return (
+        Job(seed, options.operations, options.profile, without, tell, options.narrow)
+        for seed in seeds
+    )
 
 
 def replay(outcome: Outcome, options: argparse.Namespace) -> str:
     """The command that shows it again."""
-    words = ["python -m tests.simulation", f"--seed {outcome.seed}", f"--operations {options.operations}"]
+    words = [
+        "python -m tests.simulation",
+        f"--seed {outcome.seed}",
+        f"--operations {options.operations}",
+    ]
     words += [f"--profile {options.profile}"] if options.profile else []
     words += ["--narrow"] if options.narrow else []
     words += [f"--without {rule!r}" for rule in options.without]
@@ -99,14 +108,16 @@ class Tally:
         self.counts.update(outcome.counts)
         if outcome.violations:
             self.bad += 1
-            print(f"seed {outcome.seed} ({outcome.profile}) violates: {replay(outcome, self.options)}")
+            print(
+                f"seed {outcome.seed} ({outcome.profile}) violates: {replay(outcome, self.options)}"
+            )
             print("   " + "\n   ".join(outcome.violations[:MOST]), flush=True)
 
     def tell(self, took: float) -> None:
         print(
-            f"seeds {min(self.seeds)}..{max(self.seeds)}: {self.runs:,} runs, {self.operations:,} operations in "
-            f"{self.seconds:,.0f} simulated seconds; {self.bad} runs with violations; "
-            f"{took:.0f} s, {self.operations / took:,.0f} operations/s",
+            f"seeds {min(self.seeds)}..{max(self.seeds)}: {self.runs:,} runs, {self.operations:,} "
+            f"operations in {self.seconds:,.0f} simulated seconds; {self.bad} runs with "
+            f"violations; {took:.0f} s, {self.operations / took:,.0f} operations/s",
             flush=True,
         )
 
@@ -129,17 +140,31 @@ def main() -> int:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, help="one run; the same seed and operations give the same trace")
+    parser.add_argument(
+        "--seed", type=int, help="one run; the same seed and operations give the same trace"
+    )
     parser.add_argument("--seeds", default="", metavar="A..B", help="one run for each, B included")
-    parser.add_argument("--seconds", type=float, default=60.0, help="new seeds for so long, if none are given")
-    parser.add_argument("--operations", type=int, default=2000, help="reads, writes and faults of one run")
-    parser.add_argument("--profile", default="", help="else the seed says; changes are added: all+feeds")
-    parser.add_argument("--narrow", action="store_true", help="draw as before there were wider worlds")
-    parser.add_argument("--without", action="append", default=[], metavar="RULE", help="switch a rule off")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="new seeds for so long, if none are given"
+    )
+    parser.add_argument(
+        "--operations", type=int, default=2000, help="reads, writes and faults of one run"
+    )
+    parser.add_argument(
+        "--profile", default="", help="else the seed says; changes are added: all+feeds"
+    )
+    parser.add_argument(
+        "--narrow", action="store_true", help="draw as before there were wider worlds"
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="RULE", help="switch a rule off"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--tell", action="store_true", help="with --seed: print all that happens")
     options = parser.parse_args()
-    if unknown := [name for name in options.profile.split("+") if options.profile and name not in NAMES]:
+    if unknown := [
+        name for name in options.profile.split("+") if options.profile and name not in NAMES
+    ]:
         parser.error(f"no profile is called {unknown[0]!r}; there are {', '.join(NAMES)}")
     return options
 

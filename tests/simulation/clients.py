@@ -1,4 +1,5 @@
-"""Those who use the processes: sessions that read and write, here and there, with the bookmark of their last answer.
+"""Those who use the processes: sessions that read and write, here and there, with the bookmark of
+their last answer.
 
 Owns what a client asks and what it may expect. Where its requests run is the world's.
 """
@@ -24,8 +25,8 @@ from tests.simulation.world import Cancelled, Crashed, World
 EXPECTED = (RepocacheError, OSError, DriverError, Cancelled, Crashed)
 """What a request may end with while there are faults."""
 TOO_LONG = 400.0
-"""Seconds after which a request hangs: a queue of twenty writers of one row, each with a slow COMMIT, takes a minute,
-and a request may write several times."""
+"""Seconds after which a request hangs: a queue of twenty writers of one row, each with a slow
+COMMIT, takes a minute, and a request may write several times."""
 
 SLOWEST = 12.0
 """Seconds that a read may take at the most, whoever is silent."""
@@ -33,7 +34,8 @@ Found = Mapping[int, int | None]
 
 
 class Stranger:
-    """Writes straight to the database, with whatever client. What the tables' triggers notice is all that is left."""
+    """Writes straight to the database, with whatever client. What the tables' triggers notice is
+    all that is left."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -53,7 +55,9 @@ class Stranger:
         """At the server that was the primary when it began, whatever becomes of it."""
         draw, server = self._draw, self._world.cluster.primary
         transaction = server.cluster.begin()
-        for key in sorted({draw.choice(self._world.profile.keys) for _ in range(1 + int(draw.random() * 3))}):
+        for key in sorted(
+            {draw.choice(self._world.profile.keys) for _ in range(1 + int(draw.random() * 3))}
+        ):
             await server.cluster.update(transaction, key, draw.random() < 0.9)
             notice(server.cluster, transaction, key[0], [key[1]] if draw.random() < 0.95 else None)
             await asyncio.sleep(0.02 * draw.random())
@@ -79,7 +83,8 @@ class Session:
 
 
 class Client:
-    """One after the other, it makes requests of processes, until the world has had `most` operations."""
+    """One after the other, it makes requests of processes, until the world has had `most`
+    operations."""
 
     def __init__(self, world: World, number: int, most: int) -> None:
         self.world = world
@@ -89,7 +94,9 @@ class Client:
         self._draw = Random(world.draw.random())
         self._session = Session()
         wide = world.profile.wide
-        self._habits = None if wide == NARROW else Habits(self, Random(f"{world.seed} {self._name}"))
+        self._habits = (
+            None if wide == NARROW else Habits(self, Random(f"{world.seed} {self._name}"))
+        )
 
     async def run(self) -> None:
         world, draw = self.world, self._draw
@@ -119,11 +126,24 @@ class Client:
                     session.left = 2 if session.bookmark else 4 * left
         session.left -= 1
         need = dict(session.need)
-        request = self._sticky(service, session.bookmark, need) if session.left >= -1 else self._free(service)
-        patience = world.profile.slow * 10 * draw.random() if draw.random() < world.profile.cancels else TOO_LONG
+        request = (
+            self._sticky(service, session.bookmark, need)
+            if session.left >= -1
+            else self._free(service)
+        )
+        patience = (
+            world.profile.slow * 10 * draw.random()
+            if draw.random() < world.profile.cancels
+            else TOO_LONG
+        )
         began = world.loop.now
         outcome = await world.run_in(service, request, patience)
-        world.note(self._name, service.owner.name, type(outcome).__name__, outcome if type(outcome) is str else "")
+        world.note(
+            self._name,
+            service.owner.name,
+            type(outcome).__name__,
+            outcome if type(outcome) is str else "",
+        )
         if isinstance(outcome, str):
             self._session = Session(outcome, need, session.left, session.ends)
             if need:
@@ -131,9 +151,13 @@ class Client:
         elif isinstance(outcome, EXPECTED):
             world.counts[type(outcome).__name__] += 1
             if world.loop.now - began >= TOO_LONG:
-                world.oracle.blame(f"{self._name}: a request to {service.owner.name} hung for {TOO_LONG} s")
+                world.oracle.blame(
+                    f"{self._name}: a request to {service.owner.name} hung for {TOO_LONG} s"
+                )
         elif isinstance(outcome, Exception):
-            world.oracle.blame(f"{self._name}: a request to {service.owner.name} failed: {outcome!r}")
+            world.oracle.blame(
+                f"{self._name}: a request to {service.owner.name} failed: {outcome!r}"
+            )
 
     async def _sticky(self, service: Service, bookmark: str, need: Need) -> str:
         """A request in a session; the bookmark that goes with its answer."""
@@ -178,22 +202,28 @@ class Client:
             found = await service.read(keys[0][0], [key[1] for key in keys], entity=entity)
         finally:
             if self.world.loop.now - began > SLOWEST:
-                self.world.oracle.blame(f"{self._name}: a read at {service.owner.name} took more than {SLOWEST} s")
+                self.world.oracle.blame(
+                    f"{self._name}: a read at {service.owner.name} took more than {SLOWEST} s"
+                )
         behind = any(each.behind for each in found.joined.values())
         how = " by another's load, bookmark or not," if behind else " by another's load"
         self.got(service, wanted, found, need, how if found.joined else "")
 
     def wanted(self, keys: list[Key], need: Need | None) -> Need:
-        """What a read that begins now must not be older than. What replicas show before the primary does may be missed
-        once, by a read that begins before it is shown there."""
+        """What a read that begins now must not be older than. What replicas show before the primary
+        does may be missed once, by a read that begins before it is shown there."""
         return {key: self.world.oracle.surviving(key, (need or {}).get(key, 0)) for key in keys}
 
-    def got(self, service: Service, wanted: Need, found: Found, need: Need | None, how: str) -> None:
+    def got(
+        self, service: Service, wanted: Need, found: Found, need: Need | None, how: str
+    ) -> None:
         """Hold an answer against what was wanted."""
         for key, least in wanted.items():
             version = found[key[1]]
             self.world.note(self._name, key, version)
-            self.world.oracle.served(f"{self._name} at {service.owner.name}{how}", key, version, least)
+            self.world.oracle.served(
+                f"{self._name} at {service.owner.name}{how}", key, version, least
+            )
         self.saw(found, list(wanted), need)
 
     def saw(self, found: Found, keys: list[Key], need: Need | None) -> None:
@@ -215,7 +245,9 @@ class Client:
         try:
             written: dict[Key, int] = {}
             for key in keys:
-                written[key] = await connection.update(key, draw.random() < 0.9, noticed=bool(profile.strangers))
+                written[key] = await connection.update(
+                    key, draw.random() < 0.9, noticed=bool(profile.strangers)
+                )
             told = keys if not profile.strangers or draw.random() < 0.5 else keys[:1]
             service.touch(connection, [] if whole else told, whole)
             if draw.random() < 0.1:

@@ -1,6 +1,8 @@
-"""A connection as the library uses SQLAlchemy's: which statement asks what of the simulated server behind it.
+"""A connection as the library uses SQLAlchemy's: which statement asks what of the simulated server
+behind it.
 
-Owns what statements mean, and transactions as a client drives them. The wire below is `driver`'s, pools `engines`'s.
+Owns what statements mean, and transactions as a client drives them. The wire below is `driver`'s,
+pools `engines`'s.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class Result:
 
 
 class Begun:
-    """A transaction that was begun: to be awaited, and ended by whoever ends the connection, or a block. It is rolled
-    back if the block fails, or its COMMIT."""
+    """A transaction that was begun: to be awaited, and ended by whoever ends the connection, or a
+    block. It is rolled back if the block fails, or its COMMIT."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -94,8 +96,8 @@ class Cursor:
 
 
 class Connection:
-    """An AsyncConnection, and the pooled connection under it. `alone`: in AUTOCOMMIT. `ended`: its transaction was
-    committed or rolled back."""
+    """An AsyncConnection, and the pooled connection under it. `alone`: in AUTOCOMMIT. `ended`: its
+    transaction was committed or rolled back."""
 
     def __init__(self, engine: Engine, entry: Entry, alone: bool) -> None:
         self._engine = engine
@@ -135,7 +137,9 @@ class Connection:
         if self._engine.purpose is Purpose.OUTBOX:
             return await self._outbox(statement, parameters)
         if isinstance(parameters, dict):
-            return Result([(await self._statement(lambda server: asked_status(server, parameters["xid"])),)])
+            return Result(
+                [(await self._statement(lambda server: asked_status(server, parameters["xid"])),)]
+            )
         keys = statement.get_execution_options()["keys"] if parameters is None else parameters
         return Result(await self._statement(lambda server: rows_of(self._shown(server), keys)))
 
@@ -162,7 +166,9 @@ class Connection:
     async def seal(self, parameters: dict[str, Any]) -> Sequence[Any]:
         """The row that the last statement of a transaction returns, where there is an outbox."""
         transaction = self._begun()
-        row: Sequence[Any] = await self._working(lambda: outbox.seal(self._cluster, transaction, parameters))
+        row: Sequence[Any] = await self._working(
+            lambda: outbox.seal(self._cluster, transaction, parameters)
+        )
         return row
 
     async def update(self, key: Key, exists: bool, *, noticed: bool = False) -> int:
@@ -212,7 +218,11 @@ class Connection:
         def query(server: Server) -> Any:
             assert transaction is not None
             if "pg_current_xact_id_if_assigned" in sql:
-                return (transaction.xid, "on" if transaction.synchronous else "off", server.cluster.insert)
+                return (
+                    transaction.xid,
+                    "on" if transaction.synchronous else "off",
+                    server.cluster.insert,
+                )
             if "pg_current_wal_insert_lsn" in sql:
                 return (server.cluster.insert,)
             raise AssertionError(sql)
@@ -234,7 +244,9 @@ class Connection:
 
         def at_server(answer: Callable[[Any], None]) -> None:
             assert transaction is not None
-            self._cluster.commit(transaction, lambda state: answer(DriverError(state) if state else "COMMIT"))
+            self._cluster.commit(
+                transaction, lambda state: answer(DriverError(state) if state else "COMMIT")
+            )
 
         await self._waited(at_server)
         driver.transaction = None
@@ -275,8 +287,8 @@ class Connection:
 
 
 def asked_status(server: Server, xid: str) -> str | DBAPIError | None:
-    """Or how the question fails: a transaction that was lost is in the future of this history, and now and then the
-    question itself is cancelled."""
+    """Or how the question fails: a transaction that was lost is in the future of this history, and
+    now and then the question itself is cancelled."""
     cluster = server.cluster
     if cluster.pace.confused and cluster.loop.draw() < cluster.pace.confused:
         return DBAPIError("the status", None, DriverError("57014"))

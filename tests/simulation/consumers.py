@@ -1,6 +1,7 @@
 """Services that keep something derived of their own: consumers of a process's invalidations.
 
-Each keeps the newest version of every key of one owner, reads anew what it is told of, and is never told more.
+Each keeps the newest version of every key of one owner, reads anew what it is told of, and is never
+told more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ PAUSE = 0.1
 
 
 class Consumer:
-    """Of one owner, at one process. `derived`: id -> the version that it believes in, None: there is no such row."""
+    """Of one owner, at one process. `derived`: id -> the version that it believes in, None: there
+    is no such row."""
 
     def __init__(self, service: Service, owner: str, keys: tuple[Key, ...]) -> None:
         self.service = service

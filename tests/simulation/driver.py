@@ -1,4 +1,5 @@
-"""A driver's connection over simulated servers: who is connected to which life of which server, and how it ends.
+"""A driver's connection over simulated servers: who is connected to which life of which server, and
+how it ends.
 
 Owns what asyncpg would. What SQLAlchemy makes of it is `engines`'s.
 """
@@ -80,7 +81,8 @@ class Driver(asyncpg.Connection):  # type: ignore[misc]  # it has no types
         self._end(told=False)
 
     def lose(self) -> None:
-        """The server, or the network, ends it. The client hears of it a little later, unless the way is held."""
+        """The server, or the network, ends it. The client hears of it a little later, unless the
+        way is held."""
         if self.path.held:
             self.path.carry(self.reset, self.path.context)
         else:
@@ -109,7 +111,8 @@ class Driver(asyncpg.Connection):  # type: ignore[misc]  # it has no types
                 self.path.loop.call_soon(listener, self, context=self.path.context)
 
     def send(self, run: Callable[[Callable[[Any], None]], None]) -> asyncio.Future[Any]:
-        """`run` happens at the server, and answers when it calls what it is given. An exception is answered too."""
+        """`run` happens at the server, and answers when it calls what it is given. An exception is
+        answered too."""
         if self.dead:
             raise Lost("the connection is closed")
         pending: asyncio.Future[Any] = self.path.loop.create_future()

@@ -1,6 +1,7 @@
 """Engines, pools and connections as the library uses SQLAlchemy's, over simulated servers.
 
-Owns what a pool does with its connections. What these answer is `connections`'s, the wire below `driver`'s.
+Owns what a pool does with its connections. What these answer is `connections`'s, the wire below
+`driver`'s.
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Dialect:
 
 
 class Entry:
-    """A pool's entry; the library keeps the server's identity in `info`, and that nothing else was set up."""
+    """A pool's entry; the library keeps the server's identity in `info`, and that nothing else was
+    set up."""
 
     def __init__(self, driver: Driver) -> None:
         self.driver_connection = driver
@@ -142,7 +144,11 @@ class Engine:
 
     async def _connected(self, alone: bool) -> Connection:
         for _ in range(3):
-            entry = self._idle.pop() if self._idle and self.purpose is not Purpose.PROBE else await self._made()
+            entry = (
+                self._idle.pop()
+                if self._idle and self.purpose is not Purpose.PROBE
+                else await self._made()
+            )
             try:
                 self.sync_engine.dispatch.checkout(None, entry, None)
             except InvalidatePoolError:
@@ -224,8 +230,8 @@ class Alone:
 
 
 class Nodes:
-    """One process's names and ways: which server each host leads to now. `stale`: the one that was the primary, while
-    its name still leads there."""
+    """One process's names and ways: which server each host leads to now. `stale`: the one that was
+    the primary, while its name still leads there."""
 
     def __init__(self, cluster: Cluster, paths: dict[str, Path]) -> None:
         self._cluster = cluster

@@ -1,4 +1,5 @@
-"""What goes wrong, and how it is put right again: one task that draws a fault, another, and another."""
+"""What goes wrong, and how it is put right again: one task that draws a fault, another, and
+another."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from tests.simulation.service import Service
 from tests.simulation.world import World
 
 PLACES = {
-    **dict.fromkeys(("restart", "failover", "away", "flush", "lose", "forge", "depose", "return"), "redis"),
+    **dict.fromkeys(
+        ("restart", "failover", "away", "flush", "lose", "forge", "depose", "return"), "redis"
+    ),
     **dict.fromkeys(("kill", "die", "stop", "strand"), "service"),
     "evict": "eviction",
     "turn": "switch",
@@ -102,7 +105,8 @@ class Faults:
             server.poke()
 
     async def _disturb(self, way: str, host: str) -> None:
-        """One process's way to a server is cut, or silent for a while and then cut or whole again."""
+        """One process's way to a server is cut, or silent for a while and then cut or whole
+        again."""
         running = self._world.running()
         if not running:
             return None
@@ -165,8 +169,8 @@ class Faults:
         old.stop()
 
     async def _depose(self) -> None:
-        """The same, but the old master lives on for a while, and its clients with it. Then a sentinel ends their
-        connections; or it was demoted by hand, and goes on saying what it said.
+        """The same, but the old master lives on for a while, and its clients with it. Then a
+        sentinel ends their connections; or it was demoted by hand, and goes on saying what it said.
         """
         world = self._world
         world.remember()
@@ -181,7 +185,8 @@ class Faults:
         world.behind = None
 
     async def _return(self) -> None:
-        """A replica goes on, the old master follows it and is then the master again, in the same process."""
+        """A replica goes on, the old master follows it and is then the master again, in the same
+        process."""
         world = self._world
         await self._depose()
         old, between = world.redises[-2], world.redis
@@ -274,7 +279,9 @@ class Faults:
             began = self._world.loop.now
             outcome = await self._world.run_in(service, service.stop())
             if self._world.loop.now - began > LEAVING and not service.owner.dead:
-                self._world.oracle.blame(f"{service.owner.name} took more than {LEAVING} s to leave")
+                self._world.oracle.blame(
+                    f"{service.owner.name} took more than {LEAVING} s to leave"
+                )
             if isinstance(outcome, Exception) and not service.owner.dead:
                 self._world.oracle.blame(f"{service.owner.name} did not stop: {outcome!r}")
             self._world.kill(service)

@@ -13,13 +13,16 @@ FORGER = "forger"
 
 
 def forge(redis: Redis, draw: Random) -> None:
-    """One message: the next of a record, or one before or far ahead, of this or an earlier incarnation; of an owner's
-    record with a generation that it has had, or made up; one that tells of an owner's record; or the last one again."""
+    """One message: the next of a record, or one before or far ahead, of this or an earlier
+    incarnation; of an owner's record with a generation that it has had, or made up; one that tells
+    of an owner's record; or the last one again."""
     records = redis.records._records
     if not records:
         return
     bucket, record = draw.choice(list(records.items()))
-    incarnation = record.incarnation if draw.random() < 0.8 else draw.choice(sorted(redis.made[bucket]))
+    incarnation = (
+        record.incarnation if draw.random() < 0.8 else draw.choice(sorted(redis.made[bucket]))
+    )
     generations = {}
     if bucket >= BUCKETS and draw.random() < 0.5:
         names = [*redis.generations.get(bucket, ()), record.incarnation, "f" * 16]
@@ -28,7 +31,13 @@ def forge(redis: Redis, draw: Random) -> None:
     if bucket < BUCKETS and draw.random() < 0.2:
         own, there = draw.choice(list(records.items()))
         if own >= BUCKETS:
-            owners = {draw.choice(("item", "note")): (there.incarnation, there.seq + draw.choice((0, 1)), there.tip)}
+            owners = {
+                draw.choice(("item", "note")): (
+                    there.incarnation,
+                    there.seq + draw.choice((0, 1)),
+                    there.tip,
+                )
+            }
     redis.publish(
         Message(
             version=WIRE_VERSION,

@@ -1,5 +1,5 @@
-"""What clients do in wider worlds, beside reading by id: selects, transactions, snapshots, several reads at once, a
-session in a session.
+"""What clients do in wider worlds, beside reading by id: selects, transactions, snapshots, several
+reads at once, a session in a session.
 
 Owns the steps. What a session may expect of each is `clients`'s.
 """
@@ -38,7 +38,8 @@ class Habits:
         ]
 
     async def step(self, service: Service, need: Need | None) -> bool:
-        """Whether one of these was taken. Whom Redis does not hear they ask to write, and whose links others follow."""
+        """Whether one of these was taken. Whom Redis does not hear they ask to write, and whose
+        links others follow."""
         linked = bool(self._wide.handed) and service.settings.window == min(self._wide.windows)
         if (linked or service.owner is self._world.stranded) and self._draw.random() < 0.4:
             await self._client.write(service, need)
@@ -65,7 +66,8 @@ class Habits:
         return links[-1] if links and self._draw.random() < self._wide.handed else ""
 
     async def linger(self, service: Service, need: Need) -> None:
-        """In the middle of a request; where links are followed, who has written nothing, and goes on reading then."""
+        """In the middle of a request; where links are followed, who has written nothing, and goes
+        on reading then."""
         if self._draw.random() >= self._wide.lingers or (self._wide.handed and need):
             return None
         if not self._wide.handed:
@@ -91,13 +93,18 @@ class Habits:
     async def _own(self, service: Service, need: Need | None) -> None:
         """What the session wrote or saw, by id."""
         keys = [key for key in need or () if key[0] in service.access]
-        await self._client.read(service, [self._draw.choice(keys)] if keys else self._keys(service), need)
+        await self._client.read(
+            service, [self._draw.choice(keys)] if keys else self._keys(service), need
+        )
 
     async def _find(self, service: Service, need: Need | None) -> None:
         await self._found(service, self._keys(service), need)
 
-    async def _found(self, service: Service, keys: list[Key], need: Need | None, how: str = " by a select") -> None:
-        """A select, without a session held against the lag that a replica in the rotation may have."""
+    async def _found(
+        self, service: Service, keys: list[Key], need: Need | None, how: str = " by a select"
+    ) -> None:
+        """A select, without a session held against the lag that a replica in the rotation may
+        have."""
         bound = self._lag_bound(service) if need is None else None
         wanted = self._client.wanted(keys, need)
         found = await service.find(keys[0][0], [key[1] for key in keys])
@@ -161,7 +168,8 @@ class Habits:
             await self._client.read(service, keys, need)
 
     async def _nested(self, service: Service, need: Need | None) -> None:
-        """A session in the session, which knows nothing of it; the outer one knows then what the inner one did."""
+        """A session in the session, which knows nothing of it; the outer one knows then what the
+        inner one did."""
         inner: Need = {}
         try:
             async with service.routing.causal_session():

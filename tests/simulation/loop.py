@@ -1,6 +1,8 @@
-"""An event loop whose time is a number and whose order of callbacks is drawn: no threads, no sockets, no waiting.
+"""An event loop whose time is a number and whose order of callbacks is drawn: no threads, no
+sockets, no waiting.
 
-Owns time, order, and what dies with a process. What happens between processes and servers is `network`'s.
+Owns time, order, and what dies with a process. What happens between processes and servers is
+`network`'s.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ class Stuck(Exception):
 
 
 class Owner:
-    """A process as the loop sees it: once it is dead, nothing of it runs any more, not even a `finally`.
+    """A process as the loop sees it: once it is dead, nothing of it runs any more, not even a
+    `finally`.
 
-    `context`: in which everything belongs to it. `skew`: seconds that its wall clock is ahead, at the beginning;
-    `drift`: seconds by which it gains in each second.
+    `context`: in which everything belongs to it. `skew`: seconds that its wall clock is ahead, at
+    the beginning; `drift`: seconds by which it gains in each second.
     """
 
     __slots__ = ("context", "dead", "drift", "name", "skew")
@@ -58,9 +61,11 @@ def wall_clock(now: float) -> float:
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """Runs one of the ready callbacks, whichever the seed says; if there is none, goes to the next timer.
+    """Runs one of the ready callbacks, whichever the seed says; if there is none, goes to the next
+    timer.
 
-    `failures`: what callbacks raised that nobody caught, and what was reported to the exception handler.
+    `failures`: what callbacks raised that nobody caught, and what was reported to the exception
+    handler.
     """
 
     def __init__(self, seed: int) -> None:
@@ -87,12 +92,20 @@ class Loop(asyncio.AbstractEventLoop):
         return handle
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
         self._count += 1
@@ -145,11 +158,17 @@ class Loop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]
-        self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None, context: Context | None = None
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
     ) -> asyncio.Task[T]:
         return asyncio.Task(coroutine, loop=self, name=name or "task", context=context)
 
-    async def create_connection(self, factory: Callable[[], Any], host: str, port: int, **_: Any) -> Any:  # type: ignore[override]
+    async def create_connection(  # type: ignore[override]
+        self, factory: Callable[[], Any], host: str, port: int, **_: Any
+    ) -> Any:
         """Raises OSError."""
         assert self.connect is not None
         return await self.connect(factory, host, port)
@@ -168,7 +187,8 @@ class Loop(asyncio.AbstractEventLoop):
         return False
 
     def close(self) -> None:
-        """From here on the loop is silent: what is left of tasks is thrown away, wherever it stands."""
+        """From here on the loop is silent: what is left of tasks is thrown away, wherever it
+        stands."""
         self._closed = True
         self.connect = None
         hook, sys.unraisablehook = sys.unraisablehook, _silent
@@ -178,7 +198,8 @@ class Loop(asyncio.AbstractEventLoop):
                 for _ in range(3):  # what is thrown away may do something once more, to end
                     self._forget()
                     gc.collect()
-                gc.freeze()  # greenlets that wait for ever are not thrown away, nor what they hold: never look again
+                # Greenlets that wait for ever are not thrown away, nor what they hold.
+                gc.freeze()
         finally:
             sys.unraisablehook = hook
 
@@ -209,7 +230,8 @@ def _silent(_: object) -> None:
 
 @contextmanager
 def environment(loop: Loop, seed: int) -> Iterator[None]:
-    """What a process asks its machine for, drawn from the seed: clocks, chance, names never used twice."""
+    """What a process asks its machine for, drawn from the seed: clocks, chance, names never used
+    twice."""
     state, source, collects = random.getstate(), random.Random(seed ^ 0x5EED), gc.isenabled()
 
     def token_hex(size: int = 32) -> str:

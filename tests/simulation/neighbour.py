@@ -1,6 +1,8 @@
-"""A process of the same service that reaches another primary: two servers were promoted, and each has its own clients.
+"""A process of the same service that reaches another primary: two servers were promoted, and each
+has its own clients.
 
-Nobody writes to this one. Whatever else than its first rows comes out of the caches is of another database.
+Nobody writes to this one. Whatever else than its first rows comes out of the caches is of another
+database.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ APART = 9_000_000
 """Where the other server's numbers begin, which tell its life from the first one's."""
 
 MOST = 10
-"""Records that may be made in a bucket: each process replaces the other history's once, a publication that comes late
-makes it anew."""
+"""Records that may be made in a bucket: each process replaces the other history's once, a
+publication that comes late makes it anew."""
 
 
 class Neighbour:
@@ -43,7 +45,9 @@ class Neighbour:
             if isinstance(found, Exception):
                 world.oracle.blame(f"{name}: a read failed: {found!r}")
             elif found[id] != 0:
-                world.oracle.blame(f"{name} got version {found[id]} of {owner}:{id}, which its database never had")
+                world.oracle.blame(
+                    f"{name} got version {found[id]} of {owner}:{id}, which its database never had"
+                )
             for bucket, made in world.redis.made.items():
                 if len(made) > MOST:
                     world.oracle.blame(f"the record of bucket {bucket} was made {len(made)} times")

@@ -1,4 +1,5 @@
-"""The ways between processes and servers: each delays, may be held (half-open) or cut, and keeps a connection's order.
+"""The ways between processes and servers: each delays, may be held (half-open) or cut, and keeps a
+connection's order.
 
 Owns when bytes and calls arrive. What they mean is the servers' affair.
 """
@@ -31,10 +32,11 @@ class Held(Protocol):
 
 
 class Path:
-    """From one process to one server and back. `slow`: seconds of a hop, typically; one in fifty takes many times that.
+    """From one process to one server and back. `slow`: seconds of a hop, typically; one in fifty
+    takes many times that.
 
-    `held`: nothing arrives any more, and nobody is told. `heard`: when the last question that the primary has answered
-    for its position was sent.
+    `held`: nothing arrives any more, and nobody is told. `heard`: when the last question that the
+    primary has answered for its position was sent.
     """
 
     def __init__(self, loop: Loop, slow: float, context: Context) -> None:
@@ -51,7 +53,9 @@ class Path:
         draw = self.loop.draw()
         return self.slow * (0.5 + draw) if draw < 0.98 else self.slow * 40 * self.loop.draw()
 
-    def carry(self, arrive: Callable[[], None], context: Context, delay: float | None = None) -> None:
+    def carry(
+        self, arrive: Callable[[], None], context: Context, delay: float | None = None
+    ) -> None:
         """Call `arrive` in `context` after a hop."""
         if self.held:
             self._waiting.append((arrive, context))
@@ -91,7 +95,8 @@ WORLDS = WORLD.context
 
 
 class Stream(asyncio.Transport):
-    """One connection of bytes. What the server says is handed over in as many pieces as chance wants."""
+    """One connection of bytes. What the server says is handed over in as many pieces as chance
+    wants."""
 
     def __init__(self, path: Path, protocol: asyncio.Protocol) -> None:
         super().__init__()
@@ -160,7 +165,9 @@ class Stream(asyncio.Transport):
         if self._open:
             self._end()
             error = ConnectionResetError("the network")
-            self._path.loop.call_soon(self._protocol.connection_lost, error, context=self._path.context)
+            self._path.loop.call_soon(
+                self._protocol.connection_lost, error, context=self._path.context
+            )
 
     def _end(self) -> None:
         if self._open:

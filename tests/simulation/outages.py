@@ -1,5 +1,6 @@
-"""Longer troubles of wider worlds: servers that are silent or away for longer than bookmarks count, primaries that live
-on after others took their place, processes that die with what they could not tell.
+"""Longer troubles of wider worlds: servers that are silent or away for longer than bookmarks count,
+primaries that live on after others took their place, processes that die with what they could not
+tell.
 
 Each is one coroutine that makes it and mends it.
 """
@@ -37,8 +38,8 @@ class Outages:
         return self._draw.choice(self._world.profile.wide.windows) * (0.7 + self._draw.random())
 
     async def _divide(self) -> None:
-        """A replica is promoted, and the old primary does not know it. Some processes still find it by name, and all
-        keep their connections. After a while it is fenced."""
+        """A replica is promoted, and the old primary does not know it. Some processes still find it
+        by name, and all keep their connections. After a while it is fenced."""
         world, draw = self._world, self._draw
         at = draw.choice((1, 2))
         old = world.cluster.primary
@@ -62,7 +63,8 @@ class Outages:
         world.cluster.rejoin()
 
     async def _outage(self) -> None:
-        """No primary for longer than bookmarks count, and replicas that were behind when it went."""
+        """No primary for longer than bookmarks count, and replicas that were behind when it
+        went."""
         world, draw = self._world, self._draw
         cluster = world.cluster
         for server in draw.choice((cluster.replicas[:1], cluster.replicas[1:], cluster.replicas)):

@@ -1,6 +1,8 @@
-"""The outbox's table in the simulated database: what the library's few statements do to it, and what a trigger leaves.
+"""The outbox's table in the simulated database: what the library's few statements do to it, and
+what a trigger leaves.
 
-Owns the meaning of each statement, which is known by its text. Rows are the transactions' and the servers' affair.
+Owns the meaning of each statement, which is known by its text. Rows are the transactions' and the
+servers' affair.
 """
 
 from __future__ import annotations
@@ -36,8 +38,11 @@ def table_of(owner: str) -> str:
     return f"public.{owner}"
 
 
-def notice(cluster: Cluster, transaction: Transaction, owner: str, ids: Sequence[int] | None) -> None:
-    """As the trigger of the owner's table, after one statement. `ids`: of its rows, None: it was a TRUNCATE."""
+def notice(
+    cluster: Cluster, transaction: Transaction, owner: str, ids: Sequence[int] | None
+) -> None:
+    """As the trigger of the owner's table, after one statement. `ids`: of its rows, None: it was a
+    TRUNCATE."""
     said: dict[str, Any] = {"t": table_of(owner)}
     if ids is not None:
         said["rows"] = [{"id": id} for id in ids]
@@ -54,7 +59,9 @@ def _insert(cluster: Cluster, transaction: Transaction, row: Noted) -> int:
     return id
 
 
-async def seal(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> Sequence[Any]:
+async def seal(
+    cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]
+) -> Sequence[Any]:
     """The last statement before COMMIT, and its one row."""
     due = now(cluster) + int(given["grace"] * SECOND)
     noticed: list[Any] = []
@@ -63,7 +70,11 @@ async def seal(cluster: Cluster, transaction: Transaction, given: Mapping[str, A
         if row is not None and row.source in _known(given):
             transaction.notes[id] = row._replace(due=due)
             noticed.append([id, msgspec.json.decode(row.notices)])
-    id = _insert(cluster, transaction, Noted(None, given["notices"], due, _owed(transaction, given["notices"])))
+    id = _insert(
+        cluster,
+        transaction,
+        Noted(None, given["notices"], due, _owed(transaction, given["notices"])),
+    )
     transaction.sealed = True
     synchronous = "on" if transaction.synchronous else "off"
     said = msgspec.json.encode(noticed).decode() if noticed else None
@@ -73,7 +84,11 @@ async def seal(cluster: Cluster, transaction: Transaction, given: Mapping[str, A
 def _owed(transaction: Transaction, notices: str) -> dict[Key, int]:
     [said] = msgspec.json.decode(notices)
     rows = ((key, version) for key, (version, _) in transaction.rows.items())
-    return {key: version for key, version in rows if key[0] in said["o"] or f"{key[0]}:{key[1]}" in said["k"]}
+    return {
+        key: version
+        for key, version in rows
+        if key[0] in said["o"] or f"{key[0]}:{key[1]}" in said["k"]
+    }
 
 
 def _known(given: Mapping[str, Any]) -> list[str]:
@@ -85,24 +100,34 @@ async def _find(*_: object) -> list[Sequence[Any]]:
     return [OutboxTable("app", True, True, (), (), False, False, False, True)]
 
 
-async def _take(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+async def _take(
+    cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]
+) -> list[Sequence[Any]]:
     """FOR UPDATE SKIP LOCKED."""
     found: list[Sequence[Any]] = []
     moment, known = now(cluster), {None, *_known(given)}
     for id, row in cluster.primary.notes.items():
-        if row.due <= moment and row.source in known and cluster.locks.at_once(transaction, _key(id)):
+        if (
+            row.due <= moment
+            and row.source in known
+            and cluster.locks.at_once(transaction, _key(id))
+        ):
             found.append((id, row.notices, row.source, row.tries))
             if len(found) == given["most"]:
                 break
     return found
 
 
-async def _delete(_: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+async def _delete(
+    _: Cluster, transaction: Transaction, given: Mapping[str, Any]
+) -> list[Sequence[Any]]:
     transaction.notes.update(dict.fromkeys(given["ids"]))
     return []
 
 
-async def _acknowledge(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+async def _acknowledge(
+    cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]
+) -> list[Sequence[Any]]:
     """Rows that a relay holds are waited for, and looked at again then."""
     transaction.synchronous = False
     for id, due in zip(given["ids"], given["dues"], strict=True):
@@ -119,7 +144,9 @@ def is_whose(cluster: Cluster, id: int, due: int) -> bool:
     return row is not None and row.due == due
 
 
-async def _put(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+async def _put(
+    cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]
+) -> list[Sequence[Any]]:
     """In place of those that it has deleted."""
     deleted = [cluster.primary.notes[id] for id, row in transaction.notes.items() if row is None]
     owes: dict[Key, int] = {}
@@ -129,7 +156,9 @@ async def _put(cluster: Cluster, transaction: Transaction, given: Mapping[str, A
     return []
 
 
-async def _postpone(cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]) -> list[Sequence[Any]]:
+async def _postpone(
+    cluster: Cluster, transaction: Transaction, given: Mapping[str, Any]
+) -> list[Sequence[Any]]:
     for id, tries, wait in zip(given["ids"], given["tries"], given["waits"], strict=True):
         due = NEVER if wait is None else now(cluster) + int(wait * SECOND)
         transaction.notes[id] = cluster.primary.notes[id]._replace(due=due, tries=tries)

@@ -1,6 +1,8 @@
-"""A database cluster: one line of WAL, a primary that appends to it, replicas that replay it, and what each loses.
+"""A database cluster: one line of WAL, a primary that appends to it, replicas that replay it, and
+what each loses.
 
-Owns the WAL, the transactions and the row locks. What a server shows is `server`'s, what a connection is `driver`'s.
+Owns the WAL, the transactions and the row locks. What a server shows is `server`'s, what a
+connection is `driver`'s.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ class Numbers:
 
 
 class Cluster:
-    """`insert`, `flush`: ends of the WAL in bytes. `wal`: the commits of this line, in the order of their records.
-    `branch`: of the line of a primary that was replaced: the newest version when it was. `astray`: such lines' commits.
+    """`insert`, `flush`: ends of the WAL in bytes. `wal`: the commits of this line, in the order of
+    their records. `branch`: of the line of a primary that was replaced: the newest version when it
+    was. `astray`: such lines' commits.
     """
 
     branch: int | None = None
@@ -121,7 +124,8 @@ class Cluster:
                 replica.poke()
 
     def commit(self, transaction: Transaction, done: Callable[[str], None]) -> None:
-        """COMMIT has arrived. `done` gets the SQLSTATE of its failure, or nothing; not called if the server crashes."""
+        """COMMIT has arrived. `done` gets the SQLSTATE of its failure, or nothing; not called if
+        the server crashes."""
         if transaction.state != "open":
             return done("25P02")
         if self.loop.draw() < self.pace.aborts:
@@ -143,7 +147,8 @@ class Cluster:
         self._finish(transaction, done)
 
     def _finish(self, transaction: Transaction, done: Callable[[str], None]) -> None:
-        """Flush, then visible, then the answer; nothing of it if the server does not live so long."""
+        """Flush, then visible, then the answer; nothing of it if the server does not live so
+        long."""
         primary, process = self.primary, self.primary.process
 
         def same() -> bool:
@@ -184,7 +189,8 @@ class Cluster:
             self.locks.end(transaction)
 
     def crash(self, *, postmaster: bool) -> None:
-        """All connections end, WAL that was not flushed is lost. `postmaster`: the server process is new, too."""
+        """All connections end, WAL that was not flushed is lost. `postmaster`: the server process
+        is new, too."""
         primary = self.primary
         primary.up = False
         self._truncate(self.flush)
@@ -266,12 +272,15 @@ class Cluster:
         self.flush = self.insert
 
     def divide(self, at: int, *, followed: bool) -> Cluster:
-        """The replica at this place goes on, and the old primary lives on, unaware: the line that it writes from now
-        on. `followed`: the other replica goes on with the old one."""
+        """The replica at this place goes on, and the old primary lives on, unaware: the line that
+        it writes from now on. `followed`: the other replica goes on with the old one."""
         old, new = self.primary, self.servers[at]
         new.replay_to(new.replayed)
         parted = copy(self)
-        parted.wal, parted.by_key = list(self.wal), {key: list(each) for key, each in self.by_key.items()}
+        parted.wal, parted.by_key = (
+            list(self.wal),
+            {key: list(each) for key, each in self.by_key.items()},
+        )
         parted.branch, parted._flushing, parted.gone = self.numbers.version, False, lambda _: None
         self.locks = Locks(self.loop)
         cut = self._cut(new.replayed)
@@ -310,11 +319,15 @@ class Cluster:
         parted.locks.clear()
 
     def rejoin(self) -> None:
-        """After `fail_over`: whoever is no primary follows the new one, made anew where it must be. Those that are with
-        an old one stay there."""
+        """After `fail_over`: whoever is no primary follows the new one, made anew where it must be.
+        Those that are with an old one stay there."""
         branch = self._branch
         for server in [each for each in self.replicas if each.cluster is self]:
-            if not server.up or server.replayed > branch or server.timeline != self.primary.timeline:
+            if (
+                not server.up
+                or server.replayed > branch
+                or server.timeline != self.primary.timeline
+            ):
                 if not server.up or server.replayed > branch:
                     server.lose_connections()
                     server.go_back(min(server.replayed, branch))

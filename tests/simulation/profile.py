@@ -1,4 +1,5 @@
-"""What a run is like: how many processes and keys, how fast everything is, how processes differ, and what fails.
+"""What a run is like: how many processes and keys, how fast everything is, how processes differ,
+and what fails.
 
 Owns the words; which worlds there are is `profiles`'s, and `wider`'s.
 """
@@ -15,17 +16,19 @@ from tests.simulation.server import Key, Pace
 
 @dataclass(frozen=True, slots=True)
 class Wide:
-    """How the processes, their clocks and the habits of their clients differ. Processes take their settings from the
-    tuples in turn; times in seconds.
+    """How the processes, their clocks and the habits of their clients differ. Processes take their
+    settings from the tuples in turn; times in seconds.
 
-    `lags`, `samples`: in place of the profile's; empty: the profile's. `skew`: a wall clock is ahead or behind by at
-    most so much; `drift`: and gains or loses at most so much in a second. `owners`: which repositories each process
-    has; empty: all. `ways`: how many times slower its ways to the database are. `owns`, `finds`, `units`, `snapshots`,
-    `gathers`, `nested`: shares of a client's steps. `absent`: share of requests after which a client stays away for
-    about as long as a bookmark counts; `lingers`: share of requests that pause for so long in their middle. `feeds`:
-    each process has consumers of its invalidations. `judges_lag`: selects without a session are held against `max_lag`.
-    `off`: no cache is used before the end. `handed`: clients stay at one process, and share of their sessions begin
-    with the last bookmark of another process, as who follows a link.
+    `lags`, `samples`: in place of the profile's; empty: the profile's. `skew`: a wall clock is
+    ahead or behind by at most so much; `drift`: and gains or loses at most so much in a second.
+    `owners`: which repositories each process has; empty: all. `ways`: how many times slower its
+    ways to the database are. `owns`, `finds`, `units`, `snapshots`, `gathers`, `nested`: shares of
+    a client's steps. `absent`: share of requests after which a client stays away for about as long
+    as a bookmark counts; `lingers`: share of requests that pause for so long in their middle.
+    `feeds`: each process has consumers of its invalidations. `judges_lag`: selects without a
+    session are held against `max_lag`. `off`: no cache is used before the end. `handed`: clients
+    stay at one process, and share of their sessions begin with the last bookmark of another
+    process, as who follows a link.
     """
 
     windows: tuple[float, ...] = (60.0,)
@@ -57,12 +60,14 @@ NARROW = Wide()
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`keys`: of both owners. `clients`: at once. `faults`: of each kind, so many in ten seconds. `think`: seconds
-    between two requests of a client. `writes`, `whole`, `sessions`, `cancels`: shares. Times in seconds.
+    """`keys`: of both owners. `clients`: at once. `faults`: of each kind, so many in ten seconds.
+    `think`: seconds between two requests of a client. `writes`, `whole`, `sessions`, `cancels`:
+    shares. Times in seconds.
 
-    `outbox`: the database has one. `strangers`: writes in a second that know nothing of this library; if there are any,
-    all tables have triggers, and the library's own writers leave some of their rows to these. `neighbours`: a process
-    of another primary, in the same Redis. `wide`: how processes and clients differ.
+    `outbox`: the database has one. `strangers`: writes in a second that know nothing of this
+    library; if there are any, all tables have triggers, and the library's own writers leave some of
+    their rows to these. `neighbours`: a process of another primary, in the same Redis. `wide`: how
+    processes and clients differ.
     """
 
     name: str
@@ -104,4 +109,9 @@ def _ids(owner: str, bucket: int) -> tuple[int, ...]:
 
 def keys_in(buckets: int, each: int, owners: tuple[str, ...] = ("item",)) -> tuple[Key, ...]:
     """So many keys of each owner in each of the first buckets."""
-    return tuple((owner, id) for bucket in range(buckets) for owner in owners for id in _ids(owner, bucket)[:each])
+    return tuple(
+        (owner, id)
+        for bucket in range(buckets)
+        for owner in owners
+        for id in _ids(owner, bucket)[:each]
+    )

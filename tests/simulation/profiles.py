@@ -1,4 +1,5 @@
-"""What a run is like: how many processes and keys, how fast everything is, and which faults there are.
+"""What a run is like: how many processes and keys, how fast everything is, and which faults there
+are.
 
 A profile is drawn from a seed: small worlds and short times, since that is where protocols break.
 """
@@ -23,8 +24,20 @@ REDIS = {
     "lose": 0.5,
     "away": 0.3,
 }
-REPLICAS = {"pause": 2.0, "crawl": 1.0, "restart replica": 1.0, "cut replica": 0.5, "hold replica": 0.5}
-PRIMARY = {"crash": 0.2, "backend crash": 0.1, "promote": 0.2, "cut primary": 0.8, "hold primary": 0.3}
+REPLICAS = {
+    "pause": 2.0,
+    "crawl": 1.0,
+    "restart replica": 1.0,
+    "cut replica": 0.5,
+    "hold replica": 0.5,
+}
+PRIMARY = {
+    "crash": 0.2,
+    "backend crash": 0.1,
+    "promote": 0.2,
+    "cut primary": 0.8,
+    "hold primary": 0.3,
+}
 SERVICES = {"kill": 0.2, "stop": 0.15, "die": 0.3}
 
 
@@ -43,21 +56,34 @@ FAMILIES: Mapping[str, Mapping[str, float]] = {
 def _doubtful(profile: Profile) -> Profile:
     """Connections are lost during COMMIT, which takes its time to become visible."""
     pace = replace(profile.pace, visible=0.05, asynchronous=0.0)
-    return replace(profile, pace=pace, think=0.02, writes=0.15, faults={"cut primary": 40.0, "evict": 2.0})
+    return replace(
+        profile, pace=pace, think=0.02, writes=0.15, faults={"cut primary": 40.0, "evict": 2.0}
+    )
 
 
 def _forgetful(profile: Profile) -> Profile:
     """The primary forgets commits that it has shown."""
     pace = replace(profile.pace, flush=0.02, asynchronous=0.8)
     return replace(
-        profile, pace=pace, think=0.02, writes=0.1, faults={"crash": 3.0, "backend crash": 2.0, "promote": 2.0}
+        profile,
+        pace=pace,
+        think=0.02,
+        writes=0.1,
+        faults={"crash": 3.0, "backend crash": 2.0, "promote": 2.0},
     )
 
 
 def _impatient(profile: Profile) -> Profile:
     """Nobody waits for another's lease for long, and leases last."""
     return replace(
-        profile, patience=0.002, lease=2.0, slow=0.003, think=0.002, clients=10, keys=keys_in(1, 1), writes=0.4
+        profile,
+        patience=0.002,
+        lease=2.0,
+        slow=0.003,
+        think=0.002,
+        clients=10,
+        keys=keys_in(1, 1),
+        writes=0.4,
     )
 
 
@@ -78,7 +104,9 @@ def _sweeping(profile: Profile) -> Profile:
 
 def _usurped(profile: Profile) -> Profile:
     """Redis is another one every second."""
-    return replace(profile, slow=0.0003, keys=keys_in(1, 1), faults={"failover": 10.0, "restart": 4.0})
+    return replace(
+        profile, slow=0.0003, keys=keys_in(1, 1), faults={"failover": 10.0, "restart": 4.0}
+    )
 
 
 def _returning(profile: Profile) -> Profile:
@@ -102,8 +130,15 @@ def _demoted(profile: Profile) -> Profile:
 
 
 def _divided(profile: Profile) -> Profile:
-    """Some processes have gone to the new master and some are still with the old one, and sessions go to both."""
-    return replace(profile, keys=keys_in(1, 1), services=3, sessions=1.0, faults={"depose": 6.0, "cut redis": 8.0})
+    """Some processes have gone to the new master and some are still with the old one, and sessions
+    go to both."""
+    return replace(
+        profile,
+        keys=keys_in(1, 1),
+        services=3,
+        sessions=1.0,
+        faults={"depose": 6.0, "cut redis": 8.0},
+    )
 
 
 def _strict(profile: Profile) -> Profile:
@@ -111,20 +146,43 @@ def _strict(profile: Profile) -> Profile:
     pace = replace(profile.pace, visible=0.01)
     faults = {"kill": 2.0, "cut primary": 3.0, "cut redis": 2.0, "evict": 4.0}
     return replace(
-        profile, pace=pace, keys=keys_in(1, 1, ("price",)), writes=0.3, think=0.003, clients=10, faults=faults
+        profile,
+        pace=pace,
+        keys=keys_in(1, 1, ("price",)),
+        writes=0.3,
+        think=0.003,
+        clients=10,
+        faults=faults,
     )
 
 
 def _widowed(profile: Profile) -> Profile:
     """Prices whose few writers die after COMMIT, and nobody else tells of what they wrote."""
     keys, faults = keys_in(1, 2, ("price",)), {"die": 40.0}
-    return replace(profile, keys=keys, writes=0.01, whole=0.0, faults=faults, services=3, outbox=False, strangers=0.0)
+    return replace(
+        profile,
+        keys=keys,
+        writes=0.01,
+        whole=0.0,
+        faults=faults,
+        services=3,
+        outbox=False,
+        strangers=0.0,
+    )
 
 
 def _lingering(profile: Profile) -> Profile:
     """Prices whose COMMIT takes longer than a write lease."""
     pace = replace(profile.pace, visible=4.0, slow=0.0, asynchronous=0.0)
-    return replace(profile, pace=pace, keys=keys_in(1, 3, ("price",)), writes=0.008, think=0.01, slow=0.003, clients=8)
+    return replace(
+        profile,
+        pace=pace,
+        keys=keys_in(1, 3, ("price",)),
+        writes=0.008,
+        think=0.01,
+        slow=0.003,
+        clients=8,
+    )
 
 
 def _stored(profile: Profile) -> Profile:
@@ -137,22 +195,41 @@ def _evicted(profile: Profile) -> Profile:
     """Records go all the time, while replicas lag."""
     pace = replace(profile.pace, replay=0.05, visible=0.002)
     faults = {"evict": 150.0}
-    return replace(profile, pace=pace, slow=0.008, think=0.002, sample_every=0.05, keys=keys_in(1, 1), faults=faults)
+    return replace(
+        profile,
+        pace=pace,
+        slow=0.008,
+        think=0.002,
+        sample_every=0.05,
+        keys=keys_in(1, 1),
+        faults=faults,
+    )
 
 
 def _restarted(profile: Profile) -> Profile:
     """Replicas go back."""
     pace = replace(profile.pace, replay=0.1)
     faults = {"restart replica": 20.0}
-    return replace(profile, pace=pace, sample_every=0.5, keys=keys_in(1, 1), writes=0.3, faults=faults)
+    return replace(
+        profile, pace=pace, sample_every=0.5, keys=keys_in(1, 1), writes=0.3, faults=faults
+    )
 
 
 def _orphaned(profile: Profile) -> Profile:
-    """Processes die between COMMIT and publication, and Redis is away when others find what they left."""
+    """Processes die between COMMIT and publication, and Redis is away when others find what they
+    left."""
     faults = {"die": 20.0, "away": 5.0}
     keys = keys_in(2, 4, ("item", "note"))
     return replace(
-        profile, keys=keys, writes=0.2, think=0.03, publish=0.1, faults=faults, outbox=True, strangers=0.0, services=3
+        profile,
+        keys=keys,
+        writes=0.2,
+        think=0.03,
+        publish=0.1,
+        faults=faults,
+        outbox=True,
+        strangers=0.0,
+        services=3,
     )
 
 
@@ -162,7 +239,15 @@ def _estranged(profile: Profile) -> Profile:
     faults = {"evict": 5.0, "cut primary": 2.0, "kill": 1.0}
     keys = keys_in(2, 2)
     return replace(
-        profile, pace=pace, keys=keys, writes=0.1, think=0.02, faults=faults, outbox=True, strangers=20.0, publish=1.0
+        profile,
+        pace=pace,
+        keys=keys,
+        writes=0.1,
+        think=0.02,
+        faults=faults,
+        outbox=True,
+        strangers=20.0,
+        publish=1.0,
     )
 
 
@@ -171,13 +256,29 @@ def _reborn(profile: Profile) -> Profile:
     pace = replace(profile.pace, replay=0.1, asynchronous=0.5)
     faults = {"promote": 20.0, "die": 10.0}
     keys = keys_in(2, 4)
-    return replace(profile, pace=pace, keys=keys, writes=0.4, think=0.01, faults=faults, outbox=True, strangers=20.0)
+    return replace(
+        profile,
+        pace=pace,
+        keys=keys,
+        writes=0.4,
+        think=0.01,
+        faults=faults,
+        outbox=True,
+        strangers=20.0,
+    )
 
 
 def _torn(profile: Profile) -> Profile:
     """Two servers were promoted, and no COMMIT leaves a doubt."""
     return replace(
-        profile, keys=keys_in(1, 2), whole=0.3, think=0.003, cancels=0.0, outbox=False, strangers=0.0, neighbours=True
+        profile,
+        keys=keys_in(1, 2),
+        whole=0.3,
+        think=0.003,
+        cancels=0.0,
+        outbox=False,
+        strangers=0.0,
+        neighbours=True,
     )
 
 
@@ -217,7 +318,8 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
 }
 """Worlds that are made for one kind of trouble."""
 ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn, "forgers": _forged}
-"""Worlds that no seed draws by itself: all that could go wrong in them is what they are made for."""
+"""Worlds that no seed draws by itself: all that could go wrong in them is what they are made
+for."""
 
 
 NAMES = [*FAMILIES, *SHAPES, *WIDER, *ASKED]
@@ -225,8 +327,9 @@ NAMES = [*FAMILIES, *SHAPES, *WIDER, *ASKED]
 
 
 def drawn(seed: int, family: str = "", *, narrow: bool = False) -> Profile:
-    """The profile of a seed. `family`: of faults, or a shape, or one and changes of it as in "services+feeds"; drawn
-    too if it is not given. `narrow`: as seeds were drawn before there were wider worlds; half of them still are."""
+    """The profile of a seed. `family`: of faults, or a shape, or one and changes of it as in
+    "services+feeds"; drawn too if it is not given. `narrow`: as seeds were drawn before there were
+    wider worlds; half of them still are."""
     if not family and not narrow:
         wide = Random(f"{seed} wider")
         if wide.random() < 0.5:
@@ -286,4 +389,6 @@ def _drawn(seed: int, family: str) -> Profile:
 
 def without(profile: Profile, *kinds: str) -> Profile:
     """The same without some of the faults."""
-    return replace(profile, faults={kind: rate for kind, rate in profile.faults.items() if kind not in kinds})
+    return replace(
+        profile, faults={kind: rate for kind, rate in profile.faults.items() if kind not in kinds}
+    )

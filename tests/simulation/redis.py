@@ -43,7 +43,8 @@ _NO = object()
 
 
 def stores(records: MemoryRecords) -> tuple[dict[Any, Any], ...]:
-    """What a Redis holds: records, values and leases, and write leases, as `MemoryRecords` keeps them."""
+    """What a Redis holds: records, values and leases, and write leases, as `MemoryRecords` keeps
+    them."""
     return records._records, records._cells.values, records._cells.leases, records._writes
 
 
@@ -57,7 +58,9 @@ class Applied(NamedTuple):
 class Watch(Protocol):
     """Who is told what happened in Redis."""
 
-    def changed(self, redis: Redis, applied: Applied, terms: CallerHistory, receipt: Receipt) -> None: ...
+    def changed(
+        self, redis: Redis, applied: Applied, terms: CallerHistory, receipt: Receipt
+    ) -> None: ...
 
     def landed(self, redis: Redis, text: str, value: bytes, terms: CallerHistory) -> None: ...
 
@@ -80,7 +83,9 @@ class Redis:
 
     _names = count(1)
 
-    def __init__(self, loop: Loop, watch: Watch, run_id: str, before: MemoryRecords | None = None) -> None:
+    def __init__(
+        self, loop: Loop, watch: Watch, run_id: str, before: MemoryRecords | None = None
+    ) -> None:
         self.run_id = run_id
         self.replication = f"{run_id}.1"
         self.deposed = False
@@ -133,7 +138,9 @@ class Redis:
         """Each bucket gets a message that changes nothing."""
         for bucket, record in list(self.records._records.items()):
             if record.server == self.records._server:
-                self.records.change(Change(bucket, (), (), NO_POSITIONS), CallerHistory(record.history))
+                self.records.change(
+                    Change(bucket, (), (), NO_POSITIONS), CallerHistory(record.history)
+                )
 
     def promote(self, replication: str) -> None:
         """A master again, in the same process."""
@@ -174,18 +181,25 @@ class Client:
     def _answer(self, command: list[bytes]) -> bytes:
         name = command[0]
         if name == b"GETRANGE":
-            return _bulk((_now(self.redis.records.get(command[1].decode())) or b"")[: int(command[3]) + 1])
+            return _bulk(
+                (_now(self.redis.records.get(command[1].decode())) or b"")[: int(command[3]) + 1]
+            )
         if name == b"EVALSHA":
             if self.redis.replica:
                 return b"-READONLY You can't write against a read only replica.\r\n"
             first = 3 + int(command[2])
-            return SCRIPTS[command[1]](self.redis, [key.decode() for key in command[3:first]], command[first:])
+            return SCRIPTS[command[1]](
+                self.redis, [key.decode() for key in command[3:first]], command[first:]
+            )
         return self._other(name, command)
 
     def _other(self, name: bytes, command: list[bytes]) -> bytes:
         if name == b"SUBSCRIBE":
             self.redis.subscribers[self] = None
-            return b"".join(_push(b"subscribe", channel, number) for number, channel in enumerate(command[1:], 1))
+            return b"".join(
+                _push(b"subscribe", channel, number)
+                for number, channel in enumerate(command[1:], 1)
+            )
         if name == b"HELLO":
             return b"%1\r\n$5\r\nproto\r\n:3\r\n"
         if name == b"INFO":
@@ -210,7 +224,9 @@ def _bucket(record: str) -> int:
 
 def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     """The OPEN script."""
-    server, history, confirmed, _, _, _, owner, shape, text, *rest = [each.decode() for each in argv]
+    server, history, confirmed, _, _, _, owner, shape, text, *rest = [
+        each.decode() for each in argv
+    ]
     _, life, refused, _, *over = rest
     redis.records._server = server
     ask = OpenRequest(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
@@ -236,9 +252,13 @@ def _state(state: State) -> bytes:
 
 
 def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
-    server, history, incarnation, generation, owner, shape, text, nonce = [each.decode() for each in argv[:8]]
+    server, history, incarnation, generation, owner, shape, text, nonce = [
+        each.decode() for each in argv[:8]
+    ]
     redis.records._server = server
-    lease = Lease(OpenRequest(_bucket(keys[0]), owner, shape, text, 1.0), incarnation, generation, nonce)
+    lease = Lease(
+        OpenRequest(_bucket(keys[0]), owner, shape, text, 1.0), incarnation, generation, nonce
+    )
     landed = _now(redis.records.fill(lease, CallerHistory(history), argv[8], int(argv[9]) / 1000))
     if landed:
         redis.watch.landed(redis, text, argv[8], CallerHistory(history))
@@ -248,7 +268,11 @@ def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
 def _settle(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, incarnation, position = [each.decode() for each in argv]
     redis.records._server = server
-    settled = _now(redis.records.settle(_bucket(keys[0]), CallerHistory(history), incarnation, int(position, 16)))
+    settled = _now(
+        redis.records.settle(
+            _bucket(keys[0]), CallerHistory(history), incarnation, int(position, 16)
+        )
+    )
     return b":%d\r\n" % settled
 
 
@@ -258,19 +282,25 @@ def _position(text: str) -> int | None:
 
 def _put(part: list[bytes]) -> Put:
     owner, text, shape, incarnation, generation = [each.decode() for each in part[:5]]
-    return Put(owner, text, shape, incarnation, generation, part[5], int(part[6]) / 1000, part[7] == b"1")
+    return Put(
+        owner, text, shape, incarnation, generation, part[5], int(part[6]) / 1000, part[7] == b"1"
+    )
 
 
 def _holds(redis: Redis, bucket: int, put: Put) -> bool:
     record, own = redis.records._records[bucket], redis.records._records[owner_bucket(put.owner)]
     if (record.incarnation, own.generation(put.owner)) != (put.incarnation, put.generation):
         return False
-    name = Namespace(APP).prefix(bucket, put.incarnation, put.generation, put.fingerprint) + put.text
+    name = (
+        Namespace(APP).prefix(bucket, put.incarnation, put.generation, put.fingerprint) + put.text
+    )
     return bool(_now(redis.records.get(name)) == put.value)
 
 
 def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, _, position, _, order, nonce = [each.decode() for each in argv[:10]]
+    server, history, confirmed, _, _, _, position, _, order, nonce = [
+        each.decode() for each in argv[:10]
+    ]
     tip, named_, puts = [each.decode() for each in argv[10:13]]
     redis.records._server = server
     rest = argv[12 + len(keys) :]
@@ -297,7 +327,9 @@ def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
 
 
 def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
-    server, history, confirmed, _, _, _, nonce, xid, life, texts, owners, *rest = [each.decode() for each in argv]
+    server, history, confirmed, _, _, _, nonce, xid, life, texts, owners, *rest = [
+        each.decode() for each in argv
+    ]
     redis.records._server, rest = server, rest[len(keys) - 1 :]
     named, moved = 2 * int(texts), 2 * int(owners)
     pairs = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
@@ -307,12 +339,20 @@ def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     if noted.history:
         return _array(b"history", noted.history.encode())
     generations = [str(part).encode() for owner in seen for part in noted.generations[owner]]
-    return _array(b"done", noted.incarnation.encode(), str(noted.seq).encode(), noted.tip.encode(), generations)
+    return _array(
+        b"done",
+        noted.incarnation.encode(),
+        str(noted.seq).encode(),
+        noted.tip.encode(),
+        generations,
+    )
 
 
 def _give_back(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     nonce, *names = [each.decode() for each in argv]
-    redis.records.give_back(Intent(_bucket(keys[0]), tuple(("", name) for name in names), (), (), nonce, "", 0.0))
+    redis.records.give_back(
+        Intent(_bucket(keys[0]), tuple(("", name) for name in names), (), (), nonce, "", 0.0)
+    )
     return b":1\r\n"
 
 

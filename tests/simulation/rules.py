@@ -1,7 +1,8 @@
-"""Every rule of the protocol, how it is switched off in the simulation, and where a violation is then found.
+"""Every rule of the protocol, how it is switched off in the simulation, and where a violation is
+then found.
 
-The switches are those of `tests/protocol`, but where those rewrite a Lua script: the simulated Redis has
-`MemoryRecords` in the scripts' place, so here the same piece of it is replaced.
+The switches are those of `tests/protocol`, but where those rewrite a Lua script: the simulated
+Redis has `MemoryRecords` in the scripts' place, so here the same piece of it is replaced.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def _lease() -> Iterator[None]:
     """Any fill lands."""
     original = MemoryRecords.fill
 
-    def fill(self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(
+        self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
         name = self._name(lease.ask, lease.incarnation, lease.generation)
         self._cells.lease(name, LEASE + lease.nonce.encode(), math.inf)
         return original(self, lease, terms, value, life)
@@ -120,7 +123,9 @@ def _generation() -> Iterator[None]:
     """A fill lands under the generation of its lease, also after a bulk change."""
     original = MemoryRecords.fill
 
-    def fill(self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float) -> Awaitable[bool]:
+    def fill(
+        self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
         own = self._records.get(owner_bucket(lease.ask.owner))
         if own is None:
             return original(self, lease, terms, value, life)
@@ -170,12 +175,17 @@ def _order() -> Iterator[None]:
 
 @_switch("late put")
 def _late_put() -> Iterator[None]:
-    """A bulk change moves a generation and no floor, and a put takes the generation that it finds."""
+    """A bulk change moves a generation and no floor, and a put takes the generation that it
+    finds."""
 
     def late(self: MemoryRecords, change: Change) -> Change:
-        owns = {put.owner: self._records.get(owner_bucket(put.owner)) for put in change.writing.puts}
+        owns = {
+            put.owner: self._records.get(owner_bucket(put.owner)) for put in change.writing.puts
+        }
         puts = tuple(
-            put._replace(generation=own.generation(put.owner)) if (own := owns[put.owner]) is not None else put
+            put._replace(generation=own.generation(put.owner))
+            if (own := owns[put.owner]) is not None
+            else put
             for put in change.writing.puts
         )
         position = change.position if change.keys or change.position is None else NO_POSITIONS
@@ -270,30 +280,50 @@ def _whose_row() -> Iterator[None]:
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
-        "primary only": "the simulated database has no unlogged tables: which ones are is asked of the catalogue",
-        "outermost": "SQLAlchemy's sessions and outer transactions are not simulated",
-        "autocommit": "isolation levels are SQLAlchemy's and PostgreSQL's own",
-        "as locked": "no statement is: what changed is given to the transaction by the client",
-        "bare": "MULTI is Redis's own behaviour",
-        "as stored": "there is no object in memory: a put is read from the database's rows",
-        "reader's life": "positions do not lapse, and processes agree on how long values live: what is left takes a "
-        "failover, or a position that is not known, and a replica that is seconds behind",
-        "owner told": "a push that is lost is followed by another of each bucket within half a millisecond: only a "
-        "read in between, of a key that was written in between, would go by the old name",
-        "sent to the primary": "two commits have to be flushed together and shown apart, and their sessions to meet in "
-        "one load: one run of 2,000 operations in several hundred showed it, and none of those tried since",
-        "asked": "one seed in several hundred showed it, and none of 400 tried since: a process that did not ask has "
-        "to meet a reader who alone knows of the newer primary",
-        "told": "a push is there before its session's next read, but for a moment in which somebody would have to "
-        "forge the very number of its record: not met in 43,000 operations",
-        "tips": "a message has to be lost and its number forged before the next one comes: not met in 43,000 "
-        "operations",
-        "ahead": "it costs misses, for which nobody is blamed here",
-        "unheard": "it takes a process that alone has lost the primary for longer than replicas may lag, and a "
-        "commit that nobody publishes meanwhile",
+        "primary only": (
+            "the simulated database has no unlogged tables: which ones are is asked of the "
+            "catalogue"
+        ),
+        "outermost": ("SQLAlchemy's sessions and outer transactions are not simulated"),
+        "autocommit": ("isolation levels are SQLAlchemy's and PostgreSQL's own"),
+        "as locked": ("no statement is: what changed is given to the transaction by the client"),
+        "bare": ("MULTI is Redis's own behaviour"),
+        "as stored": ("there is no object in memory: a put is read from the database's rows"),
+        "reader's life": (
+            "positions do not lapse, and processes agree on how long values live: what is left "
+            "takes a failover, or a position that is not known, and a replica that is seconds "
+            "behind"
+        ),
+        "owner told": (
+            "a push that is lost is followed by another of each bucket within half a millisecond: "
+            "only a read in between, of a key that was written in between, would go by the old name"
+        ),
+        "sent to the primary": (
+            "two commits have to be flushed together and shown apart, and their sessions to meet "
+            "in one load: one run of 2,000 operations in several hundred showed it, and none of "
+            "those tried since"
+        ),
+        "asked": (
+            "one seed in several hundred showed it, and none of 400 tried since: a process that "
+            "did not ask has to meet a reader who alone knows of the newer primary"
+        ),
+        "told": (
+            "a push is there before its session's next read, but for a moment in which somebody "
+            "would have to forge the very number of its record: not met in 43,000 operations"
+        ),
+        "tips": (
+            "a message has to be lost and its number forged before the next one comes: not met in "
+            "43,000 operations"
+        ),
+        "ahead": ("it costs misses, for which nobody is blamed here"),
+        "unheard": (
+            "it takes a process that alone has lost the primary for longer than replicas may lag, "
+            "and a commit that nobody publishes meanwhile"
+        ),
     }
 )
-"""Rules that cannot be broken in the simulation, and why. Their guards are the scenarios on real servers."""
+"""Rules that cannot be broken in the simulation, and why. Their guards are the scenarios on real
+servers."""
 
 FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
     {
@@ -360,4 +390,5 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "not known": ("confusion", 16),
     }
 )
-"""Rule -> the profile in which its absence is found, and the seed to begin with. Other seeds find it too."""
+"""Rule -> the profile in which its absence is found, and the seed to begin with. Other seeds find
+it too."""

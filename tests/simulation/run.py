@@ -21,8 +21,8 @@ from tests.simulation.service import Service
 from tests.simulation.world import Tell, World
 
 RECOVERY = 5.0
-"""Seconds after the last fault within which every cache is right, those apart in which a COMMIT is under way or a
-replica catches up."""
+"""Seconds after the last fault within which every cache is right, those apart in which a COMMIT is
+under way or a replica catches up."""
 LATEST = 120.0
 """Seconds for which a replica is waited for."""
 TICK = 0.1
@@ -33,8 +33,8 @@ TRIES = 50
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`operations`: reads, writes and faults. `trace`: a digest of all that happened, in its order. `seconds`: of the
-    virtual clock. `counts`: of whatever is of interest."""
+    """`operations`: reads, writes and faults. `trace`: a digest of all that happened, in its order.
+    `seconds`: of the virtual clock. `counts`: of whatever is of interest."""
 
     seed: int
     profile: str
@@ -49,9 +49,11 @@ def silent(_: str) -> None:
     """Nobody listens."""
 
 
-def simulate(seed: int, operations: int, profile: Profile | None = None, tell: Tell = silent) -> Outcome:
-    """One run. The same arguments give the same outcome, whatever else the interpreter has done. `tell`: hears of all
-    that happens."""
+def simulate(
+    seed: int, operations: int, profile: Profile | None = None, tell: Tell = silent
+) -> Outcome:
+    """One run. The same arguments give the same outcome, whatever else the interpreter has done.
+    `tell`: hears of all that happens."""
     profile = profile or drawn(seed)
     loop = new_loop(seed)
     with environment(loop, seed):
@@ -62,7 +64,13 @@ def simulate(seed: int, operations: int, profile: Profile | None = None, tell: T
             world.oracle.blame("everybody waits for somebody")
         violations = (*world.oracle.violations, *loop.failures)
         outcome = Outcome(
-            seed, profile.name, world.operations, violations, world.trace, loop.now, Counter(world.counts)
+            seed,
+            profile.name,
+            world.operations,
+            violations,
+            world.trace,
+            loop.now,
+            Counter(world.counts),
         )
     del world
     loop.close()
@@ -90,14 +98,19 @@ async def _course(world: World, operations: int) -> None:
 
 
 async def _recovered(world: World) -> None:
-    """A relay's COMMIT, or that of an acknowledgement, holds its rows for as long as it takes, as a writer's does. A
-    replica that is slow, and within the limit of lag, shows what it has until it has caught up. A row that gave way is
-    tried again in its time."""
+    """A relay's COMMIT, or that of an acknowledgement, holds its rows for as long as it takes, as a
+    writer's does. A replica that is slow, and within the limit of lag, shows what it has until it
+    has caught up. A row that gave way is tried again in its time."""
     left, until = RECOVERY + 6 * world.profile.pace.visible, world.loop.now + LATEST
     while left > 0:
         await asyncio.sleep(TICK)
-        catching_up = any(server.is_behind for server in world.cluster.replicas) and world.loop.now < until
-        gave_way = any(row.tries for row in world.cluster.primary.notes.values()) and world.loop.now < until
+        catching_up = (
+            any(server.is_behind for server in world.cluster.replicas) and world.loop.now < until
+        )
+        gave_way = (
+            any(row.tries for row in world.cluster.primary.notes.values())
+            and world.loop.now < until
+        )
         if not world.cluster.committing and not catching_up and not gave_way:
             left -= TICK
 
@@ -105,7 +118,8 @@ async def _recovered(world: World) -> None:
 async def _all_right(world: World) -> None:
     """Every cache tells what the primary has, and nothing waits any more.
 
-    Without an outbox an invalidation may have died with its process, but a strict owner's write lease has not.
+    Without an outbox an invalidation may have died with its process, but a strict owner's write
+    lease has not.
     """
     if world.cluster.primary.notes:
         world.oracle.blame(f"the outbox still holds {world.cluster.primary.notes}")
@@ -121,20 +135,25 @@ async def _all_right(world: World) -> None:
         for service in (each for each in world.running() if key[0] in each.access):
             found = await _read(world, service, key)
             if isinstance(found, Exception):
-                world.oracle.blame(f"{service.owner.name} cannot read {text_of(key)} in peace: {found!r}")
+                world.oracle.blame(
+                    f"{service.owner.name} cannot read {text_of(key)} in peace: {found!r}"
+                )
             elif found[key[1]] != (version if exists else None):
                 world.oracle.blame(
-                    f"{service.owner.name} has {text_of(key)} at {found[key[1]]} for good; it is at {version}"
-                    + ("" if exists else ", gone")
+                    f"{service.owner.name} has {text_of(key)} at {found[key[1]]} for good; it is "
+                    f"at {version}" + ("" if exists else ", gone")
                 )
         for consumer in world.consumers:
             _believes(world, consumer, key, version if exists else None)
 
 
 async def _read(world: World, service: Service, key: Key) -> Any:
-    """What the process has, or why it has nothing: where the weather is slow, all nodes may be lost for a moment."""
+    """What the process has, or why it has nothing: where the weather is slow, all nodes may be lost
+    for a moment."""
     tries = TRIES
-    while isinstance(found := await world.run_in(service, service.read(key[0], [key[1]])), DatabaseUnavailable):
+    while isinstance(
+        found := await world.run_in(service, service.read(key[0], [key[1]])), DatabaseUnavailable
+    ):
         tries -= 1
         if not tries:
             break
@@ -145,7 +164,14 @@ async def _read(world: World, service: Service, key: Key) -> Any:
 def _believes(world: World, consumer: Consumer, key: Key, version: int | None) -> None:
     """What a consumer derived is what the primary has."""
     service, owner = consumer.service, consumer.owner
-    if service not in world.running() or owner != key[0] or consumer.derived.get(key[1], -1) == version:
+    if (
+        service not in world.running()
+        or owner != key[0]
+        or consumer.derived.get(key[1], -1) == version
+    ):
         return
     believed = consumer.derived.get(key[1], "nothing")
-    world.oracle.blame(f"a consumer of {service.owner.name} has {text_of(key)} at {believed} for good, not {version}")
+    world.oracle.blame(
+        f"a consumer of {service.owner.name} has {text_of(key)} at {believed} for good, not "
+        f"{version}"
+    )

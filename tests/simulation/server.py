@@ -139,16 +139,33 @@ class Server:
         received = None if self.receiver is None else self.timeline
         status = None if self.receiver is None else "streaming"
         control = self.timeline if received is None else None
-        return (self.process.started, not self.primary, self.replayed, self.receiver, status, received, control)
+        return (
+            self.process.started,
+            not self.primary,
+            self.replayed,
+            self.receiver,
+            status,
+            received,
+            control,
+        )
 
     @property
     def is_behind(self) -> bool:
         """It receives WAL that it has not replayed yet."""
-        return self.up and not self.primary and self.receiver is not None and self.replayed < self.sent
+        return (
+            self.up and not self.primary and self.receiver is not None and self.replayed < self.sent
+        )
 
     def poke(self) -> None:
         """There may be WAL to replay."""
-        if self._replaying or self.stuck or self.primary or self.paused or not self.up or self.receiver is None:
+        if (
+            self._replaying
+            or self.stuck
+            or self.primary
+            or self.paused
+            or not self.up
+            or self.receiver is None
+        ):
             return
         if self.replayed < self.sent:
             self._replaying = True
@@ -168,7 +185,11 @@ class Server:
         """Up to right before the next commit, or further: then the last commit up to there is shown
         before the position says so, since replay removes files in between."""
         wal, last = self.cluster.wal, self.applied
-        if last < len(wal) and self.replayed < wal[last].begin <= position and self.cluster.loop.draw() < 0.5:
+        if (
+            last < len(wal)
+            and self.replayed < wal[last].begin <= position
+            and self.cluster.loop.draw() < 0.5
+        ):
             self.replay_to(wal[last].begin)
             return self.poke()
         while last < len(wal) and wal[last].lsn <= position:

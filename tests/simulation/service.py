@@ -1,4 +1,5 @@
-"""One service process: the library wired as `Database` wires it, over simulated servers, and watched.
+"""One service process: the library wired as `Database` wires it, over simulated servers, and
+watched.
 
 Owns start, stop and the requests that it answers. What is right is `oracle`'s.
 """
@@ -39,7 +40,8 @@ from repocache.runtime.cache import Needs, RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
-from repocache.tracking.tables import Owned, OwnedTables
+from repocache.tracking.owners import Owned
+from repocache.tracking.tables import OwnedTables
 from repocache.transactions.changes import Changes
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.transactions.transaction import Transaction
@@ -49,7 +51,15 @@ from tests.simulation.loop import Loop, Owner
 from tests.simulation.oracle import Heard, Oracle, text_of
 from tests.simulation.redis import Redis
 from tests.simulation.server import Key
-from tests.simulation.watched import JOINED, Found, Hears, Versions, WatchedCache, no_load, version_of
+from tests.simulation.watched import (
+    JOINED,
+    Found,
+    Hears,
+    Versions,
+    WatchedCache,
+    no_load,
+    version_of,
+)
 
 OWNERS = ("item", "note", "price")
 """Under cache-aside, write-through and strict write-through."""
@@ -70,7 +80,8 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a process was made with beside its settings: which repositories, and how long these keep rows (seconds)."""
+    """What a process was made with beside its settings: which repositories, and how long these keep
+    rows (seconds)."""
 
     owners: tuple[str, ...] = OWNERS
     ttl: float = 120.0
@@ -78,11 +89,13 @@ class Release:
 
 
 class Service:
-    """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world. `past`: key -> when it was
-    last asked of any node, past the cache. `by_redis`: loads that Redis answered. `ups`: how often the channel was
-    up."""
+    """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world. `past`:
+    key -> when it was last asked of any node, past the cache. `by_redis`: loads that Redis
+    answered. `ups`: how often the channel was up."""
 
-    def __init__(self, owner: Owner, outside: Outside, settings: Settings, release: Release) -> None:
+    def __init__(
+        self, owner: Owner, outside: Outside, settings: Settings, release: Release
+    ) -> None:
         self.owner = owner
         self.oracle = outside.oracle
         self.context = owner.context
@@ -106,7 +119,9 @@ class Service:
         """As `Database._start`. Raises DatabaseUnavailable."""
         self._home.enter()
         settings, stack = self.settings, self._stack
-        topology = Topology(PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine)
+        topology = Topology(
+            PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine
+        )
         longest = self.release.ttl + self.release.local_ttl
         longest = routing.last_fill(longest, settings.cache.lease, settings.topology.staleness)
         longest = max(settings.window, settings.uncovered, longest)
@@ -120,15 +135,29 @@ class Service:
         await stack.enter_async_context(topology)
         self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
         needs = Needs(strict=True, recovered=outbox.wake, grace=topology.grace)
-        cache = await stack.enter_async_context(open_cache(settings, ADDRESS, KeySpace(keys), standing, needs))
+        cache = await stack.enter_async_context(
+            open_cache(settings, ADDRESS, KeySpace(keys), standing, needs)
+        )
         self._caching = cache
         stack.callback(self._end_feeds)
         cache.receivers.append(Hears(self))
         lives = Lives(settings.window, stickiness.uncovered, topology.now)
         commits = CommitPublisher(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
-        means = Means(cache.shared.records, cache.shared.views, cache.nonces, cache.evicts, settings.publish_timeout)
-        through = [self._through(each) for each in keys if isinstance(self._policy(each.prefix), WriteThrough)]
-        commits.start(cache.tasks.spawn, settings.observe, WriteThroughHook(through, standing, means), outbox)
+        means = Means(
+            cache.shared.records,
+            cache.shared.views,
+            cache.nonces,
+            cache.evicts,
+            settings.publish_timeout,
+        )
+        through = [
+            self._through(each)
+            for each in keys
+            if isinstance(self._policy(each.prefix), WriteThrough)
+        ]
+        commits.start(
+            cache.tasks.spawn, settings.observe, WriteThroughHook(through, standing, means), outbox
+        )
         outbox.start(cache.tasks.keep, cache.undelivered.deliver)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
@@ -141,10 +170,17 @@ class Service:
         if self.settings.outbox is OutboxMode.OFF:
             return nullcontext(NoOutbox())
         metadata = MetaData()
-        tables = [Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True)) for each in keys]
-        owned = [Owned(each, {table: (table.c.id,)}) for each, table in zip(keys, tables, strict=True)]
+        tables = [
+            Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True))
+            for each in keys
+        ]
+        owned = [
+            Owned(each, {table: (table.c.id,)}) for each, table in zip(keys, tables, strict=True)
+        ]
         tables_owned = OwnedTables(owned, tables)
-        return open_outbox(self.topology.outbox_engine(), self.settings, tables_owned, self.topology.grace)
+        return open_outbox(
+            self.topology.outbox_engine(), self.settings, tables_owned, self.topology.grace
+        )
 
     def _access(self, keys: Keys, cache: RunningCache) -> CachedAccess[Any]:
         plan: Any = Versions(keys.prefix)
@@ -152,7 +188,9 @@ class Service:
         policy = self._policy(keys.prefix)
         rows: Rows[Any] = Rows(plan, plan, nodes, keys.prefix, strict=is_strict(policy))
         load = self._loading(keys.prefix, rows.load)
-        watched = WatchedCache(Source(keys, "v", policy, plan, load, plan.id_of_row), cache.shared, current_session)
+        watched = WatchedCache(
+            Source(keys, "v", policy, plan, load, plan.id_of_row), cache.shared, current_session
+        )
         watched.service = self
         self.caches[keys.prefix] = watched
         return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
@@ -173,7 +211,9 @@ class Service:
     def _through(self, keys: Keys) -> WriteThroughOwner:
         plan: Any = Versions(keys.prefix)
         policy = self._policy(keys.prefix)
-        values = Values(Source(keys, "v", policy, plan, no_load, plan.id_of_row), 1000, self.settings.observe)
+        values = Values(
+            Source(keys, "v", policy, plan, no_load, plan.id_of_row), 1000, self.settings.observe
+        )
         return WriteThroughOwner(
             keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy)
         )
@@ -192,12 +232,14 @@ class Service:
         return self._outside.loop.now
 
     def applied(self, key: Key) -> int:
-        """The newest version of the key that was invalidated in the Redis that this process reads."""
+        """The newest version of the key that was invalidated in the Redis that this process
+        reads."""
         return 0 if self.redis is None else self.oracle.applied(self.redis, key)
 
     @property
     def astray(self) -> bool:
-        """Whether it is with a primary that was replaced: what it caches is nobody else's, and of that one."""
+        """Whether it is with a primary that was replaced: what it caches is nobody else's, and of
+        that one."""
         return self.topology.history in self.oracle.parted
 
     def served_far(self, key: Key, version: int | None, need: int) -> None:
@@ -206,7 +248,8 @@ class Service:
             self.oracle.served_far(self.owner.name, key, version, need)
 
     def loaded(self, key: Key, began: float) -> None:
-        """L1 may have what a load brought that began then. From a Redis that is no master it may be anything."""
+        """L1 may have what a load brought that began then. From a Redis that is no master it may be
+        anything."""
         self.heard.loaded(key, began)
         if self.redis is not None and self.redis.replica:
             self.heard.versions.pop(key, None)
@@ -217,7 +260,8 @@ class Service:
         return self._caching
 
     async def read(self, owner: str, ids: Sequence[int], *, entity: bool = False) -> Found:
-        """The version of each, as a repository reads: L1 at once, then the tiers. `entity`: as `get` does, of one."""
+        """The version of each, as a repository reads: L1 at once, then the tiers. `entity`: as
+        `get` does, of one."""
         access = self.access[owner]
         found, ups, began, astray = Found(), self.ups, self.now, self.astray
         if len(ids) == 1:
@@ -243,11 +287,13 @@ class Service:
         return found
 
     def _judge_joined(self, owner: str, found: Found, began: float) -> None:
-        """Who would use the cache gets nothing older than what was applied here before he came, of another's load
-        either; unless that one found no Redis, or no primary, and went past the cache because of it."""
+        """Who would use the cache gets nothing older than what was applied here before he came, of
+        another's load either; unless that one found no Redis, or no primary, and went past the
+        cache because of it."""
         for (_, id), joined in found.joined.items():
             counts = joined.goes_past or self.past.get((owner, id), -1.0) < began
-            # What Redis answered is held against what that Redis had heard of, and against nothing else.
+            # What Redis answered is held against what that Redis had heard of, and against nothing
+            # else.
             if joined.need is not None and counts and joined.flight not in self.by_redis:
                 self.oracle.served_joined(self.owner.name, (owner, id), found[id], joined.need)
 
@@ -283,8 +329,8 @@ class Service:
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Connection]:
-        """One transaction on the primary, as a unit of work or a plain session has it: rolled back where the block does
-        not commit it."""
+        """One transaction on the primary, as a unit of work or a plain session has it: rolled back
+        where the block does not commit it."""
         connection = await self.connection()
         try:
             yield connection

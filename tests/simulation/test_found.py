@@ -41,14 +41,16 @@ def test_what_a_wider_world_found_is_mended(rule: str, profile: str, seed: int) 
 
 
 def test_a_position_on_the_primary_is_no_visibility() -> None:
-    """Two bookmarks name one position, the later writer joins the earlier one's load at the primary, which was sent
-    before the later commit was visible. Found by a seed of the world as it was before."""
+    """Two bookmarks name one position, the later writer joins the earlier one's load at the
+    primary, which was sent before the later commit was visible. Found by a seed of the world as it
+    was before."""
     assert simulate(293778592, 2000, drawn(293778592, narrow=True)).violations == ()
 
 
 def test_a_primary_that_does_not_answer_refuses_no_bookmark() -> None:
-    """1. A session commits in one process; 2. the primary goes down; 3. the session comes to a process whose last
-    poll of the primary was before its commit. Its bookmark is ahead of all that this process knows, and still right.
+    """1. A session commits in one process; 2. the primary goes down; 3. the session comes to a
+    process whose last poll of the primary was before its commit. Its bookmark is ahead of all that
+    this process knows, and still right.
     """
     loop = new_loop(1)
     profile = Profile("still", (KEY,), sample_every=2.0, max_lag=10.0)

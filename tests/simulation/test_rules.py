@@ -43,4 +43,7 @@ def test_every_rule_is_found_here_or_guarded_elsewhere() -> None:
 
 def test_the_page_names_every_rule_and_its_profile() -> None:
     named = {match[1]: match[2] for match in ROW.finditer(PAGE)}
-    assert named == {**{rule: profile for rule, (profile, _) in FOUND.items()}, **dict.fromkeys(ELSEWHERE)}
+    assert named == {
+        **{rule: profile for rule, (profile, _) in FOUND.items()},
+        **dict.fromkeys(ELSEWHERE),
+    }

@@ -42,7 +42,9 @@ def test_values_are_stored_and_believed() -> None:
 def test_nothing_is_violated_by_a_seed_that_nobody_has_tried(number: int) -> None:
     seed = secrets.randbelow(10**9)
     outcome = simulate(seed, OPERATIONS, drawn(seed, narrow=True))
-    assert outcome.violations == (), f"python -m tests.simulation --seed {seed} --operations {OPERATIONS} --narrow"
+    assert outcome.violations == (), (
+        f"python -m tests.simulation --seed {seed} --operations {OPERATIONS} --narrow"
+    )
 
 
 def test_a_seed_gives_the_same_trace_in_every_process() -> None:
@@ -50,7 +52,13 @@ def test_a_seed_gives_the_same_trace_in_every_process() -> None:
     traces = {simulate(8, 300).trace, simulate(8, 300).trace}
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
-        said = subprocess.run([sys.executable, "-c", TRACE], env=environment, cwd=ROOT, check=True, capture_output=True)
+        said = subprocess.run(
+            [sys.executable, "-c", TRACE],
+            env=environment,
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+        )
         traces.add(int(said.stdout))
     assert len(traces) == 1
 
@@ -60,7 +68,19 @@ def test_two_seeds_give_two_traces() -> None:
 
 
 def test_a_violation_ends_the_command_with_its_replay() -> None:
-    command = [sys.executable, "-m", "tests.simulation", "--seeds", "0..5", "--operations", "200", "--without", "floor"]
-    said = subprocess.run([*command, "--processes", "1"], cwd=ROOT, check=False, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "tests.simulation",
+        "--seeds",
+        "0..5",
+        "--operations",
+        "200",
+        "--without",
+        "floor",
+    ]
+    said = subprocess.run(
+        [*command, "--processes", "1"], cwd=ROOT, check=False, capture_output=True, text=True
+    )
     assert said.returncode == 1
     assert "--operations 200 --without 'floor'" in said.stdout

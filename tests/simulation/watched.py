@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 
 class Joined(NamedTuple):
-    """How a caller came to another's load. `need`: the version that his process had applied then, None: he does not use
-    the cache himself; `goes_past`: nor does that load; `behind`: his bookmark asks for a position."""
+    """How a caller came to another's load. `need`: the version that his process had applied then,
+    None: he does not use the cache himself; `goes_past`: nor does that load; `behind`: his bookmark
+    asks for a position."""
 
     need: int | None
     goes_past: bool
@@ -80,7 +81,8 @@ class Versions:
 
 
 class WatchedCache(TieredCache):
-    """The read path; what L2 answers is shown to the oracle, with what was applied there before it was asked."""
+    """The read path; what L2 answers is shown to the oracle, with what was applied there before it
+    was asked."""
 
     service: Service
 
@@ -114,8 +116,13 @@ class WatchedCache(TieredCache):
         notes, key = JOINED.get(), (self._owner, asked.key[1])
         if notes is not None:
             _, began = self.service.began.get(flight, (0, 0.0))
-            need, bookmark = None if asked.direct else self.service.heard.need_of_load(key, began), asked.bookmark
-            behind = bookmark is not None and bool(bookmark.position) and bookmark is not flight.bookmark
+            need, bookmark = (
+                None if asked.direct else self.service.heard.need_of_load(key, began),
+                asked.bookmark,
+            )
+            behind = (
+                bookmark is not None and bool(bookmark.position) and bookmark is not flight.bookmark
+            )
             behind = behind and bookmark is not None and bookmark.expires > time.time()
             notes[key] = Joined(need, flight.direct, behind, flight)
 

@@ -1,4 +1,5 @@
-"""Worlds whose processes differ, whose servers are away or silent for long, and whose clients do more than read by id.
+"""Worlds whose processes differ, whose servers are away or silent for long, and whose clients do
+more than read by id.
 
 Each is a change of another world; `profiles` says which are drawn.
 """
@@ -12,7 +13,8 @@ from tests.simulation.profile import Profile, keys_in
 
 
 def _veiled(profile: Profile) -> Profile:
-    """Redis is away, no replica has what is asked for, and commits are in the WAL long before they are visible."""
+    """Redis is away, no replica has what is asked for, and commits are in the WAL long before they
+    are visible."""
     pace = replace(profile.pace, flush=0.0005, visible=0.03, replay=1.0, asynchronous=0.0, slow=0.0)
     return replace(
         profile,
@@ -32,7 +34,8 @@ def _veiled(profile: Profile) -> Profile:
 
 
 def _ahead(profile: Profile) -> Profile:
-    """Replicas show a commit before their position says so, and monotonic sessions go from one to the other."""
+    """Replicas show a commit before their position says so, and monotonic sessions go from one to
+    the other."""
     pace = replace(profile.pace, visible=0.0005, replay=0.01, ahead=0.03, asynchronous=0.0)
     return replace(
         profile,
@@ -49,7 +52,8 @@ def _ahead(profile: Profile) -> Profile:
 
 
 def _relapsing(profile: Profile) -> Profile:
-    """Monotonic sessions read many things at once, and replicas are lost between an answer and what it is worth."""
+    """Monotonic sessions read many things at once, and replicas are lost between an answer and what
+    it is worth."""
     pace = replace(profile.pace, replay=0.005, asynchronous=0.0)
     return replace(
         profile,
@@ -71,7 +75,9 @@ def _reported(profile: Profile) -> Profile:
     """Monotonic sessions read in transactions and snapshots too, and sessions stand in sessions."""
     pace = replace(profile.pace, replay=0.1, asynchronous=0.0)
     wide = replace(profile.wide, finds=0.2, units=0.2, snapshots=0.15, nested=0.15)
-    return replace(profile, pace=pace, monotonic=True, sessions=1.0, faults={"pause": 4.0}, wide=wide)
+    return replace(
+        profile, pace=pace, monotonic=True, sessions=1.0, faults={"pause": 4.0}, wide=wide
+    )
 
 
 def _nested(profile: Profile) -> Profile:
@@ -131,11 +137,14 @@ def _divided(profile: Profile) -> Profile:
     pace = replace(profile.pace, asynchronous=0.0)
     wide = replace(profile.wide, finds=0.2)
     faults = {"divide": 4.0, "evict": 1.0, "cut primary": 1.0, "pause": 1.0}
-    return replace(profile, pace=pace, keys=keys_in(1, 2), services=3, sessions=1.0, faults=faults, wide=wide)
+    return replace(
+        profile, pace=pace, keys=keys_in(1, 2), services=3, sessions=1.0, faults=faults, wide=wide
+    )
 
 
 def _forked(profile: Profile) -> Profile:
-    """The same with monotonic sessions, and replicas that follow the new primary before their readers know of it."""
+    """The same with monotonic sessions, and replicas that follow the new primary before their
+    readers know of it."""
     world = _divided(profile)
     wide = replace(world.wide, finds=0.5)
     pace = replace(world.pace, visible=0.0002, slow=0.0)
@@ -151,7 +160,8 @@ def _forked(profile: Profile) -> Profile:
 
 
 def _bereft(profile: Profile) -> Profile:
-    """The primary is away for longer than bookmarks count, and replicas were behind when it went."""
+    """The primary is away for longer than bookmarks count, and replicas were behind when it
+    went."""
     pace = replace(profile.pace, asynchronous=0.0)
     wide = replace(
         profile.wide,
@@ -177,7 +187,8 @@ def _bereft(profile: Profile) -> Profile:
 
 
 def _orphaned(profile: Profile) -> Profile:
-    """The same with monotonic sessions that read many things at once, while replicas begin new lives."""
+    """The same with monotonic sessions that read many things at once, while replicas begin new
+    lives."""
     world = _bereft(profile)
     wide = replace(world.wide, gathers=0.4, finds=0.2, absent=0.0, judges_lag=False)
     return replace(world, monotonic=True, sessions=1.0, think=0.01, wide=wide)
@@ -203,8 +214,8 @@ def _turned(profile: Profile) -> Profile:
 
 
 def _lapsed(profile: Profile) -> Profile:
-    """Caches are off, and followers of links from a process whose bookmarks are short go on after these have ended:
-    others join their loads."""
+    """Caches are off, and followers of links from a process whose bookmarks are short go on after
+    these have ended: others join their loads."""
     wide = replace(
         profile.wide,
         windows=(0.8, 4.0),
@@ -231,7 +242,8 @@ def _lapsed(profile: Profile) -> Profile:
 
 
 def _fed(profile: Profile) -> Profile:
-    """Consumers of invalidations, and failovers that lose commits and that processes notice late."""
+    """Consumers of invalidations, and failovers that lose commits and that processes notice
+    late."""
     pace = replace(profile.pace, replay=0.1)
     return replace(
         profile,
@@ -247,9 +259,18 @@ def _fed(profile: Profile) -> Profile:
 
 
 def _stranded(profile: Profile) -> Profile:
-    """Processes die with what they could not tell, values live for seconds, and sessions come back later."""
+    """Processes die with what they could not tell, values live for seconds, and sessions come back
+    later."""
     pace = replace(profile.pace, replay=0.02, asynchronous=0.0)
-    wide = replace(profile.wide, windows=(2.5,), lags=(2.0,), ttls=(3.0,), local_ttls=(1.0,), absent=0.2, owns=0.4)
+    wide = replace(
+        profile.wide,
+        windows=(2.5,),
+        lags=(2.0,),
+        ttls=(3.0,),
+        local_ttls=(1.0,),
+        absent=0.2,
+        owns=0.4,
+    )
     return replace(
         profile,
         pace=pace,
@@ -278,8 +299,8 @@ def _drifting(profile: Profile) -> Profile:
 
 
 def _inherited(profile: Profile) -> Profile:
-    """The same, between processes whose settings and clocks differ, and one of which may have lost the
-    primary alone; primaries fail over, too."""
+    """The same, between processes whose settings and clocks differ, and one of which may have lost
+    the primary alone; primaries fail over, too."""
     world = _stranded(profile)
     wide = replace(
         world.wide,
@@ -303,7 +324,8 @@ def _sealed(profile: Profile) -> Profile:
 
 
 def _confused(profile: Profile) -> Profile:
-    """Connections are lost during COMMIT, the question what came of it is cancelled, and replicas lag."""
+    """Connections are lost during COMMIT, the question what came of it is cancelled, and replicas
+    lag."""
     pace = replace(profile.pace, visible=0.3, replay=1.0, slow=0.0, asynchronous=0.0, confused=0.7)
     return replace(
         profile,

@@ -1,6 +1,8 @@
-"""One run: servers, processes, clients and faults from one seed, and what the oracle says at the end.
+"""One run: servers, processes, clients and faults from one seed, and what the oracle says at the
+end.
 
-Owns the course of things. What a fault does to a server is the servers' affair, what is right the oracle's.
+Owns the course of things. What a fault does to a server is the servers' affair, what is right the
+oracle's.
 """
 
 from __future__ import annotations
@@ -92,7 +94,11 @@ class World:
         """In the database."""
         self.note(what, *more)
         rows = more[-1]
-        doomed = {self.publishers[version]: None for version, _ in rows.values() if version in self.publishers}
+        doomed = {
+            self.publishers[version]: None
+            for version, _ in rows.values()
+            if version in self.publishers
+        }
         for owner in doomed if what == "record" else ():
             moment = self.doomed.pop(owner, None)
             if moment is not None:
@@ -112,7 +118,9 @@ class World:
         limits = Limits(reply_timeout=profile.reply, pulse=profile.reply)
         return Settings(
             app=APP,
-            window=max(turn(wide.windows, number), topology.staleness + 0.01, limits.silence + 0.01),
+            window=max(
+                turn(wide.windows, number), topology.staleness + 0.01, limits.silence + 0.01
+            ),
             uncovered=self._uncovered() if len(wide.ttls) > 1 else 0.0,
             monotonic=profile.monotonic,
             observe=observe,
@@ -133,7 +141,11 @@ class World:
     def _uncovered(self) -> float:
         """What all processes are told where their lives of values differ: the longest of all."""
         profile, wide = self.profile, self.profile.wide
-        lag = max(wide.lags or (profile.max_lag,)) + max(wide.samples or (profile.sample_every,)) + profile.reply
+        lag = (
+            max(wide.lags or (profile.max_lag,))
+            + max(wide.samples or (profile.sample_every,))
+            + profile.reply
+        )
         return max(wide.ttls) + max(wide.local_ttls) + lag + profile.lease
 
     def release(self, number: int) -> Release:
@@ -151,7 +163,9 @@ class World:
         self._number += 1
         owner, wide = Owner(f"p{self._number}"), self.profile.wide
         if wide.skew or wide.drift:
-            owner.skew, owner.drift = (most * self.wide.uniform(-1.0, 1.0) for most in (wide.skew, wide.drift))
+            owner.skew, owner.drift = (
+                most * self.wide.uniform(-1.0, 1.0) for most in (wide.skew, wide.drift)
+            )
         paths = {host: Path(self.loop, self.profile.slow, owner.context) for host in HOSTS}
         for host in HOSTS[1:]:
             paths[host].slow *= turn(wide.ways, self._number - 1)
@@ -193,8 +207,8 @@ class World:
         return observe
 
     async def run_in(self, service: Service, coroutine: Any, patience: float = 0.0) -> Any:
-        """The coroutine's result or error, run by the process; Crashed if the process dies meanwhile. `patience`:
-        seconds after which it is cancelled, 0: never."""
+        """The coroutine's result or error, run by the process; Crashed if the process dies
+        meanwhile. `patience`: seconds after which it is cancelled, 0: never."""
         reply: asyncio.Future[Any] = self.loop.create_future()
 
         async def run() -> None:
@@ -219,8 +233,8 @@ class World:
 
     @property
     def holds(self) -> bool:
-        """Whether Redis keeps write leases in this run, and everybody takes them, so that a strict owner's readers are
-        never given the past."""
+        """Whether Redis keeps write leases in this run, and everybody takes them, so that a strict
+        owner's readers are never given the past."""
         return not (self.profile.strangers or FORGETS & self.profile.faults.keys())
 
     def running(self) -> list[Service]:

@@ -10,7 +10,8 @@ import pytest
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for temporary files that servers may enter, unlike pytest's own, which is asked for to be made first."""
+    """A folder for temporary files that servers may enter, unlike pytest's own, which is asked for
+    to be made first."""
     folder = Path(tempfile.mkdtemp(prefix="repocache-place-"))
     folder.chmod(0o755)
     monkeypatch.setenv("TMPDIR", str(folder))

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from repocache.testing import binaries
-from repocache.testing.binaries import TOOLS, find_postgres, find_redis, place_postgres, place_redis, runs
+from repocache.testing.binaries import (
+    TOOLS,
+    find_postgres,
+    find_redis,
+    place_postgres,
+    place_redis,
+    runs,
+)
 from repocache.testing.errors import ServerError
 from repocache.testing.process import Account
 
@@ -71,7 +78,9 @@ def test_the_path_serves_without_wheels(bare: None, tmp_path: Path) -> None:
     assert find_redis({"PATH": str(tmp_path)}) == server
 
 
-def test_the_newest_of_the_system_is_taken(bare: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_of_the_system_is_taken(
+    bare: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for version in ("9.6", "14", "15"):
         postgres_folder(tmp_path / version / "bin", version)
     monkeypatch.setattr(binaries, "SYSTEM_FOLDERS", (f"{str(tmp_path).lstrip('/')}/*/bin",))

@@ -1,10 +1,18 @@
-"""The path of containers, up to Docker itself, for which a stand-in runs the same scripts on this machine."""
+"""The path of containers, up to Docker itself, for which a stand-in runs the same scripts on this
+machine."""
 
 from pathlib import Path
 
 import pytest
 
-OPTIONS = ("-p", "no:cacheprovider", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
+OPTIONS = (
+    "-p",
+    "no:cacheprovider",
+    "-W",
+    "error",
+    "-o",
+    "asyncio_default_fixture_loop_scope=function",
+)
 PLUGIN = 'pytest_plugins = ["repocache.testing.plugin"]\n'
 
 
@@ -50,14 +58,17 @@ def test_servers_in_containers_have_the_same_controls(
         def test_tells_why_a_container_has_ended(repocache_servers):
             machine = ContainerMachine("broken", "postgres:18", "secret")
             with pytest.raises(ServerError, match="broken has ended:\\nno such luck"):
-                machine.make("echo no such luck; exit 1", lambda: repocache_servers.redis.command("NO"))
+                machine.make("echo no such luck; exit 1",
+                    lambda: repocache_servers.redis.command("NO"))
             machine.remove()
         """
     )
     pytester.runpytest_inprocess(*OPTIONS, "--durations=8").assert_outcomes(passed=4)
 
 
-def test_another_word_is_refused(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_word_is_refused(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("REPOCACHE_TEST_SERVERS", "podman")
     pytester.makeconftest(PLUGIN)
     result = pytester.runpytest_inprocess(*OPTIONS)

@@ -1,4 +1,5 @@
-"""Servers of our own: all that was started is stopped, however far the start has come, whoever starts them."""
+"""Servers of our own: all that was started is stopped, however far the start has come, whoever
+starts them."""
 
 import os
 import pwd
@@ -34,7 +35,11 @@ def failing_programs(folder: Path, tool: str, failing_for: str) -> Path:
     real = find_postgres(os.environ)
     folder.mkdir()
     for name in TOOLS:
-        fails = f"case $* in *{failing_for}*) echo it breaks here >&2; exit 1;; esac\n" if name == tool else ""
+        fails = (
+            f"case $* in *{failing_for}*) echo it breaks here >&2; exit 1;; esac\n"
+            if name == tool
+            else ""
+        )
         (folder / name).write_text(f'#!/bin/sh\n{fails}exec {real / name} "$@"\n')
         (folder / name).chmod(0o755)
     return folder
@@ -42,11 +47,20 @@ def failing_programs(folder: Path, tool: str, failing_for: str) -> Path:
 
 @pytest.mark.parametrize(
     "tool, failing_for",
-    [("initdb", "primary"), ("postgres", "primary"), ("pg_basebackup", "replica2"), ("postgres", "replica2")],
+    [
+        ("initdb", "primary"),
+        ("postgres", "primary"),
+        ("pg_basebackup", "replica2"),
+        ("postgres", "replica2"),
+    ],
 )
 @pytest.mark.usefixtures("children")
 def test_nothing_is_left_of_a_start_that_fails_half_way(
-    place: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, tool: str, failing_for: str
+    place: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    tool: str,
+    failing_for: str,
 ) -> None:
     programs = failing_programs(tmp_path_factory.mktemp("programs") / "bin", tool, failing_for)
     monkeypatch.setenv("REPOCACHE_TEST_PG_BIN", str(programs))
@@ -70,12 +84,16 @@ def test_nothing_is_left_of_a_block_that_fails(place: Path) -> None:
     assert not servers_inside(place)
 
 
-def test_a_port_that_somebody_takes_is_given_up(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_somebody_takes_is_given_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as other:
         taken = other.getsockname()[1]
         # Both servers choose the taken port first.
         plan = chain([taken, 0, taken], repeat(0))
-        monkeypatch.setattr("repocache.testing.local_machine.free_port", lambda: next(plan) or free_port())
+        monkeypatch.setattr(
+            "repocache.testing.local_machine.free_port", lambda: next(plan) or free_port()
+        )
         with embedded_servers(Layout(replicas=0)) as servers:
             assert taken not in {servers.redis.port, servers.primary.port}
 
@@ -94,7 +112,9 @@ def test_a_port_that_others_know_is_not_given_up(repocache_controls: Servers) ->
 
 @pytest.mark.usefixtures("place")
 def test_a_layout_is_followed() -> None:
-    layout = Layout(replicas=1, postgres={"fsync": "on", "work_mem": "8MB"}, redis=("maxmemory 20mb",))
+    layout = Layout(
+        replicas=1, postgres={"fsync": "on", "work_mem": "8MB"}, redis=("maxmemory 20mb",)
+    )
     with embedded_servers(layout) as servers:
         (replica,) = servers.replicas
         for server in (servers.primary, replica):
@@ -102,7 +122,9 @@ def test_a_layout_is_followed() -> None:
         assert servers.redis.command("CONFIG", "GET", "maxmemory") == ["maxmemory", "20971520"]
 
 
-def test_servers_listen_on_this_machine_alone_and_below_the_ephemeral_ports(repocache_servers: Servers) -> None:
+def test_servers_listen_on_this_machine_alone_and_below_the_ephemeral_ports(
+    repocache_servers: Servers,
+) -> None:
     postgres = [repocache_servers.primary, *repocache_servers.replicas]
     assert {server.host for server in postgres} == {repocache_servers.redis.host} == {"127.0.0.1"}
     assert max(*(server.port for server in postgres), repocache_servers.redis.port) < 32768
@@ -114,7 +136,9 @@ def readable_python() -> str:
     """A Python of this version that everybody can run: ours may be in a closed folder."""
     for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         try:
-            subprocess.run([python, "-c", ""], user="nobody", group=pwd.getpwnam("nobody").pw_gid, check=True)
+            subprocess.run(
+                [python, "-c", ""], user="nobody", group=pwd.getpwnam("nobody").pw_gid, check=True
+            )
         except (OSError, subprocess.CalledProcessError):
             continue
         return python
@@ -130,7 +154,11 @@ def test_an_ordinary_user_can_start_them(place: Path) -> None:
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [python, "-c", AS_NOBODY],
-        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join([root, *paths]), "TMPDIR": str(place)},
+        env={
+            "PATH": os.defpath,
+            "PYTHONPATH": os.pathsep.join([root, *paths]),
+            "TMPDIR": str(place),
+        },
         cwd="/",
         user="nobody",
         group=pwd.getpwnam("nobody").pw_gid,

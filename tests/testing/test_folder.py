@@ -1,4 +1,5 @@
-"""Run folders: what a dead program left is ended and removed, what a living one uses is left alone."""
+"""Run folders: what a dead program left is ended and removed, what a living one uses is left
+alone."""
 
 import ctypes
 import os
@@ -56,7 +57,9 @@ def test_a_folder_that_is_not_ours_is_left(place: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_what_a_killed_program_left_is_ended_and_removed(place: Path) -> None:
-    program = subprocess.run([sys.executable, "-c", KILLED_PROGRAM], stdout=subprocess.PIPE, check=False)
+    program = subprocess.run(
+        [sys.executable, "-c", KILLED_PROGRAM], stdout=subprocess.PIPE, check=False
+    )
     assert program.returncode == -signal.SIGKILL
     primary, redis = map(int, program.stdout.split())
     await_condition(lambda: state(redis) in ("", "Z"), "Redis has died with the program")
@@ -82,7 +85,11 @@ def test_a_folder_that_others_cannot_enter_is_told(place: Path) -> None:
     closed = place / "closed"
     closed.mkdir(0o700)
     (closed / "inner").mkdir(0o755)
-    assert [enterable(folder) for folder in (place, closed, closed / "inner")] == [True, False, False]
+    assert [enterable(folder) for folder in (place, closed, closed / "inner")] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_link_is_not_followed(place: Path) -> None:
@@ -96,7 +103,9 @@ def test_a_link_is_not_followed(place: Path) -> None:
     with RunFolder(Account()):
         pass
     assert planted.is_symlink()
-    assert [(precious / name).read_text() for name in ("lock", "letter", "data/letter")] == ["kept"] * 3
+    assert [(precious / name).read_text() for name in ("lock", "letter", "data/letter")] == [
+        "kept"
+    ] * 3
 
 
 def test_links_inside_are_removed_and_not_what_they_lead_to(place: Path) -> None:
@@ -126,7 +135,9 @@ def test_a_link_in_the_place_of_ours_is_told(place: Path) -> None:
     assert (precious / "lock").read_text() == "kept"
 
 
-def test_a_place_where_others_may_exchange_what_is_ours_is_none(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_where_others_may_exchange_what_is_ours_is_none(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared = place / "shared"
     shared.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(shared))
@@ -149,7 +160,10 @@ def test_a_file_is_nobody_elses_and_replaces_a_link(place: Path) -> None:
     finally:
         os.umask(before)
     assert (made.read_text(), kept.read_text()) == ("secret", "kept")
-    assert [stat.S_IMODE(path.lstat().st_mode) for path in (made, place / "folder")] == [0o600, 0o700]
+    assert [stat.S_IMODE(path.lstat().st_mode) for path in (made, place / "folder")] == [
+        0o600,
+        0o700,
+    ]
 
 
 def test_a_log_does_not_follow_a_link(place: Path) -> None:
@@ -192,7 +206,13 @@ def test_nobody_else_reads_what_servers_keep(place: Path) -> None:
     finally:
         os.umask(before)
     assert shown & 0o007 == 0
-    assert {str(path) for path in modes} >= {"primary", "primary.log", "replica1", "redis", "redis.log"}
+    assert {str(path) for path in modes} >= {
+        "primary",
+        "primary.log",
+        "replica1",
+        "redis",
+        "redis.log",
+    }
     assert [path for path, mode in modes.items() if mode & 0o077 and not stat.S_ISLNK(mode)] == []
 
 
@@ -205,7 +225,9 @@ def kept(folder: Path) -> Iterator[Path]:
     yield from folder.glob("primary/*.conf")
 
 
-def test_a_link_that_comes_back_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_that_comes_back_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """1. What was there is removed; 2. somebody puts a link in its place; 3. the file is made."""
     victim, path = tmp_path / "victim", tmp_path / "file"
     victim.write_text("theirs")

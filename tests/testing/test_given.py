@@ -20,11 +20,15 @@ def environment(repocache_servers: Servers) -> Environment:
     }
 
 
-def test_they_are_spoken_to_under_the_roles_of_their_urls(environment: Environment, repocache_servers: Servers) -> None:
+def test_they_are_spoken_to_under_the_roles_of_their_urls(
+    environment: Environment, repocache_servers: Servers
+) -> None:
     given = given_servers(environment)
     assert given.endpoints().primary == environment["REPOCACHE_TEST_PRIMARY_URL"]
     assert given.endpoints().redis == repocache_servers.redis.url
-    assert [replica.port for replica in given.replicas] == [r.port for r in repocache_servers.replicas]
+    assert [replica.port for replica in given.replicas] == [
+        r.port for r in repocache_servers.replicas
+    ]
     assert given.primary.sql("SELECT current_user") == [("postgres",)]
     assert given.redis.command("PING") == "PONG"
 
@@ -60,7 +64,9 @@ def test_databases_can_be_made_on_them(environment: Environment) -> None:
         lambda servers: servers.mend(),
     ],
 )
-def test_they_are_not_controlled(control: Callable[[Servers], None], environment: Environment) -> None:
+def test_they_are_not_controlled(
+    control: Callable[[Servers], None], environment: Environment
+) -> None:
     with pytest.raises(NotOurs, match="not ours to control: unset REPOCACHE_TEST_PRIMARY_URL"):
         control(given_servers(environment))
 
@@ -85,7 +91,9 @@ def test_no_replica_is_an_empty_list(environment: Environment) -> None:
         ("REPOCACHE_TEST_REDIS_URL", "rediss://localhost", "URL of redis"),
     ],
 )
-def test_a_url_without_an_address_is_refused(environment: Environment, name: str, value: str, told: str) -> None:
+def test_a_url_without_an_address_is_refused(
+    environment: Environment, name: str, value: str, told: str
+) -> None:
     with pytest.raises(ServerError, match=told):
         given_servers(environment | {name: value})
 

@@ -8,7 +8,15 @@ import pytest
 from repocache.testing import Servers
 
 PLUGIN = 'pytest_plugins = ["repocache.testing.plugin"]\n'
-OPTIONS = ("-rs", "-p", "no:cacheprovider", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
+OPTIONS = (
+    "-rs",
+    "-p",
+    "no:cacheprovider",
+    "-W",
+    "error",
+    "-o",
+    "asyncio_default_fixture_loop_scope=function",
+)
 
 
 @pytest.fixture
@@ -83,7 +91,8 @@ def test_the_template_of_the_page_is_the_applications_own(pytester: pytest.Pytes
         async def test_users(repocache_endpoints):
             connection = await asyncpg.connect(repocache_endpoints.primary.replace("+asyncpg", ""))
             assert await connection.fetchval("SELECT current_user") == "app"
-            await connection.execute("INSERT INTO users VALUES (7, 'Ada'); ALTER TABLE users ADD age int")
+            await connection.execute("INSERT INTO users VALUES (7, 'Ada')")
+            await connection.execute("ALTER TABLE users ADD age int")
             assert await connection.fetchval("SELECT name FROM users") == "Ada"
             await connection.close()
         """

@@ -1,4 +1,5 @@
-"""A PostgreSQL server under a test's hands: each control does what it says, and is over when it returns."""
+"""A PostgreSQL server under a test's hands: each control does what it says, and is over when it
+returns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,7 +32,9 @@ def number(server: PostgresServer) -> list[tuple[str, ...]]:
 
 @pytest.fixture
 def servers(repocache_controls: Servers) -> Servers:
-    repocache_controls.primary.sql("DROP TABLE IF EXISTS number; CREATE TABLE number AS SELECT 1 AS id")
+    repocache_controls.primary.sql(
+        "DROP TABLE IF EXISTS number; CREATE TABLE number AS SELECT 1 AS id"
+    )
     repocache_controls.catch_up()
     return repocache_controls
 
@@ -41,7 +44,10 @@ async def test_a_url_is_an_ordinary_role_s(repocache_servers: Servers, connect: 
     assert await connection.fetchval("SELECT current_user") == "app"
     assert await connection.fetchval("SELECT current_setting('is_superuser')") == "off"
     assert (
-        await connection.fetchval("SELECT rolcreatedb OR rolreplication FROM pg_roles WHERE rolname = 'app'") is False
+        await connection.fetchval(
+            "SELECT rolcreatedb OR rolreplication FROM pg_roles WHERE rolname = 'app'"
+        )
+        is False
     )
 
 
@@ -92,7 +98,9 @@ def test_a_paused_replica_stays_behind_until_it_resumes(servers: Servers) -> Non
     assert number(paused) == [("2",)]
 
 
-async def test_a_crash_cuts_connections_and_loses_no_commit(servers: Servers, connect: Connect) -> None:
+async def test_a_crash_cuts_connections_and_loses_no_commit(
+    servers: Servers, connect: Connect
+) -> None:
     primary = servers.primary
     port, connection = primary.port, await connect(primary)
     primary.sql("INSERT INTO number VALUES (2)")
@@ -115,7 +123,9 @@ async def test_a_restart_cuts_connections(servers: Servers, connect: Connect) ->
         await connection.execute("SELECT 1")
 
 
-async def test_a_frozen_server_is_silent_and_keeps_its_connections(servers: Servers, connect: Connect) -> None:
+async def test_a_frozen_server_is_silent_and_keeps_its_connections(
+    servers: Servers, connect: Connect
+) -> None:
     connection = await connect(servers.primary)
     servers.primary.freeze()
     waiting = asyncio.ensure_future(connection.fetchval("SELECT 7"))

@@ -1,4 +1,5 @@
-"""Children: they end when told, with all that they forked, and with the program that started them."""
+"""Children: they end when told, with all that they forked, and with the program that started
+them."""
 
 import os
 import signal
@@ -88,7 +89,9 @@ def test_frozen_processes_run_on(nursery: Nursery) -> None:
 
 
 def test_a_frozen_child_ends_when_asked(nursery: Nursery) -> None:
-    child = nursery.start("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done", said="ready")
+    child = nursery.start(
+        "trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done", said="ready"
+    )
     child.freeze()
     child.end(signal.SIGTERM, 10)
     assert child.status == 7
@@ -100,7 +103,9 @@ def test_a_deaf_child_is_killed(nursery: Nursery) -> None:
     assert child.status == -signal.SIGKILL
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a child of its parent's death"
+)
 def test_it_outlives_the_thread_that_asked_for_it(nursery: Nursery) -> None:
     children: list[Child] = []
     asking = threading.Thread(target=lambda: children.append(nursery.start(FOREVER)))
@@ -114,16 +119,21 @@ import sys
 from pathlib import Path
 from repocache.testing.process import Account, Child, Command
 folder = Path(sys.argv[1])
-child = Child(Command(("/bin/sh", "-c", "echo ready; exec sleep 1000"), folder, folder / "log"), Account())
+child = Child(Command(("/bin/sh", "-c", "echo ready; exec sleep 1000"), folder, folder / "log"),
+    Account())
 print(child.pid, flush=True)
 sys.stdin.read()
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux tells a child of its parent's death"
+)
 def test_it_dies_with_a_program_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", DYING_PROGRAM, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", DYING_PROGRAM, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as program:
         assert program.stdout
         pid = int(program.stdout.readline())
@@ -132,7 +142,9 @@ def test_it_dies_with_a_program_that_is_killed(tmp_path: Path) -> None:
     await_condition(lambda: state(pid) in ("", "Z"), "the child is gone", seconds=10)
 
 
-def test_it_gets_no_secret_and_no_setting_of_the_callers(nursery: Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_gets_no_secret_and_no_setting_of_the_callers(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere")
     run_tool(nursery.command("env"), Account())
     names = {line.partition("=")[0] for line in nursery.log.read_text().splitlines()}

@@ -75,7 +75,9 @@ def test_another_that_answers_is_not_taken_for_the_one_that_starts(
 ) -> None:
     password, plan = password_of(redis), chain([redis.port], repeat(0))
     monkeypatch.setattr("secrets.token_urlsafe", lambda _: password)
-    monkeypatch.setattr("repocache.testing.local_machine.free_port", lambda: next(plan) or free_port())
+    monkeypatch.setattr(
+        "repocache.testing.local_machine.free_port", lambda: next(plan) or free_port()
+    )
     account = Account.unprivileged()
     with ExitStack() as stack:
         folder = stack.enter_context(RunFolder(account))

@@ -1,4 +1,5 @@
-"""The servers together: what a test is given, and what it finds mended after another has wrecked it."""
+"""The servers together: what a test is given, and what it finds mended after another has wrecked
+it."""
 
 import sys
 from pathlib import Path
@@ -69,7 +70,9 @@ def test_a_rebuilt_server_leaves_no_shared_memory(repocache_controls: Servers) -
     assert segment not in Path("/proc/sysvipc/shm").read_text()
 
 
-def test_a_database_is_there_on_all_servers(repocache_endpoints: Endpoints, repocache_servers: Servers) -> None:
+def test_a_database_is_there_on_all_servers(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
     name = repocache_endpoints.primary.rpartition("/")[2]
     for server in (repocache_servers.primary, *repocache_servers.replicas):
         assert server.sql("SELECT current_database()", name) == [(name,)]

@@ -27,14 +27,17 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON post DEFERRABLE INITIALLY DEFERRED
-    FOR EACH ROW WHEN (NEW.title = 'slow' OR NEW.title ~ '^[0-9A-Z]{5}$') EXECUTE FUNCTION at_commit()
+    FOR EACH ROW WHEN (NEW.title = 'slow' OR NEW.title ~ '^[0-9A-Z]{5}$') EXECUTE FUNCTION
+        at_commit()
 """
-"""A post with the title "slow" makes COMMIT sleep; one whose title is an SQLSTATE makes it fail with that."""
+"""A post with the title "slow" makes COMMIT sleep; one whose title is an SQLSTATE makes it fail
+with that."""
 
 
 @pytest.fixture(scope="session")
 def shop_url(repocache_servers: Servers) -> Iterator[str]:
-    """A database with the shop's tables, for all tests: a copy for each would take most of their time."""
+    """A database with the shop's tables, for all tests: a copy for each would take most of their
+    time."""
     tables = [CreateTable(table) for table in Base.metadata.sorted_tables]
     script = ";".join(str(each.compile(dialect=postgresql.dialect())) for each in tables)  # type: ignore[no-untyped-call]
     primary = repocache_servers.primary
@@ -92,6 +95,8 @@ async def library(library_urls: list[str]) -> AsyncIterator[Shop]:
     """The oracle's tables by themselves, empty."""
     engine = create_async_engine(library_urls[0])
     async with engine.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {', '.join(table.name for table in TABLES)} RESTART IDENTITY"))
+        await connection.execute(
+            text(f"TRUNCATE {', '.join(table.name for table in TABLES)} RESTART IDENTITY")
+        )
     async with opened(engine, owned()) as shop:
         yield shop

@@ -28,11 +28,17 @@ async def list_of_inserts(session: AsyncSession, n: int, m: int) -> Any:
 
 async def list_that_sees_its_rows(session: AsyncSession, n: int, m: int) -> Any:
     last = select(func.coalesce(func.max(book.alias("o").c.position), 0) + 1).scalar_subquery()
-    return await core(session, insert(book).values(position=last), [{"title": title(each)} for each in range(n + 1)])
+    return await core(
+        session,
+        insert(book).values(position=last),
+        [{"title": title(each)} for each in range(n + 1)],
+    )
 
 
 async def list_with_ids(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, insert(note), [{"id": 100 + n}, {"id": 110 + m, "about": None}][: n % 2 + 1])
+    return await core(
+        session, insert(note), [{"id": 100 + n}, {"id": 110 + m, "about": None}][: n % 2 + 1]
+    )
 
 
 async def update_by_title(session: AsyncSession, n: int, m: int) -> Any:
@@ -44,7 +50,9 @@ async def update_all(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def update_in_list(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, update(author).where(author.c.id.in_([n, m, 99])).values(name=title(n)))
+    return await core(
+        session, update(author).where(author.c.id.in_([n, m, 99])).values(name=title(n))
+    )
 
 
 async def update_by_callable(session: AsyncSession, n: int, m: int) -> Any:
@@ -60,22 +68,32 @@ async def update_list(session: AsyncSession, n: int, m: int) -> Any:
 
 async def update_list_by_title(session: AsyncSession, n: int, m: int) -> Any:
     statement = update(book).where(book.c.title == bindparam("which")).values(title=bindparam("to"))
-    return await core(session, statement, [{"which": title(n), "to": "r"}, {"which": title(m), "to": "s"}])
+    return await core(
+        session, statement, [{"which": title(n), "to": "r"}, {"which": title(m), "to": "s"}]
+    )
 
 
 async def update_from(session: AsyncSession, n: int, m: int) -> Any:
     return await core(
-        session, update(book).where(book.c.author_id == author.c.id, author.c.name == title(n)).values(title="f")
+        session,
+        update(book)
+        .where(book.c.author_id == author.c.id, author.c.name == title(n))
+        .values(title="f"),
     )
 
 
 async def update_with_a_cte(session: AsyncSession, n: int, m: int) -> Any:
     some = select(author.c.id).where(author.c.name == title(n)).cte("some")
-    return await core(session, update(book).where(book.c.author_id.in_(select(some.c.id))).values(title="c"))
+    return await core(
+        session, update(book).where(book.c.author_id.in_(select(some.c.id))).values(title="c")
+    )
 
 
 async def update_returning(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, update(book).where(book.c.title == title(n)).values(title=title(m)).returning(book.c.id))
+    return await core(
+        session,
+        update(book).where(book.c.title == title(n)).values(title=title(m)).returning(book.c.id),
+    )
 
 
 async def update_ids(session: AsyncSession, n: int, m: int) -> Any:
@@ -87,7 +105,9 @@ async def delete_by_title(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def delete_using(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, delete(book).where(book.c.author_id == author.c.id, author.c.id == n))
+    return await core(
+        session, delete(book).where(book.c.author_id == author.c.id, author.c.id == n)
+    )
 
 
 async def in_a_cte(session: AsyncSession, n: int, m: int) -> Any:
@@ -97,7 +117,9 @@ async def in_a_cte(session: AsyncSession, n: int, m: int) -> Any:
 
 async def upsert_label(session: AsyncSession, n: int, m: int) -> Any:
     statement = pg.insert(label).values(c=code(n), text=title(m))
-    return await core(session, statement.on_conflict_do_update(index_elements=["code"], set_={"text": "u"}))
+    return await core(
+        session, statement.on_conflict_do_update(index_elements=["code"], set_={"text": "u"})
+    )
 
 
 async def upsert_that_renames(session: AsyncSession, n: int, m: int) -> Any:
@@ -113,7 +135,9 @@ async def upsert_list(session: AsyncSession, n: int, m: int) -> Any:
 
 async def upsert_author(session: AsyncSession, n: int, m: int) -> Any:
     statement = pg.insert(author).values(id=n, name="up")
-    return await core(session, statement.on_conflict_do_update(index_elements=["id"], set_={"weight": m}))
+    return await core(
+        session, statement.on_conflict_do_update(index_elements=["id"], set_={"weight": m})
+    )
 
 
 async def rename_label(session: AsyncSession, n: int, m: int) -> Any:
@@ -140,11 +164,15 @@ async def several_values(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def write_the_twin(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, update(author_again).where(author_again.c.number == n).values(name=title(m)))
+    return await core(
+        session, update(author_again).where(author_again.c.number == n).values(name=title(m))
+    )
 
 
 async def insert_into_the_twin(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, insert(book_again), [{"title": title(each)} for each in range(n + 1)])
+    return await core(
+        session, insert(book_again), [{"title": title(each)} for each in range(n + 1)]
+    )
 
 
 async def delete_from_the_twin(session: AsyncSession, n: int, m: int) -> Any:
@@ -152,4 +180,6 @@ async def delete_from_the_twin(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def person_by_core(session: AsyncSession, n: int, m: int) -> Any:
-    return await core(session, update(person).where(person.c.kind == literal("reader")).values(name=title(n)))
+    return await core(
+        session, update(person).where(person.c.kind == literal("reader")).values(name=title(n))
+    )

@@ -1,7 +1,7 @@
 """A library for the oracle: tables of every kind that a write may reach, and who owns their rows.
 
-Two MetaData name the same tables, a third one refers to them; keys are numbers that the database makes, texts that it
-cuts, and shared by the tables of a hierarchy.
+Two MetaData name the same tables, a third one refers to them; keys are numbers that the database
+makes, texts that it cuts, and shared by the tables of a hierarchy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class Author(Base):
     weight: Mapped[int] = mapped_column(default=0, onupdate=lambda: 1)
     mark: Mapped[int] = mapped_column(Computed("id * 10 + weight", persisted=True), unique=True)
 
-    books: Mapped[list[Book]] = relationship(back_populates="author", cascade="all", passive_deletes=True)
+    books: Mapped[list[Book]] = relationship(
+        back_populates="author", cascade="all", passive_deletes=True
+    )
 
 
 class Book(Base):
@@ -37,7 +39,9 @@ class Book(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     title: Mapped[str] = mapped_column(default="")
     position: Mapped[int] = mapped_column(server_default="0")
-    author_id: Mapped[int | None] = mapped_column(ForeignKey("author.id", ondelete="CASCADE", onupdate="CASCADE"))
+    author_id: Mapped[int | None] = mapped_column(
+        ForeignKey("author.id", ondelete="CASCADE", onupdate="CASCADE")
+    )
 
     author: Mapped[Author | None] = relationship(back_populates="books")
 
@@ -48,7 +52,9 @@ class Note(Base):
     __tablename__ = "note"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    about: Mapped[int | None] = mapped_column(ForeignKey("author.mark", ondelete="SET NULL", onupdate="CASCADE"))
+    about: Mapped[int | None] = mapped_column(
+        ForeignKey("author.mark", ondelete="SET NULL", onupdate="CASCADE")
+    )
 
 
 class Person(Base):
@@ -96,14 +102,18 @@ review = Table(
 """In a MetaData of its own, as another package would have it."""
 
 again = MetaData()
-author_again = Table("author", again, Column("id", Integer, key="number", primary_key=True), Column("name", String))
+author_again = Table(
+    "author", again, Column("id", Integer, key="number", primary_key=True), Column("name", String)
+)
 book_again = Table("book", again, Column("id", Integer, primary_key=True), Column("title", String))
 
 TABLES = (author, book, note, person, reader, clerk, label, review)
 
 
 def _owned(prefix: str, kind: type, *tables: Any, reads: frozenset[Any] = frozenset()) -> Owned:
-    return Owned(Keys(KeyOwner(prefix), (kind,)), {each: tuple(each.primary_key) for each in tables}, reads)
+    return Owned(
+        Keys(KeyOwner(prefix), (kind,)), {each: tuple(each.primary_key) for each in tables}, reads
+    )
 
 
 OWNED = (

@@ -1,4 +1,5 @@
-"""What an application may do to the library by the ORM, alone and in bulk, with numbers from outside."""
+"""What an application may do to the library by the ORM, alone and in bulk, with numbers from
+outside."""
 
 from __future__ import annotations
 
@@ -95,12 +96,16 @@ async def bulk_insert(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def bulk_insert_returning(session: AsyncSession, n: int, m: int) -> Any:
-    found = await session.scalars(insert(Book).returning(Book), [{"title": title(each)} for each in range(n + 1)])
+    found = await session.scalars(
+        insert(Book).returning(Book), [{"title": title(each)} for each in range(n + 1)]
+    )
     return sorted(each.id for each in found)
 
 
 async def bulk_insert_readers(session: AsyncSession, n: int, m: int) -> Any:
-    return await orm(session, insert(Reader), [{"name": title(each), "card": "y"} for each in range(n + 1)])
+    return await orm(
+        session, insert(Reader), [{"name": title(each), "card": "y"} for each in range(n + 1)]
+    )
 
 
 async def bulk_update_readers(session: AsyncSession, n: int, m: int) -> Any:
@@ -125,5 +130,7 @@ async def orm_delete(session: AsyncSession, n: int, m: int) -> Any:
 
 
 async def legacy_bulk(session: AsyncSession, n: int, m: int) -> Any:
-    await session.run_sync(lambda s: s.bulk_insert_mappings(Book.__mapper__, [{"title": "l"}] * (n + 1)))
+    await session.run_sync(
+        lambda s: s.bulk_insert_mappings(Book.__mapper__, [{"title": "l"}] * (n + 1))
+    )
     await session.run_sync(lambda s: s.bulk_save_objects([Reader(name="b"), Reader(name="c")]))

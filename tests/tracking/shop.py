@@ -1,4 +1,5 @@
-"""A shop's mapped classes, their owners, and a primary engine whose commits are noted instead of published."""
+"""A shop's mapped classes, their owners, and a primary engine whose commits are noted instead of
+published."""
 
 from __future__ import annotations
 
@@ -127,7 +128,9 @@ class Paper(Base):
     __tablename__ = "paper"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    folder_id: Mapped[int] = mapped_column(ForeignKey("folder.id", ondelete="CASCADE", onupdate="CASCADE"))
+    folder_id: Mapped[int] = mapped_column(
+        ForeignKey("folder.id", ondelete="CASCADE", onupdate="CASCADE")
+    )
 
 
 class Country(Base):
@@ -142,7 +145,12 @@ class Country(Base):
 posts, orders = Base.metadata.tables["post"], Base.metadata.tables["orders"]
 
 
-def owned(prefix: str, types: tuple[type, ...], *models: type[Base], follows: tuple[str, ...] | None = None) -> Owned:
+def owned(
+    prefix: str,
+    types: tuple[type, ...],
+    *models: type[Base],
+    follows: tuple[str, ...] | None = None,
+) -> Owned:
     tables = {model.__table__: tuple(model.__table__.primary_key) for model in models}
     return Owned(Keys(KeyOwner(prefix, follows), types), tables)  # type: ignore[arg-type]
 
@@ -200,8 +208,12 @@ class Notes:
         await self.open.wait()
         changes = transaction.changes
         assert isinstance(changes, Changes)
-        keys = {key for some in changes.keys.values() for key in some} | {f"{each}:{WHOLE}" for each in changes.whole}
-        self.published.append(Published(outcome, frozenset(keys), transaction.xid, transaction.synchronous))
+        keys = {key for some in changes.keys.values() for key in some} | {
+            f"{each}:{WHOLE}" for each in changes.whole
+        }
+        self.published.append(
+            Published(outcome, frozenset(keys), transaction.xid, transaction.synchronous)
+        )
         if self.fails is not None:
             raise self.fails
         transaction.bookmark = Bookmark("history", len(self.published), {}, covered=True, expires=0)
@@ -221,7 +233,9 @@ class Tasks:
 class Shop:
     """An engine that is watched and tracked."""
 
-    def __init__(self, engine: AsyncEngine, owned: OwnedTables, functions: Functions = NO_FUNCTIONS) -> None:
+    def __init__(
+        self, engine: AsyncEngine, owned: OwnedTables, functions: Functions = NO_FUNCTIONS
+    ) -> None:
         self.engine = engine
         self.owned = owned
         self.name = engine.dialect.name
@@ -229,8 +243,12 @@ class Shop:
         self.tasks = Tasks()
         self.notes = Notes(postgresql=self.name == "postgresql")
         self.watch = CommitWatch(engine, self.notes, self.tasks.spawn, Changes)
-        self.tracker = Tracker(engine, owned, self.watch.transaction_of, self.events.append, functions)
-        self.sessions = async_sessionmaker(engine, sync_session_class=TrackedSession, expire_on_commit=False)
+        self.tracker = Tracker(
+            engine, owned, self.watch.transaction_of, self.events.append, functions
+        )
+        self.sessions = async_sessionmaker(
+            engine, sync_session_class=TrackedSession, expire_on_commit=False
+        )
         self.statements: list[str] = []
 
     def unit_of_work(self) -> UnitOfWork:
@@ -276,7 +294,8 @@ async def opened(
 
 
 def with_savepoints(engine: AsyncEngine) -> None:
-    """SQLite's driver begins transactions late and savepoints not at all: the recipe of SQLAlchemy's documentation."""
+    """SQLite's driver begins transactions late and savepoints not at all: the recipe of
+    SQLAlchemy's documentation."""
 
     def leave_it(connection: DBAPIConnection, _: object) -> None:
         connection.isolation_level = None

@@ -1,4 +1,5 @@
-"""Tables of which the metadata knows little: the database has foreign keys, partitions, views, rules and functions."""
+"""Tables of which the metadata knows little: the database has foreign keys, partitions, views,
+rules and functions."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ CREATE TABLE event_old PARTITION OF event FOR VALUES FROM (0) TO (2000) PARTITIO
 CREATE TABLE hidden.event_ancient PARTITION OF event_old FOR VALUES FROM (0) TO (1000);
 CREATE TABLE event_new PARTITION OF event FOR VALUES FROM (2000) TO (3000);
 CREATE TABLE entry (
-    id int PRIMARY KEY, note text, event int, year int, FOREIGN KEY (event, year) REFERENCES event ON DELETE CASCADE
+    id int PRIMARY KEY, note text, event int, year int, FOREIGN KEY (event, year) REFERENCES event
+        ON DELETE CASCADE
 ) PARTITION BY RANGE (id);
 CREATE TABLE entry_low PARTITION OF entry FOR VALUES FROM (0) TO (100);
 CREATE TABLE animal (id int PRIMARY KEY, name text);
@@ -55,17 +57,23 @@ CREATE VIEW blank AS SELECT 1 AS id;
 CREATE TRIGGER granted INSTEAD OF UPDATE ON wish FOR EACH ROW EXECUTE FUNCTION grant_wish();
 CREATE TRIGGER granted INSTEAD OF UPDATE ON blank FOR EACH ROW EXECUTE FUNCTION grant_wish();
 
-CREATE FUNCTION touch(int) RETURNS int LANGUAGE sql AS 'UPDATE desk SET label = ''touched'' WHERE id = $1 RETURNING id';
-CREATE FUNCTION touch_by_another(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN touch($1); END $$;
+CREATE FUNCTION touch(int) RETURNS int
+    LANGUAGE sql AS 'UPDATE desk SET label = ''touched'' WHERE id = $1 RETURNING id';
+CREATE FUNCTION touch_by_another(int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN touch($1);
+    END $$;
 CREATE FUNCTION "Touch"(int) RETURNS int LANGUAGE plpgsql AS $$
 BEGIN EXECUTE 'UPDATE desk SET site = 1'; RETURN 1; END $$;
-CREATE FUNCTION hidden.stroke(int) RETURNS int LANGUAGE sql AS 'DELETE FROM desk WHERE id = $1 RETURNING id';
+CREATE FUNCTION hidden.stroke(int) RETURNS int
+    LANGUAGE sql AS 'DELETE FROM desk WHERE id = $1 RETURNING id';
 CREATE FUNCTION mixed(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
-CREATE FUNCTION mixed(text) RETURNS int LANGUAGE sql AS 'INSERT INTO firm (id) VALUES (7) RETURNING id';
-CREATE FUNCTION atomic(int) RETURNS int LANGUAGE sql BEGIN ATOMIC DELETE FROM desk WHERE id = $1 RETURNING id; END;
+CREATE FUNCTION mixed(text) RETURNS int
+    LANGUAGE sql AS 'INSERT INTO firm (id) VALUES (7) RETURNING id';
+CREATE FUNCTION atomic(int) RETURNS int LANGUAGE sql BEGIN ATOMIC DELETE FROM desk WHERE id = $1
+    RETURNING id; END;
 CREATE FUNCTION looks(int) RETURNS text LANGUAGE sql AS 'SELECT label FROM desk WHERE id = $1';
 CREATE FUNCTION draws() RETURNS float LANGUAGE plpgsql AS $$ BEGIN RETURN random(); END $$;
-CREATE FUNCTION declared(int) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN 'update'; END $$;
+CREATE FUNCTION declared(int) RETURNS text LANGUAGE plpgsql STABLE AS $$ BEGIN RETURN 'update';
+    END $$;
 
 INSERT INTO firm VALUES (1, 10, 'one');
 INSERT INTO hidden.site VALUES (1, 1, 10);
@@ -83,7 +91,8 @@ tool = Table(
     "tool",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("desk", ForeignKey("desk.id", ondelete="CASCADE")),  # so says the metadata, and not the database
+    # So says the metadata, and not the database.
+    Column("desk", ForeignKey("desk.id", ondelete="CASCADE")),
 )
 event = Table(
     "event",
@@ -92,15 +101,27 @@ event = Table(
     Column("year", Integer, primary_key=True),
     Column("note", Text),
 )
-entry_low = Table("entry_low", METADATA, Column("id", Integer, primary_key=True), Column("note", Text))
+entry_low = Table(
+    "entry_low", METADATA, Column("id", Integer, primary_key=True), Column("note", Text)
+)
 animal = Table("animal", METADATA, Column("id", Integer, primary_key=True), Column("name", Text))
-dog = Table("dog", METADATA, Column("tag", Integer, primary_key=True), Column("id", Integer), Column("name", Text))
+dog = Table(
+    "dog",
+    METADATA,
+    Column("tag", Integer, primary_key=True),
+    Column("id", Integer),
+    Column("name", Text),
+)
 lamp = Table("lamp", METADATA, Column("id", Integer, primary_key=True), Column("watts", Integer))
 paid = Table("paid", METADATA, Column("total", Integer))
 
 
-def _owned(table: Table, *types: type, reads: frozenset[Any] = frozenset(), follows: Any = None) -> Owned:
-    return Owned(Keys(KeyOwner(table.name, follows), types), {table: tuple(table.primary_key)}, reads)
+def _owned(
+    table: Table, *types: type, reads: frozenset[Any] = frozenset(), follows: Any = None
+) -> Owned:
+    return Owned(
+        Keys(KeyOwner(table.name, follows), types), {table: tuple(table.primary_key)}, reads
+    )
 
 
 OWNED = (

@@ -1,4 +1,5 @@
-"""What an application is told of a statement, so that two sessions can be compared; and what numbers stand for."""
+"""What an application is told of a statement, so that two sessions can be compared; and what
+numbers stand for."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ def told(result: Any) -> tuple[Any, ...]:
     except InvalidRequestError as error:
         rows = type(error).__name__
     try:
-        made: Any = [None if each is None else tuple(each) for each in result.inserted_primary_key_rows]
+        made: Any = [
+            None if each is None else tuple(each) for each in result.inserted_primary_key_rows
+        ]
     except InvalidRequestError as error:
         made = type(error).__name__
     defaults = result.returned_defaults_rows

@@ -1,4 +1,5 @@
-"""What bulk statements change, in the ORM's form and in Core's: exact keys where they can be had, else the owner."""
+"""What bulk statements change, in the ORM's form and in Core's: exact keys where they can be had,
+else the owner."""
 
 from __future__ import annotations
 
@@ -69,14 +70,20 @@ def upsert(shop: Shop, model: Any) -> postgresql.Insert | sqlite.Insert:
 @pytest.fixture
 async def three(shop: Shop) -> Shop:
     await shop.add(
-        *(Post(id=number, title="old") for number in (1, 2, 3)), *(Order(tenant=1, number=number) for number in (1, 2))
+        *(Post(id=number, title="old") for number in (1, 2, 3)),
+        *(Order(tenant=1, number=number) for number in (1, 2)),
     )
     return shop
 
 
 async def test_ids_in_where_are_taken_from_there(three: Shop) -> None:
     where: ColumnElement[bool]
-    for where in (Post.id == 1, literal(1) == posts.c.id, (Post.id == 1) & (Post.title != "x"), Post.id.in_([1])):
+    for where in (
+        Post.id == 1,
+        literal(1) == posts.c.id,
+        (Post.id == 1) & (Post.title != "x"),
+        Post.id.in_([1]),
+    ):
         three.clear()
         assert (await run(three, update(Post).where(where).values(title="x"))).rowcount >= 0
         assert three.keys == {"post:1"}
@@ -94,7 +101,9 @@ async def test_a_list_of_ids(three: Shop) -> None:
 
 
 async def test_composite_ids_in_where(three: Shop) -> None:
-    await run(three, update(Order).where(Order.number.in_([1, 2]), Order.tenant == 1).values(note="x"))
+    await run(
+        three, update(Order).where(Order.number.in_([1, 2]), Order.tenant == 1).values(note="x")
+    )
     assert three.keys == {"order:1:1", "order:1:2"}
     three.clear()
     await run(three, delete(Order).where(tuple_(Order.tenant, Order.number).in_([(1, 2)])))
@@ -127,7 +136,9 @@ async def test_an_update_of_all_rows_moves_the_owner(three: Shop) -> None:
 
 
 async def test_update_from(three: Shop) -> None:
-    statement = update(posts).values(title="x").where(posts.c.id == orders.c.no, orders.c.tenant == 1)
+    statement = (
+        update(posts).values(title="x").where(posts.c.id == orders.c.no, orders.c.tenant == 1)
+    )
     await run_core(three, statement)
     assert three.keys == {"post:1", "post:2"}
 
@@ -144,11 +155,15 @@ async def test_loaded_entities_stay_in_step(three: Shop, synchronize: Any) -> No
         post = await session.get_one(Post, 1)
         where = Post.title == "old"
         options = {"synchronize_session": synchronize}
-        result = await session.execute(update(Post).where(where).values(title="new"), execution_options=options)
+        result = await session.execute(
+            update(Post).where(where).values(title="new"), execution_options=options
+        )
         assert isinstance(result, CursorResult)
         assert result.rowcount == 3
         assert post.title == ("old" if synchronize is False else "new")
-        result = await session.execute(delete(Post).where(Post.title == "new"), execution_options=options)
+        result = await session.execute(
+            delete(Post).where(Post.title == "new"), execution_options=options
+        )
         assert isinstance(result, CursorResult)
         assert result.rowcount == 3
         assert (post in session) is (synchronize is False)
@@ -157,12 +172,17 @@ async def test_loaded_entities_stay_in_step(three: Shop, synchronize: Any) -> No
 
 
 async def test_what_the_statement_itself_returns_is_read_and_given_back(three: Shop) -> None:
-    rows = await run(three, update(Post).where(Post.title == "old").values(title="x").returning(Post.title, Post.id))
+    rows = await run(
+        three,
+        update(Post).where(Post.title == "old").values(title="x").returning(Post.title, Post.id),
+    )
     assert sorted(rows) == [("x", 1), ("x", 2), ("x", 3)]
     assert three.keys == {"post:1", "post:2", "post:3"}
     three.clear()
     async with three.plain_session() as session, session.begin():
-        found = await session.scalars(update(Post).where(Post.title == "x").values(title="y").returning(Post))
+        found = await session.scalars(
+            update(Post).where(Post.title == "x").values(title="y").returning(Post)
+        )
         assert sorted(post.id for post in found) == [1, 2, 3]
     assert three.keys == {"post:1", "post:2", "post:3"}
     three.clear()
@@ -171,7 +191,9 @@ async def test_what_the_statement_itself_returns_is_read_and_given_back(three: S
 
 
 async def test_returned_rows_without_the_id_move_the_owner(three: Shop) -> None:
-    rows = await run(three, update(Post).where(Post.title == "old").values(title="x").returning(Post.title))
+    rows = await run(
+        three, update(Post).where(Post.title == "old").values(title="x").returning(Post.title)
+    )
     assert rows == [("x",)] * 3
     assert three.keys == {"post:*"}
 
@@ -179,7 +201,9 @@ async def test_returned_rows_without_the_id_move_the_owner(three: Shop) -> None:
 async def test_returned_rows_that_are_streamed_move_the_owner(postgres: Shop) -> None:
     await postgres.add(Post(id=1, title="old"))
     async with postgres.engine.begin() as connection:
-        statement = update(posts).where(posts.c.title == "old").values(title="x").returning(posts.c.id)
+        statement = (
+            update(posts).where(posts.c.title == "old").values(title="x").returning(posts.c.id)
+        )
         result = await connection.stream(statement)
         assert [row.id async for row in result] == [1]
     assert postgres.keys == {"post:*"}
@@ -205,18 +229,24 @@ async def test_a_list_of_updates(three: Shop) -> None:
 
 
 async def test_a_list_of_updates_that_does_not_name_ids_moves_the_owner(three: Shop) -> None:
-    statement = update(posts).where(posts.c.title == bindparam("which")).values(title=bindparam("to"))
+    statement = (
+        update(posts).where(posts.c.title == bindparam("which")).values(title=bindparam("to"))
+    )
     await run_core(three, statement, [{"which": "old", "to": "a"}, {"which": "x", "to": "b"}])
     assert three.keys == {"post:*"}
 
 
 async def test_a_list_of_deletes(three: Shop) -> None:
-    await run_core(three, delete(posts).where(posts.c.id == bindparam("which")), [{"which": 1}, {"which": 2}])
+    await run_core(
+        three, delete(posts).where(posts.c.id == bindparam("which")), [{"which": 1}, {"which": 2}]
+    )
     assert three.keys == {"post:1", "post:2"}
 
 
 async def test_key_columns_in_set(three: Shop) -> None:
-    await run_core(three, update(posts).where(posts.c.id == bindparam("which")), {"which": 1, "id": 11})
+    await run_core(
+        three, update(posts).where(posts.c.id == bindparam("which")), {"which": 1, "id": 11}
+    )
     assert three.keys == {"post:1", "post:11"}
     three.clear()
     statement = update(orders).where(orders.c.tenant == 1, orders.c.no == bindparam("which"))
@@ -228,10 +258,17 @@ async def test_key_columns_in_set(three: Shop) -> None:
     "statement",
     [
         update(Order).where(Order.number == 1, Order.tenant == 1).values(number=5),
-        update(Order).where(Order.number == 1, Order.tenant == 1).values({Order.number: Order.number + 5}),
+        update(Order)
+        .where(Order.number == 1, Order.tenant == 1)
+        .values({Order.number: Order.number + 5}),
         update(Order).where(Order.note == "").values(number=Order.number + 5),
-        update(orders).where(orders.c.note == "").values(no=orders.c.no + 5).returning(orders.c.tenant, orders.c.no),
-        update(orders).where(orders.c.tenant == 1, orders.c.no == 1).ordered_values((orders.c.no, orders.c.no + 5)),
+        update(orders)
+        .where(orders.c.note == "")
+        .values(no=orders.c.no + 5)
+        .returning(orders.c.tenant, orders.c.no),
+        update(orders)
+        .where(orders.c.tenant == 1, orders.c.no == 1)
+        .ordered_values((orders.c.no, orders.c.no + 5)),
         update(orders).values(no=case((orders.c.no == 0, 0), else_=orders.c.no + 5)),
     ],
 )
@@ -256,7 +293,9 @@ async def test_a_list_of_inserts(shop: Shop) -> None:
         await execute(shop, insert(Post), [{"title": "a"}, {"title": "b"}, {"title": "c"}])
         ids = sorted(row.id for row in await run_core(shop, select(posts)))[-3:]
         # SQLite's driver returns nothing of a list.
-        assert shop.keys == ({f"post:{id}" for id in ids} if shop.name == "postgresql" else {"post:*"})
+        assert shop.keys == (
+            {f"post:{id}" for id in ids} if shop.name == "postgresql" else {"post:*"}
+        )
     shop.clear()
     await run_core(shop, insert(Post), [{"id": 101}, {"id": 102}])
     assert shop.keys == {"post:101", "post:102"}
@@ -271,7 +310,9 @@ async def test_a_list_of_inserts_with_ids_of_the_application_is_sent_as_it_was(s
 
 async def test_inserts_that_return_rows(shop: Shop) -> None:
     async with shop.plain_session() as session, session.begin():
-        found = (await session.scalars(insert(Post).returning(Post), [{"title": "a"}, {"title": "b"}])).all()
+        found = (
+            await session.scalars(insert(Post).returning(Post), [{"title": "a"}, {"title": "b"}])
+        ).all()
         keys = {f"post:{post.id}" for post in found}
     assert len(keys) == 2
     assert shop.keys == keys
@@ -289,7 +330,9 @@ async def test_inserts_that_return_rows(shop: Shop) -> None:
 async def test_several_rows_in_values(shop: Shop) -> None:
     for _ in range(2):
         shop.clear()
-        await run(shop, insert(Order).values([{"tenant": 1, "number": 1}, {"tenant": 1, "number": 2}]))
+        await run(
+            shop, insert(Order).values([{"tenant": 1, "number": 1}, {"tenant": 1, "number": 2}])
+        )
         assert shop.keys == {"order:1:1", "order:1:2"}
         await run_core(shop, delete(orders))
     shop.clear()
@@ -321,7 +364,9 @@ async def test_upserts_on_the_key_are_seen_exactly(three: Shop) -> None:
     await run(three, statement.on_conflict_do_nothing())
     assert three.keys == {"post:1"}
     three.clear()
-    statement = upsert(three, Order).on_conflict_do_update(index_elements=["tenant", "no"], set_={"note": "x"})
+    statement = upsert(three, Order).on_conflict_do_update(
+        index_elements=["tenant", "no"], set_={"note": "x"}
+    )
     await run(three, statement, [{"tenant": 1, "number": 1}, {"tenant": 1, "number": 9}])
     assert three.keys == {"order:1:1", "order:1:9"}
 
@@ -329,7 +374,9 @@ async def test_upserts_on_the_key_are_seen_exactly(three: Shop) -> None:
 async def test_an_upsert_on_another_column_touches_a_row_that_it_does_not_name(shop: Shop) -> None:
     await shop.add(User(id=1, email="a"))
     statement = (
-        upsert(shop, User).values(id=2, email="a").on_conflict_do_update(index_elements=["email"], set_={"name": "x"})
+        upsert(shop, User)
+        .values(id=2, email="a")
+        .on_conflict_do_update(index_elements=["email"], set_={"name": "x"})
     )
     await run(shop, statement)
     assert shop.keys == {"user:*", "profile:*"}
@@ -338,10 +385,14 @@ async def test_an_upsert_on_another_column_touches_a_row_that_it_does_not_name(s
     assert shop.keys == {"user:1", "profile:1"}
 
 
-async def test_an_upsert_that_gives_no_id_is_seen_where_the_database_returns_it(postgres: Shop) -> None:
+async def test_an_upsert_that_gives_no_id_is_seen_where_the_database_returns_it(
+    postgres: Shop,
+) -> None:
     await postgres.add(User(id=1, email="a"))
     statement = (
-        postgresql.insert(User).values(email="a").on_conflict_do_update(index_elements=["email"], set_={"name": "x"})
+        postgresql.insert(User)
+        .values(email="a")
+        .on_conflict_do_update(index_elements=["email"], set_={"name": "x"})
     )
     await run(postgres, statement)
     assert postgres.keys == {"user:1", "profile:1"}
@@ -352,7 +403,11 @@ async def test_an_upsert_that_gives_no_id_is_seen_where_the_database_returns_it(
 
 async def test_an_upsert_that_sets_the_key_moves_the_owner(postgres: Shop) -> None:
     await postgres.add(Folder(id=1), Paper(id=1, folder_id=1))
-    statement = postgresql.insert(Folder).values(id=1).on_conflict_do_update(index_elements=["id"], set_={"id": 2})
+    statement = (
+        postgresql.insert(Folder)
+        .values(id=1)
+        .on_conflict_do_update(index_elements=["id"], set_={"id": 2})
+    )
     await run(postgres, statement)
     assert postgres.keys == {"folder:*", "paper:*"}
 
@@ -370,7 +425,9 @@ async def test_writing_ctes_move_the_owner(postgres: Shop) -> None:
         select(changed),
         select(func.count()).select_from(select(changed).subquery()),
         select(1).add_cte(changed),
-        insert(Order).from_select(["tenant", "no", "note"], select(changed.c.id, changed.c.id, literal("x"))),
+        insert(Order).from_select(
+            ["tenant", "no", "note"], select(changed.c.id, changed.c.id, literal("x"))
+        ),
     ):
         postgres.clear()
         await run(postgres, statement)
@@ -380,7 +437,9 @@ async def test_writing_ctes_move_the_owner(postgres: Shop) -> None:
 
 
 async def test_a_statement_hidden_in_a_lambda_is_seen(three: Shop) -> None:
-    await run_core(three, lambda_stmt(lambda: update(posts).where(posts.c.id == 1).values(title="x")))
+    await run_core(
+        three, lambda_stmt(lambda: update(posts).where(posts.c.id == 1).values(title="x"))
+    )
     assert three.keys == {"post:1"}
 
 
@@ -435,7 +494,9 @@ async def test_a_delete_in_bulk_follows_foreign_keys(shop: Shop) -> None:
 
 async def test_values_that_are_no_ids_move_the_owner(sqlite: Shop) -> None:
     await sqlite.add(Post(id=1))
-    await run_core(sqlite, update(posts).where(posts.c.id == bindparam("which")), {"which": "1", "title": "x"})
+    await run_core(
+        sqlite, update(posts).where(posts.c.id == bindparam("which")), {"which": "1", "title": "x"}
+    )
     assert sqlite.keys == {"post:*"}
 
 
@@ -488,12 +549,22 @@ async def test_a_closed_engine_is_as_it_was_but_commits_nothing(sqlite: Shop) ->
 
 async def test_an_upsert_that_renames_is_not_told_by_what_it_returns(postgres: Shop) -> None:
     await postgres.add(Folder(id=1))
-    statement = postgresql.insert(Folder).values(id=1).on_conflict_do_update(index_elements=["id"], set_={"id": 2})
+    statement = (
+        postgresql.insert(Folder)
+        .values(id=1)
+        .on_conflict_do_update(index_elements=["id"], set_={"id": 2})
+    )
     assert await run(postgres, statement.returning(Folder.id)) == [(2,)]
     assert postgres.keys == {"folder:*", "paper:*"}
 
 
 def test_insert_has_the_attributes_that_are_relied_on() -> None:
     statement = Insert(posts)
-    for name in ("_returning", "_return_defaults", "_prefixes", "_multi_values", "_post_values_clause"):
+    for name in (
+        "_returning",
+        "_return_defaults",
+        "_prefixes",
+        "_multi_values",
+        "_post_values_clause",
+    ):
         assert hasattr(statement, name)

@@ -36,7 +36,9 @@ from repocache.tracking import Owned, OwnedTables
 from tests.tracking.shop import Shop, opened
 
 metadata = MetaData()
-city = Table("city", metadata, Column("id", Integer, primary_key=True), Column("code", String, unique=True))
+city = Table(
+    "city", metadata, Column("id", Integer, primary_key=True), Column("code", String, unique=True)
+)
 house = Table(
     "house",
     metadata,
@@ -82,7 +84,12 @@ class Lower(TypeDecorator[str]):
         return func.lower(bindparam, type_=String)
 
 
-shelf = Table("shelf", metadata, Column("code", Lower(20), primary_key=True), Column("no", Integer, primary_key=True))
+shelf = Table(
+    "shelf",
+    metadata,
+    Column("code", Lower(20), primary_key=True),
+    Column("no", Integer, primary_key=True),
+)
 book = Table(
     "book",
     metadata,
@@ -112,7 +119,8 @@ BY_KEY = Follow("city_tag", key="city_id")
 
 @pytest.fixture(scope="module")
 def towns_url(repocache_servers: Servers) -> Iterator[str]:
-    script = ";".join(str(CreateTable(each).compile(dialect=postgresql.dialect())) for each in TABLES)  # type: ignore[no-untyped-call]
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    script = ";".join(str(CreateTable(each).compile(dialect=dialect)) for each in TABLES)
     primary = repocache_servers.primary
     primary.create_database("repocache_towns")
     primary.sql(f"SET ROLE app; {script}", "repocache_towns")
@@ -125,15 +133,20 @@ async def towns(towns_url: str) -> AsyncIterator[Shop]:
     """Cities 1 and 2, each with two houses, three rooms, a guest and two tags."""
     engine = create_async_engine(towns_url)
     async with engine.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {', '.join(each.name for each in TABLES)} RESTART IDENTITY"))
+        await connection.execute(
+            text(f"TRUNCATE {', '.join(each.name for each in TABLES)} RESTART IDENTITY")
+        )
         for id in (1, 2):
             await connection.execute(insert(city), {"id": id, "code": f"c{id}"})
             await connection.execute(insert(house), [{"city_id": id, "no": no} for no in (1, 2)])
             await connection.execute(
-                insert(room), [{"id": 10 * id + n, "city_id": id, "no": 1 + n % 2} for n in range(3)]
+                insert(room),
+                [{"id": 10 * id + n, "city_id": id, "no": 1 + n % 2} for n in range(3)],
             )
             await connection.execute(insert(guest), {"id": id, "born": f"c{id}"})
-            await connection.execute(insert(link), [{"city_id": id, "tag_id": tag} for tag in (7, 8)])
+            await connection.execute(
+                insert(link), [{"city_id": id, "tag_id": tag} for tag in (7, 8)]
+            )
         await connection.execute(insert(tree), [{"id": 1, "above": None}, {"id": 2, "above": 1}])
     async with opened(engine, owned(BY_KEY)) as shop:
         yield shop
@@ -147,11 +160,21 @@ async def run(towns: Shop, *statements: object) -> set[str]:
     return towns.keys
 
 
-OF_CITY_1 = {"city:1", "house:1:1", "house:1:2", "room:10", "room:11", "room:12", "guest:1", "tags_of:1"}
+OF_CITY_1 = {
+    "city:1",
+    "house:1:1",
+    "house:1:2",
+    "room:10",
+    "room:11",
+    "room:12",
+    "guest:1",
+    "tags_of:1",
+}
 
 
 async def test_all_that_goes_with_a_row_is_invalidated_by_key(towns: Shop) -> None:
-    """Through a composite key and two levels, a key that is not the primary one, and a table without a class."""
+    """Through a composite key and two levels, a key that is not the primary one, and a table
+    without a class."""
     assert await run(towns, delete(city).where(city.c.id == 1)) == OF_CITY_1
 
 
@@ -172,12 +195,15 @@ async def test_a_row_that_is_not_there_reaches_nobody_else(towns: Shop) -> None:
 async def test_a_list_of_deletions(towns: Shop) -> None:
     towns.clear()
     async with towns.engine.begin() as connection:
-        await connection.execute(delete(city).where(city.c.id == bindparam("gone")), [{"gone": 1}, {"gone": 2}])
+        await connection.execute(
+            delete(city).where(city.c.id == bindparam("gone")), [{"gone": 1}, {"gone": 2}]
+        )
     assert {*OF_CITY_1, "city:2", "room:21", "guest:2"} <= towns.keys
 
 
 async def test_a_grandchild_that_is_added_before_the_lock_is_seen(towns: Shop) -> None:
-    """As above, one level lower: the room holds its house, which goes itself and is locked before rooms are read."""
+    """As above, one level lower: the room holds its house, which goes itself and is locked before
+    rooms are read."""
     async with towns.engine.connect() as other:
         await other.execute(text("INSERT INTO room (id, city_id, no) VALUES (99, 1, 1)"))
         deleting = asyncio.ensure_future(run(towns, delete(city).where(city.c.id == 1)))
@@ -203,8 +229,12 @@ async def test_rows_that_are_named_by_more_than_their_key_are_asked_about(towns:
     assert await run(towns, delete(city).where(city.c.id == 2, city.c.code == "c1")) == {"city:2"}
 
 
-@pytest.mark.parametrize("unlike", [city.c.code == "c9", city.c.code.like("x%")], ids=["equality", "more"])
-async def test_a_row_that_is_not_deleted_is_not_waited_for(towns: Shop, unlike: ColumnElement[bool]) -> None:
+@pytest.mark.parametrize(
+    "unlike", [city.c.code == "c9", city.c.code.like("x%")], ids=["equality", "more"]
+)
+async def test_a_row_that_is_not_deleted_is_not_waited_for(
+    towns: Shop, unlike: ColumnElement[bool]
+) -> None:
     """1. another transaction has the row; 2. a DELETE names it, and says what it is not."""
     async with towns.engine.begin() as other:
         await other.execute(update(city).where(city.c.id == 1).values(code=city.c.code))
@@ -214,20 +244,24 @@ async def test_a_row_that_is_not_deleted_is_not_waited_for(towns: Shop, unlike: 
 
 
 async def test_rows_are_locked_in_the_order_of_their_keys(towns: Shop) -> None:
-    """1. row 1 lies behind row 2 in the table, and another transaction has it; 2. a DELETE of both waits, and has
-    nothing that the other may still want."""
+    """1. row 1 lies behind row 2 in the table, and another transaction has it; 2. a DELETE of both
+    waits, and has nothing that the other may still want."""
     await run(towns, update(city).where(city.c.id == 1).values(code=city.c.code))
     as_they_lie = [text(f"SET LOCAL enable_{way} = off") for way in ("indexscan", "bitmapscan")]
     async with towns.engine.begin() as other:
         await other.execute(text("SELECT FROM city WHERE id = 1 FOR UPDATE"))
-        deleting = asyncio.ensure_future(run(towns, *as_they_lie, delete(city).where(city.c.id.in_([2, 1]))))
+        deleting = asyncio.ensure_future(
+            run(towns, *as_they_lie, delete(city).where(city.c.id.in_([2, 1])))
+        )
         await asyncio.sleep(0.1)
         assert not deleting.done()
         await other.execute(text("SELECT FROM city WHERE id = 2 FOR UPDATE NOWAIT"))
     await deleting
 
 
-async def test_a_type_that_compares_in_its_own_words_is_not_asked_about_with_others(towns: Shop) -> None:
+async def test_a_type_that_compares_in_its_own_words_is_not_asked_about_with_others(
+    towns: Shop,
+) -> None:
     """Else no row would be found, and none that goes along."""
     async with towns.engine.begin() as connection:
         await connection.execute(insert(shelf), {"code": "A", "no": 1})
@@ -240,7 +274,8 @@ async def test_a_circle_moves_the_owner_as_a_whole(towns: Shop) -> None:
 
 
 async def test_who_adds_a_child_meanwhile_waits_and_is_refused(towns: Shop) -> None:
-    """1. the parent is locked, its children are read; 2. another transaction adds one; 3. the parent goes."""
+    """1. the parent is locked, its children are read; 2. another transaction adds one; 3. the
+    parent goes."""
     towns.clear()
     adding: asyncio.Task[object] | None = None
 
@@ -260,7 +295,8 @@ async def test_who_adds_a_child_meanwhile_waits_and_is_refused(towns: Shop) -> N
 
 
 async def test_a_child_that_is_added_before_the_lock_is_seen(towns: Shop) -> None:
-    """1. a child is added, and not committed; 2. a DELETE waits for its lock on the parent; 3. it commits."""
+    """1. a child is added, and not committed; 2. a DELETE waits for its lock on the parent; 3. it
+    commits."""
     other = towns.engine.connect()
     connection = await other.start()
     await connection.execute(text("INSERT INTO house (city_id, no) VALUES (1, 99)"))
@@ -297,7 +333,10 @@ async def test_rows_that_a_policy_hides_go_too_and_move_owners_as_a_whole(
     try:
         found = await run(towns, delete(city).where(city.c.id == 1))
     finally:
-        shown = "DROP POLICY hide ON room; ALTER TABLE room DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY"
+        shown = (
+            "DROP POLICY hide ON room; ALTER TABLE room DISABLE ROW LEVEL SECURITY, NO FORCE "
+            "ROW LEVEL SECURITY"
+        )
         primary.sql(shown, "repocache_towns")
     assert primary.sql("SELECT id FROM room WHERE city_id = 1", "repocache_towns") == []
     assert found == {"city:1", *WHOLE}
@@ -311,22 +350,32 @@ async def test_many_rows_are_not_asked_about(towns: Shop, monkeypatch: pytest.Mo
 
 async def test_a_followed_table_gives_keys(towns: Shop) -> None:
     assert await run(towns, insert(link).values(city_id=2, tag_id=9)) == {"tags_of:2"}
-    assert await run(towns, update(link).where(link.c.city_id == 2).values(tag_id=10)) == {"tags_of:2"}
+    assert await run(towns, update(link).where(link.c.city_id == 2).values(tag_id=10)) == {
+        "tags_of:2"
+    }
     assert await run(towns, delete(link).where(link.c.city_id == 2)) == {"tags_of:2"}
     assert await run(towns, delete(link).where(link.c.tag_id == 7)) == {"tags_of:1"}
-    assert await run(towns, update(link).where(link.c.city_id == 1).values(city_id=2)) == {"tags_of:*"}
+    assert await run(towns, update(link).where(link.c.city_id == 1).values(city_id=2)) == {
+        "tags_of:*"
+    }
 
 
 async def test_a_followed_row_that_changes_its_key_unnamed_moves_the_owner(towns: Shop) -> None:
-    assert await run(towns, update(link).where(link.c.tag_id == 7).values(city_id=2)) == {"tags_of:*"}
+    assert await run(towns, update(link).where(link.c.tag_id == 7).values(city_id=2)) == {
+        "tags_of:*"
+    }
 
 
 async def test_a_key_that_is_null_is_nobodys(towns: Shop) -> None:
-    assert await run(towns, insert(link).values(city_id=None, tag_id=9), insert(guest).values(id=77)) == {"guest:77"}
+    assert await run(
+        towns, insert(link).values(city_id=None, tag_id=9), insert(guest).values(id=77)
+    ) == {"guest:77"}
 
 
 @pytest.mark.parametrize("key", ["nothing", ("city_id", "tag_id"), ()])
-def test_a_follow_names_columns_that_are_there_as_many_as_the_key_has(key: str | tuple[str, ...]) -> None:
+def test_a_follow_names_columns_that_are_there_as_many_as_the_key_has(
+    key: str | tuple[str, ...],
+) -> None:
     with pytest.raises(ConfigurationError, match=r"Follow|columns"):
         owned(Follow("city_tag", key=key))
 

@@ -61,7 +61,10 @@ async def stage(repocache_servers: Servers, template: None) -> AsyncIterator[Sho
 def other(name: str, *columns: str, schema: str | None = None) -> Table:
     """A Table object of a MetaData that nobody knows."""
     kinds = {"note": Text, "name": Text, "label": Text, "line": Text}
-    ids = [Column(each, kinds.get(each, Integer), primary_key=each in {"id", "year"}) for each in columns]
+    ids = [
+        Column(each, kinds.get(each, Integer), primary_key=each in {"id", "year"})
+        for each in columns
+    ]
     return Table(name, MetaData(), *ids, schema=schema)
 
 
@@ -77,7 +80,10 @@ def undeclared(stage: Shop) -> list[str]:
 
 
 firm, site = other("firm", "id", "code", "name"), other("site", "id", "code", schema="hidden")
-old, ancient = other("event_old", "id", "year", "note"), other("event_ancient", "id", "year", "note", schema="hidden")
+old, ancient = (
+    other("event_old", "id", "year", "note"),
+    other("event_ancient", "id", "year", "note", schema="hidden"),
+)
 entry = other("entry", "id", "note")
 labelled, short = other("labelled", "id", "label"), other("short", "id", "label", schema="hidden")
 
@@ -85,10 +91,19 @@ TOLD: dict[str, tuple[Any, set[str]]] = {
     "a cascade through a table of no metadata": (delete(firm), {"desk:*"}),
     "a cascade from a table of another schema": (delete(site), {"desk:*"}),
     "a cascade from a lightweight table": (delete(table("firm", column("id"))), {"desk:*"}),
-    "a cascading update of a column that no metadata has": (update(firm).values(code=11), {"desk:*"}),
+    "a cascading update of a column that no metadata has": (
+        update(firm).values(code=11),
+        {"desk:*"},
+    ),
     "an update of a column that nothing refers to": (update(firm).values(name="x"), set()),
-    "a foreign key that has no action in the database": (delete(desk).where(desk.c.id == 2), {"desk:2"}),
-    "a partition": (update(old).where(old.c.id == 1, old.c.year == 500).values(note="z"), {"event:1:500"}),
+    "a foreign key that has no action in the database": (
+        delete(desk).where(desk.c.id == 2),
+        {"desk:2"},
+    ),
+    "a partition": (
+        update(old).where(old.c.id == 1, old.c.year == 500).values(note="z"),
+        {"event:1:500"},
+    ),
     "a partition of a partition, by another column": (
         update(ancient).where(ancient.c.note == "x").values(note="z"),
         {"event:1:500"},
@@ -101,13 +116,28 @@ TOLD: dict[str, tuple[Any, set[str]]] = {
         update(table("event_new", column("note"))).values(note="z"),
         {"event:*", "entry_low:*"},
     ),
-    "a cascade from a partition": (delete(old).where(old.c.id == 1, old.c.year == 500), {"event:1:500", "entry_low:*"}),
-    "the parent of an owned partition": (update(entry).where(entry.c.note == "y").values(note="z"), {"entry_low:2"}),
-    "an inheriting table": (update(dog).where(dog.c.tag == 20).values(name="z"), {"dog:20", "animal:2"}),
-    "an inherited table": (update(animal).where(animal.c.id == 2).values(name="z"), {"dog:*", "animal:2"}),
+    "a cascade from a partition": (
+        delete(old).where(old.c.id == 1, old.c.year == 500),
+        {"event:1:500", "entry_low:*"},
+    ),
+    "the parent of an owned partition": (
+        update(entry).where(entry.c.note == "y").values(note="z"),
+        {"entry_low:2"},
+    ),
+    "an inheriting table": (
+        update(dog).where(dog.c.tag == 20).values(name="z"),
+        {"dog:20", "animal:2"},
+    ),
+    "an inherited table": (
+        update(animal).where(animal.c.id == 2).values(name="z"),
+        {"dog:*", "animal:2"},
+    ),
     "a view": (update(labelled).where(labelled.c.id == 1).values(label="z"), {"desk:*"}),
     "a view of a view, in another schema": (insert(short).values(id=9, label="z"), {"desk:*"}),
-    "a lightweight view": (delete(table("labelled", column("id"))).where(column("id") == 2), {"desk:*"}),
+    "a lightweight view": (
+        delete(table("labelled", column("id"))).where(column("id") == 2),
+        {"desk:*"},
+    ),
     "a view of a table that cascades": (delete(other("firm_name", "id")), {"desk:*"}),
     "a CTE that writes a view": (
         select(update(labelled).values(label="z").returning(labelled.c.id).cte()),
@@ -119,12 +149,17 @@ TOLD: dict[str, tuple[Any, set[str]]] = {
         {"lamp:*", "follower:*"},
     ),
     "a table by its schema, which the search path names too": (
-        update(other("lamp", "id", "watts", schema="stage")).values(watts=60).where(column("id") == 1),
+        update(other("lamp", "id", "watts", schema="stage"))
+        .values(watts=60)
+        .where(column("id") == 1),
         {"lamp:1", "follower:1"},
     ),
     "a truncated partition": (text("TRUNCATE event_new CASCADE"), {"event:*", "entry_low:*"}),
     "the truncated parent of an owned partition": (text("TRUNCATE entry"), {"entry_low:*"}),
-    "a truncated table whose children are of no metadata": (text("TRUNCATE firm CASCADE"), {"desk:*", "tool:*"}),
+    "a truncated table whose children are of no metadata": (
+        text("TRUNCATE firm CASCADE"),
+        {"desk:*", "tool:*"},
+    ),
 }
 
 
@@ -136,11 +171,20 @@ async def test_what_a_write_reaches_in_the_database_is_announced(stage: Shop, ca
     assert undeclared(stage) == []
 
 
-async def test_owners_are_announced_as_before_where_the_database_says_nothing_else(stage: Shop) -> None:
-    assert await written(stage, update(event).where(event.c.note == "y").values(note="z")) == {"event:2:2020"}
+async def test_owners_are_announced_as_before_where_the_database_says_nothing_else(
+    stage: Shop,
+) -> None:
+    assert await written(stage, update(event).where(event.c.note == "y").values(note="z")) == {
+        "event:2:2020"
+    }
     assert await written(stage, insert(desk).values(label="c")) == {"desk:3"}
-    assert await written(stage, update(entry_low).where(entry_low.c.id == 1).values(note="z")) == {"entry_low:1"}
-    assert await written(stage, update(lamp).where(lamp.c.id == 1).values(watts=1)) == {"lamp:1", "follower:1"}
+    assert await written(stage, update(entry_low).where(entry_low.c.id == 1).values(note="z")) == {
+        "entry_low:1"
+    }
+    assert await written(stage, update(lamp).where(lamp.c.id == 1).values(watts=1)) == {
+        "lamp:1",
+        "follower:1",
+    }
 
 
 @pytest.mark.parametrize("view", ["wish", "blank"])
@@ -149,7 +193,9 @@ async def test_what_a_views_trigger_writes_is_not_told_by_the_catalogue(
     stage: Shop, view: str, lightweight: bool
 ) -> None:
     given = table(view, column("id")) if lightweight else other(view, "id")
-    assert await written(stage, update(given).values(id=1)) == ({"desk:*"} if view == "wish" else set())
+    assert await written(stage, update(given).values(id=1)) == (
+        {"desk:*"} if view == "wish" else set()
+    )
     (statement,) = undeclared(stage)
     assert statement.startswith(f"UPDATE {view} SET")
     async with stage.engine.connect() as connection:
@@ -174,7 +220,9 @@ WRITING: dict[str, Any] = {
     "with a body of SQL": select(func.atomic(2)),
 }
 READING: dict[str, Any] = {
-    "one of PostgreSQL's": select(func.lower("A"), func.nextval("desk_id_seq"), func.clock_timestamp()),
+    "one of PostgreSQL's": select(
+        func.lower("A"), func.nextval("desk_id_seq"), func.clock_timestamp()
+    ),
     "a volatile one that reads": select(func.looks(1)),
     "a volatile one that calls PostgreSQL's": select(func.draws()),
     "one that is declared stable": select(func.declared(1)),
@@ -184,7 +232,9 @@ READING: dict[str, Any] = {
         func.count().filter(literal(1).in_([1, 2])).over(partition_by=literal(1)),
         func.generate_series(1, 2).table_valued("n").render_derived(name="series").c.n,
     ),
-    "a common table": select(select(literal(1).label("n")).cte("numbers", recursive=True, nesting=True)),
+    "a common table": select(
+        select(literal(1).label("n")).cte("numbers", recursive=True, nesting=True)
+    ),
     "in text": text("SELECT lower ('touch(1)') -- touch(1)"),
     "an INSERT": insert(other("firm", "id")).values(id=func.abs(-5)),
 }

@@ -91,7 +91,10 @@ def test_a_savepoint_stays_after_a_rollback_to_it() -> None:
 
 Step = tuple[str, str]
 steps = st.lists(
-    st.tuples(st.sampled_from(["touch", "push", "release", "rollback"]), st.sampled_from(["a", "b", "c"])), max_size=40
+    st.tuples(
+        st.sampled_from(["touch", "push", "release", "rollback"]), st.sampled_from(["a", "b", "c"])
+    ),
+    max_size=40,
 )
 
 

@@ -1,4 +1,5 @@
-"""Every way to end a transaction ends in one place, and nothing is published too early, twice or not at all."""
+"""Every way to end a transaction ends in one place, and nothing is published too early, twice or
+not at all."""
 
 from __future__ import annotations
 
@@ -106,7 +107,9 @@ async def test_every_way_to_commit_publishes_once(shop: Shop, way: Way) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_every_way_waits_for_the_publication_that_begins_after_commit(postgres: Shop, way: Way) -> None:
+async def test_every_way_waits_for_the_publication_that_begins_after_commit(
+    postgres: Shop, way: Way
+) -> None:
     postgres.notes.open.clear()
     commit = asyncio.ensure_future(way(postgres))
     await postgres.notes.begun.wait()
@@ -117,7 +120,9 @@ async def test_every_way_waits_for_the_publication_that_begins_after_commit(post
     assert postgres.keys == {"post:1"}
 
 
-@pytest.mark.parametrize("mode", ["create_savepoint", "rollback_only", "control_fully", "conditional_savepoint"])
+@pytest.mark.parametrize(
+    "mode", ["create_savepoint", "rollback_only", "control_fully", "conditional_savepoint"]
+)
 async def test_a_session_joined_to_an_outer_transaction(shop: Shop, mode: str) -> None:
     async with shop.engine.connect() as connection:
         outer = await connection.begin()
@@ -132,7 +137,9 @@ async def test_a_session_joined_to_an_outer_transaction(shop: Shop, mode: str) -
 
 
 @pytest.mark.parametrize("mode", ["create_savepoint", "rollback_only", "conditional_savepoint"])
-async def test_a_commit_joined_to_an_outer_transaction_that_rolls_back(shop: Shop, mode: str) -> None:
+async def test_a_commit_joined_to_an_outer_transaction_that_rolls_back(
+    shop: Shop, mode: str
+) -> None:
     async with shop.engine.connect() as connection:
         outer = await connection.begin()
         async with AsyncSession(connection, join_transaction_mode=mode) as session:
@@ -191,7 +198,9 @@ async def test_a_failed_transaction_cannot_be_committed_silently(postgres: Shop)
 
 
 @pytest.mark.parametrize("state", ["23505", "40001", "P0001"])
-async def test_an_error_at_commit_that_is_a_rollback_publishes_nothing(postgres: Shop, state: str) -> None:
+async def test_an_error_at_commit_that_is_a_rollback_publishes_nothing(
+    postgres: Shop, state: str
+) -> None:
     async with postgres.plain_session() as session:
         session.add(Post(id=1, title=state))
         with pytest.raises(DBAPIError, match="no"):
@@ -236,7 +245,9 @@ async def test_a_commit_that_finds_sqlite_busy_has_not_happened(sqlite: Shop) ->
     assert await count(sqlite) == 2
 
 
-async def test_an_error_at_commit_that_may_be_anything_is_an_unknown_outcome(postgres: Shop) -> None:
+async def test_an_error_at_commit_that_may_be_anything_is_an_unknown_outcome(
+    postgres: Shop,
+) -> None:
     async with postgres.plain_session() as session:
         session.add(Post(id=1, title="58030"))
         with pytest.raises(CommitOutcomeUnknown):
@@ -278,7 +289,8 @@ async def committing(shop: Shop, id: int) -> asyncio.Task[None]:
     """A task whose COMMIT is under way, and sleeps."""
 
     async def slow() -> None:
-        # Not in a `begin()` block, which SQLAlchemy leaves in a task of its own, out of a cancellation's reach.
+        # Not in a `begin()` block, which SQLAlchemy leaves in a task of its own, out of a
+        # cancellation's reach.
         async with shop.sessions() as session:
             session.add(Post(id=id, title="slow"))
             await session.commit()
@@ -295,7 +307,8 @@ async def is_committing(shop: Shop) -> bool:
 
 
 SLEEPERS = (
-    "FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND wait_event = 'PgSleep' AND datname = current_database()"
+    "FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND wait_event = 'PgSleep' AND "
+    "datname = current_database()"
 )
 
 
@@ -336,7 +349,9 @@ async def nobody_sleeps(shop: Shop) -> bool:
 
 # The driver of SQLite may itself hang when a connection is closed under repeated cancellations.
 @pytest.mark.parametrize("cancellations", [1, 2, 5])
-async def test_cancellations_after_commit_do_not_reach_the_publication(postgres: Shop, cancellations: int) -> None:
+async def test_cancellations_after_commit_do_not_reach_the_publication(
+    postgres: Shop, cancellations: int
+) -> None:
     postgres.notes.open.clear()
     task = asyncio.ensure_future(session_commit(postgres))
     await postgres.notes.begun.wait()
@@ -435,7 +450,9 @@ async def test_a_publication_that_fails_does_not_fail_the_commit(shop: Shop) -> 
         await shop.tasks.all[-1]
 
 
-async def test_the_transaction_knows_its_id_and_whether_it_waits_for_the_disk(postgres: Shop) -> None:
+async def test_the_transaction_knows_its_id_and_whether_it_waits_for_the_disk(
+    postgres: Shop,
+) -> None:
     async with postgres.sessions.begin() as session:
         session.add(Post(id=1))
         xid = await session.scalar(text("SELECT pg_current_xact_id()::text"))
@@ -514,7 +531,15 @@ async def test_two_phase_commits_are_refused(postgres: Shop) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["COMMIT", "rollback", " /* x */ end", "ABORT", "commit and chain", "START TRANSACTION", "PREPARE TRANSACTION 'x'"],
+    [
+        "COMMIT",
+        "rollback",
+        " /* x */ end",
+        "ABORT",
+        "commit and chain",
+        "START TRANSACTION",
+        "PREPARE TRANSACTION 'x'",
+    ],
 )
 async def test_textual_ends_of_transactions_are_refused(shop: Shop, statement: str) -> None:
     async with shop.engine.connect() as connection:

@@ -25,7 +25,10 @@ ENGINEER = Table("engineer", METADATA, Column("id", Integer, primary_key=True))
 
 
 def owned(
-    prefix: str, *tables: tuple[Table, tuple[str, ...]], follows: tuple[str, ...] | None = None, kind: type = int
+    prefix: str,
+    *tables: tuple[Table, tuple[str, ...]],
+    follows: tuple[str, ...] | None = None,
+    kind: type = int,
 ) -> Owned:
     types = (kind,) * len(tables[0][1])
     return Owned(

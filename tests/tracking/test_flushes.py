@@ -1,4 +1,5 @@
-"""What the ORM's flushes change: seen in the statements that they send, whatever part of the ORM sends them."""
+"""What the ORM's flushes change: seen in the statements that they send, whatever part of the ORM
+sends them."""
 
 from __future__ import annotations
 
@@ -9,10 +10,24 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 from sqlalchemy.sql import text
 
-from tests.tracking.shop import Country, Draft, Engineer, Folder, Order, Paper, Person, Post, Shop, Tag, User
+from tests.tracking.shop import (
+    Country,
+    Draft,
+    Engineer,
+    Folder,
+    Order,
+    Paper,
+    Person,
+    Post,
+    Shop,
+    Tag,
+    User,
+)
 
 
-async def test_an_inserted_entity_is_seen_under_the_key_that_the_database_gave_it(shop: Shop) -> None:
+async def test_an_inserted_entity_is_seen_under_the_key_that_the_database_gave_it(
+    shop: Shop,
+) -> None:
     async with shop.sessions.begin() as session:
         user = User(email="a")
         session.add(user)
@@ -93,7 +108,9 @@ async def test_keys_set_through_collections_are_seen(shop: Shop) -> None:
 async def test_foreign_keys_that_the_orm_nulls_are_seen(shop: Shop) -> None:
     await shop.add(User(id=1, email="a", drafts=[Draft(id=3), Draft(id=4)]))
     async with shop.sessions.begin() as session:
-        user = await session.get_one(User, 1, options=[selectinload(User.drafts), selectinload(User.posts)])
+        user = await session.get_one(
+            User, 1, options=[selectinload(User.drafts), selectinload(User.posts)]
+        )
         await session.delete(user)
     assert shop.keys == {"user:1", "profile:1", "draft:3", "draft:4"}
 
@@ -194,7 +211,9 @@ async def test_bulk_save_and_bulk_mappings_are_seen(shop: Shop, many: int) -> No
         session.bulk_save_objects(posts)
 
     def update(session: Session) -> None:
-        session.bulk_update_mappings(Post.__mapper__, [{"id": number, "title": "y"} for number in range(1, many + 1)])
+        session.bulk_update_mappings(
+            Post.__mapper__, [{"id": number, "title": "y"} for number in range(1, many + 1)]
+        )
 
     for change in (save, update):
         shop.clear()
@@ -205,7 +224,9 @@ async def test_bulk_save_and_bulk_mappings_are_seen(shop: Shop, many: int) -> No
 
 async def test_bulk_inserts_without_ids_are_seen(shop: Shop) -> None:
     async with shop.plain_session() as session, session.begin():
-        await session.run_sync(lambda s: s.bulk_insert_mappings(Post.__mapper__, [{"title": "a"}, {"title": "b"}]))
+        await session.run_sync(
+            lambda s: s.bulk_insert_mappings(Post.__mapper__, [{"title": "a"}, {"title": "b"}])
+        )
         await session.run_sync(lambda s: s.bulk_save_objects([Post(title="c"), Post(title="d")]))
         ids = (await session.scalars(select(Post.id))).all()
     assert len(ids) == 4

@@ -28,7 +28,10 @@ def test_what_is_not_known_is_suspected_where_it_must_be_a_function() -> None:
     for sql in ("SELECT writes(1)", 'SELECT "Calls"(1)', "SELECT lower(app.runs(1))"):
         assert FUNCTIONS.suspected(sql)
         assert FUNCTIONS.suspected_text(sql)
-    for sql in ("SELECT lower('writes(1)') FROM x WHERE y IN (draws())", "INSERT INTO x (writes) VALUES ($1)"):
+    for sql in (
+        "SELECT lower('writes(1)') FROM x WHERE y IN (draws())",
+        "INSERT INTO x (writes) VALUES ($1)",
+    ):
         assert not FUNCTIONS.suspected(sql)
         assert not FUNCTIONS.suspected_text(sql)
 

@@ -1,4 +1,5 @@
-"""Changes never vanish in silence: a unit of work that is left with some, and without a word on them, says so."""
+"""Changes never vanish in silence: a unit of work that is left with some, and without a word on
+them, says so."""
 
 from __future__ import annotations
 
@@ -6,7 +7,19 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 
@@ -181,7 +194,9 @@ async def titles(shop: Shop) -> list[str]:
 @pytest.mark.parametrize("kind", LOST)
 async def test_leaving_with_changes_says_so(filled: Shop, kind: str) -> None:
     step, words = LOST[kind]
-    with pytest.raises(ChangesLost, match=rf"{words}.*`await work\.commit\(\)`.*`await work\.rollback\(\)`"):
+    with pytest.raises(
+        ChangesLost, match=rf"{words}.*`await work\.commit\(\)`.*`await work\.rollback\(\)`"
+    ):
         await left_after(filled, step)
     assert await titles(filled) == ["old"]
     assert filled.notes.published == []
@@ -200,7 +215,9 @@ async def test_who_changed_nothing_is_not_told(filled: Shop, step: Step) -> None
 
 
 @pytest.mark.parametrize("kind", LOST)
-async def test_an_error_that_ends_the_block_is_the_one_that_is_raised(filled: Shop, kind: str) -> None:
+async def test_an_error_that_ends_the_block_is_the_one_that_is_raised(
+    filled: Shop, kind: str
+) -> None:
     with pytest.raises(ZeroDivisionError):
         await left_after(filled, LOST[kind][0], fail)
     assert await titles(filled) == ["old"]

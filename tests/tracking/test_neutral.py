@@ -1,4 +1,5 @@
-"""Watching changes nothing: not what is written, not what a result says, not what the application's own hooks see."""
+"""Watching changes nothing: not what is written, not what a result says, not what the application's
+own hooks see."""
 
 from __future__ import annotations
 
@@ -50,7 +51,9 @@ async def test_a_list_is_as_many_statements_for_a_trigger(postgres: Shop) -> Non
         for each in COUNTING.split(";;"):
             await connection.execute(text(each))
         try:
-            await connection.execute(insert(posts), [{"title": "a"}, {"title": "b"}, {"title": "c"}])
+            await connection.execute(
+                insert(posts), [{"title": "a"}, {"title": "b"}, {"title": "c"}]
+            )
             found = await connection.execute(text("SELECT n FROM counted"))
             assert found.scalars().all() == [1, 2, 3]
         finally:
@@ -62,7 +65,10 @@ STATEMENTS = [
     (update(posts).where(posts.c.title == "none").values(title="x"), None),
     (delete(posts).where(posts.c.title == "old"), None),
     (delete(posts).where(posts.c.id == 1), None),
-    (update(posts).where(posts.c.title == bindparam("which")).values(title="y"), [{"which": "old"}, {"which": "y"}]),
+    (
+        update(posts).where(posts.c.title == bindparam("which")).values(title="y"),
+        [{"which": "old"}, {"which": "y"}],
+    ),
     (update(posts).where(posts.c.title == "old").values(title="x").returning(posts.c.id), None),
     (insert(posts), [{"title": "a"}, {"title": "b"}]),
     (insert(posts), [{"id": 11}, {"id": 12}]),
@@ -92,7 +98,9 @@ async def test_a_result_says_what_it_says_without_us(
         assert told(await connection.execute(statement, parameters)) == expected
     for _ in range(2):
         async with postgres.plain_session() as session:
-            found: Any = await session.execute(update(Post).where(Post.title == "old").values(title="old"))
+            found: Any = await session.execute(
+                update(Post).where(Post.title == "old").values(title="old")
+            )
             assert (found.returns_rows, found.rowcount >= 0) == (False, True)
 
 
@@ -136,7 +144,9 @@ async def test_the_applications_own_hooks_see_its_own_statements(postgres: Shop)
     assert postgres.keys == {"post:101", "post:1", "post:2"}
     async with postgres.engine.connect() as connection:
         with pytest.raises(DBAPIError) as failed:
-            await connection.execute(update(posts).where(posts.c.title == "x").values(id=func.nosuch()))
+            await connection.execute(
+                update(posts).where(posts.c.title == "x").values(id=func.nosuch())
+            )
         await connection.rollback()
         with pytest.raises(DBAPIError) as division:
             await connection.execute(update(posts).where(posts.c.id / 0 == 1).values(title="x"))
@@ -155,9 +165,13 @@ async def test_an_update_of_more_rows_than_keys_are_worth_fetches_no_more(postgr
             text(f"INSERT INTO post (title) SELECT 'old' FROM generate_series(1, {2 * MOST_KEYS})")
         )
         event.listen(postgres.engine.sync_engine, "after_cursor_execute", note)
-        result = await connection.execute(update(posts).where(posts.c.title == "old").values(title="x"))
+        result = await connection.execute(
+            update(posts).where(posts.c.title == "old").values(title="x")
+        )
         assert result.rowcount == 2 * MOST_KEYS
-        (fewer,) = (await connection.execute(select(func.count()).where(posts.c.title == "x"))).scalars()
+        (fewer,) = (
+            await connection.execute(select(func.count()).where(posts.c.title == "x"))
+        ).scalars()
         assert fewer == 2 * MOST_KEYS
     assert fetched[0] == MOST_KEYS
     assert postgres.keys == {"post:*"}
@@ -166,6 +180,8 @@ async def test_an_update_of_more_rows_than_keys_are_worth_fetches_no_more(postgr
 async def test_the_orms_update_by_another_column(postgres: Shop) -> None:
     await postgres.add(*(Folder(id=number, name="old") for number in (1, 2)))
     async with AsyncSession(postgres.engine) as session, session.begin():
-        result: Any = await session.execute(update(Folder).where(Folder.name == "old").values(name="x"))
+        result: Any = await session.execute(
+            update(Folder).where(Folder.name == "old").values(name="x")
+        )
         assert (result.rowcount, result.returns_rows) == (2, False)
     assert postgres.keys == {"folder:1", "folder:2"}

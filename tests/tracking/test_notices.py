@@ -7,7 +7,18 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Date, ForeignKey, Integer, LargeBinary, MetaData, String, Table, TypeDecorator, Uuid
+from sqlalchemy import (
+    Column,
+    Date,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    Uuid,
+)
 
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.notice import TableNotice, batch_of
@@ -17,7 +28,9 @@ from repocache.tracking.notices import Notices
 
 METADATA = MetaData()
 PEOPLE = Table("people", METADATA, Column("id", Integer, primary_key=True))
-ENGINEERS = Table("engineers", METADATA, Column("person", ForeignKey("people.id"), primary_key=True))
+ENGINEERS = Table(
+    "engineers", METADATA, Column("person", ForeignKey("people.id"), primary_key=True)
+)
 VISITS = Table("visits", METADATA, Column("id", Integer, primary_key=True))
 PEOPLE_KEYS = Keys(KeyOwner("person", follows=("visits",)), (int,))
 
@@ -28,7 +41,10 @@ class Shouted(TypeDecorator[str]):
 
 
 def notices(*owned: Owned, **places: Table) -> Notices:
-    return Notices(OwnedTables(owned, METADATA.tables.values()), {f"public.{name}": t for name, t in places.items()})
+    return Notices(
+        OwnedTables(owned, METADATA.tables.values()),
+        {f"public.{name}": t for name, t in places.items()},
+    )
 
 
 def hierarchy() -> Notices:
@@ -52,7 +68,9 @@ def test_a_table_that_is_followed_moves_its_followers(table: str) -> None:
 
 
 def test_all_rows_are_all_keys() -> None:
-    assert hierarchy().resolve(TableNotice("public.people", None)) == Batch({}, frozenset({"person"}))
+    assert hierarchy().resolve(TableNotice("public.people", None)) == Batch(
+        {}, frozenset({"person"})
+    )
 
 
 @pytest.mark.parametrize("row", [{}, {"id": None}, {"id": "x"}, {"id": [1]}, {"ID": 1}], ids=repr)
@@ -89,6 +107,9 @@ def test_an_id_that_the_application_gives_another_form() -> None:
 
 
 def test_what_one_row_of_the_outbox_says_is_put_together() -> None:
-    text = '[{"k": ["person:1", "order:1:2"], "o": ["x"]}, {"t": "public.people", "rows": [{"id": 2}]}]'
+    text = (
+        '[{"k": ["person:1", "order:1:2"], "o": ["x"]}, {"t": "public.people", "rows": [{"id": '
+        "2}]}]"
+    )
     keys = {"person": frozenset({"person:1", "person:2"}), "order": frozenset({"order:1:2"})}
     assert batch_of(text, hierarchy().resolve) == Batch(keys, frozenset({"x"}))

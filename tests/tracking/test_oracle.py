@@ -1,8 +1,9 @@
-"""The oracle: whatever a transaction does, the rows that it changed are announced, and all else is as without us.
+"""The oracle: whatever a transaction does, the rows that it changed are announced, and all else is
+as without us.
 
-The same random transactions run on a watched engine and, in a database of its own, on a plain one. What the application
-is told and what is written must be the same in both; what the tables show before and after each commit is compared with
-what was announced.
+The same random transactions run on a watched engine and, in a database of its own, on a plain one.
+What the application is told and what is written must be the same in both; what the tables show
+before and after each commit is compared with what was announced.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ LOOK = "SELECT " + ", ".join(f"(SELECT json_agg(t) FROM {name} AS t)::text" for 
 EMPTY = ";".join(
     [
         *(f"DELETE FROM {name}" for name in reversed(NAMES)),
-        *(f"ALTER SEQUENCE {name}_id_seq RESTART" for name in ("author", "book", "note", "person", "review")),
+        *(
+            f"ALTER SEQUENCE {name}_id_seq RESTART"
+            for name in ("author", "book", "note", "person", "review")
+        ),
     ]
 )
 
@@ -56,14 +60,17 @@ class Step(NamedTuple):
     within: tuple[Any, ...] = ()
 
 
-SIMPLE = st.builds(Step, st.sampled_from(sorted(OPERATIONS)), st.integers(0, 5), st.integers(0, 5), st.just(()))
+SIMPLE = st.builds(
+    Step, st.sampled_from(sorted(OPERATIONS)), st.integers(0, 5), st.integers(0, 5), st.just(())
+)
 SAVEPOINT = st.builds(
     lambda name, within: Step(name, 0, 0, tuple(within)),
     st.sampled_from(["release", "rollback"]),
     st.lists(SIMPLE, min_size=1, max_size=3),
 )
 TRANSACTION = st.tuples(
-    st.lists(SIMPLE | SIMPLE | SIMPLE | SAVEPOINT, min_size=1, max_size=6), st.sampled_from([True, True, True, False])
+    st.lists(SIMPLE | SIMPLE | SIMPLE | SAVEPOINT, min_size=1, max_size=6),
+    st.sampled_from([True, True, True, False]),
 )
 HISTORY = st.lists(TRANSACTION, min_size=4, max_size=12)
 
@@ -104,13 +111,20 @@ async def look(engine: AsyncEngine) -> Rows:
 
 
 def changed(before: Rows, after: Rows) -> set[str]:
-    return {key for name in NAMES for row in before[name] ^ after[name] for key in concerned(name, json.loads(row))}
+    return {
+        key
+        for name in NAMES
+        for row in before[name] ^ after[name]
+        for key in concerned(name, json.loads(row))
+    }
 
 
 def missed(before: Rows, after: Rows, announced: set[str]) -> set[str]:
     """Keys of changed rows that nobody was told of."""
     return {
-        key for key in changed(before, after) if key not in announced and f"{key.partition(':')[0]}:*" not in announced
+        key
+        for key in changed(before, after)
+        if key not in announced and f"{key.partition(':')[0]}:*" not in announced
     }
 
 
@@ -152,12 +166,19 @@ async def libraries(watched: str, plain: str) -> AsyncIterator[Library]:
 
 
 @pytest.mark.timeout(600)  # a shrunk example is worth the wait
-def test_every_changed_row_is_announced_and_nothing_else_is_different(library_urls: list[str]) -> None:
+def test_every_changed_row_is_announced_and_nothing_else_is_different(
+    library_urls: list[str],
+) -> None:
     with asyncio.Runner() as runner:
         opening = libraries(*library_urls)
         library = runner.run(opening.__aenter__())
 
-        @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow], phases=PHASES)
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+            phases=PHASES,
+        )
         @given(HISTORY)
         def play(history: Any) -> None:
             runner.run(library.play(history))

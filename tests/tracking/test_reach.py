@@ -1,4 +1,5 @@
-"""How far a write reaches: other Table objects of one table, tables of a hierarchy, columns that nobody named."""
+"""How far a write reaches: other Table objects of one table, tables of a hierarchy, columns that
+nobody named."""
 
 from __future__ import annotations
 
@@ -6,12 +7,34 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    delete,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 
 from repocache.keys import KeyOwner, Keys
 from repocache.tracking.returned import key_texts
-from tests.tracking.library import Author, Book, Note, Reader, author, author_again, book, book_again, label, review
+from tests.tracking.library import (
+    Author,
+    Book,
+    Note,
+    Reader,
+    author,
+    author_again,
+    book,
+    book_again,
+    label,
+    review,
+)
 from tests.tracking.shop import Shop
 
 
@@ -48,10 +71,14 @@ async def test_another_table_object_of_the_table_names_the_keys(library: Shop) -
     assert library.keys == {"book:2", "samebook:2", "shelf:*"}
     await core(library, insert(book_again), [{"title": "d"}, {"title": "e"}])
     assert library.keys == {"book:3", "book:4", "samebook:3", "samebook:4", "shelf:*"}
-    public = Table("book", MetaData(), Column("id", Integer), Column("title", String), schema="public")
+    public = Table(
+        "book", MetaData(), Column("id", Integer), Column("title", String), schema="public"
+    )
     await core(library, delete(public).where(public.c.title == "a"))
     assert library.keys == {"book:1", "samebook:1", "shelf:*", "review:*"}
-    await core(library, update(Table("book", MetaData(), Column("title", String))).values(title="z"))
+    await core(
+        library, update(Table("book", MetaData(), Column("title", String))).values(title="z")
+    )
     assert library.keys == {"book:*", "samebook:*", "shelf:*", "review:*"}
 
 
@@ -82,7 +109,9 @@ async def test_an_upsert_that_sets_the_key_by_the_columns_key(library: Shop) -> 
         await core(library, upsert.returning(label.c.c))
         assert labels(library) == {"label:*"}
         await core(library, update(label).values(c="a"))
-    await core(library, statement.on_conflict_do_update(index_elements=["code"], set_={"text": "x"}))
+    await core(
+        library, statement.on_conflict_do_update(index_elements=["code"], set_={"text": "x"})
+    )
     assert labels(library) == {"label:a"}
 
 
@@ -92,9 +121,17 @@ async def test_blanks_that_the_database_drops(library: Shop, given: str, key: st
     assert key in library.keys
     async with library.engine.connect() as connection:
         assert (await connection.execute(select(label.c.c))).scalars().all() == ["ab "]
-    await core(library, update(label).where(label.c.c == bindparam("which")), {"which": "ab ", "c": f"x{given}"[:3]})
+    await core(
+        library,
+        update(label).where(label.c.c == bindparam("which")),
+        {"which": "ab ", "c": f"x{given}"[:3]},
+    )
     assert labels(library) == {"label:ab%20", "label:xab"}
-    await core(library, update(label).where(label.c.c == bindparam("which")), {"which": "xab", "c": "ab    "})
+    await core(
+        library,
+        update(label).where(label.c.c == bindparam("which")),
+        {"which": "xab", "c": "ab    "},
+    )
     assert labels(library) == {"label:*"}
 
 

@@ -87,7 +87,9 @@ async def test_textual_savepoints_invalidate_rather_too_much(shop: Shop) -> None
     assert shop.keys == {"post:1", "post:2"}
 
 
-async def test_textual_writes_of_a_savepoint_that_rolled_back_need_no_declaration(shop: Shop) -> None:
+async def test_textual_writes_of_a_savepoint_that_rolled_back_need_no_declaration(
+    shop: Shop,
+) -> None:
     async with shop.engine.begin() as connection:
         nested = await connection.begin_nested()
         await connection.exec_driver_sql("UPDATE post SET title = 'x'")

@@ -1,4 +1,5 @@
-"""From a table to its owners, and along foreign keys to those whom a write reaches in the database alone."""
+"""From a table to its owners, and along foreign keys to those whom a write reaches in the database
+alone."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from sqlalchemy.sql.expression import TableClause
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
 from repocache.tracking import Owned, OwnedTables
-from repocache.tracking.tables import NOBODY
+from repocache.tracking.owners import NOBODY
 
 
 def owner(table: Table, follows: tuple[str, ...] | None = None) -> Owned:
@@ -41,9 +42,15 @@ def make(metadata: MetaData, name: str, *columns: Column[Any], schema: str | Non
 
 
 def child(
-    metadata: MetaData, name: str, parent: str, ondelete: str | None = None, onupdate: str | None = None
+    metadata: MetaData,
+    name: str,
+    parent: str,
+    ondelete: str | None = None,
+    onupdate: str | None = None,
 ) -> Table:
-    return make(metadata, name, Column("parent", ForeignKey(parent, ondelete=ondelete, onupdate=onupdate)))
+    return make(
+        metadata, name, Column("parent", ForeignKey(parent, ondelete=ondelete, onupdate=onupdate))
+    )
 
 
 def test_deletes_cascade_through_tables_that_nobody_owns() -> None:
@@ -63,7 +70,9 @@ def test_deletes_cascade_through_tables_that_nobody_owns() -> None:
 def test_updates_cascade_by_column() -> None:
     metadata = MetaData()
     top = make(metadata, "top", Column("code", Integer, unique=True), Column("name", String))
-    middle = make(metadata, "middle", Column("code", ForeignKey("top.code", onupdate="CASCADE"), unique=True))
+    middle = make(
+        metadata, "middle", Column("code", ForeignKey("top.code", onupdate="CASCADE"), unique=True)
+    )
     bottom = child(metadata, "bottom", "middle.code", onupdate="CASCADE")
     aside = child(metadata, "aside", "middle.id", onupdate="CASCADE")
     tables = OwnedTables([owner(top), owner(bottom), owner(aside)], metadata.tables.values())
@@ -91,7 +100,9 @@ def test_a_table_that_refers_to_itself() -> None:
 def test_the_foreign_key_of_joined_inheritance_is_no_news() -> None:
     metadata = MetaData()
     base = make(metadata, "base")
-    part = Table("part", metadata, Column("id", ForeignKey("base.id", ondelete="CASCADE"), primary_key=True))
+    part = Table(
+        "part", metadata, Column("id", ForeignKey("base.id", ondelete="CASCADE"), primary_key=True)
+    )
     both = Owned(Keys(KeyOwner("thing"), (int,)), {base: (base.c.id,), part: (part.c.id,)})
     other = Owned(Keys(KeyOwner("part"), (int,)), {part: (part.c.id,)})
     tables = OwnedTables([both, other], metadata.tables.values())
@@ -132,7 +143,9 @@ def test_other_table_objects_of_one_table() -> None:
     child(metadata, "part", "thing.version", onupdate="CASCADE")
     part = make(again, "part", schema="public")
     tables = OwnedTables([owner(owned), owner(part)], metadata.tables.values())
-    twin = Table("thing", again, Column("id", Integer, key="number"), Column("version", Integer, key="v"))
+    twin = Table(
+        "thing", again, Column("id", Integer, key="number"), Column("version", Integer, key="v")
+    )
     found = tables.of(twin)
     assert [each.columns for each in found.keyed] == [(twin.c.number,)]
     assert found.updated == {"v": {"part"}}
@@ -140,7 +153,10 @@ def test_other_table_objects_of_one_table() -> None:
     assert tables.of(twin) is found
     assert [each.keys.prefix for each in tables.of(metadata.tables["part"]).keyed] == ["part"]
     # What does not hold the id tells no keys.
-    assert tables.of(Table("thing", MetaData(), Column("version", Integer))).written == {"thing", "part"}
+    assert tables.of(Table("thing", MetaData(), Column("version", Integer))).written == {
+        "thing",
+        "part",
+    }
     assert tables.tables == (owned, part)
 
 
@@ -156,7 +172,9 @@ def test_foreign_keys_into_another_metadata(schema: str | None) -> None:
     middle = make(MetaData(), "middle", Column("parent", ForeignKey(top.c.id, ondelete="CASCADE")))
     named = "middle.id" if schema is None else "public.middle.id"
     bottom = make(MetaData(), "bottom", Column("parent", ForeignKey(named, ondelete="CASCADE")))
-    nowhere = make(MetaData(), "lost", Column("parent", ForeignKey("nowhere.id", ondelete="CASCADE")))
+    nowhere = make(
+        MetaData(), "lost", Column("parent", ForeignKey("nowhere.id", ondelete="CASCADE"))
+    )
     tables = OwnedTables([owner(middle), owner(bottom), owner(nowhere)], [middle, bottom, nowhere])
     assert tables.of(top).deleted == {"middle", "bottom"}
     assert tables.of(middle).deleted == {"bottom"}
@@ -191,7 +209,11 @@ def test_columns_that_an_update_sets_unsaid() -> None:
     metadata = MetaData()
     key = Column("code", Integer, primary_key=True, onupdate=1)
     owned = Table(
-        "top", metadata, key, Column("seen", Integer, onupdate=1), Column("mark", Computed("seen"), unique=True)
+        "top",
+        metadata,
+        key,
+        Column("seen", Integer, onupdate=1),
+        Column("mark", Computed("seen"), unique=True),
     )
     bottom = child(metadata, "bottom", "top.mark", onupdate="CASCADE")
     tables = OwnedTables([owner(owned), owner(bottom)], metadata.tables.values())

@@ -72,7 +72,9 @@ async def test_textual_reads_are_no_event(shop: Shop) -> None:
 
 async def test_a_truncated_table_moves_its_owner(postgres: Shop) -> None:
     async with postgres.engine.begin() as connection:
-        await connection.execute(text('TRUNCATE TABLE ONLY "orders", public.paper RESTART IDENTITY'))
+        await connection.execute(
+            text('TRUNCATE TABLE ONLY "orders", public.paper RESTART IDENTITY')
+        )
     assert postgres.keys == {"order:*", "paper:*"}
     postgres.clear()
     async with postgres.engine.begin() as connection:

@@ -137,14 +137,18 @@ async def test_many_at_once_are_independent(postgres: Shop) -> None:
         return None
 
     positions = await asyncio.gather(*map(write, range(1, 7)))
-    assert {published.keys for published in postgres.notes.published} == {frozenset({f"post:{n}"}) for n in (1, 3, 5)}
+    assert {published.keys for published in postgres.notes.published} == {
+        frozenset({f"post:{n}"}) for n in (1, 3, 5)
+    }
     assert positions[1::2] == [None] * 3
 
 
 async def test_one_for_two_tasks_is_sqlalchemys_error(postgres: Shop) -> None:
     async with postgres.unit_of_work() as work:
         work.add_all([Post(id=1), User(email="a")])
-        ends = await asyncio.gather(work.session.flush(), work.session.flush(), return_exceptions=True)
+        ends = await asyncio.gather(
+            work.session.flush(), work.session.flush(), return_exceptions=True
+        )
         await work.rollback()
     errors = [end for end in ends if end is not None]
     assert errors
@@ -152,7 +156,10 @@ async def test_one_for_two_tasks_is_sqlalchemys_error(postgres: Shop) -> None:
 
 
 async def test_values_that_the_database_made_can_be_read_after_the_commit(shop: Shop) -> None:
-    await shop.add(*(User(id=number, email=str(number)) for number in range(11, 14)), Engineer(id=1, language="x"))
+    await shop.add(
+        *(User(id=number, email=str(number)) for number in range(11, 14)),
+        Engineer(id=1, language="x"),
+    )
     async with shop.unit_of_work() as work:
         users = (await work.session.scalars(select(User).order_by(User.id))).all()
         engineer = await work.session.get_one(Engineer, 1)
@@ -172,7 +179,9 @@ async def test_values_that_the_database_made_can_be_read_after_the_commit(shop: 
     assert users[0].updated_at is not None
 
 
-async def test_generated_values_of_many_are_fetched_together(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_generated_values_of_many_are_fetched_together(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unit_of_work, "_AT_ONCE", 2)
     await shop.add(*(User(id=number, email=str(number)) for number in range(1, 6)))
     await shop.add(*(Order(tenant=1, number=number) for number in range(1, 6)))
@@ -392,7 +401,10 @@ async def test_merge_all_refuses_the_lot(sqlite: Shop) -> None:
 def test_what_the_session_has_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[object] = []
     monkeypatch.setattr(tracked_session, "cached_by", looked.append)
-    for add in (TrackedSession.add_all, lambda session, posts: [session.add(post) for post in posts]):
+    for add in (
+        TrackedSession.add_all,
+        lambda session, posts: [session.add(post) for post in posts],
+    ):
         looked.clear()
         user = User(email="a", posts=[Post() for _ in range(200)])
         with TrackedSession() as session:

@@ -1,6 +1,7 @@
 """How the types of the public names are meant to come out. Checked by mypy, never run.
 
-What must not type-check carries a `type: ignore` with its code: mypy complains once the line is accepted.
+What must not type-check carries a `type: ignore` with its code: mypy complains once the line is
+accepted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar, assert_never, assert_type
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, AsyncSessionTransaction
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    AsyncSessionTransaction,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import repocache
@@ -125,7 +131,10 @@ class WrongPolicy(Repository[User, int]):
 
 db = Database(
     primary="postgresql+asyncpg://app@db1/shop",
-    replicas=["postgresql+asyncpg://app@db2/shop", Replica("postgresql+asyncpg://app@db3/shop", weight=2)],
+    replicas=[
+        "postgresql+asyncpg://app@db2/shop",
+        Replica("postgresql+asyncpg://app@db3/shop", weight=2),
+    ],
     redis="redis://cache:6379/0",
     repositories=[Users, Orders, Documents],
     settings=Settings(
@@ -340,7 +349,9 @@ Settings(observe=print)
 Settings(observe=len)  # type: ignore[arg-type]
 
 
-async def whatever_is_owned(repository: Repository[M, uuid.UUID], ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, M]:
+async def whatever_is_owned(
+    repository: Repository[M, uuid.UUID], ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, M]:
     """Code for any repository."""
     return await repository.get_many(ids)
 

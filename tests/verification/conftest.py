@@ -33,7 +33,8 @@ async def outside(repocache_endpoints: Endpoints) -> AsyncIterator[Outside]:
     async def rename(*ids: int, name: str) -> None:
         async with engine.begin() as connection:
             await connection.execute(
-                text("UPDATE users SET name = :name WHERE id = ANY(:ids)"), {"name": name, "ids": list(ids)}
+                text("UPDATE users SET name = :name WHERE id = ANY(:ids)"),
+                {"name": name, "ids": list(ids)},
             )
 
     yield rename

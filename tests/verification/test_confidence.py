@@ -17,7 +17,8 @@ def test_without_failures_it_is_known_in_closed_form(trials: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "failures, trials, share", [(1, 10, 0.39416), (2, 100, 0.06162), (5, 1000, 0.010480), (9, 10, 0.99488)]
+    "failures, trials, share",
+    [(1, 10, 0.39416), (2, 100, 0.06162), (5, 1000, 0.010480), (9, 10, 0.99488)],
 )
 def test_with_failures_it_is_as_in_the_tables(failures: int, trials: int, share: float) -> None:
     """Clopper and Pearson's one-sided 95 % limits."""
@@ -29,7 +30,11 @@ def test_nothing_is_ruled_out_by_nothing() -> None:
     assert highest_share(7, 7) == 1
 
 
-@given(st.integers(1, 400).flatmap(lambda trials: st.tuples(st.integers(0, trials - 1), st.just(trials))))
+@given(
+    st.integers(1, 400).flatmap(
+        lambda trials: st.tuples(st.integers(0, trials - 1), st.just(trials))
+    )
+)
 def test_more_failures_allow_more_and_more_trials_less(drawn: tuple[int, int]) -> None:
     failures, trials = drawn
     share = highest_share(failures, trials)

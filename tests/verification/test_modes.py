@@ -89,12 +89,18 @@ async def test_in_shadow_the_database_answers(shop: Shop, outside: Outside) -> N
     await until(database_has_it, "every replica that may be asked has it")
     before = shop.db.shadow(Users)
     assert (before.compared, before.differed) == (0, 0)
-    names = [each.name for each in [await shop.users.get(7), *(await shop.users.get_many([7])).values()] if each]
+    names = [
+        each.name
+        for each in [await shop.users.get(7), *(await shop.users.get_many([7])).values()]
+        if each
+    ]
     assert "unheard" in names
     assert shop.db.shadow(Users).compared == 2
     count = shop.db.shadow(Users)
     assert count.differed > 0
-    await until(lambda: shop.db.shadow(Users).wrong == count.differed, "the primary has told who was right")
+    await until(
+        lambda: shop.db.shadow(Users).wrong == count.differed, "the primary has told who was right"
+    )
     count = shop.db.shadow(Users)
     assert count.late == 0
     told: list[Event] = [event for event in shop.seen if isinstance(event, Shadowed)]

@@ -22,7 +22,9 @@ OLD, NEW = (7, "old"), (7, "new")
         ([None], NEW, Verdict.LATE),
     ],
 )
-def test_a_row_that_the_primary_did_not_have(cached: list[Row | None], primary: Row | None, verdict: Verdict) -> None:
+def test_a_row_that_the_primary_did_not_have(
+    cached: list[Row | None], primary: Row | None, verdict: Verdict
+) -> None:
     assert judge(OLD, cached, primary) is verdict
 
 

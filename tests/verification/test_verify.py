@@ -1,4 +1,5 @@
-"""`Database.verify`: finds what is wrong in either tier, lets what is on its way arrive, and repairs."""
+"""`Database.verify`: finds what is wrong in either tier, lets what is on its way arrive, and
+repairs."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ async def test_what_is_right_is_found_to_be(shop: Shop) -> None:
     assert [event for event in shop.seen if isinstance(event, Verified)] == [Verified(40, 0, 0, 0)]
 
 
-async def test_what_is_wrong_is_found_in_both_tiers_and_repaired(shop: Shop, outside: Outside) -> None:
+async def test_what_is_wrong_is_found_in_both_tiers_and_repaired(
+    shop: Shop, outside: Outside
+) -> None:
     await fill(shop)
     await outside(3, 4, name="unheard")
     verification = await shop.db.verify(within=0)
@@ -49,7 +52,9 @@ async def test_what_is_wrong_is_found_in_both_tiers_and_repaired(shop: Shop, out
     assert (await shop.db.verify(within=0)).wrong == 0
 
 
-async def test_another_process_repairs_for_all(shop: Shop, outside: Outside, repocache_endpoints: Endpoints) -> None:
+async def test_another_process_repairs_for_all(
+    shop: Shop, outside: Outside, repocache_endpoints: Endpoints
+) -> None:
     await fill(shop)
     await outside(3, name="unheard")
     async with open_shop(repocache_endpoints) as other:
@@ -79,10 +84,14 @@ async def test_a_row_that_is_gone_and_one_that_came(shop: Shop, outside: Outside
     assert (verification.judged, verification.wrong) == (4, 0)
 
 
-async def test_leases_and_other_peoples_keys_are_no_values(shop: Shop, repocache_servers: Servers) -> None:
+async def test_leases_and_other_peoples_keys_are_no_values(
+    shop: Shop, repocache_servers: Servers
+) -> None:
     redis = repocache_servers.redis
     await fill(shop)
-    name = next(str(key) for key in keys(redis) if ":user:3" in str(key) and str(key).endswith("user:3"))
+    name = next(
+        str(key) for key in keys(redis) if ":user:3" in str(key) and str(key).endswith("user:3")
+    )
     redis.command("SET", name, "Lsomebody")
     redis.command("SET", name.replace("user:3", "user:x3"), "V?")
     redis.command("SET", name.replace("user:3", "nobody:3"), "V?")
@@ -91,7 +100,9 @@ async def test_leases_and_other_peoples_keys_are_no_values(shop: Shop, repocache
     assert only(verification.found, "l2") == Found("user", "l2", len(IDS) - 1, 0, 0, 0)
 
 
-async def test_without_redis_l1_is_looked_at(repocache_endpoints: Endpoints, outside: Outside) -> None:
+async def test_without_redis_l1_is_looked_at(
+    repocache_endpoints: Endpoints, outside: Outside
+) -> None:
     async with open_shop(Endpoints(repocache_endpoints.primary, (), "")) as shop:
         await fill(shop)
         await outside(3, name="unheard")

@@ -32,7 +32,8 @@ StartRedis: TypeAlias = Callable[..., RedisServer]
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every asynchronous test of this folder runs on each loop there is, but for those whose time is the servers'."""
+    """Every asynchronous test of this folder runs on each loop there is, but for those whose time
+    is the servers'."""
     return {"asyncio": LOOPS["asyncio"]} if item.path.name in SLOW_SERVERS else LOOPS
 
 

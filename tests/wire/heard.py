@@ -1,4 +1,5 @@
-"""What the tests of the link share: quick settings, a listener that writes down all, a wait for a condition."""
+"""What the tests of the link share: quick settings, a listener that writes down all, a wait for a
+condition."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ QUICK = LinkSettings(
     limits=Limits(reply_timeout=0.4, pulse=0.2),
     breaker=BreakerSettings(failures=3, first=0.01, retry=0.1, cooldown=0.1, steady=60),
 )
-PATIENT = LinkSettings(connect_timeout=20, limits=Limits(reply_timeout=20, pulse=20), breaker=QUICK.breaker)
+PATIENT = LinkSettings(
+    connect_timeout=20, limits=Limits(reply_timeout=20, pulse=20), breaker=QUICK.breaker
+)
 
 
 class Heard:

@@ -12,12 +12,24 @@ from tests.wire.serving import serving
 
 def named(port: int, epoch: int) -> bytes:
     """The answer of one that takes this server for the master."""
-    words = [b"name", b"main", b"ip", b"127.0.0.1", b"port", b"%d" % port, b"config-epoch", b"%d" % epoch]
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+    words = [
+        b"name",
+        b"main",
+        b"ip",
+        b"127.0.0.1",
+        b"port",
+        b"%d" % port,
+        b"config-epoch",
+        b"%d" % epoch,
+    ]
+    return b"*%d\r\n" % len(words) + b"".join(
+        b"$%d\r\n%b\r\n" % (len(word), word) for word in words
+    )
 
 
 class Saying:
-    """A sentinel that answers each question with `reply`, or not at all if that is empty; it counts them."""
+    """A sentinel that answers each question with `reply`, or not at all if that is empty; it counts
+    them."""
 
     def __init__(self, reply: bytes) -> None:
         self.reply = reply

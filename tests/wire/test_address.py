@@ -15,19 +15,33 @@ from repocache.redis_link import Address, Tls
         ("redis://cache:7000/3", Address(host="cache", port=7000, db=3)),
         ("redis://cache?db=4", Address(host="cache", db=4)),
         ("redis://:secret@cache", Address(host="cache", password="secret")),
-        ("redis://ada:p%40ss%2F%3A@cache", Address(host="cache", username="ada", password="p@ss/:")),
+        (
+            "redis://ada:p%40ss%2F%3A@cache",
+            Address(host="cache", username="ada", password="p@ss/:"),
+        ),
         ("redis://[::1]:7000", Address(host="::1", port=7000)),
         ("rediss://cache", Address(host="cache", tls=Tls())),
         (
             "rediss://cache/1?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
             Address(host="cache", db=1, tls=Tls("/ca.pem", "/c.pem", "/k.pem")),
         ),
-        ("rediss://cache?ssl_check_hostname=False", Address(host="cache", tls=Tls(check_hostname=False))),
-        ("unix:///run/my%20redis.sock?db=2", Address(host="", port=0, path="/run/my redis.sock", db=2)),
-        ("unix://u:p@/run/r.sock", Address(host="", port=0, path="/run/r.sock", username="u", password="p")),
+        (
+            "rediss://cache?ssl_check_hostname=False",
+            Address(host="cache", tls=Tls(check_hostname=False)),
+        ),
+        (
+            "unix:///run/my%20redis.sock?db=2",
+            Address(host="", port=0, path="/run/my redis.sock", db=2),
+        ),
+        (
+            "unix://u:p@/run/r.sock",
+            Address(host="", port=0, path="/run/r.sock", username="u", password="p"),
+        ),
         (
             "redis+sentinel://cache/main",
-            Address(host="", port=0, sentinels=(Address(host="cache", port=26379),), service="main"),
+            Address(
+                host="", port=0, sentinels=(Address(host="cache", port=26379),), service="main"
+            ),
         ),
         (
             "redis+sentinel://ada:p%2Cq@a:1,b,[::1]:3/main/4?sentinel_username=eve&sentinel_password=s%26t",
@@ -50,7 +64,9 @@ from repocache.redis_link import Address, Tls
                 host="",
                 port=0,
                 tls=Tls("/ca.pem"),
-                sentinels=tuple(Address(host=host, port=26379, tls=Tls("/ca.pem")) for host in "ab"),
+                sentinels=tuple(
+                    Address(host=host, port=26379, tls=Tls("/ca.pem")) for host in "ab"
+                ),
                 service="main",
             ),
         ),
@@ -63,12 +79,16 @@ def test_url_is_read(url: str, address: Address) -> None:
 def test_an_object_of_pydantics_is_read() -> None:
     url = "redis://ada:s%2Ft@cache:7000/3"
     for given in (TypeAdapter(RedisDsn).validate_python(url), SecretStr(url)):
-        assert Address.parse(given) == Address(host="cache", port=7000, db=3, username="ada", password="s/t")
+        assert Address.parse(given) == Address(
+            host="cache", port=7000, db=3, username="ada", password="s/t"
+        )
 
 
 @pytest.mark.parametrize("given", [["redis://a", "redis://b"], ("redis://a",), {"host": "a"}])
 def test_several_are_refused_with_what_to_do(given: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"redis: give one URL, not a .*redis\+sentinel://host:26379"):
+    with pytest.raises(
+        ConfigurationError, match=r"redis: give one URL, not a .*redis\+sentinel://host:26379"
+    ):
         Address.parse(given)
 
 
@@ -91,7 +111,10 @@ def test_several_are_refused_with_what_to_do(given: object) -> None:
         ("redis+sentinel://cache", "redis+sentinel://host:26379/mymaster/0"),
         ("redis+sentinel://cache/main/one", "it has to be a number"),
         ("redis+sentinel://a:1,b:x/main", "from 1 to 65535"),
-        ("redis+sentinel://cache/main?ssl_ca_certs=/ca.pem", "it has sentinel_username, sentinel_password"),
+        (
+            "redis+sentinel://cache/main?ssl_ca_certs=/ca.pem",
+            "it has sentinel_username, sentinel_password",
+        ),
     ],
 )
 def test_bad_url_names_the_remedy_and_not_the_password(url: str, remedy: str) -> None:
@@ -107,7 +130,9 @@ def test_address_shows_no_password() -> None:
     assert str(address) == "redis://[::1]:7000/3"
     assert "secret" not in repr(address)
     assert str(Address.parse("unix:///run/r.sock?db=2")) == "unix:///run/r.sock?db=2"
-    watched = Address.parse("rediss+sentinel://ada:secret@a,[::1]:2/main/3?sentinel_password=secret")
+    watched = Address.parse(
+        "rediss+sentinel://ada:secret@a,[::1]:2/main/3?sentinel_password=secret"
+    )
     assert str(watched) == "rediss+sentinel://a:26379,[::1]:2/main/3"
     assert "secret" not in repr(watched)
 

@@ -74,7 +74,9 @@ def test_short_of_open_no_pause_is_longer_than_when_open() -> None:
     assert breaker.pause(1) == 10
 
 
-@pytest.mark.parametrize("wrong", [{"failures": 0}, {"first": 0}, {"retry": 0}, {"cooldown": -1}, {"steady": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"failures": 0}, {"first": 0}, {"retry": 0}, {"cooldown": -1}, {"steady": 0}]
+)
 def test_settings_are_checked(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError, match="at least 1"):
         BreakerSettings(**wrong)

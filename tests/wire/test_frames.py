@@ -1,4 +1,5 @@
-"""Headers are looked at before they are parsed: what passes keeps the bounds, however it is cut into pieces."""
+"""Headers are looked at before they are parsed: what passes keeps the bounds, however it is cut
+into pieces."""
 
 from __future__ import annotations
 

@@ -22,14 +22,20 @@ READ = Script("return redis.call('GET', KEYS[1])")
 WRITE = Script("return redis.call('SET', KEYS[1], 'x')")
 DEMOTED = "down: the server is no longer the master"
 ANOTHER = "down: the server has another replication id"
-MASTER = b"# Replication\r\nrole:master\r\nmaster_failover_state:no-failover\r\nmaster_replid:%b\r\n"
+MASTER = (
+    b"# Replication\r\nrole:master\r\nmaster_failover_state:no-failover\r\nmaster_replid:%b\r\n"
+)
 
 
-WATCHFUL = LinkSettings(connect_timeout=10, limits=Limits(reply_timeout=10, pulse=0.1), breaker=QUICK.breaker)
+WATCHFUL = LinkSettings(
+    connect_timeout=10, limits=Limits(reply_timeout=10, pulse=0.1), breaker=QUICK.breaker
+)
 
 
 def link_to(redis: RedisServer, heard: Heard) -> Link:
-    return Link(Address.parse(redis.url), heard, scripts=[READ, WRITE], channels=["news"], settings=WATCHFUL)
+    return Link(
+        Address.parse(redis.url), heard, scripts=[READ, WRITE], channels=["news"], settings=WATCHFUL
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,9 @@ async def test_a_demoted_master_is_left_although_nobody_writes(start_redis: Star
         assert heard.events[2:] == []
 
 
-async def test_a_demoted_master_is_left_at_the_first_script_that_writes(start_redis: StartRedis) -> None:
+async def test_a_demoted_master_is_left_at_the_first_script_that_writes(
+    start_redis: StartRedis,
+) -> None:
     demoted, other = start_redis("demoted"), start_redis("other")
     heard = Heard()
     async with link_to(demoted, heard) as link:
@@ -148,7 +156,10 @@ async def test_a_busy_link_asks_too(own_redis: RedisServer) -> None:
 
 async def test_a_server_that_is_busy_with_a_script_is_not_doubted(own_redis: RedisServer) -> None:
     own_redis.command("CONFIG", "SET", "busy-reply-threshold", 1)
-    endless = "local till = redis.call('TIME')[1] + 1 while tonumber(redis.call('TIME')[1]) < till do end return 1"
+    endless = (
+        "local till = redis.call('TIME')[1] + 1 while tonumber(redis.call('TIME')[1]) < till "
+        "do end return 1"
+    )
     heard = Heard()
     async with link_to(own_redis, heard) as link:
         running = asyncio.create_task(asyncio.to_thread(own_redis.command, "EVAL", endless, 0))
@@ -159,7 +170,8 @@ async def test_a_server_that_is_busy_with_a_script_is_not_doubted(own_redis: Red
 
 
 async def test_nothing_behind_the_answer_of_a_demoted_master_is_handed_out() -> None:
-    """Its pulse's answer, a push and two replies come in one block; the callers asked before it was noticed."""
+    """Its pulse's answer, a push and two replies come in one block; the callers asked before it was
+    noticed."""
     message = b">3\r\n+message\r\n+news\r\n+stale\r\n"
     stale = bulk(b"role:slave\r\n") + message + bulk(b"stale") + bulk(b"stale")
     asked = asyncio.Event()
@@ -178,7 +190,10 @@ async def test_nothing_behind_the_answer_of_a_demoted_master_is_handed_out() -> 
             pass
 
     heard = Heard()
-    async with serving(answer) as address, Link(address, heard, channels=["news"], settings=WATCHFUL) as link:
+    async with (
+        serving(answer) as address,
+        Link(address, heard, channels=["news"], settings=WATCHFUL) as link,
+    ):
         await asked.wait()
         calls = [link.call("GET", "k"), link.call("GET", "k")]
         for call in calls:

@@ -1,4 +1,5 @@
-"""A server that says anything: right replies or a lost connection with a reason, in bounded memory."""
+"""A server that says anything: right replies or a lost connection with a reason, in bounded
+memory."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ async def hear(pieces: list[bytes]) -> tuple[str, list[Any]]:
     """Why the connection was lost, empty if it is there; what its callers got."""
     connection = Connection(LIMITS, Heard().push, lambda _: None)
     connection.connection_made(Sink())
-    waiting = [connection.send(("GET", "k")) for _ in range(4)] + [connection.run(ECHO, (0, "x")) for _ in range(4)]
+    waiting = [connection.send(("GET", "k")) for _ in range(4)] + [
+        connection.run(ECHO, (0, "x")) for _ in range(4)
+    ]
     for piece in pieces:
         connection.data_received(piece)
     reason = connection.reason
@@ -59,13 +62,17 @@ def test_any_bytes_are_replies_or_a_loss_with_a_reason(stream: bytes, size: int)
     lost = [each for each in got if isinstance(each, CacheUnavailable)]
     assert {str(each) for each in lost} <= {f"Redis: {reason or 'the test ends'}"}
     assert not [
-        each for each in got if isinstance(each, Exception) and each not in lost and type(each) is not ReplyError
+        each
+        for each in got
+        if isinstance(each, Exception) and each not in lost and type(each) is not ReplyError
     ]
 
 
 @settings(max_examples=STREAMS // 4)
 @given(st.lists(reply(), min_size=8, max_size=8), st.integers(1, 64))
-def test_right_replies_come_whole_whatever_pieces_they_come_in(replies: list[bytes], size: int) -> None:
+def test_right_replies_come_whole_whatever_pieces_they_come_in(
+    replies: list[bytes], size: int
+) -> None:
     stream = b"".join(replies)
     reason, got = asyncio.run(hear(cut(stream, size)))
     assert reason == ""
@@ -100,11 +107,18 @@ async def converse(stream: bytes) -> None:
     heard = Heard()
     limits = Limits(reply_timeout=5, pulse=5, max_reply=100_000)
     quick = LinkSettings(connect_timeout=5, limits=limits, breaker=QUICK.breaker)
-    async with serving(answer) as address, Link(address, heard, channels=["news"], settings=quick) as link:
-        got = await asyncio.gather(*(link.call("GET", "k") for _ in range(4)), return_exceptions=True)
+    async with (
+        serving(answer) as address,
+        Link(address, heard, channels=["news"], settings=quick) as link,
+    ):
+        got = await asyncio.gather(
+            *(link.call("GET", "k") for _ in range(4)), return_exceptions=True
+        )
         await until(lambda: heard.events[:1] + heard.events[2:3] == ["up", "up"])
         assert heard.events[1].removeprefix("down: ")
     assert not [
-        each for each in got if isinstance(each, Exception) and not isinstance(each, CacheUnavailable | ReplyError)
+        each
+        for each in got
+        if isinstance(each, Exception) and not isinstance(each, CacheUnavailable | ReplyError)
     ]
     assert complaints == []

@@ -19,7 +19,13 @@ ECHO = Script("return {KEYS[1], ARGV[1]}")
 
 
 def link_to(redis: RedisServer, heard: Heard | None = None) -> Link:
-    return Link(Address.parse(redis.url), heard or Heard(), scripts=[ECHO], channels=["news"], settings=QUICK)
+    return Link(
+        Address.parse(redis.url),
+        heard or Heard(),
+        scripts=[ECHO],
+        channels=["news"],
+        settings=QUICK,
+    )
 
 
 async def test_replies_keep_their_types(redis: RedisServer) -> None:
@@ -104,7 +110,9 @@ async def test_user_of_an_acl_without_config_is_enough(start_redis: StartRedis) 
     redis = start_redis("acl", acl)
     heard = Heard()
     url = f"redis://app:se%20cret@{redis.host}:{redis.port}"
-    async with Link(Address.parse(url), heard, scripts=[ECHO], channels=["news"], settings=QUICK) as link:
+    async with Link(
+        Address.parse(url), heard, scripts=[ECHO], channels=["news"], settings=QUICK
+    ) as link:
         assert await link.call("ACL", "WHOAMI") == b"app"
     assert heard.facts[0].maxmemory_policy == "noeviction"
     assert heard.facts[0].pubsub_limit is None
@@ -257,13 +265,17 @@ async def test_leaving_fails_the_calls_that_wait(redis: RedisServer) -> None:
     assert heard.events == ["up", "down: the link is closed"]
 
 
-@pytest.mark.parametrize("wrong", [{"name": ""}, {"name": "two words"}, {"name": "é"}, {"connect_timeout": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"name": ""}, {"name": "two words"}, {"name": "é"}, {"connect_timeout": 0}]
+)
 def test_settings_are_checked(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError):
         LinkSettings(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("wrong", ["reply_timeout", "pulse", "max_pending", "max_reply", "max_unread"])
+@pytest.mark.parametrize(
+    "wrong", ["reply_timeout", "pulse", "max_pending", "max_reply", "max_unread"]
+)
 def test_limits_are_checked(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match=wrong):
         Limits(**{wrong: 0})
@@ -271,5 +283,7 @@ def test_limits_are_checked(wrong: str) -> None:
 
 def test_an_error_shows_no_arguments_of_a_command() -> None:
     """A server that does not know HELLO quotes what it was given, the password too."""
-    error = ReplyError("ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' ")
+    error = ReplyError(
+        "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'app' 'hunter2' "
+    )
     assert (str(error), error.code) == ("ERR unknown command 'HELLO'", "ERR")

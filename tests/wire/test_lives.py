@@ -14,7 +14,9 @@ from tests.wire.heard import PATIENT, Heard, until
 
 def test_it_is_entered_in_one_loop_after_the_other(repocache_servers: Servers) -> None:
     heard = Heard()
-    link = Link(Address.parse(repocache_servers.redis.url), heard, channels=["news"], settings=PATIENT)
+    link = Link(
+        Address.parse(repocache_servers.redis.url), heard, channels=["news"], settings=PATIENT
+    )
 
     async def lives() -> None:
         async with asyncio.timeout(30), link:
@@ -26,7 +28,9 @@ def test_it_is_entered_in_one_loop_after_the_other(repocache_servers: Servers) -
         asyncio.run(lives())
 
 
-async def test_one_whose_task_was_cancelled_fails_its_callers_and_connects_again(repocache_servers: Servers) -> None:
+async def test_one_whose_task_was_cancelled_fails_its_callers_and_connects_again(
+    repocache_servers: Servers,
+) -> None:
     heard, mine = Heard(), asyncio.current_task()
     async with Link(Address.parse(repocache_servers.redis.url), heard, settings=PATIENT) as link:
         waiting = link.call("PING")

@@ -10,7 +10,15 @@ from dataclasses import replace
 import pytest
 
 from repocache.errors import CacheUnavailable
-from repocache.redis_link import Address, Limits, Link, LinkSettings, ReplyError, Script, ServerFacts
+from repocache.redis_link import (
+    Address,
+    Limits,
+    Link,
+    LinkSettings,
+    ReplyError,
+    Script,
+    ServerFacts,
+)
 from repocache.testing import RedisServer
 from repocache.testing.process import await_condition
 from tests.wire.conftest import StartRedis
@@ -26,12 +34,16 @@ def link_to(redis: RedisServer, heard: Heard) -> Link:
     return Link(Address.parse(redis.url), heard, scripts=[ECHO], channels=["news"], settings=QUICK)
 
 
-async def test_entering_without_a_server_returns_and_the_link_comes_up_later(own_redis: RedisServer) -> None:
+async def test_entering_without_a_server_returns_and_the_link_comes_up_later(
+    own_redis: RedisServer,
+) -> None:
     """Soon: the cool-down, which is forever here, is not for attempts that reach nobody."""
     own_redis.kill()
     heard = Heard()
     settings = replace(QUICK, breaker=replace(QUICK.breaker, cooldown=100_000))
-    async with Link(Address.parse(own_redis.url), heard, scripts=[ECHO], channels=["news"], settings=settings) as link:
+    async with Link(
+        Address.parse(own_redis.url), heard, scripts=[ECHO], channels=["news"], settings=settings
+    ) as link:
         assert not link.alive
         with pytest.raises(CacheUnavailable):
             link.call("PING")
@@ -43,7 +55,9 @@ async def test_entering_without_a_server_returns_and_the_link_comes_up_later(own
     assert heard.events == ["up", "down: the link is closed"]
 
 
-async def test_entering_a_silent_server_takes_no_longer_than_its_deadline(own_redis: RedisServer) -> None:
+async def test_entering_a_silent_server_takes_no_longer_than_its_deadline(
+    own_redis: RedisServer,
+) -> None:
     own_redis.freeze()
     heard = Heard()
     async with asyncio.timeout(10), link_to(own_redis, heard) as link:
@@ -86,7 +100,9 @@ async def test_the_listener_hears_of_the_loss_before_any_caller(own_redis: Redis
     class First(Heard):
         def down(self, reason: str) -> None:
             assert calls
-            self.events.append(f"down, {sum(call.done() for call in calls)} done, alive: {link.alive}")
+            self.events.append(
+                f"down, {sum(call.done() for call in calls)} done, alive: {link.alive}"
+            )
 
     heard = First()
     link = link_to(own_redis, heard)
@@ -131,7 +147,8 @@ async def test_silence_is_found_although_nobody_calls(own_redis: RedisServer) ->
 
 
 def await_pulses(redis: RedisServer, count: int) -> None:
-    """The server was asked that often who it is (that this asks too counts only once for each look)."""
+    """The server was asked that often who it is (that this asks too counts only once for each
+    look)."""
     asked = re.compile(r"cmdstat_info:calls=(\d+)")
     looks = 0
 
@@ -153,7 +170,9 @@ async def test_an_idle_link_stays_up(own_redis: RedisServer) -> None:
         assert heard.events == ["up"]
 
 
-async def test_through_losses_and_cancellations_each_caller_gets_its_own_reply(own_redis: RedisServer) -> None:
+async def test_through_losses_and_cancellations_each_caller_gets_its_own_reply(
+    own_redis: RedisServer,
+) -> None:
     answered, lost, working = 0, 0, True
 
     async def work(link: Link, name: int) -> None:
@@ -241,7 +260,9 @@ async def test_a_listener_that_fails_on_up_is_never_alive(redis: RedisServer) ->
     assert heard.events == []
 
 
-async def test_a_listener_that_fails_on_down_keeps_no_caller_waiting(own_redis: RedisServer) -> None:
+async def test_a_listener_that_fails_on_down_keeps_no_caller_waiting(
+    own_redis: RedisServer,
+) -> None:
     class Failing(Heard):
         def down(self, reason: str) -> None:
             raise ValueError("no")
@@ -264,7 +285,11 @@ def bulk(text: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(text), text)
 
 
-INFO = bulk(b"run_id:feed\r\nredis_version:99.0\r\n") + bulk(b"role:master\r\n") + bulk(b"used_memory:1\r\n")
+INFO = (
+    bulk(b"run_id:feed\r\nredis_version:99.0\r\n")
+    + bulk(b"role:master\r\n")
+    + bulk(b"used_memory:1\r\n")
+)
 GREETING = b"%1\r\n+server\r\n+redis\r\n+OK\r\n" + INFO + b"%0\r\n"
 CONFIRMED = b">3\r\n+subscribe\r\n$4\r\nnews\r\n:1\r\n"
 
@@ -304,7 +329,10 @@ def saying(*answers: bytes) -> AbstractAsyncContextManager[Address]:
 )
 async def test_a_server_that_is_none_is_left(answers: list[bytes], trouble: str) -> None:
     heard = Heard()
-    async with saying(*answers) as address, Link(address, heard, channels=["news"], settings=QUICK) as link:
+    async with (
+        saying(*answers) as address,
+        Link(address, heard, channels=["news"], settings=QUICK) as link,
+    ):
         assert not link.alive
         await until(lambda: len(heard.troubles) >= 2)
     assert trouble in heard.troubles[0]
@@ -324,7 +352,9 @@ async def test_a_server_that_is_none_is_left(answers: list[bytes], trouble: str)
 )
 async def test_an_up_connection_that_goes_wrong_is_dropped(after: bytes, reason: str) -> None:
     heard = Heard()
-    settings = LinkSettings(limits=Limits(reply_timeout=5, pulse=5, max_reply=100_000), breaker=QUICK.breaker)
+    settings = LinkSettings(
+        limits=Limits(reply_timeout=5, pulse=5, max_reply=100_000), breaker=QUICK.breaker
+    )
     async with (
         saying(GREETING, CONFIRMED + after) as address,
         Link(address, heard, channels=["news"], settings=settings),
@@ -346,9 +376,13 @@ async def test_an_up_connection_that_goes_wrong_is_dropped(after: bytes, reason:
         (b"+" + b"x" * 9_000, "a line exceeds"),
     ],
 )
-async def test_what_is_announced_ends_the_connection_before_it_comes(pulse: bytes, reason: str) -> None:
+async def test_what_is_announced_ends_the_connection_before_it_comes(
+    pulse: bytes, reason: str
+) -> None:
     heard = Heard()
-    settings = LinkSettings(limits=Limits(reply_timeout=5, pulse=0.05, max_reply=100_000), breaker=QUICK.breaker)
+    settings = LinkSettings(
+        limits=Limits(reply_timeout=5, pulse=0.05, max_reply=100_000), breaker=QUICK.breaker
+    )
     async with (
         saying(GREETING, CONFIRMED, pulse) as address,
         Link(address, heard, channels=["news"], settings=settings),
@@ -363,7 +397,9 @@ async def test_what_comes_after_the_loss_is_not_handed_out() -> None:
     heard = Heard()
     gone = b">3\r\n+unsubscribe\r\n+news\r\n:0\r\n"
     async with (
-        saying(GREETING, CONFIRMED + message % b"a" + gone + message % b"b" + b"+late\r\n") as address,
+        saying(
+            GREETING, CONFIRMED + message % b"a" + gone + message % b"b" + b"+late\r\n"
+        ) as address,
         Link(address, heard, channels=["news"], settings=QUICK),
     ):
         await until(lambda: len(heard.events) >= 3)

@@ -46,7 +46,10 @@ async def test_one_that_comes_later_is_not_used(cluster: RedisServer) -> None:
         if there:
             await forwarding_to(cluster)(reader, writer)
 
-    async with serving(answer) as place, Link(replace(place, password=PASSWORD), heard, settings=QUICK) as link:
+    async with (
+        serving(answer) as place,
+        Link(replace(place, password=PASSWORD), heard, settings=QUICK) as link,
+    ):
         assert not link.alive
         there = True
         await until(lambda: any("Redis Cluster" in trouble for trouble in heard.troubles))
@@ -62,7 +65,11 @@ async def test_a_sentinel_is_no_server() -> None:
                 raise AssertionError
 
 
-async def test_the_database_does_not_start(cluster: RedisServer, repocache_endpoints: Endpoints) -> None:
+async def test_the_database_does_not_start(
+    cluster: RedisServer, repocache_endpoints: Endpoints
+) -> None:
     with pytest.raises(ConfigurationError, match=r"redis: .*Redis Cluster"):
-        async with Database(repocache_endpoints.primary, redis=cluster.url, repositories=REPOSITORIES[:0]):
+        async with Database(
+            repocache_endpoints.primary, redis=cluster.url, repositories=REPOSITORIES[:0]
+        ):
             raise AssertionError

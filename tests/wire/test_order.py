@@ -1,4 +1,5 @@
-"""Pushes and replies in Redis's own order: what every copy in a process's memory rests on (protocol, The channel)."""
+"""Pushes and replies in Redis's own order: what every copy in a process's memory rests on
+(protocol, The channel)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ class Latest(Heard):
         self.number = number
 
 
-async def test_no_reader_resumes_before_the_pushes_that_came_before_its_reply(start_redis: StartRedis) -> None:
+async def test_no_reader_resumes_before_the_pushes_that_came_before_its_reply(
+    start_redis: StartRedis,
+) -> None:
     redis = await asyncio.to_thread(start_redis, "threads", "io-threads 4")
     latest = Latest()
     late = 0
@@ -65,7 +68,9 @@ async def test_no_reader_resumes_before_the_pushes_that_came_before_its_reply(st
 
 async def test_own_write_is_pushed_before_its_reply(redis: RedisServer) -> None:
     heard = Heard()
-    async with Link(Address.parse(redis.url), heard, scripts=[WRITE], channels=["news"], settings=PATIENT) as link:
+    async with Link(
+        Address.parse(redis.url), heard, scripts=[WRITE], channels=["news"], settings=PATIENT
+    ) as link:
         for n in range(1, 50):
             assert await link.run(WRITE, ["n"]) == n
             assert heard.pushes[-1] == (b"news", b"%d" % n)

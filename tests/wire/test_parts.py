@@ -17,7 +17,9 @@ from tests.wire.heard import PATIENT, QUICK, Heard, until
 pytestmark = pytest.mark.usefixtures("clean_loop")
 
 KIB = 1024
-FILL = Script("for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'k' .. n, n .. string.rep('x', ARGV[2])) end")
+FILL = Script(
+    "for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'k' .. n, n .. string.rep('x', ARGV[2])) end"
+)
 MOST = 120 * KIB
 
 
@@ -27,11 +29,17 @@ def small(start_redis: StartRedis) -> RedisServer:
 
 
 def link_to(redis: RedisServer, heard: Heard) -> Link:
-    return Link(Address.parse(redis.url), heard, scripts=[FILL], channels=["news"], settings=PATIENT)
+    return Link(
+        Address.parse(redis.url), heard, scripts=[FILL], channels=["news"], settings=PATIENT
+    )
 
 
-@pytest.mark.parametrize("size, count", [(100 * KIB, 60), (PART - 4, 300), (PART, 300), (100, 5_000)])
-async def test_many_at_once_never_meet_the_servers_limit(start_redis: StartRedis, size: int, count: int) -> None:
+@pytest.mark.parametrize(
+    "size, count", [(100 * KIB, 60), (PART - 4, 300), (PART, 300), (100, 5_000)]
+)
+async def test_many_at_once_never_meet_the_servers_limit(
+    start_redis: StartRedis, size: int, count: int
+) -> None:
     heard = Heard()
     async with link_to(await asyncio.to_thread(small, start_redis), heard) as link:
         await link.run(FILL, [], [count, size])
@@ -44,7 +52,9 @@ async def test_without_parts_they_do_meet_it(start_redis: StartRedis) -> None:
     heard = Heard()
     async with link_to(await asyncio.to_thread(small, start_redis), heard) as link:
         await link.run(FILL, [], [60, 100 * KIB])
-        asked = asyncio.gather(*(link.call("GETRANGE", f"k{n}", 0, -1) for n in range(1, 61)), return_exceptions=True)
+        asked = asyncio.gather(
+            *(link.call("GETRANGE", f"k{n}", 0, -1) for n in range(1, 61)), return_exceptions=True
+        )
         assert any(isinstance(each, CacheUnavailable) for each in await asked)
         assert heard.events[1:2] == ["down: the server closed the connection"]
 
@@ -80,7 +90,9 @@ async def test_callers_that_leave_take_no_room(redis: RedisServer) -> None:
     """What they asked for comes all the same."""
     limits = Limits(reply_timeout=20, pulse=20, max_unread=4 * MOST)
     settings = LinkSettings(connect_timeout=20, limits=limits)
-    async with Link(Address.parse(redis.url), Heard(), scripts=[FILL], channels=["news"], settings=settings) as link:
+    async with Link(
+        Address.parse(redis.url), Heard(), scripts=[FILL], channels=["news"], settings=settings
+    ) as link:
         await link.run(FILL, [], [40, 100 * KIB])
 
         async def fetch(n: int) -> object:
@@ -100,8 +112,12 @@ async def test_callers_that_leave_take_no_room(redis: RedisServer) -> None:
 
 async def test_those_in_line_hear_of_the_loss(own_redis: RedisServer) -> None:
     heard = Heard()
-    settings = LinkSettings(limits=Limits(reply_timeout=20, pulse=20, max_unread=2 * MOST), breaker=QUICK.breaker)
-    async with Link(Address.parse(own_redis.url), heard, scripts=[FILL], channels=["news"], settings=settings) as link:
+    settings = LinkSettings(
+        limits=Limits(reply_timeout=20, pulse=20, max_unread=2 * MOST), breaker=QUICK.breaker
+    )
+    async with Link(
+        Address.parse(own_redis.url), heard, scripts=[FILL], channels=["news"], settings=settings
+    ) as link:
         await link.run(FILL, [], [30, 100 * KIB])
         fetches = [asyncio.ensure_future(link.fetch(f"k{n}", MOST)) for n in range(1, 31)]
         await until(lambda: any(each.done() for each in fetches))
@@ -122,12 +138,15 @@ async def test_those_in_line_hear_of_the_loss(own_redis: RedisServer) -> None:
         (1, 0, True, 1),
     ],
 )
-def test_calls_go_out_by_half_windows_once_some_were_held(window: int, on_the_way: int, held: bool, room: int) -> None:
+def test_calls_go_out_by_half_windows_once_some_were_held(
+    window: int, on_the_way: int, held: bool, room: int
+) -> None:
     assert room_for(window, on_the_way, held=held) == room
 
 
 @pytest.mark.parametrize(
-    "hard, soft, within", [(0, 0, 8), (32, 8, 8), (10, 0, 5), (0, 3, 3), (10, 3, 3), (1, 0, 0), (100, 100, 8)]
+    "hard, soft, within",
+    [(0, 0, 8), (32, 8, 8), (10, 0, 5), (0, 3, 3), (10, 3, 3), (1, 0, 0), (100, 100, 8)],
 )
 def test_the_lowest_limit_counts(hard: int, soft: int, within: int) -> None:
     assert PubsubLimit(hard, soft, 60).within(8) == within

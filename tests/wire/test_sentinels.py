@@ -1,4 +1,5 @@
-"""A link that asks sentinels where the master is: real ones, and ones of a few lines that are wrong or silent."""
+"""A link that asks sentinels where the master is: real ones, and ones of a few lines that are wrong
+or silent."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ pytestmark = pytest.mark.usefixtures("clean_loop")
 
 PAGE = (Path(__file__).parents[2] / "docs" / "redis.md").read_text()
 NOWHERE = Address(host="127.0.0.1", port=1)
-WATCHFUL = LinkSettings(connect_timeout=3, limits=Limits(reply_timeout=3, pulse=0.1), breaker=QUICK.breaker)
+WATCHFUL = LinkSettings(
+    connect_timeout=3, limits=Limits(reply_timeout=3, pulse=0.1), breaker=QUICK.breaker
+)
 LIMITS = Limits(reply_timeout=0.4, pulse=0.05)
 
 
@@ -40,7 +43,11 @@ def asking(*sentinels: Address, patience: float = 0.5) -> Sentinels:
 
 
 async def test_the_one_that_answers_is_believed_and_asked_again() -> None:
-    silent, wrong, right = Saying(b""), Saying(b"-ERR No such master with that name\r\n"), Saying(named(7, 1))
+    silent, wrong, right = (
+        Saying(b""),
+        Saying(b"-ERR No such master with that name\r\n"),
+        Saying(named(7, 1)),
+    )
     async with silent.serving() as first, wrong.serving() as second, right.serving() as third:
         sentinels = asking(NOWHERE, first, second, third)
         assert await sentinels.master() == Address(host="127.0.0.1", port=7, db=3, password="p")
@@ -88,7 +95,9 @@ async def test_who_names_a_master_of_before_is_not_believed() -> None:
         with pytest.raises(CacheUnavailable, match="a master of before"):
             await sentinels.master()
         knowing.reply = named(3, 2)
-        assert (await sentinels.master()).port == 1, "all have begun anew: the best of what they say"
+        assert (await sentinels.master()).port == 1, (
+            "all have begun anew: the best of what they say"
+        )
         await sentinels.close()
 
 
@@ -121,7 +130,9 @@ async def test_a_link_follows_a_failover(group: RedisGroup) -> None:
         await until(lambda: not link.alive)
         new = await asyncio.to_thread(group.await_failover, old)
         await until(lambda: link.alive)
-        assert (await link.call("INFO", "server")).decode().partition("tcp_port:")[2].split()[0] == str(new.port)
+        assert (await link.call("INFO", "server")).decode().partition("tcp_port:")[2].split()[
+            0
+        ] == str(new.port)
         await link.call("PUBLISH", "news", "x")
         assert heard.pushes == [(b"news", b"x")]
     first, last = heard.facts[0].identity, heard.facts[-1].identity

@@ -30,7 +30,9 @@ SLOW_TO_SHAKE = LinkSettings(connect_timeout=20, limits=QUICK.limits, breaker=QU
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cert.pem and key.pem, signed by themselves, for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("pems")
-    made = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=redis"
+    made = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=redis"
+    )
     more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run(["openssl", *made.split(), *more], cwd=folder, check=True, capture_output=True)
     return folder
@@ -84,7 +86,9 @@ async def test_client_certificate_is_shown(redis: RedisServer, pems: Path) -> No
 
 
 @pytest.mark.parametrize("host, tls", [("127.0.0.1", False), ("localhost", True)])
-async def test_a_certificate_that_does_not_fit_is_refused(redis: RedisServer, pems: Path, host: str, tls: bool) -> None:
+async def test_a_certificate_that_does_not_fit_is_refused(
+    redis: RedisServer, pems: Path, host: str, tls: bool
+) -> None:
     heard = Heard()
     ca = Tls(str(pems / "cert.pem")) if tls else Tls()
     async with serving(forwarding_to(redis), context(pems)) as proxy:
@@ -103,6 +107,7 @@ async def test_sentinels_and_servers_are_spoken_to_alike(redis: RedisServer, pem
     async with serving(forwarding_to(redis), context(pems)) as proxy:
         saying = Saying(named(proxy.port, 1))
         async with saying.serving(context(pems)) as sentinel:
-            url = f"rediss+sentinel://{login}127.0.0.1:{sentinel.port}/main/0?ssl_ca_certs={pems / 'cert.pem'}"
+            options = f"ssl_ca_certs={pems / 'cert.pem'}"
+            url = f"rediss+sentinel://{login}127.0.0.1:{sentinel.port}/main/0?{options}"
             async with Link(Address.parse(url), Heard(), settings=SLOW_TO_SHAKE) as link:
                 assert await link.call("PING") == b"PONG"

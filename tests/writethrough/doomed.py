@@ -1,5 +1,6 @@
-"""A writer that is killed: `python -m tests.writethrough.doomed PRIMARY REDIS WHERE`, WHERE being "leased" (its write
-lease is taken, COMMIT was not sent) or "committed" (nothing was published). It says so on stdout, and then waits."""
+"""A writer that is killed: `python -m tests.writethrough.doomed PRIMARY REDIS WHERE`, WHERE being
+"leased" (its write lease is taken, COMMIT was not sent) or "committed" (nothing was published). It
+says so on stdout, and then waits."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from repocache.publication import write_through
 from repocache.publication.publisher import CommitPublisher
 from tests.writethrough.ledger import Accounts, Prices
 
-HELD: dict[str, tuple[Any, str]] = {"leased": (CommitPublisher, "seal"), "committed": (Bus, "publish")}
+HELD: dict[str, tuple[Any, str]] = {
+    "leased": (CommitPublisher, "seal"),
+    "committed": (Bus, "publish"),
+}
 LEASE = 0.2
 
 
@@ -34,7 +38,10 @@ async def main(primary: str, redis: str, where: str) -> None:
         await wait_for_death(where)
 
     with patch.object(write_through, "WRITE_LEASE", LEASE), patch.object(target, name, held):
-        async with Database(primary, redis=redis, repositories=[Accounts, Prices]) as db, db.unit_of_work() as work:
+        async with (
+            Database(primary, redis=redis, repositories=[Accounts, Prices]) as db,
+            db.unit_of_work() as work,
+        ):
             (await work[Prices].require(1)).amount = 2
             (await work[Accounts].require(1)).name = "new"
             await work.commit()

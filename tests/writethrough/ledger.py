@@ -1,4 +1,5 @@
-"""Accounts under write-through, prices under strict write-through: what tests of both read and write."""
+"""Accounts under write-through, prices under strict write-through: what tests of both read and
+write."""
 
 from __future__ import annotations
 
@@ -12,7 +13,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import DateTime, FetchedValue, Numeric
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CacheSettings, Database, KeyOwner, Repository, Settings, TopologySettings, WriteThrough
+from repocache import (
+    CacheSettings,
+    Database,
+    KeyOwner,
+    Repository,
+    Settings,
+    TopologySettings,
+    WriteThrough,
+)
 from repocache.bookmark import Bookmark
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import is_lease
@@ -25,7 +34,8 @@ from tests.shop import until
 SCHEMA = """
 CREATE TABLE account (
     id int PRIMARY KEY, name text NOT NULL, balance numeric(10, 2) NOT NULL DEFAULT 0,
-    changed timestamptz NOT NULL DEFAULT now(), twice numeric GENERATED ALWAYS AS (balance * 2) STORED
+    changed timestamptz NOT NULL DEFAULT now(),
+        twice numeric GENERATED ALWAYS AS (balance * 2) STORED
 );
 CREATE TABLE line (account int, number int, text text NOT NULL, PRIMARY KEY (account, number));
 CREATE TABLE price (id int PRIMARY KEY, amount int NOT NULL);
@@ -50,8 +60,12 @@ class Account(Base):
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str]
     balance: Mapped[Decimal] = mapped_column(Numeric(10, 2), server_default="0")
-    changed: Mapped[datetime.datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
-    twice: Mapped[Decimal] = mapped_column(Numeric, server_default=FetchedValue(), server_onupdate=FetchedValue())
+    changed: Mapped[datetime.datetime] = mapped_column(
+        DateTime(timezone=True), server_default=FetchedValue()
+    )
+    twice: Mapped[Decimal] = mapped_column(
+        Numeric, server_default=FetchedValue(), server_onupdate=FetchedValue()
+    )
 
 
 class Line(Base):
@@ -131,14 +145,17 @@ class Ledger:
         return await self.records._link.call(*command)
 
     async def settle(self, repository: type[Repository[Any, Any]], *ids: Any) -> None:
-        """The buckets' records are there with known floors, met by this process; the keys are in no tier."""
+        """The buckets' records are there with known floors, met by this process; the keys are in no
+        tier."""
         binding, access = self.db._registry[repository], self.db[repository]._access
         cache: TieredCache = access._cache  # type: ignore[attr-defined]
         for text in map(binding.keys.text, ids):
             await cache.get_many([binding.keys.id(text)], None)
             record = Namespace(self.db.settings.app).record(bucket_of(text))
             await until_known(self, record)
-            await until_known(self, Namespace(self.db.settings.app).record(owner_bucket(binding.keys.prefix)))
+            await until_known(
+                self, Namespace(self.db.settings.app).record(owner_bucket(binding.keys.prefix))
+            )
             name = await self.name(repository, binding.keys.id(text))
             await self.call("DEL", name)
             self.db._caching.shared.local.clear()
@@ -149,10 +166,14 @@ class Ledger:
         binding = self.db._registry[repository]
         text, prefix = binding.keys.text(id), binding.keys.prefix
         namespace = Namespace(self.db.settings.app)
-        fields = await self.call("HMGET", namespace.record(owner_bucket(prefix)), f"g:{prefix}", "i")
+        fields = await self.call(
+            "HMGET", namespace.record(owner_bucket(prefix)), f"g:{prefix}", "i"
+        )
         incarnation = (await self.call("HGET", namespace.record(bucket_of(text)), "i")).decode()
         generation = (fields[0] or fields[1]).decode()
-        return namespace.prefix(bucket_of(text), incarnation, generation, binding.fingerprint) + text
+        return (
+            namespace.prefix(bucket_of(text), incarnation, generation, binding.fingerprint) + text
+        )
 
     async def in_l2(self, repository: type[Repository[Any, Any]], id: Any) -> Any:
         """The entity in Redis, None: nothing, or a lease."""

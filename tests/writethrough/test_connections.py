@@ -1,4 +1,5 @@
-"""What a commit stores depends on the database alone, never on the state of the writer's connection."""
+"""What a commit stores depends on the database alone, never on the state of the writer's
+connection."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ GRANT tenant TO app; GRANT CREATE, USAGE ON SCHEMA tenant_b TO app, tenant;
 GRANT ALL ON account, price TO tenant;
 CREATE TABLE tenant_b.account (LIKE public.account INCLUDING ALL);
 CREATE TABLE tenant_b.price (LIKE public.price INCLUDING ALL);
-INSERT INTO tenant_b.account (id, name) VALUES (2, 'theirs'); INSERT INTO tenant_b.price VALUES (2, 222);
+INSERT INTO tenant_b.account (id, name) VALUES (2, 'theirs');
+    INSERT INTO tenant_b.price VALUES (2, 222);
 GRANT ALL ON tenant_b.account, tenant_b.price TO app, tenant;
 """
 NO_OTHERS = "DROP SCHEMA tenant_b CASCADE; DROP OWNED BY tenant; DROP ROLE tenant"
@@ -127,14 +129,22 @@ async def test_rows_read_otherwise_are_invalidated_and_not_stored(
         )
         assert truth[0] in {"n2", "n2!"}
         for each in (reader, ledger):
-            assert ((await each.accounts.require(2)).name, (await each.prices.require(2)).amount) == truth
+            assert (
+                (await each.accounts.require(2)).name,
+                (await each.prices.require(2)).amount,
+            ) == truth
             found = await each.accounts.find(Account.id == 2)
             assert [account.name for account in found] == [truth[0]]
 
 
 async def as_readers(session: AsyncSession) -> None:
     """Settings that decide nothing."""
-    await run(session, "SET LOCAL search_path TO DEFAULT", "SET LOCAL work_mem TO '8MB'", "SET LOCAL app.tenant TO 'a'")
+    await run(
+        session,
+        "SET LOCAL search_path TO DEFAULT",
+        "SET LOCAL work_mem TO '8MB'",
+        "SET LOCAL app.tenant TO 'a'",
+    )
 
 
 async def translated_to_itself(session: AsyncSession) -> None:
@@ -163,7 +173,9 @@ async def test_a_statement_for_another_schema_stores_what_is_in_this_one(ledger:
     assert (await ledger.in_l2(Accounts, 2)).name == "n2"
 
 
-async def test_a_state_that_stays_on_a_connection_of_the_pool_stores_nothing(ledger: Ledger) -> None:
+async def test_a_state_that_stays_on_a_connection_of_the_pool_stores_nothing(
+    ledger: Ledger,
+) -> None:
     await ledger.settle(Accounts, 2)
     async with ledger.db.unit_of_work() as work:
         await work.session.execute(text("SET search_path TO tenant_b"))  # not LOCAL

@@ -16,7 +16,9 @@ from tests.writethrough.ledger import Ledger, Prices
 async def killed(endpoints: Endpoints, where: str) -> AsyncIterator[None]:
     """In the block the writer has come so far; after it, it is dead."""
     arguments = ("-m", "tests.writethrough.doomed", endpoints.primary, endpoints.redis, where)
-    writer = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, *arguments, stdout=asyncio.subprocess.PIPE
+    )
     assert writer.stdout is not None
     try:
         async with asyncio.timeout(20):
@@ -27,7 +29,9 @@ async def killed(endpoints: Endpoints, where: str) -> AsyncIterator[None]:
         await writer.wait()
 
 
-async def test_before_commit_the_old_row_stays_the_truth(ledger: Ledger, repocache_endpoints: Endpoints) -> None:
+async def test_before_commit_the_old_row_stays_the_truth(
+    ledger: Ledger, repocache_endpoints: Endpoints
+) -> None:
     await ledger.settle(Prices, 1)
     async with killed(repocache_endpoints, "leased"):
         assert (await ledger.prices.require(1)).amount == 1
@@ -35,7 +39,9 @@ async def test_before_commit_the_old_row_stays_the_truth(ledger: Ledger, repocac
     await until(lambda: _filled(ledger, 1), "the write lease was taken over")
 
 
-async def test_after_commit_nobody_is_given_the_old_row(ledger: Ledger, repocache_endpoints: Endpoints) -> None:
+async def test_after_commit_nobody_is_given_the_old_row(
+    ledger: Ledger, repocache_endpoints: Endpoints
+) -> None:
     await ledger.settle(Prices, 1)
     assert (await ledger.prices.require(1)).amount == 1
     async with killed(repocache_endpoints, "committed"):

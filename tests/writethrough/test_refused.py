@@ -47,7 +47,9 @@ class Dog(Animal):
 class Owner(Base):
     __tablename__ = "owner"
     id: Mapped[int] = mapped_column(primary_key=True)
-    dogs: Mapped[int] = column_property(select(func.count()).select_from(Dog.__table__).scalar_subquery())
+    dogs: Mapped[int] = column_property(
+        select(func.count()).select_from(Dog.__table__).scalar_subquery()
+    )
 
 
 class Rank(Base):
@@ -78,11 +80,15 @@ class Ranks(Repository[Rank, int]):
 @pytest.mark.parametrize("repository", [Dogs, Owners, Ranks])
 def test_mappings_to_several_tables_are_refused(repository: type[Repository[Any, int]]) -> None:
     with pytest.raises(MappingRefused, match=r"owner '\w+': .* holds rows of .*CacheAside"):
-        Database("postgresql+asyncpg://app@db/shop", redis="redis://cache", repositories=[repository])
+        Database(
+            "postgresql+asyncpg://app@db/shop", redis="redis://cache", repositories=[repository]
+        )
 
 
 def test_strict_is_refused_without_redis() -> None:
-    with pytest.raises(ConfigurationError, match=r"Prices\.policy=WriteThrough\(strict=True\) needs Redis"):
+    with pytest.raises(
+        ConfigurationError, match=r"Prices\.policy=WriteThrough\(strict=True\) needs Redis"
+    ):
         Database("postgresql+asyncpg://app@db/shop", repositories=[Prices])
 
 
@@ -91,10 +97,14 @@ def test_strict_is_refused_without_postgresql(tmp_path: Path) -> None:
         Database(f"sqlite+aiosqlite:///{tmp_path}/db", redis="redis://cache", repositories=[Prices])
 
 
-async def test_plain_write_through_is_cache_aside_without_redis(repocache_endpoints: Endpoints) -> None:
+async def test_plain_write_through_is_cache_aside_without_redis(
+    repocache_endpoints: Endpoints,
+) -> None:
     seen: list[Event] = []
     settings = Settings(observe=seen.append)
-    async with Database(repocache_endpoints.primary, repositories=[Accounts], settings=settings) as db:
+    async with Database(
+        repocache_endpoints.primary, repositories=[Accounts], settings=settings
+    ) as db:
         assert "write-through" in [event.what for event in seen if isinstance(event, Degraded)]
         async with db.unit_of_work() as work:
             (await work[Accounts].require(1)).name = "new"
@@ -104,7 +114,15 @@ async def test_plain_write_through_is_cache_aside_without_redis(repocache_endpoi
 
 @pytest.mark.parametrize("policy", [CacheAside, WriteThrough])
 @pytest.mark.parametrize(
-    "wrong", [{"ttl": 0}, {"ttl": "1"}, {"local_ttl": -1}, {"negative_ttl": -1}, {"jitter": 1.0}, {"ttl": 31 * 86_400}]
+    "wrong",
+    [
+        {"ttl": 0},
+        {"ttl": "1"},
+        {"local_ttl": -1},
+        {"negative_ttl": -1},
+        {"jitter": 1.0},
+        {"ttl": 31 * 86_400},
+    ],
 )
 def test_times_that_make_no_sense(policy: type[Any], wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=rf"{policy.__name__}\({next(iter(wrong))}="):
@@ -151,17 +169,27 @@ class Hindrance(NamedTuple):
 
 @pytest.mark.parametrize(
     "hindrance",
-    [Hindrance(TRIGGER, "DROP TRIGGER late ON account", "at commit"), Hindrance(INSERT_ONLY, EVERYTHING, "")],
+    [
+        Hindrance(TRIGGER, "DROP TRIGGER late ON account", "at commit"),
+        Hindrance(INSERT_ONLY, EVERYTHING, ""),
+    ],
     ids=["deferred", "insert only"],
 )
 async def test_rows_that_cannot_be_read_for_good_before_commit_are_invalidated(
-    hindrance: Hindrance, repocache_endpoints: Endpoints, repocache_servers: Servers, ledger_database: str
+    hindrance: Hindrance,
+    repocache_endpoints: Endpoints,
+    repocache_servers: Servers,
+    ledger_database: str,
 ) -> None:
     sql = repocache_servers.primary.sql
     await asyncio.to_thread(sql, hindrance.change, ledger_database)
     try:
         async with open_ledger(repocache_endpoints) as ledger:
-            [told] = [event.what for event in ledger.seen if isinstance(event, Degraded) and "'account'" in event.what]
+            [told] = [
+                event.what
+                for event in ledger.seen
+                if isinstance(event, Degraded) and "'account'" in event.what
+            ]
             assert "write-through of 'account'" in told
             await ledger.settle(Accounts, 1, 1000)
             async with ledger.db.unit_of_work() as work:

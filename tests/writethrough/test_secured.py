@@ -1,4 +1,5 @@
-"""Values that a connection decides, by row-level security or by a function, are not stored, or not cached at all."""
+"""Values that a connection decides, by row-level security or by a function, are not stored, or not
+cached at all."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ class Told(Tenants):
     __tablename__ = "price"
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     amount: Mapped[int]
-    tenant: Mapped[str | None] = column_property(func.current_setting("app.tenant", literal(value=True), type_=String))
+    tenant: Mapped[str | None] = column_property(
+        func.current_setting("app.tenant", literal(value=True), type_=String)
+    )
 
 
 class Tolds(Repository[Told, int]):
@@ -64,12 +67,18 @@ class Tolds(Repository[Told, int]):
     mapping = MappingOptions(derived=("tenant",))
 
 
-async def test_a_value_that_the_connection_decides_is_not_stored(repocache_endpoints: Endpoints) -> None:
+async def test_a_value_that_the_connection_decides_is_not_stored(
+    repocache_endpoints: Endpoints,
+) -> None:
     seen: list[Event] = []
     settings = dataclasses.replace(STILL, observe=seen.append)
     ends = repocache_endpoints
-    async with Database(ends.primary, redis=ends.redis, repositories=[Tolds], settings=settings) as db:
-        [told] = [event.what for event in seen if isinstance(event, Degraded) and "'told'" in event.what]
+    async with Database(
+        ends.primary, redis=ends.redis, repositories=[Tolds], settings=settings
+    ) as db:
+        [told] = [
+            event.what for event in seen if isinstance(event, Degraded) and "'told'" in event.what
+        ]
         assert "write-through of 'told': a column calls current_setting" in told
         assert (await db[Tolds].require(2)).tenant in {None, ""}
         async with db.unit_of_work() as work:
@@ -113,10 +122,14 @@ async def test_a_table_with_row_level_security_is_refused_at_start(
     secured: str,
 ) -> None:
     sql = repocache_servers.primary.sql
-    db = Database(repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[repository])
+    db = Database(
+        repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[repository]
+    )
     await asyncio.to_thread(sql, secured, ledger_database)
     try:
-        with pytest.raises(MappingRefused, match=r"account has row-level security.*repositories=.*work\.session"):
+        with pytest.raises(
+            MappingRefused, match=r"account has row-level security.*repositories=.*work\.session"
+        ):
             await db.__aenter__()
     finally:
         await asyncio.to_thread(sql, OPEN, ledger_database)

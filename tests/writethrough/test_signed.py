@@ -19,7 +19,10 @@ SIGNING = replace(STILL, secrets=("a secret of the ledger's",), sign_values=True
 @pytest.fixture
 async def ledgers(repocache_endpoints: Endpoints) -> AsyncIterator[tuple[Ledger, Ledger]]:
     async with AsyncExitStack() as stack:
-        one, two = [await stack.enter_async_context(open_ledger(repocache_endpoints, SIGNING)) for _ in range(2)]
+        one, two = [
+            await stack.enter_async_context(open_ledger(repocache_endpoints, SIGNING))
+            for _ in range(2)
+        ]
         yield one, two
 
 
@@ -44,7 +47,9 @@ async def test_so_is_a_strict_one(ledgers: tuple[Ledger, Ledger]) -> None:
     assert other.served() == ["l2"]
 
 
-async def test_one_whose_signature_is_cut_off_is_not_believed(ledgers: tuple[Ledger, Ledger]) -> None:
+async def test_one_whose_signature_is_cut_off_is_not_believed(
+    ledgers: tuple[Ledger, Ledger],
+) -> None:
     ledger, other = ledgers
     await ledger.settle(Accounts, 1)
     await ledger.rename(1, "new")

@@ -26,7 +26,9 @@ async def test_what_the_database_made_of_the_row_is_stored(ledger: Ledger) -> No
     """Server-side defaults, generated columns, expressions."""
     await ledger.settle(Accounts, 1)
     async with ledger.db.unit_of_work() as work:
-        await work.session.execute(update(Account).where(Account.id == 1).values(balance=Account.balance + 1))
+        await work.session.execute(
+            update(Account).where(Account.id == 1).values(balance=Account.balance + 1)
+        )
         await work.session.execute(insert(Account).values(id=1000, name="made"))
         await work.commit()
     stored = await ledger.in_l2(Accounts, 1)
@@ -35,7 +37,9 @@ async def test_what_the_database_made_of_the_row_is_stored(ledger: Ledger) -> No
     assert stored is None or (stored.balance, stored.twice) == (Decimal(0), Decimal(0))
 
 
-async def test_a_record_that_this_process_has_not_met_is_asked(ledger: Ledger, other: Ledger) -> None:
+async def test_a_record_that_this_process_has_not_met_is_asked(
+    ledger: Ledger, other: Ledger
+) -> None:
     await other.settle(Accounts, 1)
     await ledger.rename(1, "new")
     assert ledger.stored == [(1, 1)]
@@ -49,7 +53,9 @@ async def test_a_record_whose_floor_is_unknown_takes_nothing(ledger: Ledger) -> 
     assert (await ledger.accounts.require(1)).name == "new"
 
 
-async def test_a_column_that_another_writer_changed_is_not_lost(ledger: Ledger, other: Ledger) -> None:
+async def test_a_column_that_another_writer_changed_is_not_lost(
+    ledger: Ledger, other: Ledger
+) -> None:
     """The session loaded the row before the other commit, and writes one column of it."""
     await ledger.settle(Accounts, 1)
     async with ledger.db.unit_of_work() as work:
@@ -63,7 +69,9 @@ async def test_a_column_that_another_writer_changed_is_not_lost(ledger: Ledger, 
     assert (stored.name, stored.balance) == ("mine", Decimal(99))
 
 
-async def test_deleted_rows_are_invalidated_and_inserted_ones_replace_that_there_was_none(ledger: Ledger) -> None:
+async def test_deleted_rows_are_invalidated_and_inserted_ones_replace_that_there_was_none(
+    ledger: Ledger,
+) -> None:
     await ledger.settle(Accounts, 1)
     await ledger.rename(1, "new")
     async with ledger.db.unit_of_work() as work:
@@ -91,7 +99,9 @@ async def test_a_row_that_moves_to_another_key_is_stored_there(ledger: Ledger) -
 async def test_composite_keys(ledger: Ledger) -> None:
     await ledger.settle(Lines, LineId(1, 1), LineId(1, 2))
     async with ledger.db.unit_of_work() as work:
-        await work.session.execute(update(Line).where(Line.account == 1, Line.number < 3).values(text="new"))
+        await work.session.execute(
+            update(Line).where(Line.account == 1, Line.number < 3).values(text="new")
+        )
         await work.commit()
     assert ledger.stored == [(2, 2)]
     assert (await ledger.in_l2(Lines, LineId(1, 2))).text == "new"
@@ -122,7 +132,9 @@ async def test_bulk_changes_with_known_keys_are_stored_up_to_a_bound(ledger: Led
 
 async def _bulk(ledger: Ledger, rows: int) -> None:
     async with ledger.db.unit_of_work() as work:
-        await work.session.execute(update(Account).where(Account.id <= rows).values(balance=Account.balance + 1))
+        await work.session.execute(
+            update(Account).where(Account.id <= rows).values(balance=Account.balance + 1)
+        )
         await work.commit()
 
 
@@ -135,7 +147,9 @@ async def test_declared_keys_are_stored_under_a_lock_of_their_own(ledger: Ledger
     assert (await ledger.in_l2(Accounts, 1)).name == "raw"
 
 
-async def test_a_row_that_somebody_else_has_locked_is_not_waited_for(ledger: Ledger, other: Ledger) -> None:
+async def test_a_row_that_somebody_else_has_locked_is_not_waited_for(
+    ledger: Ledger, other: Ledger
+) -> None:
     await ledger.settle(Accounts, 1)
     async with other.db.unit_of_work() as theirs:
         await theirs.session.execute(select(Account).where(Account.id == 1).with_for_update())
@@ -175,14 +189,16 @@ async def test_a_session_reads_its_own_write_in_redis(ledger: Ledger) -> None:
 
 
 async def test_a_row_that_was_only_declared_fails_no_commit(ledger: Ledger, other: Ledger) -> None:
-    """In REPEATABLE READ a row that was declared and not written may have changed since the snapshot, and locking it
-    would fail the commit: nothing is read to be stored, and what was written is invalidated."""
+    """In REPEATABLE READ a row that was declared and not written may have changed since the
+    snapshot, and locking it would fail the commit: nothing is read to be stored, and what was
+    written is invalidated."""
     await ledger.settle(Accounts, 2)
     async with ledger.db._topology.write_engine.connect() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ")
         await connection.execute(update(Account).where(Account.id == 2).values(name="mine"))
         await other.rename(1, "theirs")
-        connection.sync_connection.info["repocache.transaction"].changes.declare("account", ["account:1", "account:2"])  # type: ignore[union-attr]
+        tracked = (await connection.get_raw_connection()).info["repocache.transaction"]
+        tracked.changes.declare("account", ["account:1", "account:2"])
         await connection.commit()
     assert await ledger.in_l2(Accounts, 2) is None
     assert [(await other.accounts.require(id)).name for id in (1, 2)] == ["theirs", "mine"]

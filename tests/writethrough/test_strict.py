@@ -18,7 +18,16 @@ from repocache.publication import write_through
 from repocache.testing import Endpoints, Servers
 from tests.db.doorman import Doorman
 from tests.shop import until
-from tests.writethrough.ledger import ROWS, SCHEMA, Account, Accounts, Ledger, Price, Prices, open_ledger
+from tests.writethrough.ledger import (
+    ROWS,
+    SCHEMA,
+    Account,
+    Accounts,
+    Ledger,
+    Price,
+    Prices,
+    open_ledger,
+)
 
 
 async def test_a_commit_leaves_the_value_and_no_write_lease(ledger: Ledger, other: Ledger) -> None:
@@ -30,7 +39,9 @@ async def test_a_commit_leaves_the_value_and_no_write_lease(ledger: Ledger, othe
     assert other.served() == ["l2"]
 
 
-async def test_nothing_of_a_strict_owner_stays_in_the_process(ledger: Ledger, other: Ledger) -> None:
+async def test_nothing_of_a_strict_owner_stays_in_the_process(
+    ledger: Ledger, other: Ledger
+) -> None:
     await ledger.settle(Prices, 1)
     for _ in range(2):
         await ledger.prices.require(1)
@@ -40,11 +51,17 @@ async def test_nothing_of_a_strict_owner_stays_in_the_process(ledger: Ledger, ot
 
 async def test_misses_are_read_on_the_primary(ledger: Ledger) -> None:
     await ledger.prices.get_many([1, 2, 3])
-    nodes = {event.node for event in ledger.seen if isinstance(event, Served) and event.tier == "database"}
+    nodes = {
+        event.node
+        for event in ledger.seen
+        if isinstance(event, Served) and event.tier == "database"
+    }
     assert nodes == {"primary"}
 
 
-async def test_readers_are_held_back_from_every_row_of_a_bulk_change(ledger: Ledger, other: Ledger) -> None:
+async def test_readers_are_held_back_from_every_row_of_a_bulk_change(
+    ledger: Ledger, other: Ledger
+) -> None:
     await ledger.settle(Prices, 1, 2)
     await other.prices.get_many([1, 2])
     async with ledger.db.unit_of_work() as work:
@@ -56,7 +73,9 @@ async def test_readers_are_held_back_from_every_row_of_a_bulk_change(ledger: Led
     assert not await ledger.call("KEYS", "*:W:*")
 
 
-async def test_bulk_changes_with_known_keys_beyond_the_bound_are_strict_too(ledger: Ledger, other: Ledger) -> None:
+async def test_bulk_changes_with_known_keys_beyond_the_bound_are_strict_too(
+    ledger: Ledger, other: Ledger
+) -> None:
     await other.prices.get_many(range(1, 301))
     async with ledger.db.unit_of_work() as work:
         await work.session.execute(update(Price).values(amount=0))
@@ -80,7 +99,9 @@ async def test_deleted_and_inserted_rows(ledger: Ledger, other: Ledger) -> None:
     assert not await ledger.call("KEYS", "*:W:*")
 
 
-async def test_a_failed_commit_gives_its_write_lease_back(ledger: Ledger, repocache_servers: Servers) -> None:
+async def test_a_failed_commit_gives_its_write_lease_back(
+    ledger: Ledger, repocache_servers: Servers
+) -> None:
     database = ledger.db._topology.write_engine.url.database
     assert database is not None
     script = "ALTER TABLE price ADD CONSTRAINT {0} UNIQUE (amount) DEFERRABLE INITIALLY DEFERRED"
@@ -93,14 +114,18 @@ async def test_a_failed_commit_gives_its_write_lease_back(ledger: Ledger, repoca
         assert (await ledger.prices.require(1)).amount == 1
         assert (await ledger.in_l2(Prices, 1)).amount == 1
     finally:
-        await asyncio.to_thread(repocache_servers.primary.sql, "ALTER TABLE price DROP CONSTRAINT once", database)
+        await asyncio.to_thread(
+            repocache_servers.primary.sql, "ALTER TABLE price DROP CONSTRAINT once", database
+        )
 
 
 async def _no_leases(ledger: Ledger) -> bool:
     return not await ledger.call("KEYS", "*:W:*")
 
 
-async def test_a_write_fails_while_redis_is_away_and_others_go_on(repocache_endpoints: Endpoints) -> None:
+async def test_a_write_fails_while_redis_is_away_and_others_go_on(
+    repocache_endpoints: Endpoints,
+) -> None:
     away = dataclasses.replace(repocache_endpoints, redis="redis://127.0.0.1:9")
     async with open_ledger(away) as ledger:
         with pytest.raises(StrictWriteRefused, match="price: readers could not be held back"):
@@ -116,7 +141,9 @@ async def test_a_write_fails_while_redis_is_away_and_others_go_on(repocache_endp
         assert (await ledger.accounts.on_primary().require(2)).name == "n2"
 
 
-async def test_a_frozen_redis_fails_a_write_within_its_deadline(repocache_controls: Servers) -> None:
+async def test_a_frozen_redis_fails_a_write_within_its_deadline(
+    repocache_controls: Servers,
+) -> None:
     controls = repocache_controls
     await asyncio.to_thread(controls.primary.create_database, "frozen")
     await asyncio.to_thread(controls.primary.sql, SCHEMA + ROWS, "frozen")
@@ -165,7 +192,8 @@ async def _is_old(ledger: Ledger) -> bool:
 async def test_a_commit_whose_outcome_is_unknown_keeps_its_write_lease_until_it_is_decided(
     repocache_endpoints: Endpoints, ledger: Ledger
 ) -> None:
-    """The socket is lost while COMMIT waits; readers are given the primary's word, and then fill."""
+    """The socket is lost while COMMIT waits; readers are given the primary's word, and then
+    fill."""
     await ledger.settle(Prices, 1)
     async with Doorman(repocache_endpoints.primary) as doorman:
         through = dataclasses.replace(repocache_endpoints, primary=doorman.url)
@@ -176,7 +204,9 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_its_write_lease_until_it_
 
                 def lost(connection: object) -> None:
                     commit(connection)  # type: ignore[arg-type]
-                    raise writer.db._topology.write_engine.dialect.loaded_dbapi.OperationalError("lost")
+                    raise writer.db._topology.write_engine.dialect.loaded_dbapi.OperationalError(
+                        "lost"
+                    )
 
                 watch._commit = lost  # type: ignore[assignment]
                 with pytest.raises(CommitOutcomeUnknown):
@@ -215,7 +245,9 @@ async def test_a_redis_that_may_evict_makes_it_plain_and_says_so(
         redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
-async def test_two_writers_and_two_readers_in_processes_of_their_own(ledger: Ledger, other: Ledger) -> None:
+async def test_two_writers_and_two_readers_in_processes_of_their_own(
+    ledger: Ledger, other: Ledger
+) -> None:
     """No reader is given less than what was committed before it began; amounts only grow."""
     committed = 1
     done = asyncio.Event()

@@ -1,4 +1,5 @@
-"""Rows that cannot be read, and DDL, under write-through: nothing is stored, and the commit stands."""
+"""Rows that cannot be read, and DDL, under write-through: nothing is stored, and the commit
+stands."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ DDL = {
         "DROP TYPE paper_state_old",
     ),
 }
-CASES = [(bad, True) for bad in UNREADABLE] + [(bad, False) for bad in UNREADABLE if bad != "server"]
+CASES = [(bad, True) for bad in UNREADABLE] + [
+    (bad, False) for bad in UNREADABLE if bad != "server"
+]
 
 
 async def retitle(desk: Desk, title: str, *ids: str) -> Bookmark:

@@ -1,4 +1,5 @@
-"""A stand-in for testcontainers where there is no Docker: what a container would run is run by this machine."""
+"""A stand-in for testcontainers where there is no Docker: what a container would run is run by this
+machine."""
 
 import os
 import signal
@@ -34,7 +35,9 @@ class Container:
     def start(self) -> None:
         arguments = ("/bin/sh", "-ec", self._script)
         log, variables = self._folder / "log", tuple(self._variables.items())
-        self._child = Child(Command(arguments, self._home, log, environment=variables), self._account)
+        self._child = Child(
+            Command(arguments, self._home, log, environment=variables), self._account
+        )
         self._paused = False
         self.attrs = {"State": {"Pid": self._child.pid}}
 
@@ -87,7 +90,10 @@ class DockerContainer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stack.close()
 

@@ -1,4 +1,5 @@
-"""What an operator can do about what events tell, in words for a log. Nothing here decides anything."""
+"""What an operator can do about what events tell, in words for a log. Nothing here decides
+anything."""
 
 from __future__ import annotations
 
@@ -8,32 +9,53 @@ NODE_OUT: Mapping[str, str] = {
     "lost": "look whether it runs and can be reached, and at its URL, TLS included",
     "busy": "all of its connections are in use: see TopologySettings(pool_size=...)",
     "refused": (
-        "look at the database, user and password in its URL, at pg_hba.conf and its limit of connections, and whether "
-        "it is a physical replica of this primary"
+        "look at the database, user and password in its URL, at pg_hba.conf and its limit of "
+        "connections, and whether it is a physical replica of this primary"
     ),
     "lagging": "it comes back by itself once it is less than TopologySettings(max_lag=...) behind",
-    "not streaming": "look at its WAL receiver: primary_conninfo, the slot, the primary's pg_hba.conf",
-    "other history": "it follows another timeline than the primary: let it follow this one, or make it anew",
-    "in recovery": "the primary's URL leads to a replica: give the primary's own address, or promote it",
+    "not streaming": (
+        "look at its WAL receiver: primary_conninfo, the slot, the primary's pg_hba.conf"
+    ),
+    "other history": (
+        "it follows another timeline than the primary: let it follow this one, or make it anew"
+    ),
+    "in recovery": (
+        "the primary's URL leads to a replica: give the primary's own address, or promote it"
+    ),
     "an older timeline": "an old primary lives on under this address: fence it",
     "elsewhere": "the address has begun to lead to another server; nothing to do if it failed over",
-    "pooled": "it is looked at again at once, as a pooler's; give the server's own address where you can",
+    "pooled": (
+        "it is looked at again at once, as a pooler's; give the server's own address where you can"
+    ),
 }
 """By the first words of why a node is out."""
 BY_KIND: Mapping[str, str] = {
     "HistoryChanged": "nothing to do if the primary failed over or restarted: caches begin anew",
     "ClockJumped": "look at how the database servers set their clocks",
-    "ChannelDown": "reads go on without caches until it is back; look whether Redis runs and can be reached",
+    "ChannelDown": (
+        "reads go on without caches until it is back; look whether Redis runs and can be reached"
+    ),
     "PublishFailed": "it is tried again by itself; look whether Redis takes writes",
     "RelayFailed": "it is tried again by itself; look at the outbox's table and at Redis",
-    "OutboxRefused": "a newer release wrote it: update this one too; or look at who else may write the outbox",
-    "OutboxPutAside": "repocache outbox module:db lists them; --replay once the cause is mended, or --discard",
+    "OutboxRefused": (
+        "a newer release wrote it: update this one too; or look at who else may write the outbox"
+    ),
+    "OutboxPutAside": (
+        "repocache outbox module:db lists them; --replay once the cause is mended, or --discard"
+    ),
     "OutboxUnowned": "op.drop_invalidation_trigger(...), if no other service wants it",
-    "CommitUnknown": "it is published again once the primary has decided; look at the row before doing it twice",
+    "CommitUnknown": (
+        "it is published again once the primary has decided; look at the row before doing it twice"
+    ),
     "UndeclaredWrite": "say what it touches: work.changes(Repository, ids=[...])",
     "CacheFailed": "the database answered; look whether Redis runs and can be reached",
-    "ValueRefused": "the database answered; look who else writes this key, or declare a ColumnCodec for the column",
-    "CachedEntityChanged": "load it in the transaction that changes it: work[Repository].require(id)",
+    "ValueRefused": (
+        "the database answered; look who else writes this key, or declare a "
+        "ColumnCodec for the column"
+    ),
+    "CachedEntityChanged": (
+        "load it in the transaction that changes it: work[Repository].require(id)"
+    ),
     "HookFailed": "the commit stands; mend the hook, which should not raise",
     "TaskFailed": "it does not run any more: restart the process, and report it",
 }

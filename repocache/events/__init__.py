@@ -1,0 +1,77 @@
+"""What happened, as frozen values handed to one observer. Metrics, logs and the live view are
+observers."""
+
+from repocache.events.channel import ChannelDown, ChannelUp, GapSeen, Invalidated
+from repocache.events.commits import (
+    CommitUnknown,
+    HookFailed,
+    Published,
+    PublishFailed,
+    Stored,
+    UndeclaredWrite,
+)
+from repocache.events.event import Event
+from repocache.events.nodes import ClockJumped, HistoryChanged, NodeBack, NodeOut, Sampled
+from repocache.events.observers import LoggingObserver, Observer, Observers, guarded, ignore
+from repocache.events.outbox import (
+    OutboxPutAside,
+    OutboxRefused,
+    OutboxUnowned,
+    Relayed,
+    RelayFailed,
+)
+from repocache.events.process import Degraded, TaskFailed, Unguarded
+from repocache.events.reads import (
+    BookmarkRefused,
+    CachedEntityChanged,
+    CacheFailed,
+    Filled,
+    Routed,
+    Served,
+    Shadowed,
+    Switched,
+    ValueRefused,
+    Verified,
+)
+
+__all__ = [
+    "BookmarkRefused",
+    "CacheFailed",
+    "CachedEntityChanged",
+    "ChannelDown",
+    "ChannelUp",
+    "ClockJumped",
+    "CommitUnknown",
+    "Degraded",
+    "Event",
+    "Filled",
+    "GapSeen",
+    "HistoryChanged",
+    "HookFailed",
+    "Invalidated",
+    "LoggingObserver",
+    "NodeBack",
+    "NodeOut",
+    "Observer",
+    "Observers",
+    "OutboxPutAside",
+    "OutboxRefused",
+    "OutboxUnowned",
+    "PublishFailed",
+    "Published",
+    "RelayFailed",
+    "Relayed",
+    "Routed",
+    "Sampled",
+    "Served",
+    "Shadowed",
+    "Stored",
+    "Switched",
+    "TaskFailed",
+    "UndeclaredWrite",
+    "Unguarded",
+    "ValueRefused",
+    "Verified",
+    "guarded",
+    "ignore",
+]

@@ -1,0 +1,74 @@
+"""Whom a write to a table concerns: an owner's tables and columns, and the owners of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Column, Table
+from sqlalchemy.sql.expression import TableClause
+
+from repocache.keys import Keys
+from repocache.tracking.cascades import Cascade
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """An owner's keys, and for each table of its mappers the columns that hold the id, in the key's
+    order.
+
+    `reads`: tables that its rows are computed from besides.
+    """
+
+    keys: Keys
+    tables: Mapping[Table, tuple[Column[Any], ...]]
+    reads: frozenset[TableClause] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyColumns:
+    """Where an owner's ids are in one table.
+
+    `trusted`: a value given for a column is the value in the row. Not so for CHAR (padded), CITEXT,
+    collations and types of the application's own: there only what the database returns counts.
+    """
+
+    keys: Keys
+    columns: tuple[Column[Any], ...]
+    trusted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Whom a write to one table concerns.
+
+    `keyed`: owners whose ids are in the rows. The others are moved as a whole: `written` by any
+    write, `updated` by an UPDATE of the column with that key, and by a DELETE those of `cascade`
+    who cannot be asked about. `columns`: all id columns of `keyed`. `unsaid`: keys of columns among
+    all these that an UPDATE sets without saying so (`onupdate`, `Computed`). `untold`: triggers
+    write in its place, nobody knows what.
+    """
+
+    keyed: tuple[KeyColumns, ...] = ()
+    written: frozenset[str] = frozenset()
+    cascade: Cascade | None = None
+    updated: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    columns: tuple[Column[Any], ...] = ()
+    unsaid: frozenset[str] = frozenset()
+    untold: bool = False
+
+    @property
+    def deleted(self) -> frozenset[str]:
+        """Prefixes of those whom a DELETE concerns beyond the deleted rows."""
+        return frozenset() if self.cascade is None else self.cascade.owners
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Prefixes of everybody whom any write may concern."""
+        return self.written.union(
+            self.deleted, *self.updated.values(), (each.keys.prefix for each in self.keyed)
+        )
+
+
+NOBODY = Owners()
