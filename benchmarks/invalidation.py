@@ -80,7 +80,7 @@ async def our_loop(ends: Endpoints) -> AsyncIterator[tuple[Call, Times]]:
             await items.get_many(range(ITEMS))
             await asyncio.sleep(0.01)
         drops = Drops(lambda number: items._near(number) is None)
-        db._caching.receivers.append(drops)
+        db._started.cache.receivers.append(drops)
         yield users.get, drops.times
 
 
@@ -209,7 +209,7 @@ async def write(contestant: str) -> None:
 async def write_items(ends: Endpoints, seconds: float) -> None:
     noted, current = Round({}, {}), 0
     async with database(ends, Items) as db:
-        records = db._caching.shared.records
+        records = db._started.cache.shared.records
         change = records.change
 
         def timed(what: Change, terms: CallerHistory) -> Awaitable[Receipt]:

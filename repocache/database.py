@@ -1,10 +1,10 @@
-"""The composition root: checks what it is given, wires the parts together, starts and stops
-them."""
+"""What a user holds: checks what it is given, is entered and left, and hands out repositories,
+units of work and sessions. How its parts are wired is `runtime.running`'s."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar, cast
@@ -13,67 +13,41 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from repocache.background.home import Home
 from repocache.bookmark import Bookmark
-from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.signature import Signing
 from repocache.cache.switch import CacheMode
-from repocache.cache.tiered import TieredCache
-from repocache.cache.values import Values
 from repocache.engines.database_url import DatabaseUrl
 from repocache.engines.engine import make_engine
 from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica
 from repocache.errors import ConfigurationError, NotStarted, UsageError
-from repocache.events import Degraded, Switched, guarded
-from repocache.invalidation.channel import Receiver
+from repocache.events import Switched, guarded
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.held import Held
-from repocache.invalidation.outbox import OutboxMode
-from repocache.keys import KeySpace
 from repocache.nodes.topology import NodeStatus, Topology
-from repocache.publication.publisher import CommitPublisher, Lives
-from repocache.publication.write_through import Means, WriteThroughHook, WriteThroughOwner
+from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
 from repocache.redis_link import Address
-from repocache.repository.access import CachedAccess
 from repocache.repository.registry import Registry, checked
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
-from repocache.repository.storing import INVALIDATED, source_of, through, without
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
-from repocache.routing.routing import (
-    ANYWHERE,
-    ON_PRIMARY,
-    Route,
-    Routing,
-    Stickiness,
-    current_session,
-    last_fill,
-)
-from repocache.routing.seen import SeenTransactions
+from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
-from repocache.runtime.cache import Needs, open_cache
-from repocache.runtime.outbox import NoOutbox, RunningOutbox, open_outbox
-from repocache.runtime.primary_wal import PrimaryWal
+from repocache.runtime.outbox import RunningOutbox
+from repocache.runtime.running import Plan, Running, running
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
-from repocache.tracking.listener import Tracker
 from repocache.transactions.cached_marker import state_maker
-from repocache.transactions.changes import Changes
-from repocache.transactions.commit_watch import CommitWatch
 from repocache.transactions.session_factory import Sessions, sessions_on
-from repocache.verification.shadow import Shadow, ShadowCount
+from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
-from repocache.verification.verifier import Subject, Tiers, Verifier
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Repository[Any, Any])
 
 FEED_ROOM = 10_000
 """Changes that wait for one slow reader of `invalidations`."""
-SHADOWED_WITHIN = 2.0
-"""Seconds that an invalidation may be on its way before a value that shadow mode met counts as
-wrong."""
 
 
 class Database:
@@ -123,165 +97,64 @@ class Database:
         longest = last_fill(longest, settings.cache.lease, settings.topology.staleness)
         secrets, unsigned = settings.secrets, settings.accept_unsigned
         signer = BookmarkSigner(secrets, accept_unsigned=unsigned) if secrets else None
-        self._signing = Signing(settings.app, settings.secrets if settings.sign_values else ())
         longest = max(settings.window, settings.uncovered, longest)
-        self._stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)
+        stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)
         engines = partial(make_engine, given=engine)
         self._topology = Topology(primary, replicas, settings.topology, settings.observe, engines)
-        self._routing = Routing(self._topology, self._stickiness, settings.observe)
-        self._lives = Lives(settings.window, self._stickiness.uncovered, self._topology.now)
-        self._address = None if redis is None else Address.parse(redis)
-        self._advice = tuple(advice(self._topology.urls, self._address, settings, engine))
+        self._routing = Routing(self._topology, stickiness, settings.observe)
+        address = None if redis is None else Address.parse(redis)
+        self._advice = tuple(advice(self._topology.urls, address, settings, engine))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
         self._registry = Registry(
             classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None
         )
-        self._keys = KeySpace(binding.keys for _, binding in self._registry)
+        self._plan = Plan(
+            settings=settings,
+            topology=self._topology,
+            routing=self._routing,
+            registry=self._registry,
+            address=address,
+            signing=Signing(settings.app, settings.secrets if settings.sign_values else ()),
+            lives=Lives(settings.window, stickiness.uncovered, self._topology.now),
+        )
         self._home = Home()
-        self._stack: AsyncExitStack | None = None
+        self._stack = AsyncExitStack()
+        self._running: Running | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
-        self._caches: dict[type[Repository[Any, Any]], tuple[TieredCache, Shadow]] = {}
 
     async def __aenter__(self) -> Self:
         """Raises UsageError if it is entered already, OtherLoop if in another loop."""
         if self._home.abandoned:
             self._forget()
         self._home.enter()
-        stack = AsyncExitStack()
-        try:
-            await self._start(stack)
-        except BaseException:
-            await self._leave(stack)
-            raise
-        self._stack = stack
+        async with AsyncExitStack() as stack:
+            stack.callback(self._home.leave)
+            found = await stack.enter_async_context(running(self._plan))
+            for each in self._advice:
+                self._observe(each)
+            self._running, self._stack = found, stack.pop_all()
+        self._readers = {each: reader.repository for each, reader in found.readers.items()}
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Raises OtherLoop, and leaves nothing, if it was entered in another loop."""
         if self._home.abandoned:
             self._forget()
-        if self._stack is not None:
+        if self._running is not None:
             self._home.check()
-            stack, self._stack = self._stack, None
-            await self._leave(stack)
-
-    async def _leave(self, stack: AsyncExitStack) -> None:
-        self._readers = {}
-        try:
-            await stack.aclose()
-        finally:
-            self._home.leave()
+            self._running, self._readers = None, {}
+            await self._stack.aclose()
 
     def _forget(self) -> None:
         """Its loop was closed, and nothing of it can be ended any more."""
-        self._stack, self._readers = None, {}
+        self._running, self._readers = None, {}
+        self._stack.pop_all()
         self._home.leave()
 
-    async def _start(self, stack: AsyncExitStack) -> None:
-        """Topology first and last: what is being published when the block is left still needs
-        it."""
-        settings, standing, grace = self.settings, PrimaryWal(self._topology), self._topology.grace
-        await stack.enter_async_context(self._topology)
-        await self._registry.locate()
-        outbox = await stack.enter_async_context(self._durable())
-        needs = Needs(any(is_strict(each.policy) for each, _ in self._registry), outbox.wake, grace)
-        cache = await stack.enter_async_context(
-            open_cache(settings, self._address, self._keys, standing, needs)
-        )
-        stack.callback(_end_feeds, cache.receivers)
-        for each in self._advice:
-            settings.observe(each)
-        engine = self._topology.write_engine
-        means = Means(
-            cache.shared.records,
-            cache.shared.views,
-            cache.nonces,
-            cache.evicts,
-            settings.publish_timeout,
-        )
-        puts = WriteThroughHook(self._stored(), standing, means)
-        commits = CommitPublisher(
-            cache.bus, cache.undelivered, cache.shared.views, standing, self._lives
-        )
-        commits.start(cache.tasks.spawn, settings.observe, puts, outbox)
-        outbox.start(cache.tasks.keep, cache.undelivered.deliver)
-        watch = CommitWatch(engine, commits, cache.tasks.spawn_to_end, Changes)
-        owned, functions = self._registry.owned, self._registry.functions
-        stack.callback(
-            Tracker(engine, owned, watch.transaction_of, settings.observe, functions).stop
-        )
-        seen = SeenTransactions(engine, self._routing, self._topology)
-        stack.callback(seen.stop)
-        stack.push_async_callback(watch.close, grace)
-        self._caching, self._watch, self._outbox = cache, watch, outbox
-        subjects: dict[str, Subject] = {}
-        tiers = Tiers(cache.shared.local, cache.sampler)
-        self._verifier = Verifier(subjects, tiers, cache.undelivered.deliver, settings.observe)
-        for repository, binding in self._registry:
-            source = source_of(repository, binding, settings.cache, self._signing)
-            tiered = TieredCache(source, cache.shared, current_session)
-            values = Values(source, settings.cache.max_value, settings.observe)
-            subjects[binding.keys.prefix] = Subject(
-                source, values, replace(binding.rows, route=ON_PRIMARY).by_id
-            )
-            shadow = Shadow(
-                binding.keys.prefix,
-                self._verifier,
-                cache.tasks.spawn,
-                SHADOWED_WITHIN,
-                settings.observe,
-            )
-            access = CachedAccess(
-                binding.rows,
-                tiered,
-                shadow.compared,
-                monotonic=settings.monotonic,
-                is_long=binding.keys.is_long,
-            )
-            self._readers[repository] = repository(binding, access)
-            self._caches[repository] = (tiered, shadow)
-
-    def _durable(self) -> AbstractAsyncContextManager[NoOutbox]:
-        """The outbox, where there are others who would have to be told. Raises
-        ConfigurationError."""
-        if self._topology.history and self._address is not None:
-            if self.settings.outbox is not OutboxMode.OFF:
-                return open_outbox(
-                    self._topology.outbox_engine(),
-                    self.settings,
-                    self._registry.owned,
-                    self._topology.grace,
-                )
-            return nullcontext(NoOutbox())
-        if self.settings.outbox is OutboxMode.REQUIRED:
-            raise ConfigurationError(
-                "Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis"
-            )
-        return nullcontext(NoOutbox())
-
-    def _stored(self) -> list[WriteThroughOwner]:
-        """Owners whose commits store values: none where that cannot be had. Raises
-        ConfigurationError for a strict one."""
-        owners = [
-            (each, binding)
-            for each, binding in self._registry
-            if isinstance(each.policy, WriteThrough)
-        ]
-        if not owners or (self._topology.history and self._address is not None):
-            return through(owners, self.settings.cache, self._signing, self._observe)
-        for repository, _ in owners:
-            if is_strict(repository.policy):
-                raise without(repository, "WAL positions")
-        self._observe(Degraded("write-through", INVALIDATED))
-        return []
-
     def _history_changed(self, _: str) -> None:
-        """What was cached, or derived, in this process may hold commits that the new primary never
-        had."""
-        if self._stack is not None:
-            self._caching.channel.new_history()
-            self._outbox.reconnect()
+        if self._running is not None:
+            self._running.new_history()
 
     def __getitem__(self, repository: type[R]) -> R:
         """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for
@@ -308,7 +181,7 @@ class Database:
     def unit_of_work(self) -> UnitOfWork:
         """`async with db.unit_of_work() as work:` one transaction on the primary; see
         `UnitOfWork`."""
-        return UnitOfWork(self.sessionmaker, self._watch, self._registry, self._observe)
+        return UnitOfWork(self.sessionmaker, self._started.watch, self._registry, self._observe)
 
     def causal_session(
         self, incoming: Bookmark | str | bytes | None = None, *, client: str | None = None
@@ -341,29 +214,26 @@ class Database:
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by
         anybody; see `Feed`."""
-        self._require_started()
-        keys, audience = (
-            self._registry[repository].keys,
-            Audience(self._caching.receivers, self._home, lambda: self._topology.history),
-        )
+        receivers, keys = self._started.cache.receivers, self._registry[repository].keys
+        audience = Audience(receivers, self._home, lambda: self._topology.history)
         window, now = self.settings.window, self._topology.now
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
         """Answer the repository's reads in this mode from now on, in this process; see
         `CacheMode`."""
-        self._require_started()
+        readers = self._started.readers
         if not isinstance(mode, CacheMode):
             raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
         binding = self._registry[repository]
-        self._caches[repository][0].turn(mode)
+        readers[repository].cache.turn(mode)
         self._observe(Switched(binding.keys.prefix, mode.value))
 
     def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
         """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
-        self._require_started()
+        readers = self._started.readers
         _ = self._registry[repository]
-        return self._caches[repository][1].count
+        return readers[repository].shadow.count
 
     async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
         """Compare up to `samples` values of each tier, drawn at random, with the primary, and
@@ -372,12 +242,12 @@ class Database:
 
         Raises CacheUnavailable if Redis is away, DatabaseUnavailable if the primary is.
         """
-        self._require_started()
+        verifier = self._started.verifier
         if samples < 1 or not within >= 0:
             raise ConfigurationError(
                 f"verify(samples={samples}, within={within}): give 1 or more, and seconds"
             )
-        return await self._verifier.verify(samples, within)
+        return await verifier.verify(samples, within)
 
     async def changes(
         self,
@@ -386,43 +256,42 @@ class Database:
         ids: Sequence[I] | None = None,
     ) -> None:
         """Declare what textual SQL in a plain session touches; see `UnitOfWork.changes`."""
-        self._require_started()
+        watch = self._started.watch
         declared = self._registry.declared(repository, ids)
         connection = (await session.connection()).sync_connection
         assert connection is not None
-        changes = self._watch.transaction_of(connection).changes
+        changes = watch.transaction_of(connection).changes
         for prefix, keys in declared:
             changes.declare(prefix, keys)
 
     @property
     def is_durable(self) -> bool:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""
-        self._require_started()
-        return isinstance(self._outbox, RunningOutbox)
+        return isinstance(self._started.outbox, RunningOutbox)
 
     @property
     def outbox(self) -> Held:
         """What waits in the outbox, and what was put aside. Raises ConfigurationError without
         one."""
-        self._require_started()
-        if not isinstance(self._outbox, RunningOutbox):
+        outbox = self._started.outbox
+        if not isinstance(outbox, RunningOutbox):
             raise ConfigurationError(
                 "this database has no outbox: op.create_repocache_outbox() makes one"
             )
-        return self._outbox.held
+        return outbox.held
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node as it stands: in the rotation or why not, its sample and load."""
         return self._topology.nodes
 
-    def _require_started(self) -> None:
-        if self._stack is None:
+    @property
+    def _started(self) -> Running:
+        """Raises NotStarted, and OtherLoop in another loop than the one it was entered in."""
+        if self._running is None:
             raise NotStarted
         self._home.check()
+        return self._running
 
-
-def _end_feeds(receivers: Sequence[Receiver]) -> None:
-    for receiver in tuple(receivers):
-        if isinstance(receiver, Feed):
-            receiver.end()
+    def _require_started(self) -> None:
+        _ = self._started

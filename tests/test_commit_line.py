@@ -44,7 +44,17 @@ def test_a_commit_is_of_the_line_that_its_connection_writes(
        old primary again."""
     nobody: Any = None
     primary: Any = Primary(history)
-    commits = CommitPublisher(nobody, nobody, nobody, primary, Lives(60.0, 60.0, lambda: 0.0))
+    commits = CommitPublisher(
+        bus=nobody,
+        retry=nobody,
+        views=nobody,
+        primary=primary,
+        lives=Lives(60.0, 60.0, lambda: 0.0),
+        outbox=nobody,
+        write_through=nobody,
+        spawn=nobody,
+        observe=nobody,
+    )
     changes: Any = None
     transaction = Transaction(changes)
     transaction.line, transaction.synchronous = line, True

@@ -67,7 +67,7 @@ class Leases:
             if terms.history != self._shared.primary.history:
                 # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old
                 # answer comes.
-                self.give_back(answered, terms)
+                self.release(answered, terms)
                 terms = CallerHistory(self._shared.primary.history)
                 continue
             for flight, answer in answered:
@@ -85,7 +85,7 @@ class Leases:
                     answers[flight] = None
                     refused.append((flight, answer))
                     again.append(flight)
-            self.give_back(refused, terms)
+            self.release(refused, terms)
             asked = again
             if met:
                 asked, terms = await self._confirm(asked, met)
@@ -154,7 +154,7 @@ class Leases:
     def _lease(self, flight: InflightLoad, answer: OpenReply) -> Lease:
         return Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
 
-    def give_back(
+    def release(
         self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory
     ) -> None:
         """Leases under which nothing will be filled: who asks next, perhaps the same flight, would

@@ -205,7 +205,7 @@ class Loader:
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
-            self._leases.give_back(leased, CallerHistory(self._shared.primary.history))
+            self._leases.release(leased, CallerHistory(self._shared.primary.history))
             if not isinstance(error, Exception):
                 raise
             unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
@@ -220,7 +220,7 @@ class Loader:
                 return await self._read(Group(content, ()))
             return self._fail(group.flights, error)
         unread = {flight for flight, want in wanted if isinstance(rows.get(want.id), CodecError)}
-        self._leases.give_back(
+        self._leases.release(
             [each for each in leased if each[0] in unread],
             CallerHistory(self._shared.primary.history),
         )

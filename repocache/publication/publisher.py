@@ -83,38 +83,34 @@ class Lives:
 class CommitPublisher:
     """The hooks of the primary's transactions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only
         self,
+        *,
         bus: Bus,
-        undelivered: PublishRetry,
+        retry: PublishRetry,
         views: BucketViews,
         primary: Primary,
         lives: Lives,
+        outbox: Outbox,
+        write_through: WriteThroughHook,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        observe: Observer,
     ) -> None:
+        """`spawn`: runs what outlives the commit."""
         self._bus = bus
-        self._undelivered = undelivered
+        self._retry = retry
         self._views = views
         self._primary = primary
         self._lives = lives
-
-    def start(
-        self,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
-        observe: Observer,
-        puts: WriteThroughHook,
-        outbox: Outbox,
-    ) -> None:
-        """Before the first commit. `spawn`: runs what outlives the commit."""
+        self._outbox = outbox
+        self._write_through = write_through
         self._spawn = spawn
         self._observe = observe
-        self._outbox = outbox
-        self._puts = puts
-        puts.start(spawn, observe)
 
-    def look(self, connection: Connection, transaction: Transaction) -> None:
+    def prepare(self, connection: Connection, transaction: Transaction) -> None:
         """Inside the transaction: the rows that write-through will store."""
-        if self._puts:
-            self._puts.look(connection, transaction, _batch(transaction))
+        if self._write_through:
+            self._write_through.read_locked_rows(connection, transaction, _batch(transaction))
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         """Inside the transaction: its outbox row, id and order position, whether its commit will be
@@ -123,27 +119,31 @@ class CommitPublisher:
         transaction.line = self._primary.writes_with(connection.info.get(SERVER))
         if self._primary.history:
             await self._outbox.sealing(connection, transaction, _batch(transaction))
-            if self._puts:
-                await self._puts.prepare(transaction, _batch(transaction))
+            if self._write_through:
+                await self._write_through.intend(transaction, _batch(transaction))
 
     def rolled_back(self, transaction: Transaction) -> None:
         """Write leases hide what is still the truth."""
-        self._puts.give_back(transaction)
+        self._write_through.release(transaction)
 
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
         """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the
         caller's session."""
         batch = _batch(transaction)
         session = current_session()
-        look = None if session is None else session.reads()
+        reads = None if session is None else session.reads()
         polled = await self._polled(outcome)
         history, position = self._position(transaction, polled)
-        writings = self._puts.ready(transaction, history) if outcome is Outcome.COMMITTED else {}
+        writings = (
+            self._write_through.puts_by_bucket(transaction, history)
+            if outcome is Outcome.COMMITTED
+            else {}
+        )
         try:
             receipts = await self._bus.publish(batch, history, position, writings)
         except CacheUnavailable as error:
             receipts = []
-            self._undelivered.add(batch)
+            self._retry.add(batch)
             self._observe(PublishFailed(len(batch), str(error)))
         else:
             if outcome is Outcome.COMMITTED:
@@ -156,8 +156,8 @@ class CommitPublisher:
             self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
         covered = bool(receipts) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
-        if session is not None and look is not None:
-            session.settle(look, polled)
+        if session is not None and reads is not None:
+            session.settle(reads, polled)
             session.advance(transaction.bookmark)
         if outcome is Outcome.UNKNOWN:
             self._observe(CommitUnknown(transaction.xid or "", transaction.why))
@@ -210,7 +210,7 @@ class CommitPublisher:
             # until its ttl ends.
             for pause in UNKNOWN_PAUSES:
                 await asyncio.sleep(pause)
-                self._undelivered.add(batch)
+                self._retry.add(batch)
             return
         pause = 0.02
         while True:
@@ -221,7 +221,7 @@ class CommitPublisher:
                 pause = max(pause, 0.25)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
-        self._undelivered.add(batch)
+        self._retry.add(batch)
 
 
 def _batch(transaction: Transaction) -> Batch:

@@ -93,42 +93,41 @@ class Primary(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What write-through works with. `evicts`: Redis may drop a write lease. `deadline`: seconds
-    for Redis to answer a transaction that waits for it."""
-
-    records: Records
-    views: BucketViews
-    nonces: Nonces
-    evicts: Callable[[], bool]
-    deadline: float
-
-
 class WriteThroughHook:
     """The values that transactions put, and the write leases of strict owners. False where no owner
     is one of these."""
 
-    def __init__(self, owners: Iterable[WriteThroughOwner], primary: Primary, means: Means) -> None:
+    def __init__(  # noqa: PLR0913  # keyword-only
+        self,
+        owners: Iterable[WriteThroughOwner],
+        primary: Primary,
+        *,
+        records: Records,
+        views: BucketViews,
+        nonces: Nonces,
+        evicts: Callable[[], bool],
+        deadline: float,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        observe: Observer,
+    ) -> None:
+        """`evicts`: Redis may drop a write lease. `deadline`: seconds for Redis to answer a
+        transaction that waits for it. `spawn`: runs what outlives the transaction."""
         self._owners = {each.keys.prefix: each for each in owners}
         self._primary = primary
-        self._records = means.records
-        self._views = means.views
-        self._nonces = means.nonces
-        self._evicts = means.evicts
-        self._deadline = means.deadline
+        self._records = records
+        self._views = views
+        self._nonces = nonces
+        self._evicts = evicts
+        self._deadline = deadline
+        self._spawn = spawn
+        self._observe = observe
 
     def __bool__(self) -> bool:
         return bool(self._owners)
 
-    def start(
-        self, spawn: Callable[[Coroutine[Any, Any, None]], object], observe: Observer
+    def read_locked_rows(
+        self, connection: Connection, transaction: Transaction, batch: Batch
     ) -> None:
-        """Before the first commit."""
-        self._spawn = spawn
-        self._observe = observe
-
-    def look(self, connection: Connection, transaction: Transaction, batch: Batch) -> None:
         """Read the changed rows under their locks, and note what is believed of their records:
         before COMMIT, so that a put does not land in one that somebody who came after it has moved.
         """
@@ -186,7 +185,7 @@ class WriteThroughHook:
             if value != NOT_KEPT:
                 yield owner.keys.prefix, text, value, life
 
-    async def prepare(self, transaction: Transaction, batch: Batch) -> None:
+    async def intend(self, transaction: Transaction, batch: Batch) -> None:
         """Before COMMIT, once the order position is known: hold back the readers of strict owners,
         and learn of records that this process has not met. Raises StrictWriteRefused."""
         held = self._held(transaction, batch)
@@ -218,7 +217,7 @@ class WriteThroughHook:
         ]
         try:
             async with asyncio.timeout(self._deadline):
-                await self._intend(kept)
+                await self._note(kept)
         except (CacheUnavailable, TimeoutError) as error:
             why = str(error) or f"Redis: no answer within {self._deadline} s"
             if held:
@@ -228,7 +227,7 @@ class WriteThroughHook:
                 ) from error
             self._observe(CacheFailed("intend", why))
 
-    async def _intend(self, kept: PreparedWrite) -> None:
+    async def _note(self, kept: PreparedWrite) -> None:
         owners = {owner for intent in kept.intents for owner in intent.seen}
         own = {owner: self._views.before(owner_bucket(owner)) for owner in owners}
         before = [self._views.before(intent.bucket) for intent in kept.intents]
@@ -271,7 +270,7 @@ class WriteThroughHook:
     def _is_held(self, prefix: str) -> bool:
         return prefix in self._owners and self._owners[prefix].strict and not self._evicts()
 
-    def ready(self, transaction: Transaction, history: str) -> Mapping[int, Writing]:
+    def puts_by_bucket(self, transaction: Transaction, history: str) -> Mapping[int, Writing]:
         """After COMMIT: what the records are offered, by bucket. `history`: of the position after
         COMMIT; under another than the transaction was sealed under no value is offered, for its
         order says nothing there."""
@@ -293,18 +292,18 @@ class WriteThroughHook:
             bucket: Writing(order, tuple(puts.get(bucket, ())), kept.nonce) for bucket in buckets
         }
 
-    def give_back(self, transaction: Transaction) -> None:
-        """After a certain rollback. What is not given back in time is taken over by a reader."""
+    def release(self, transaction: Transaction) -> None:
+        """After a certain rollback. What is not released in time is taken over by a reader."""
         kept = transaction.kept
         if isinstance(kept, PreparedWrite) and kept.nonce:
-            self._spawn(self._give_back(kept.intents))
+            self._spawn(self._release(kept.intents))
 
-    async def _give_back(self, intents: Sequence[Intent]) -> None:
+    async def _release(self, intents: Sequence[Intent]) -> None:
         try:
-            for answer in [self._records.give_back(intent) for intent in intents]:
+            for answer in [self._records.release(intent) for intent in intents]:
                 await answer
         except CacheUnavailable as error:
-            self._observe(CacheFailed("give back", str(error)))
+            self._observe(CacheFailed("release", str(error)))
 
 
 def _is_undone(error: Exception) -> bool:

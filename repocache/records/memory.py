@@ -224,7 +224,7 @@ class MemoryRecords:
         }
         return _answered(IntentReply(record.incarnation, record.seq, generations, tip=record.tip))
 
-    def give_back(self, intent: Intent) -> Awaitable[None]:
+    def release(self, intent: Intent) -> Awaitable[None]:
         names = (*(text for _, text in intent.keys), *intent.owners)
         self._end_writes(intent.nonce, [(intent.bucket, name) for name in names])
         return _answered(None)

@@ -229,6 +229,6 @@ class Records(Protocol):
         """Before COMMIT: take write leases, and what lay under their keys away."""
         ...
 
-    def give_back(self, intent: Intent) -> Awaitable[None]:
+    def release(self, intent: Intent) -> Awaitable[None]:
         """After a rollback: the write leases of this intent go, and what they hid was the truth."""
         ...

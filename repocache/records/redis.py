@@ -29,7 +29,7 @@ from repocache.records.port import (
     State,
     WriteLease,
 )
-from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
+from repocache.records.scripts import FILL, INTEND, INVALIDATE, OPEN, RELEASE, SETTLE
 from repocache.redaction.foreign import in_brief
 from repocache.redis_link import Link, Reply, ReplyError
 
@@ -182,9 +182,9 @@ class RedisRecords:
             lambda reply: read_noted(intent.seen, reply),
         )
 
-    def give_back(self, intent: Intent) -> Awaitable[None]:
+    def release(self, intent: Intent) -> Awaitable[None]:
         names = (*(text for _, text in intent.keys), *intent.owners)
-        reply = self._link.run(GIVE_BACK, self._records(intent.bucket), (intent.nonce, *names))
+        reply = self._link.run(RELEASE, self._records(intent.bucket), (intent.nonce, *names))
         return Answer(reply, lambda _: None)
 
     def _records(self, bucket: int, owners: Sequence[str] = ()) -> tuple[str, ...]:

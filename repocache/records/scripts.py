@@ -365,11 +365,11 @@ return {'done', rec.incarnation, rec.seq, rec.tip, generations}
 )
 
 # KEYS[1] the record. ARGV: nonce, then what follows ':W:' in the name of each of its write leases.
-GIVE_BACK = Script(
+RELEASE = Script(
     """
 for at = 2, #ARGV do redis.pcall('HDEL', KEYS[1] .. ':W:' .. ARGV[at], ARGV[1]) end
 return 1
 """
 )
 
-SCRIPTS = (OPEN, FILL, SETTLE, INVALIDATE, INTEND, GIVE_BACK)
+SCRIPTS = (OPEN, FILL, SETTLE, INVALIDATE, INTEND, RELEASE)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.policies import is_strict
 from repocache.errors import ConfigurationError
+from repocache.keys import KeySpace
 from repocache.mapping.criteria import check_criteria
 from repocache.mapping.plan import EntityPlan
 from repocache.nodes.selection import ReadRequirement
@@ -59,8 +60,8 @@ class Registry:
     """One for each class. `state`: makes the states of their entities. `redis`: whether there is
     one.
 
-    `owned`: whose rows are in which table, and what leads from one table to another. `functions`:
-    which may write. Both as the database says, once it was asked.
+    `keys`: of all owners. `owned`: whose rows are in which table, and what leads from one table to
+    another. `functions`: which may write. Both as the database says, once it was asked.
 
     Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it
     declares.
@@ -74,6 +75,7 @@ class Registry:
         self._registry = {repository: self._binding(repository) for repository in repositories}
         for repository, binding in self:
             check_storing(repository, binding, redis=redis)
+        self.keys = KeySpace(binding.keys for _, binding in self)
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
         self._check_criteria()

@@ -30,12 +30,12 @@ def check_storing(
     check_lockable(binding.plan)
     dialect = binding.rows.nodes.topology.write_engine.dialect.name
     if is_strict(repository.policy) and not (redis and dialect == "postgresql"):
-        raise without(
+        raise strict_needs(
             repository, f"PostgreSQL, not {dialect}" if redis else "Redis: Database(redis=...)"
         )
 
 
-def without(repository: type[Repository[Any, Any]], missing: str) -> ConfigurationError:
+def strict_needs(repository: type[Repository[Any, Any]], missing: str) -> ConfigurationError:
     """For a strict owner, where this is missing."""
     return ConfigurationError(
         f"{repository.__name__}.policy=WriteThrough(strict=True) needs {missing}; "
@@ -62,7 +62,7 @@ def source_of(
     )
 
 
-def through(
+def write_through_owners(
     repositories: Sequence[tuple[type[Repository[Any, Any]], Binding[Any]]],
     settings: CacheSettings,
     signing: Signing,

@@ -6,9 +6,15 @@ Owns their start and stop. What they do is theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
+from functools import partial
 
 from repocache.background.tasks import Grace, Tasks
 from repocache.cache.bucket_views import BucketViews
@@ -19,8 +25,9 @@ from repocache.cache.settler import Settler
 from repocache.events import Degraded
 from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.channel import Channel, Receiver
+from repocache.invalidation.feed import Feed
 from repocache.keys import KeySpace
-from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, RedisRecords
+from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, Records, RedisRecords
 from repocache.records.authorship import authorship
 from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.redis_link import Address, Link
@@ -36,12 +43,13 @@ ALONE = (
 @dataclass(frozen=True, slots=True)
 class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go
-    there. `sampler`: what lies in Redis, looked at from outside of the read path."""
+    there. `sampler`: what lies in Redis, looked at from outside of the read path. `retry`: what a
+    commit could not publish."""
 
     shared: ProcessCache
     sampler: Sampler
     bus: Bus
-    undelivered: PublishRetry
+    retry: PublishRetry
     tasks: Tasks
     receivers: list[Receiver]
     channel: Channel
@@ -52,83 +60,87 @@ class RunningCache:
         return self.channel.policy not in (None, "noeviction")
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """`strict`: an owner relies on Redis to evict nothing. `recovered`: is called when Redis is
-    back. `grace`: how long leaving waits for commits that are being published."""
-
-    strict: bool
-    recovered: Callable[[], None]
-    grace: Grace
-
-
 @asynccontextmanager
-async def open_cache(
-    settings: Settings, address: Address | None, keys: KeySpace, standing: PrimaryWal, needs: Needs
+async def open_cache(  # noqa: PLR0913  # keyword-only
+    settings: Settings,
+    address: Address | None,
+    keys: KeySpace,
+    primary: PrimaryWal,
+    *,
+    strict: bool,
+    recovered: Callable[[], None],
+    grace: Grace,
 ) -> AsyncIterator[RunningCache]:
-    """`address`: None: this process caches for itself alone. On leaving, commits under way are
-    published first."""
+    """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to
+    evict nothing. `recovered`: is called when Redis is back. `grace`: how long leaving waits for
+    commits that are being published: they come first, and feeds end before them."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
-    flights = InflightLoads()
-    views = BucketViews(local, flights, keys, nonces.process, observe)
+    loads = InflightLoads()
+    views = BucketViews(local, loads, keys, nonces.process, observe)
     receivers: list[Receiver] = [views]
-    async with AsyncExitStack() as stack:
-        stack.callback(views.down)
 
-        def recovered() -> None:
-            undelivered.wake()
-            needs.recovered()
+    def again() -> None:
+        retry.wake()
+        recovered()
 
-        author = authorship(settings.secrets, accept_unsigned=settings.accept_unsigned)
-        channel = Channel(
-            receivers, recovered, observe, standing.met, authorship=author, strict=needs.strict
+    author = authorship(settings.secrets, accept_unsigned=settings.accept_unsigned)
+    channel = Channel(receivers, again, observe, primary.met, authorship=author, strict=strict)
+    most = settings.cache.max_value
+    records: Records
+    connected: AbstractAsyncContextManager[object]
+    sampler: Sampler
+    if address is None:
+        records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
+        connected, sampler = nullcontext(), NothingShared()
+    else:
+        link = Link(
+            address,
+            channel,
+            scripts=SCRIPTS,
+            channels=(namespace.channel,),
+            settings=settings.link,
         )
-        link: Link | None = None
-        records: RedisRecords | MemoryRecords
-        if address is None:
-            records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
-        else:
-            link = Link(
-                address,
-                channel,
-                scripts=SCRIPTS,
-                channels=(namespace.channel,),
-                settings=settings.link,
-            )
-            records = RedisRecords(
-                link,
+        records = RedisRecords(
+            link, namespace, nonces, author, lambda: channel.server, max_value=most
+        )
+        connected, sampler = link, RedisSampler(link, namespace, most)
+    bus = Bus(records, settings.publish_timeout, observe, primary.met)
+    retry = PublishRetry(bus, primary.covering_position, observe)
+    with ending(views.down):
+        async with connected, Tasks(grace, observe) as tasks:
+            if address is None:
+                views.up()
+                observe(Degraded("redis", ALONE))
+            tasks.keep(retry.run)
+            settler = Settler(records, primary, tasks.spawn, observe)
+            shared = ProcessCache(
+                records,
                 namespace,
-                nonces,
-                author,
-                lambda: channel.server,
-                max_value=settings.cache.max_value,
+                local,
+                views,
+                loads,
+                primary,
+                settler,
+                tasks.spawn,
+                observe,
+                settings.cache,
             )
-        bus = Bus(records, settings.publish_timeout, observe, standing.met)
-        undelivered = PublishRetry(bus, standing.covering_position, observe)
-        if link is None:
-            views.up()
-            observe(Degraded("redis", ALONE))
-        else:
-            await stack.enter_async_context(link)
-        tasks = await stack.enter_async_context(Tasks(needs.grace, observe))
-        tasks.keep(undelivered.run)
-        settler = Settler(records, standing, tasks.spawn, observe)
-        shared = ProcessCache(
-            records,
-            namespace,
-            local,
-            views,
-            flights,
-            standing,
-            settler,
-            tasks.spawn,
-            observe,
-            settings.cache,
-        )
-        sampler = (
-            NothingShared()
-            if link is None
-            else RedisSampler(link, namespace, settings.cache.max_value)
-        )
-        yield RunningCache(shared, sampler, bus, undelivered, tasks, receivers, channel, nonces)
+            with ending(partial(end_feeds, receivers)):
+                yield RunningCache(shared, sampler, bus, retry, tasks, receivers, channel, nonces)
+
+
+@contextmanager
+def ending(end: Callable[[], None]) -> Iterator[None]:
+    """Call this on leaving."""
+    try:
+        yield
+    finally:
+        end()
+
+
+def end_feeds(receivers: Sequence[Receiver]) -> None:
+    """Their consumers' loops end."""
+    for receiver in tuple(receivers):
+        if isinstance(receiver, Feed):
+            receiver.end()

@@ -49,8 +49,8 @@ class NoOutbox:
 
     sealing: Sealing = SealWithoutOutbox()
 
-    def start(self, keep: Keep, deliver: Deliver) -> None:
-        """Begin what runs beside the commits."""
+    def relay_beside(self, keep: Keep, deliver: Deliver) -> None:
+        """Begin what runs beside the commits: the relay, which hands rows to `deliver`."""
 
     def acknowledge(self, rows: Iterable[Mark]) -> None:
         """These were delivered."""
@@ -73,7 +73,7 @@ class RunningOutbox(NoOutbox):
         self.held = held
         self._acknowledged = acknowledged
 
-    def start(self, keep: Keep, deliver: Deliver) -> None:
+    def relay_beside(self, keep: Keep, deliver: Deliver) -> None:
         keep(self._acknowledged.run)
         keep(partial(self.relay.run, deliver))
 

@@ -77,7 +77,7 @@ class CommitWatch:
     transaction) ends in `do_commit` of the engine's dialect, which belongs to this engine alone.
     The order there is:
 
-    1. `hooks.look` and `hooks.seal`, inside the transaction. If one fails nothing has been
+    1. `hooks.prepare` and `hooks.seal`, inside the transaction. If one fails nothing has been
        committed.
     2. COMMIT. An error that is certainly a rollback publishes nothing.
     3. `hooks.committed` in a task of `spawn`, awaited. A cancelled caller leaves at once, the task
@@ -163,7 +163,7 @@ class CommitWatch:
             return
         try:
             with self._counted():  # this listener must not be taken away while it runs
-                self._hooks.look(connection, transaction)
+                self._hooks.prepare(connection, transaction)
         except Exception:
             if not connection.invalidated:
                 self._end(connection.connection)

@@ -95,7 +95,7 @@ class Transaction:
 class CommitHooks(Protocol):
     """What is done with a transaction's changes. Called only for transactions that have some."""
 
-    def look(self, connection: Connection, transaction: Transaction) -> None:
+    def prepare(self, connection: Connection, transaction: Transaction) -> None:
         """Inside the transaction, where statements of SQLAlchemy's may still be executed. An error
         here rolls back."""
 

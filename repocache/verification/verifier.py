@@ -46,22 +46,22 @@ class Subject:
         return Place(self.owner, self.source.fingerprint, self.source.keys.text(id))
 
 
-@dataclass(frozen=True, slots=True)
-class Tiers:
-    """What is looked at."""
-
-    local: LocalStore
-    shared: Sampler
-
-
 class Verifier:
-    """For the owners of one database. `subjects`: by their prefix."""
+    """For the owners of one database. `subjects`: by their prefix. `local`, `sampler`: what L1 and
+    L2 hold. `repair`: invalidates what is wrong."""
 
     def __init__(
-        self, subjects: Mapping[str, Subject], tiers: Tiers, repair: Repair, observe: Observer
+        self,
+        subjects: Mapping[str, Subject],
+        *,
+        local: LocalStore,
+        sampler: Sampler,
+        repair: Repair,
+        observe: Observer,
     ) -> None:
         self._subjects = subjects
-        self._tiers = tiers
+        self._l1 = local
+        self._l2 = sampler
         self._repair = repair
         self._observe = observe
 
@@ -117,14 +117,14 @@ class Verifier:
     async def _cached(self, subject: Subject, ids: Sequence[Any]) -> dict[Any, list[Row | None]]:
         """What both tiers have for each id."""
         try:
-            values = await self._tiers.shared.values([subject.place(id) for id in ids])
+            values = await self._l2.values([subject.place(id) for id in ids])
         except CacheUnavailable as error:
             self._observe(CacheFailed("verify", str(error)))
             values = [None] * len(ids)
         found: dict[Any, list[Row | None]] = {}
         now = time.monotonic()
         for id, value in zip(ids, values, strict=True):
-            entry = self._tiers.local.entries.get((subject.owner, id))
+            entry = self._l1.entries.get((subject.owner, id))
             cells = [entry.value] if entry is not None and entry.expires > now else []
             if value is not None and not is_lease(value):
                 cells.append(subject.values.decode(subject.source.keys.text(id), value, id))
@@ -133,7 +133,7 @@ class Verifier:
 
     def _local(self, samples: int) -> dict[str, dict[Any, Row | None]]:
         """From this process's L1."""
-        entries, now = self._tiers.local.entries, time.monotonic()
+        entries, now = self._l1.entries, time.monotonic()
         chosen = random.sample(list(entries.values()), min(samples, len(entries)))
         found: dict[str, dict[Any, Row | None]] = {}
         for entry in chosen:
@@ -149,13 +149,13 @@ class Verifier:
         draws = samples
         left = samples * DRAWS
         while left > 0 and len(places) < samples:
-            drawn = await self._tiers.shared.places(min(draws, left))
+            drawn = await self._l2.places(min(draws, left))
             places |= {each for each in drawn if self._is_ours(each)}
             left -= draws
             draws *= 2
         chosen = list(places)[:samples]
         found: dict[str, dict[Any, Row | None]] = {}
-        for place, value in zip(chosen, await self._tiers.shared.values(chosen), strict=True):
+        for place, value in zip(chosen, await self._l2.values(chosen), strict=True):
             subject = self._subjects[place.owner]
             id = subject.source.keys.id(place.text)
             cell = (

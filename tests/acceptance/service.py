@@ -151,7 +151,9 @@ class Service:
         if not isinstance(told, MANY):
             about = {field: getattr(told, field) for field in told.__dataclass_fields__}
             if isinstance(told, ChannelUp):
-                about["local"] = len(self._db._caching.shared.local.entries) if self._started else 0
+                about["local"] = (
+                    len(self._db._started.cache.shared.local.entries) if self._started else 0
+                )
             tell({"event": name, "about": about})
 
     async def read(self, id: int, bookmark: str = "") -> dict[str, Any]:
@@ -198,7 +200,7 @@ class Service:
     async def everything(self, ids: Sequence[int], tier: str) -> list[int | None]:
         """The versions in the cache, from L1 on or, with an empty L1, from L2 on."""
         if tier == "l2":
-            self._db._caching.shared.local.clear()
+            self._db._started.cache.shared.local.clear()
         found = await self._users.get_many(ids)
         return [found[id].age if id in found else None for id in ids]
 
@@ -225,12 +227,12 @@ class Service:
         return self._most_on_primary
 
     async def undelivered(self) -> int:
-        return len(self._db._caching.undelivered)
+        return len(self._db._started.cache.retry)
 
     async def under_way(self) -> dict[str, int]:
         """What is not at rest: connections out of their pools, statements, loads and
         publications."""
-        topology, caching = self._db._topology, self._db._caching
+        topology, caching = self._db._topology, self._db._started.cache
         engines = {"writes": topology.write_engine, "primary": topology._primary.engine}
         engines |= {node.name: node.engine for node in topology._replicas}
         return {

@@ -163,7 +163,7 @@ class Away:
 
         return asyncio.ensure_future(wait())
 
-    def release(self) -> None:
+    def let_go(self) -> None:
         """Answer what is held."""
         self.held.clear()
         for gate in self.waiting:
@@ -194,8 +194,8 @@ class Away:
     def intend(self, intent: Intent, terms: CallerHistory) -> Awaitable[IntentReply]:
         return self._through("intend", lambda: self.real.intend(intent, terms))
 
-    def give_back(self, intent: Intent) -> Awaitable[None]:
-        return self._through("give_back", lambda: self.real.give_back(intent))
+    def release(self, intent: Intent) -> Awaitable[None]:
+        return self._through("release", lambda: self.real.release(intent))
 
 
 class Seen(list[Event]):

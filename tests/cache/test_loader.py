@@ -270,13 +270,13 @@ async def test_the_leases_come_before_the_rows_and_the_answer_before_the_fill(at
     at.load(1)
     await turns()
     assert (at.here.records.sent, at.here.loads.calls) == (["open"], [])
-    at.here.records.release()
+    at.here.records.let_go()
     at.here.records.held.add("fill")
     (await at.here.call(0)).brings(1)
     await until(lambda: at.harbour.landed)
     await turns()
     assert at.harbour.kept == {}
-    at.here.records.release()
+    at.here.records.let_go()
     await at.done(1)
 
 
@@ -530,7 +530,7 @@ async def test_so_is_that_of_an_answer_under_another_history(at: Port) -> None:
     at.load(1)
     await until(lambda: at.here.records.waiting)
     at.here.primary.history, at.here.primary.away = "h2", True
-    at.here.records.release()
+    at.here.records.let_go()
     call = await at.here.call(0)
     call.brings(1)
     await at.done(1)
@@ -699,7 +699,7 @@ async def test_an_answer_from_before_a_failover_is_asked_for_again(at: Port) -> 
     at.load(1)
     await until(lambda: at.here.records.waiting)
     at.here.primary.history = "h2"
-    at.here.records.release()
+    at.here.records.let_go()
     call = await at.here.call(0)
     assert [want.history for want in call.wanted] == ["h2"]
     call.brings(1)

@@ -175,7 +175,7 @@ async def test_what_landed_and_was_invalidated_before_its_answer_stays_out_of_l1
     await read
     await until(lambda: here.records.waiting)
     await here.change(A)
-    here.records.release()
+    here.records.let_go()
     await turns(20)
     assert kept(here) == set()
 
@@ -196,7 +196,7 @@ async def test_what_landed_on_another_connection_than_it_was_leased_on_stays_out
     with patch.object(here.records.real, "_announce"):
         await here.change(A)
     await here.change(B)
-    here.records.release()
+    here.records.let_go()
     await turns(20)
     assert kept(here) == set()
 
@@ -209,7 +209,7 @@ async def test_a_value_of_redis_that_was_invalidated_before_its_answer_is_not_ke
     read = here.read(A)
     await until(lambda: here.records.waiting)
     await here.change(A)
-    here.records.release()
+    here.records.let_go()
     assert (await read)[A].row == OLD
     assert kept(here) == set()
 
@@ -222,7 +222,7 @@ async def test_a_value_under_a_name_of_before_is_not_believed(here: Process) -> 
     read = here.read(A)
     await until(lambda: here.records.waiting)
     await here.change(B, position=None)
-    here.records.release()
+    here.records.let_go()
     await brings(here, 0, a=NEW)
     assert (await read)[A].row == NEW
 
@@ -233,7 +233,7 @@ async def test_nor_under_the_name_of_a_generation_that_is_over(here: Process) ->
     read = here.read(A)
     await until(lambda: here.records.waiting)
     await here.change(owners=("user",))
-    here.records.release()
+    here.records.let_go()
     await brings(here, 0, a=NEW)
     assert (await read)[A].row == NEW
 
@@ -295,7 +295,7 @@ async def test_an_answer_from_before_what_was_heard_is_asked_for_again(here: Pro
     read = here.read(A)
     await until(lambda: here.records.waiting)
     await here.change(B, position=None)
-    here.records.release()
+    here.records.let_go()
     await brings(here, 0, a=NEW)
     assert (await read)[A].row == NEW
     await until(lambda: kept(here) == {A})
@@ -351,7 +351,7 @@ async def test_one_that_may_yet_go_past_the_cache_is_shared_by_nobody(here: Proc
     await until(lambda: here.records.sent == ["open"])
     second = here.read(A)
     await turns()
-    here.records.release()
+    here.records.let_go()
     call = await brings(here, 0, a=OLD)
     assert [(want.floor, want.bookmark, want.fills) for want in call.wanted] == [
         (ANY_NODE, unheard, False)
@@ -420,7 +420,7 @@ async def test_a_session_asks_redis_for_itself(here: Process) -> None:
     )
     second = here.read(A, bookmark=wrote)
     await turns()
-    here.records.release()
+    here.records.let_go()
     assert [(await read)[A].row for read in (first, second)] == [OLD, OLD]
     assert here.records.sent == ["get", "get"]
 

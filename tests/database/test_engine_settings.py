@@ -101,7 +101,7 @@ async def test_objects_of_pydantic_and_sqlalchemy(repocache_endpoints: Endpoints
         assert isinstance(settings.observe, Seen)
         await in_rotation(Shop(db, settings.observe))
         assert await db[Users].get(7) is not None
-        assert db._caching.channel.server
+        assert db._started.cache.channel.server
 
 
 async def test_several_hosts_of_a_primary(repocache_endpoints: Endpoints) -> None:

@@ -46,7 +46,7 @@ async def stored(shop: Shop, endpoints: Endpoints, *ids: int) -> list[str]:
 
 async def read_anew(shop: Shop, id: int) -> str | None:
     """What another process is shown: L1 has it no more."""
-    shop.db._caching.shared.local.clear()
+    shop.db._started.cache.shared.local.clear()
     shop.seen.clear()
     user = await shop.users.get(id)
     return None if user is None else user.name
@@ -146,7 +146,7 @@ LONG = "x" * (LONGEST + 1)
 
 
 def in_l1(shop: Shop) -> Iterator[object]:
-    return (id for owner, id in shop.db._caching.shared.local.entries if owner == "country")
+    return (id for owner, id in shop.db._started.cache.shared.local.entries if owner == "country")
 
 
 async def test_a_row_with_a_long_id_is_read_and_not_cached(repocache_endpoints: Endpoints) -> None:
@@ -189,13 +189,13 @@ async def test_ids_of_any_length_take_no_more_than_local_bytes(
     """Each unknown text is a negative entry."""
     most = 200_000
     async with open_shop(repocache_endpoints, Settings(topology=QUICK, local_bytes=most)) as shop:
-        local = shop.db._caching.shared.local
+        local = shop.db._started.cache.shared.local
         for length in (900, 60_000):
             for begin in range(0, 400, 100):
                 await shop.db[Countries].get_many(
                     [f"{n:06}".ljust(length, "y") for n in range(begin, begin + 100)]
                 )
-        await until(lambda: len(shop.db._caching.shared.flights) == 0, "all is over")
+        await until(lambda: len(shop.db._started.cache.shared.flights) == 0, "all is over")
         assert local.evicted > 0
         assert 0 < sum(sys.getsizeof(id) for id in in_l1(shop)) < most
 

@@ -131,7 +131,7 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(
     """One looks at its rows already, and the database is not gone before it has; another has not
     begun to."""
     changed, looking, leaving, go_on = (asyncio.Event() for _ in range(4))
-    look, close = CommitPublisher.look, CommitWatch.close
+    look, close = CommitPublisher.prepare, CommitWatch.close
     looks = 0
 
     def slow(self: CommitPublisher, *arguments: Any) -> None:
@@ -156,7 +156,7 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(
                     await leaving.wait()
                     await work.commit()
 
-            with patch.object(CommitPublisher, "look", slow):
+            with patch.object(CommitPublisher, "prepare", slow):
                 other = asyncio.create_task(later())
                 writing = asyncio.create_task(shop.rename(7, "Late"))
                 await asyncio.gather(changed.wait(), looking.wait())

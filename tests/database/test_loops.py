@@ -296,7 +296,7 @@ async def test_a_sampler_that_died_is_told_of_and_goes_on(repocache_endpoints: E
         died = {event.task for event in seen.of(TaskFailed)}
         assert {"Primary._poll", "ReplicaNode._poll", "PublishRetry.run"} <= died
         await until(lambda: not any(node.out for node in db.nodes), "all nodes are in the rotation")
-        await until(lambda: db._caching.shared.views.alive, "the link is up")
+        await until(lambda: db._started.cache.shared.views.alive, "the link is up")
         await everything(db, "after")
 
 

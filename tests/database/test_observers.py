@@ -136,8 +136,8 @@ async def test_what_fails_and_comes_back_does_so_all_the_same(
         await asyncio.to_thread(repocache_controls.redis.start)
         await asyncio.to_thread(repocache_controls.replicas[0].start)
         await until(lambda: not any(node.out for node in db.nodes), "all nodes are in the rotation")
-        await until(lambda: db._caching.shared.views.alive, "the link is up")
-        await until(lambda: not len(db._caching.undelivered), "nothing is undelivered")
+        await until(lambda: db._started.cache.shared.views.alive, "the link is up")
+        await until(lambda: not len(db._started.cache.retry), "nothing is undelivered")
         assert (await db[Users].require(7)).name == "Grace"
     assert all(map(fragile.has, (ChannelDown, PublishFailed, NodeOut, NodeBack, ChannelUp)))
     assert not fragile.has(TaskFailed)

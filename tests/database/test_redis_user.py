@@ -88,12 +88,12 @@ async def write_strictly(shop: Shop, other: Shop) -> None:
 
 async def hold(shop: Shop) -> None:
     """What readers of other processes meet: a write lease, given back, and a read lease."""
-    records, terms = shop.db._caching.shared.records, CallerHistory(shop.db._topology.history)
+    records, terms = shop.db._started.cache.shared.records, CallerHistory(shop.db._topology.history)
     ask = OpenRequest(bucket_of("country:x"), "country", "f", "country:x", 5.0)
     intent = Intent(ask.bucket, (("country", ask.text),), (), (), "n", "1", 5.0)
     await records.intend(intent, terms)
     assert (await records.open(ask, terms)).kind == "written"
-    await records.give_back(intent)
+    await records.release(intent)
     assert [(await records.open(ask, terms)).kind for _ in range(2)] == ["lease", "wait"]
 
 

@@ -109,7 +109,7 @@ class Worker:
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
         async with self._db, asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            self._db._caching.receivers.append(Hearer(self._recorder))
+            self._db._started.cache.receivers.append(Hearer(self._recorder))
             outside = create_async_engine(self._setup.primary) if self._setup.outside else None
             watchers = (self._recorder, self._witness)
             place = Place(self._setup.name, self._db, self._class, outside, *watchers)
@@ -178,12 +178,12 @@ class Worker:
             has = self._mirror.versions
             return [has.get(id, 0) for id in ids] if self._setup.service.mirrors else None
         if tier == "l2":
-            self._db._caching.shared.local.clear()
+            self._db._started.cache.shared.local.clear()
         found = await self._db[self._class].get_many(ids)
         return [found[id].version if id in found else 0 for id in ids]
 
     async def undelivered(self) -> int:
-        return len(self._db._caching.undelivered)
+        return len(self._db._started.cache.retry)
 
     async def behind(self) -> bool:
         """Its copy is not as new as what it has been told of."""

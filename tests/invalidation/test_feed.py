@@ -103,7 +103,7 @@ async def test_what_is_no_message_is_a_gap(shop: Shop, repocache_servers: Server
     async with shop.db.invalidations(Users) as feed:
         assert await why(feed) == "start"
         await shop.users.require(7)
-        channel = shop.db._caching.shared.namespace.channel
+        channel = shop.db._started.cache.shared.namespace.channel
         await asyncio.to_thread(repocache_servers.redis.command, "PUBLISH", channel, "no message")
         assert await why(feed) == "gap"
 

@@ -27,8 +27,8 @@ MANY = (
 
 
 def relay_of(shop: Shop) -> Relay:
-    assert isinstance(shop.db._outbox, RunningOutbox)
-    return shop.db._outbox.relay
+    assert isinstance(shop.db._started.outbox, RunningOutbox)
+    return shop.db._started.outbox.relay
 
 
 def relayed(shop: Shop) -> int:
@@ -72,7 +72,7 @@ async def test_what_redis_does_not_take_in_time_is_tried_in_smaller_parts(
 ) -> None:
     """A batch too large for its deadline would be tried for ever."""
     sizes: list[int] = []
-    deliver = shop.db._caching.undelivered.deliver
+    deliver = shop.db._started.cache.retry.deliver
 
     async def slow(batch: Batch) -> None:
         sizes.append(len(batch))

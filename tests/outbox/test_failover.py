@@ -44,12 +44,12 @@ async def test_relay_and_acknowledgement_outlive_a_restart(
     shop: Shop, sql: Sql, repocache_controls: Servers, repocache_endpoints: Endpoints, crash: bool
 ) -> None:
     primary = repocache_controls.primary
-    assert isinstance(shop.db._outbox, RunningOutbox)
-    waiting = shop.db._outbox._acknowledged._rows
-    shop.db._outbox.acknowledge([Mark(-1, 0)])
+    assert isinstance(shop.db._started.outbox, RunningOutbox)
+    waiting = shop.db._started.outbox._acknowledged._rows
+    shop.db._started.outbox.acknowledge([Mark(-1, 0)])
     await until(lambda: not waiting, "a connection of the acknowledgements is in the pool")
     await asyncio.to_thread(primary.kill if crash else primary.stop)
-    shop.db._outbox.acknowledge([Mark(-2, 0)])
+    shop.db._started.outbox.acknowledge([Mark(-2, 0)])
     await until(lambda: bool(shop.seen.of(RelayFailed)), "the relay has seen it")
     await asyncio.to_thread(primary.start)
     database = repocache_endpoints.primary.rpartition("/")[2]
@@ -148,8 +148,8 @@ async def test_a_commit_that_appears_after_its_writer_is_dead(
     writer, door = sent
     cutting: list[asyncio.Task[None]] = []
     async with open_shop(repocache_endpoints) as reader:
-        await until(lambda: reader.db._caching.shared.views.alive, "it hears")
-        commits, undelivered = writer.db._watch._hooks, writer.db._caching.undelivered
+        await until(lambda: reader.db._started.cache.shared.views.alive, "it hears")
+        commits, undelivered = writer.db._started.watch._hooks, writer.db._started.cache.retry
         undelivered.add = lambda batch: None  # type: ignore[method-assign]
         commits._bus.publish = never  # type: ignore[attr-defined]
         asyncio.get_running_loop().call_later(

@@ -59,7 +59,7 @@ async def test_a_commit_that_redis_does_not_take_is_relayed(
         await shop.rename(7, "Ada")
         assert await left(sql) == 1
         # What the writing process keeps in its memory is lost.
-        shop.db._caching.undelivered._waiting = type(shop.db._caching.undelivered._waiting)({})
+        shop.db._started.cache.retry._waiting = type(shop.db._started.cache.retry._waiting)({})
         repocache_controls.redis.thaw()
         await until_empty(sql)
         user = await other.users.get(7)

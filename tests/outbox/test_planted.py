@@ -137,7 +137,7 @@ async def test_who_owns_a_cached_table_is_trusted(
         f"ALTER TABLE {table} OWNER TO {roles.migrator}; GRANT ALL ON {table} TO app", database
     )
     async with open_shop(repocache_endpoints) as shop:
-        assert isinstance(shop.db._outbox, RunningOutbox)
+        assert isinstance(shop.db._started.outbox, RunningOutbox)
         await shop.rename(7, "Ada")
 
 

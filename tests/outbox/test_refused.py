@@ -36,8 +36,8 @@ IN_JSONB = [
 
 
 def relay_of(shop: Shop) -> Relay:
-    assert isinstance(shop.db._outbox, RunningOutbox)
-    return shop.db._outbox.relay
+    assert isinstance(shop.db._started.outbox, RunningOutbox)
+    return shop.db._started.outbox.relay
 
 
 def outbox_of(shop: Shop) -> Outbox:
@@ -139,7 +139,7 @@ class Refusing:
     """Redis takes everything but what names these keys, as if their records were beyond repair."""
 
     def __init__(self, shop: Shop, *keys: str) -> None:
-        self._deliver = shop.db._caching.undelivered.deliver
+        self._deliver = shop.db._started.cache.retry.deliver
         self._keys = frozenset(keys)
         self.asked = 0
 
@@ -217,8 +217,8 @@ async def test_owners_whom_nobody_declares_leave_nothing_in_redis(
     ) as other:
         await other[Members].get(7)
         await until(lambda: other[Members]._near(7) is not None, "L1 has it")
-        assert isinstance(other._outbox, RunningOutbox)
-        other._outbox.relay._deliver = Refusing(shop)  # as if it did not look
+        assert isinstance(other._started.outbox, RunningOutbox)
+        other._started.outbox.relay._deliver = Refusing(shop)  # as if it did not look
         for first in range(0, 20_000, 5_000):
             owners = [f"x{n}" for n in range(first, first + 5_000)]
             await put(

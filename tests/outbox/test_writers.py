@@ -158,7 +158,7 @@ async def test_nor_by_a_unit_of_work(shop: Shop, sql: Sql) -> None:
         f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[]', now() - "
         "interval '1 hour', n + pg_current_xact_id()::text::bigint FROM generate_series(0, 50) n"
     )
-    statement = shop.db._outbox.sealing._statement  # type: ignore[attr-defined]
+    statement = shop.db._started.outbox.sealing._statement  # type: ignore[attr-defined]
     async with shop.db.engine.begin() as connection:
         await connection.execute(text("UPDATE users SET age = 8 WHERE id = 3"))
         parameters = statement.parameters(Batch({}))

@@ -25,7 +25,7 @@ PATIENT = Settings(
 
 
 def shared(shop: Shop) -> ProcessCache:
-    return shop.db._caching.shared
+    return shop.db._started.cache.shared
 
 
 def records(shop: Shop) -> RedisRecords:

@@ -89,7 +89,7 @@ class Process:
 
     @property
     def shared(self) -> ProcessCache:
-        return self.db._caching.shared
+        return self.db._started.cache.shared
 
     @property
     def records(self) -> RedisRecords:
@@ -156,7 +156,7 @@ class Process:
         await until(lambda: not self._delivering(), f"{self.name} has delivered all")
 
     def _delivering(self) -> bool:
-        later, running = self.db._caching.undelivered, self.db._caching.tasks._others
+        later, running = self.db._started.cache.retry, self.db._started.cache.tasks._others
         names = {task.get_coro().__qualname__ for task in running}  # type: ignore[union-attr]
         return (
             bool(later)
@@ -166,7 +166,7 @@ class Process:
         )
 
     def _count_deliveries(self) -> None:
-        later = self.db._caching.undelivered
+        later = self.db._started.cache.retry
         original = later._deliver
 
         async def deliver() -> None:
@@ -241,7 +241,7 @@ class Process:
 
     def hold_seal(self) -> Gate:
         """Hold the next commit right before COMMIT, inside the transaction."""
-        hooks = self.db._watch._hooks
+        hooks = self.db._started.watch._hooks
         gate, original = Gate(f"COMMIT in {self.name}"), hooks.seal
 
         async def seal(*arguments: Any) -> None:

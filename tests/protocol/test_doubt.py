@@ -42,7 +42,7 @@ class Asked:
     """`times`: how often the process has asked for the state of a transaction, in vain."""
 
     def __init__(self, process: Process) -> None:
-        primary = process.db._watch._hooks._primary  # type: ignore[attr-defined]
+        primary = process.db._started.watch._hooks._primary  # type: ignore[attr-defined]
         self.times = 0
         self._original: Callable[[str], Coroutine[Any, Any, Any]] = primary.in_progress
         primary.in_progress = self._in_progress

@@ -49,7 +49,7 @@ def repocache_endpoints(repocache_servers: Servers, protocol_database: str) -> E
 
 
 def outbox_of(process: Process) -> RunningOutbox:
-    outbox = process.db._outbox
+    outbox = process.db._started.outbox
     assert isinstance(outbox, RunningOutbox)
     return outbox
 
@@ -72,7 +72,7 @@ async def writer_dies(world: World) -> list[str]:
     await world.sql("ALTER TABLE item DISABLE TRIGGER USER")
     await cached(world)
     world.a.stop_publishing()
-    world.a.db._caching.undelivered.add = lambda batch: None  # type: ignore[method-assign]
+    world.a.db._started.cache.retry.add = lambda batch: None  # type: ignore[method-assign]
     await world.a.write(2)
     await outbox_of(world.a)._acknowledged.flush()
     await world.sql(A_MOMENT_LATER)

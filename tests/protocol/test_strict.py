@@ -39,7 +39,7 @@ async def test_a_relay_does_not_remove_a_write_lease(world: World) -> list[str]:
     await settle(world)
     async with before_commit(world, 2) as commit:
         position = await asyncio.to_thread(world.servers.primary.position)
-        bus = world.b.db._caching.bus
+        bus = world.b.db._started.cache.bus
         await bus.publish(Batch({"price": frozenset({TEXT})}), world.b.topology.history, position)
         await read(world.b)
         async with commit():

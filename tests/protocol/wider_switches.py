@@ -302,7 +302,7 @@ def _not_known() -> Iterator[None]:
 @_switch("sealed history")
 def _sealed_history() -> Iterator[None]:
     """A put lands wherever its record and order seem to suit."""
-    original = WriteThroughHook.ready
+    original = WriteThroughHook.puts_by_bucket
 
     def ready(
         self: WriteThroughHook, transaction: Transaction, history: str
@@ -312,6 +312,6 @@ def _sealed_history() -> Iterator[None]:
         return original(self, transaction, history)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(WriteThroughHook, "ready", ready))
+        stack.enter_context(patch.object(WriteThroughHook, "puts_by_bucket", ready))
         stack.enter_context(patch.object(PrimaryWal, "writes_with", lambda self, _: self.history))
         yield

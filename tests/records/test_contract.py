@@ -444,7 +444,7 @@ async def test_a_write_lease_takes_values_and_leases_away_and_hides_the_key(fit:
     assert not await fit.records.fill(
         lease(held, ASK._replace(fingerprint="f2")), TERMS, VALUE + b"old", 10.0
     )
-    await fit.records.give_back(intent("a"))
+    await fit.records.release(intent("a"))
     assert (await fit.records.open(ASK, TERMS)).kind == "lease"
 
 
@@ -462,7 +462,7 @@ async def test_an_invalidation_leaves_the_write_leases_of_others(fit: Fit) -> No
     await fit.records.intend(intent("a"), TERMS)
     await fit.records.change(change(300), TERMS)
     await write(fit, 500, nonce="b")
-    await fit.records.give_back(intent("b"))
+    await fit.records.release(intent("b"))
     assert (await fit.records.open(ASK, TERMS)).kind == "written"
 
 
@@ -507,7 +507,7 @@ async def test_a_write_lease_of_a_whole_owner_hides_all_its_keys_for_good(fit: F
     held = await fill(fit)
     await fit.records.intend(intent("a", owners=("user",)), TERMS)
     assert (await fit.records.open(ASK, TERMS)).kind == "written"
-    await fit.records.give_back(intent("a", owners=("user",)))
+    await fit.records.release(intent("a", owners=("user",)))
     opened = await fit.records.open(ASK, TERMS)
     assert opened.kind == "lease"
     assert opened.generation != held.generation

@@ -248,7 +248,7 @@ async def test_nor_does_what_is_no_hash_of_them(place: Place) -> None:
     intent = Intent(ASK.bucket, (("user", ASK.text),), (), ("user",), "mine", "7", 5.0)
     assert not (await place.records.intend(intent, TERMS)).history
     assert (await place.found()).kind == "written"
-    await place.records.give_back(intent)
+    await place.records.release(intent)
     assert (await place.found()).kind == "lease"
 
 

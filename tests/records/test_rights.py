@@ -97,7 +97,7 @@ async def everything(records: RedisRecords, namespace: Namespace) -> None:
     await records.intend(intent, TERMS)
     assert await records.get(name) is None
     assert (await records.open(ASK, TERMS)).kind == "written"
-    await records.give_back(intent)
+    await records.release(intent)
     assert (await records.open(ASK, TERMS)).kind == "lease"
     put = Put(
         "user",

@@ -62,7 +62,7 @@ async def test_the_rows_beside_a_bad_one_are_cached_and_its_lease_is_given_back(
     check(await answers(desk.papers, "label", *GOOD))
     await until(lambda: len(desk.seen.of(Filled)) == len(GOOD), "the others are filled")
     assert {event.key for event in desk.seen.of(Filled)} == {f"paper:{id}" for id in GOOD}
-    records = desk.db._caching.shared.records
+    records = desk.db._started.cache.shared.records
     assert isinstance(records, RedisRecords)
     assert await records._link.call("KEYS", "*paper:label") == []
     desk.seen.clear()

@@ -32,7 +32,7 @@ from repocache.records import (
 )
 from repocache.records.message import Message
 from repocache.records.names import NOWHERE, UNKNOWN
-from repocache.records.scripts import FILL, GIVE_BACK, INTEND, INVALIDATE, OPEN, SETTLE
+from repocache.records.scripts import FILL, INTEND, INVALIDATE, OPEN, RELEASE, SETTLE
 from tests.simulation.loop import Loop
 from tests.simulation.network import WORLDS, Stream
 
@@ -348,9 +348,9 @@ def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     )
 
 
-def _give_back(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
+def _release(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     nonce, *names = [each.decode() for each in argv]
-    redis.records.give_back(
+    redis.records.release(
         Intent(_bucket(keys[0]), tuple(("", name) for name in names), (), (), nonce, "", 0.0)
     )
     return b":1\r\n"
@@ -362,7 +362,7 @@ SCRIPTS = {
     SETTLE.sha.encode(): _settle,
     INVALIDATE.sha.encode(): _invalidate,
     INTEND.sha.encode(): _intend,
-    GIVE_BACK.sha.encode(): _give_back,
+    RELEASE.sha.encode(): _release,
 }
 
 

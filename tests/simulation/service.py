@@ -28,7 +28,7 @@ from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
-from repocache.publication.write_through import Means, WriteThroughHook, WriteThroughOwner
+from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
 from repocache.redis_link import Address
 from repocache.repository.access import CachedAccess
 from repocache.repository.rows import Nodes as RowNodes
@@ -36,7 +36,7 @@ from repocache.repository.rows import Rows
 from repocache.routing import routing
 from repocache.routing.routing import Routing, Stickiness, current_session
 from repocache.routing.seen import SeenTransactions
-from repocache.runtime.cache import Needs, RunningCache, open_cache
+from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
@@ -134,31 +134,49 @@ class Service:
         self._caching: RunningCache | None = None
         await stack.enter_async_context(topology)
         self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
-        needs = Needs(strict=True, recovered=outbox.wake, grace=topology.grace)
         cache = await stack.enter_async_context(
-            open_cache(settings, ADDRESS, KeySpace(keys), standing, needs)
+            open_cache(
+                settings,
+                ADDRESS,
+                KeySpace(keys),
+                standing,
+                strict=True,
+                recovered=outbox.wake,
+                grace=topology.grace,
+            )
         )
         self._caching = cache
         stack.callback(self._end_feeds)
         cache.receivers.append(Hears(self))
         lives = Lives(settings.window, stickiness.uncovered, topology.now)
-        commits = CommitPublisher(cache.bus, cache.undelivered, cache.shared.views, standing, lives)
-        means = Means(
-            cache.shared.records,
-            cache.shared.views,
-            cache.nonces,
-            cache.evicts,
-            settings.publish_timeout,
-        )
         through = [
             self._through(each)
             for each in keys
             if isinstance(self._policy(each.prefix), WriteThrough)
         ]
-        commits.start(
-            cache.tasks.spawn, settings.observe, WriteThroughHook(through, standing, means), outbox
+        hook = WriteThroughHook(
+            through,
+            standing,
+            records=cache.shared.records,
+            views=cache.shared.views,
+            nonces=cache.nonces,
+            evicts=cache.evicts,
+            deadline=settings.publish_timeout,
+            spawn=cache.tasks.spawn,
+            observe=settings.observe,
         )
-        outbox.start(cache.tasks.keep, cache.undelivered.deliver)
+        commits = CommitPublisher(
+            bus=cache.bus,
+            retry=cache.retry,
+            views=cache.shared.views,
+            primary=standing,
+            lives=lives,
+            outbox=outbox,
+            write_through=hook,
+            spawn=cache.tasks.spawn,
+            observe=settings.observe,
+        )
+        outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
         stack.push_async_callback(self.watch.close, topology.grace)

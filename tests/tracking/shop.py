@@ -193,7 +193,7 @@ class Notes:
         self.begun = asyncio.Event()
         self.fails: Exception | None = None
 
-    def look(self, connection: Connection, transaction: Transaction) -> None:
+    def prepare(self, connection: Connection, transaction: Transaction) -> None:
         """Nothing is stored."""
 
     def rolled_back(self, transaction: Transaction) -> None:

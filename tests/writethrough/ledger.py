@@ -126,7 +126,7 @@ class Ledger:
 
     @property
     def records(self) -> RedisRecords:
-        records = self.db._caching.shared.records
+        records = self.db._started.cache.shared.records
         assert isinstance(records, RedisRecords)
         return records
 
@@ -158,7 +158,7 @@ class Ledger:
             )
             name = await self.name(repository, binding.keys.id(text))
             await self.call("DEL", name)
-            self.db._caching.shared.local.clear()
+            self.db._started.cache.shared.local.clear()
         self.served()
 
     async def name(self, repository: type[Repository[Any, Any]], id: Any) -> str:

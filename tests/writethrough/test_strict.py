@@ -45,7 +45,7 @@ async def test_nothing_of_a_strict_owner_stays_in_the_process(
     await ledger.settle(Prices, 1)
     for _ in range(2):
         await ledger.prices.require(1)
-    assert len(ledger.db._caching.shared.local) == 0
+    assert len(ledger.db._started.cache.shared.local) == 0
     assert Prices.policy.local_ttl == 0
 
 
@@ -157,7 +157,7 @@ async def test_a_frozen_redis_fails_a_write_within_its_deadline(
             assert (await ledger.prices.require(1)).amount == 1
         finally:
             await asyncio.to_thread(controls.redis.thaw)
-        await until(lambda: ledger.db._caching.shared.views.alive, "Redis is back")
+        await until(lambda: ledger.db._started.cache.shared.views.alive, "Redis is back")
         await ledger.reprice(1, 3)
         assert (await ledger.prices.require(1)).amount == 3
 
@@ -199,7 +199,7 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_its_write_lease_until_it_
         through = dataclasses.replace(repocache_endpoints, primary=doorman.url)
         async with open_ledger(through) as writer:
             with patch.object(write_through, "WRITE_LEASE", 0.05):
-                watch = writer.db._watch
+                watch = writer.db._started.watch
                 commit = watch._commit
 
                 def lost(connection: object) -> None:

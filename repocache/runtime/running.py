@@ -1,0 +1,171 @@
+"""THE wiring of one database: what is started, in which order, and what each part is given.
+
+Reading `running` from above shows the whole; what a part does is its own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from repocache.cache.policies import WriteThrough, is_strict
+from repocache.cache.signature import Signing
+from repocache.errors import ConfigurationError
+from repocache.events import Degraded
+from repocache.invalidation.outbox import OutboxMode
+from repocache.nodes.topology import Topology
+from repocache.publication.publisher import CommitPublisher, Lives
+from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
+from repocache.redis_link import Address
+from repocache.repository.registry import Registry
+from repocache.repository.repository import Repository
+from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
+from repocache.routing.routing import Routing
+from repocache.routing.seen import SeenTransactions
+from repocache.runtime.cache import RunningCache, ending, open_cache
+from repocache.runtime.outbox import NoOutbox, open_outbox
+from repocache.runtime.primary_wal import PrimaryWal
+from repocache.runtime.readers import Reader, readers, subjects
+from repocache.settings import Settings
+from repocache.tracking.listener import Tracker
+from repocache.transactions.changes import Changes
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.verification.verifier import Verifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a database was made with, checked, and not started yet. `address`: of Redis, None: this
+    process caches for itself alone."""
+
+    settings: Settings
+    topology: Topology
+    routing: Routing
+    registry: Registry
+    address: Address | None
+    signing: Signing
+    lives: Lives
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are others who have to be told, and positions to tell them: without both
+        there is neither an outbox nor write-through."""
+        return bool(self.topology.history) and self.address is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A database that is started."""
+
+    cache: RunningCache
+    outbox: NoOutbox
+    watch: CommitWatch
+    verifier: Verifier
+    readers: Mapping[type[Repository[Any, Any]], Reader]
+
+    def new_history(self) -> None:
+        """What was cached, or derived, in this process may hold commits that the new primary never
+        had."""
+        self.cache.channel.new_history()
+        self.outbox.reconnect()
+
+
+@asynccontextmanager
+async def running(plan: Plan) -> AsyncIterator[Running]:
+    """The topology is the first to start and the last to end: what is being published on leaving
+    still needs it.
+
+    Raises DatabaseUnavailable, and ConfigurationError for what the database does not have.
+    """
+    settings, topology, registry = plan.settings, plan.topology, plan.registry
+    observe, grace, primary = settings.observe, topology.grace, PrimaryWal(topology)
+    async with topology:
+        await registry.locate()
+        async with (
+            outbox_of(plan) as outbox,
+            open_cache(
+                settings,
+                plan.address,
+                registry.keys,
+                primary,
+                strict=any(is_strict(each.policy) for each, _ in registry),
+                recovered=outbox.wake,
+                grace=grace,
+            ) as cache,
+        ):
+            hook = WriteThroughHook(
+                stored_owners(plan),
+                primary,
+                records=cache.shared.records,
+                views=cache.shared.views,
+                nonces=cache.nonces,
+                evicts=cache.evicts,
+                deadline=settings.publish_timeout,
+                spawn=cache.tasks.spawn,
+                observe=observe,
+            )
+            publisher = CommitPublisher(
+                bus=cache.bus,
+                retry=cache.retry,
+                views=cache.shared.views,
+                primary=primary,
+                lives=plan.lives,
+                outbox=outbox,
+                write_through=hook,
+                spawn=cache.tasks.spawn,
+                observe=observe,
+            )
+            outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
+            engine = topology.write_engine
+            watch = CommitWatch(engine, publisher, cache.tasks.spawn_to_end, Changes)
+            tracker = Tracker(
+                engine, registry.owned, watch.transaction_of, observe, registry.functions
+            )
+            seen = SeenTransactions(engine, plan.routing, topology)
+            with ending(tracker.stop), ending(seen.stop):
+                verifier = Verifier(
+                    subjects(registry, settings, plan.signing),
+                    local=cache.shared.local,
+                    sampler=cache.sampler,
+                    repair=cache.retry.deliver,
+                    observe=observe,
+                )
+                try:
+                    yield Running(
+                        cache=cache,
+                        outbox=outbox,
+                        watch=watch,
+                        verifier=verifier,
+                        readers=readers(registry, cache, settings, plan.signing, verifier),
+                    )
+                finally:
+                    await watch.close(grace)
+
+
+def outbox_of(plan: Plan) -> AbstractAsyncContextManager[NoOutbox]:
+    """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
+    settings = plan.settings
+    if plan.is_shared and settings.outbox is not OutboxMode.OFF:
+        topology = plan.topology
+        return open_outbox(topology.outbox_engine(), settings, plan.registry.owned, topology.grace)
+    if settings.outbox is OutboxMode.REQUIRED:
+        raise ConfigurationError(
+            "Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis"
+        )
+    return nullcontext(NoOutbox())
+
+
+def stored_owners(plan: Plan) -> list[WriteThroughOwner]:
+    """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError
+    for a strict one."""
+    owners = [each for each in plan.registry if isinstance(each[0].policy, WriteThrough)]
+    observe = plan.settings.observe
+    if not owners or plan.is_shared:
+        return write_through_owners(owners, plan.settings.cache, plan.signing, observe)
+    for repository, _ in owners:
+        if is_strict(repository.policy):
+            raise strict_needs(repository, "WAL positions")
+    observe(Degraded("write-through", INVALIDATED))
+    return []
