@@ -76,10 +76,10 @@ async def our_loop(ends: Endpoints) -> AsyncIterator[tuple[Call, Times]]:
     async with database(ends, SharedUsers, Items) as db:
         users, items = db[SharedUsers], db[Items]
         await users.get_many(range(KEYS))
-        while not all(items._near(number) for number in range(ITEMS)):
+        while not all(items._peek(number) for number in range(ITEMS)):
             await items.get_many(range(ITEMS))
             await asyncio.sleep(0.01)
-        drops = Drops(lambda number: items._near(number) is None)
+        drops = Drops(lambda number: items._peek(number) is None)
         db._started.cache.receivers.append(drops)
         yield users.get, drops.times
 

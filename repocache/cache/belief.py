@@ -27,21 +27,30 @@ class At(NamedTuple):
 
 
 class BucketView:
-    """A record as believed, a bucket's or an owner's: how far it is by its own answers (`told`),
-    and by the messages that followed on these (`heard`, `tip`). `since`: where the view began;
-    `moved`: how often anything under it was invalidated. A bucket's has the `prefixes` of its keys'
-    names by owner, an owner's its `generations` (by owner: several may share one), as they were
-    answered. It is of the line of WAL that this process lives in: the scripts answer for no other,
-    and all views go with the line.
-    """
+    """A record as believed, a bucket's or an owner's. It is of the line of WAL that this process
+    lives in: the scripts answer for no other, and all views go with the line."""
 
-    __slots__ = ("generations", "heard", "incarnation", "moved", "prefixes", "since", "tip", "told")
+    __slots__ = (
+        "generations",
+        "heard",
+        "incarnation",
+        "invalidations",
+        "prefixes",
+        "since",
+        "tip",
+        "told",
+    )
 
     def __init__(self, at: At) -> None:
+        #: How far it is by the messages that followed on its own answers.
         self.incarnation, self.heard, self.tip = at
+        #: How far it is by its own answers, and where the view began.
         self.since = self.told = at.seq
-        self.moved = 0
+        #: How often anything under it was invalidated.
+        self.invalidations = 0
+        #: Of an owner's record, as answered, by owner: several may share one.
         self.generations: dict[str, str] = {}
+        #: Of a bucket's record: the beginning of the names of an owner's keys, by owner.
         self.prefixes: dict[str, str] = {}
 
     @property
@@ -73,11 +82,6 @@ class Before(NamedTuple):
 
     belief: Belief
     heard: int = 0
-
-
-def before(belief: Belief) -> Before:
-    """To be noted when a record is asked."""
-    return Before(belief, belief.heard if isinstance(belief, BucketView) else 0)
 
 
 class Heard(Enum):

@@ -1,5 +1,5 @@
-"""What this process believes of each record, and what an invalidation does here: L1 and the flights
-follow the views.
+"""What this process believes of each record, and what an invalidation does here: L1 and the loads
+in flight follow the views.
 
 Plain sync code, run inside the connection's own callback, so that a message has its effect before
 the caller of any later reply runs (protocol, The channel).
@@ -19,7 +19,6 @@ from repocache.cache.belief import (
     Doubt,
     Heard,
     Taken,
-    before,
     doubt,
     hear,
     take,
@@ -57,11 +56,11 @@ class BucketViews:
     it."""
 
     def __init__(
-        self, local: Local, flights: InflightLoads, keys: KeySpace, process: str, observe: Observer
+        self, local: Local, loads: InflightLoads, keys: KeySpace, process: str, observe: Observer
     ) -> None:
         self.alive = False
         self._local = local
-        self._flights = flights
+        self._loads = loads
         self._keys = keys
         self._process = process
         self._observe = observe
@@ -77,7 +76,8 @@ class BucketViews:
 
     def before(self, bucket: int) -> Before:
         """To be noted when the record is asked, for `adopt`."""
-        return before(self._beliefs[bucket])
+        belief = self._beliefs[bucket]
+        return Before(belief, belief.heard if isinstance(belief, BucketView) else 0)
 
     def up(self) -> None:
         """The channel is confirmed: everything known is from before, and is dropped."""
@@ -171,10 +171,10 @@ class BucketViews:
         return view
 
     def adopt_generation(
-        self, owner: str, asked: Before, at: At, generation: str
+        self, own: int, owner: str, asked: Before, at: At, generation: str
     ) -> BucketView | None:
-        """The same for the owner's record, and its generation."""
-        view = self.adopt(owner_bucket(owner), asked, at)
+        """The same for the owner's record, in the bucket `own`, and its generation."""
+        view = self.adopt(own, asked, at)
         if view is None:
             return None
         known = view.generations.get(owner)
@@ -209,12 +209,12 @@ class BucketViews:
         self._forget()
 
     def _drop_keys(self, bucket: int, texts: Iterable[str]) -> None:
-        self._move(bucket)
+        self._count(bucket)
         for text in texts:
             key = self._local_key(text)
             if key is not None:
                 self._local.discard(key)
-                self._flights.dirty_key(bucket, key)
+                self._loads.invalidate_key(bucket, key)
 
     def _local_key(self, text: str) -> LocalKey | None:
         """None for the keys of owners that this process has not."""
@@ -228,10 +228,10 @@ class BucketViews:
             return None
         return (prefix, id)
 
-    def _move(self, bucket: int) -> None:
+    def _count(self, bucket: int) -> None:
         belief = self._beliefs[bucket]
         if isinstance(belief, BucketView):
-            belief.moved += 1
+            belief.invalidations += 1
 
     def _give_up(self, bucket: int, why: str) -> None:
         """Anything under this record may have been invalidated."""
@@ -240,15 +240,15 @@ class BucketViews:
             for owner in self._owners.get(bucket, ()):
                 self._clear_owner(owner)
             return
-        self._move(bucket)
+        self._count(bucket)
         self._local.clear_bucket(bucket)
-        self._flights.dirty_bucket(bucket)
+        self._loads.invalidate_bucket(bucket)
 
     def _clear_owner(self, owner: str) -> None:
         """All keys of an owner were invalidated, and have other names from now on."""
-        self._move(owner_bucket(owner))
+        self._count(owner_bucket(owner))
         self._local.clear_owner(owner)
-        self._flights.dirty_owner(owner)
+        self._loads.invalidate_owner(owner)
         for belief in self._beliefs:
             if isinstance(belief, BucketView):
                 belief.prefixes.pop(owner, None)
@@ -256,4 +256,4 @@ class BucketViews:
     def _forget(self) -> None:
         self._beliefs = [Doubt()] * (2 * BUCKETS)
         self._local.clear()
-        self._flights.dirty_all()
+        self._loads.invalidate_all()

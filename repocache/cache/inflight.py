@@ -1,92 +1,109 @@
 """Loads in flight: who waits for which key, and who may still join.
 
-One flight carries a key from the first miss to the answer. Joining is a pure decision; an
-invalidation marks the flights that it met, so that what they bring stays out of L1 and nobody joins
-them any more.
+Joining is a pure decision; an invalidation marks the loads that it met, so that what they bring
+stays out of L1 and nobody joins them any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.belief import Before, BucketView, Doubt
 from repocache.cache.entry import CachedRow
 from repocache.cache.local_store import LocalKey
-from repocache.keys import owner_bucket
 
 NEVER = Before(Doubt())
 """Of a record that was not asked yet: no answer is expected."""
+UNKNOWN_VIEWS = (None, None)
 
 
 class InflightLoad:
-    """`began`: the state of the bucket's record, and of the owner's, when it took off, None: not
-    answered yet. `direct`: past the cache; `turns`: or it may yet turn out to go there, since its
-    session wrote in the bucket and the record has not answered. `sent`: something was asked
-    already, so that the answer may be older than who joins now. `dirty`: the key was invalidated
-    since, so nobody joins any more. `touched`: the same, counted anew from the moment that the fill
-    was sent: a fill that lands proves that nothing touched the key before. `cell`: the answer, once
-    it is there. `refused`: digest of a value in Redis that could not be read, and is to be
-    replaced. `over`: write leases whose transactions have ended. `asked`: what was believed of the
-    bucket and of the owner when their records were last asked; `views`: what was by their answer.
-    `own`: the owner's bucket."""
+    """One read of one key, from the moment that L1 did not have it to its answer; others may join
+    it once it loads."""
 
     __slots__ = (
         "asked",
         "began",
         "bookmark",
         "bucket",
-        "cell",
+        "cached",
         "direct",
-        "dirty",
+        "invalidated",
+        "invalidated_since_fill",
+        "invalidations",
         "key",
         "over",
         "own",
+        "prefix",
         "refused",
+        "reply",
         "sent",
         "text",
-        "touched",
         "turns",
         "views",
         "waiters",
     )
 
-    def __init__(self, key: LocalKey, text: str, bucket: int, bookmark: Bookmark | None) -> None:
+    def __init__(
+        self, key: LocalKey, text: str, bucket: int, own: int, bookmark: Bookmark | None
+    ) -> None:
         self.key = key
         self.text = text
         self.bucket = bucket
+        #: The owner's bucket.
+        self.own = own
+        #: Of the session that reads, None: it asks for nothing.
         self.bookmark = bookmark
-        self.own = owner_bucket(key[0])
-        self.began: tuple[Seen, Seen] | None = None
-        self.asked = NEVER, NEVER
-        self.views: tuple[BucketView | None, BucketView | None] = (None, None)
-        self.cell: CachedRow | None = None
+        #: Past the cache.
         self.direct = False
-        self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint(
-            (bucket, self.own)
-        )
-        self.dirty = False
-        self.touched = False
+        #: GET is on its way, None: Redis was not asked by name.
+        self.reply: Awaitable[bytes | None] | None = None
+        #: The beginning of the key's name that GET used.
+        self.prefix = ""
+        #: How often the bucket and the owner had been invalidated when GET was sent.
+        self.invalidations = 0
+        #: What is believed of the bucket and of the owner: when GET was sent, and later by the
+        #: answer of their records.
+        self.views: tuple[BucketView | None, BucketView | None] = UNKNOWN_VIEWS
+        #: SHA-1 of a value in Redis that could not be read, and is to be replaced.
         self.refused = ""
-        self.over: tuple[str, ...] = ()
+        #: It may yet turn out to go past the cache: its session wrote in the bucket, and the record
+        #: has not answered.
+        self.turns = bookmark is not None and not bookmark.buckets.keys().isdisjoint((bucket, own))
+        #: Something was asked already, so that the answer may be older than who joins now.
         self.sent = False
+        #: What was believed of the bucket and of the owner when their records were last asked.
+        self.asked = NEVER, NEVER
+        #: The states of both records as they answered, None: they have not yet.
+        self.began: tuple[Seen, Seen] | None = None
+        #: Write leases whose transactions have ended.
+        self.over: tuple[str, ...] = ()
+        #: The key was invalidated since it began: nobody joins any more.
+        self.invalidated = False
+        #: The same, counted anew from the moment that the fill was sent: a fill that lands proves
+        #: that nothing touched the key before.
+        self.invalidated_since_fill = False
+        #: The answer, once it is there.
+        self.cached: CachedRow | None = None
         self.waiters: list[asyncio.Future[CachedRow]] = []
 
     def join(self) -> asyncio.Future[CachedRow]:
         """A future of one's own: a caller that is cancelled takes nobody with it."""
         future: asyncio.Future[CachedRow] = asyncio.get_running_loop().create_future()
-        if self.cell is not None:
-            future.set_result(self.cell)
+        if self.cached is not None:
+            future.set_result(self.cached)
         else:
             self.waiters.append(future)
         return future
 
-    def resolve(self, cell: CachedRow) -> None:
+    def resolve(self, cached: CachedRow) -> None:
         """Answer everybody who waits, and whoever joins from now on."""
-        self.cell = cell
+        self.cached = cached
         for future in self.waiters:
             if not future.done():
-                future.set_result(cell)
+                future.set_result(cached)
         self.waiters.clear()
 
     def fail(self, error: BaseException) -> None:
@@ -99,13 +116,13 @@ class InflightLoad:
         self.waiters.clear()
 
 
-def may_join(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> bool:
-    """Whether a caller with this bookmark may share the flight's answer (protocol, Read path 3).
+def may_join(load: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> bool:
+    """Whether a caller with this bookmark may share the load's answer (protocol, Read path 3).
     `direct`: he goes past the cache.
 
     Not if the key was invalidated since it took off: it may bring what was there before the
     caller's own commit. Nor if one of both goes past the cache: the caller who would use it may
-    have heard of more than a lagging replica shows. Nor if the flight promised less than the
+    have heard of more than a lagging replica shows. Nor if the load promised less than the
     bookmark asks for: a position, or a record state.
 
     Nor, past the cache, once it was sent, for the primary may answer it, where a position is not
@@ -113,35 +130,35 @@ def may_join(flight: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -
     them is visible, and its session reads on the primary; 3. the other becomes visible, and its
     session comes to join. Under a lease the record tells.
     """
-    if flight.dirty or flight.direct != direct:
+    if load.invalidated or load.direct != direct:
         return False
-    if bookmark is flight.bookmark:
+    if bookmark is load.bookmark:
         return True
-    if flight.turns:
+    if load.turns:
         return False
     if bookmark is None:
         return True
-    return (not flight.sent if direct else _is_known(flight, bookmark)) and _has_position(
-        flight, bookmark
+    return (not load.sent if direct else _is_known(load, bookmark)) and _has_position(
+        load, bookmark
     )
 
 
-def _is_known(flight: InflightLoad, bookmark: Bookmark) -> bool:
-    """Whether the records that a flight has asked know of all that the session wrote in its bucket,
+def _is_known(load: InflightLoad, bookmark: Bookmark) -> bool:
+    """Whether the records that a load has asked know of all that the session wrote in its bucket,
     and of the owner as a whole."""
     if not bookmark.takes_cached:
         return False
-    if flight.began is None:
-        return bookmark.buckets.keys().isdisjoint((flight.bucket, flight.own))
+    if load.began is None:
+        return bookmark.buckets.keys().isdisjoint((load.bucket, load.own))
     return all(
         bookmark.known_to(at, *seen)
-        for at, seen in zip((flight.bucket, flight.own), flight.began, strict=True)
+        for at, seen in zip((load.bucket, load.own), load.began, strict=True)
     )
 
 
-def _has_position(flight: InflightLoad, bookmark: Bookmark) -> bool:
-    """Whether a flight asks for the position that a bookmark asks for, or for more."""
-    had = flight.bookmark
+def _has_position(load: InflightLoad, bookmark: Bookmark) -> bool:
+    """Whether a load asks for the position that a bookmark asks for, or for more."""
+    had = load.bookmark
     if (
         had is None
         or had.history != bookmark.history
@@ -153,7 +170,7 @@ def _has_position(flight: InflightLoad, bookmark: Bookmark) -> bool:
 
 
 class InflightLoads:
-    """The flights of one process, by key and by bucket; for each key one that uses the cache and
+    """The loads of one process, by key and by bucket; for each key one that uses the cache and
     one that goes past it may be joined."""
 
     def __init__(self) -> None:
@@ -166,49 +183,49 @@ class InflightLoads:
     def get(self, key: LocalKey, *, direct: bool = False) -> InflightLoad | None:
         return self._by_key.get((key, direct))
 
-    def begin(self, flight: InflightLoad) -> None:
-        """From now on joined for its key; one that flew there before goes on for its own
-        passengers."""
-        self._by_key[flight.key, flight.direct] = flight
-        self._by_bucket.setdefault(flight.bucket, set()).add(flight)
+    def begin(self, load: InflightLoad) -> None:
+        """From now on joined for its key; one that was joined before goes on for its own
+        callers."""
+        self._by_key[load.key, load.direct] = load
+        self._by_bucket.setdefault(load.bucket, set()).add(load)
 
-    def goes_past(self, flight: InflightLoad) -> None:
+    def goes_past(self, load: InflightLoad) -> None:
         """It turned out that it goes past the cache."""
-        flight.turns = False
-        if not flight.direct:
-            self._forget(flight)
-            flight.direct = True
-            self._by_key.setdefault((flight.key, True), flight)
+        load.turns = False
+        if not load.direct:
+            self._forget(load)
+            load.direct = True
+            self._by_key.setdefault((load.key, True), load)
 
-    def end(self, flight: InflightLoad) -> None:
-        self._forget(flight)
-        bucket = self._by_bucket.get(flight.bucket)
+    def end(self, load: InflightLoad) -> None:
+        self._forget(load)
+        bucket = self._by_bucket.get(load.bucket)
         if bucket is not None:
-            bucket.discard(flight)
+            bucket.discard(load)
             if not bucket:
-                del self._by_bucket[flight.bucket]
+                del self._by_bucket[load.bucket]
 
-    def _forget(self, flight: InflightLoad) -> None:
-        name = flight.key, flight.direct
-        if self._by_key.get(name) is flight:
+    def _forget(self, load: InflightLoad) -> None:
+        name = load.key, load.direct
+        if self._by_key.get(name) is load:
             del self._by_key[name]
 
-    def dirty_key(self, bucket: int, key: LocalKey) -> None:
-        """The key was invalidated: also flights that are no longer joined keep out of L1."""
-        for flight in self._by_bucket.get(bucket, ()):
-            if flight.key == key:
-                flight.dirty = flight.touched = True
+    def invalidate_key(self, bucket: int, key: LocalKey) -> None:
+        """The key was invalidated: also loads that are no longer joined keep out of L1."""
+        for load in self._by_bucket.get(bucket, ()):
+            if load.key == key:
+                load.invalidated = load.invalidated_since_fill = True
 
-    def dirty_bucket(self, bucket: int) -> None:
-        for flight in self._by_bucket.get(bucket, ()):
-            flight.dirty = flight.touched = True
+    def invalidate_bucket(self, bucket: int) -> None:
+        for load in self._by_bucket.get(bucket, ()):
+            load.invalidated = load.invalidated_since_fill = True
 
-    def dirty_owner(self, owner: str) -> None:
-        for flights in self._by_bucket.values():
-            for flight in flights:
-                if flight.key[0] == owner:
-                    flight.dirty = flight.touched = True
+    def invalidate_owner(self, owner: str) -> None:
+        for loads in self._by_bucket.values():
+            for load in loads:
+                if load.key[0] == owner:
+                    load.invalidated = load.invalidated_since_fill = True
 
-    def dirty_all(self) -> None:
+    def invalidate_all(self) -> None:
         for bucket in self._by_bucket:
-            self.dirty_bucket(bucket)
+            self.invalidate_bucket(bucket)

@@ -14,7 +14,7 @@ from repocache.cache.switch import Gate
 from repocache.events import Observer, Served
 from repocache.keys import owner_bucket
 
-Near = Callable[[Any], CachedRow | None]
+Peek = Callable[[Any], CachedRow | None]
 """The answer at hand for an id of the key's type, without waiting."""
 
 
@@ -25,13 +25,13 @@ class Session(Protocol):
     def bookmark(self) -> Bookmark: ...
 
 
-def near_reader(
+def l1_peek(
     owner: str,
     shared: ProcessCache,
     gate: Gate,
     clock: Callable[[], float],
     session_of: Callable[[], Session | None],
-) -> Near:
+) -> Peek:
     """Reads L1 as `LocalStore.get` does, without the calls: it was 2 us, and is 0.3.
 
     A hit counts only if the gate is open, the channel is alive, and the views of the bucket and of
@@ -41,7 +41,7 @@ def near_reader(
     local, views = shared.local, shared.views
     entries, covers, own = local.entries, views.covers, owner_bucket(owner)
 
-    def near(id: Any) -> CachedRow | None:
+    def peek(id: Any) -> CachedRow | None:
         if not views.alive or not gate.open:
             return None
         entry = entries.get((owner, id))
@@ -56,20 +56,20 @@ def near_reader(
         local.hits += 1
         return entry.value  # type: ignore[return-value]  # a cast would be one more call
 
-    return near
+    return peek
 
 
-def observed(near: Near, owner: str, observe: Observer) -> Near:
+def observed(peek: Peek, owner: str, observe: Observer) -> Peek:
     """Tells the observer of every hit, which costs several times the hit itself."""
     hit = Served(owner, "l1", "", "at hand")
 
-    def near_and_tell(id: Any) -> CachedRow | None:
-        cell = near(id)
-        if cell is not None:
+    def peek_and_tell(id: Any) -> CachedRow | None:
+        cached = peek(id)
+        if cached is not None:
             observe(hit)
-        return cell
+        return cached
 
-    return near_and_tell
+    return peek_and_tell
 
 
 def no_l1(_id: Any) -> CachedRow | None:

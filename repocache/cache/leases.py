@@ -1,14 +1,16 @@
-"""What a batch of flights says to the records: it asks for values or leases, and gives rows for the
+"""What a batch of loads says to the records: it asks for values or leases, and gives rows for the
 leases.
 
 Owns the order of asking where a record's history or state is in doubt. What Redis does not answer
-is an event and no error: its flight goes past the cache.
+is an event and no error: its load goes past the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
+from repocache.bookmark import Seen
+from repocache.cache.belief import At
 from repocache.cache.entry import Row, Source
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.process_cache import ProcessCache
@@ -18,45 +20,40 @@ from repocache.events import CacheFailed, Filled
 from repocache.records import CallerHistory, Lease, OpenReply, OpenRequest
 
 
-def knows_of(flight: InflightLoad, answer: OpenReply) -> bool:
-    """Whether a value counts for the flight's session: only in the records that it wrote in, not
+def knows_of(load: InflightLoad, answer: OpenReply) -> bool:
+    """Whether a value counts for the load's session: only in the records that it wrote in, not
     before its write.
 
     Another record is a newer one, as a rule. But a Redis that was cut off or demoted, and does not
     know it, has one of before the session's write, of which another Redis was told: what the
     protocol's assumption excludes, and a failover brings for a moment.
     """
-    bookmark, owner = flight.bookmark, answer.owner
+    bookmark, owner = load.bookmark, answer.owner
     return bookmark is None or (
-        bookmark.known_to(flight.bucket, answer.incarnation, answer.seq)
-        and bookmark.known_to(flight.own, owner.incarnation, owner.seq)
+        bookmark.known_to(load.bucket, answer.incarnation, answer.seq)
+        and bookmark.known_to(load.own, owner.incarnation, owner.seq)
     )
 
 
 class Leases:
-    """Those of one owner. `opened`: takes over the state of a flight's record, and answers False if
-    it is older than what is known by now."""
+    """Those of one owner."""
 
-    def __init__(
-        self,
-        source: Source,
-        shared: ProcessCache,
-        values: Values,
-        opened: Callable[[InflightLoad, OpenReply], bool],
-    ) -> None:
-        self._source = source
+    def __init__(self, source: Source, shared: ProcessCache, values: Values) -> None:
+        self._owner = source.keys.prefix
+        self._fingerprint = source.fingerprint
         self._shared = shared
         self._values = values
-        self._opened = opened
+        self._views = shared.views
+        self._line = shared.primary.lineage
 
     async def open(
         self, batch: Sequence[InflightLoad]
     ) -> Sequence[tuple[InflightLoad, OpenReply | None]]:
         """The records' answers; None, or "history" where its record is of another line of WAL than
-        this process lives in, for a flight that goes past the cache."""
+        this process lives in, for a load that goes past the cache."""
         answers: dict[InflightLoad, OpenReply | None] = dict.fromkeys(batch)
-        asked = [flight for flight in batch if not flight.direct]
-        terms = CallerHistory(self._shared.primary.history)
+        asked = [load for load in batch if not load.direct]
+        terms = CallerHistory(self._line.history)
         for _ in range(3):
             if not asked:
                 break
@@ -64,27 +61,27 @@ class Leases:
             refused: list[tuple[InflightLoad, OpenReply]] = []
             met: set[tuple[int, str]] = set()
             answered = await self._ask(asked, terms)
-            if terms.history != self._shared.primary.history:
+            if terms.history != self._line.history:
                 # 1. asked under one history; 2. a failover is noticed, and all views go; 3. the old
                 # answer comes.
                 self.release(answered, terms)
-                terms = CallerHistory(self._shared.primary.history)
+                terms = CallerHistory(self._line.history)
                 continue
-            for flight, answer in answered:
+            for load, answer in answered:
                 if answer.kind == "history":
-                    places = ((flight.bucket, answer.history), (flight.own, answer.owner_history))
+                    places = ((load.bucket, answer.history), (load.own, answer.owner_history))
                     met.update(place for place in places if place[1])
-                    answers[flight] = answer
-                    again.append(flight)
-                elif self._opened(flight, answer):
-                    known = answer.kind != "value" or knows_of(flight, answer)
-                    answers[flight] = answer if known else None
+                    answers[load] = answer
+                    again.append(load)
+                elif self._opened(load, answer):
+                    known = answer.kind != "value" or knows_of(load, answer)
+                    answers[load] = answer if known else None
                     if not known:
-                        self._shared.flights.goes_past(flight)
+                        self._shared.inflight.goes_past(load)
                 else:
-                    answers[flight] = None
-                    refused.append((flight, answer))
-                    again.append(flight)
+                    answers[load] = None
+                    refused.append((load, answer))
+                    again.append(load)
             self.release(refused, terms)
             asked = again
             if met:
@@ -112,25 +109,22 @@ class Leases:
         ], terms
 
     async def _ask(
-        self, flights: Sequence[InflightLoad], terms: CallerHistory
+        self, loads: Sequence[InflightLoad], terms: CallerHistory
     ) -> list[tuple[InflightLoad, OpenReply]]:
         """All at once; what Redis does not answer is missing from the list."""
         pending: list[tuple[InflightLoad, Awaitable[OpenReply]]] = []
         answers: list[tuple[InflightLoad, OpenReply]] = []
         why = ""
         try:
-            for flight in flights:
-                flight.asked = (
-                    self._shared.views.before(flight.bucket),
-                    self._shared.views.before(flight.own),
-                )
-                flight.touched = False
-                pending.append((flight, self._shared.records.open(self._ask_for(flight), terms)))
+            for load in loads:
+                load.asked = self._views.before(load.bucket), self._views.before(load.own)
+                load.invalidated_since_fill = False
+                pending.append((load, self._shared.records.open(self._ask_for(load), terms)))
         except CacheUnavailable as error:
             why = str(error)
-        for flight, answer in pending:
+        for load, answer in pending:
             try:
-                answers.append((flight, await answer))
+                answers.append((load, await answer))
             except CacheUnavailable as error:
                 # One record that Redis cannot work with is no reason to do without the others.
                 why = str(error)
@@ -138,31 +132,47 @@ class Leases:
             self._shared.observe(CacheFailed("open", why))
         return answers
 
-    def _ask_for(self, flight: InflightLoad) -> OpenRequest:
-        source = self._source
-        life = self._shared.settings.lease
+    def _opened(self, load: InflightLoad, answer: OpenReply) -> bool:
+        """Take over the state of both records. False: the answer is older than what is known by
+        now."""
+        load.turns = False
+        of_bucket, of_owner = load.asked
+        at, owner = At(answer.incarnation, answer.seq, answer.tip), answer.owner
+        own_at = At(owner.incarnation, owner.seq, owner.tip)
+        own = self._views.adopt_generation(
+            load.own, self._owner, of_owner, own_at, answer.generation
+        )
+        view = self._views.adopt(load.bucket, of_bucket, at)
+        if view is None or own is None:
+            return False
+        load.views = view, own
+        load.began = Seen(at.incarnation, at.seq), Seen(own_at.incarnation, own_at.seq)
+        return True
+
+    def _ask_for(self, load: InflightLoad) -> OpenRequest:
         return OpenRequest(
-            flight.bucket,
-            source.keys.prefix,
-            source.fingerprint,
-            flight.text,
-            life,
-            flight.refused,
-            flight.over,
+            load.bucket,
+            load.own,
+            self._owner,
+            self._fingerprint,
+            load.text,
+            self._shared.settings.lease,
+            load.refused,
+            load.over,
         )
 
-    def _lease(self, flight: InflightLoad, answer: OpenReply) -> Lease:
-        return Lease(self._ask_for(flight), answer.incarnation, answer.generation, answer.nonce)
+    def _lease(self, load: InflightLoad, answer: OpenReply) -> Lease:
+        return Lease(self._ask_for(load), answer.incarnation, answer.generation, answer.nonce)
 
     def release(
         self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory
     ) -> None:
-        """Leases under which nothing will be filled: who asks next, perhaps the same flight, would
+        """Leases under which nothing will be filled: who asks next, perhaps the same load, would
         wait for them."""
         try:
-            for flight, answer in answered:
+            for load, answer in answered:
                 if answer.kind == "lease":
-                    self._shared.records.fill(self._lease(flight, answer), terms, NOT_KEPT, 1.0)
+                    self._shared.records.fill(self._lease(load, answer), terms, NOT_KEPT, 1.0)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
 
@@ -170,24 +180,22 @@ class Leases:
         self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
     ) -> list[tuple[InflightLoad, Awaitable[bool]]]:
         """Offer the rows for the leases."""
-        terms = CallerHistory(self._shared.primary.history)
+        terms = CallerHistory(self._line.history)
         fills: list[tuple[InflightLoad, Awaitable[bool]]] = []
         try:
-            for flight, answer, row in rows:
-                value, life = self._values.encode(flight.text, row)
-                if flight.cell is not None:
-                    flight.cell.length = len(value)
-                flight.touched = False
+            for load, answer, row in rows:
+                value, life = self._values.encode(load.text, row)
+                if load.cached is not None:
+                    load.cached.length = len(value)
+                load.invalidated_since_fill = False
                 fills.append(
                     (
-                        flight,
-                        self._shared.records.fill(self._lease(flight, answer), terms, value, life),
+                        load,
+                        self._shared.records.fill(self._lease(load, answer), terms, value, life),
                     )
                 )
-                self._shared.settler.settle(flight.bucket, answer.incarnation, answer.floor)
-                self._shared.settler.settle(
-                    flight.own, answer.owner.incarnation, answer.owner.floor
-                )
+                self._shared.settler.settle(load.bucket, answer.incarnation, answer.floor)
+                self._shared.settler.settle(load.own, answer.owner.incarnation, answer.owner.floor)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
         return fills
@@ -198,15 +206,15 @@ class Leases:
         """Those whose row Redis has taken."""
         landed: set[InflightLoad] = set()
         why = ""
-        for flight, fill in fills:
+        for load, fill in fills:
             try:
                 done = await fill
             except CacheUnavailable as error:
                 why = str(error)
                 continue
-            self._shared.observe(Filled(flight.text, done))
+            self._shared.observe(Filled(load.text, done))
             if done:
-                landed.add(flight)
+                landed.add(load)
         if why:
             self._shared.observe(CacheFailed("fill", why))
         return landed

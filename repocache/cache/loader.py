@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from repocache.cache.entry import CachedRow, RowRequest, Source
-from repocache.cache.inflight import InflightLoad
+from repocache.cache.inflight import UNKNOWN_VIEWS, InflightLoad, may_join
+from repocache.cache.lane import Lane
 from repocache.cache.leases import Leases
-from repocache.cache.policies import is_strict
 from repocache.cache.process_cache import ProcessCache
-from repocache.cache.settler import Spawn
+from repocache.cache.switch import Gate
 from repocache.cache.values import Values, digest
-from repocache.errors import CodecError, DatabaseUnavailable, NotStarted
+from repocache.errors import CodecError, DatabaseUnavailable
+from repocache.events import Served
 from repocache.history import is_newer
 from repocache.records import CallerHistory, OpenReply
-
-Work = Callable[[], Awaitable[None]]
-"""Begun by the task that runs it: one that never runs leaves no coroutine behind."""
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
@@ -35,24 +33,6 @@ OLDER = (
     "no node may answer: the primary here has been replaced, as the session or the record of "
     "the key knows"
 )
-
-
-class Harbour(Protocol):
-    """Where flights come down: the read path, which knows L1 and the views."""
-
-    def opened(self, flight: InflightLoad, answer: OpenReply) -> bool:
-        """Take over the record's state. False: the answer is older than what is known by now."""
-        ...
-
-    def answered(self, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
-        """Hand the cell to whoever waits."""
-        ...
-
-    def ended(self, flight: InflightLoad, keep: bool) -> None:
-        """The flight is over. `keep`: L2 has the value, so L1 may have it."""
-        ...
-
-    def failed(self, flight: InflightLoad, error: BaseException) -> None: ...
 
 
 class Group(NamedTuple):
@@ -63,49 +43,8 @@ class Group(NamedTuple):
     leased: Sequence[tuple[InflightLoad, OpenReply]]
 
     @property
-    def flights(self) -> list[InflightLoad]:
-        return [flight for flight, _ in self.wanted]
-
-
-class Lane:
-    """Work of one kind, at most `MOST` pieces at a time; what comes meanwhile waits for its
-    turn."""
-
-    MOST = 2
-
-    def __init__(
-        self, spawn: Spawn, fail: Callable[[Sequence[InflightLoad], Exception], None]
-    ) -> None:
-        self._spawn = spawn
-        self._fail = fail
-        self._running = 0
-
-    @property
-    def free(self) -> bool:
-        return self._running < self.MOST
-
-    def run(self, flights: Sequence[InflightLoad], work: Work, ended: Callable[[], None]) -> None:
-        """Begin the work for these flights. Whatever it raises is theirs. `ended` comes last."""
-        try:
-            self._spawn(self._run(flights, work, ended))
-        except NotStarted as error:
-            self._fail(flights, error)
-        else:
-            self._running += 1
-
-    async def _run(
-        self, flights: Sequence[InflightLoad], work: Work, ended: Callable[[], None]
-    ) -> None:
-        try:
-            await work()
-        except asyncio.CancelledError:
-            self._fail(flights, DatabaseUnavailable("the database was closed during the load"))
-            raise
-        except Exception as error:  # noqa: BLE001  # it is the callers'
-            self._fail(flights, error)
-        finally:
-            self._running -= 1
-            ended()
+    def loads(self) -> list[InflightLoad]:
+        return [load for load, _ in self.wanted]
 
 
 class Loader:
@@ -114,25 +53,46 @@ class Loader:
     nobody else.
     """
 
-    def __init__(
-        self, source: Source, shared: ProcessCache, values: Values, harbour: Harbour
-    ) -> None:
+    def __init__(self, source: Source, shared: ProcessCache, values: Values, tier: Gate) -> None:
+        """`tier`: whether L1 is used."""
         self._source = source
+        self._shares_sent = source.policy.shares_sent_loads
+        self._from_replicas = source.policy.fills_from_replicas
+        self._keeps = source.policy.local_ttl > 0
         self._shared = shared
+        self._inflight = shared.inflight
+        self._line = shared.primary.lineage
+        self._views = shared.views
         self._values = values
-        self._harbour = harbour
-        self._leases = Leases(source, shared, values, harbour.opened)
-        self._strict = is_strict(source.policy)
+        self._tier = tier
+        self._l2_hit = Served(source.keys.prefix, "l2", "", "a value")
+        self._leases = Leases(source, shared, values)
         self._queue: list[InflightLoad] = []
         self._batches = Lane(shared.spawn, self._fail)
         self._for_primary: list[tuple[InflightLoad, RowRequest, OpenReply | None]] = []
         self._primary_reads = Lane(shared.spawn, self._fail)
         self._scheduled = False
 
-    def enqueue(self, flight: InflightLoad) -> None:
+    def load(self, asked: InflightLoad) -> asyncio.Future[CachedRow]:
+        """Join the load of this key that is under way, or begin this one. Raises
+        DatabaseUnavailable for a session that knows of a newer timeline than this process, whose
+        primary has been replaced."""
+        other = self._inflight.get(asked.key, direct=asked.direct)
+        joins = other is not None and may_join(other, asked.bookmark, direct=asked.direct)
+        if other is not None and joins and (self._shares_sent or not other.sent):
+            return other.join()
+        if asked.bookmark is not None and is_newer(asked.bookmark.history, self._line.history):
+            raise DatabaseUnavailable(OLDER)
+        asked.views = UNKNOWN_VIEWS
+        self._inflight.begin(asked)
+        answer = asked.join()
+        self._enqueue(asked)
+        return answer
+
+    def _enqueue(self, load: InflightLoad) -> None:
         """The batch leaves at the end of this turn of the loop, with everything else of the
         turn."""
-        self._queue.append(flight)
+        self._queue.append(load)
         if not self._scheduled and self._batches.free:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -155,13 +115,13 @@ class Loader:
                 for each in self._for_primary
                 if (each[1].bookmark is not None) is with_bookmark
             ][:size]
-            taken = {flight for flight, _, _ in same}
+            taken = {load for load, _, _ in same}
             self._for_primary = [each for each in self._for_primary if each[0] not in taken]
             group = Group(
-                [(flight, want) for flight, want, _ in same],
-                [(flight, lease) for flight, _, lease in same if lease is not None],
+                [(load, want) for load, want, _ in same],
+                [(load, lease) for load, _, lease in same if lease is not None],
             )
-            self._primary_reads.run(group.flights, partial(self._read, group), self._ask_primary)
+            self._primary_reads.run(group.loads, partial(self._read, group), self._ask_primary)
 
     async def _load(self, batch: Sequence[InflightLoad]) -> None:
         """Leases, rows, answers, fills: in this order, so that the rows' snapshot is younger than
@@ -170,30 +130,30 @@ class Loader:
         groups: defaultdict[tuple[bool, bool], list[tuple[InflightLoad, RowRequest]]] = defaultdict(
             list
         )
-        for flight in batch:
-            flight.sent = True
+        for load in batch:
+            load.sent = True
         answers = await self._leases.open(batch)
-        history = self._shared.primary.history
-        for flight, answer in answers:
+        history = self._line.history
+        for load, answer in answers:
             if answer is not None and answer.kind == "value":
-                self._deliver(flight, answer.value)
+                self._deliver(load, answer.value)
             elif answer is not None and answer.kind == "wait":
-                self._shared.spawn(self._run_alone(flight, self._wait(flight, answer)))
+                self._shared.spawn(self._run_alone(load, self._wait(load, answer)))
             elif answer is not None and answer.overdue:
-                self._shared.spawn(self._run_alone(flight, self._take_over(flight, answer)))
+                self._shared.spawn(self._run_alone(load, self._take_over(load, answer)))
             else:
                 if answer is not None and answer.kind == "lease":
-                    leased[flight] = answer
-                if (want := self._wanted(flight, answer, history)) is not None:
-                    groups[want.primary, want.bookmark is not None].append((flight, want))
+                    leased[load] = answer
+                if (want := self._wanted(load, answer, history)) is not None:
+                    groups[want.primary, want.bookmark is not None].append((load, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may
         # answer.
         reads = []
         for (primary, _), wanted in groups.items():
             if primary:
-                self._for_primary += [(flight, want, leased.get(flight)) for flight, want in wanted]
+                self._for_primary += [(load, want, leased.get(load)) for load, want in wanted]
             else:
-                held = [(flight, leased[flight]) for flight, _ in wanted if flight in leased]
+                held = [(load, leased[load]) for load, _ in wanted if load in leased]
                 reads.append(self._read(Group(wanted, held)))
         self._ask_primary()
         await asyncio.gather(*reads)
@@ -205,90 +165,86 @@ class Loader:
         try:
             rows = await self._source.load([want for _, want in wanted])
         except BaseException as error:
-            self._leases.release(leased, CallerHistory(self._shared.primary.history))
+            self._leases.release(leased, CallerHistory(self._line.history))
             if not isinstance(error, Exception):
                 raise
-            unavailable = isinstance(error, DatabaseUnavailable) and not self._strict
+            unavailable = isinstance(error, DatabaseUnavailable) and self._from_replicas
             if unavailable and any(want.floor is None or want.fills for _, want in wanted):
                 # What would be filled asks for more than an answer does: any node that suits the
                 # session may give it.
-                for flight in group.flights:
-                    self._shared.flights.goes_past(flight)
+                for load in group.loads:
+                    self._inflight.goes_past(load)
                 content = [
-                    (flight, want._replace(floor=ANY_NODE, fills=False)) for flight, want in wanted
+                    (load, want._replace(floor=ANY_NODE, fills=False)) for load, want in wanted
                 ]
                 return await self._read(Group(content, ()))
-            return self._fail(group.flights, error)
-        unread = {flight for flight, want in wanted if isinstance(rows.get(want.id), CodecError)}
+            return self._fail(group.loads, error)
+        unread = {load for load, want in wanted if isinstance(rows.get(want.id), CodecError)}
         self._leases.release(
             [each for each in leased if each[0] in unread],
-            CallerHistory(self._shared.primary.history),
+            CallerHistory(self._line.history),
         )
-        for flight, want in wanted:
+        for load, want in wanted:
             row = rows.get(want.id)
             if isinstance(row, CodecError):
-                self._harbour.failed(flight, row)
+                self._fail([load], row)
             else:
-                self._harbour.answered(flight, CachedRow(row), "database")
+                self._answer(load, CachedRow(row), "database")
         fills = self._leases.fill(
-            [
-                (flight, answer, flight.cell.row)
-                for flight, answer in leased
-                if flight.cell is not None
-            ]
+            [(load, answer, load.cached.row) for load, answer in leased if load.cached is not None]
         )
         landed = await self._leases.landed(fills)
-        for flight, _ in wanted:
-            if flight not in unread:
-                self._harbour.ended(flight, flight in landed)
+        for load, _ in wanted:
+            if load not in unread:
+                self._end(load, landed=load in landed)
 
-    def _deliver(self, flight: InflightLoad, value: bytes) -> None:
-        cell = self._values.decode(flight.text, value, flight.key[1])
-        if cell is not None:
-            self._harbour.answered(flight, cell, "l2")
-            self._harbour.ended(flight, keep=True)
+    def _deliver(self, load: InflightLoad, value: bytes) -> None:
+        cached = self._values.decode(load.text, value, load.key[1])
+        if cached is not None:
+            self._answer(load, cached, "l2")
+            self._end(load, landed=True)
         else:
-            flight.refused = digest(value)
-            self.enqueue(flight)
+            load.refused = digest(value)
+            self._enqueue(load)
 
     def _wanted(
-        self, flight: InflightLoad, answer: OpenReply | None, history: str
+        self, load: InflightLoad, answer: OpenReply | None, history: str
     ) -> RowRequest | None:
         """Strict owners are read on the primary; so are rows whose commit is on its way. None, once
-        the flight has failed: the record of a strict owner is of a newer timeline, and the primary
+        the load has failed: the record of a strict owner is of a newer timeline, and the primary
         here shows the past."""
         floor: int | None = ANY_NODE
         if answer is None or answer.kind == "history":
             met = () if answer is None else answer.histories
-            if self._strict and any(is_newer(each, history) for each in met):
-                self._fail([flight], DatabaseUnavailable(OLDER))
+            if not self._from_replicas and any(is_newer(each, history) for each in met):
+                self._fail([load], DatabaseUnavailable(OLDER))
                 return None
-            self._shared.flights.goes_past(flight)
+            self._inflight.goes_past(load)
         else:
             floor = answer.needed
-        if self._strict or (answer is not None and answer.kind == "written"):
+        if not self._from_replicas or (answer is not None and answer.kind == "written"):
             floor = None
         fills = answer is not None and answer.kind == "lease"
-        return RowRequest(flight.key[1], floor, history, flight.bookmark, fills)
+        return RowRequest(load.key[1], floor, history, load.bookmark, fills)
 
-    async def _run_alone(self, flight: InflightLoad, going_on: Awaitable[OpenReply | None]) -> None:
-        """A flight that leaves its batch. Its answer: a value, a lease, or that it reads and fills
+    async def _run_alone(self, load: InflightLoad, going_on: Awaitable[OpenReply | None]) -> None:
+        """A load that leaves its batch. Its answer: a value, a lease, or that it reads and fills
         neither tier."""
         try:
             answer = await going_on
             if answer is not None and answer.kind == "value":
-                return self._deliver(flight, answer.value)
-            want = self._wanted(flight, answer, self._shared.primary.history)
+                return self._deliver(load, answer.value)
+            want = self._wanted(load, answer, self._line.history)
             if want is not None:
-                leased = [(flight, answer)] if answer is not None and answer.kind == "lease" else []
-                await self._read(Group([(flight, want)], leased))
+                leased = [(load, answer)] if answer is not None and answer.kind == "lease" else []
+                await self._read(Group([(load, want)], leased))
         except asyncio.CancelledError:
-            self._fail([flight], DatabaseUnavailable("the database was closed during the load"))
+            self._fail([load], DatabaseUnavailable("the database was closed during the load"))
             raise
         except Exception as error:  # noqa: BLE001  # it is the callers'
-            self._fail([flight], error)
+            self._fail([load], error)
 
-    async def _wait(self, flight: InflightLoad, answer: OpenReply) -> OpenReply:
+    async def _wait(self, load: InflightLoad, answer: OpenReply) -> OpenReply:
         """Somebody else loads it: look again until it is there."""
         loop = asyncio.get_running_loop()
         until = loop.time() + min(answer.wait, self._shared.settings.patience)
@@ -296,7 +252,7 @@ class Loader:
         while loop.time() < until:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
-            [(_, seen)] = await self._leases.open([flight])
+            [(_, seen)] = await self._leases.open([load])
             if seen is None:
                 break
             answer = seen
@@ -304,7 +260,7 @@ class Loader:
                 break
         return answer
 
-    async def _take_over(self, flight: InflightLoad, answer: OpenReply) -> OpenReply | None:
+    async def _take_over(self, load: InflightLoad, answer: OpenReply) -> OpenReply | None:
         """Write leases past their deadline give way if their transactions have ended, which is
         asked before the read: whatever they committed is visible to it (protocol, Strict
         write-through). No answer is not one that says so."""
@@ -313,12 +269,39 @@ class Loader:
             with suppress(DatabaseUnavailable):
                 if not await self._shared.primary.in_progress(lease.xid):
                     over.append(lease.nonce)
-        flight.over = tuple(over)
-        if not flight.over:
+        load.over = tuple(over)
+        if not load.over:
             return answer
-        [(_, seen)] = await self._leases.open([flight])
+        [(_, seen)] = await self._leases.open([load])
         return seen
 
-    def _fail(self, flights: Sequence[InflightLoad], error: Exception) -> None:
-        for flight in flights:
-            self._harbour.failed(flight, error)
+    def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
+        if tier == "l2":
+            self._shared.observe(self._l2_hit)
+        load.resolve(cached)
+
+    def _end(self, load: InflightLoad, *, landed: bool) -> None:
+        """L1 only after an L2 hit or a fill that landed, and only if no invalidation met the load
+        (protocol, Read path 6), nor could one have been missed unnoticed:
+
+        1. the connection is lost under a load, and all views go; 2. its fill lands on the next one;
+        3. a message is lost; 4. another makes the view, where there was none and hence no gap.
+        """
+        self._inflight.end(load)
+        cached, (view, own) = load.cached, load.views
+        same = view is self._views.get(load.bucket) and own is self._views.get(load.own)
+        if cached is not None and landed and not load.invalidated_since_fill and same:
+            self.keep(load, cached)
+
+    def keep(self, load: InflightLoad, cached: CachedRow) -> None:
+        """In L1, as long as the owner's policy says."""
+        if not self._keeps or not self._views.alive or not self._tier.open:
+            return
+        life = self._values.local_life(cached)
+        if life > 0:
+            self._shared.local.put(load.key, cached, load.bucket, life, cached.size)
+
+    def _fail(self, loads: Sequence[InflightLoad], error: BaseException) -> None:
+        for load in loads:
+            self._inflight.end(load)
+            load.fail(error)

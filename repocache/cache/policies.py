@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from repocache.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class CacheAside:
-    """Reads fill the cache, writes invalidate it.
+class Policy:
+    """What all policies have, and what is asked of them: a new one is one class that answers.
 
     `ttl`: seconds in Redis; the safety net under the invalidation, never the mechanism.
     `local_ttl`: seconds in this process (L1), never longer than `ttl`; 0: the rows are not kept in
@@ -30,9 +29,44 @@ class CacheAside:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def stores_on_commit(self) -> bool:
+        """Whether a commit stores what it wrote; else it invalidates."""
+        return False
+
+    @property
+    def holds_readers_back(self) -> bool:
+        """Whether readers find a write lease from COMMIT on, until what it wrote is told."""
+        return False
+
+    @property
+    def reads_by_name(self) -> bool:
+        """Whether a GET by the key's name will do. Else the script, which alone sees write leases,
+        and that the name is that of an old generation."""
+        return True
+
+    @property
+    def shares_sent_loads(self) -> bool:
+        """Whether a caller may have the answer of a load that was sent before he came."""
+        return True
+
+    @property
+    def fills_from_replicas(self) -> bool:
+        """Whether a replica that has replayed the floor may answer a miss."""
+        return True
+
 
 @dataclass(frozen=True, slots=True)
-class WriteThrough:
+class CacheAside(Policy):
+    """Reads fill the cache, writes invalidate it. The times are those of every policy: `ttl`,
+    `local_ttl`, `negative_ttl` in seconds, `jitter` as a share.
+
+    Raises ConfigurationError for times that make no sense.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class WriteThrough(Policy):
     """Writes store what they wrote, reads fill what is missing: a read right after a commit finds
     it in Redis.
 
@@ -48,10 +82,6 @@ class WriteThrough:
     Raises ConfigurationError for times that make no sense.
     """
 
-    ttl: float = 300.0
-    local_ttl: float = 10.0
-    negative_ttl: float = 5.0
-    jitter: float = 0.1
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -59,13 +89,25 @@ class WriteThrough:
         if self.strict:
             object.__setattr__(self, "local_ttl", 0.0)
 
+    @property
+    def stores_on_commit(self) -> bool:
+        return True
 
-Policy: TypeAlias = CacheAside | WriteThrough
+    @property
+    def holds_readers_back(self) -> bool:
+        return self.strict
 
+    @property
+    def reads_by_name(self) -> bool:
+        return not self.strict
 
-def is_strict(policy: Policy) -> bool:
-    """Whether an owner under this policy must never be stale."""
-    return isinstance(policy, WriteThrough) and policy.strict
+    @property
+    def shares_sent_loads(self) -> bool:
+        return not self.strict
+
+    @property
+    def fills_from_replicas(self) -> bool:
+        return not self.strict
 
 
 def _check(policy: Policy) -> None:

@@ -22,7 +22,7 @@ class ProcessCache:
     namespace: Namespace
     local: LocalStore
     views: BucketViews
-    flights: InflightLoads
+    inflight: InflightLoads
     primary: Primary
     settler: Settler
     spawn: Spawn

@@ -17,12 +17,19 @@ FAR = 1 << 30
 asked."""
 
 
+class Line(Protocol):
+    """The line of WAL that this process lives in. `history`: empty where positions are not to be
+    had."""
+
+    history: str
+
+
 class Primary(Protocol):
     """What the cache asks about the primary."""
 
     @property
-    def history(self) -> str:
-        """The line of WAL that this process lives in; empty where positions are not to be had."""
+    def lineage(self) -> Line:
+        """Shared: it is always what this process knows now."""
         ...
 
     async def in_progress(self, xid: str) -> bool:
@@ -47,6 +54,7 @@ class Settler:
     def __init__(self, records: Records, primary: Primary, spawn: Spawn, observe: Observer) -> None:
         self._records = records
         self._primary = primary
+        self._line = primary.lineage
         self._spawn = spawn
         self._observe = observe
         self._under_way: set[tuple[int, str]] = set()
@@ -57,7 +65,7 @@ class Settler:
         or the poll could be from before the record was made."""
         if floor is not None and not self._is_far(floor):
             return
-        if not self._primary.history or (bucket, incarnation) in self._under_way:
+        if not self._line.history or (bucket, incarnation) in self._under_way:
             return
         self._under_way.add((bucket, incarnation))
         self._spawn(self._settle(bucket, incarnation, floor))

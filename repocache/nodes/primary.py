@@ -66,10 +66,10 @@ class Primary:
     `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that
     cached reads inside a unit of work never wait for the work's connection. `out`: why it does not
     answer, empty if it does. `silent`: it takes connections, or keeps them, and says nothing.
-    `view`: what is known, None before the first answer or without positions. `clock` and `outages`:
-    what bookmarks live by; `life`: seconds, the longest that one lives. `changed(history, another)`
-    is called when the primary turns out to write another history; `another`: it is another server,
-    of the same timeline.
+    `view`: what is known, None before the first answer or without positions. `lineage`: who it is,
+    and who it was. `clock` and `outages`: what bookmarks live by; `life`: seconds, the longest that
+    one lives. `changed(history, another)` is called when the primary turns out to write another
+    history; `another`: it is another server, of the same timeline.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Primary:
         self._began = 0.0
         self._suspected = False
         self._hurried_at = -math.inf
-        self._lineage = Lineage()
+        self.lineage = Lineage()
         self._address = ""
         self._trail = Trail()
         self._pause = settings.sample_every
@@ -122,12 +122,12 @@ class Primary:
 
     @property
     def history(self) -> str:
-        """The history as last seen; empty where positions are not to be had."""
-        return self._lineage.history
+        """As last seen; empty where positions are not to be had."""
+        return self.lineage.history
 
     @property
     def view(self) -> PrimaryView | None:
-        identity = self._lineage.identity
+        identity = self.lineage.identity
         if identity is None:
             return None
         return PrimaryView(
@@ -176,7 +176,7 @@ class Primary:
         primary is. Once for each, and for one of a newer timeline until it is found: ours has been
         replaced. Anybody may say so: at once only every `HURRY` seconds, else with the next poll.
         """
-        if not self._lineage.is_news(history):
+        if not self.lineage.is_news(history):
             return
         self._suspected, now = True, time.monotonic()
         if now - self._hurried_at >= HURRY:
@@ -195,7 +195,7 @@ class Primary:
         Raises DatabaseUnavailable for a server that is the primary no more: what is committed there
         is lost.
         """
-        return self._lineage.writes_with(server)
+        return self.lineage.writes_with(server)
 
     async def close(self, grace: float) -> None:
         """Close all connections; no new one is made until it is started again. Those that are not
@@ -281,9 +281,9 @@ class Primary:
             self._observe(ClockJumped(jump, ALLOWED))
 
     def _believe(self, reading: PrimaryReading) -> None:
-        before, now, old = self._lineage.identity, reading.identity, self.history
+        before, now, old = self.lineage.identity, reading.identity, self.history
         address, self._address = self._address, reading.address
-        self._lineage.believe(now)
+        self.lineage.believe(now)
         if before is None or now == before:
             return
         self._trail.clear()
@@ -327,7 +327,7 @@ class Primary:
         entry.info[SERVER] = server
         self._learn(server, entry.driver_connection)
         self._require_primary(server)
-        if self._lineage.is_another(server):
+        if self.lineage.is_another(server):
             self._suspected = True
             self.poll.nudge()
 
@@ -347,7 +347,7 @@ class Primary:
             raise DatabaseUnavailable(
                 "the address of the primary leads to a server that is in recovery"
             )
-        if self._lineage.is_past(server):
+        if self.lineage.is_past(server):
             raise DatabaseUnavailable(
                 "the address of the primary leads to one that has been replaced"
             )
@@ -366,7 +366,7 @@ class Primary:
 
     def _checked_out(self, _: DBAPIConnection, entry: ConnectionPoolEntry, __: object) -> None:
         server = entry.info.get(SERVER)
-        if isinstance(server, Server) and self._lineage.is_past(server):
+        if isinstance(server, Server) and self.lineage.is_past(server):
             raise InvalidatePoolError(
                 "the connection leads to a server that is the primary no more"
             )

@@ -26,6 +26,7 @@ from repocache.engines.outdated_plans import OutdatedPlans
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
+from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.reading import Read, Reader
 from repocache.nodes.replica import ReplicaNode
@@ -123,6 +124,11 @@ class Topology:
         if not self._started:
             raise NotStarted
         return self._primary.history
+
+    @property
+    def lineage(self) -> Lineage:
+        """Who the primary is: shared, and always as last seen."""
+        return self._primary.lineage
 
     @property
     def newest(self) -> int:

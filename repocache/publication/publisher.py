@@ -18,6 +18,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from repocache.bookmark import MAX_BUCKETS, Bookmark, Seen
 from repocache.cache.belief import At
 from repocache.cache.bucket_views import BucketViews
+from repocache.cache.settler import Line
 from repocache.engines.server import SERVER
 from repocache.errors import CacheUnavailable, DatabaseUnavailable
 from repocache.events import CommitUnknown, Observer, PublishFailed, Stored
@@ -42,7 +43,7 @@ class Primary(Protocol):
     """What a commit asks of the primary after COMMIT."""
 
     @property
-    def history(self) -> str: ...
+    def lineage(self) -> Line: ...
 
     async def committed_position(self) -> PrimaryPosition | None:
         """From a poll begun after this call. None: it cannot be had."""
@@ -101,6 +102,7 @@ class CommitPublisher:
         self._retry = retry
         self._views = views
         self._primary = primary
+        self._line = primary.lineage
         self._lives = lives
         self._outbox = outbox
         self._write_through = write_through
@@ -117,7 +119,7 @@ class CommitPublisher:
         synchronous; write leases. Raises DatabaseUnavailable on a server that is the primary no
         more."""
         transaction.line = self._primary.writes_with(connection.info.get(SERVER))
-        if self._primary.history:
+        if self._line.history:
             await self._outbox.sealing(connection, transaction, _batch(transaction))
             if self._write_through:
                 await self._write_through.intend(transaction, _batch(transaction))
@@ -165,7 +167,7 @@ class CommitPublisher:
 
     async def _polled(self, outcome: Outcome) -> PrimaryPosition | None:
         """Never one from inside the transaction: its commit record comes after that."""
-        if not self._primary.history or outcome is Outcome.UNKNOWN:
+        if not self._line.history or outcome is Outcome.UNKNOWN:
             return None
         return await self._primary.committed_position()
 
@@ -175,7 +177,7 @@ class CommitPublisher:
         """The flushed position is enough for a synchronous commit, and replicas reach it at once;
         the inserted one also covers what another transaction has not flushed yet, which they are
         not sent. None: unknown."""
-        believed = self._primary.history if polled is None else polled.history
+        believed = self._line.history if polled is None else polled.history
         if is_newer(transaction.line, believed):
             # The commit was made on a newer primary than this process knows of: its records are of
             # that line from now on, so that nobody who still reads the older one fills them.

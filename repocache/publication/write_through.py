@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from repocache.cache.belief import At
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import Row
+from repocache.cache.settler import Line
 from repocache.cache.values import NOT_KEPT, Values
 from repocache.engines.driver_errors import is_undecodable
 from repocache.engines.server import SERVER
@@ -85,7 +86,7 @@ class Primary(Protocol):
     """What is asked about the primary."""
 
     @property
-    def history(self) -> str: ...
+    def lineage(self) -> Line: ...
 
     def writes_with(self, server: object) -> str:
         """The history that a connection writes; empty if that is not known. Raises
@@ -114,6 +115,7 @@ class WriteThroughHook:
         transaction that waits for it. `spawn`: runs what outlives the transaction."""
         self._owners = {each.keys.prefix: each for each in owners}
         self._primary = primary
+        self._line = primary.lineage
         self._records = records
         self._views = views
         self._nonces = nonces
@@ -147,7 +149,7 @@ class WriteThroughHook:
             return
         kept = PreparedWrite(len(cast("Changes", transaction.changes)), history)
         # Of the views; no other's floor has an order with this position.
-        line = history == self._primary.history
+        line = history == self._line.history
         for prefix, texts in sorted(keys.items()):
             kept.read += self._read(connection, self._owners[prefix], texts)
         for prefix, text, *_ in kept.read:
@@ -237,14 +239,14 @@ class WriteThroughHook:
             for owner, (generation, incarnation, seq, tip) in noted.generations.items():
                 kept.seen[intent.bucket, owner] = noted.incarnation, generation
                 self._views.adopt_generation(
-                    owner, own[owner], At(incarnation, seq, tip), generation
+                    owner_bucket(owner), owner, own[owner], At(incarnation, seq, tip), generation
                 )
                 self._views.adopt(intent.bucket, asked, At(noted.incarnation, noted.seq, noted.tip))
 
     async def _sent(self, intents: Sequence[Intent]) -> list[IntentReply]:
         """A record of another history gives way to a write lease: this transaction is in a later
         one; not to one of an older timeline. Raises CacheUnavailable."""
-        terms = CallerHistory(self._primary.history)
+        terms = CallerHistory(self._line.history)
         pending: list[Awaitable[IntentReply]] = [
             self._records.intend(intent, terms) for intent in intents
         ]

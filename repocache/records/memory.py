@@ -92,7 +92,7 @@ class MemoryRecords:
         return _answered(self._cells.get(name)[0])
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
-        record, own = self._record(ask.bucket, terms), self._record(owner_bucket(ask.owner), terms)
+        record, own = self._record(ask.bucket, terms), self._record(ask.own, terms)
         if isinstance(record, str) or isinstance(own, str):
             foreign = [each if isinstance(each, str) else "" for each in (record, own)]
             return _answered(OpenReply("history", history=foreign[0], owner_history=foreign[1]))
@@ -107,7 +107,7 @@ class MemoryRecords:
             owner=own.state,
             tip=record.tip,
         )
-        held = [(ask.bucket, ask.text), (owner_bucket(ask.owner), ask.owner)]
+        held = [(ask.bucket, ask.text), (ask.own, ask.owner)]
         for nonce in ask.over:
             self._end_writes(nonce, held)
         writes = [lease for name in held for lease in self._writes.get(name, {}).items()]
@@ -135,7 +135,7 @@ class MemoryRecords:
         self, lease: Lease, terms: CallerHistory, value: bytes, life: float
     ) -> Awaitable[bool]:
         ask = lease.ask
-        record, own = self._records.get(ask.bucket), self._records.get(owner_bucket(ask.owner))
+        record, own = self._records.get(ask.bucket), self._records.get(ask.own)
         name = self._name(ask, lease.incarnation, lease.generation)
         current = self._counts(record, terms) and self._counts(own, terms)
         if not current or record is None or own is None:
@@ -189,7 +189,7 @@ class MemoryRecords:
         ]
         for put in landed:
             record.shapes.setdefault(put.owner, set()).add(put.fingerprint)
-            ask = OpenRequest(change.bucket, put.owner, put.fingerprint, put.text, 0.0)
+            ask = OpenRequest(change.bucket, 0, put.owner, put.fingerprint, put.text, 0.0)
             self._cells.store(
                 self._name(ask, record.incarnation, put.generation), put.value, put.life
             )
@@ -248,7 +248,7 @@ class MemoryRecords:
     def _drop(self, record: _Record, own: _Record, bucket: int, owner: str, text: str) -> None:
         for shape in record.shapes.get(owner, ()):
             name = self._name(
-                OpenRequest(bucket, owner, shape, text, 0.0),
+                OpenRequest(bucket, 0, owner, shape, text, 0.0),
                 record.incarnation,
                 own.generation(owner),
             )

@@ -24,6 +24,18 @@ NOWHERE = ""
 fills."""
 
 
+class RecordNames(dict[int, str]):
+    """The key of each bucket's record, made when it is asked for first. Its number is the cluster's
+    hash tag."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def __missing__(self, bucket: int) -> str:
+        name = self[bucket] = f"{self._root}:{{b{bucket}}}"
+        return name
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """The names of one application's keys. Its format numbers are part of every name, so that
@@ -33,20 +45,22 @@ class Namespace:
     root: str = field(init=False)
     channel: str = field(init=False)
     """Where all invalidations are published."""
+    records: RecordNames = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         root = f"{self.app}:{WIRE_VERSION}.{KEY_FORMAT}"
         object.__setattr__(self, "root", root)
         object.__setattr__(self, "channel", f"{root}:invalidations")
+        object.__setattr__(self, "records", RecordNames(root))
 
     def record(self, bucket: int) -> str:
-        """The key of a bucket's record; its number is the cluster's hash tag."""
-        return f"{self.root}:{{b{bucket}}}"
+        """The key of a bucket's record."""
+        return self.records[bucket]
 
     def prefix(self, bucket: int, incarnation: str, generation: str, fingerprint: str) -> str:
         """What stands before a key's text: of its bucket's record, of its owner's, of its row's
         shape. The scripts build the same."""
-        return f"{self.record(bucket)}:{incarnation}.{generation}:{fingerprint}:"
+        return f"{self.records[bucket]}:{incarnation}.{generation}:{fingerprint}:"
 
 
 class Nonces:

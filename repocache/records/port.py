@@ -23,8 +23,8 @@ class CallerHistory(NamedTuple):
 
 
 class OpenRequest(NamedTuple):
-    """A key that was missed: give me its value, or a lease to fill it. `life`: of the lease, in
-    seconds.
+    """A key that was missed: give me its value, or a lease to fill it. `bucket`, `own`: of the key
+    and of its owner. `life`: of the lease, in seconds.
 
     `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it
     gives way to a lease. `over`: nonces of write leases past their deadline whose transactions are
@@ -32,6 +32,7 @@ class OpenRequest(NamedTuple):
     """
 
     bucket: int
+    own: int
     owner: str
     fingerprint: str
     text: str

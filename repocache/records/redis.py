@@ -4,7 +4,7 @@ scripts'."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -82,9 +82,15 @@ class Opening(Answer[OpenReply]):
         return opened._replace(value=value)
 
 
+class Peer(Protocol):
+    """The Redis at the other end of the link. `server`: its identity, as its last handshake
+    told."""
+
+    server: str
+
+
 class RedisRecords:
-    """`authorship`: of what it publishes. `server`: tells the identity of the Redis at the other
-    end of the link, as its last handshake told. `max_value`: bytes; of a value that is longer one
+    """`authorship`: of what it publishes. `max_value`: bytes; of a value that is longer one
     more is read, and it is replaced."""
 
     def __init__(  # noqa: PLR0913  # keyword-only, the last
@@ -93,7 +99,7 @@ class RedisRecords:
         namespace: Namespace,
         nonces: Nonces,
         authorship: Authorship,
-        server: Callable[[], str],
+        peer: Peer,
         *,
         max_value: int,
     ) -> None:
@@ -101,7 +107,8 @@ class RedisRecords:
         self._namespace = namespace
         self._nonces = nonces
         self._authorship = authorship
-        self._server = server
+        self._peer = peer
+        self._names = namespace.records
         self._max_value = max_value
 
     def get(self, name: str) -> Awaitable[bytes | None]:
@@ -113,18 +120,17 @@ class RedisRecords:
             *(_milliseconds(ask.life), ask.refused, self._max_value),
             *ask.over,
         )
-        keys = self._records(ask.bucket, (ask.owner,))
+        keys = self._names[ask.bucket], self._names[ask.own]
         return Opening(self._link.run(OPEN, keys, (*self._head(terms), *own)), ask, self._value)
 
     def fill(
         self, lease: Lease, terms: CallerHistory, value: bytes, life: float
     ) -> Awaitable[bool]:
         ask = lease.ask
-        under = (self._server(), terms.history, lease.incarnation, lease.generation)
+        under = (self._peer.server, terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
-        return Answer(
-            self._link.run(FILL, self._records(ask.bucket, (ask.owner,)), (*under, *own)), bool
-        )
+        keys = self._names[ask.bucket], self._names[ask.own]
+        return Answer(self._link.run(FILL, keys, (*under, *own)), bool)
 
     def _value(self, ask: OpenRequest, opened: OpenReply) -> Answer[bytes | None]:
         """What lies under the name that the script looked at."""
@@ -136,7 +142,7 @@ class RedisRecords:
     def settle(
         self, bucket: int, terms: CallerHistory, incarnation: str, position: int
     ) -> Awaitable[bool]:
-        own = (self._server(), terms.history, incarnation, position_text(position))
+        own = (self._peer.server, terms.history, incarnation, position_text(position))
         return Answer(self._link.run(SETTLE, self._records(bucket), own), bool)
 
     def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
@@ -189,13 +195,20 @@ class RedisRecords:
 
     def _records(self, bucket: int, owners: Sequence[str] = ()) -> tuple[str, ...]:
         """The names of a bucket's record and of those of owners."""
-        return tuple(map(self._namespace.record, (bucket, *map(owner_bucket, owners))))
+        return tuple(map(self._names.__getitem__, (bucket, *map(owner_bucket, owners))))
 
     def _head(self, terms: CallerHistory) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
         confirmed, incarnation = "1" if terms.confirmed else "0", self._nonces()
         mac = self._authorship.mac(Said(terms.history, incarnation))
-        return (self._server(), terms.history, confirmed, incarnation, self._namespace.channel, mac)
+        return (
+            self._peer.server,
+            terms.history,
+            confirmed,
+            incarnation,
+            self._namespace.channel,
+            mac,
+        )
 
     def _fields(
         self, history: str, tip: str, keys: Sequence[str], generations: Mapping[str, str]

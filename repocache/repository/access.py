@@ -12,7 +12,7 @@ from sqlalchemy import Select
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow, Row
-from repocache.cache.l1_reader import Near, no_l1
+from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.repository.rows import Rows
@@ -24,13 +24,13 @@ M = TypeVar("M")
 class Access(Protocol[M]):
     """What a repository needs of the place that it reads from. Ids come checked, and each once."""
 
-    near: Near
+    peek: Peek
     """The answer that is at hand without waiting, if there is one."""
     all_rows: Select[Any]
     """What `select` takes, to be narrowed down."""
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
-        """For views: a cell for every id."""
+    async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
+        """For views: a cached for every id."""
         ...
 
     async def entity(self, id: Any) -> M | None:
@@ -56,10 +56,10 @@ class NodeAccess(Generic[M]):
     def __init__(self, rows: Rows[M]) -> None:
         self._rows = rows
         self._entity = rows.plan.entity
-        self.near: Near = no_l1
+        self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
+    async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         rows = await self._rows.by_id(ids)
         return {id: CachedRow(rows.get(id)) for id in ids}
 
@@ -119,13 +119,13 @@ class CachedAccess(NodeAccess[M]):
         self._asking = rows.nodes.routing.asking
         self._require_started = rows.nodes.topology.require_started
         self._monotonic = monotonic
-        self.near: Near = no_l1 if monotonic else cache.at_hand
+        self.peek: Peek = no_l1 if monotonic else cache.peek_for_caller
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
+    async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         self._require_started()
         session = current_session()
         if session is not None and self._monotonic:
-            return await super().cells(ids)
+            return await super().cached_rows(ids)
         bookmark = None if session is None else self._asking()
         if self._cache.switch.mode is CacheMode.SHADOW:
             return await self._shadowed(ids, bookmark)
@@ -141,7 +141,9 @@ class CachedAccess(NodeAccess[M]):
             row = (await self._shadowed((id,), bookmark))[id].row
         else:
             row = (
-                await self._cache.read(id, past_caches(bookmark) if self._is_long(id) else bookmark)
+                await self._cache.read_past_l1(
+                    id, past_caches(bookmark) if self._is_long(id) else bookmark
+                )
             ).row
         return None if row is None else self._entity(row)
 
@@ -152,7 +154,7 @@ class CachedAccess(NodeAccess[M]):
             id = ids[0]
             if self._is_long(id):
                 bookmark = past_caches(bookmark)
-            return {id: self.near(id) or await self._cache.read(id, bookmark)}
+            return {id: self.peek(id) or await self._cache.read_past_l1(id, bookmark)}
         long = list(filter(self._is_long, ids))
         if not long:
             return await self._cache.get_many(ids, bookmark)
@@ -167,18 +169,18 @@ class CachedAccess(NodeAccess[M]):
         cached: Mapping[Any, CachedRow] | BaseException
         answered: Mapping[Any, CachedRow] | BaseException
         cached, answered = await asyncio.gather(
-            self._cached(ids, bookmark), super().cells(ids), return_exceptions=True
+            self._cached(ids, bookmark), super().cached_rows(ids), return_exceptions=True
         )
         if isinstance(answered, BaseException):
             raise answered
         if not isinstance(cached, BaseException):
             self._compared(
-                {id: cell.row for id, cell in cached.items()},
-                {id: cell.row for id, cell in answered.items()},
+                {id: cached.row for id, cached in cached.items()},
+                {id: cached.row for id, cached in answered.items()},
             )
         return answered
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
-        cells = await self.cells(ids)
-        rows = ((id, cells[id].row) for id in ids)
+        cached_rows = await self.cached_rows(ids)
+        rows = ((id, cached_rows[id].row) for id in ids)
         return {id: self._entity(row) for id, row in rows if row is not None}

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, get_args, get_origin
 
-from repocache.cache.policies import CacheAside, WriteThrough
+from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.options import MappingOptions
@@ -73,7 +73,7 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
         raise ConfigurationError(
             f'{name}.owner: declare who makes its keys, as in `owner = KeyOwner("user")`'
         )
-    if not isinstance(repository.policy, CacheAside | WriteThrough):
+    if not isinstance(repository.policy, Policy):
         raise ConfigurationError(
             f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`"
         )

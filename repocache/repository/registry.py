@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.cache.policies import is_strict
 from repocache.errors import ConfigurationError
 from repocache.keys import KeySpace
 from repocache.mapping.criteria import check_criteria
@@ -149,5 +148,11 @@ class Registry:
         plan: EntityPlan[Any] = EntityPlan.of(model, prefix, repository.mapping, self._state)
         keys = make_keys(repository, plan, id_type)
         statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
-        rows = Rows(plan, statement, self._nodes, keys.prefix, strict=is_strict(repository.policy))
+        rows = Rows(
+            plan,
+            statement,
+            self._nodes,
+            keys.prefix,
+            strict=not repository.policy.fills_from_replicas,
+        )
         return Binding(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})

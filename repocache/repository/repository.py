@@ -54,16 +54,16 @@ class Repository(Generic[M, I]):
         self._access = access
         self._check = binding.keys.check
         self._plain_type = binding.keys.plain_type
-        self._near = access.near
+        self._peek = access.peek
         self._entity = binding.plan.entity
 
     async def get(self, id: I) -> M | None:
         """The entity, or None if there is no such row."""
         if type(id) is not self._plain_type:
             self._check(id)
-        cell = self._near(id)
-        if cell is not None:
-            return None if cell.row is None else self._entity(cell.row)
+        cached = self._peek(id)
+        if cached is not None:
+            return None if cached.row is None else self._entity(cached.row)
         return await self._access.entity(id)
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, M]:
@@ -165,7 +165,7 @@ class BoundView(Generic[I, V]):
         self._check = binding.keys.check
         self._distinct = binding.keys.distinct
         self._plain_type = binding.keys.plain_type
-        self._near = access.near
+        self._peek = access.peek
         self._shape = shape
         self._make: Callable[[Row], V] = binding.shapes[shape]
 
@@ -173,23 +173,23 @@ class BoundView(Generic[I, V]):
         """The view of this row, or None. Raises as `Repository.get`."""
         if type(id) is not self._plain_type:
             self._check(id)
-        cell = self._near(id) or (await self._access.cells((id,)))[id]
+        cached = self._peek(id) or (await self._access.cached_rows((id,)))[id]
         try:
-            return cell.shapes[self._shape]  # type: ignore[no-any-return]  # a cast would be one more call
+            return cached.shapes[self._shape]  # type: ignore[no-any-return]  # a cast would be one more call
         except KeyError:
-            return self._of(cell)
+            return self._of(cached)
 
     async def get_many(self, ids: Sequence[I]) -> dict[I, V]:
         """The views of the rows that exist, in the order asked."""
-        cells = await self._access.cells(self._distinct(ids))
-        views = ((id, self._of(cell)) for id, cell in cells.items())
+        cached_rows = await self._access.cached_rows(self._distinct(ids))
+        views = ((id, self._of(cached)) for id, cached in cached_rows.items())
         return {id: view for id, view in views if view is not None}
 
-    def _of(self, cell: CachedRow) -> V | None:
+    def _of(self, cached: CachedRow) -> V | None:
         try:
-            return cast("V", cell.shapes[self._shape])
+            return cast("V", cached.shapes[self._shape])
         except KeyError:
-            if cell.row is None:
+            if cached.row is None:
                 return None
-        view = cell.shapes[self._shape] = self._make(cell.row)
+        view = cached.shapes[self._shape] = self._make(cached.row)
         return view

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectin_polymorphic, with_polymorphic
 
 from repocache.cache.entry import CachedRow, Row
-from repocache.cache.l1_reader import Near, no_l1
+from repocache.cache.l1_reader import Peek, no_l1
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
 from repocache.repository.unreadable import any_row, one_row, readable
@@ -36,12 +36,12 @@ class SessionAccess(Generic[M]):
     ) -> None:
         self._plan = plan
         self._alone = alone
-        self.near: Near = no_l1
+        self.peek: Peek = no_l1
         self._children = [each.class_ for each in plan.mapper.self_and_descendants][1:]
         options = (selectin_polymorphic(plan.model, self._children),) if self._children else ()
         self.all_rows = select_entities(plan.model).options(*options)
 
-    async def cells(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
+    async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         plan = self._plan
 
         def kept(result: Result[Any]) -> dict[Any, Row]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from repocache.cache.entry import CacheSettings, Source
-from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.signature import Signing
 from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
@@ -25,11 +24,11 @@ def check_storing(
 ) -> None:
     """At construction. Raises MappingRefused, or ConfigurationError for a strict owner without
     Redis or PostgreSQL."""
-    if not isinstance(repository.policy, WriteThrough):
+    if not repository.policy.stores_on_commit:
         return
     check_lockable(binding.plan)
     dialect = binding.rows.nodes.topology.write_engine.dialect.name
-    if is_strict(repository.policy) and not (redis and dialect == "postgresql"):
+    if repository.policy.holds_readers_back and not (redis and dialect == "postgresql"):
         raise strict_needs(
             repository, f"PostgreSQL, not {dialect}" if redis else "Redis: Database(redis=...)"
         )
@@ -94,7 +93,7 @@ def write_through_owners(
             binding.plan.id_of_row,
             Values(source, settings.max_value, observe),
             stores=not hindered[binding.keys.prefix],
-            strict=is_strict(repository.policy),
+            strict=repository.policy.holds_readers_back,
         )
         for (repository, binding), source in zip(repositories, sources, strict=True)
     ]

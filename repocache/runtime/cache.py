@@ -101,9 +101,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
             channels=(namespace.channel,),
             settings=settings.link,
         )
-        records = RedisRecords(
-            link, namespace, nonces, author, lambda: channel.server, max_value=most
-        )
+        records = RedisRecords(link, namespace, nonces, author, channel, max_value=most)
         connected, sampler = link, RedisSampler(link, namespace, most)
     bus = Bus(records, settings.publish_timeout, observe, primary.met)
     retry = PublishRetry(bus, primary.covering_position, observe)

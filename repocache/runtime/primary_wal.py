@@ -24,10 +24,7 @@ class PrimaryWal:
 
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
-
-    @property
-    def history(self) -> str:
-        return self._topology.history
+        self.lineage = topology.lineage
 
     async def insert_position(self) -> tuple[str, int] | None:
         position = await self._topology.position()
@@ -39,7 +36,7 @@ class PrimaryWal:
     async def covering_position(self) -> tuple[str, int | None] | None:
         """For what is published late: covers every commit up to now. None: the primary does not
         answer."""
-        if not self._topology.history:
+        if not self.lineage.history:
             return "", NO_POSITIONS
         return await self.insert_position()
 

@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from typing import Any
 
-from repocache.cache.policies import WriteThrough, is_strict
 from repocache.cache.signature import Signing
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
@@ -90,7 +89,7 @@ async def running(plan: Plan) -> AsyncIterator[Running]:
                 plan.address,
                 registry.keys,
                 primary,
-                strict=any(is_strict(each.policy) for each, _ in registry),
+                strict=any(each.policy.holds_readers_back for each, _ in registry),
                 recovered=outbox.wake,
                 grace=grace,
             ) as cache,
@@ -160,12 +159,12 @@ def outbox_of(plan: Plan) -> AbstractAsyncContextManager[NoOutbox]:
 def stored_owners(plan: Plan) -> list[WriteThroughOwner]:
     """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError
     for a strict one."""
-    owners = [each for each in plan.registry if isinstance(each[0].policy, WriteThrough)]
+    owners = [each for each in plan.registry if each[0].policy.stores_on_commit]
     observe = plan.settings.observe
     if not owners or plan.is_shared:
         return write_through_owners(owners, plan.settings.cache, plan.signing, observe)
     for repository, _ in owners:
-        if is_strict(repository.policy):
+        if repository.policy.holds_readers_back:
             raise strict_needs(repository, "WAL positions")
     observe(Degraded("write-through", INVALIDATED))
     return []

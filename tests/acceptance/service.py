@@ -238,7 +238,7 @@ class Service:
         return {
             **{name: _pool(engine).checkedout() for name, engine in engines.items()},
             "statements": sum(node.in_flight for node in topology.nodes),
-            "loads": len(caching.shared.flights),
+            "loads": len(caching.shared.inflight),
             "publications": len(caching.tasks._must_end),
         }
 

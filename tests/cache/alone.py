@@ -20,7 +20,7 @@ from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalStore
 from repocache.cache.policies import CacheAside
 from repocache.cache.process_cache import ProcessCache
-from repocache.cache.settler import Settler
+from repocache.cache.settler import Line, Settler
 from repocache.cache.tiered import TieredCache
 from repocache.errors import CacheUnavailable, CodecError
 from repocache.events import Event
@@ -112,6 +112,11 @@ class Standing:
     away: bool = False
     polls: list[asyncio.Future[None]] = field(default_factory=list)
     met_histories: list[str] = field(default_factory=list)
+
+    @property
+    def lineage(self) -> Line:
+        """It tells itself."""
+        return self
 
     async def insert_position(self) -> tuple[str, int] | None:
         poll: asyncio.Future[None] = asyncio.get_running_loop().create_future()

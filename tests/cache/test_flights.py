@@ -48,9 +48,9 @@ class Took:
 
     def flight(self) -> InflightLoad:
         """Past the cache, or answered by the record if `began` is known."""
-        flight = InflightLoad(KEY, "user:7", BUCKET, self.bookmark)
+        flight = InflightLoad(KEY, "user:7", BUCKET, owner_bucket("user"), self.bookmark)
         flight.began = None if self.began is None else (self.began, self.own)
-        flight.direct, flight.dirty = self.direct, self.dirty
+        flight.direct, flight.invalidated = self.direct, self.dirty
         flight.sent = self.sent
         if self.direct or self.began is not None:
             flight.turns = False
@@ -140,7 +140,8 @@ def test_one_that_may_yet_go_past_the_cache_is_its_own_sessions_alone() -> None:
 
 @pytest.mark.parametrize("wrote", [{}, {BUCKET + 1: STATE}, None])
 def test_only_who_wrote_there_may_turn_away(wrote: dict[int, Seen] | None) -> None:
-    assert not InflightLoad(KEY, "user:7", BUCKET, Bookmark("h", 5, wrote, True, 1e12)).turns
+    mark = Bookmark("h", 5, wrote, True, 1e12)
+    assert not InflightLoad(KEY, "user:7", BUCKET, owner_bucket("user"), mark).turns
 
 
 def test_a_load_past_the_cache_that_was_sent_is_joined_by_no_bookmark_of_ones_own() -> None:
@@ -274,8 +275,8 @@ class TestGoesPast:
         flights.begin(one)
         flights.goes_past(one)
         flights.begin(other)
-        flights.dirty_key(BUCKET, KEY)
-        assert (one.dirty, other.dirty) == (True, True)
+        flights.invalidate_key(BUCKET, KEY)
+        assert (one.invalidated, other.invalidated) == (True, True)
 
 
 KEYS: list[tuple[LocalKey, int]] = [(("user", id), id % 2) for id in range(4)]
@@ -300,7 +301,7 @@ class Model:
         self.met: set[InflightLoad] = set()
 
     def begin(self, key: LocalKey, bucket: int, *, direct: bool) -> None:
-        flight = InflightLoad(key, str(key), bucket, None)
+        flight = InflightLoad(key, str(key), bucket, owner_bucket(key[0]), None)
         flight.direct = direct
         self.flights.begin(flight)
         self.begun.append(flight)
@@ -325,13 +326,13 @@ class Model:
 
     def invalidate(self, what: str, which: Any) -> None:
         if what == "key":
-            self.flights.dirty_key(which[1], which[0])
+            self.flights.invalidate_key(which[1], which[0])
             self.met |= {flight for flight in self.under_way if flight.key == which[0]}
         elif what == "bucket":
-            self.flights.dirty_bucket(which)
+            self.flights.invalidate_bucket(which)
             self.met |= {flight for flight in self.under_way if flight.bucket == which}
         else:
-            self.flights.dirty_all()
+            self.flights.invalidate_all()
             self.met |= set(self.under_way)
 
     def check(self) -> None:
@@ -339,8 +340,8 @@ class Model:
         for key, _ in KEYS:
             for direct in (False, True):
                 assert self.flights.get(key, direct=direct) is self.joined.get((key, direct))
-        assert {flight for flight in self.begun if flight.dirty} == self.met
-        assert all(flight.touched == flight.dirty for flight in self.begun)
+        assert {flight for flight in self.begun if flight.invalidated} == self.met
+        assert all(flight.invalidated_since_fill == flight.invalidated for flight in self.begun)
 
 
 @given(steps)

@@ -4,7 +4,7 @@ left lying."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,10 +17,11 @@ from repocache.cache.entry import CachedRow, CacheSettings, Row
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import ANY_NODE, Loader
 from repocache.cache.policies import WriteThrough
+from repocache.cache.switch import Gate
 from repocache.cache.values import Values
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import CacheFailed, Filled
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import CallerHistory, Intent, Lease, OpenReply, OpenRequest
 from tests.cache.alone import USERS, Process, neighbours, process, row, turns, until
 
@@ -61,6 +62,22 @@ class Harbour:
         self.failures[flight.key[1]] = error
 
 
+class Watched(Loader):
+    """Tells what becomes of each load, and nobody else."""
+
+    harbour: Harbour
+
+    def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
+        self.harbour.answered(load, cached, tier)
+
+    def _end(self, load: InflightLoad, *, landed: bool) -> None:
+        self.harbour.ended(load, landed)
+
+    def _fail(self, loads: Sequence[InflightLoad], error: BaseException) -> None:
+        for load in loads:
+            self.harbour.failed(load, error)
+
+
 @dataclass
 class Port:
     """A loader at work in a process, and what came of it."""
@@ -71,10 +88,11 @@ class Port:
 
     def load(self, *ids: int, **how: Any) -> None:
         for id in ids:
-            flight = InflightLoad(("user", id), USERS.text(id), bucket_of(USERS.text(id)), None)
+            text, own = USERS.text(id), owner_bucket("user")
+            flight = InflightLoad(("user", id), text, bucket_of(text), own, None)
             for name, value in how.items():
                 setattr(flight, name, value)
-            self.loader.enqueue(flight)
+            self.loader._enqueue(flight)
 
     async def done(self, *ids: int) -> None:
         await until(
@@ -89,7 +107,8 @@ class Port:
 
 
 def ask_for(id: int) -> OpenRequest:
-    return OpenRequest(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
+    text = USERS.text(id)
+    return OpenRequest(bucket_of(text), owner_bucket("user"), "user", "f1", text, 60.0)
 
 
 def lease_of(ask: OpenRequest, opened: OpenReply) -> Lease:
@@ -99,7 +118,10 @@ def lease_of(ask: OpenRequest, opened: OpenReply) -> Lease:
 def port(here: Process) -> Port:
     harbour = Harbour()
     values = Values(here.source, here.shared.settings.max_value, here.seen)
-    return Port(here, harbour, Loader(here.source, here.shared, values, harbour))
+    loader = Watched(here.source, here.shared, values, Gate())
+    loader.harbour = harbour
+    loader._leases._opened = harbour.opened  # type: ignore[method-assign,assignment]
+    return Port(here, harbour, loader)
 
 
 @pytest.fixture

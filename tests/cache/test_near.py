@@ -13,7 +13,7 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import CachedRow, CacheSettings
 from repocache.cache.inflight import InflightLoads
-from repocache.cache.l1_reader import Near, near_reader, no_l1, observed
+from repocache.cache.l1_reader import Peek, l1_peek, no_l1, observed
 from repocache.cache.local_store import MOST_FREQ, LocalStore
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Settler
@@ -34,7 +34,7 @@ class Place:
     gate: Gate = field(default_factory=Gate)
     store: LocalStore = field(init=False)
     views: BucketViews = field(init=False)
-    near: Near = field(init=False)
+    near: Peek = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = LocalStore(100, 100_000, lambda: self.now)
@@ -55,10 +55,10 @@ class Place:
             ignore,
             CacheSettings(),
         )
-        self.near = self.reader("user")
+        self.peek = self.reader("user")
 
-    def reader(self, owner: str) -> Near:
-        return near_reader(owner, self.shared, self.gate, lambda: self.now, lambda: self.session)
+    def reader(self, owner: str) -> Peek:
+        return l1_peek(owner, self.shared, self.gate, lambda: self.now, lambda: self.session)
 
     def keep(self, id: int, ttl: float = 10.0) -> CachedRow:
         cell = CachedRow((id,))
@@ -69,8 +69,8 @@ class Place:
 def test_what_is_there_is_at_hand() -> None:
     place = Place()
     cell = place.keep(7)
-    assert place.near(7) is cell
-    assert place.near(8) is None
+    assert place.peek(7) is cell
+    assert place.peek(8) is None
     assert (place.store.hits, place.store.misses) == (1, 1)
 
 
@@ -85,7 +85,7 @@ def test_what_has_expired_is_not(age: float, there: bool) -> None:
     place = Place()
     place.keep(7)
     place.now = age
-    assert (place.near(7) is not None) == there
+    assert (place.peek(7) is not None) == there
     assert place.store.misses == (0 if there else 1)
 
 
@@ -93,26 +93,26 @@ def test_without_the_channel_nothing_counts() -> None:
     place = Place()
     place.keep(7)
     place.views.alive = False
-    assert place.near(7) is None
+    assert place.peek(7) is None
 
 
 def test_where_the_gate_is_shut_nothing_counts() -> None:
     place = Place()
     cell = place.keep(7)
     place.gate.open = False
-    assert place.near(7) is None
+    assert place.peek(7) is None
     place.gate.open = True
-    assert place.near(7) is cell
+    assert place.peek(7) is cell
 
 
 def test_it_counts_only_for_a_session_whose_writes_it_has_seen() -> None:
     place = Place()
     cell = place.keep(7)
     place.session = NobodysSession(Bookmark("h", 1, {1: Seen("i", 1)}, covered=True, expires=1e12))
-    assert place.near(7) is None
+    assert place.peek(7) is None
     assert place.store.hits == 0
     place.session = NobodysSession(Bookmark("h", 1, {2: Seen("i", 1)}, covered=True, expires=1e12))
-    assert place.near(7) is cell
+    assert place.peek(7) is cell
 
 
 steps = st.lists(
@@ -131,7 +131,7 @@ def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> N
             place.keep(id)
             twin.keep(id)
         else:
-            entry, cell = twin.store.get(("user", id)), place.near(id)
+            entry, cell = twin.store.get(("user", id)), place.peek(id)
             assert (cell is None) == (entry is None)
             mine = place.store.entries.get(("user", id))
             if entry is not None:
@@ -145,7 +145,7 @@ def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> N
 def test_an_observer_is_told_of_hits_alone() -> None:
     place, events = Place(), Events()
     cell = place.keep(7)
-    near = observed(place.near, "user", events)
+    near = observed(place.peek, "user", events)
     assert near(8) is None
     assert events == []
     assert near(7) is cell

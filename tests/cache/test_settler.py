@@ -9,7 +9,7 @@ from repocache.events import CacheFailed, TaskFailed
 from repocache.records import CallerHistory, OpenReply, OpenRequest
 from tests.cache.alone import USERS, Process, process, turns, until
 
-ASK = OpenRequest(17, "user", "f1", USERS.text(7), 5.0)
+ASK = OpenRequest(17, 18, "user", "f1", USERS.text(7), 5.0)
 
 
 async def met(here: Process) -> OpenReply:

@@ -15,7 +15,7 @@ from repocache.cache.loader import ANY_NODE
 from repocache.cache.switch import CacheMode
 from repocache.errors import DatabaseUnavailable
 from repocache.events import CacheFailed, Served, ValueRefused
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import CallerHistory, Lease, OpenRequest
 from tests.cache.alone import (
     NEVER_JITTERED,
@@ -47,7 +47,8 @@ def kept(here: Process) -> set[int]:
 
 
 def ask_for(id: int) -> OpenRequest:
-    return OpenRequest(bucket_of(USERS.text(id)), "user", "f1", USERS.text(id), 60.0)
+    text = USERS.text(id)
+    return OpenRequest(bucket_of(text), owner_bucket("user"), "user", "f1", text, 60.0)
 
 
 async def warm(here: Process, *ids: int) -> None:
@@ -73,7 +74,7 @@ async def test_what_was_loaded_is_at_hand(here: Process) -> None:
     here.loads.rows = {A: OLD}
     assert await here.rows(A) == [OLD]
     await until(lambda: kept(here) == {A})
-    assert here.users.near(A) is not None
+    assert here.users.peek_l1(A) is not None
     assert await here.rows(A) == [OLD]
     assert len(here.loads.calls) == 1
 
@@ -431,12 +432,12 @@ async def test_l1_is_passed_by_for_a_session_that_wrote_what_it_has_not_heard(
     await warm(here, A)
     await here.rows(A)
     here.session = NobodysSession(here.bookmark())
-    assert here.users.near(A) is not None
+    assert here.users.peek_l1(A) is not None
     view = here.views.get(BUCKET)
     assert view is not None
     wrote = {BUCKET: Seen(view.incarnation, view.told + 1)}
     here.session = NobodysSession(Bookmark("h1", 1, wrote, covered=True, expires=1e12))
-    assert here.users.near(A) is None
+    assert here.users.peek_l1(A) is None
 
 
 async def test_rows_that_are_not_kept_in_the_process_are_not() -> None:
@@ -471,7 +472,7 @@ async def test_no_flight_is_left(here: Process) -> None:
     await asyncio.gather(
         here.rows(A), here.rows(B), here.rows(A, bookmark=here.bookmark(covered=False))
     )
-    await until(lambda: len(here.shared.flights) == 0)
+    await until(lambda: len(here.shared.inflight) == 0)
 
 
 async def test_hits_are_told_to_an_observer_who_asked_for_them() -> None:

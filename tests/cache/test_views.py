@@ -46,7 +46,7 @@ class Local:
 
     def fly(self, id: int) -> InflightLoad:
         text = USERS.text(id)
-        flight = InflightLoad(("user", id), text, bucket_of(text), None)
+        flight = InflightLoad(("user", id), text, bucket_of(text), owner_bucket("user"), None)
         self.flights.begin(flight)
         return flight
 
@@ -116,7 +116,7 @@ def test_the_next_in_line_drops_what_it_names() -> None:
     flights = process.fly(A), process.fly(B)
     process.views.apply(message(1, A))
     assert process.kept == {B, C, ELSEWHERE}
-    assert [flight.dirty for flight in flights] == [True, False]
+    assert [flight.invalidated for flight in flights] == [True, False]
     assert process.events == [Invalidated(BUCKET, (USERS.text(A),), mine=False)]
     assert view(process).at == at("i", 1)
     assert view(process).told == 0, "anybody may have published it"
@@ -152,7 +152,7 @@ def test_a_gap_drops_the_bucket_and_no_other(heard: Message, why: str) -> None:
     flights = process.fly(B), process.fly(ELSEWHERE)
     process.views.apply(heard)
     assert process.kept == {ELSEWHERE}
-    assert [flight.dirty for flight in flights] == [True, False]
+    assert [flight.invalidated for flight in flights] == [True, False]
     assert process.events[0] == GapSeen(BUCKET, why)
     assert process.views.get(BUCKET) is None, "until it is asked"
 
@@ -202,7 +202,7 @@ def test_a_change_of_a_whole_owner_drops_all_its_keys_and_names_and_no_others() 
     flights = process.fly(B), process.fly(ELSEWHERE)
     process.views.apply(whole(1, "g2"))
     assert_owner_cleared(process)
-    assert all(flight.dirty for flight in flights)
+    assert all(flight.invalidated for flight in flights)
     assert own_view(process).generations == {}, "only an answer tells it"
     assert process.events == [Invalidated(OWN, (), mine=False)]
 
@@ -293,7 +293,7 @@ def adopt(process: Local, asked: Before, seq: int, incarnation: str = "i") -> Bu
 
 
 def adopt_own(process: Local, asked: Before, seq: int, generation: str = "g1") -> BucketView | None:
-    return process.views.adopt_generation("user", asked, at("o", seq), generation)
+    return process.views.adopt_generation(OWN, "user", asked, at("o", seq), generation)
 
 
 def test_an_answer_where_nothing_was_known_is_believed() -> None:
@@ -407,7 +407,7 @@ def test_an_answer_ahead_of_what_was_heard_is_a_gap() -> None:
     assert adopted is view(process)
     assert adopted.told == 6
     assert process.kept == {ELSEWHERE}
-    assert flight.dirty
+    assert flight.invalidated
     assert process.events == [GapSeen(BUCKET, "messages were lost")]
 
 
@@ -491,7 +491,7 @@ def test_what_may_have_missed_something_begins_empty(what: str) -> None:
     getattr(process.views, what)()
     assert process.kept == set()
     assert process.views.get(BUCKET) is None
-    assert all(flight.dirty for flight in flights)
+    assert all(flight.invalidated for flight in flights)
     assert process.views.alive == (what != "down")
 
 
@@ -506,11 +506,11 @@ def test_an_own_commit_leaves_l1_and_the_flights() -> None:
     flights = process.fly(A), process.fly(B)
     process.views.wrote([USERS.text(A), USERS.text(ELSEWHERE), "stranger:1"], [])
     assert process.kept == {B, C}
-    assert [flight.dirty for flight in flights] == [True, False]
+    assert [flight.invalidated for flight in flights] == [True, False]
     process.store.put(("order", 1), CachedRow((1,)), BUCKET, 60.0, 1)
     process.views.wrote([], ["user"])
     assert set(process.store.entries) == {("order", 1)}
-    assert all(flight.dirty for flight in flights)
+    assert all(flight.invalidated for flight in flights)
 
 
 def test_the_keys_of_composite_ids_are_dropped_too() -> None:

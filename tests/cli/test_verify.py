@@ -60,7 +60,7 @@ async def test_right_and_wrong(
 ) -> None:
     async with open_shop(repocache_endpoints) as shop:
         await shop.users.get_many(range(1, 11))
-        await until(lambda: shop.users._near(10) is not None, "the fills have landed")
+        await until(lambda: shop.users._peek(10) is not None, "the fills have landed")
         done = await asyncio.to_thread(run, application, "shop_data:db", "--within", "0")
         assert done.returncode == 0, done.stderr
         assert "of 10 cached values 0 wrong, 0 late, 0 repaired" in done.stdout.replace("\n", "")

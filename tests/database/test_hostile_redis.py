@@ -195,7 +195,7 @@ async def test_ids_of_any_length_take_no_more_than_local_bytes(
                 await shop.db[Countries].get_many(
                     [f"{n:06}".ljust(length, "y") for n in range(begin, begin + 100)]
                 )
-        await until(lambda: len(shop.db._started.cache.shared.flights) == 0, "all is over")
+        await until(lambda: len(shop.db._started.cache.shared.inflight) == 0, "all is over")
         assert local.evicted > 0
         assert 0 < sum(sys.getsizeof(id) for id in in_l1(shop)) < most
 

@@ -108,7 +108,7 @@ async def test_postgresql_without_redis(repocache_endpoints: Endpoints) -> None:
         await shop.users.require(20)
         await asyncio.sleep(0)
         before = len(shop.seen.of(Served))
-        await until(lambda: shop.users._near(20) is not None, "L1 has it")
+        await until(lambda: shop.users._peek(20) is not None, "L1 has it")
         for _ in range(10):
             await shop.users.require(20)
         assert len(shop.seen.of(Served)) == before, "L1 answers"

@@ -250,7 +250,7 @@ async def test_what_was_made_here_is_refused_there(repocache_endpoints: Endpoint
             assert await users.get(7) is not None, "L1 answers in any thread"
 
         await users.get(7)
-        await until(lambda: users._near(7) is not None, "it is in L1")
+        await until(lambda: users._peek(7) is not None, "it is in L1")
         async with asyncio.timeout(LONG):
             await in_a_thread(abroad)
         await everything(db, "still here")

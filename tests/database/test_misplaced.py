@@ -140,7 +140,7 @@ async def test_verification_judges_no_row_of_another_id(
     shop: Shop, repocache_servers: Servers
 ) -> None:
     await shop.users.get_many([1, 2, 3])
-    await until(lambda: all(shop.users._near(id) for id in (1, 2, 3)), "L1 has them")
+    await until(lambda: all(shop.users._peek(id) for id in (1, 2, 3)), "L1 has them")
     await misplace(repocache_servers, "user:1", "user:2")
     verification = await shop.db.verify(within=0)
     assert {each.tier: each.right for each in verification.found if each.owner == "user"} == {

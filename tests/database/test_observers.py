@@ -89,7 +89,7 @@ async def test_reads_commits_and_sessions_do_not_notice(
             assert (await users.require(7)).name == "n07"
             assert set(await users.get_many([1, 2, 7, 1_000])) == {1, 2, 7}
             assert len(await users.find(User.age < 11)) == 10
-        await until(lambda: users._near(7) is not None, "it is in L1")
+        await until(lambda: users._peek(7) is not None, "it is in L1")
         assert (await users.require(7)).name == "n07"
         async with db.causal_session() as session:
             async with db.unit_of_work() as work:

@@ -13,7 +13,7 @@ import pytest
 
 from repocache import KeyOwner, Repository, Settings, WriteThrough
 from repocache.events import CacheFailed, PublishFailed, Served
-from repocache.keys import bucket_of
+from repocache.keys import bucket_of, owner_bucket
 from repocache.records import CallerHistory, Intent, OpenRequest
 from repocache.testing import Endpoints, RedisServer, Servers
 from repocache.testing.errors import ServerError
@@ -89,7 +89,9 @@ async def write_strictly(shop: Shop, other: Shop) -> None:
 async def hold(shop: Shop) -> None:
     """What readers of other processes meet: a write lease, given back, and a read lease."""
     records, terms = shop.db._started.cache.shared.records, CallerHistory(shop.db._topology.history)
-    ask = OpenRequest(bucket_of("country:x"), "country", "f", "country:x", 5.0)
+    ask = OpenRequest(
+        bucket_of("country:x"), owner_bucket("country"), "country", "f", "country:x", 5.0
+    )
     intent = Intent(ask.bucket, (("country", ask.text),), (), (), "n", "1", 5.0)
     await records.intend(intent, terms)
     assert (await records.open(ask, terms)).kind == "written"

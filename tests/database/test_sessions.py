@@ -152,7 +152,7 @@ async def test_a_session_that_changed_a_whole_owner_goes_on_using_the_caches(
 
 async def in_l1(shop: Shop) -> None:
     """Whatever was read has come down."""
-    await until(lambda: not len(shop.db._started.cache.shared.flights), "the loads have ended")
+    await until(lambda: not len(shop.db._started.cache.shared.inflight), "the loads have ended")
 
 
 async def test_a_snapshot_sees_one_moment_and_cannot_write(shop: Shop) -> None:

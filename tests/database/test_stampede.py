@@ -48,5 +48,5 @@ async def test_callers_that_are_cancelled_leave_the_others_their_row(
         for task in tasks[::2]:
             task.cancel()
         assert {user.name for user in await asyncio.gather(*tasks[1::2])} == {"n07"}
-        await until(lambda: shop.users._near(7) is not None, "the fill went on")
+        await until(lambda: shop.users._peek(7) is not None, "the fill went on")
         assert loads(shop) == 1

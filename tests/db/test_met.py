@@ -19,7 +19,7 @@ HERE = "s.2.a"
 def primary() -> Primary:
     """One that nobody has started, in a history."""
     made = Topology("sqlite+aiosqlite:////nowhere/at/all")._primary
-    made._lineage.history = HERE
+    made.lineage.history = HERE
     made.poll._wake = asyncio.Event()
     return made
 
@@ -45,7 +45,7 @@ def test_its_own_an_older_one_and_what_is_of_another_cluster_say_nothing(
 def test_a_newer_timeline_is_looked_for_until_it_is_found(primary: Primary) -> None:
     """The name may lead to the old server for a while yet."""
     assert [looks(primary, "s.3.b") for _ in range(3)] == [True] * 3
-    primary._lineage.history = "s.3.b"
+    primary.lineage.history = "s.3.b"
     assert not looks(primary, "s.3.b")
 
 
@@ -75,4 +75,4 @@ def test_who_says_so_again_and_again_hurries_nobody(primary: Primary) -> None:
 def test_not_all_are_remembered_for_ever(primary: Primary) -> None:
     for number in range(10 * MOST_MET):
         primary.met(f"s.2.{number}")
-        assert len(primary._lineage._met) <= MOST_MET
+        assert len(primary.lineage._met) <= MOST_MET

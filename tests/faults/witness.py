@@ -12,7 +12,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from repocache.bookmark import Bookmark
-from repocache.cache.asked import Asked
 from repocache.cache.entry import CachedRow
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import ANY_NODE, Group, Loader
@@ -112,36 +111,50 @@ class Witness:
             if loop.time() - before > BEAT + STALLED:
                 self._recorder.tell(Stall(started, now()))
 
-    def install(self) -> None:
+    def install(self) -> None:  # noqa: C901  # a wrapper for each step of a read
         """Stand beside the read path of this process, for good."""
-        hit, load, answered = TieredCache._hit, TieredCache._load, TieredCache.answered
+        ask, hit, load, answer = (
+            TieredCache._ask,
+            TieredCache._hit,
+            Loader.load,
+            Loader._answer,
+        )
+        wished: set[InflightLoad] = set()
         read = Loader._read
         witness = self
 
-        def _hit(self: TieredCache, asked: Asked, value: bytes | None) -> CachedRow | None:
+        def _ask(self: TieredCache, id: Any, bookmark: Bookmark | None) -> InflightLoad:
+            asked = ask(self, id, bookmark)
+            if _wished(self, asked):
+                wished.add(asked)  # it has no reply to wait for: it is loaded next
+            return asked
+
+        def _hit(self: TieredCache, asked: InflightLoad, value: bytes | None) -> CachedRow | None:
             cell = hit(self, asked, value)
             trace = _trace.get()
             if cell is not None and trace is not None:
                 trace[asked.key[1]] = ("l2", None, "")
             return cell
 
-        def _load(self: TieredCache, asked: Asked) -> asyncio.Future[CachedRow]:
-            before = self._flights.get(asked.key, direct=asked.direct)
+        def _load(self: Loader, asked: InflightLoad) -> asyncio.Future[CachedRow]:
+            wish = asked in wished
+            wished.discard(asked)
+            before = self._inflight.get(asked.key, direct=asked.direct)
             waiter = load(self, asked)
-            flight, trace = self._flights.get(asked.key, direct=asked.direct), _trace.get()
+            flight, trace = self._inflight.get(asked.key, direct=asked.direct), _trace.get()
             if flight is not None and trace is not None:
                 story, joined = witness._story(flight), ""
                 if flight is before:
                     joined = "astray" if story.direct and not asked.direct else "joined"
                 else:
-                    story.direct = asked.direct and _wished(self, asked)
+                    story.direct = asked.direct and wish
                 trace[asked.key[1]] = ("", story, joined)
             return waiter
 
-        def _answered(self: TieredCache, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
+        def _answered(self: Loader, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
             if tier == "l2":
                 witness._story(flight).via = "l2"
-            answered(self, flight, cell, tier)
+            answer(self, flight, cell, tier)
 
         async def _read(self: Loader, group: Group) -> None:
             stories = []
@@ -155,9 +168,10 @@ class Witness:
             finally:
                 _loading.reset(token)
 
+        TieredCache._ask = _ask  # type: ignore[method-assign]
         TieredCache._hit = _hit  # type: ignore[method-assign]
-        TieredCache._load = _load  # type: ignore[method-assign]
-        TieredCache.answered = _answered  # type: ignore[method-assign]
+        Loader.load = _load  # type: ignore[method-assign]
+        Loader._answer = _answered  # type: ignore[method-assign,assignment]
         Loader._read = _read  # type: ignore[method-assign]
 
     def _story(self, flight: InflightLoad) -> Story:
@@ -191,7 +205,7 @@ class Hearer:
         self._recorder.tell(Applied(message.bucket, message.incarnation, message.seq, now()))
 
 
-def _wished(cache: TieredCache, asked: Asked) -> bool:
+def _wished(cache: TieredCache, asked: InflightLoad) -> bool:
     """Whether a read past the cache goes there by the owner's mode or for its session's sake."""
     bookmark = asked.bookmark
     return not cache.switch.shared or (bookmark is not None and not bookmark.takes_cached)

@@ -158,7 +158,7 @@ async def test_a_commit_that_appears_after_its_writer_is_dead(
         with pytest.raises(CommitOutcomeUnknown):
             await writer.rename(7, "late")
         await reader.users.get(7)
-        await until(lambda: reader.users._near(7) is not None, "it has the old row")
+        await until(lambda: reader.users._peek(7) is not None, "it has the old row")
 
         async def right() -> bool:
             return (await reader.users.require(7)).name == "late"

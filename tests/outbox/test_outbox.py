@@ -54,7 +54,7 @@ async def test_a_commit_that_redis_does_not_take_is_relayed(
 ) -> None:
     async with open_shop(repocache_endpoints) as other:
         await other.users.get(7)
-        await until(lambda: other.users._near(7) is not None, "it has the old row")
+        await until(lambda: other.users._peek(7) is not None, "it has the old row")
         repocache_controls.redis.freeze()
         await shop.rename(7, "Ada")
         assert await left(sql) == 1

@@ -94,11 +94,11 @@ async def test_after_some_tries_it_is_put_aside_and_may_be_tried_again(
 async def test_of_a_watched_table_the_table_is_known(shop: Shop, sql: Sql) -> None:
     """A number of 400 digits, and JSON too deep to be read, are what its trigger may have seen."""
     await shop.users.get_many(range(1, 61))
-    await until(lambda: shop.users._near(60) is not None, "L1 has all")
+    await until(lambda: shop.users._peek(60) is not None, "L1 has all")
     deep = f'[{{"t": "public.users", "rows": [{{"id": {"[" * 2000}{"]" * 2000}}}]}}]'
     await put(sql, deep, ", source", ", 'public.users'")
     await until_empty(sql)
-    assert [shop.users._near(id) for id in range(1, 61)] == [None] * 60
+    assert [shop.users._peek(id) for id in range(1, 61)] == [None] * 60
     [told] = shop.seen.of(OutboxRefused)
     assert "all of its table" in told.why
 
@@ -216,7 +216,7 @@ async def test_owners_whom_nobody_declares_leave_nothing_in_redis(
         repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[Members]
     ) as other:
         await other[Members].get(7)
-        await until(lambda: other[Members]._near(7) is not None, "L1 has it")
+        await until(lambda: other[Members]._peek(7) is not None, "L1 has it")
         assert isinstance(other._started.outbox, RunningOutbox)
         other._started.outbox.relay._deliver = Refusing(shop)  # as if it did not look
         for first in range(0, 20_000, 5_000):
@@ -226,7 +226,7 @@ async def test_owners_whom_nobody_declares_leave_nothing_in_redis(
             )
         await put(sql, '[{"k": [], "o": ["member"]}]')
         await until_empty(sql)
-        await until(lambda: other[Members]._near(7) is None, "L1 has not")
+        await until(lambda: other[Members]._peek(7) is None, "L1 has not")
     names = [str(name) for name in redis.command("KEYS", "*}")]  # type: ignore[union-attr]
     assert 0 < len(names) <= 2048
     fields = {str(field) for name in names for field in redis.command("HKEYS", name)}  # type: ignore[union-attr]
@@ -262,16 +262,16 @@ async def test_a_notice_that_cannot_be_read_fails_no_commit(
     )
     async with open_shop(repocache_endpoints) as shop:
         await shop.users.get_many(range(1, 61))
-        await until(lambda: shop.users._near(60) is not None, "L1 has all")
+        await until(lambda: shop.users._peek(60) is not None, "L1 has all")
         for strange in ("big = 1e5000", f"deep = '{'[' * 3000}{']' * 3000}'"):
             async with shop.db.unit_of_work() as work:
                 (await work[Users].require(3)).name = strange[:7]
                 await work.session.execute(text(f"UPDATE users SET {strange} WHERE id = 4"))
                 await work.commit()
-            assert shop.users._near(3) is None
+            assert shop.users._peek(3) is None
             assert (await shop.users.require(3)).name == strange[:7]
         await until_empty(sql)
-        assert shop.users._near(4) is None, "the relay has told of the whole table"
+        assert shop.users._peek(4) is None, "the relay has told of the whole table"
         assert len(shop.seen.of(OutboxRefused)) >= 2
 
 

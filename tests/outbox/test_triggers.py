@@ -35,7 +35,7 @@ async def names(shop: Shop, *ids: int) -> list[str | None]:
 
 
 def in_l1(shop: Shop) -> set[int]:
-    return {id for id in (*ALL, 7000) if shop.users._near(id) is not None}
+    return {id for id in (*ALL, 7000) if shop.users._peek(id) is not None}
 
 
 @pytest.mark.parametrize(
@@ -106,12 +106,12 @@ async def test_composite_and_uuid_keys(shop: Shop, sql: Sql) -> None:
     order, document = OrderId(1, 2), document_id(1)
     await shop.db[Orders].get(order)
     await shop.db[Documents].get(document)
-    await until(lambda: shop.db[Documents]._near(document) is not None, "L1 has it")
+    await until(lambda: shop.db[Documents]._peek(document) is not None, "L1 has it")
     await sql(
         "UPDATE orders SET total = 7 WHERE tenant = 1 AND number = 2",
         f"DELETE FROM documents WHERE id = '{document}'",
     )
-    await until(lambda: shop.db[Documents]._near(document) is None, "the document is gone")
+    await until(lambda: shop.db[Documents]._peek(document) is None, "the document is gone")
     await until_empty(sql)
     found = await shop.db[Orders].get(order)
     assert found is not None

@@ -43,7 +43,7 @@ async def heard(*shops: Shop) -> None:
 async def in_l1(shop: Shop, *ids: int) -> None:
     """Users that lie in L1 from now on."""
     await shop.users.get_many(ids)
-    await until(lambda: all(shop.users._near(id) is not None for id in ids), f"L1 holds {ids}")
+    await until(lambda: all(shop.users._peek(id) is not None for id in ids), f"L1 holds {ids}")
 
 
 async def names(shop: Shop, *ids: int) -> list[str]:

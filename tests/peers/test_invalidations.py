@@ -47,8 +47,8 @@ async def test_an_invalidation_between_reply_and_fill_keeps_the_value_out(
     await heard(other)
     gate.open()
     await slow
-    await until(lambda: len(shared(other).flights) == 0, "it has been read")
-    assert other.users._near(7) is None
+    await until(lambda: len(shared(other).inflight) == 0, "it has been read")
+    assert other.users._peek(7) is None
     assert await names(other, 7) == ["Ada"]
 
 
@@ -62,8 +62,8 @@ async def test_an_invalidation_during_the_load_keeps_the_row_out_of_both_tiers(
     await shop.rename(7, "Ada")
     gate.open()
     assert (await slow).name == "n07"
-    await until(lambda: len(shared(other).flights) == 0, "the fill was tried")
-    assert other.users._near(7) is None
+    await until(lambda: len(shared(other).inflight) == 0, "the fill was tried")
+    assert other.users._peek(7) is None
     for each in (other, shop):
         assert await names(each, 7) == ["Ada"]
 
@@ -73,7 +73,7 @@ async def test_what_comes_from_redis_lies_in_l1_for_a_time(shop: Shop, other: Sh
     for each in (shop, other):
         await in_l1(each, 7)
         await each.users.get(7000)
-        await until(lambda each=each: each.users._near(7000) is not None, "L1 has it")  # type: ignore[misc]
+        await until(lambda each=each: each.users._peek(7000) is not None, "L1 has it")  # type: ignore[misc]
         now = time.monotonic()
         for id, longest in ((7, Users.policy.local_ttl), (7000, Users.policy.negative_ttl)):
             entry: Entry = shared(each).local.entries[("user", id)]
@@ -147,7 +147,7 @@ async def test_a_change_of_all_rows_reaches_those_that_are_being_filled(
         await work.commit()
     gate.open()
     await slow
-    await until(lambda: len(shared(other).flights) == 0, "the fill was tried")
+    await until(lambda: len(shared(other).inflight) == 0, "the fill was tried")
     await heard(other)
     for each in (shop, other):
         assert set(await names(each, *some, 60)) == {"all"}

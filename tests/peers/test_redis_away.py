@@ -106,7 +106,7 @@ async def test_nothing_that_arrives_ends_the_listening(
         await in_l1(far, 7)
         await shop.rename(7, f"Ada {number}")
         await heard(far)
-        assert far.users._near(7) is None, f"deaf after {nonsense!r}"
+        assert far.users._peek(7) is None, f"deaf after {nonsense!r}"
         assert await names(far, 7) == [f"Ada {number}"]
 
 

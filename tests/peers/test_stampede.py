@@ -31,7 +31,7 @@ async def test_the_first_caller_may_leave_and_the_others_get_their_row(shop: Sho
     assert {user.name for user in await asyncio.gather(*others)} == {"n07"}
     assert len(set(map(id, await asyncio.gather(*views)))) == 1
     assert loads(shop) == 1
-    await until(lambda: shop.users._near(7) is not None, "it was kept all the same")
+    await until(lambda: shop.users._peek(7) is not None, "it was kept all the same")
 
 
 async def test_a_caller_whose_transaction_ends_takes_nobody_with_it(shop: Shop) -> None:
@@ -60,7 +60,7 @@ async def test_what_is_declared_with_an_owner_alone_is_cached(
     async with open_shop(repocache_endpoints, PATIENT, [Bare]) as one:
         bare = one.db[Bare]
         await bare.get(7)
-        await until(lambda: bare._near(7) is not None, "it is in L1")
+        await until(lambda: bare._peek(7) is not None, "it is in L1")
         told = len(one.seen.of(Served))
         assert [await bare.get(7) is not None for _ in range(5)] == [True] * 5
         assert list(await bare.get_many([7])) == [7]
@@ -73,7 +73,7 @@ async def test_what_is_declared_with_an_owner_alone_is_cached(
 async def test_what_is_not_there_is_cached_in_both_tiers(shop: Shop, other: Shop) -> None:
     """Defect 14: no negative caching."""
     assert await shop.users.get(7000) is None
-    await until(lambda: shop.users._near(7000) is not None, "it is in L1 that there is none")
+    await until(lambda: shop.users._peek(7000) is not None, "it is in L1 that there is none")
     told = len(shop.seen.of(Served))
     assert await shop.users.get(7000) is None
     assert await shop.users.get_many([7000]) == {}

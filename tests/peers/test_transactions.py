@@ -114,14 +114,14 @@ async def test_commit_returns_after_the_invalidation(shop: Shop, other: Shop) ->
     for each in (shop, other):
         await in_l1(each, 7, 8)
     await shop.rename(7, "Ada")
-    assert shop.users._near(7) is None
+    assert shop.users._peek(7) is None
     async with shop.db.sessionmaker() as session:
         (await session.get_one(User, 8)).name = "Bob"
         await session.commit()
-        assert shop.users._near(8) is None
+        assert shop.users._peek(8) is None
     assert [event.keys for event in shop.seen.of(Published)] == [1, 1]
     await heard(other)
-    assert (other.users._near(7), other.users._near(8)) == (None, None)
+    assert (other.users._peek(7), other.users._peek(8)) == (None, None)
     for each in (shop, other):
         assert await names(each, 7, 8) == ["Ada", "Bob"]
 

@@ -214,7 +214,7 @@ async def test_the_cache_can_be_left_out(
         key for key in keys_of(repocache_servers) if key.endswith(("user:8", "user:7000"))
     ] == []
     assert {event.tier for event in other.seen.of(Served)} == {"database"}
-    assert (other.users._near(7), other.users._near(8)) == (None, None)
+    assert (other.users._peek(7), other.users._peek(8)) == (None, None)
     unheard = "UPDATE users SET name = 'unheard' WHERE id = 7"
     repocache_servers.primary.sql(unheard, database)
     assert await names(shop, 7) == ["n07"], "the cache has not heard of it"

@@ -215,7 +215,7 @@ async def test_databases_with_names_of_their_own_have_rows_of_their_own(
             assert [user.name for user in await b.users.find(User.id == 7)] == ["n07"]
             await b.rename(7, "of b")
             await heard(a)
-            assert a.users._near(7) is not None, "what is written in b is no affair of a's"
+            assert a.users._peek(7) is not None, "what is written in b is no affair of a's"
             assert (await names(a, 7, 8), await names(b, 7)) == (["of a", "n08"], ["of b"])
     finally:
         await asyncio.to_thread(repocache_servers.primary.drop_database, name)

@@ -149,7 +149,7 @@ class Process:
 
     async def idle(self) -> None:
         """No load is in flight."""
-        await until(lambda: len(self.shared.flights) == 0, f"{self.name} has loaded")
+        await until(lambda: len(self.shared.inflight) == 0, f"{self.name} has loaded")
 
     async def delivered(self) -> None:
         """Nothing is left to be published by this process, at once or later."""
@@ -301,7 +301,7 @@ class Process:
     def in_l1(self, id: int = KEY) -> int | None:
         """The version that L1 would serve to a caller without a session, 0: that there is no such
         row."""
-        cell = self.cache.near(id)
+        cell = self.cache.peek_l1(id)
         return None if cell is None else self.version(cell.row)
 
     def version(self, row: Row | None) -> int:

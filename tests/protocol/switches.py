@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -23,14 +24,14 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache import belief as belief_of
-from repocache.cache import bucket_views, loader, tiered
-from repocache.cache.asked import Asked
+from repocache.cache import bucket_views, loader
 from repocache.cache.belief import At, Before, Belief, BucketView, Heard, Taken
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import CachedRow
 from repocache.cache.histories import Histories
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import Group, Loader
+from repocache.cache.policies import WriteThrough
 from repocache.cache.tiered import TieredCache
 from repocache.errors import CodecError
 from repocache.events import GapSeen
@@ -160,7 +161,15 @@ def _server() -> Iterator[None]:
         max_value: int,
     ) -> None:
         signature, _ = others
-        original(self, link, space, nonces, signature, lambda: "redis", max_value=max_value)
+        original(
+            self,
+            link,
+            space,
+            nonces,
+            signature,
+            SimpleNamespace(server="redis"),
+            max_value=max_value,
+        )
 
     with patch.object(RedisRecords, "__init__", init):
         yield
@@ -287,7 +296,7 @@ def _in_progress() -> Iterator[None]:
 @_switch("strict primary")
 def _strict_primary() -> Iterator[None]:
     """Strict owners are filled by any node that has replayed the floor."""
-    with patch.object(loader, "is_strict", _no):
+    with patch.object(WriteThrough, "fills_from_replicas", property(_yes)):
         yield
 
 
@@ -301,7 +310,7 @@ def _read_leases() -> Iterator[None]:
 @_switch("by script")
 def _by_script() -> Iterator[None]:
     """Strict values are read by their names."""
-    with patch.object(tiered, "is_strict", _no):
+    with patch.object(WriteThrough, "reads_by_name", property(_yes)):
         yield
 
 
@@ -368,29 +377,29 @@ def _sample() -> Iterator[None]:
 @_switch("inorder")
 def _inorder() -> Iterator[None]:
     """What arrived between a reply and the store does not keep the value out of L1."""
-    original_ended, original_hit = TieredCache.ended, TieredCache._hit
+    original_end, original_hit = Loader._end, TieredCache._hit
 
-    def ended(self: TieredCache, flight: InflightLoad, keep: bool) -> None:
-        flight.touched = False
-        original_ended(self, flight, keep)
+    def end(self: Loader, load: InflightLoad, *, landed: bool) -> None:
+        load.invalidated_since_fill = False
+        original_end(self, load, landed=landed)
 
-    def hit(self: TieredCache, asked: Asked, value: bytes | None) -> CachedRow | None:
-        if asked.views is not None:
-            asked.moved = sum(view.moved for view in asked.views)
+    def hit(self: TieredCache, asked: InflightLoad, value: bytes | None) -> CachedRow | None:
+        asked.invalidations = sum(view.invalidations for view in asked.views if view is not None)
         return original_hit(self, asked, value)
 
-    with patch.object(TieredCache, "ended", ended), patch.object(TieredCache, "_hit", hit):
+    with patch.object(Loader, "_end", end), patch.object(TieredCache, "_hit", hit):
         yield
 
 
 @_switch("landed")
 def _landed() -> Iterator[None]:
     """L1 keeps what L2 refused."""
-    original = TieredCache.ended
+    original = Loader._end
 
-    with patch.object(
-        TieredCache, "ended", lambda self, flight, keep: original(self, flight, True)
-    ):
+    def end(self: Loader, load: InflightLoad, *, landed: bool) -> None:
+        original(self, load, landed=True)
+
+    with patch.object(Loader, "_end", end):
         yield
 
 
@@ -401,15 +410,15 @@ def _waited() -> Iterator[None]:
 
     async def read(self: Loader, group: Group) -> None:
         wanted = group.wanted
-        if not wanted or group.leased or any(flight.direct for flight, _ in wanted):
+        if not wanted or group.leased or any(load.direct for load, _ in wanted):
             return await original(self, group)
         found = await self._source.load([want for _, want in wanted])
         for flight, want in wanted:
             row = found.get(want.id)
             assert not isinstance(row, CodecError)
-            self._harbour.answered(flight, CachedRow(row), "database")
-            flight.touched = False
-            self._harbour.ended(flight, keep=True)
+            self._answer(flight, CachedRow(row), "database")
+            flight.invalidated_since_fill = False
+            self._end(flight, landed=True)
 
     with patch.object(Loader, "_read", read):
         yield
@@ -418,7 +427,7 @@ def _waited() -> Iterator[None]:
 @_switch("counters")
 def _counters() -> Iterator[None]:
     """A gap clears L1 and lets loads in flight go on as if nothing had happened."""
-    original, original_give_up = TieredCache.ended, BucketViews._give_up
+    original, original_give_up = Loader._end, BucketViews._give_up
 
     def give_up(self: BucketViews, bucket: int, why: str) -> None:
         if bucket < BUCKETS:
@@ -427,13 +436,13 @@ def _counters() -> Iterator[None]:
         else:
             original_give_up(self, bucket, why)
 
-    def ended(self: TieredCache, flight: InflightLoad, keep: bool) -> None:
-        flight.views = self._views.get(flight.bucket), self._views.get(flight.own)
-        original(self, flight, keep)
+    def end(self: Loader, load: InflightLoad, *, landed: bool) -> None:
+        load.views = self._views.get(load.bucket), self._views.get(load.own)
+        original(self, load, landed=landed)
 
     with (
         patch.object(BucketViews, "_give_up", give_up),
-        patch.object(TieredCache, "ended", ended),
+        patch.object(Loader, "_end", end),
     ):
         yield
 
@@ -464,7 +473,7 @@ def _bookmark() -> Iterator[None]:
 @_switch("join")
 def _join() -> Iterator[None]:
     """Any load in flight is shared."""
-    with patch.object(tiered, "may_join", lambda *_, **__: True):
+    with patch.object(loader, "may_join", lambda *_, **__: True):
         yield
 
 
@@ -506,6 +515,10 @@ def _primary_only() -> Iterator[None]:
         yield
 
 
+def _yes(_: object) -> bool:
+    return True
+
+
 def _no(_: object) -> bool:
     return False
 
@@ -524,7 +537,7 @@ def _postcommit() -> Iterator[None]:
     def position(
         self: CommitPublisher, transaction: Transaction, _: object
     ) -> tuple[str, int | None]:
-        return self._primary.history, transaction.order
+        return self._line.history, transaction.order
 
     with (
         patch.object(CommitPublisher, "seal", seal),

@@ -19,7 +19,7 @@ MINE = 7
 
 async def set_apart(world: World) -> None:
     await asyncio.to_thread(world.servers.replicas[1].sql, f"UPDATE item SET version = {MINE}")
-    lines = {process.topology._primary._lineage.identity[:2] for process in (world.a, world.b)}  # type: ignore[index]
+    lines = {process.topology._primary.lineage.identity[:2] for process in (world.a, world.b)}  # type: ignore[index]
     assert len(lines) == 1, "one system, one timeline"
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from repocache import database
 from repocache.bookmark import Bookmark, Refused, Seen, decode, merge
-from repocache.cache import histories, loader, tiered
+from repocache.cache import histories, loader
 from repocache.cache.entry import RowRequest
 from repocache.cache.inflight import InflightLoad, InflightLoads, may_join
 from repocache.cache.local_store import LocalKey
@@ -51,7 +51,7 @@ Joins = Callable[..., bool]
 
 
 def _joined(joins: Joins) -> Any:
-    return patch.object(tiered, "may_join", joins)
+    return patch.object(loader, "may_join", joins)
 
 
 @_switch("sent to the primary")
@@ -246,7 +246,7 @@ def _asked() -> Iterator[None]:
 def _newer_timeline() -> Iterator[None]:
     """Of two histories none is known to be the newer."""
     with ExitStack() as stack:
-        for module in (routing, tiered, loader, histories, bus, write_through):
+        for module in (routing, loader, histories, bus, write_through):
             stack.enter_context(patch.object(module, "is_newer", lambda *_: False))
         stack.enter_context(patch.object(Primary, "met", lambda *_: None))
         yield
@@ -313,5 +313,7 @@ def _sealed_history() -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(WriteThroughHook, "puts_by_bucket", ready))
-        stack.enter_context(patch.object(PrimaryWal, "writes_with", lambda self, _: self.history))
+        stack.enter_context(
+            patch.object(PrimaryWal, "writes_with", lambda self, _: self.lineage.history)
+        )
         yield

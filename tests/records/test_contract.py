@@ -7,6 +7,7 @@ import hashlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 
@@ -88,7 +89,7 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
         assert listener.facts is not None
         server = str(listener.facts.identity)
         records = RedisRecords(
-            link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE
+            link, namespace, nonces, Anybody(), SimpleNamespace(server=server), max_value=MAX_VALUE
         )
         yield Fit(records, namespace, listener.messages)
 
@@ -96,7 +97,7 @@ async def fit(request: pytest.FixtureRequest) -> AsyncIterator[Fit]:
 MAX_VALUE = 100_000
 TERMS = CallerHistory("1/1/a")
 OTHER = CallerHistory("1/2/b")
-ASK = OpenRequest(17, "user", "f1", "user:42", 5.0)
+ASK = OpenRequest(17, owner_bucket("user"), "user", "f1", "user:42", 5.0)
 OWN = owner_bucket("user")
 
 

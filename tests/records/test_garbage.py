@@ -8,6 +8,7 @@ import re
 import string
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -163,7 +164,7 @@ async def place(repocache_servers: Servers) -> AsyncIterator[Place]:
         assert listener.facts is not None
         server = str(listener.facts.identity)
         records = RedisRecords(
-            link, namespace, nonces, Anybody(), lambda: server, max_value=MAX_VALUE
+            link, namespace, nonces, Anybody(), SimpleNamespace(server=server), max_value=MAX_VALUE
         )
         yield Place(records, namespace, link)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,7 +38,7 @@ WORDS = LINE.replace("<app>", "rights").replace("<password>", "own").split()
 USER = WORDS[2]
 RIGHTS = [word[1:] for word in WORDS if word.startswith("+")]
 TERMS = CallerHistory("1/1/a")
-ASK = OpenRequest(17, "user", "f1", "user:42", 5.0)
+ASK = OpenRequest(17, owner_bucket("user"), "user", "f1", "user:42", 5.0)
 
 
 @pytest.fixture
@@ -67,7 +68,9 @@ async def serves(address: Address) -> str:
         if not link.alive or listener.facts is None:
             return f"the handshake: {listener.troubles}"
         server = str(listener.facts.identity)
-        records = RedisRecords(link, namespace, nonces, Anybody(), lambda: server, max_value=1000)
+        records = RedisRecords(
+            link, namespace, nonces, Anybody(), SimpleNamespace(server=server), max_value=1000
+        )
         try:
             await everything(records, namespace)
             sampler = RedisSampler(link, namespace, 1000)

@@ -42,7 +42,7 @@ async def test_get_answers_the_row_or_none(shop: Shop) -> None:
 async def test_a_second_get_asks_nobody(shop: Shop) -> None:
     await shop.users.get(7)
     await shop.users.get(7000)
-    await until(lambda: shop.users._near(7000) is not None, "L1 has both")
+    await until(lambda: shop.users._peek(7000) is not None, "L1 has both")
     before = len(shop.seen)
     assert await shop.users.get(7) is not None
     assert await shop.users.get(7000) is None

@@ -229,7 +229,16 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     ]
     _, life, refused, _, *over = rest
     redis.records._server = server
-    ask = OpenRequest(_bucket(keys[0]), owner, shape, text, int(life) / 1000, refused, tuple(over))
+    ask = OpenRequest(
+        _bucket(keys[0]),
+        _bucket(keys[1]),
+        owner,
+        shape,
+        text,
+        int(life) / 1000,
+        refused,
+        tuple(over),
+    )
     answer = _now(redis.records.open(ask, CallerHistory(history, confirmed == "1")))
     if answer.kind == "history":
         return _array(b"history", answer.history.encode(), answer.owner_history.encode())
@@ -257,7 +266,10 @@ def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     ]
     redis.records._server = server
     lease = Lease(
-        OpenRequest(_bucket(keys[0]), owner, shape, text, 1.0), incarnation, generation, nonce
+        OpenRequest(_bucket(keys[0]), _bucket(keys[1]), owner, shape, text, 1.0),
+        incarnation,
+        generation,
+        nonce,
     )
     landed = _now(redis.records.fill(lease, CallerHistory(history), argv[8], int(argv[9]) / 1000))
     if landed:

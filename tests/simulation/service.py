@@ -16,10 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
 from repocache.background.home import Home
-from repocache.cache.asked import Asked
 from repocache.cache.entry import Load, Row, RowRequest, Source
 from repocache.cache.inflight import InflightLoad
-from repocache.cache.policies import CacheAside, Policy, WriteThrough, is_strict
+from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.cache.values import Values
 from repocache.errors import CodecError
@@ -34,7 +33,7 @@ from repocache.repository.access import CachedAccess
 from repocache.repository.rows import Nodes as RowNodes
 from repocache.repository.rows import Rows
 from repocache.routing import routing
-from repocache.routing.routing import Routing, Stickiness, current_session
+from repocache.routing.routing import Routing, Stickiness
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
@@ -101,7 +100,7 @@ class Service:
         self.context = owner.context
         self.redis: Redis | None = None
         self.heard = Heard()
-        self.began: dict[Asked | InflightLoad, tuple[int, float]] = {}
+        self.began: dict[InflightLoad, tuple[int, float]] = {}
         self.access: dict[str, CachedAccess[Any]] = {}
         self.caches: dict[str, WatchedCache] = {}
         self.past: dict[Key, float] = {}
@@ -150,9 +149,7 @@ class Service:
         cache.receivers.append(Hears(self))
         lives = Lives(settings.window, stickiness.uncovered, topology.now)
         through = [
-            self._through(each)
-            for each in keys
-            if isinstance(self._policy(each.prefix), WriteThrough)
+            self._through(each) for each in keys if self._policy(each.prefix).stores_on_commit
         ]
         hook = WriteThroughHook(
             through,
@@ -204,12 +201,12 @@ class Service:
         plan: Any = Versions(keys.prefix)
         nodes = RowNodes(self.topology, self.routing, self.settings.observe)
         policy = self._policy(keys.prefix)
-        rows: Rows[Any] = Rows(plan, plan, nodes, keys.prefix, strict=is_strict(policy))
-        load = self._loading(keys.prefix, rows.load)
-        watched = WatchedCache(
-            Source(keys, "v", policy, plan, load, plan.id_of_row), cache.shared, current_session
+        rows: Rows[Any] = Rows(
+            plan, plan, nodes, keys.prefix, strict=not policy.fills_from_replicas
         )
-        watched.service = self
+        load = self._loading(keys.prefix, rows.load)
+        source = Source(keys, "v", policy, plan, load, plan.id_of_row)
+        watched = WatchedCache(source, cache, self)
         self.caches[keys.prefix] = watched
         return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
 
@@ -233,7 +230,14 @@ class Service:
             Source(keys, "v", policy, plan, no_load, plan.id_of_row), 1000, self.settings.observe
         )
         return WriteThroughOwner(
-            keys, "v", plan, plan.row, plan.id_of_row, values, stores=True, strict=is_strict(policy)
+            keys,
+            "v",
+            plan,
+            plan.row,
+            plan.id_of_row,
+            values,
+            stores=True,
+            strict=policy.holds_readers_back,
         )
 
     async def stop(self) -> None:
@@ -283,7 +287,7 @@ class Service:
         access = self.access[owner]
         found, ups, began, astray = Found(), self.ups, self.now, self.astray
         if len(ids) == 1:
-            cell = access.near(ids[0])
+            cell = access.peek(ids[0])
             if cell is not None:
                 version = version_of(cell)
                 if not self.astray:
@@ -296,7 +300,7 @@ class Service:
                 row = await access.entity(ids[0])
                 found[ids[0]] = None if row is None else row[1]
             else:
-                for id, cell in (await access.cells(ids)).items():
+                for id, cell in (await access.cached_rows(ids)).items():
                     found[id] = version_of(cell)
         finally:
             JOINED.reset(told)

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import column, select
 
 from repocache.bookmark import Bookmark
-from repocache.cache.asked import Asked
-from repocache.cache.entry import CachedRow, Row
+from repocache.cache.entry import CachedRow, Row, Source
 from repocache.cache.inflight import InflightLoad
+from repocache.cache.loader import Loader
 from repocache.cache.tiered import TieredCache
 from repocache.records.message import Message
+from repocache.routing.routing import current_session
+from repocache.runtime.cache import RunningCache
 from tests.simulation.forger import FORGER
 from tests.simulation.server import Key
 
@@ -84,15 +86,20 @@ class WatchedCache(TieredCache):
     """The read path; what L2 answers is shown to the oracle, with what was applied there before it
     was asked."""
 
-    service: Service
+    def __init__(self, source: Source, cache: RunningCache, service: Service) -> None:
+        super().__init__(source, cache.shared, current_session)
+        self.service = service
+        loader = WatchedLoader(source, cache.shared, self._values, self.switch.tier)
+        loader.service, loader.owner = service, self._owner
+        self._loader = loader
 
-    def _ask(self, id: Any, bookmark: Bookmark | None) -> Asked:
+    def _ask(self, id: Any, bookmark: Bookmark | None) -> InflightLoad:
         asked = super()._ask(id, bookmark)
         if asked.reply is not None:
             self.service.began[asked] = (self.service.applied((self._owner, id)), self.service.now)
         return asked
 
-    def _hit(self, asked: Asked, value: bytes | None) -> CachedRow | None:
+    def _hit(self, asked: InflightLoad, value: bytes | None) -> CachedRow | None:
         need, began = self.service.began.pop(asked)
         cell = super()._hit(asked, value)
         if cell is not None:
@@ -101,47 +108,53 @@ class WatchedCache(TieredCache):
             self.service.loaded(key, began)
         return cell
 
-    def _load(self, asked: Asked) -> asyncio.Future[CachedRow]:
-        id = asked.key[1]
-        before = self._flights.get((self._owner, id), direct=asked.direct)
-        waiter = super()._load(asked)
-        flight = self._flights.get((self._owner, id), direct=asked.direct)
-        if flight is not None and flight is before:
-            self._note_joined(asked, flight)
-        if flight is not None and flight not in self.service.began:
-            self.service.began[flight] = (self.service.applied((self._owner, id)), self.service.now)
+
+class WatchedLoader(Loader):
+    """The loads of one owner; the oracle is told of each, of who joined it and of what it
+    brought."""
+
+    service: Service
+    owner: str
+
+    def load(self, asked: InflightLoad) -> asyncio.Future[CachedRow]:
+        key, began = (self.owner, asked.key[1]), self.service.began
+        before = self._inflight.get(key, direct=asked.direct)
+        waiter = super().load(asked)
+        load = self._inflight.get(key, direct=asked.direct)
+        if load is not None and load is before:
+            self._note_joined(asked, load)
+        if load is not None and load not in began:
+            began[load] = (self.service.applied(key), self.service.now)
         return waiter
 
-    def _note_joined(self, asked: Asked, flight: InflightLoad) -> None:
-        notes, key = JOINED.get(), (self._owner, asked.key[1])
-        if notes is not None:
-            _, began = self.service.began.get(flight, (0, 0.0))
-            need, bookmark = (
-                None if asked.direct else self.service.heard.need_of_load(key, began),
-                asked.bookmark,
-            )
-            behind = (
-                bookmark is not None and bool(bookmark.position) and bookmark is not flight.bookmark
-            )
-            behind = behind and bookmark is not None and bookmark.expires > time.time()
-            notes[key] = Joined(need, flight.direct, behind, flight)
+    def _note_joined(self, asked: InflightLoad, load: InflightLoad) -> None:
+        notes, key = JOINED.get(), (self.owner, asked.key[1])
+        if notes is None:
+            return
+        _, began = self.service.began.get(load, (0, 0.0))
+        need = None if asked.direct else self.service.heard.need_of_load(key, began)
+        mark = asked.bookmark
+        behind = mark is not None and bool(mark.position) and mark is not load.bookmark
+        behind = behind and mark is not None and mark.expires > time.time()
+        notes[key] = Joined(need, load.direct, behind, load)
 
-    def answered(self, flight: InflightLoad, cell: CachedRow, tier: str) -> None:
-        need, _ = self.service.began.get(flight, (0, 0.0))
+    def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
+        need, _ = self.service.began.get(load, (0, 0.0))
         if tier == "l2":
-            self.service.served_far((self._owner, flight.key[1]), version_of(cell), need)
-            self.service.by_redis.add(flight)
-        super().answered(flight, cell, tier)
+            self.service.served_far((self.owner, load.key[1]), version_of(cached), need)
+            self.service.by_redis.add(load)
+        super()._answer(load, cached, tier)
 
-    def ended(self, flight: InflightLoad, keep: bool) -> None:
-        _, began = self.service.began.pop(flight, (0, 0.0))
-        if keep:
-            self.service.loaded((self._owner, flight.key[1]), began)
-        super().ended(flight, keep)
+    def _end(self, load: InflightLoad, *, landed: bool) -> None:
+        _, began = self.service.began.pop(load, (0, 0.0))
+        if landed:
+            self.service.loaded((self.owner, load.key[1]), began)
+        super()._end(load, landed=landed)
 
-    def failed(self, flight: InflightLoad, error: BaseException) -> None:
-        self.service.began.pop(flight, None)
-        super().failed(flight, error)
+    def _fail(self, loads: Sequence[InflightLoad], error: BaseException) -> None:
+        for load in loads:
+            self.service.began.pop(load, None)
+        super()._fail(loads, error)
 
 
 def version_of(cell: CachedRow) -> int | None:

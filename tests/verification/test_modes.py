@@ -18,7 +18,7 @@ def served(shop: Shop, since: int) -> list[str]:
 
 async def warm(shop: Shop) -> None:
     await shop.users.get(7)
-    await until(lambda: shop.users._near(7) is not None, "L1 has it")
+    await until(lambda: shop.users._peek(7) is not None, "L1 has it")
 
 
 async def test_off_reads_and_fills_nothing(shop: Shop) -> None:
@@ -31,7 +31,7 @@ async def test_off_reads_and_fills_nothing(shop: Shop) -> None:
     assert served(shop, since) == ["database"] * 3
     assert not [event for event in shop.seen[since:] if isinstance(event, Filled)]
     shop.db.switch(Users, CacheMode.ON)
-    assert shop.users._near(7) is None, "L1 begins empty"
+    assert shop.users._peek(7) is None, "L1 begins empty"
     since = len(shop.seen)
     await shop.users.get(7)
     assert served(shop, since) == ["l2"], "Redis had been told of every write"

@@ -20,7 +20,7 @@ IDS = tuple(range(1, 21))
 
 async def fill(shop: Shop) -> None:
     await shop.users.get_many(IDS)
-    await until(lambda: all(shop.users._near(id) is not None for id in IDS), "L1 has them")
+    await until(lambda: all(shop.users._peek(id) is not None for id in IDS), "L1 has them")
 
 
 def only(found: tuple[Found, ...], tier: str) -> Found:
@@ -61,7 +61,7 @@ async def test_another_process_repairs_for_all(
         verification = await other.db.verify(within=0)
         assert [each.tier for each in verification.found] == ["l2"]
         assert verification.wrong == 1
-    await until(lambda: shop.users._near(3) is None, "the first has dropped it from its L1")
+    await until(lambda: shop.users._peek(3) is None, "the first has dropped it from its L1")
 
 
 async def test_an_invalidation_on_its_way_is_waited_for(shop: Shop, outside: Outside) -> None:
@@ -79,7 +79,7 @@ async def test_an_invalidation_on_its_way_is_waited_for(shop: Shop, outside: Out
 async def test_a_row_that_is_gone_and_one_that_came(shop: Shop, outside: Outside) -> None:
     """A negative entry is a value like any other."""
     await shop.users.get_many([5, 7001])
-    await until(lambda: shop.users._near(7001) is not None, "it is known that there is none")
+    await until(lambda: shop.users._peek(7001) is not None, "it is known that there is none")
     verification = await shop.db.verify(within=0)
     assert (verification.judged, verification.wrong) == (4, 0)
 
