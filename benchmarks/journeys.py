@@ -28,7 +28,10 @@ PACKAGE = str(Path(repocache.__file__).parent)
 HERE: ContextVar[bool] = ContextVar("the journey", default=False)
 ROWS = 100
 SETTLED = 0.2
-"""Seconds after a read in which its fill ends: until then others join it."""
+"""Seconds after a read in which its fill ends, and after a commit in which replicas have it."""
+WARM = 5
+"""Misses before the one that is followed: its bucket's floor is known, and each replica has a
+connection."""
 
 
 @dataclass
@@ -92,6 +95,13 @@ async def journeys(ends: Endpoints) -> dict[str, Journey]:
         for id in (1, 2, 3):
             await users.get(id)
             await other[Users].get(id)
+        for _ in range(WARM):
+            await users.get(50)
+            await asyncio.sleep(SETTLED)
+            async with other.unit_of_work() as work:
+                (await work[Users].require(50)).age += 1
+                await work.commit()
+            await asyncio.sleep(SETTLED)
         found = {"a miss that a replica answers": await followed(lambda: users.get(50))}
         await asyncio.sleep(SETTLED)
         db.switch(Users, CacheMode.SHARED)

@@ -219,6 +219,11 @@ class Keys:
             (self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True)))
         )
 
+    @property
+    def may_be_long(self) -> bool:
+        """Whether a key of these types can be longer than caches keep."""
+        return self._varies
+
     def is_long(self, id: Any) -> bool:
         """Whether the key is longer than caches keep: what is read by it is read from the database.
         Raises InvalidId."""

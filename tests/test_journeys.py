@@ -5,10 +5,10 @@ from __future__ import annotations
 from benchmarks.journeys import measured
 
 FILE_SWITCHES = {
-    "a miss that a replica answers": 135,
-    "an L2 hit": 31,
+    "a miss that a replica answers": 96,
+    "an L2 hit": 26,
     "an L1 hit": 4,
-    "a commit, to two processes' L1, no outbox": 129,
+    "a commit, to two processes' L1, no outbox": 112,
 }
 
 

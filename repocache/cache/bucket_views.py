@@ -53,7 +53,8 @@ _WHY = {
 
 class BucketViews:
     """`alive`: connected and subscribed. While it is False, L1 does not count and nothing enters
-    it."""
+    it. `beliefs`: by bucket, open to the read path, which does what `get` does without the
+    call."""
 
     def __init__(
         self, local: Local, loads: InflightLoads, keys: KeySpace, process: str, observe: Observer
@@ -64,19 +65,19 @@ class BucketViews:
         self._keys = keys
         self._process = process
         self._observe = observe
-        self._beliefs: list[Belief] = [Doubt()] * (2 * BUCKETS)
+        self.beliefs: list[Belief] = [Doubt()] * (2 * BUCKETS)
         self._owners: dict[int, list[str]] = {}
         for each in keys:
             self._owners.setdefault(owner_bucket(each.prefix), []).append(each.prefix)
 
     def get(self, bucket: int) -> BucketView | None:
         """None: the record has to be asked first."""
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         return belief if isinstance(belief, BucketView) else None
 
     def before(self, bucket: int) -> Before:
         """To be noted when the record is asked, for `adopt`."""
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         return Before(belief, belief.heard if isinstance(belief, BucketView) else 0)
 
     def up(self) -> None:
@@ -96,7 +97,7 @@ class BucketViews:
         wrote = bookmark.buckets
         if not wrote:
             return True
-        beliefs = self._beliefs
+        beliefs = self.beliefs
         for bucket in buckets:
             seen = wrote.get(bucket)
             if seen is not None:
@@ -119,7 +120,7 @@ class BucketViews:
         self._drop_keys(bucket, message.keys)
         for owner in owners:
             self._clear_owner(owner)
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         heard = hear(belief, at, message.before)
         if heard is Heard.DOUBT:
             self._doubt(bucket, at, message.before)
@@ -140,24 +141,24 @@ class BucketViews:
         lies under its new name is dropped; 3. this process hears of that, and would go on reading
         by the old name.
         """
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         if isinstance(belief, BucketView) and belief.at != at:
             self._doubt(bucket, at)
 
     def _doubt(self, bucket: int, at: At, tip_before: str = "") -> None:
         """Nothing is believed of the record any more. `at`: where it is said to be."""
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         if isinstance(belief, BucketView):
             self._give_up(
                 bucket,
                 "a new record" if belief.incarnation != at.incarnation else "messages were lost",
             )
-        self._beliefs[bucket] = doubt(belief, at, tip_before)
+        self.beliefs[bucket] = doubt(belief, at, tip_before)
 
     def adopt(self, bucket: int, asked: Before, at: At) -> BucketView | None:
         """Take over what a script's reply said of a record. None: it is older than what is known by
         now. `asked`: as `before` told it."""
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         taken = take(belief, asked, at)
         if taken is Taken.REFUSED:
             return None
@@ -167,7 +168,7 @@ class BucketViews:
             if taken is Taken.TOLD or taken is Taken.OLDER:
                 return belief
             self._give_up(bucket, _WHY[taken])
-        view = self._beliefs[bucket] = BucketView(at)
+        view = self.beliefs[bucket] = BucketView(at)
         return view
 
     def adopt_generation(
@@ -188,8 +189,8 @@ class BucketViews:
 
     def confirm(self, bucket: int, at: At) -> None:
         """This process's own change has brought the record there."""
-        belief = self._beliefs[bucket]
-        if isinstance(belief, BucketView) and belief.at == at:
+        belief = self.beliefs[bucket]
+        if isinstance(belief, BucketView) and (belief.incarnation, belief.heard, belief.tip) == at:
             belief.told = at.seq
 
     def wrote(self, texts: Iterable[str], owners: Iterable[str]) -> None:
@@ -229,7 +230,7 @@ class BucketViews:
         return (prefix, id)
 
     def _count(self, bucket: int) -> None:
-        belief = self._beliefs[bucket]
+        belief = self.beliefs[bucket]
         if isinstance(belief, BucketView):
             belief.invalidations += 1
 
@@ -249,11 +250,11 @@ class BucketViews:
         self._count(owner_bucket(owner))
         self._local.clear_owner(owner)
         self._loads.invalidate_owner(owner)
-        for belief in self._beliefs:
+        for belief in self.beliefs:
             if isinstance(belief, BucketView):
                 belief.prefixes.pop(owner, None)
 
     def _forget(self) -> None:
-        self._beliefs = [Doubt()] * (2 * BUCKETS)
+        self.beliefs = [Doubt()] * (2 * BUCKETS)
         self._local.clear()
         self._loads.invalidate_all()

@@ -171,22 +171,22 @@ def _has_position(load: InflightLoad, bookmark: Bookmark) -> bool:
 
 class InflightLoads:
     """The loads of one process, by key and by bucket; for each key one that uses the cache and
-    one that goes past it may be joined."""
+    one that goes past it may be joined. `by_key`: these, by key and whether they go past it."""
 
     def __init__(self) -> None:
-        self._by_key: dict[tuple[LocalKey, bool], InflightLoad] = {}
+        self.by_key: dict[tuple[LocalKey, bool], InflightLoad] = {}
         self._by_bucket: dict[int, set[InflightLoad]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._by_bucket.values()))
 
     def get(self, key: LocalKey, *, direct: bool = False) -> InflightLoad | None:
-        return self._by_key.get((key, direct))
+        return self.by_key.get((key, direct))
 
     def begin(self, load: InflightLoad) -> None:
         """From now on joined for its key; one that was joined before goes on for its own
         callers."""
-        self._by_key[load.key, load.direct] = load
+        self.by_key[load.key, load.direct] = load
         self._by_bucket.setdefault(load.bucket, set()).add(load)
 
     def goes_past(self, load: InflightLoad) -> None:
@@ -195,7 +195,7 @@ class InflightLoads:
         if not load.direct:
             self._forget(load)
             load.direct = True
-            self._by_key.setdefault((load.key, True), load)
+            self.by_key.setdefault((load.key, True), load)
 
     def end(self, load: InflightLoad) -> None:
         self._forget(load)
@@ -207,8 +207,8 @@ class InflightLoads:
 
     def _forget(self, load: InflightLoad) -> None:
         name = load.key, load.direct
-        if self._by_key.get(name) is load:
-            del self._by_key[name]
+        if self.by_key.get(name) is load:
+            del self.by_key[name]
 
     def invalidate_key(self, bucket: int, key: LocalKey) -> None:
         """The key was invalidated: also loads that are no longer joined keep out of L1."""

@@ -26,10 +26,8 @@ class Lane:
         self._spawn = spawn
         self._fail = fail
         self._running = 0
-
-    @property
-    def free(self) -> bool:
-        return self._running < self.MOST
+        #: Whether more work may begin.
+        self.free = True
 
     def run(self, loads: Sequence[InflightLoad], work: Work, ended: Callable[[], None]) -> None:
         """Begin the work for these loads. Whatever it raises is theirs. `ended` comes last."""
@@ -39,6 +37,7 @@ class Lane:
             self._fail(loads, error)
         else:
             self._running += 1
+            self.free = self._running < self.MOST
 
     async def _run(
         self, loads: Sequence[InflightLoad], work: Work, ended: Callable[[], None]
@@ -52,4 +51,5 @@ class Lane:
             self._fail(loads, error)
         finally:
             self._running -= 1
+            self.free = True
             ended()

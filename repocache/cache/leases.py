@@ -82,7 +82,8 @@ class Leases:
                     answers[load] = None
                     refused.append((load, answer))
                     again.append(load)
-            self.release(refused, terms)
+            if refused:
+                self.release(refused, terms)
             asked = again
             if met:
                 asked, terms = await self._confirm(asked, met)

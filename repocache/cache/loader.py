@@ -180,10 +180,9 @@ class Loader:
                 return await self._read(Group(content, ()))
             return self._fail(group.loads, error)
         unread = {load for load, want in wanted if isinstance(rows.get(want.id), CodecError)}
-        self._leases.release(
-            [each for each in leased if each[0] in unread],
-            CallerHistory(self._line.history),
-        )
+        if unread:
+            lost = [each for each in leased if each[0] in unread]
+            self._leases.release(lost, CallerHistory(self._line.history))
         for load, want in wanted:
             row = rows.get(want.id)
             if isinstance(row, CodecError):

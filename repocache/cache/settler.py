@@ -23,6 +23,11 @@ class Line(Protocol):
 
     history: str
 
+    def writes_with(self, server: object) -> str:
+        """The history that a connection to this server writes; empty if that is not known. Raises
+        DatabaseUnavailable for a server that is the primary no more."""
+        ...
+
 
 class Primary(Protocol):
     """What the cache asks about the primary."""

@@ -19,10 +19,11 @@ from repocache.cache.l1_reader import Peek, Session, l1_peek, observed
 from repocache.cache.loader import Loader
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode, Gate, Switch
-from repocache.cache.values import Values, digest, is_lease
+from repocache.cache.values import Values, digest
 from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Served
 from repocache.keys import bucket_of, owner_bucket
+from repocache.records.names import LEASE
 
 
 class TieredCache:
@@ -95,13 +96,14 @@ class TieredCache:
         asked.direct = not self.switch.shared or (
             bookmark is not None and not bookmark.takes_cached
         )
-        view, own = self._views.get(asked.bucket), self._views.get(self._own)
+        beliefs = self._views.beliefs
+        view, own = beliefs[asked.bucket], beliefs[self._own]
         if (
-            view is None
-            or own is None
+            type(view) is not BucketView
+            or type(own) is not BucketView
             or asked.direct
             or not self._reads_by_name
-            or self._inflight.get(asked.key) is not None
+            or (asked.key, False) in self._inflight.by_key
         ):
             return asked
         if bookmark is not None and not self._views.covers((asked.bucket, self._own), bookmark):
@@ -142,9 +144,10 @@ class TieredCache:
         before the reply.
         """
         view, own = asked.views
-        if value is None or view is None or own is None or is_lease(value):
+        if value is None or view is None or own is None or value[:1] == LEASE:
             return None
-        if view is not self._views.get(asked.bucket) or own is not self._views.get(self._own):
+        beliefs = self._views.beliefs
+        if view is not beliefs[asked.bucket] or own is not beliefs[self._own]:
             return None
         if view.prefixes.get(self._owner) != asked.prefix:
             return None

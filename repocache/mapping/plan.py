@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, Table, inspect, select
@@ -46,6 +47,7 @@ class EntityPlan(Generic[M]):
     `entity`: makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean,
     detached, with all that is loaded; raises CodecError for a row of a class that this program does
     not know.
+    `id_of_row`: the id; a tuple of its parts where the key is composite.
     """
 
     model: type[M]
@@ -58,6 +60,7 @@ class EntityPlan(Generic[M]):
     fingerprint: str
     select: Select[Any]
     entity: Callable[[Row], M]
+    id_of_row: Callable[[Row], Any]
     _uuids: tuple[int, ...]
 
     @classmethod
@@ -96,6 +99,7 @@ class EntityPlan(Generic[M]):
             fingerprint=layout.fingerprint(),
             select=_all_rows(mapper, layout),
             entity=_entity_of(mapper, layout, prefix, state),
+            id_of_row=itemgetter(*layout.ids),
             _uuids=tuple(
                 at
                 for at, kind in enumerate(layout.kinds)
@@ -136,11 +140,6 @@ class EntityPlan(Generic[M]):
             if type(value) is not uuid.UUID and value is not None:
                 values[at] = uuid.UUID(int=value.int)
         return tuple(values)
-
-    def id_of_row(self, row: Row) -> Any:
-        """The id; a tuple of its parts where the key is composite."""
-        ids = self.layout.ids
-        return row[ids[0]] if len(ids) == 1 else tuple([row[at] for at in ids])
 
     def view(self, view: type[V]) -> Callable[[Row], V]:
         """What makes such views of rows. `view`: a frozen `msgspec.Struct` or a frozen dataclass,

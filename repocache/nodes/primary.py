@@ -188,15 +188,6 @@ class Primary:
         self._suspected = True
         self.poll.nudge()
 
-    def writes_with(self, server: object) -> str:
-        """The history that a connection to this server writes, or the beginning of its text if it
-        is of a newer timeline than this process has noticed; empty if that is not known.
-
-        Raises DatabaseUnavailable for a server that is the primary no more: what is committed there
-        is lost.
-        """
-        return self.lineage.writes_with(server)
-
     async def close(self, grace: float) -> None:
         """Close all connections; no new one is made until it is started again. Those that are not
         closed within `grace` seconds are hung up on."""

@@ -317,7 +317,7 @@ class Reader:
     async def _line(self, connection: AsyncConnection) -> str:
         """Of the server that the connection leads to, as far as it is known."""
         with suppress(DatabaseUnavailable):
-            return self._primary.writes_with(
+            return self._primary.lineage.writes_with(
                 (await connection.get_raw_connection()).info.get(SERVER)
             )
         return ""

@@ -155,12 +155,6 @@ class Topology:
         by name."""
         self._primary.met(history)
 
-    def writes_with(self, server: object) -> str:
-        """The history that a connection writes whose pool entry knows this of its server; empty if
-        it is not the primary's. Raises DatabaseUnavailable for a server that is the primary no
-        more."""
-        return self._primary.writes_with(server)
-
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:
         """All nodes as they are now, the primary first."""

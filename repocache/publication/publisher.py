@@ -54,11 +54,6 @@ class Primary(Protocol):
         DatabaseUnavailable."""
         ...
 
-    def writes_with(self, server: object) -> str:
-        """The history that a connection writes; empty if that is not known. Raises
-        DatabaseUnavailable for one to a server that is the primary no more."""
-        ...
-
 
 class Outbox(Protocol):
     """Where invalidations outlive this process, if there is one."""
@@ -106,22 +101,23 @@ class CommitPublisher:
         self._lives = lives
         self._outbox = outbox
         self._write_through = write_through
+        self._stores = bool(write_through)
         self._spawn = spawn
         self._observe = observe
 
     def prepare(self, connection: Connection, transaction: Transaction) -> None:
         """Inside the transaction: the rows that write-through will store."""
-        if self._write_through:
+        if self._stores:
             self._write_through.read_locked_rows(connection, transaction, _batch(transaction))
 
     async def seal(self, connection: PoolProxiedConnection, transaction: Transaction) -> None:
         """Inside the transaction: its outbox row, id and order position, whether its commit will be
         synchronous; write leases. Raises DatabaseUnavailable on a server that is the primary no
         more."""
-        transaction.line = self._primary.writes_with(connection.info.get(SERVER))
+        transaction.line = self._line.writes_with(connection.info.get(SERVER))
         if self._line.history:
             await self._outbox.sealing(connection, transaction, _batch(transaction))
-            if self._write_through:
+            if self._stores:
                 await self._write_through.intend(transaction, _batch(transaction))
 
     def rolled_back(self, transaction: Transaction) -> None:
@@ -136,11 +132,8 @@ class CommitPublisher:
         reads = None if session is None else session.reads()
         polled = await self._polled(outcome)
         history, position = self._position(transaction, polled)
-        writings = (
-            self._write_through.puts_by_bucket(transaction, history)
-            if outcome is Outcome.COMMITTED
-            else {}
-        )
+        stores = self._stores and outcome is Outcome.COMMITTED
+        writings = self._write_through.puts_by_bucket(transaction, history) if stores else {}
         try:
             receipts = await self._bus.publish(batch, history, position, writings)
         except CacheUnavailable as error:
@@ -148,7 +141,7 @@ class CommitPublisher:
             self._retry.add(batch)
             self._observe(PublishFailed(len(batch), str(error)))
         else:
-            if outcome is Outcome.COMMITTED:
+            if transaction.rows and outcome is Outcome.COMMITTED:
                 self._outbox.acknowledge(transaction.rows)
         offered = sum(len(writing.puts) for writing in writings.values())
         if offered:
@@ -178,7 +171,7 @@ class CommitPublisher:
         the inserted one also covers what another transaction has not flushed yet, which they are
         not sent. None: unknown."""
         believed = self._line.history if polled is None else polled.history
-        if is_newer(transaction.line, believed):
+        if transaction.line != believed and is_newer(transaction.line, believed):
             # The commit was made on a newer primary than this process knows of: its records are of
             # that line from now on, so that nobody who still reads the older one fills them.
             return transaction.line, None
@@ -227,5 +220,4 @@ class CommitPublisher:
 
 
 def _batch(transaction: Transaction) -> Batch:
-    changes = cast("Changes", transaction.changes)
-    return Batch(changes.keys, changes.whole)
+    return Batch(*cast("Changes", transaction.changes).owners)

@@ -88,11 +88,6 @@ class Primary(Protocol):
     @property
     def lineage(self) -> Line: ...
 
-    def writes_with(self, server: object) -> str:
-        """The history that a connection writes; empty if that is not known. Raises
-        DatabaseUnavailable."""
-        ...
-
 
 class WriteThroughHook:
     """The values that transactions put, and the write leases of strict owners. False where no owner
@@ -144,7 +139,7 @@ class WriteThroughHook:
             or not 0 < sum(map(len, keys.values())) <= MOST_PUTS
         ):
             return
-        history = self._primary.writes_with(connection.info.get(SERVER))
+        history = self._line.writes_with(connection.info.get(SERVER))
         if not history:
             return
         kept = PreparedWrite(len(cast("Changes", transaction.changes)), history)

@@ -106,6 +106,7 @@ class RedisRecords:
         self._link = link
         self._namespace = namespace
         self._nonces = nonces
+        self._nonce = nonces.next
         self._authorship = authorship
         self._peer = peer
         self._names = namespace.records
@@ -116,7 +117,7 @@ class RedisRecords:
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         own: tuple[str | int, ...] = (
-            *(ask.owner, ask.fingerprint, ask.text, self._nonces()),
+            *(ask.owner, ask.fingerprint, ask.text, self._nonce()),
             *(_milliseconds(ask.life), ask.refused, self._max_value),
             *ask.over,
         )
@@ -146,7 +147,7 @@ class RedisRecords:
         return Answer(self._link.run(SETTLE, self._records(bucket), own), bool)
 
     def change(self, change: Change, terms: CallerHistory) -> Awaitable[Receipt]:
-        generations = {owner: self._nonces() for owner in change.owners}
+        generations = {owner: self._nonce() for owner in change.owners}
         tip, keys = self._nonces.tip(), [text for _, text in change.keys]
         fields = self._fields(terms.history, tip, keys, generations)
         order, puts, nonce = change.writing
@@ -178,7 +179,7 @@ class RedisRecords:
             ),
             *owners,
             *(part for key in intent.keys for part in key),
-            *(part for owner in intent.owners for part in (owner, self._nonces())),
+            *(part for owner in intent.owners for part in (owner, self._nonce())),
             *intent.seen,
         )
         return Answer(
@@ -199,7 +200,7 @@ class RedisRecords:
 
     def _head(self, terms: CallerHistory) -> tuple[str, ...]:
         """What every script that may make a record begins with."""
-        confirmed, incarnation = "1" if terms.confirmed else "0", self._nonces()
+        confirmed, incarnation = "1" if terms.confirmed else "0", self._nonce()
         mac = self._authorship.mac(Said(terms.history, incarnation))
         return (
             self._peer.server,

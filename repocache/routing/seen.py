@@ -78,7 +78,7 @@ class SeenTransactions:
             return Stamp("", None, primary=False)
         line = ""
         with suppress(DatabaseUnavailable):
-            line = self._topology.writes_with(server)
+            line = self._topology.lineage.writes_with(server)
         return shown_by_primary(line, self._topology.history, position)
 
     def _given_back(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:

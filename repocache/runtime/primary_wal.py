@@ -44,9 +44,6 @@ class PrimaryWal:
         """Another process lives in this history: the primary may have been replaced."""
         self._topology.met(history)
 
-    def writes_with(self, server: object) -> str:
-        return self._topology.writes_with(server)
-
     async def in_progress(self, xid: str) -> bool:
         """Whether the transaction is not decided yet. One that the primary knows nothing of is: it
         has another history.

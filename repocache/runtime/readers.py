@@ -9,7 +9,7 @@ from typing import Any
 from repocache.cache.signature import Signing
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
-from repocache.repository.access import CachedAccess
+from repocache.repository.access import CachedAccess, never
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.storing import source_of
@@ -64,7 +64,7 @@ def readers(
             tiered,
             shadow.compared,
             monotonic=settings.monotonic,
-            is_long=binding.keys.is_long,
+            is_long=binding.keys.is_long if binding.keys.may_be_long else never,
         )
         made[repository] = Reader(repository(binding, access), tiered, shadow)
     return made

@@ -27,6 +27,14 @@ class _Touched(NamedTuple):
     declared: bool
 
 
+class ChangedOwners(NamedTuple):
+    """`keys`: the changed keys, by their owner's prefix; `whole`: prefixes of the owners all of
+    whose keys are to be invalidated, who are not among these."""
+
+    keys: Mapping[str, frozenset[str]]
+    whole: frozenset[str]
+
+
 class _Unseen(NamedTuple):
     """A textual statement that may have written: its shape."""
 
@@ -45,20 +53,23 @@ class Changes:
     A name that is not on the stack is tolerated: nothing is forgotten then.
     """
 
-    __slots__ = ("_journal", "_marks")
+    __slots__ = ("_journal", "_marks", "_owners")
 
     def __init__(self) -> None:
         self._journal: list[_Touched | _Unseen | _Written] = []
+        self._owners: ChangedOwners | None = None
         self._marks: list[tuple[str, int]] = []
 
     def touch(self, prefix: str, keys: Iterable[str] | None) -> None:
         """Rows of an owner were written: these keys, None: all of the owner's may be affected."""
+        self._owners = None
         self._journal.append(
             _Touched(prefix, None if keys is None else tuple(keys), declared=False)
         )
 
     def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
         """The application says what it changes: keys of an owner, None: all of them."""
+        self._owners = None
         self._journal.append(_Touched(prefix, None if keys is None else tuple(keys), declared=True))
 
     def unseen(self, statement: str) -> None:
@@ -85,6 +96,7 @@ class Changes:
         as in SQL."""
         found = self._find(name)
         if found is not None:
+            self._owners = None
             del self._journal[self._marks[found][1] :]
             del self._marks[found + 1 :]
 
@@ -114,18 +126,28 @@ class Changes:
         )
 
     @property
+    def owners(self) -> ChangedOwners:
+        """What is to be invalidated; computed once, until something else is changed."""
+        if self._owners is None:
+            sets = self._sets()
+            whole = frozenset(
+                each for each, keys in sets.items() if keys is None or _are_many(keys)
+            )
+            named = {
+                each: frozenset(keys) for each, keys in sets.items() if keys and each not in whole
+            }
+            self._owners = ChangedOwners(named, whole)
+        return self._owners
+
+    @property
     def whole(self) -> frozenset[str]:
         """Prefixes of the owners all of whose keys are to be invalidated."""
-        sets = self._sets()
-        return frozenset(prefix for prefix, keys in sets.items() if keys is None or _are_many(keys))
+        return self.owners.whole
 
     @property
     def keys(self) -> Mapping[str, frozenset[str]]:
         """The changed keys of the other owners, by their prefix."""
-        sets = self._sets()
-        return {
-            prefix: frozenset(keys) for prefix, keys in sets.items() if keys and not _are_many(keys)
-        }
+        return self.owners.keys
 
     @property
     def undeclared(self) -> tuple[str, ...]:

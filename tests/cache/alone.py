@@ -118,6 +118,9 @@ class Standing:
         """It tells itself."""
         return self
 
+    def writes_with(self, server: object) -> str:
+        return self.history
+
     async def insert_position(self) -> tuple[str, int] | None:
         poll: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.polls.append(poll)

@@ -251,7 +251,7 @@ class TestGoesPast:
         flights.goes_past(flight)
         assert flights.get(KEY, direct=True) is flight
         flights.end(flight)
-        assert (len(flights), flights._by_key) == (0, {})
+        assert (len(flights), flights.by_key) == (0, {})
 
     def test_nobodys_place_is_taken(self) -> None:
         flights, one, other = InflightLoads(), Took().flight(), Took(direct=True).flight()
@@ -363,4 +363,4 @@ def test_each_flight_is_found_by_its_key_and_met_in_its_bucket(
         model.check()
     for flight in model.begun:
         model.end(flight)
-    assert (len(model.flights), model.flights._by_key, model.flights._by_bucket) == (0, {}, {})
+    assert (len(model.flights), model.flights.by_key, model.flights._by_bucket) == (0, {}, {})

@@ -666,7 +666,7 @@ def _answers_alone() -> Iterator[None]:
 
     def believe(self: BucketViews, message: Message) -> None:
         if self.get(message.bucket) is None:
-            self._beliefs[message.bucket] = BucketView(
+            self.beliefs[message.bucket] = BucketView(
                 At(message.incarnation, message.seq, message.tip)
             )
         _believe_generations(self, message)

@@ -24,6 +24,7 @@ from repocache.invalidation.channel import Channel
 from repocache.invalidation.feed import Feed
 from repocache.nodes import reading, replica, stamps, wal
 from repocache.nodes.clock import Outages, PrimaryClock
+from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import Primary
 from repocache.nodes.reading import Reader
 from repocache.nodes.selection import ReadRequirement
@@ -313,7 +314,5 @@ def _sealed_history() -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(WriteThroughHook, "puts_by_bucket", ready))
-        stack.enter_context(
-            patch.object(PrimaryWal, "writes_with", lambda self, _: self.lineage.history)
-        )
+        stack.enter_context(patch.object(Lineage, "writes_with", lambda self, _: self.history))
         yield
