@@ -68,15 +68,17 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     """What a command runs, each the arguments of the environment's Python."""
     if name == "demo":
         return [["-m", "repocache", "demo", *arguments]]
-    if name in ("faults", "fuzz"):
-        return [["-m", "tests." + name, *arguments]]
+    if name == "faults":
+        return [["-m", "proof.faults", *arguments]]
+    if name == "fuzz":
+        return [["-m", "tests.fuzz", *arguments]]
     if name == "journeys":
         return [["-m", "benchmarks.journeys", *arguments]]
     if name in ("test", "oldest"):
         # Most tests wait for servers: two at a time, each with servers of its own.
         return [["-m", "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"])]]
     if name == "simulate":
-        return [["-m", "tests.simulation", *arguments]]
+        return [["-m", "proof.simulation", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
     found = sorted(

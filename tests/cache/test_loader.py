@@ -23,7 +23,7 @@ from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.events import CacheFailed, Filled
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records import CallerHistory, Intent, Lease, OpenReply, OpenRequest
-from tests.cache.alone import USERS, Process, neighbours, process, row, turns, until
+from tests.cache.one_process import USERS, Process, neighbours, process, row, turns, until
 
 PATIENT = CacheSettings(patience=30, lease=60)
 STRICT = WriteThrough(ttl=300, negative_ttl=30, jitter=0, strict=True)

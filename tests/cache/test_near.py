@@ -21,8 +21,8 @@ from repocache.cache.switch import Gate
 from repocache.events import Served, ignore
 from repocache.keys import KeySpace
 from repocache.records import MemoryRecords, Namespace, Nonces
-from tests.cache.alone import USERS, NobodysSession, Standing
-from tests.cache.alone import Seen as Events
+from tests.cache.one_process import USERS, NobodysSession, Standing
+from tests.cache.one_process import Seen as Events
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from repocache.cache.settler import FAR
 from repocache.events import CacheFailed, TaskFailed
 from repocache.records import CallerHistory, OpenReply, OpenRequest
-from tests.cache.alone import USERS, Process, process, turns, until
+from tests.cache.one_process import USERS, Process, process, turns, until
 
 ASK = OpenRequest(17, 18, "user", "f1", USERS.text(7), 5.0)
 

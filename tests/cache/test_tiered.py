@@ -17,7 +17,7 @@ from repocache.errors import DatabaseUnavailable
 from repocache.events import CacheFailed, Served, ValueRefused
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records import CallerHistory, Lease, OpenRequest
-from tests.cache.alone import (
+from tests.cache.one_process import (
     NEVER_JITTERED,
     USERS,
     Call,

@@ -20,7 +20,7 @@ from repocache.keys import LONGEST
 from repocache.records.names import ABSENT, LEASE, VALUE
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.signing.signer import LENGTH
-from tests.cache.alone import NEVER_JITTERED, USERS, Loads, Plain, Seen, id_of
+from tests.cache.one_process import NEVER_JITTERED, USERS, Loads, Plain, Seen, id_of
 
 TEXT = USERS.text(7)
 ROW = (7, "Ada")

@@ -18,8 +18,8 @@ from repocache.cache.local_store import LocalKey, LocalStore
 from repocache.events import GapSeen, Invalidated
 from repocache.keys import KeySpace, bucket_of, owner_bucket
 from repocache.records.message import WIRE_VERSION, Message
-from tests.cache.alone import ORDERS, USERS, neighbours
-from tests.cache.alone import Seen as Events
+from tests.cache.one_process import ORDERS, USERS, neighbours
+from tests.cache.one_process import Seen as Events
 
 A, B, C = neighbours(3)
 BUCKET = bucket_of(USERS.text(A))

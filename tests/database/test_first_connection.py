@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from repocache.testing import Endpoints, Servers
-from tests.acceptance.proxy import Proxy
 from tests.shop import open_shop, shop_template
+from tests.tcp_proxy import TcpProxy
 
 ASKED = b"pg_catalog.version"
 """The first question on the first connection of an engine."""
@@ -25,7 +25,7 @@ def repocache_template(repocache_servers: Servers) -> str:
 async def test_the_first_write_fails_with_its_own_error(
     repocache_endpoints: Endpoints, lost: bool
 ) -> None:
-    async with Proxy(repocache_endpoints.primary) as door:
+    async with TcpProxy(repocache_endpoints.primary) as door:
         ends = Endpoints(door.url, repocache_endpoints.replicas, repocache_endpoints.redis)
         async with open_shop(ends) as shop:
             trapped = door.trap(ASKED)

@@ -8,11 +8,11 @@ from collections import Counter
 
 import pytest
 
+from proof.acceptance.test_replicas_lost import locked_users
 from repocache import PrimaryBudgetExceeded, Settings, TopologySettings
 from repocache.bookmark import Bookmark
 from repocache.nodes import budget
 from repocache.testing import Endpoints
-from tests.acceptance.test_replicas_lost import locked_users
 from tests.shop import Order, Orders, Shop, User, in_rotation, open_shop, until
 
 READS = 4

@@ -19,7 +19,7 @@ from repocache.nodes.topology import Topology
 from repocache.routing.routing import ANYWHERE, need_of
 from repocache.testing import PostgresServer, Servers
 from tests.db.conftest import QUICK, Watched, needed, until, watching
-from tests.db.doorman import Doorman
+from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.usefixtures("item")
 
@@ -32,10 +32,10 @@ def seeing(server: PostgresServer, database: str) -> str:
 @asynccontextmanager
 async def behind_one_name(
     servers: Servers, database: str, settings: TopologySettings = QUICK
-) -> AsyncIterator[tuple[Watched, Doorman]]:
+) -> AsyncIterator[tuple[Watched, TcpProxy]]:
     replicas = tuple(seeing(replica, database) for replica in servers.replicas)
     async with (
-        Doorman(seeing(servers.primary, database)) as door,
+        TcpProxy(seeing(servers.primary, database)) as door,
         watching(door.url, replicas, settings) as watched,
     ):
         yield watched, door
@@ -95,7 +95,7 @@ async def test_a_role_that_does_not_see_the_timeline_waits_for_a_restartpoint(
 ) -> None:
     first, second = repocache_controls.replicas
     async with (
-        Doorman(repocache_controls.primary.url(database=database)) as door,
+        TcpProxy(repocache_controls.primary.url(database=database)) as door,
         watching(door.url, (second.url(database=database),)) as watched,
     ):
         assert [event.what for event in watched.seen(Degraded)] == [

@@ -36,7 +36,7 @@ from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, PostgresServer, Servers
 from tests.db.bouncer import IGNORED, bouncing, find_bouncer
 from tests.db.conftest import STILL, Watched, needed, until, value_of, watching
-from tests.db.doorman import Doorman
+from tests.tcp_proxy import TcpProxy
 
 IGNORING = f"ignore_startup_parameters = {IGNORED}"
 MODES = ("session", "transaction")
@@ -241,7 +241,7 @@ async def test_an_address_that_leads_to_a_pooler_later(
     """And back: each connection is judged."""
     direct = repocache_endpoints.replicas[0]
     async with (
-        Doorman(direct) as door,
+        TcpProxy(direct) as door,
         watching(repocache_endpoints.primary, [Replica(door.url, name="r")]) as watched,
     ):
         await watched.all_in()

@@ -30,8 +30,8 @@ from repocache.routing.routing import (
 )
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.testing import Endpoints, Servers
-from tests.acceptance.proxy import Proxy
 from tests.db.conftest import STILL, Watched, until, value_of, watching
+from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.usefixtures("item")
 WINDOW = 60.0
@@ -100,7 +100,7 @@ from repocache.engines.topology_settings import TopologySettings
 from repocache.routing.causal_session import CausalSession
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.nodes.topology import Topology
-from tests.acceptance.proxy import Proxy
+from tests.tcp_proxy import TcpProxy
 from tests.db.conftest import value_of
 
 async def main():
@@ -173,7 +173,7 @@ async def test_monotonic_reads_never_go_back_while_the_primary_is_lost(
     was read."""
     fresh, stale = repocache_controls.replicas
     async with (
-        Proxy(repocache_endpoints.primary) as door,
+        TcpProxy(repocache_endpoints.primary) as door,
         watching(door.url, repocache_endpoints.replicas) as watched,
         watching(repocache_endpoints.primary, ()) as other,
     ):

@@ -17,7 +17,7 @@ from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, Servers
 from tests.db.conftest import QUICK, STILL, needed, value_of, watching
-from tests.db.doorman import Doorman
+from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.usefixtures("item")
 
@@ -220,7 +220,7 @@ async def test_behind_a_balancer_the_reading_connection_itself_is_asked(
     await asyncio.to_thread(stale.pause_replay)
     urls = repocache_endpoints.replicas
     async with (
-        Doorman(urls[1]) as door,
+        TcpProxy(urls[1]) as door,
         watching(repocache_endpoints.primary, (door.url,), STILL) as watched,
     ):
         door.lead_to(urls[0])

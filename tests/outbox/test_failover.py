@@ -15,18 +15,18 @@ from repocache.events import HistoryChanged, RelayFailed, TaskFailed
 from repocache.invalidation.outbox import TABLE, Mark, Outbox
 from repocache.runtime.outbox import RunningOutbox
 from repocache.testing import Endpoints, PostgresServer, Servers
-from tests.db.doorman import Doorman
 from tests.outbox.conftest import Sql, left, until_empty
 from tests.shop import Shop, open_shop, until
+from tests.tcp_proxy import TcpProxy
 
 NOTICE = f'INSERT INTO {TABLE} (notices) VALUES (\'[{{"k": ["user:7"], "o": []}}]\')'
 COUNT = f"SELECT count(*) FROM {TABLE}"
 
 
 @pytest.fixture
-async def sent(repocache_endpoints: Endpoints) -> AsyncIterator[tuple[Shop, Doorman]]:
+async def sent(repocache_endpoints: Endpoints) -> AsyncIterator[tuple[Shop, TcpProxy]]:
     """A shop whose primary is behind one name."""
-    async with Doorman(repocache_endpoints.primary) as door:
+    async with TcpProxy(repocache_endpoints.primary) as door:
         ends = Endpoints(door.url, (), repocache_endpoints.redis)
         async with open_shop(ends) as shop:
             yield shop, door
@@ -69,7 +69,7 @@ async def test_relay_and_acknowledgement_outlive_a_restart(
 
 
 async def test_a_failover_to_another_server_while_the_old_one_lives_on(
-    sent: tuple[Shop, Doorman], repocache_controls: Servers, repocache_endpoints: Endpoints
+    sent: tuple[Shop, TcpProxy], repocache_controls: Servers, repocache_endpoints: Endpoints
 ) -> None:
     """The relay must leave the old server, though its connection there is as good as ever."""
     shop, door = sent
@@ -88,7 +88,7 @@ async def test_a_failover_to_another_server_while_the_old_one_lives_on(
 
 
 async def test_an_address_that_leads_to_a_replica_is_no_primary_of_the_outbox(
-    sent: tuple[Shop, Doorman], repocache_controls: Servers, repocache_endpoints: Endpoints
+    sent: tuple[Shop, TcpProxy], repocache_controls: Servers, repocache_endpoints: Endpoints
 ) -> None:
     shop, door = sent
     database = repocache_endpoints.primary.rpartition("/")[2]
@@ -135,7 +135,7 @@ async def test_a_driver_without_listen_looks_every_moment(
 
 
 async def test_a_commit_that_appears_after_its_writer_is_dead(
-    sent: tuple[Shop, Doorman], sql: Sql, repocache_endpoints: Endpoints
+    sent: tuple[Shop, TcpProxy], sql: Sql, repocache_endpoints: Endpoints
 ) -> None:
     """1. COMMIT is sent and takes long. 2. The writer dies: nobody knows of the outcome. 3. The
     commit appears."""

@@ -7,12 +7,12 @@ import asyncio
 
 import pytest
 
+from proof.acceptance.conftest import EAGER, PATIENT, Start, Truth, database, start, truth
+from proof.acceptance.doomed import Doom
+from proof.acceptance.service import Setup
+from proof.acceptance.storm import IDS
+from proof.acceptance.test_service_killed import dying
 from repocache.testing import Endpoints, Servers
-from tests.acceptance.conftest import EAGER, PATIENT, Start, Truth, database, start, truth
-from tests.acceptance.doomed import Doom
-from tests.acceptance.service import Setup
-from tests.acceptance.storm import IDS
-from tests.acceptance.test_service_killed import dying
 from tests.outbox.conftest import Sql, left, until_empty
 from tests.outbox.test_triggers import TRIGGERED
 

@@ -16,8 +16,8 @@ from repocache.errors import StrictWriteRefused
 from repocache.events import Degraded, Served
 from repocache.publication import write_through
 from repocache.testing import Endpoints, Servers
-from tests.db.doorman import Doorman
 from tests.shop import until
+from tests.tcp_proxy import TcpProxy
 from tests.writethrough.ledger import (
     ROWS,
     SCHEMA,
@@ -195,8 +195,8 @@ async def test_a_commit_whose_outcome_is_unknown_keeps_its_write_lease_until_it_
     """The socket is lost while COMMIT waits; readers are given the primary's word, and then
     fill."""
     await ledger.settle(Prices, 1)
-    async with Doorman(repocache_endpoints.primary) as doorman:
-        through = dataclasses.replace(repocache_endpoints, primary=doorman.url)
+    async with TcpProxy(repocache_endpoints.primary) as proxy:
+        through = dataclasses.replace(repocache_endpoints, primary=proxy.url)
         async with open_ledger(through) as writer:
             with patch.object(write_through, "WRITE_LEASE", 0.05):
                 watch = writer.db._started.watch

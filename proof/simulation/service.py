@@ -1,0 +1,401 @@
+"""One service process: the library wired as `Database` wires it, over simulated servers, and
+watched.
+
+Owns start, stop and the requests that it answers. What is right is `oracle`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, MetaData, Select, Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util import greenlet_spawn
+
+from proof.simulation.connections import Connection, Sync
+from proof.simulation.engines import Nodes
+from proof.simulation.loop import Loop, Owner
+from proof.simulation.oracle import Heard, Oracle, text_of
+from proof.simulation.redis import Redis
+from proof.simulation.server import Key
+from proof.simulation.watched import (
+    JOINED,
+    Found,
+    Hears,
+    Versions,
+    WatchedCache,
+    no_load,
+    version_of,
+)
+from repocache.background.home import Home
+from repocache.cache.entry import Load, Row, RowRequest, Source
+from repocache.cache.inflight import InflightLoad
+from repocache.cache.policies import CacheAside, Policy, WriteThrough
+from repocache.cache.switch import CacheMode
+from repocache.cache.values import Values
+from repocache.errors import CodecError
+from repocache.invalidation.feed import Audience, Feed
+from repocache.invalidation.outbox import OutboxMode
+from repocache.keys import KeyOwner, Keys, KeySpace
+from repocache.nodes.topology import Topology
+from repocache.publication.publisher import CommitPublisher, Lives
+from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
+from repocache.redis_link import Address
+from repocache.repository.access import CachedAccess
+from repocache.repository.rows import Nodes as RowNodes
+from repocache.repository.rows import Rows
+from repocache.routing import routing
+from repocache.routing.routing import Routing, Stickiness
+from repocache.routing.seen import SeenTransactions
+from repocache.runtime.cache import RunningCache, open_cache
+from repocache.runtime.outbox import NoOutbox, open_outbox
+from repocache.runtime.primary_wal import PrimaryWal
+from repocache.settings import Settings
+from repocache.tracking.owners import Owned
+from repocache.tracking.tables import OwnedTables
+from repocache.transactions.changes import Changes
+from repocache.transactions.commit_watch import CommitWatch
+from repocache.transactions.transaction import Transaction
+
+OWNERS = ("item", "note", "price")
+"""Under cache-aside, write-through and strict write-through."""
+FEED_ROOM = 100
+"""Changes that wait for a slow consumer."""
+ADDRESS = Address.parse("redis://redis")
+PRIMARY, *REPLICAS = (f"postgresql+asyncpg://app@{host}/app" for host in ("primary", "r1", "r2"))
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a process finds in its world."""
+
+    loop: Loop
+    oracle: Oracle
+    nodes: Nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a process was made with beside its settings: which repositories, and how long these keep
+    rows (seconds)."""
+
+    owners: tuple[str, ...] = OWNERS
+    ttl: float = 120.0
+    local_ttl: float = 120.0
+
+
+class Service:
+    """`owner`: dead after a crash. `redis`: to whom its connection leads, set by the world. `past`:
+    key -> when it was last asked of any node, past the cache. `by_redis`: loads that Redis
+    answered. `ups`: how often the channel was up."""
+
+    def __init__(
+        self, owner: Owner, outside: Outside, settings: Settings, release: Release
+    ) -> None:
+        self.owner = owner
+        self.oracle = outside.oracle
+        self.context = owner.context
+        self.redis: Redis | None = None
+        self.heard = Heard()
+        self.began: dict[InflightLoad, tuple[int, float]] = {}
+        self.access: dict[str, CachedAccess[Any]] = {}
+        self.caches: dict[str, WatchedCache] = {}
+        self.past: dict[Key, float] = {}
+        self.by_redis: set[InflightLoad] = set()
+        self.ups = 0
+        self.running = False
+        self.nodes = outside.nodes
+        self.settings = settings
+        self.release = release
+        self._outside = outside
+        self._home = Home()
+        self._stack = AsyncExitStack()
+
+    async def start(self) -> None:
+        """As `Database._start`. Raises DatabaseUnavailable."""
+        self._home.enter()
+        settings, stack = self.settings, self._stack
+        topology = Topology(
+            PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine
+        )
+        longest = self.release.ttl + self.release.local_ttl
+        longest = routing.last_fill(longest, settings.cache.lease, settings.topology.staleness)
+        longest = max(settings.window, settings.uncovered, longest)
+        stickiness = Stickiness(settings.window, longest, settings.monotonic)
+        topology.on_history(self._history_changed)
+        self.topology, self.routing = topology, Routing(topology, stickiness, settings.observe)
+        keys = [Keys(KeyOwner(owner), (int,)) for owner in self.release.owners]
+        self._keys = {each.prefix: each for each in keys}
+        standing = PrimaryWal(topology)
+        self._caching: RunningCache | None = None
+        await stack.enter_async_context(topology)
+        self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
+        cache = await stack.enter_async_context(
+            open_cache(
+                settings,
+                ADDRESS,
+                KeySpace(keys),
+                standing,
+                strict=True,
+                recovered=outbox.wake,
+                grace=topology.grace,
+            )
+        )
+        self._caching = cache
+        stack.callback(self._end_feeds)
+        cache.receivers.append(Hears(self))
+        lives = Lives(settings.window, stickiness.uncovered, topology.now)
+        through = [
+            self._through(each) for each in keys if self._policy(each.prefix).stores_on_commit
+        ]
+        hook = WriteThroughHook(
+            through,
+            standing,
+            records=cache.shared.records,
+            views=cache.shared.views,
+            nonces=cache.nonces,
+            evicts=cache.evicts,
+            deadline=settings.publish_timeout,
+            spawn=cache.tasks.spawn,
+            observe=settings.observe,
+        )
+        commits = CommitPublisher(
+            bus=cache.bus,
+            retry=cache.retry,
+            views=cache.shared.views,
+            primary=standing,
+            lives=lives,
+            outbox=outbox,
+            write_through=hook,
+            spawn=cache.tasks.spawn,
+            observe=settings.observe,
+        )
+        outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
+        self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
+        stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
+        stack.push_async_callback(self.watch.close, topology.grace)
+        for each in keys:
+            self.access[each.prefix] = self._access(each, cache)
+        self.running = True
+
+    def _durable(self, keys: Sequence[Keys]) -> AbstractAsyncContextManager[NoOutbox]:
+        if self.settings.outbox is OutboxMode.OFF:
+            return nullcontext(NoOutbox())
+        metadata = MetaData()
+        tables = [
+            Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True))
+            for each in keys
+        ]
+        owned = [
+            Owned(each, {table: (table.c.id,)}) for each, table in zip(keys, tables, strict=True)
+        ]
+        tables_owned = OwnedTables(owned, tables)
+        return open_outbox(
+            self.topology.outbox_engine(), self.settings, tables_owned, self.topology.grace
+        )
+
+    def _access(self, keys: Keys, cache: RunningCache) -> CachedAccess[Any]:
+        plan: Any = Versions(keys.prefix)
+        nodes = RowNodes(self.topology, self.routing, self.settings.observe)
+        policy = self._policy(keys.prefix)
+        rows: Rows[Any] = Rows(
+            plan, plan, nodes, keys.prefix, strict=not policy.fills_from_replicas
+        )
+        load = self._loading(keys.prefix, rows.load)
+        source = Source(keys, "v", policy, plan, load, plan.id_of_row)
+        watched = WatchedCache(source, cache, self)
+        self.caches[keys.prefix] = watched
+        return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
+
+    def _loading(self, owner: str, load: Load) -> Load:
+        async def loading(wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
+            self.past.update(((owner, want.id), self.now) for want in wanted if want.floor == 0)
+            return await load(wanted)
+
+        return loading
+
+    def _policy(self, owner: str) -> Policy:
+        ttl, local = self.release.ttl, self.release.local_ttl
+        if owner == "item":
+            return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2)
+        return WriteThrough(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, strict=owner == "price")
+
+    def _through(self, keys: Keys) -> WriteThroughOwner:
+        plan: Any = Versions(keys.prefix)
+        policy = self._policy(keys.prefix)
+        values = Values(
+            Source(keys, "v", policy, plan, no_load, plan.id_of_row), 1000, self.settings.observe
+        )
+        return WriteThroughOwner(
+            keys,
+            "v",
+            plan,
+            plan.row,
+            plan.id_of_row,
+            values,
+            stores=True,
+            strict=policy.holds_readers_back,
+        )
+
+    async def stop(self) -> None:
+        self.running = False
+        await self._stack.aclose()
+
+    def _history_changed(self, _: str) -> None:
+        if self._caching is not None:
+            self._caching.channel.new_history()
+            self._outbox.reconnect()
+
+    @property
+    def now(self) -> float:
+        return self._outside.loop.now
+
+    def applied(self, key: Key) -> int:
+        """The newest version of the key that was invalidated in the Redis that this process
+        reads."""
+        return 0 if self.redis is None else self.oracle.applied(self.redis, key)
+
+    @property
+    def astray(self) -> bool:
+        """Whether it is with a primary that was replaced: what it caches is nobody else's, and of
+        that one."""
+        return self.topology.history in self.oracle.parted
+
+    def served_far(self, key: Key, version: int | None, need: int) -> None:
+        """Redis has answered. `need`: what was applied there before the read began."""
+        if not self.astray:
+            self.oracle.served_far(self.owner.name, key, version, need)
+
+    def loaded(self, key: Key, began: float) -> None:
+        """L1 may have what a load brought that began then. From a Redis that is no master it may be
+        anything."""
+        self.heard.loaded(key, began)
+        if self.redis is not None and self.redis.replica:
+            self.heard.versions.pop(key, None)
+
+    @property
+    def caching(self) -> RunningCache:
+        assert self._caching is not None
+        return self._caching
+
+    async def read(self, owner: str, ids: Sequence[int], *, entity: bool = False) -> Found:
+        """The version of each, as a repository reads: L1 at once, then the tiers. `entity`: as
+        `get` does, of one."""
+        access = self.access[owner]
+        found, ups, began, astray = Found(), self.ups, self.now, self.astray
+        if len(ids) == 1:
+            cell = access.peek(ids[0])
+            if cell is not None:
+                version = version_of(cell)
+                if not self.astray:
+                    self.oracle.served_near(self.owner.name, (owner, ids[0]), version, self.heard)
+                found[ids[0]] = version
+                return found
+        told = JOINED.set(found.joined)
+        try:
+            if entity:
+                row = await access.entity(ids[0])
+                found[ids[0]] = None if row is None else row[1]
+            else:
+                for id, cell in (await access.cached_rows(ids)).items():
+                    found[id] = version_of(cell)
+        finally:
+            JOINED.reset(told)
+        if ups == self.ups and self.caching.shared.views.alive and not astray:
+            self._judge_joined(owner, found, began)
+        return found
+
+    def _judge_joined(self, owner: str, found: Found, began: float) -> None:
+        """Who would use the cache gets nothing older than what was applied here before he came, of
+        another's load either; unless that one found no Redis, or no primary, and went past the
+        cache because of it."""
+        for (_, id), joined in found.joined.items():
+            counts = joined.goes_past or self.past.get((owner, id), -1.0) < began
+            # What Redis answered is held against what that Redis had heard of, and against nothing
+            # else.
+            if joined.need is not None and counts and joined.flight not in self.by_redis:
+                self.oracle.served_joined(self.owner.name, (owner, id), found[id], joined.need)
+
+    async def find(self, owner: str, ids: Sequence[int]) -> Found:
+        """Past the cache, as any select."""
+        found = Found(dict.fromkeys(ids))
+        for row in await self.access[owner].select(self.statement(owner, ids)):
+            found[row[0]] = row[1]
+        return found
+
+    def statement(self, owner: str, ids: Sequence[int]) -> Select[Any]:
+        """A select that the simulated database understands."""
+        return self.access[owner].all_rows.execution_options(keys=[(owner, id) for id in ids])
+
+    def snapshot(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `Database.snapshot`."""
+        return self.routing.snapshot()
+
+    def invalidations(self, owner: str) -> Feed[int]:
+        """As `Database.invalidations`."""
+        window, now = self.settings.window, self.topology.now
+        audience = Audience(self.caching.receivers, self._home, lambda: self.topology.history)
+        return Feed(self._keys[owner], audience, room=FEED_ROOM, window=window, clock=now)
+
+    def _end_feeds(self) -> None:
+        for receiver in tuple(self.caching.receivers):
+            if isinstance(receiver, Feed):
+                receiver.end()
+
+    def turn(self, owner: str, mode: CacheMode) -> None:
+        """As `Database.switch`."""
+        self.caches[owner].turn(mode)
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[Connection]:
+        """One transaction on the primary, as a unit of work or a plain session has it: rolled back
+        where the block does not commit it."""
+        connection = await self.connection()
+        try:
+            yield connection
+            if not connection.ended:
+                await self.roll_back(connection)
+        finally:
+            await connection.close()
+
+    async def connection(self) -> Connection:
+        """Of the primary's, for a transaction."""
+        connection: Any = await self.topology.write_engine.connect()
+        found: Connection = connection
+        engine: Any = self.topology.write_engine.sync_engine
+        engine.dispatch.begin(Sync(found))
+        return found
+
+    def transaction_of(self, connection: Any) -> Transaction:
+        return self.watch.transaction_of(connection)
+
+    async def commit(self, connection: Connection, written: dict[Key, int]) -> None:
+        """Raises what the driver raises; then it may have committed or not."""
+        engine: Any = self.topology.write_engine.sync_engine
+
+        def commit() -> None:
+            engine.dispatch.commit(Sync(connection))
+            engine.dialect.do_commit(connection)
+
+        await greenlet_spawn(commit)
+        self.heard.wrote(written, self.now)
+
+    async def roll_back(self, connection: Connection) -> None:
+        engine: Any = self.topology.write_engine.sync_engine
+
+        def roll_back() -> None:
+            engine.dispatch.rollback(Sync(connection))
+            engine.dialect.do_rollback(connection)
+
+        await greenlet_spawn(roll_back)
+
+    def touch(self, connection: Connection, keys: Sequence[Key], whole: str) -> None:
+        """`whole`: an owner all of whose keys are said to have changed, or nothing."""
+        changes: Any = self.transaction_of(connection).changes
+        for key in keys:
+            changes.touch(key[0], [text_of(key)])
+        if whole:
+            changes.touch(whole, None)
