@@ -30,7 +30,7 @@ class RepocacheError(Exception):
     """Something in repocache failed."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class ConfigurationError(RepocacheError):

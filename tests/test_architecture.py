@@ -2,6 +2,7 @@
 otherwise."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,15 @@ HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 LONGEST = 400
 CONTEXT_OWNER = "routing/routing.py"
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
+
+
+def test_the_page_has_the_floors_as_they_are() -> None:
+    rows = re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+)\|", PAGE.read_text(), re.MULTILINE)
+    told = {int(height): set(re.findall(r"`(\w+)`", parts)) for height, parts in rows}
+    assert told == dict(enumerate(FLOORS[:-1])), "all but __main__"
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:

@@ -19,7 +19,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import Database, KeyOwner, Repository
+from repocache import Database, KeyOwner, Repository, errors
 from repocache.testing import Endpoints
 
 ROOT = Path(__file__).parents[1]
@@ -35,6 +35,38 @@ NAMED_TEST = re.compile(r"`((?:tests|docs|repocache|benchmarks)/[\w/.*]+)`")
 def test_files_that_are_named_exist(page: Path) -> None:
     missing = [name for name in NAMED_TEST.findall(page.read_text()) if not list(ROOT.glob(name))]
     assert missing == []
+
+
+LINK = re.compile(r"\]\((?!https?:)([\w./-]*)(?:#([\w-]+))?\)")
+
+
+def anchors(page: Path) -> set[str]:
+    """As they are made of headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for file, anchor in LINK.findall(page.read_text()):
+        target = (page.parent / file).resolve() if file else page
+        assert target.exists(), f"{page.name} links to {file}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {file}#{anchor}"
+
+
+def test_every_error_is_on_its_page() -> None:
+    """With its cause and its remedy."""
+    page = (ROOT / "docs" / "errors.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \| [^|]{10,} \| [^|]{10,} \|$", page, re.MULTILINE)
+    tree = {name for name, each in vars(errors).items() if isinstance(each, type)}
+    assert set(told) == tree - {"RepocacheError"}
+    assert len(told) == len(set(told))
+
+
+def test_an_error_s_own_words_are_one_line() -> None:
+    for each in vars(errors).values():
+        if isinstance(each, type):
+            assert re.fullmatch(r"\S.*\S", str(each())), each
 
 
 def snippets(text: str) -> Iterator[str]:

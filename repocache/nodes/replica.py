@@ -46,7 +46,7 @@ class Moved(Exception):
 class ReplicaNode:
     """A replica in the topology; what `choice.Candidate` wants to know of it is public.
 
-    `epoch` counts how often the sample died. `poll` answers with the new sample, None if the
+    `deaths` counts how often the sample died. `poll` answers with the new sample, None if the
     replica does not answer. `sees_timeline`: False if this role is not told which timeline the
     replica receives.
     """
@@ -64,7 +64,7 @@ class ReplicaNode:
         self.in_flight = 0
         self.sample: Sample | None = None
         self.down = ""
-        self.epoch = 0
+        self.deaths = 0
         self.sees_timeline = True
         self.engine, probing = engines
         self.way = Way()
@@ -100,16 +100,16 @@ class ReplicaNode:
 
         Raises Moved, and what the driver raises if no connection is to be had.
 
-        The race that `epoch` is for (what broke earlier drafts, 1):
+        The race that `deaths` is for (what broke earlier drafts, 1):
         1. the replica is chosen by its sample, position 100; 2. it crashes, restarts and goes back
         to position 90; 3. a new connection is made and would read there; 4. but making it killed
         the sample: choose again.
         """
-        epoch, sample = self.epoch, self.sample
+        deaths, sample = self.deaths, self.sample
         assert sample is not None
         connection = await self.way.connect(self.engine)
         try:
-            if self.epoch != epoch:
+            if self.deaths != deaths:
                 raise Moved
             begun = bool(self.way.reason)
             if begun:
@@ -126,7 +126,7 @@ class ReplicaNode:
     def forget(self) -> None:
         """The sample dies: a connection was lost or is new (protocol, Read path 4). A fresh one is
         on its way."""
-        self.epoch += 1
+        self.deaths += 1
         self.sample = None
         self.poll.nudge()
 
@@ -184,18 +184,18 @@ class ReplicaNode:
         # 1. This poll begins on a connection to one server process. 2. That process ends,
         # unnoticed. 3. The pool connects to its successor. 4. The poll's answer, sent before 2,
         # arrives: it must not vouch for the successor.
-        epoch = self.epoch
+        deaths = self.deaths
         if not self.probe.positions:
             await self.probe.alive()
             return (
                 judge_without_positions(time.monotonic(), Process(0, 0))
-                if epoch == self.epoch
+                if deaths == self.deaths
                 else None
             )
         reading = await self.probe.replica()
         self.sees_timeline = reading.receiver is None or reading.timeline_seen
         sample = await self._judged(reading)
-        if epoch != self.epoch:
+        if deaths != self.deaths:
             return None
         if sample is not None and sample.history:
             self._vouched = sample
