@@ -9,11 +9,12 @@ bounds of all dependencies (tests/oldest.txt), in `.venv-oldest`.
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import List
+from typing import List, Optional, Tuple
 
 ROOT = Path(__file__).resolve().parent
 BOUNDS = ROOT / "tests" / "oldest.txt"
@@ -31,9 +32,21 @@ EXTRAS = {
 
 
 def python_of(name: str) -> Path:
-    """The interpreter that runs a command."""
-    environment = ROOT / (".venv-oldest" if name == "oldest" else ".venv")
-    return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    """The interpreter that runs a command. `python3.13 dev.py test` tests with that version, beside
+    the environment that another one has made."""
+    folder = ".venv-oldest" if name == "oldest" else ".venv"
+    if made_by(ROOT / folder) not in (None, sys.version_info[:2]):
+        folder += "-%d.%d" % sys.version_info[:2]
+    return ROOT / folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def made_by(environment: Path) -> Optional[Tuple[int, ...]]:
+    """The version of Python in an environment, None if it is not there."""
+    settings = environment / "pyvenv.cfg"
+    if not settings.exists():
+        return None
+    found = re.search(r"^version = (\d+)\.(\d+)", settings.read_text(), re.MULTILINE)
+    return None if found is None else tuple(map(int, found.groups()))
 
 
 def install(name: str) -> None:
