@@ -9,6 +9,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
 from repocache.errors import DatabaseUnavailable, PoolExhausted, RepocacheError
+from repocache.events import Out
 
 NODE_CLASSES = ("08", "53", "57P", "58")
 """SQLSTATE: connection exceptions, insufficient resources, operator intervention (shutdown,
@@ -24,7 +25,7 @@ OTHER_SESSION = ("26000", "42P05")
 one that was connected to."""
 REFUSED_PARAMETER = "unsupported startup parameter"
 """What PgBouncer says, and no PostgreSQL."""
-POOLED = "pooled"
+POOLED = Out.POOLED
 WRITABLE = "not read-only"
 CONFLICTS = ("40001", "40P01")
 """SQLSTATE: what a standby says when recovery cancels a statement of its own accord."""
@@ -74,16 +75,16 @@ def connecting_trouble(error: BaseException) -> str:
     POOLED; empty if the error is of another kind.
     """
     if is_full(error):
-        return "busy"
+        return Out.BUSY
     if isinstance(error, Unusable):
         return error.why
     state = sqlstate(error)
     if state in OTHER_SESSION or REFUSED_PARAMETER in str(error):
         return POOLED
     if state.startswith(NO_ENTRY):
-        return "refused"
+        return Out.REFUSED
     lost = isinstance(error, DBAPIError | OSError | asyncpg.InterfaceError) or was_ended(error)
-    return "lost" if state or lost else ""
+    return Out.LOST if state or lost else ""
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
@@ -93,8 +94,8 @@ def statement_trouble(error: BaseException, *, replica: bool) -> str:
     if replica and state in CONFLICTS:
         return "conflict"
     if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError) or was_ended(error):
-        return "lost"
-    return "lost" if isinstance(error, DBAPIError) and error.connection_invalidated else ""
+        return Out.LOST
+    return Out.LOST if isinstance(error, DBAPIError) and error.connection_invalidated else ""
 
 
 def is_undecodable(error: BaseException) -> bool:

@@ -13,6 +13,7 @@ from repocache.events.commits import (
 from repocache.events.event import Event
 from repocache.events.nodes import ClockJumped, HistoryChanged, NodeBack, NodeOut, Sampled
 from repocache.events.observers import LoggingObserver, Observer, Observers, guarded, ignore
+from repocache.events.out import Out
 from repocache.events.outbox import (
     OutboxPutAside,
     OutboxRefused,
@@ -54,6 +55,7 @@ __all__ = [
     "NodeOut",
     "Observer",
     "Observers",
+    "Out",
     "OutboxPutAside",
     "OutboxRefused",
     "OutboxUnowned",

@@ -10,9 +10,7 @@ from repocache.events.remedies import of_node
 
 @dataclass(frozen=True, slots=True)
 class NodeOut(Event):
-    """A node left the rotation. `why`: "lost", "refused", "lagging", "not streaming", "other
-    history", "pooled" (a pooler has come before it), "busy" (it takes no more connections, and how
-    far it is can not be asked)."""
+    """A node left the rotation. `why`: begins with an `Out`."""
 
     node: str
     why: str

@@ -5,26 +5,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from repocache.events.out import Out
+
 NODE_OUT: Mapping[str, str] = {
-    "lost": "look whether it runs and can be reached, and at its URL, TLS included",
-    "busy": "all of its connections are in use: see TopologySettings(pool_size=...)",
-    "refused": (
+    Out.LOST: "look whether it runs and can be reached, and at its URL, TLS included",
+    Out.BUSY: "all of its connections are in use: see TopologySettings(pool_size=...)",
+    Out.REFUSED: (
         "look at the database, user and password in its URL, at pg_hba.conf and its limit of "
         "connections, and whether it is a physical replica of this primary"
     ),
-    "lagging": "it comes back by itself once it is less than TopologySettings(max_lag=...) behind",
-    "not streaming": (
+    Out.LAGGING: (
+        "it comes back by itself once it is less than TopologySettings(max_lag=...) behind"
+    ),
+    Out.NOT_STREAMING: (
         "look at its WAL receiver: primary_conninfo, the slot, the primary's pg_hba.conf"
     ),
-    "other history": (
+    Out.OTHER_HISTORY: (
         "it follows another timeline than the primary: let it follow this one, or make it anew"
     ),
-    "in recovery": (
+    Out.IN_RECOVERY: (
         "the primary's URL leads to a replica: give the primary's own address, or promote it"
     ),
-    "an older timeline": "an old primary lives on under this address: fence it",
-    "elsewhere": "the address has begun to lead to another server; nothing to do if it failed over",
-    "pooled": (
+    Out.OLDER_TIMELINE: "an old primary lives on under this address: fence it",
+    Out.ELSEWHERE: (
+        "the address has begun to lead to another server; nothing to do if it failed over"
+    ),
+    Out.POOLED: (
         "it is looked at again at once, as a pooler's; give the server's own address where you can"
     ),
 }

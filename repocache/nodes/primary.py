@@ -39,6 +39,7 @@ from repocache.events import (
     NodeBack,
     NodeOut,
     Observer,
+    Out,
     Sampled,
 )
 from repocache.history import is_newer
@@ -254,7 +255,7 @@ class Primary:
         reading = await self.probe.primary()
         if is_newer(self.history, reading.identity.history):
             await self.probe.drop()
-            raise ProbeFailed("an older timeline")
+            raise ProbeFailed(Out.OLDER_TIMELINE)
         self._tell_time(reading.clock, reading.began, reading.ended)
         self._believe(reading)
         self._trail.add(reading.flush, reading.began)
@@ -287,7 +288,7 @@ class Primary:
         why = (
             error.why
             if isinstance(error, ProbeFailed)
-            else connecting_trouble(error) or f"lost: {in_brief(error)}"
+            else connecting_trouble(error) or f"{Out.LOST}: {in_brief(error)}"
         )
         self.silent = isinstance(error, TimeoutError)
         if self.silent:

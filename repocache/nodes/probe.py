@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from repocache.engines.driver_errors import POOLED, WRITABLE, sqlstate
 from repocache.engines.poolers import Way
 from repocache.engines.server import READ_ONLY_SQL, SERVER_SQL, Process, Server, System
+from repocache.events import Out
 from repocache.nodes.wal import PrimaryIdentity, Receiver, ReplicaReading
 
 # Here and wherever the library asks the catalogue, every function has its schema, and every
@@ -187,7 +188,7 @@ class Probe:
         started, flush, insert, timeline, clock = await self.fetch(PRIMARY_SQL)
         if flush is None:
             await self.drop()
-            raise ProbeFailed("in recovery")
+            raise ProbeFailed(Out.IN_RECOVERY)
         await self._check(started)
         identity = PrimaryIdentity(self._server.system, int(timeline, 16), *self._server.process)
         return PrimaryReading(
@@ -242,7 +243,7 @@ class Probe:
     async def _check(self, started: int) -> None:
         if started != self._server.process.started:
             await self.drop()
-            raise ProbeFailed("elsewhere")
+            raise ProbeFailed(Out.ELSEWHERE)
 
     async def _row_of_one_server(self, sql: str) -> Sequence[Any]:
         """Through a pooler: both statements of a transaction are answered by one server, in one of

@@ -25,7 +25,7 @@ from repocache.engines.poolers import COMMITTED, REPEATABLE
 from repocache.engines.server import SERVER
 from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
-from repocache.events import Observer, Routed
+from repocache.events import Observer, Out, Routed
 from repocache.nodes.budget import PrimaryBudget
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.replica import Moved, ReplicaNode
@@ -129,7 +129,7 @@ class Reader:
                     raise
                 if turn.node is not None:
                     tried.append(turn.node)
-                    if trouble == "lost":
+                    if trouble == Out.LOST:
                         turn.node.lose(trouble)
                 elif primary_failed:
                     raise DatabaseUnavailable(f"the primary failed: {in_brief(error)}") from error
@@ -198,7 +198,7 @@ class Reader:
                 if not trouble:
                     raise
                 tried.append(choice.node)
-                if trouble != "busy":
+                if trouble != Out.BUSY:
                     choice.node.lose(trouble)
         return await self._open_primary(need, "replicas unsettled", level)
 
@@ -255,7 +255,7 @@ class Reader:
             if turn.budgeted:
                 self._budget.release(turn.client)
         if not kept and turn.node is not None:
-            turn.node.lose("lost")
+            turn.node.lose(Out.LOST)
 
     async def _catch_up(
         self, replicas: Sequence[ReplicaNode], need: ReadRequirement

@@ -6,6 +6,7 @@ Owns that bookkeeping for one replica. What follows from it is `wal`'s.
 
 from __future__ import annotations
 
+from repocache.events import Out
 from repocache.nodes.wal import PrimaryView, Receiver, ReplicaReading
 
 MOST = 64
@@ -36,12 +37,12 @@ class Receivers:
         if receiver is None or receiver in self._believed:
             return ""
         if receiver in self._distrusted:
-            return "other history"
+            return Out.OTHER_HISTORY
         if len(self._seen) >= MOST:
             self._seen.clear()
         seen = self._seen.setdefault(receiver, reading.ended)
         if primary.lost or primary.began <= seen:
-            return "unconfirmed"
+            return Out.UNCONFIRMED
         if len(self._believed) >= MOST:
             self._believed.clear()
         self._believed.add(receiver)

@@ -19,7 +19,7 @@ from repocache.engines.pool import return_to_pool
 from repocache.engines.poolers import COMMITTED, NOT_AS_ASKED, Opened, Way, begin_read
 from repocache.engines.server import SERVER, Process, Server, read_server
 from repocache.engines.topology_settings import Replica, TopologySettings
-from repocache.events import Degraded, NodeBack, NodeOut, Observer, Sampled
+from repocache.events import Degraded, NodeBack, NodeOut, Observer, Out, Sampled
 from repocache.nodes.primary import Primary
 from repocache.nodes.probe import REPLICA_SQL, Probe, ProbeFailed, replica_reading
 from repocache.nodes.receivers import Receivers
@@ -212,7 +212,7 @@ class ReplicaNode:
         if ran_ahead(self._vouched, view):
             self._receivers.distrust()
         following = self._receivers.standing(reading, view)
-        if following == "unconfirmed" and not view.lost:
+        if following == Out.UNCONFIRMED and not view.lost:
             await self._primary.poll.ask()
             view = self._primary.view or view
             following = self._receivers.standing(reading, view)
@@ -222,9 +222,9 @@ class ReplicaNode:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
         self._failures = min(self._failures + 1, 16)
         if isinstance(error, ProbeFailed):
-            self.lose("lost")
+            self.lose(Out.LOST)
         else:
-            self.lose(connecting_trouble(error) or f"lost: {in_brief(error)}")
+            self.lose(connecting_trouble(error) or f"{Out.LOST}: {in_brief(error)}")
         if isinstance(error, TimeoutError):
             self._reads.hang_up()
 
@@ -266,10 +266,10 @@ class ReplicaNode:
 
     def _said_of(self, sample: Sample) -> None:
         self._observe(Sampled(self.name, sample.position, sample.lag_bytes, sample.lag))
-        if sample.out == "unconfirmed":
+        if sample.out == Out.UNCONFIRMED:
             return
         if (
-            sample.out != "lagging"
+            sample.out != Out.LAGGING
             or sample.lag > self._limit.seconds
             or sample.fresh_at > -math.inf
         ):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from repocache.events import Out
 from repocache.nodes.wal import Sample
 
 
@@ -109,7 +110,7 @@ def satisfies(sample: Sample | None, need: ReadRequirement, now: float) -> bool:
         return False
     if need.max_lag is None:
         return not sample.out
-    return sample.out in ("", "lagging") and now - sample.fresh_at <= need.max_lag
+    return sample.out in ("", Out.LAGGING) and now - sample.fresh_at <= need.max_lag
 
 
 def _drawn(replicas: Sequence[C], draw: Callable[[], float]) -> C:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from repocache.engines.server import Process, System
+from repocache.events import Out
 
 TRAIL = 1024
 """How many distinct positions of the primary are remembered; at four polls a second, four minutes
@@ -220,7 +221,7 @@ def judge(
     believed = not out and not primary.lost
     if believed:
         position, history = reading.position, primary.history
-    elif out in ("", "not streaming", "unconfirmed") and last is not None:
+    elif out in ("", Out.NOT_STREAMING, Out.UNCONFIRMED) and last is not None:
         position, history = min(last.position, reading.position), primary.history
     else:
         position, history = 0, ""
@@ -232,10 +233,10 @@ def judge(
     lag = max(0.0, until - max(trail.fresh_at(reached), trail.oldest_moment)) if lag_bytes else 0.0
     too_far = trail.fresh_at(reached) == -math.inf or lag > limit.seconds
     too_far = too_far or (limit.bytes is not None and lag_bytes > limit.bytes)
-    if primary.lost and last is not None and last.out == "lagging":
+    if primary.lost and last is not None and last.out == Out.LAGGING:
         too_far = too_far or reading.position <= last.position
-    if out != "refused" and (primary.lost or not out):
-        out = "lagging" if too_far else ""
+    if out != Out.REFUSED and (primary.lost or not out):
+        out = Out.LAGGING if too_far else ""
     return Sample(
         history=history,
         position=position,
@@ -295,10 +296,10 @@ def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
     another timeline.
     """
     if not reading.in_recovery or reading.system != primary.system:
-        return "refused"
+        return Out.REFUSED
     if reading.receiver is None or not reading.streaming:
-        return "not streaming"
-    return "other history" if reading.timeline != primary.timeline else ""
+        return Out.NOT_STREAMING
+    return Out.OTHER_HISTORY if reading.timeline != primary.timeline else ""
 
 
 def ran_ahead(sample: Sample | None, primary: PrimaryView) -> bool:
