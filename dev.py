@@ -1,6 +1,6 @@
 """Run the project from a clean clone:
 `python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, check, faults, fuzz,
-simulate, benchmark, journeys.
+simulate, benchmark, journeys, house.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
 the command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower
@@ -18,6 +18,8 @@ from typing import List, Optional, Tuple
 
 ROOT = Path(__file__).resolve().parent
 BOUNDS = ROOT / "tests" / "oldest.txt"
+COUNTERS = {"journeys", "house"}
+"""What counts, and measures no time."""
 EXTRAS = {
     "demo": "demo",
     "test": "test",
@@ -28,6 +30,7 @@ EXTRAS = {
     "simulate": "test",
     "benchmark": "benchmark",
     "journeys": "test",
+    "house": "test",
 }
 
 
@@ -85,8 +88,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "proof.faults", *arguments]]
     if name == "fuzz":
         return [["-m", "tests.fuzz", *arguments]]
-    if name == "journeys":
-        return [["-m", "benchmarks.journeys", *arguments]]
+    if name in COUNTERS:
+        return [["-m", "benchmarks." + name, *arguments]]
     if name in ("test", "oldest"):
         # Most tests wait for servers: two at a time, each with servers of its own.
         return [["-m", "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"])]]
@@ -94,9 +97,7 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "proof.simulation", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
-    found = sorted(
-        path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py") if path.stem != "journeys"
-    )
+    found = sorted({path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")} - COUNTERS)
     return [["-m", "benchmarks." + benchmark] for benchmark in arguments or found]
 
 

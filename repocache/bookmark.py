@@ -56,7 +56,7 @@ class Bookmark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     expires: float
     made: float = 0.0
 
-    def encode(self, signer: Signer | None = None) -> str:
+    def encode(self, signer: TextSigner | None = None) -> str:
         """URL-safe text for a header or a cookie, at most about 1 KB; signed if a signer is
         given."""
         body = base64.urlsafe_b64encode(_ENCODER.encode(self)).rstrip(b"=").decode()
@@ -84,7 +84,7 @@ SIGNED_BY = "."
 """Between a body, which has none, and its signature."""
 
 
-class Signer(Protocol):
+class TextSigner(Protocol):
     """Signs the text of a bookmark, and says which are signed."""
 
     @property
@@ -112,7 +112,7 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Bookmark)
 
 
-def decode(text: str | bytes, signer: Signer | None) -> Bookmark | Refused:
+def decode(text: str | bytes, signer: TextSigner | None) -> Bookmark | Refused:
     """The bookmark in `text`, or why it is refused. Never raises, whatever the text: it is advice
     from outside. Headers of ASGI are bytes. Who has no signer takes what others have signed, too:
     they may be a step ahead.
@@ -138,7 +138,7 @@ def decode(text: str | bytes, signer: Signer | None) -> Bookmark | Refused:
     return bookmark if _is_sound(bookmark) else Refused("malformed")
 
 
-def received(given: object, signer: Signer | None) -> Bookmark | Refused:
+def received(given: object, signer: TextSigner | None) -> Bookmark | Refused:
     """What somebody gave as a bookmark: its text, or the value, as nobody has looked at it. Never
     raises."""
     if isinstance(given, str | bytes):

@@ -35,7 +35,7 @@ from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
 from repocache.runtime.outbox import RunningOutbox
-from repocache.runtime.running import Plan, Running, running
+from repocache.runtime.running import DatabasePlan, Running, running
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.transactions.cached_marker import state_maker
@@ -109,7 +109,7 @@ class Database:
         self._registry = Registry(
             classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None
         )
-        self._plan = Plan(
+        self._plan = DatabasePlan(
             settings=settings,
             topology=self._topology,
             routing=self._routing,

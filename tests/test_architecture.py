@@ -3,6 +3,7 @@ otherwise."""
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def test_the_page_has_the_floors_as_they_are() -> None:
     rows = re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+)\|", PAGE.read_text(), re.MULTILINE)
     told = {int(height): set(re.findall(r"`(\w+)`", parts)) for height, parts in rows}
     assert told == dict(enumerate(FLOORS[:-1])), "all but __main__"
+
+
+def test_no_class_has_another_one_s_name() -> None:
+    """A private one may: it is its file's own."""
+    made = Counter(
+        node.name
+        for module in MODULES
+        for node in ast.parse(module.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert not [name for name, count in made.items() if count > 1]
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:

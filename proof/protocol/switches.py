@@ -37,7 +37,7 @@ from repocache.errors import CodecError
 from repocache.events import GapSeen
 from repocache.keys import BUCKETS
 from repocache.mapping import plan
-from repocache.nodes.reading import Read, Reader
+from repocache.nodes.reading import NodeRead, NodeReader
 from repocache.nodes.replica import ReplicaNode
 from repocache.nodes.selection import ReadRequirement, satisfies
 from repocache.nodes.shared_poll import SharedPoll
@@ -487,11 +487,11 @@ def _epochs() -> Iterator[None]:
 @_switch("position first")
 def _position_first() -> Iterator[None]:
     """A replica's row counts if its position, read no earlier than the row, is enough."""
-    original = Reader.read
+    original = NodeReader.read
 
     async def read(
-        self: Reader, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[Any]]
-    ) -> Read[Any]:
+        self: NodeReader, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[Any]]
+    ) -> NodeRead[Any]:
         if need.primary or not need.position:
             return await original(self, need, run)
         brought = await original(self, replace(need, position=0), run)
@@ -500,7 +500,7 @@ def _position_first() -> Iterator[None]:
             return brought
         return await original(self, need, run)
 
-    with patch.object(Reader, "read", read):
+    with patch.object(NodeReader, "read", read):
         yield
 
 

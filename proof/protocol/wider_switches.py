@@ -27,7 +27,7 @@ from repocache.nodes import reading, replica, stamps, wal
 from repocache.nodes.clock import Outages, PrimaryClock
 from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import Primary
-from repocache.nodes.reading import Reader
+from repocache.nodes.reading import NodeReader
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.wal import (
@@ -257,10 +257,10 @@ def _newer_timeline() -> Iterator[None]:
 def _followed_timeline() -> Iterator[None]:
     """What is read on a replica that follows another primary is not known, and nothing more."""
 
-    async def doubted(_: Reader, __: str) -> Stamp:
+    async def doubted(_: NodeReader, __: str) -> Stamp:
         return UNKNOWN
 
-    with patch.object(wal, "_newer", lambda *_: ""), patch.object(Reader, "_doubted", doubted):
+    with patch.object(wal, "_newer", lambda *_: ""), patch.object(NodeReader, "_doubted", doubted):
         yield
 
 

@@ -214,7 +214,8 @@ class World:
         async def run() -> None:
             try:
                 outcome = await coroutine
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is the client's to judge
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is, it is the client's to judge.
                 outcome = error
             except asyncio.CancelledError:
                 outcome = Cancelled()

@@ -9,7 +9,7 @@ from repocache.cache.entry import CacheSettings
 from repocache.cache.histories import Histories
 from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalStore
-from repocache.cache.settler import Primary, Settler, Spawn
+from repocache.cache.settler import CachePrimary, Settler, Spawn
 from repocache.events import Observer
 from repocache.records import Namespace, Records
 
@@ -23,7 +23,7 @@ class ProcessCache:
     local: LocalStore
     views: BucketViews
     inflight: InflightLoads
-    primary: Primary
+    primary: CachePrimary
     settler: Settler
     spawn: Spawn
     observe: Observer

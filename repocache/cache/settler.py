@@ -29,7 +29,7 @@ class Line(Protocol):
         ...
 
 
-class Primary(Protocol):
+class CachePrimary(Protocol):
     """What the cache asks about the primary."""
 
     @property
@@ -56,7 +56,9 @@ class Primary(Protocol):
 class Settler:
     """One task for each record whose floor is unknown (protocol, Read path 4)."""
 
-    def __init__(self, records: Records, primary: Primary, spawn: Spawn, observe: Observer) -> None:
+    def __init__(
+        self, records: Records, primary: CachePrimary, spawn: Spawn, observe: Observer
+    ) -> None:
         self._records = records
         self._primary = primary
         self._line = primary.lineage

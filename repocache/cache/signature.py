@@ -42,7 +42,7 @@ class Unsigned:
 UNSIGNED = Unsigned()
 
 
-class Signed:
+class SignedValues:
     """The signature lies behind the value."""
 
     def __init__(self, signer: Signer) -> None:
@@ -76,7 +76,7 @@ class Signing:
         value passes."""
         if not self.secrets:
             return UNSIGNED
-        return Signed(Signer(self.secrets, _PURPOSE, self.app.encode(), fingerprint.encode()))
+        return SignedValues(Signer(self.secrets, _PURPOSE, self.app.encode(), fingerprint.encode()))
 
     def fingerprint(self, fingerprint: str) -> str:
         """That of signed values is another, so that processes which sign and those which do not yet

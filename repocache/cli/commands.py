@@ -19,7 +19,7 @@ from repocache.cli.relay import run_relay
 from repocache.cli.target import NoTarget, find_database
 from repocache.cli.verify import as_json, print_verification, run_verify
 from repocache.demo.report import Report, print_report
-from repocache.demo.run import Plan, run_demo
+from repocache.demo.run import DemoPlan, run_demo
 from repocache.demo.service import ServiceDied
 from repocache.demo.show import Lines, Picture, Show, Silent
 from repocache.errors import RepocacheError
@@ -59,7 +59,7 @@ def demo(
     # has SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    report = attempt(Plan(seconds, seed), show_for(console, json=json))
+    report = attempt(DemoPlan(seconds, seed), show_for(console, json=json))
     if json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
@@ -150,7 +150,7 @@ def show_for(console: Console, *, json: bool) -> Show:
     return Picture(console) if console.is_terminal else Lines(console)
 
 
-def attempt(plan: Plan, show: Show) -> Report:
+def attempt(plan: DemoPlan, show: Show) -> Report:
     """The report, or the end of the command with the reason."""
     try:
         return run_demo(plan, show)

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, event
 from repocache.cache.policies import CacheAside
 from repocache.database import Database
 from repocache.demo.airports import Airport, raise_version
-from repocache.demo.contestant import OWNER, POOL, TTL, Answer, Bearer, Place, Tell, Written
-from repocache.demo.records import ALL, Applied, Channel, Dropped, Rotation
+from repocache.demo.contestant import OWNER, POOL, TTL, Bearer, DemoAnswer, Place, Tell, Written
+from repocache.demo.records import ALL, Applied, Dropped, Rotation, ToldChannel
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import (
     CacheFailed,
@@ -78,10 +78,10 @@ class Witness:
             case ChannelUp():
                 self._away = False
                 self._tell(Dropped(ALL, now))
-                self._tell(Channel(up=True, at=now))
+                self._tell(ToldChannel(up=True, at=now))
             case ChannelDown():
                 self._away, self._trouble = True, now
-                self._tell(Channel(up=False, at=now))
+                self._tell(ToldChannel(up=False, at=now))
             case CacheFailed():
                 self._trouble = now
             case NodeOut(node=node, why=why):
@@ -130,7 +130,7 @@ class Cached:
         await self._database.__aexit__(None, None, None)
         event.remove(Engine, "after_cursor_execute", self._witness.executed)
 
-    async def read(self, key: str) -> Answer:
+    async def read(self, key: str) -> DemoAnswer:
         start = time.monotonic_ns()
         waited: list[bool] = []
         asyncio.get_running_loop().call_soon(waited.append, True)
@@ -139,8 +139,8 @@ class Cached:
             raise LookupError(key)
         if not waited:
             # No turn of the event loop went by: nobody else was asked.
-            return Answer(airport.version, "l1", "")
-        return Answer(airport.version, *self._witness.who(key, start))
+            return DemoAnswer(airport.version, "l1", "")
+        return DemoAnswer(airport.version, *self._witness.who(key, start))
 
     async def write(self, key: str) -> Written:
         async with self._database.unit_of_work() as work:

@@ -35,7 +35,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunOutcome:
     """`seconds`: that the traffic lasted; `faults`: when and what, in words."""
 
     history: list[Entry]
@@ -59,7 +59,7 @@ class Conductor:
         self._now = ""
         self._began = 0.0
 
-    async def run(self) -> Outcome:
+    async def run(self) -> RunOutcome:
         """Raises ServiceDied (in a group) if a process ends that was not told to."""
         endpoints = self._stage.servers.endpoints()
         async with self._stack, asyncio.TaskGroup() as group:
@@ -82,7 +82,7 @@ class Conductor:
             )
             showing.cancel()
             await asyncio.wait(watching)
-        return Outcome(self._history, seconds, self._faults)
+        return RunOutcome(self._history, seconds, self._faults)
 
     async def _start_services(self) -> None:
         names = [f"service{number}" for number in range(1, self._stage.mix.services + 1)]

@@ -30,7 +30,7 @@ class Place:
     tell: Tell
 
 
-class Answer(NamedTuple):
+class DemoAnswer(NamedTuple):
     """What a read returned and who answered, as in `Read`."""
 
     version: int
@@ -58,7 +58,7 @@ class Contestant(Protocol):
 
     async def __aexit__(self, *_: object) -> None: ...
 
-    async def read(self, key: str) -> Answer:
+    async def read(self, key: str) -> DemoAnswer:
         """Raises LookupError if there is no such row, and whatever the database raises."""
         ...
 

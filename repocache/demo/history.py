@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from repocache.demo.records import ALL, Applied, Commit, Dropped, Read, Told
+from repocache.demo.records import ALL, Applied, Commit, DemoRead, Dropped, Told
 from repocache.keys import bucket_of
 
 NEVER = 1 << 63
@@ -34,10 +34,10 @@ class Findings:
     """
 
     own_reads: int
-    missed: tuple[Read, ...]
-    stale: tuple[tuple[Read, int], ...]
+    missed: tuple[DemoRead, ...]
+    stale: tuple[tuple[DemoRead, int], ...]
     guarded: int
-    outdated: tuple[Read, ...]
+    outdated: tuple[DemoRead, ...]
 
 
 def examine(history: Sequence[Entry], owner: str) -> Findings:
@@ -67,11 +67,11 @@ def examine(history: Sequence[Entry], owner: str) -> Findings:
     published = Acknowledged((each.key, each) for _, each in commits if each.published)
     invalidations = Invalidations(history, owner)
     own_reads, guarded = 0, 0
-    missed: list[Read] = []
-    outdated: list[Read] = []
-    stale: list[tuple[Read, int]] = []
+    missed: list[DemoRead] = []
+    outdated: list[DemoRead] = []
+    stale: list[tuple[DemoRead, int]] = []
     for process, read in history:
-        if not isinstance(read, Read):
+        if not isinstance(read, DemoRead):
             continue
         if own.first_newer((read.session, read.key), -1) < read.start:
             own_reads += 1

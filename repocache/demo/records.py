@@ -16,7 +16,7 @@ from repocache.demo.traffic import Mix
 HEADER = 4
 
 
-class Read(msgspec.Struct, frozen=True, array_like=True, tag="read"):
+class DemoRead(msgspec.Struct, frozen=True, array_like=True, tag="read"):
     """A read was answered. `tier`: "l1", "l2" or "database"; `node`: which, for the database."""
 
     session: str
@@ -62,7 +62,7 @@ class Dropped(msgspec.Struct, frozen=True, array_like=True, tag="dropped"):
     at: int
 
 
-class Channel(msgspec.Struct, frozen=True, array_like=True, tag="channel"):
+class ToldChannel(msgspec.Struct, frozen=True, array_like=True, tag="channel"):
     """The process hears of invalidations, or does not."""
 
     up: bool
@@ -112,7 +112,7 @@ class Stop(msgspec.Struct, frozen=True, array_like=True, tag="stop"):
 
 
 ALL = -1
-Told = Read | Commit | Failed | Applied | Dropped | Channel | Rotation | Handover | Ready
+Told = DemoRead | Commit | Failed | Applied | Dropped | ToldChannel | Rotation | Handover | Ready
 Order = Setup | Begin | Handover | Stop
 _ENCODER = msgspec.msgpack.Encoder()
 _TOLD = msgspec.msgpack.Decoder(list[Told])

@@ -20,7 +20,7 @@ LAYOUT = Layout(replicas=2, postgres={"max_connections": "200"})
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DemoPlan:
     """`seconds`: of traffic, for both contestants together."""
 
     seconds: float = 20.0
@@ -28,7 +28,7 @@ class Plan:
     mix: Mix = field(default_factory=Mix)
 
 
-def run_demo(plan: Plan, show: Show) -> Report:
+def run_demo(plan: DemoPlan, show: Show) -> Report:
     """Start servers, let both contestants run, judge. Whatever was started is ended on every way
     out.
 

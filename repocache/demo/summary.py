@@ -10,7 +10,7 @@ import msgspec
 
 from repocache.demo.contestant import OWNER
 from repocache.demo.history import Entry, examine
-from repocache.demo.records import Commit, Failed, Read
+from repocache.demo.records import Commit, DemoRead, Failed
 from repocache.demo.tally import percentile, place_of
 
 EXAMPLES = 5
@@ -45,13 +45,13 @@ class Summary(msgspec.Struct, frozen=True):
     stale_max: float
     guarded_reads: int
     outdated_reads: int
-    examples: list[Read]
+    examples: list[DemoRead]
 
 
 def summarize(contestant: str, history: Sequence[Entry], seconds: float) -> Summary:
     """`seconds`: how long the traffic lasted."""
     findings = examine(history, OWNER)
-    reads = [told for _, told in history if isinstance(told, Read)]
+    reads = [told for _, told in history if isinstance(told, DemoRead)]
     writes = [told for _, told in history if isinstance(told, Commit)]
     places = Counter(place_of(read) for read in reads)
     read_times = sorted(read.end - read.start for read in reads)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from repocache.demo.records import Channel, Commit, Failed, Read, Rotation, Told
+from repocache.demo.records import Commit, DemoRead, Failed, Rotation, Told, ToldChannel
 
 SECOND = 1_000_000_000
 
 
-def place_of(read: Read) -> str:
+def place_of(read: DemoRead) -> str:
     """Who answered: "L1", "L2" or the node's name."""
     return read.node if read.tier == "database" else read.tier.upper()
 
@@ -58,7 +58,7 @@ class Tally:
     """Counts what it hears."""
 
     def __init__(self) -> None:
-        self._recent: deque[Read] = deque()
+        self._recent: deque[DemoRead] = deque()
         self._total: Counter[str] = Counter()
         self._writes = 0
         self._errors = 0
@@ -69,14 +69,14 @@ class Tally:
         """What a process told."""
         for each in told:
             match each:
-                case Read():
+                case DemoRead():
                     self._recent.append(each)
                     self._total[place_of(each)] += 1
                 case Commit():
                     self._writes += 1
                 case Failed():
                     self._errors += 1
-                case Channel(up=up):
+                case ToldChannel(up=up):
                     self._channels[process] = up
                 case Rotation(node=node, why=why):
                     self._out[process, node] = why

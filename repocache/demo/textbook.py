@@ -21,7 +21,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
 from repocache.demo.airports import Airport, raise_version
-from repocache.demo.contestant import OWNER, POOL, TTL, Answer, Bearer, Place, Written
+from repocache.demo.contestant import OWNER, POOL, TTL, Bearer, DemoAnswer, Place, Written
 
 
 class Card(msgspec.Struct):
@@ -82,19 +82,19 @@ class Textbook:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def read(self, key: str) -> Answer:
+    async def read(self, key: str) -> DemoAnswer:
         name = f"{OWNER}:{key}"
         try:
             cached = await self._redis.get(name)
         except RedisError:
             card, node = await self._load(key)
-            return Answer(card.version, "database", node)
+            return DemoAnswer(card.version, "database", node)
         if cached is not None:
-            return Answer(self._decode(cached).version, "l2", "")
+            return DemoAnswer(self._decode(cached).version, "l2", "")
         card, node = await self._load(key)
         with suppress(RedisError):  # the next reader tries again
             await self._redis.set(name, msgspec.json.encode(card), ex=int(TTL))
-        return Answer(card.version, "database", node)
+        return DemoAnswer(card.version, "database", node)
 
     async def _load(self, key: str) -> tuple[Card, str]:
         node, engine = random.choice(self._replicas)  # noqa: S311 - any of them

@@ -54,7 +54,8 @@ class Traffic:
 
     def visits(self, service: str, caller: int) -> Iterator[Visit]:
         """Without end. Each caller of each service has visits of its own."""
-        draw = random.Random(f"{self._seed} {service} {caller}")  # noqa: S311 - repeatable, not secret
+        # Repeatable, not secret.
+        draw = random.Random(f"{self._seed} {service} {caller}")  # noqa: S311
         mix, last = self._mix, self._weights[-1]
         while True:
             key = self._ranked[bisect(self._weights, draw.random() * last)]

@@ -17,10 +17,10 @@ from repocache.demo.contestant import Contestant, Place
 from repocache.demo.records import (
     Begin,
     Commit,
+    DemoRead,
     Failed,
     Handover,
     Order,
-    Read,
     Ready,
     Setup,
     Told,
@@ -121,7 +121,9 @@ class Service:
         except Exception as error:  # noqa: BLE001 - whatever it is, the user was not served
             self._voice.tell(Failed("read", type(error).__name__, time.monotonic_ns()))
         else:
-            self._voice.tell(Read(session, key, version, tier, node, start, time.monotonic_ns()))
+            self._voice.tell(
+                DemoRead(session, key, version, tier, node, start, time.monotonic_ns())
+            )
 
     async def _write(self, session: str, key: str) -> bool:
         start = time.monotonic_ns()

@@ -80,7 +80,8 @@ async def return_to_pool(connection: AsyncConnection) -> bool:
     it stays true. Whether the pool has it."""
     try:
         await connection.close()
-    except Exception:  # noqa: BLE001  # the rollback's, of a server that is gone or a driver that is confused
+    except Exception:  # noqa: BLE001
+        # The rollback's, of a server that is gone or a driver that is confused.
         if not connection.closed:  # as of SQLAlchemy 2.1 it is
             await connection.invalidate()
             await connection.close()

@@ -91,7 +91,8 @@ class Relay:
             try:
                 async with self._outbox.connected(self._hear) as connection:
                     await self._work(connection)
-            except Exception as error:  # noqa: BLE001  # whatever it is: nobody else would begin again
+            except Exception as error:  # noqa: BLE001
+                # Whatever it is: nobody else would begin again.
                 await self._failed(error)
 
     async def _work(self, connection: AsyncConnection) -> None:
@@ -170,7 +171,8 @@ class Relay:
                 await self._deliver(batch.told_to(self._owners))
         except CacheUnavailable as error:
             return f"{error}"
-        except Exception as error:  # noqa: BLE001  # one row must not keep the others from being delivered
+        except Exception as error:  # noqa: BLE001
+            # One row must not keep the others from being delivered.
             return in_brief(error)
         return ""
 

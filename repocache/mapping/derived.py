@@ -52,7 +52,8 @@ def _is_correlated(select: Select[Any], each: FromClause, *, alone: bool) -> boo
     if select._auto_correlate:  # noqa: SLF001 - there is no public way to ask
         return not alone
     excepted = select._correlate_except  # noqa: SLF001 - as above
-    return each in select._correlate if excepted is None else each not in excepted  # noqa: SLF001 - as above
+    # As above.
+    return each in select._correlate if excepted is None else each not in excepted  # noqa: SLF001
 
 
 def _tables(each: ClauseElement) -> Iterator[TableClause]:

@@ -47,7 +47,8 @@ def kind_of(name: str, type_: TypeEngine[Any]) -> ColumnKind:
 
     Raises MappingRefused, naming the column and what to do.
     """
-    variants: dict[str, TypeEngine[Any]] = dict(type_._variant_mapping)  # noqa: SLF001  # no public way to see them
+    # No public way to see them.
+    variants: dict[str, TypeEngine[Any]] = dict(type_._variant_mapping)  # noqa: SLF001
     kinds = [_kind(name, each) for each in (type_, *variants.values())]
     if all(kind == kinds[0] for kind in kinds):
         return kinds[0]

@@ -207,7 +207,8 @@ class Primary:
         began = self.clock.now()
         try:
             position = await self._sample_twice()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the primary's position is not known
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, the primary's position is not known.
             self._failed(error)
             return None
         self._failures = 0

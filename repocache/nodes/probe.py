@@ -19,7 +19,7 @@ from repocache.engines.driver_errors import POOLED, WRITABLE, sqlstate
 from repocache.engines.poolers import Way
 from repocache.engines.server import READ_ONLY_SQL, SERVER_SQL, Process, Server, System
 from repocache.events import Out
-from repocache.nodes.wal import PrimaryIdentity, Receiver, ReplicaReading
+from repocache.nodes.wal import PrimaryIdentity, ReplicaReading, WalReceiver
 
 # Here and wherever the library asks the catalogue, every function has its schema, and every
 # operator is for exactly its types: none comes before PostgreSQL's own that somebody has put into a
@@ -105,7 +105,7 @@ def replica_reading(
         shown=shown,
         system=server.system,
         process=server.process,
-        receiver=None if pid is None else Receiver(server.process, pid),
+        receiver=None if pid is None else WalReceiver(server.process, pid),
         streaming=pid is not None and status in (None, "streaming"),
         timeline=control if received is None else received,
         timeline_seen=received is not None,

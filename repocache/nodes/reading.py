@@ -45,7 +45,7 @@ PAUSE = 0.002
 
 
 @dataclass(frozen=True, slots=True)
-class Read(Generic[T]):
+class NodeRead(Generic[T]):
     """What a read brought. `node`: who answered; `why`: the reason for that node.
 
     `stamp`: what it shows of which history, if the need was `stamped`.
@@ -73,7 +73,7 @@ class NodeLease:
     client: object = None
 
 
-class Reader:
+class NodeReader:
     """Finds each read a node, in one event loop. Public methods are `Topology`'s, and described
     there."""
 
@@ -102,7 +102,7 @@ class Reader:
 
     async def read(
         self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
-    ) -> Read[T]:
+    ) -> NodeRead[T]:
         self._under_way += 1
         try:
             return await self._read(need, run)
@@ -116,7 +116,7 @@ class Reader:
 
     async def _read(
         self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
-    ) -> Read[T]:
+    ) -> NodeRead[T]:
         tried: list[ReplicaNode] = []
         primary_failed = False
         while True:
@@ -286,12 +286,12 @@ class Reader:
             if choice.node is not None or not asked or not answered:
                 return choice
 
-    async def _stamped(self, turn: NodeLease, need: ReadRequirement, value: T) -> Read[T]:
+    async def _stamped(self, turn: NodeLease, need: ReadRequirement, value: T) -> NodeRead[T]:
         """The outcome, with its stamp if that was asked for."""
         sample = turn.sample
         history, at_least = (sample.history, sample.position) if sample else ("", 0)
         stamp = await self._stamp(turn) if need.stamped else UNKNOWN
-        return Read(
+        return NodeRead(
             value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp
         )
 

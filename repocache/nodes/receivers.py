@@ -7,7 +7,7 @@ Owns that bookkeeping for one replica. What follows from it is `wal`'s.
 from __future__ import annotations
 
 from repocache.events import Out
-from repocache.nodes.wal import PrimaryView, Receiver, ReplicaReading
+from repocache.nodes.wal import PrimaryView, ReplicaReading, WalReceiver
 
 MOST = 64
 """How many receivers are remembered: each restart of a replica or of what it streams from brings a
@@ -26,9 +26,9 @@ class Receivers:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[Receiver, float] = {}
-        self._believed: set[Receiver] = set()
-        self._distrusted: set[Receiver] = set()
+        self._seen: dict[WalReceiver, float] = {}
+        self._believed: set[WalReceiver] = set()
+        self._distrusted: set[WalReceiver] = set()
 
     def standing(self, reading: ReplicaReading, primary: PrimaryView) -> str:
         """Why the reading's receiver is not known to follow the primary: "unconfirmed", "other

@@ -28,7 +28,7 @@ from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
 from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import NAME, Primary
-from repocache.nodes.reading import Read, Reader
+from repocache.nodes.reading import NodeRead, NodeReader
 from repocache.nodes.replica import ReplicaNode
 from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.stamps import Stamp
@@ -182,7 +182,7 @@ class Topology:
 
     async def read(
         self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
-    ) -> Read[T]:
+    ) -> NodeRead[T]:
         """Run one read-only statement on a node that has what is needed (protocol, Read path 4).
 
         `run` gets an AUTOCOMMIT connection, and is called again with another node's if the first
@@ -228,7 +228,7 @@ class Topology:
 
     async def _start(self) -> None:
         self.grace.renew()
-        self._reader = Reader(self._primary, self._replicas, self.settings, self._observe)
+        self._reader = NodeReader(self._primary, self._replicas, self.settings, self._observe)
         self._open.push_async_callback(self._close_nodes)
         await self._primary.start()
         for node in self._replicas:

@@ -64,7 +64,7 @@ class PrimaryPosition(NamedTuple):
     insert: int
 
 
-class Receiver(NamedTuple):
+class WalReceiver(NamedTuple):
     """One WAL receiver process of one life of a server."""
 
     process: Process
@@ -89,7 +89,7 @@ class ReplicaReading:
     shown: int | None
     system: System
     process: Process
-    receiver: Receiver | None
+    receiver: WalReceiver | None
     streaming: bool
     timeline: int
     timeline_seen: bool

@@ -39,7 +39,7 @@ UNKNOWN_PAUSES = (0.0, 1.0, 5.0, 25.0)
 asked."""
 
 
-class Primary(Protocol):
+class CommitPrimary(Protocol):
     """What a commit asks of the primary after COMMIT."""
 
     @property
@@ -55,7 +55,7 @@ class Primary(Protocol):
         ...
 
 
-class Outbox(Protocol):
+class CommitOutbox(Protocol):
     """Where invalidations outlive this process, if there is one."""
 
     @property
@@ -85,9 +85,9 @@ class CommitPublisher:
         bus: Bus,
         retry: PublishRetry,
         views: BucketViews,
-        primary: Primary,
+        primary: CommitPrimary,
         lives: Lives,
-        outbox: Outbox,
+        outbox: CommitOutbox,
         write_through: WriteThroughHook,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         observe: Observer,

@@ -82,7 +82,7 @@ class PreparedWrite:
     nonce: str = ""
 
 
-class Primary(Protocol):
+class WriterPrimary(Protocol):
     """What is asked about the primary."""
 
     @property
@@ -96,7 +96,7 @@ class WriteThroughHook:
     def __init__(  # noqa: PLR0913  # keyword-only
         self,
         owners: Iterable[WriteThroughOwner],
-        primary: Primary,
+        primary: WriterPrimary,
         *,
         records: Records,
         views: BucketViews,

@@ -35,7 +35,7 @@ class Anybody:
         return True
 
 
-class Signed:
+class SignedMessages:
     """`secrets`: as in `Signer`; `accept_unsigned`: as in `Settings`."""
 
     def __init__(self, secrets: Sequence[str], *, accept_unsigned: bool = False) -> None:
@@ -57,4 +57,4 @@ class Signed:
 
 def authorship(secrets: Sequence[str], *, accept_unsigned: bool) -> Authorship:
     """As the settings have it."""
-    return Signed(secrets, accept_unsigned=accept_unsigned) if secrets else Anybody()
+    return SignedMessages(secrets, accept_unsigned=accept_unsigned) if secrets else Anybody()

@@ -15,7 +15,7 @@ from repocache.redis_link import Link, ReplyError
 _AT_ONCE = 200
 
 
-class Place(NamedTuple):
+class SampledKey(NamedTuple):
     """A key, as one release of an owner has it."""
 
     owner: str
@@ -26,12 +26,12 @@ class Place(NamedTuple):
 class Sampler(Protocol):
     """Both raise CacheUnavailable."""
 
-    async def places(self, draws: int) -> set[Place]:
+    async def places(self, draws: int) -> set[SampledKey]:
         """Where so many keys drawn at random lie; those that are none of this application's values
         are left out."""
         ...
 
-    async def values(self, places: Sequence[Place]) -> list[bytes | None]:
+    async def values(self, places: Sequence[SampledKey]) -> list[bytes | None]:
         """What is there now and would be found: under the record's incarnation and the owner's
         generation."""
         ...
@@ -50,17 +50,17 @@ class RedisSampler:
             rf"{root}:\{{b\d+\}}:[^:.]+\.[^:.]+:([^:]+):(([^:]+):.*)", re.DOTALL
         )
 
-    async def places(self, draws: int) -> set[Place]:
-        found: set[Place] = set()
+    async def places(self, draws: int) -> set[SampledKey]:
+        found: set[SampledKey] = set()
         for start in range(0, draws, _AT_ONCE):
             names = await self._all([("RANDOMKEY",)] * min(_AT_ONCE, draws - start))
             for name in names:
                 match = self._value.fullmatch((name or b"").decode(errors="replace"))
                 if match is not None:
-                    found.add(Place(owner=match[3], fingerprint=match[1], text=match[2]))
+                    found.add(SampledKey(owner=match[3], fingerprint=match[1], text=match[2]))
         return found
 
-    async def values(self, places: Sequence[Place]) -> list[bytes | None]:
+    async def values(self, places: Sequence[SampledKey]) -> list[bytes | None]:
         values: list[bytes | None] = []
         for start in range(0, len(places), _AT_ONCE):
             some = places[start : start + _AT_ONCE]
@@ -77,7 +77,9 @@ class RedisSampler:
             values += await self._fetched(list(map(self._name, some, records, owners)))
         return values
 
-    def _name(self, place: Place, incarnation: bytes | None, own: Sequence[bytes | None]) -> str:
+    def _name(
+        self, place: SampledKey, incarnation: bytes | None, own: Sequence[bytes | None]
+    ) -> str:
         generation = own[1] or own[0] or b""
         bucket, under = bucket_of(place.text), ((incarnation or b"").decode(), generation.decode())
         return self._namespace.prefix(bucket, *under, place.fingerprint) + place.text
@@ -99,8 +101,8 @@ class RedisSampler:
 class NothingShared:
     """A process that caches for itself alone shares nothing."""
 
-    async def places(self, _draws: int) -> set[Place]:
+    async def places(self, _draws: int) -> set[SampledKey]:
         return set()
 
-    async def values(self, places: Sequence[Place]) -> list[bytes | None]:
+    async def values(self, places: Sequence[SampledKey]) -> list[bytes | None]:
         return [None] * len(places)

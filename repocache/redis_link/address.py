@@ -133,7 +133,8 @@ class Address:
         service, _, db = unquote(parts.path).strip("/").partition("/")
         if not service:
             raise ConfigurationError(
-                f"redis: a {parts.scheme}:// URL needs the group's name, as in {parts.scheme}://host:26379/mymaster/0"
+                f"redis: a {parts.scheme}:// URL needs the group's name, as in "
+                f"{parts.scheme}://host:26379/mymaster/0"
             )
         places = [_split(f"//{place}") for place in parts.netloc.rpartition("@")[2].split(",")]
         login = (options.get("sentinel_username", ""), options.get("sentinel_password", ""))

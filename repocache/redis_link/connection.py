@@ -19,7 +19,7 @@ from repocache.errors import CacheUnavailable, ConfigurationError
 from repocache.redis_link.frames import Frames
 from repocache.redis_link.identity import undoubted
 from repocache.redis_link.parts import PART, Fetched, Whole
-from repocache.redis_link.pulse import Pulse, Verdict
+from repocache.redis_link.pulse import Pulse, PulseVerdict
 from repocache.redis_link.reply import Reply, ReplyError
 from repocache.redis_link.script import Script
 from repocache.redis_link.waiting import Argument, ScriptCall, Waiting, WhoAreYou, fail
@@ -204,7 +204,8 @@ class Connection(asyncio.Protocol):
                         continue  # its caller was cancelled; the reply is consumed all the same
                     except IndexError:
                         self.drop("a reply came that nobody waits for")
-        except Exception as error:  # noqa: BLE001  # whatever it was, this stream cannot be followed further
+        except Exception as error:  # noqa: BLE001
+            # Whatever it was, this stream cannot be followed further.
             self.drop(f"the stream cannot be followed: {type(error).__name__}: {error}")
         if self._held:
             self._flush()
@@ -279,10 +280,10 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         verdict = self._pulse.look(self._answered + len(self._waiting), self._answered)
-        if verdict is Verdict.OVERDUE:
+        if verdict is PulseVerdict.OVERDUE:
             self.drop(f"no reply within {self.limits.reply_timeout} s")
             return
-        if verdict is Verdict.DUE:
+        if verdict is PulseVerdict.DUE:
             self._write(_WHO)
             self._waiting.append(WhoAreYou(self._doubt, self.drop))
         self._timer = self._loop.call_later(self._pulse.tick, self._look)

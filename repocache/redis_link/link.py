@@ -260,7 +260,8 @@ class Link:
         self._connection = Away(reason)
         try:
             self._listener.down(reason)
-        except Exception as error:  # noqa: BLE001  # the waiting callers must hear of the loss in any case
+        except Exception as error:  # noqa: BLE001
+            # The waiting callers must hear of the loss in any case.
             self._trouble(f"Listener.down failed: {error!r}")
 
     def _failed(self, connection: Connection, reason: str) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from enum import Enum
 
 
-class Verdict(Enum):
+class PulseVerdict(Enum):
     """What a look found."""
 
     FINE = "fine"
@@ -33,12 +33,12 @@ class Pulse:
         self._looks = 0
         self._between = math.ceil(beat / self.tick)
 
-    def look(self, asked: int, answered: int) -> Verdict:
+    def look(self, asked: int, answered: int) -> PulseVerdict:
         """`asked`, `answered`: how many commands and replies the connection has seen in its
         life."""
         history = self._asked
         if len(history) == history.maxlen and answered < history[0]:
-            return Verdict.OVERDUE
+            return PulseVerdict.OVERDUE
         history.append(asked)
         self._looks += 1
-        return Verdict.FINE if self._looks % self._between else Verdict.DUE
+        return PulseVerdict.FINE if self._looks % self._between else PulseVerdict.DUE

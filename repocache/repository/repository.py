@@ -152,7 +152,8 @@ class View(Generic[V]):
     ) -> View[V] | BoundView[I, V]:
         if repository is None:
             return self
-        bound: BoundView[I, V] = BoundView(repository._binding, repository._access, self.shape)  # noqa: SLF001  # one file, one thing
+        # One file, one thing.
+        bound: BoundView[I, V] = BoundView(repository._binding, repository._access, self.shape)  # noqa: SLF001
         repository.__dict__[self._name] = bound  # found there from now on, without this call
         return bound
 
@@ -175,7 +176,8 @@ class BoundView(Generic[I, V]):
             self._check(id)
         cached = self._peek(id) or (await self._access.cached_rows((id,)))[id]
         try:
-            return cached.shapes[self._shape]  # type: ignore[no-any-return]  # a cast would be one more call
+            # A cast would be one more call.
+            return cached.shapes[self._shape]  # type: ignore[no-any-return]
         except KeyError:
             return self._of(cached)
 

@@ -26,7 +26,7 @@ from repocache.mapping.relation import (
     tables_read,
 )
 from repocache.mapping.statement import LoadStatement
-from repocache.nodes.reading import Read
+from repocache.nodes.reading import NodeRead
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
@@ -127,7 +127,7 @@ class Rows(Generic[M]):
             with readable(any_row(self.plan.model)):
                 return answer(await connection.execute(statement))
 
-        async def select(need: ReadRequirement) -> Read[T]:
+        async def select(need: ReadRequirement) -> NodeRead[T]:
             read = await self.nodes.topology.read(need, run)
             self._served(read, len(read.value) if isinstance(read.value, list) else 1)
             return read
@@ -173,7 +173,7 @@ class Rows(Generic[M]):
 
         return await read_apart([want.id for want, _ in group], read, self._unreadable)
 
-    async def _load(self, ids: Sequence[Any], need: ReadRequirement) -> Read[dict[Any, Row]]:
+    async def _load(self, ids: Sequence[Any], need: ReadRequirement) -> NodeRead[dict[Any, Row]]:
         plan, statement = self.plan, self.statement
         parameters = statement.parameters(ids)
 
@@ -192,10 +192,12 @@ class Rows(Generic[M]):
     def _route(self) -> Route:
         return ON_PRIMARY if self.primary_only or self.plan.primary_only else self.route
 
-    def _served(self, read: Read[Any], count: int) -> None:
+    def _served(self, read: NodeRead[Any], count: int) -> None:
         self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))
 
-    async def _seen(self, read: Callable[[ReadRequirement], Awaitable[Read[T]]], route: Route) -> T:
+    async def _seen(
+        self, read: Callable[[ReadRequirement], Awaitable[NodeRead[T]]], route: Route
+    ) -> T:
         """A read in the present session, which is told what it has seen if its reads are
         monotonic."""
         routing = self.nodes.routing

@@ -12,13 +12,13 @@ from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.session_access import SessionAccess
 from repocache.transactions.commit_watch import CommitWatch
-from repocache.transactions.unit_of_work import UnitOfWork as Transactional
+from repocache.transactions.unit_of_work import PrimaryTransaction
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Repository[Any, Any])
 
 
-class UnitOfWork(Transactional):
+class UnitOfWork(PrimaryTransaction):
     """`work[Users]` reads entities of this transaction, from the primary and never from a cache."""
 
     def __init__(

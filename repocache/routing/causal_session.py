@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from repocache.bookmark import Bookmark, Signer, merge, says_something
+from repocache.bookmark import Bookmark, TextSigner, merge, says_something
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition
 
@@ -39,7 +39,7 @@ class CausalSession:
         self,
         window: float,
         clock: Callable[[], float],
-        signer: Signer | None = None,
+        signer: TextSigner | None = None,
         monotonic: bool = False,
     ) -> None:
         self.client: object = self

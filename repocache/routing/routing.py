@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.bookmark import Bookmark, Refused, Signer, received, says_something
+from repocache.bookmark import Bookmark, Refused, TextSigner, received, says_something
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
 from repocache.history import cluster_of, is_newer
@@ -67,7 +67,7 @@ class Stickiness:
     window: float = 60.0
     uncovered: float = 60.0
     monotonic: bool = False
-    signer: Signer | None = None
+    signer: TextSigner | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "uncovered"):

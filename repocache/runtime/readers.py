@@ -25,7 +25,7 @@ wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class RepositoryReader:
     """`repository`: reads through `cache`. `shadow`: what it would have answered, in shadow
     mode."""
 
@@ -51,7 +51,7 @@ def readers(
     settings: Settings,
     signing: Signing,
     verifier: Verifier,
-) -> Mapping[type[Repository[Any, Any]], Reader]:
+) -> Mapping[type[Repository[Any, Any]], RepositoryReader]:
     """One for each repository."""
     made = {}
     for repository, binding in registry:
@@ -66,5 +66,5 @@ def readers(
             monotonic=settings.monotonic,
             is_long=binding.keys.is_long if binding.keys.may_be_long else never,
         )
-        made[repository] = Reader(repository(binding, access), tiered, shadow)
+        made[repository] = RepositoryReader(repository(binding, access), tiered, shadow)
     return made

@@ -26,7 +26,7 @@ from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, ending, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
-from repocache.runtime.readers import Reader, readers, subjects
+from repocache.runtime.readers import RepositoryReader, readers, subjects
 from repocache.settings import Settings
 from repocache.tracking.listener import Tracker
 from repocache.transactions.changes import Changes
@@ -35,7 +35,7 @@ from repocache.verification.verifier import Verifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DatabasePlan:
     """What a database was made with, checked, and not started yet. `address`: of Redis, None: this
     process caches for itself alone."""
 
@@ -62,7 +62,7 @@ class Running:
     outbox: NoOutbox
     watch: CommitWatch
     verifier: Verifier
-    readers: Mapping[type[Repository[Any, Any]], Reader]
+    readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
 
     def new_history(self) -> None:
         """What was cached, or derived, in this process may hold commits that the new primary never
@@ -72,7 +72,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(plan: Plan) -> AsyncIterator[Running]:
+async def running(plan: DatabasePlan) -> AsyncIterator[Running]:
     """The topology is the first to start and the last to end: what is being published on leaving
     still needs it.
 
@@ -143,7 +143,7 @@ async def running(plan: Plan) -> AsyncIterator[Running]:
                     await watch.close(grace)
 
 
-def outbox_of(plan: Plan) -> AbstractAsyncContextManager[NoOutbox]:
+def outbox_of(plan: DatabasePlan) -> AbstractAsyncContextManager[NoOutbox]:
     """The outbox, where there are others who would have to be told. Raises ConfigurationError."""
     settings = plan.settings
     if plan.is_shared and settings.outbox is not OutboxMode.OFF:
@@ -156,7 +156,7 @@ def outbox_of(plan: Plan) -> AbstractAsyncContextManager[NoOutbox]:
     return nullcontext(NoOutbox())
 
 
-def stored_owners(plan: Plan) -> list[WriteThroughOwner]:
+def stored_owners(plan: DatabasePlan) -> list[WriteThroughOwner]:
     """Owners whose commits store values: none where that cannot be had. Raises ConfigurationError
     for a strict one."""
     owners = [each for each in plan.registry if each[0].policy.stores_on_commit]

@@ -20,7 +20,7 @@ from repocache.testing.embedded import APP
 from repocache.testing.errors import ServerError
 from repocache.testing.local_machine import HOST
 from repocache.testing.ports import free_port
-from repocache.testing.postgres import MAINTENANCE, Access, Credentials, PostgresServer
+from repocache.testing.postgres import MAINTENANCE, Credentials, PostgresServer, ServerAccess
 from repocache.testing.postgres_folder import SETTINGS, SUPERUSER
 from repocache.testing.process import await_condition
 from repocache.testing.redis import RedisLogin, RedisServer
@@ -141,7 +141,7 @@ def container_servers(layout: Layout) -> Iterator[Servers]:
     ServerError."""
     password = secrets.token_hex(16)
     app, superuser = Credentials(APP, password), Credentials(SUPERUSER, password)
-    access = Access(app, superuser, APP, find_psql(os.environ))
+    access = ServerAccess(app, superuser, APP, find_psql(os.environ))
     image = os.environ.get("REPOCACHE_TEST_POSTGRES_IMAGE", POSTGRES_IMAGE)
     machines: dict[str, ContainerMachine] = {}
     with ExitStack() as stack:

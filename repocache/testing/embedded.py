@@ -10,7 +10,7 @@ from pathlib import Path
 from repocache.testing.binaries import find_postgres, find_redis, place_postgres, place_redis
 from repocache.testing.folder import RunFolder
 from repocache.testing.local_machine import LocalMachine
-from repocache.testing.postgres import MAINTENANCE, Access, Credentials, PostgresServer
+from repocache.testing.postgres import MAINTENANCE, Credentials, PostgresServer, ServerAccess
 from repocache.testing.postgres_folder import SUPERUSER, PostgresFolder, PostgresSite
 from repocache.testing.process import Account
 from repocache.testing.redis import RedisLogin, RedisServer
@@ -65,7 +65,7 @@ class PostgresStarter:
         self._account = account
         self._site = PostgresSite(binaries, folder, account, password)
         app, superuser = Credentials(APP, password), Credentials(SUPERUSER, password)
-        self._access = Access(app, superuser, APP, binaries.tool("psql"))
+        self._access = ServerAccess(app, superuser, APP, binaries.tool("psql"))
         self._folders: dict[str, PostgresFolder] = {}
         self.servers: dict[str, PostgresServer] = {}
 

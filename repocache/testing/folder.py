@@ -60,7 +60,8 @@ class RunFolder:
 def reachable_place(account: Account) -> Path:
     """The first usual place for temporary files that the account may enter, and where nobody can
     put a folder of his in the place of ours."""
-    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108 - mkdtemp is used inside
+    # Mkdtemp is used inside.
+    places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
     for place in places:
         if place.is_dir() and keeps(place) and (account == Account() or enterable(place.resolve())):
             return place.resolve()

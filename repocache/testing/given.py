@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from repocache.testing.binaries import find_psql
 from repocache.testing.errors import NotOurs, ServerError
 from repocache.testing.machine import GivenMachine
-from repocache.testing.postgres import Access, Credentials, PostgresServer
+from repocache.testing.postgres import Credentials, PostgresServer, ServerAccess
 from repocache.testing.redis import RedisLogin, RedisServer
 from repocache.testing.topology import Servers
 
@@ -49,7 +49,7 @@ def given_postgres(name: str, address: str, psql: str) -> PostgresServer:
             f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
     role = Credentials(url.username, str(url.password or ""))
-    access = Access(role, role, url.database or role.user, psql)
+    access = ServerAccess(role, role, url.database or role.user, psql)
     return PostgresServer(name, GivenMachine(url.host, url.port or 5432), access)
 
 

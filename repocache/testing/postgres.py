@@ -24,7 +24,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ServerAccess:
     """How servers are spoken to: who plays `app` and `postgres`, the usual database, the `psql` to
     use."""
 
@@ -41,7 +41,7 @@ class PostgresServer:
     thaw, promote, pause_replay, resume_replay, follow.
     """
 
-    def __init__(self, name: str, machine: Machine, access: Access) -> None:
+    def __init__(self, name: str, machine: Machine, access: ServerAccess) -> None:
         self.name = name
         self._machine = machine
         self._access = access

@@ -91,7 +91,8 @@ class RedisGroup:
     def url(self) -> str:
         """Address that asks the sentinels."""
         places = ",".join(f"{sentinel.host}:{sentinel.port}" for sentinel in self.sentinels)
-        return f"redis+sentinel://:{self._password}@{places}/{NAME}/0?sentinel_password={self._password}"
+        word = self._password
+        return f"redis+sentinel://:{word}@{places}/{NAME}/0?sentinel_password={word}"
 
     @property
     def master(self) -> RedisServer:

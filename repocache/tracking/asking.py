@@ -57,7 +57,8 @@ def asked_for(
     anyhow.
     """
     statement, dialect, columns = sent.statement, context.dialect, owners.columns
-    if not columns or statement._returning or sent.compiled.implicit_returning:  # noqa: SLF001 - no public way to ask
+    # No public way to ask.
+    if not columns or statement._returning or sent.compiled.implicit_returning:  # noqa: SLF001
         return None
     if sent.many:
         # Only this driver returns rows of a list and still sends it row by row, so that each may
@@ -128,7 +129,8 @@ class _Each(Asked):
         self, cursor: DBAPICursor, statement: str, parameters: Any, context: DefaultExecutionContext
     ) -> None:
         adapted: Any = cursor
-        connection = adapted._connection  # noqa: SLF001 - the driver's, to which this cursor of SQLAlchemy's speaks
+        # The driver's, to which this cursor of SQLAlchemy's speaks.
+        connection = adapted._connection  # noqa: SLF001
         adapted._connection = answers = _Answers(connection)  # noqa: SLF001
         try:
             text = _returning(statement, self._columns, context.dialect)

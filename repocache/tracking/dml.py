@@ -221,7 +221,8 @@ def hides_generated_ids(sent: Sent, columns: Sequence[Column[Any]]) -> bool:
         or multiple_rows(statement)
     ):
         return False
-    if statement._prefixes or _post_values(statement) is not None:  # noqa: SLF001 - as in gives_its_rows
+    # As in gives_its_rows.
+    if statement._prefixes or _post_values(statement) is not None:  # noqa: SLF001
         return False
     return sent.many and not all(column.key in sent.rows[0] for column in columns)
 

@@ -38,7 +38,8 @@ def inserted_ids(
     of the owners."""
     statement = sent.statement
     assert isinstance(statement, Insert)
-    if statement._prefixes or may_rename(statement, each.columns, unsaid):  # noqa: SLF001 - see gives_its_rows
+    # See gives_its_rows.
+    if statement._prefixes or may_rename(statement, each.columns, unsaid):  # noqa: SLF001
         return None
     if gives_its_rows(statement, each.columns) and statement.select is None and each.trusted:
         ids = _given_ids(sent, statement, result.context, each.columns)

@@ -374,7 +374,8 @@ def _same_entity(owned: Owned, key: Reference) -> bool:
 
 def _is_trusted(column: Column[Any]) -> bool:
     kind: TypeEngine[Any] = column.type
-    return all(map(_is_plain, (kind, *kind._variant_mapping.values())))  # noqa: SLF001 - there is no public way to ask
+    # There is no public way to ask.
+    return all(map(_is_plain, (kind, *kind._variant_mapping.values())))  # noqa: SLF001
 
 
 def _is_plain(kind: TypeEngine[Any]) -> bool:

@@ -40,7 +40,7 @@ _AT_ONCE = 500
 """Rows whose generated values are fetched by one statement."""
 
 
-class UnitOfWork:
+class PrimaryTransaction:
     """One transaction on the primary: `async with` opens it, `commit()` commits it, leaving it
     otherwise rolls back.
 
@@ -250,7 +250,8 @@ class UnitOfWork:
 def _is_connected(session: Session) -> bool:
     """Whether its transaction has a connection: to ask for one would make it."""
     transaction = session.get_transaction()
-    return transaction is not None and bool(transaction._connections)  # noqa: SLF001  # no public way to ask
+    # No public way to ask.
+    return transaction is not None and bool(transaction._connections)  # noqa: SLF001
 
 
 def unflushed(session: Session) -> list[str]:

@@ -19,7 +19,7 @@ from repocache.cache.values import Values, is_lease
 from repocache.errors import CacheUnavailable, OwnerClash
 from repocache.events import CacheFailed, Observer, Verified
 from repocache.invalidation.batch import Batch
-from repocache.records.sampler import Place, Sampler
+from repocache.records.sampler import SampledKey, Sampler
 from repocache.verification.verdict import Found, Verdict, Verification, judge
 
 DRAWS = 20
@@ -42,8 +42,8 @@ class Subject:
     def owner(self) -> str:
         return self.source.keys.prefix
 
-    def place(self, id: Any) -> Place:
-        return Place(self.owner, self.source.fingerprint, self.source.keys.text(id))
+    def place(self, id: Any) -> SampledKey:
+        return SampledKey(self.owner, self.source.fingerprint, self.source.keys.text(id))
 
 
 class Verifier:
@@ -145,7 +145,7 @@ class Verifier:
     async def _shared(self, samples: int) -> dict[str, dict[Any, Row | None]]:
         """From Redis, by draws in growing number: nobody knows how much of it is this
         application's."""
-        places: set[Place] = set()
+        places: set[SampledKey] = set()
         draws = samples
         left = samples * DRAWS
         while left > 0 and len(places) < samples:
@@ -167,7 +167,7 @@ class Verifier:
                 found.setdefault(place.owner, {})[id] = cell.row
         return found
 
-    def _is_ours(self, place: Place) -> bool:
+    def _is_ours(self, place: SampledKey) -> bool:
         subject = self._subjects.get(place.owner)
         if subject is None or subject.source.fingerprint != place.fingerprint:
             return False

@@ -3,7 +3,7 @@
 import pytest
 
 from repocache.demo.history import Acknowledged, Entry, Findings, examine
-from repocache.demo.records import ALL, Applied, Commit, Dropped, Read
+from repocache.demo.records import ALL, Applied, Commit, DemoRead, Dropped
 from repocache.keys import bucket_of
 
 KEY = "KJFK"
@@ -15,8 +15,8 @@ def commit(version: int, end: int, session: str = "writer", *, published: bool =
     return Commit(session, KEY, version, published, end - 5, end)
 
 
-def read(version: int, start: int, session: str = "reader", tier: str = "l1") -> Read:
-    return Read(session, KEY, version, tier, "", start, start + 5)
+def read(version: int, start: int, session: str = "reader", tier: str = "l1") -> DemoRead:
+    return DemoRead(session, KEY, version, tier, "", start, start + 5)
 
 
 def judge(*entries: Entry) -> Findings:
@@ -49,7 +49,7 @@ def test_a_read_that_began_before_the_commit_returned_misses_nothing() -> None:
 
 
 def test_a_read_of_another_session_or_row_misses_no_own_write() -> None:
-    other = Read("writer", "EGLL", 1, "l1", "", 20, 25)
+    other = DemoRead("writer", "EGLL", 1, "l1", "", 20, 25)
     found = judge(("p", commit(2, 10)), ("p", read(1, 20)), ("p", other))
     assert (found.own_reads, found.missed) == (0, ())
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from repocache.demo.history import Entry
-from repocache.demo.records import Channel, Commit, Failed, Read, Rotation
+from repocache.demo.records import Commit, DemoRead, Failed, Rotation, ToldChannel
 from repocache.demo.report import Report, print_report
 from repocache.demo.show import Lines, Moment, Picture
 from repocache.demo.summary import Summary, broken_promises, summarize
@@ -16,13 +16,13 @@ from repocache.demo.tally import SECOND, Tally, percentile
 MS = 1_000_000
 KEPT: list[Entry] = [
     ("service1", Commit("s", "KJFK", 2, True, 0, 10 * MS)),
-    ("service1", Read("s", "KJFK", 2, "l1", "", 11 * MS, 12 * MS)),
-    ("service1", Read("t", "KJFK", 2, "l2", "", 13 * MS, 15 * MS)),
-    ("service2", Read("u", "KJFK", 1, "database", "replica1", 13 * MS, 17 * MS)),
+    ("service1", DemoRead("s", "KJFK", 2, "l1", "", 11 * MS, 12 * MS)),
+    ("service1", DemoRead("t", "KJFK", 2, "l2", "", 13 * MS, 15 * MS)),
+    ("service2", DemoRead("u", "KJFK", 1, "database", "replica1", 13 * MS, 17 * MS)),
     ("service2", Failed("read", "TimeoutError", 20 * MS)),
 ]
-MISSED: Entry = ("service2", Read("s", "KJFK", 1, "database", "replica1", 20 * MS, 21 * MS))
-OUTDATED: Entry = ("service1", Read("u", "KJFK", 1, "l1", "", 20 * MS, 21 * MS))
+MISSED: Entry = ("service2", DemoRead("s", "KJFK", 1, "database", "replica1", 20 * MS, 21 * MS))
+OUTDATED: Entry = ("service1", DemoRead("u", "KJFK", 1, "l1", "", 20 * MS, 21 * MS))
 
 
 def summary(*more: Entry) -> Summary:
@@ -100,7 +100,7 @@ def test_percentiles(share: float, wanted: int) -> None:
 def moment(now: str = "") -> Moment:
     tally = Tally()
     tally.hear("service1", [told for _, told in KEPT])
-    tally.hear("service1", [Channel(up=False, at=0), Rotation("replica2", "lagging", 0)])
+    tally.hear("service1", [ToldChannel(up=False, at=0), Rotation("replica2", "lagging", 0)])
     figures = tally.figures(SECOND)
     services = {"service1": True, "service2": False}
     return Moment(
@@ -111,7 +111,7 @@ def moment(now: str = "") -> Moment:
 def test_the_tally_forgets_what_is_older_than_a_second_and_who_is_gone() -> None:
     tally = Tally()
     tally.hear("service1", [told for _, told in KEPT])
-    tally.hear("service1", [Channel(up=True, at=0), Rotation("replica2", "lagging", 0)])
+    tally.hear("service1", [ToldChannel(up=True, at=0), Rotation("replica2", "lagging", 0)])
     assert sum(tally.figures(SECOND).places.values()) == 3
     tally.forget("service1")
     later = tally.figures(2 * SECOND)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Event
-from repocache.nodes.reading import Read
+from repocache.nodes.reading import NodeRead
 from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.nodes.wal import PrimaryPosition
@@ -58,7 +58,7 @@ class Watched:
         assert position is not None
         return position
 
-    async def read(self, need: ReadRequirement = ANYTHING) -> Read[int]:
+    async def read(self, need: ReadRequirement = ANYTHING) -> NodeRead[int]:
         return await self.topology.read(need, value_of)
 
     def out(self, name: str) -> str:

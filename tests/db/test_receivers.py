@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from repocache.engines.server import Process, System
 from repocache.nodes.receivers import MOST, Receivers
-from repocache.nodes.wal import PrimaryIdentity, PrimaryView, Receiver, ReplicaReading, Trail
+from repocache.nodes.wal import PrimaryIdentity, PrimaryView, ReplicaReading, Trail, WalReceiver
 
 IDENTITY = PrimaryIdentity(System("42", 5), 1, 1000, 10)
 LIFE = Process(7, 1)
@@ -18,7 +18,7 @@ def seen(pid: int, moment: float) -> ReplicaReading:
         shown=100,
         system=System("42", 5),
         process=LIFE,
-        receiver=Receiver(LIFE, pid),
+        receiver=WalReceiver(LIFE, pid),
         streaming=True,
         timeline=1,
         timeline_seen=True,

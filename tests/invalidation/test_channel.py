@@ -8,7 +8,7 @@ import pytest
 from repocache.events import CacheFailed, ChannelDown, ChannelUp, Degraded, Event
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.keys import BUCKETS
-from repocache.records.authorship import Anybody, Authorship, Signed
+from repocache.records.authorship import Anybody, Authorship, SignedMessages
 from repocache.records.message import WIRE_VERSION, Message
 from repocache.redis_link import Identity, ServerFacts
 from repocache.redis_link.handshake import PubsubLimit
@@ -178,13 +178,13 @@ SECRETS = ("the newest secret", "the one before it")
 
 
 def signed(secret: str, message: Message = MESSAGE) -> bytes:
-    mac = Signed([secret]).mac(message.said)
+    mac = SignedMessages([secret]).mac(message.said)
     return msgspec.json.encode(msgspec.structs.replace(message, mac=mac))
 
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_message_that_is_signed_with_any_secret_is_heard(secret: str) -> None:
-    place = Place(Signed(SECRETS))
+    place = Place(SignedMessages(SECRETS))
     place.channel.push(b"c", signed(secret))
     assert place.told == ["met h", "a ('user:7',)", "b ('user:7',)"]
 
@@ -211,7 +211,7 @@ def test_a_message_that_is_signed_with_any_secret_is_heard(secret: str) -> None:
     ],
 )
 def test_no_other_is(payload: bytes) -> None:
-    place = Place(Signed(SECRETS))
+    place = Place(SignedMessages(SECRETS))
     place.channel.push(b"c", payload)
     assert place.told == []
     assert [event.what for event in place.events if isinstance(event, CacheFailed)] == ["message"]
@@ -219,7 +219,7 @@ def test_no_other_is(payload: bytes) -> None:
 
 def test_one_that_is_not_signed_is_heard_while_it_may_be() -> None:
     """But none that is signed wrongly."""
-    place = Place(Signed(SECRETS, accept_unsigned=True))
+    place = Place(SignedMessages(SECRETS, accept_unsigned=True))
     place.channel.push(b"c", msgspec.json.encode(MESSAGE))
     assert place.told == ["met h", "a ('user:7',)", "b ('user:7',)"]
     place.channel.push(b"c", signed("another secret altogether"))
@@ -227,6 +227,6 @@ def test_one_that_is_not_signed_is_heard_while_it_may_be() -> None:
 
 
 def test_what_is_no_message_may_have_been_one_whoever_signs() -> None:
-    place = Place(Signed(SECRETS))
+    place = Place(SignedMessages(SECRETS))
     place.channel.push(b"c", b"{")
     assert place.told == ["a forget", "b forget"]

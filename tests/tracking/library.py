@@ -64,7 +64,8 @@ class Person(Base):
     kind: Mapped[str]
     name: Mapped[str] = mapped_column(default="")
 
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012 - SQLAlchemy's way
+    # SQLAlchemy's way.
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
 
 
 class Reader(Person):

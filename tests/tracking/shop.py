@@ -25,7 +25,7 @@ from repocache.tracking.functions import NO_FUNCTIONS, Functions
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.transactions.tracked_session import TrackedSession
 from repocache.transactions.transaction import Outcome, Transaction, seal_postgresql
-from repocache.transactions.unit_of_work import UnitOfWork
+from repocache.transactions.unit_of_work import PrimaryTransaction
 
 WHOLE = "*"
 
@@ -103,7 +103,8 @@ class Person(Base):
     kind: Mapped[str]
     name: Mapped[str] = mapped_column(default="")
 
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012 - SQLAlchemy's way
+    # SQLAlchemy's way.
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
 
 
 class Engineer(Person):
@@ -251,8 +252,8 @@ class Shop:
         )
         self.statements: list[str] = []
 
-    def unit_of_work(self) -> UnitOfWork:
-        return UnitOfWork(self.sessions, self.watch.transaction_of, self.events.append)
+    def unit_of_work(self) -> PrimaryTransaction:
+        return PrimaryTransaction(self.sessions, self.watch.transaction_of, self.events.append)
 
     def plain_session(self) -> AsyncSession:
         return AsyncSession(self.engine)

@@ -24,64 +24,64 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 
 from repocache.errors import ChangesLost, UsageError
-from repocache.transactions.unit_of_work import UnitOfWork
+from repocache.transactions.unit_of_work import PrimaryTransaction
 from tests.tracking.shop import Post, Shop, posts
 
-Step = Callable[[UnitOfWork], Awaitable[object]]
+Step = Callable[[PrimaryTransaction], Awaitable[object]]
 
 nobodys = Table("nobodys", MetaData(), Column("id", Integer))
 """No owner has its rows."""
 MAKE_NOBODYS = text("CREATE TEMPORARY TABLE nobodys (id INTEGER)")
 
 
-async def add(work: UnitOfWork) -> None:
+async def add(work: PrimaryTransaction) -> None:
     work.add(Post(id=9))
 
 
-async def change(work: UnitOfWork) -> None:
+async def change(work: PrimaryTransaction) -> None:
     (await work.session.get_one(Post, 1)).title = "new"
 
 
-async def remove(work: UnitOfWork) -> None:
+async def remove(work: PrimaryTransaction) -> None:
     await work.delete(await work.session.get_one(Post, 1))
 
 
-async def flush(work: UnitOfWork) -> None:
+async def flush(work: PrimaryTransaction) -> None:
     await change(work)
     await work.session.flush()
 
 
-async def bulk(work: UnitOfWork) -> None:
+async def bulk(work: PrimaryTransaction) -> None:
     await work.session.execute(update(Post).values(title="new"))
 
 
-async def core(work: UnitOfWork) -> None:
+async def core(work: PrimaryTransaction) -> None:
     await (await work.session.connection()).execute(insert(posts), [{"id": 8}, {"id": 9}])
 
 
-async def words(work: UnitOfWork) -> None:
+async def words(work: PrimaryTransaction) -> None:
     await work.session.execute(text("UPDATE post SET title = 'new'"))
 
 
-async def driver(work: UnitOfWork) -> None:
+async def driver(work: PrimaryTransaction) -> None:
     await (await work.session.connection()).exec_driver_sql("DELETE FROM post")
 
 
-async def of_nobody(work: UnitOfWork) -> None:
+async def of_nobody(work: PrimaryTransaction) -> None:
     await work.session.execute(MAKE_NOBODYS)
     await work.session.execute(insert(nobodys).values(id=1))
 
 
-async def declare(work: UnitOfWork) -> None:
+async def declare(work: PrimaryTransaction) -> None:
     work.declare("post", ["post:1"])
 
 
-async def in_a_savepoint(work: UnitOfWork) -> None:
+async def in_a_savepoint(work: PrimaryTransaction) -> None:
     async with work.savepoint():
         await bulk(work)
 
 
-async def after_a_savepoint_that_failed(work: UnitOfWork) -> None:
+async def after_a_savepoint_that_failed(work: PrimaryTransaction) -> None:
     await bulk(work)
     await rolled_back_to_a_savepoint(work)
 
@@ -102,34 +102,34 @@ LOST: dict[str, tuple[Step, str]] = {
 }
 
 
-async def nothing(work: UnitOfWork) -> None:
+async def nothing(work: PrimaryTransaction) -> None:
     """As it says."""
 
 
-async def read(work: UnitOfWork) -> None:
+async def read(work: PrimaryTransaction) -> None:
     assert (await work.session.get_one(Post, 1)).title == "old"
     await work.session.execute(select(func.lower(Post.title)).where(literal(value=True)))
     await work.session.execute(text("SELECT title FROM post"))
 
 
-async def set_what_it_is(work: UnitOfWork) -> None:
+async def set_what_it_is(work: PrimaryTransaction) -> None:
     post = await work.session.get_one(Post, 1)
     post.title = "new"
     post.title = "old"
 
 
-async def add_and_expunge(work: UnitOfWork) -> None:
+async def add_and_expunge(work: PrimaryTransaction) -> None:
     post = Post(id=9)
     work.add(post)
     work.session.expunge(post)
 
 
-async def write_no_row(work: UnitOfWork) -> None:
+async def write_no_row(work: PrimaryTransaction) -> None:
     await work.session.execute(delete(Post).where(Post.id == 77))
     await work.session.execute(update(Post).where(Post.title == "none").values(title="new"))
 
 
-async def rolled_back_to_a_savepoint(work: UnitOfWork) -> None:
+async def rolled_back_to_a_savepoint(work: PrimaryTransaction) -> None:
     with contextlib.suppress(ZeroDivisionError):
         async with work.savepoint():
             await bulk(work)
@@ -138,24 +138,24 @@ async def rolled_back_to_a_savepoint(work: UnitOfWork) -> None:
             _ = 1 / 0
 
 
-async def rolled_back_by_the_session(work: UnitOfWork) -> None:
+async def rolled_back_by_the_session(work: PrimaryTransaction) -> None:
     await flush(work)
     await work.session.rollback()
 
 
-async def failed_flush(work: UnitOfWork) -> None:
+async def failed_flush(work: PrimaryTransaction) -> None:
     work.add(Post(id=1))
     with pytest.raises(IntegrityError):
         await work.session.flush()
 
 
-async def failed_commit(work: UnitOfWork) -> None:
+async def failed_commit(work: PrimaryTransaction) -> None:
     work.add(Post(id=1))
     with pytest.raises(IntegrityError):
         await work.commit()
 
 
-async def lost_connection(work: UnitOfWork) -> None:
+async def lost_connection(work: PrimaryTransaction) -> None:
     await read(work)
     await (await work.session.connection()).invalidate()
 
@@ -203,7 +203,7 @@ async def test_leaving_with_changes_says_so(filled: Shop, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", LOST)
-@pytest.mark.parametrize("end", [UnitOfWork.commit, UnitOfWork.rollback])
+@pytest.mark.parametrize("end", [PrimaryTransaction.commit, PrimaryTransaction.rollback])
 async def test_who_ends_it_is_not_told(filled: Shop, kind: str, end: Step) -> None:
     await left_after(filled, LOST[kind][0], end)
 
@@ -223,13 +223,13 @@ async def test_an_error_that_ends_the_block_is_the_one_that_is_raised(
     assert await titles(filled) == ["old"]
 
 
-async def fail(_: UnitOfWork) -> None:
+async def fail(_: PrimaryTransaction) -> None:
     raise ZeroDivisionError
 
 
-@pytest.mark.parametrize("end", [UnitOfWork.commit, UnitOfWork.rollback])
+@pytest.mark.parametrize("end", [PrimaryTransaction.commit, PrimaryTransaction.rollback])
 async def test_changes_after_its_end_are_lost_too(filled: Shop, end: Step) -> None:
-    async def change_then(work: UnitOfWork, post: Post) -> None:
+    async def change_then(work: PrimaryTransaction, post: Post) -> None:
         async with work:
             kept = await work.session.get_one(Post, 1)
             await end(work)
@@ -239,7 +239,7 @@ async def test_changes_after_its_end_are_lost_too(filled: Shop, end: Step) -> No
     with pytest.raises(ChangesLost, match="changed Post"):
         await change_then(filled.unit_of_work(), Post())
 
-    async def execute_then(work: UnitOfWork) -> None:
+    async def execute_then(work: PrimaryTransaction) -> None:
         async with work:
             session = work.session
             await end(work)
@@ -257,5 +257,5 @@ async def test_its_connection_goes_back_clean(postgres: Shop) -> None:
     pool = postgres.engine.pool
     assert isinstance(pool, QueuePool)
     assert pool.checkedout() == 0
-    await left_after(postgres, bulk, UnitOfWork.commit)
+    await left_after(postgres, bulk, PrimaryTransaction.commit)
     assert await titles(postgres) == ["new"]

@@ -16,7 +16,7 @@ from repocache.events import HookFailed
 from repocache.transactions import tracked_session, unit_of_work
 from repocache.transactions.cached_marker import mark
 from repocache.transactions.tracked_session import TrackedSession
-from repocache.transactions.unit_of_work import NOTHING_WRITTEN, UnitOfWork
+from repocache.transactions.unit_of_work import NOTHING_WRITTEN, PrimaryTransaction
 from tests.tracking.shop import Base, Engineer, Folder, Order, Paper, Post, Shop, User
 
 
@@ -43,14 +43,14 @@ async def test_a_commit_that_changed_nothing_gives_a_bookmark_that_says_nothing(
         assert await work.commit() is NOTHING_WRITTEN
 
 
-async def fail(work: UnitOfWork) -> None:
+async def fail(work: PrimaryTransaction) -> None:
     async with work:
         work.add_all([Post(id=2)])
         await work.session.flush()
         raise ZeroDivisionError
 
 
-async def leave(work: UnitOfWork) -> None:
+async def leave(work: PrimaryTransaction) -> None:
     async with work:
         work.add(Post(id=1))
         await work.session.flush()
@@ -93,7 +93,7 @@ async def test_after_its_end_it_is_of_no_use(shop: Shop, end: str) -> None:
         _ = shop.unit_of_work().session
 
 
-async def fail_in_savepoint(work: UnitOfWork) -> None:
+async def fail_in_savepoint(work: PrimaryTransaction) -> None:
     async with work.savepoint():
         await work.delete(await work.session.get_one(Post, 2))
         work.declare("post", ["post:8"])
@@ -313,33 +313,33 @@ async def test_a_cached_entity_is_refused_with_the_way_to_do_it(shop: Shop) -> N
             work.add(cached(Order(tenant=1, number=2), "order"))
 
 
-async def refused_by_delete(work: UnitOfWork, user: User) -> None:
+async def refused_by_delete(work: PrimaryTransaction, user: User) -> None:
     await work.delete(user)
 
 
-async def refused_by_add_all(work: UnitOfWork, user: User) -> None:
+async def refused_by_add_all(work: PrimaryTransaction, user: User) -> None:
     work.add_all([user])
 
 
-async def refused_by_merge(work: UnitOfWork, user: User) -> None:
+async def refused_by_merge(work: PrimaryTransaction, user: User) -> None:
     await work.session.merge(user)
 
 
-async def refused_by_merge_without_load(work: UnitOfWork, user: User) -> None:
+async def refused_by_merge_without_load(work: PrimaryTransaction, user: User) -> None:
     await work.session.merge(user, load=False)
 
 
-async def refused_by_a_merged_graph(work: UnitOfWork, user: User) -> None:
+async def refused_by_a_merged_graph(work: PrimaryTransaction, user: User) -> None:
     draft = Post(id=1, title="half")
     draft.user = user
     await work.session.merge(draft)
 
 
-async def refused_by_cascade_when_added(work: UnitOfWork, user: User) -> None:
+async def refused_by_cascade_when_added(work: PrimaryTransaction, user: User) -> None:
     work.add(Post(id=1, user=user))
 
 
-async def refused_by_cascade_when_set(work: UnitOfWork, user: User) -> None:
+async def refused_by_cascade_when_set(work: PrimaryTransaction, user: User) -> None:
     post = Post(id=1)
     work.add(post)
     try:
@@ -348,7 +348,7 @@ async def refused_by_cascade_when_set(work: UnitOfWork, user: User) -> None:
         work.session.expunge(post)
 
 
-async def refused_by_a_bulk_save(work: UnitOfWork, user: User) -> None:
+async def refused_by_a_bulk_save(work: PrimaryTransaction, user: User) -> None:
     await work.session.run_sync(lambda session: session.bulk_save_objects([user]))
 
 

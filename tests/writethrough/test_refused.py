@@ -34,7 +34,8 @@ class Animal(Base):
     __tablename__ = "animal"
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012  # SQLAlchemy's way
+    # SQLAlchemy's way.
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}  # noqa: RUF012
 
 
 class Dog(Animal):
