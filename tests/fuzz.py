@@ -17,8 +17,8 @@ import threading
 import time
 
 PARSERS = {
-    "RESP": "tests/wire/test_lies.py",
-    "frames": "tests/wire/test_frames.py",
+    "RESP": "tests/redis_link/test_lies.py",
+    "frames": "tests/redis_link/test_frames.py",
     "records": "tests/records/test_garbage.py",
     "values": "tests/cache/test_codec_fuzz.py",
     "messages": "tests/test_message.py",

@@ -29,7 +29,7 @@ from repocache import (
 )
 from repocache.errors import CachedEntityRefused, UsageError
 from repocache.testing import Endpoints
-from tests.db.tls_front import make_pems, tls_front
+from tests.nodes.tls_front import make_pems, tls_front
 from tests.shop import QUICK, REPOSITORIES, Seen, Shop, User, Users, in_rotation, until
 
 SETTINGS = Settings(topology=QUICK)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from repocache import Settings, TopologySettings
 from repocache.events import Degraded, RelayFailed, Routed, TaskFailed
 from repocache.testing import Endpoints, Servers
-from tests.db.bouncer import IGNORED, bouncing, find_bouncer
+from tests.nodes.bouncer import IGNORED, bouncing, find_bouncer
 from tests.outbox.conftest import make_outbox
 from tests.shop import User, Users, in_rotation, open_shop
 

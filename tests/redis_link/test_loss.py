@@ -21,9 +21,9 @@ from repocache.redis_link import (
 )
 from repocache.testing import RedisServer
 from repocache.testing.process import await_condition
-from tests.wire.conftest import StartRedis
-from tests.wire.heard import QUICK, Heard, until
-from tests.wire.serving import serving
+from tests.redis_link.conftest import StartRedis
+from tests.redis_link.heard import QUICK, Heard, until
+from tests.redis_link.serving import serving
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 

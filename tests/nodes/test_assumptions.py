@@ -18,7 +18,7 @@ from repocache.nodes.topology import Topology
 from repocache.redis_link import Limits, LinkSettings
 from repocache.routing.routing import LONGEST_CUT, Routing, Stickiness, on_replica
 from repocache.settings import Settings
-from tests.db.conftest import QUICK, watching
+from tests.nodes.conftest import QUICK, watching
 
 NOWHERE = "postgresql+asyncpg://a@127.0.0.1:1/b"
 LIFE = 60.0

@@ -28,7 +28,7 @@ from repocache.tracking.cascades import Cascade, rights_statement
 from repocache.tracking.catalog import catalog_statement
 from repocache.tracking.functions import functions_statement
 from repocache.transactions import transaction
-from tests.db.plants import PLANTED, called, plants, unqualified
+from tests.nodes.plants import PLANTED, called, plants, unqualified
 
 DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 USERS = Table("users", MetaData(), Column("id", Integer, primary_key=True))

@@ -17,9 +17,9 @@ from repocache.redis_link.sentinels import Sentinels
 from repocache.testing import RedisGroup, RedisServer, redis_group
 from repocache.testing.errors import ServerError
 from repocache.testing.redis import RedisLogin, ask
-from tests.wire.conftest import PASSWORD, StartRedis
-from tests.wire.heard import QUICK, Heard, until
-from tests.wire.sentinel import Saying, named
+from tests.redis_link.conftest import PASSWORD, StartRedis
+from tests.redis_link.heard import QUICK, Heard, until
+from tests.redis_link.sentinel import Saying, named
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 

@@ -14,10 +14,10 @@ import pytest
 
 from repocache.redis_link import Address, Link, LinkSettings, Tls
 from repocache.testing import RedisServer
-from tests.wire.conftest import PASSWORD
-from tests.wire.heard import PATIENT, QUICK, Heard, until
-from tests.wire.sentinel import Saying, named
-from tests.wire.serving import Answer, serving
+from tests.redis_link.conftest import PASSWORD
+from tests.redis_link.heard import PATIENT, QUICK, Heard, until
+from tests.redis_link.sentinel import Saying, named
+from tests.redis_link.serving import Answer, serving
 
 pytestmark = [
     pytest.mark.usefixtures("clean_loop"),

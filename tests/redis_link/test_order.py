@@ -9,8 +9,8 @@ import pytest
 
 from repocache.redis_link import Address, Link, Script
 from repocache.testing import RedisServer
-from tests.wire.conftest import StartRedis
-from tests.wire.heard import PATIENT, Heard, until
+from tests.redis_link.conftest import StartRedis
+from tests.redis_link.heard import PATIENT, Heard, until
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 

@@ -11,10 +11,10 @@ import pytest
 from repocache.errors import CacheUnavailable
 from repocache.redis_link import Address, Identity, Limits, Link, LinkSettings, Script
 from repocache.testing import RedisServer
-from tests.wire.conftest import StartRedis
-from tests.wire.heard import QUICK, Heard, until
-from tests.wire.serving import serving
-from tests.wire.test_loss import CONFIRMED, GREETING, bulk
+from tests.redis_link.conftest import StartRedis
+from tests.redis_link.heard import QUICK, Heard, until
+from tests.redis_link.serving import serving
+from tests.redis_link.test_loss import CONFIRMED, GREETING, bulk
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 

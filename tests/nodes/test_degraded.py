@@ -15,7 +15,7 @@ from repocache.events import Degraded, NodeOut
 from repocache.nodes.selection import ReadRequirement
 from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, Servers
-from tests.db.conftest import Watched, value_of, watching
+from tests.nodes.conftest import Watched, value_of, watching
 
 
 async def make_item(watched: Watched) -> None:

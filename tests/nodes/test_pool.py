@@ -17,7 +17,7 @@ from repocache.errors import DatabaseUnavailable, PoolExhausted
 from repocache.events import NodeBack, NodeOut
 from repocache.nodes.selection import ReadRequirement
 from repocache.testing import Endpoints, PostgresServer, Servers
-from tests.db.conftest import Watched, until, value_of, watching
+from tests.nodes.conftest import Watched, until, value_of, watching
 
 pytestmark = pytest.mark.usefixtures("item")
 ASKED = ReadRequirement(primary="asked", asked=True)

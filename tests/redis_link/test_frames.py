@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.redis_link.frames import MAX_ELEMENTS, MAX_LINE, BadFrame, Frames
-from tests.wire.resp import cut, replies
+from tests.redis_link.resp import cut, replies
 
 LIMIT = 10_000
 

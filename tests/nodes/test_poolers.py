@@ -34,8 +34,8 @@ from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.routing import Routing, Stickiness
 from repocache.testing import Endpoints, PostgresServer, Servers
-from tests.db.bouncer import IGNORED, bouncing, find_bouncer
-from tests.db.conftest import STILL, Watched, needed, until, value_of, watching
+from tests.nodes.bouncer import IGNORED, bouncing, find_bouncer
+from tests.nodes.conftest import STILL, Watched, needed, until, value_of, watching
 from tests.tcp_proxy import TcpProxy
 
 IGNORING = f"ignore_startup_parameters = {IGNORED}"

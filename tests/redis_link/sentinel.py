@@ -7,7 +7,7 @@ import ssl
 from contextlib import AbstractAsyncContextManager
 
 from repocache.redis_link import Address
-from tests.wire.serving import serving
+from tests.redis_link.serving import serving
 
 
 def named(port: int, epoch: int) -> bytes:

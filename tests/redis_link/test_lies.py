@@ -15,10 +15,10 @@ from repocache.redis_link import Limits, Link, LinkSettings, ReplyError, Script
 from repocache.redis_link.connection import Connection
 from repocache.redis_link.frames import MAX_ELEMENTS
 from tests.fuzzing import examples
-from tests.wire.heard import QUICK, Heard, until
-from tests.wire.resp import cut, lies, reply
-from tests.wire.serving import serving
-from tests.wire.test_loss import CONFIRMED, GREETING
+from tests.redis_link.heard import QUICK, Heard, until
+from tests.redis_link.resp import cut, lies, reply
+from tests.redis_link.serving import serving
+from tests.redis_link.test_loss import CONFIRMED, GREETING
 
 STREAMS = examples(1000)
 LIMITS = Limits(reply_timeout=5, pulse=5, max_reply=100_000)

@@ -9,7 +9,7 @@ import pytest
 from repocache.errors import CacheUnavailable
 from repocache.redis_link import Address, Link
 from repocache.testing import Servers
-from tests.wire.heard import PATIENT, Heard, until
+from tests.redis_link.heard import PATIENT, Heard, until
 
 
 def test_it_is_entered_in_one_loop_after_the_other(repocache_servers: Servers) -> None:

@@ -11,8 +11,8 @@ from repocache.redis_link import Address, Limits, Link, LinkSettings, PubsubLimi
 from repocache.redis_link.connection import room_for
 from repocache.redis_link.parts import PART
 from repocache.testing import RedisServer
-from tests.wire.conftest import StartRedis
-from tests.wire.heard import PATIENT, QUICK, Heard, until
+from tests.redis_link.conftest import StartRedis
+from tests.redis_link.heard import PATIENT, QUICK, Heard, until
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 

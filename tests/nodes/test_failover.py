@@ -18,7 +18,7 @@ from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.routing import ANYWHERE, need_of
 from repocache.testing import PostgresServer, Servers
-from tests.db.conftest import QUICK, Watched, needed, until, watching
+from tests.nodes.conftest import QUICK, Watched, needed, until, watching
 from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.usefixtures("item")

@@ -23,7 +23,7 @@ from repocache.engines.poolers import COMMITTED, begin_read
 from repocache.events import NodeOut
 from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.testing import Endpoints, Servers
-from tests.db.conftest import Watched, value_of, watching
+from tests.nodes.conftest import Watched, value_of, watching
 
 FATAL = b"SFATAL\0VFATAL\0C08P01\0Mserver conn crashed?\0\0"
 FAREWELL = b"E" + (len(FATAL) + 4).to_bytes(4, "big") + FATAL

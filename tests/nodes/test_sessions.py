@@ -30,7 +30,7 @@ from repocache.routing.routing import (
 )
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.testing import Endpoints, Servers
-from tests.db.conftest import STILL, Watched, until, value_of, watching
+from tests.nodes.conftest import STILL, Watched, until, value_of, watching
 from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.usefixtures("item")
@@ -101,7 +101,7 @@ from repocache.routing.causal_session import CausalSession
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.nodes.topology import Topology
 from tests.tcp_proxy import TcpProxy
-from tests.db.conftest import value_of
+from tests.nodes.conftest import value_of
 
 async def main():
     secret, primary, *replicas = sys.argv[1:]

@@ -10,8 +10,8 @@ import pytest
 from repocache.errors import CacheUnavailable, ConfigurationError, UsageError
 from repocache.redis_link import Address, Limits, Link, LinkSettings, ReplyError, Script
 from repocache.testing import RedisServer
-from tests.wire.conftest import PASSWORD, StartRedis
-from tests.wire.heard import PATIENT, QUICK, Heard, until
+from tests.redis_link.conftest import PASSWORD, StartRedis
+from tests.redis_link.heard import PATIENT, QUICK, Heard, until
 
 pytestmark = pytest.mark.usefixtures("clean_loop")
 

@@ -16,7 +16,7 @@ from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, Servers
-from tests.db.conftest import QUICK, STILL, needed, value_of, watching
+from tests.nodes.conftest import QUICK, STILL, needed, value_of, watching
 from tests.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.usefixtures("item")

@@ -12,11 +12,11 @@ from repocache.errors import ConfigurationError
 from repocache.redis_link import Address, Link
 from repocache.testing import Endpoints, RedisServer, redis_group
 from repocache.testing.ports import free_port
+from tests.redis_link.conftest import PASSWORD, StartRedis
+from tests.redis_link.heard import QUICK, Heard, until
+from tests.redis_link.serving import serving
+from tests.redis_link.test_tls import forwarding_to
 from tests.shop import REPOSITORIES
-from tests.wire.conftest import PASSWORD, StartRedis
-from tests.wire.heard import QUICK, Heard, until
-from tests.wire.serving import serving
-from tests.wire.test_tls import forwarding_to
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from repocache.events import NodeBack, NodeOut, Sampled
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.testing import Endpoints, PostgresServer, Servers
-from tests.db.conftest import QUICK, STILL, Watched, needed, until, value_of, watching
+from tests.nodes.conftest import QUICK, STILL, Watched, needed, until, value_of, watching
 
 pytestmark = pytest.mark.usefixtures("item")
 SHORT_LAG = TopologySettings(sample_every=0.02, max_lag=0.5, probe_timeout=5.0)
