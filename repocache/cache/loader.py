@@ -144,7 +144,7 @@ class Loader:
             else:
                 if answer is not None and answer.kind == "lease":
                     leased[load] = answer
-                if (want := self._wanted(load, answer, history)) is not None:
+                if (want := self._request(load, answer, history)) is not None:
                     groups[want.primary, want.bookmark is not None].append((load, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may
         # answer.
@@ -206,7 +206,7 @@ class Loader:
             load.refused = digest(value)
             self._enqueue(load)
 
-    def _wanted(
+    def _request(
         self, load: InflightLoad, answer: OpenReply | None, history: str
     ) -> RowRequest | None:
         """Strict owners are read on the primary; so are rows whose commit is on its way. None, once
@@ -233,7 +233,7 @@ class Loader:
             answer = await going_on
             if answer is not None and answer.kind == "value":
                 return self._deliver(load, answer.value)
-            want = self._wanted(load, answer, self._line.history)
+            want = self._request(load, answer, self._line.history)
             if want is not None:
                 leased = [(load, answer)] if answer is not None and answer.kind == "lease" else []
                 await self._read(Group([(load, want)], leased))
