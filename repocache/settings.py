@@ -20,50 +20,51 @@ from repocache.transactions.cached_marker import Misuse
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All times in seconds, all sizes in bytes.
+    """All times in seconds, all sizes in bytes."""
 
-    `app`: begins every key and the channel in Redis: the same in all services of one database, and
-    another for each other cluster that uses this Redis; else both read past the cache where they
-    meet, or, where positions are not to be had, one reads the other's rows. `local_entries`,
-    `local_bytes`: bounds of L1 in each process, in memory with ids and indexes. `window`: how long
-    a covered bookmark counts for what no position tells, and how long a session that wrote reads
-    the primary where positions are not to be had; more than the greatest lag of a replica in the
-    rotation. `uncovered`: how long a bookmark counts at least
-    whose invalidation nobody has delivered. By itself it is the longest ttl and local_ttl of this
-    process, and what a fill may come late; where processes or releases differ in these, give all of
-    them the longest. `publish_timeout`: how long a commit waits for Redis to take its invalidation
-    before it returns without. `monotonic`: bookmarks also advance by what was read, so that a
-    session never sees an older state than it has seen; its reads go past the cache. `secrets`: sign
-    bookmarks and messages with the first, accept all (key rotation: a new one is known to all
-    processes before one of them puts it first); empty: nothing is signed, and whatever others have
-    signed is taken. `accept_unsigned`: with secrets, take what is not signed too: the first of two
-    steps in which a running fleet is given secrets.
-    `sign_values`: sign what is stored in Redis too, with keys made from the secrets: for a Redis
-    that others can write in. `outbox`:
-    whether invalidations are also written to the database's outbox, with the commit; see
-    `OutboxMode`. `outbox_schema`: where its table is. `outbox_owners`: roles that may own it,
-    beside those who may do as they like with the application's role anyway: itself, its members,
-    superusers, the owners of the database and of the cached tables. `misuse`: what a change of an
-    entity that came from a cache leads to; see `Misuse`. `observe`: gets every event, and must not
-    block; the default writes troubles, each with its remedy, to
-    the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is logged,
-    and reaches nobody.
-    """
-
+    #: Begins every key and the channel in Redis: the same in all services of one database, and
+    #: another for each other cluster that uses this Redis; else both read past the cache where they
+    #: meet, or, where positions are not to be had, one reads the other's rows.
     app: str = "app"
+    #: `local_entries`, `local_bytes`: bounds of L1 in each process, in memory with ids and indexes.
     local_entries: int = 100_000
     local_bytes: int = 64 * 1024 * 1024
+    #: How long a covered bookmark counts for what no position tells, and how long a session that
+    #: wrote reads the primary where positions are not to be had; more than the greatest lag of a
+    #: replica in the rotation.
     window: float = 60.0
+    #: How long a bookmark counts at least whose invalidation nobody has delivered. By itself it is
+    #: the longest ttl and local_ttl of this process, and what a fill may come late; where processes
+    #: or releases differ in these, give all of them the longest.
     uncovered: float = 0.0
+    #: How long a commit waits for Redis to take its invalidation before it returns without.
     publish_timeout: float = 1.0
+    #: Bookmarks also advance by what was read, so that a session never sees an older state than it
+    #: has seen; its reads go past the cache.
     monotonic: bool = False
+    #: Sign bookmarks and messages with the first, accept all (key rotation: a new one is known to
+    #: all processes before one of them puts it first); empty: nothing is signed, and whatever
+    #: others have signed is taken.
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    #: With secrets, take what is not signed too: the first of two steps in which a running fleet is
+    #: given secrets.
     accept_unsigned: bool = False
+    #: Sign what is stored in Redis too, with keys made from the secrets: for a Redis that others
+    #: can write in.
     sign_values: bool = False
+    #: Whether invalidations are also written to the database's outbox, with the commit; see
+    #: `OutboxMode`.
     outbox: OutboxMode = OutboxMode.AUTO
+    #: Where its table is.
     outbox_schema: str = "public"
+    #: Roles that may own it, beside those who may do as they like with the application's role
+    #: anyway: itself, its members, superusers, the owners of the database and of the cached tables.
     outbox_owners: tuple[str, ...] = ()
+    #: What a change of an entity that came from a cache leads to; see `Misuse`.
     misuse: Misuse = Misuse.RAISE
+    #: Gets every event, and must not block; the default writes troubles, each with its remedy, to
+    #: the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is
+    #: logged, and reaches nobody.
     observe: Observer = field(default_factory=LoggingObserver, repr=False)
     topology: TopologySettings = field(default_factory=TopologySettings)
     cache: CacheSettings = field(default_factory=CacheSettings)

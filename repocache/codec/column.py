@@ -70,18 +70,18 @@ class ColumnCodec(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class ColumnKind:
-    """What is known of a column's values beforehand.
+    """What is known of a column's values beforehand."""
 
-    `name`: for messages. `python_type`: the exact type of one value; `object`: JSON, that is None,
-    bool, int, float, str, and lists and str-keyed dicts of these. `depth`: array dimensions, 0: no
-    array, None: any number. `sequence`: what an array arrives as, `list` or `tuple`. `codec`: for
-    one value of a type that is not cached as it is.
-    """
-
+    #: For messages.
     name: str
+    #: The exact type of one value; `object`: JSON, that is None, bool, int, float, str, and lists
+    #: and str-keyed dicts of these.
     python_type: type
+    #: Array dimensions, 0: no array, None: any number.
     depth: int | None = 0
+    #: What an array arrives as, `list` or `tuple`.
     sequence: type[list[Any] | tuple[Any, ...]] = list
+    #: For one value of a type that is not cached as it is.
     codec: ColumnCodec[Any] | None = None
 
     @property

@@ -27,27 +27,29 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class TopologySettings:
-    """Limits of a topology; times in seconds.
+    """Limits of a topology; times in seconds."""
 
-    `pool_size`: connections of a node's pool, opened when needed and then kept (a pool that opens
-    and closes them under load would cost samples). `pool_wait`: how long a statement waits for one
-    of them, also where the server takes no more (PoolExhausted).
-    `connect_timeout`: for a new one. `sample_every`: how often every node's position is polled.
-    `probe_timeout`: a node that leaves a poll unanswered for so long is lost. `max_lag`,
-    `max_lag_bytes`: a replica further behind leaves the rotation (bytes None: not limited).
-    `catch_up_wait`: how long a read waits for a replica that is behind what it needs, before it
-    goes to the primary. `primary_reads`, `primary_wait`: how many reads at once the primary may
-    stand in for, and how long others wait.
-    """
-
+    #: Connections of a node's pool, opened when needed and then kept (a pool that opens and closes
+    #: them under load would cost samples).
     pool_size: int = 10
+    #: How long a statement waits for one of them, also where the server takes no more
+    #: (PoolExhausted).
     pool_wait: float = 5.0
+    #: For a new one.
     connect_timeout: float = 2.0
+    #: How often every node's position is polled.
     sample_every: float = 0.25
+    #: A node that leaves a poll unanswered for so long is lost.
     probe_timeout: float = 1.0
+    #: `max_lag`, `max_lag_bytes`: a replica further behind leaves the rotation (bytes None: not
+    #: limited).
     max_lag: float = 10.0
     max_lag_bytes: int | None = None
+    #: How long a read waits for a replica that is behind what it needs, before it goes to the
+    #: primary.
     catch_up_wait: float = 0.01
+    #: `primary_reads`, `primary_wait`: how many reads at once the primary may stand in for, and how
+    #: long others wait.
     primary_reads: int = 16
     primary_wait: float = 1.0
 

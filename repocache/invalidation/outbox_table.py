@@ -102,22 +102,23 @@ class OutboxPlace:
 
 
 class OutboxTable(NamedTuple):
-    """What the catalogue says. `trusted`: the owner may do as he likes with this role anyway, or is
-    named.
-
-    `ordinary`: a permanent table with no parents and no parts. `missing`: columns; `triggers`: that
-    are not ours; `ruled`, `secured`: rules, row security; `foreign`: a default, check, index or
-    column type that is not PostgreSQL's own; `usable`: the role has the rights.
-    """
+    """What the catalogue says."""
 
     owner: str
+    #: The owner may do as he likes with this role anyway, or is named.
     trusted: bool
+    #: A permanent table with no parents and no parts.
     ordinary: bool
+    #: Columns that it should have.
     missing: Sequence[str]
+    #: Triggers that are not ours.
     triggers: Sequence[str]
+    #: `ruled`, `secured`: it has rules, or row security.
     ruled: bool
     secured: bool
+    #: It has a default, check, index or column type that is not PostgreSQL's own.
     foreign: bool
+    #: The role has the rights.
     usable: bool
 
 

@@ -37,29 +37,28 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EntityPlan(Generic[M]):
-    """What is cached of a mapped class. Make it with `EntityPlan.of`.
-
-    `prefix`: that of the owner's keys, which marks its entities. `id_columns`, `id_types`: the
-    primary key's columns and the exact Python type of each. `tables`: every table that a part of an
-    entity lies in, with the columns that hold its id, in the key's order. `reads`: tables that its
-    derived attributes are computed from besides. `primary_only`: replicas do not have the rows.
-    `select`: all rows, as Core.
-    `entity`: makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean,
-    detached, with all that is loaded; raises CodecError for a row of a class that this program does
-    not know.
-    `id_of_row`: the id; a tuple of its parts where the key is composite.
-    """
+    """What is cached of a mapped class. Make it with `EntityPlan.of`."""
 
     model: type[M]
     mapper: Mapper[M]
+    #: That of the owner's keys, which marks its entities.
     prefix: str
     layout: RowLayout
+    #: Every table that a part of an entity lies in, with the columns that hold its id, in the key's
+    #: order.
     tables: Mapping[Table, tuple[Column[Any], ...]]
+    #: Tables that its derived attributes are computed from besides.
     reads: frozenset[TableClause]
+    #: Replicas do not have the rows.
     primary_only: bool
     fingerprint: str
+    #: All rows, as Core.
     select: Select[Any]
+    #: Makes a new entity of a row, as `session.get()` and `expunge()` would give it: clean,
+    #: detached, with all that is loaded; raises CodecError for a row of a class that this program
+    #: does not know.
     entity: Callable[[Row], M]
+    #: The id; a tuple of its parts where the key is composite.
     id_of_row: Callable[[Row], Any]
     _uuids: tuple[int, ...]
 

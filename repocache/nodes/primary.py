@@ -62,16 +62,8 @@ BY_TIME = (
 
 
 class Primary:
-    """The node that is written to.
-
-    `write_engine`: transactions; `engine`: read-only single statements, a pool of its own, so that
-    cached reads inside a unit of work never wait for the work's connection. `out`: why it does not
-    answer, empty if it does. `silent`: it takes connections, or keeps them, and says nothing.
-    `view`: what is known, None before the first answer or without positions. `lineage`: who it is,
-    and who it was. `clock` and `outages`: what bookmarks live by; `life`: seconds, the longest that
-    one lives. `changed(history, another)` is called when the primary turns out to write another
-    history; `another`: it is another server, of the same timeline.
-    """
+    """The node that is written to. `changed(history, another)` is called when it turns out to write
+    another history; `another`: it is another server, of the same timeline."""
 
     def __init__(
         self,
@@ -80,6 +72,9 @@ class Primary:
         changed: Callable[[str, bool], None],
         observe: Observer,
     ) -> None:
+        #: Transactions.
+        #: Read-only single statements, a pool of its own, so that cached reads inside a unit of
+        #: work never wait for the work's connection.
         self.write_engine, self.engine, probing = engines
         self.poll = SharedPoll(self._poll, settings.sample_every, observe)
         self.way = Way()
@@ -87,10 +82,14 @@ class Primary:
             probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge, self.way
         )
         self.in_flight = 0
+        #: Why it does not answer, empty if it does.
         self.out = ""
+        #: It takes connections, or keeps them, and says nothing.
         self.silent = False
+        #: `clock`, `outages`: what bookmarks live by.
         self.clock = PrimaryClock(time.monotonic, time.time)
         self.outages = Outages()
+        #: Seconds, the longest that one lives.
         self.life = math.inf
         self._reads = InUse(self.engine)
         self._writes = InUse(self.write_engine)
@@ -101,6 +100,7 @@ class Primary:
         self._began = 0.0
         self._suspected = False
         self._hurried_at = -math.inf
+        #: Who it is, and who it was.
         self.lineage = Lineage()
         self._address = ""
         self._trail = Trail()
@@ -128,6 +128,7 @@ class Primary:
 
     @property
     def view(self) -> PrimaryView | None:
+        """What is known; None before the first answer, and without positions."""
         identity = self.lineage.identity
         if identity is None:
             return None

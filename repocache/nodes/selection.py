@@ -16,29 +16,30 @@ from repocache.nodes.wal import Sample
 
 @dataclass(frozen=True, slots=True)
 class ReadRequirement:
-    """What a node must have to answer a read (protocol, Read path 4).
+    """What a node must have to answer a read (protocol, Read path 4)."""
 
-    `history` and `position`: it has replayed this much of this history, bytes; 0: nothing in
-    particular. `max_lag`: it has all that the primary had so many seconds ago, whatever the general
-    limit says; None: the general limit. `primary`: why only the primary will do, empty if a replica
-    may answer. `asked`: the caller asked for the primary, so the read is no fallback and passes the
-    budget by. `fallback`: False: never the primary while there are replicas. `stamped`: the answer
-    must say which position it cannot be newer than (for monotonic reads; one poll more). `fresh`:
-    it is known to have now all that the primary had so many seconds ago, whatever is known of it
-    since the primary was last heard (what fills a cache lives on). `unmet`: why no node may answer
-    at all, empty if one may. `client`: whose bookmark it is that asks for more than anybody's read
-    would; None: nobody's.
-    """
-
+    #: `history`, `position`: it has replayed this much of this history, bytes; 0: nothing in
+    #: particular.
     history: str = ""
     position: int = 0
+    #: It has all that the primary had so many seconds ago, whatever the general limit says; None:
+    #: the general limit.
     max_lag: float | None = None
+    #: Why only the primary will do, empty if a replica may answer.
     primary: str = ""
+    #: The caller asked for the primary, so the read is no fallback and passes the budget by.
     asked: bool = False
+    #: False: never the primary while there are replicas.
     fallback: bool = True
+    #: The answer must say which position it cannot be newer than (for monotonic reads; one poll
+    #: more).
     stamped: bool = False
+    #: It is known to have now all that the primary had so many seconds ago, whatever is known of it
+    #: since the primary was last heard (what fills a cache lives on).
     fresh: float | None = None
+    #: Why no node may answer at all, empty if one may.
     unmet: str = ""
+    #: Whose bookmark it is that asks for more than anybody's read would; None: nobody's.
     client: object = None
 
     def driven_by(self, why: str) -> object:

@@ -73,26 +73,25 @@ class WalReceiver(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReading:
-    """What one poll saw of a replica.
-
-    `position`: what it has replayed, bytes; read before the receiver was looked at. `shown`: the
-    most that it can have shown by then, bytes, read after the receiver was looked at; None where
-    nothing tells. `receiver`: None if it receives no WAL. `streaming`: whether that is known to
-    stream; an ordinary role sees that it runs and no more. `timeline`: of the WAL received, or
-    where the role may not see that (`timeline_seen` is False) the newest that the control file
-    knows of, which is late: it moves with the replica's restartpoints. `began` and `ended`:
-    monotonic seconds.
-    """
+    """What one poll saw of a replica."""
 
     in_recovery: bool
+    #: What it has replayed, bytes; read before the receiver was looked at.
     position: int
+    #: The most that it can have shown by then, bytes, read after the receiver was looked at; None
+    #: where nothing tells.
     shown: int | None
     system: System
     process: Process
+    #: None if it receives no WAL.
     receiver: WalReceiver | None
+    #: Whether that is known to stream; an ordinary role sees that it runs and no more.
     streaming: bool
+    #: Of the WAL received, or where the role may not see that (`timeline_seen` is False) the newest
+    #: that the control file knows of, which is late: it moves with the replica's restartpoints.
     timeline: int
     timeline_seen: bool
+    #: `began`, `ended`: monotonic seconds.
     began: float
     ended: float
 
@@ -100,27 +99,27 @@ class ReplicaReading:
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What a replica may be used for until the next poll. It belongs to one server process
-    (protocol, Read path 4).
+    (protocol, Read path 4)."""
 
-    `history` and `position`: it has replayed this much of that history, in bytes; without positions
-    both are empty. `fresh_at`: monotonic time as of which it is known to have all that the primary
-    had (`-inf`: not known). `at_most`: what it shows is not newer than this position of `history`,
-    bytes; None: not known. `newer`: a later timeline than the primary's that it follows, as the
-    beginning of a history's text, else empty. `lag_bytes` and `lag` (seconds): 0 at or past the
-    primary's newest known position, so an idle primary is no lag; where `fresh_at` is not known,
-    the lag is at least this. `out`: why it is not in the rotation, empty if it is. `process`: see
-    ReplicaReading.
-    """
-
+    #: `history`, `position`: it has replayed this much of that history, in bytes; without positions
+    #: both are empty.
     history: str
     position: int
+    #: Monotonic time as of which it is known to have all that the primary had (`-inf`: not known).
     fresh_at: float
+    #: `lag_bytes`, `lag` (seconds): 0 at or past the primary's newest known position, so that an
+    #: idle primary is no lag; where `fresh_at` is not known, the lag is at least this.
     lag_bytes: int
     lag: float
     taken_at: float
+    #: Why it is not in the rotation, empty if it is.
     out: str
+    #: See ReplicaReading.
     process: Process
+    #: What it shows is not newer than this position of `history`, bytes; None: not known.
     at_most: int | None = None
+    #: A later timeline than the primary's that it follows, as the beginning of a history's text,
+    #: else empty.
     newer: str = ""
 
 

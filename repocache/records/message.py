@@ -62,14 +62,7 @@ class Message(
     """One change of a record, a bucket's or an owner's, in the record's order.
 
     `seq` counts from 0 (the record was made, `keys` and `generations` empty) in steps of one: a
-    hole is a lost message. `tip`: a random name of this change, `before`: that of the last one, for
-    the next in line is told by both. `origin`: the process that wrote, for diagnosis only:
-    everybody applies everything.
-    `keys`: texts such as `user:42`; `owners`: of each of their owners incarnation, `seq` and `tip`
-    of its own record. `generations`: owner -> its new generation (all of its keys changed): the
-    record is the owner's. `floor`: position in bytes that a replica must have replayed before its
-    rows are news, None: unknown. `mac`: who knows the application's secret wrote what is `said`;
-    the rest is Redis's to say.
+    hole is a lost message.
     """
 
     version: int
@@ -77,13 +70,21 @@ class Message(
     incarnation: str
     seq: Number
     history: str
+    #: The process that wrote, for diagnosis only: everybody applies everything.
     origin: str = ""
+    #: Texts such as `user:42`.
     keys: tuple[str, ...] = ()
+    #: Owner -> its new generation (all of its keys changed): the record is the owner's.
     generations: dict[str, str] = {}
+    #: Position in bytes that a replica must have replayed before its rows are news, None: unknown.
     floor: Position | None = None
+    #: Of each of their owners incarnation, `seq` and `tip` of its own record.
     owners: dict[str, tuple[str, Number, str]] = {}
+    #: `tip`, `before`: a random name of this change, and that of the last one: the next in line is
+    #: told by both.
     tip: str = ""
     before: str = ""
+    #: Who knows the application's secret wrote what is `said`; the rest is Redis's to say.
     mac: str = ""
 
     @property

@@ -70,16 +70,15 @@ class State(NamedTuple):
 class OpenReply(NamedTuple):
     """The answer to `OpenRequest`.
 
-    "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading it,
-    for at most `wait` seconds more; "written": commits are on their way, so read the primary and
-    fill nothing; `overdue` are the write leases past their deadline; "history": the bucket's record
-    belongs to `history`, or the owner's to `owner_history`, another than the caller's, and nothing
-    was done.
-    `incarnation`, `seq`, `floor`, `tip`: the state of the bucket's record; `owner`: that of the
-    owner's, which has the `generation`.
+    "value": `value` is there; "lease": fill it under `nonce`; "wait": somebody else is loading
+    it, for at most `wait` seconds more; "written": commits are on their way, so read the primary
+    and fill nothing; `overdue` are the write leases past their deadline; "history": the bucket's
+    record belongs to `history`, or the owner's to `owner_history`, another than the caller's,
+    and nothing was done.
     """
 
     kind: Literal["value", "lease", "wait", "written", "history"]
+    #: `incarnation`, `seq`, `floor`, `tip`: the state of the bucket's record.
     incarnation: str = ""
     seq: int = 0
     generation: str = ""
@@ -89,6 +88,7 @@ class OpenReply(NamedTuple):
     wait: float = 0.0
     history: str = ""
     overdue: tuple[WriteLease, ...] = ()
+    #: That of the owner's, which has the `generation`.
     owner: State = State()
     owner_history: str = ""
     tip: str = ""

@@ -57,16 +57,7 @@ class Collected(Protocol):
 
 class Transaction:
     """The state of one database transaction, from the first statement to the end of its
-    publication.
-
-    `xid`: PostgreSQL's id of it as text, None: not asked, or nothing was written. `synchronous`:
-    its commit waits for the WAL to be flushed; False: it does not, or it is not known. `order`: WAL
-    position in bytes noted under its row locks (protocol, Write-through), None: not noted. `line`:
-    the history that its connection writes, as far as that is known. `bookmark`: set by
-    `CommitHooks.committed`. `why`: the error, if the outcome is unknown. `kept`: what the hooks
-    noted inside the transaction for after it. `rows`: of the outbox, those that its publication
-    delivers.
-    """
+    publication."""
 
     __slots__ = (
         "bookmark",
@@ -82,13 +73,22 @@ class Transaction:
 
     def __init__(self, changes: Collected) -> None:
         self.changes = changes
+        #: PostgreSQL's id of it as text, None: not asked, or nothing was written.
         self.xid: str | None = None
+        #: Its commit waits for the WAL to be flushed; False: it does not, or it is not known.
         self.synchronous = False
+        #: WAL position in bytes noted under its row locks (protocol, Write-through), None: not
+        #: noted.
         self.order: int | None = None
+        #: The history that its connection writes, as far as that is known.
         self.line = ""
+        #: Set by `CommitHooks.committed`.
         self.bookmark: Bookmark | None = None
+        #: The error, if the outcome is unknown.
         self.why = ""
+        #: What the hooks noted inside the transaction for after it.
         self.kept: object = None
+        #: Of the outbox, those that its publication delivers.
         self.rows: tuple[Any, ...] = ()
 
 
