@@ -129,7 +129,7 @@ class Service:
         self.topology, self.routing = topology, Routing(topology, stickiness, settings.observe)
         keys = [Keys(KeyOwner(owner), (int,)) for owner in self.release.owners]
         self._keys = {each.prefix: each for each in keys}
-        standing = PrimaryWal(topology)
+        primary_wal = PrimaryWal(topology)
         self._caching: RunningCache | None = None
         await stack.enter_async_context(topology)
         self._outbox = outbox = await stack.enter_async_context(self._durable(keys))
@@ -138,7 +138,7 @@ class Service:
                 settings,
                 ADDRESS,
                 KeySpace(keys),
-                standing,
+                primary_wal,
                 strict=True,
                 recovered=outbox.wake,
                 grace=topology.grace,
@@ -153,7 +153,7 @@ class Service:
         ]
         hook = WriteThroughHook(
             through,
-            standing,
+            primary_wal.lineage,
             records=cache.shared.records,
             views=cache.shared.views,
             nonces=cache.nonces,
@@ -166,7 +166,7 @@ class Service:
             bus=cache.bus,
             retry=cache.retry,
             views=cache.shared.views,
-            primary=standing,
+            primary=primary_wal,
             lives=lives,
             outbox=outbox,
             write_through=hook,

@@ -11,7 +11,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -82,13 +82,6 @@ class PreparedWrite:
     nonce: str = ""
 
 
-class WriterPrimary(Protocol):
-    """What is asked about the primary."""
-
-    @property
-    def lineage(self) -> Line: ...
-
-
 class WriteThroughHook:
     """The values that transactions put, and the write leases of strict owners. False where no owner
     is one of these."""
@@ -96,7 +89,7 @@ class WriteThroughHook:
     def __init__(  # noqa: PLR0913  # keyword-only
         self,
         owners: Iterable[WriteThroughOwner],
-        primary: WriterPrimary,
+        line: Line,
         *,
         records: Records,
         views: BucketViews,
@@ -109,8 +102,7 @@ class WriteThroughHook:
         """`evicts`: Redis may drop a write lease. `deadline`: seconds for Redis to answer a
         transaction that waits for it. `spawn`: runs what outlives the transaction."""
         self._owners = {each.keys.prefix: each for each in owners}
-        self._primary = primary
-        self._line = primary.lineage
+        self._line = line
         self._records = records
         self._views = views
         self._nonces = nonces

@@ -96,7 +96,7 @@ async def running(plan: DatabasePlan) -> AsyncIterator[Running]:
         ):
             hook = WriteThroughHook(
                 stored_owners(plan),
-                primary,
+                primary.lineage,
                 records=cache.shared.records,
                 views=cache.shared.views,
                 nonces=cache.nonces,
