@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from repocache.nodes.lineage import Lineage
 from repocache.nodes.wal import PrimaryPosition
 from repocache.publication.publisher import CommitPublisher, Lives
 from repocache.records import NO_POSITIONS
@@ -19,7 +20,8 @@ class Primary:
     """What the process believes."""
 
     def __init__(self, history: str) -> None:
-        self.history = history
+        self.lineage = Lineage()
+        self.lineage.history = history
 
 
 @pytest.mark.parametrize(
