@@ -64,7 +64,7 @@ class Unheard:
 
     def push(self, channel: bytes, payload: bytes) -> None: ...
 
-    def trouble(self, text: str) -> None:
+    def on_error(self, text: str) -> None:
         print(text)
 
 

@@ -185,7 +185,7 @@ def _replication_id() -> Iterator[None]:
 @_switch("pulse")
 def _pulse() -> Iterator[None]:
     """Nobody asks a Redis twice who it is."""
-    with patch.object(Identity, "doubt", lambda *_: ""):
+    with patch.object(Identity, "why_changed", lambda *_: ""):
         yield
 
 

@@ -45,7 +45,7 @@ _NO = object()
 def stores(records: MemoryRecords) -> tuple[dict[Any, Any], ...]:
     """What a Redis holds: records, values and leases, and write leases, as `MemoryRecords` keeps
     them."""
-    return records._records, records._cells.values, records._cells.leases, records._writes
+    return records._records, records._stored.values, records._stored.leases, records._writes
 
 
 class Applied(NamedTuple):

@@ -74,7 +74,7 @@ def _lease() -> Iterator[None]:
         self: MemoryRecords, lease: Lease, terms: CallerHistory, value: bytes, life: float
     ) -> Awaitable[bool]:
         name = self._name(lease.ask, lease.incarnation, lease.generation)
-        self._cells.lease(name, LEASE + lease.nonce.encode(), math.inf)
+        self._stored.lease(name, LEASE + lease.nonce.encode(), math.inf)
         return original(self, lease, terms, value, life)
 
     with patch.object(MemoryRecords, "fill", fill):
@@ -90,7 +90,10 @@ def _leases_called(name_of: Callable[[], str]) -> Iterator[None]:
         if opened.kind == "lease":
             opened = opened._replace(nonce=name_of())
             name = self._name(ask, opened.incarnation, opened.generation)
-            self._cells.leases[name] = (LEASE + opened.nonce.encode(), self._cells.leases[name][1])
+            self._stored.leases[name] = (
+                LEASE + opened.nonce.encode(),
+                self._stored.leases[name][1],
+            )
         return _answered(opened)
 
     with patch.object(MemoryRecords, "open", ask):

@@ -111,7 +111,7 @@ class Channel:
         for receiver in tuple(self._receivers):
             receiver.new_history()
 
-    def trouble(self, text: str) -> None:
+    def on_error(self, text: str) -> None:
         self._observe(CacheFailed("link", text))
 
     def _check(self, facts: ServerFacts) -> None:

@@ -30,7 +30,7 @@ class Receivers:
         self._believed: set[WalReceiver] = set()
         self._distrusted: set[WalReceiver] = set()
 
-    def standing(self, reading: ReplicaReading, primary: PrimaryView) -> str:
+    def why_out(self, reading: ReplicaReading, primary: PrimaryView) -> str:
         """Why the reading's receiver is not known to follow the primary: "unconfirmed", "other
         history"; else empty."""
         receiver = reading.receiver

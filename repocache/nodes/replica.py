@@ -211,11 +211,11 @@ class ReplicaNode:
             return None
         if ran_ahead(self._vouched, view):
             self._receivers.distrust()
-        following = self._receivers.standing(reading, view)
+        following = self._receivers.why_out(reading, view)
         if following == Out.UNCONFIRMED and not view.lost:
             await self._primary.poll.ask()
             view = self._primary.view or view
-            following = self._receivers.standing(reading, view)
+            following = self._receivers.why_out(reading, view)
         return judge(reading, self._vouched, view, following, self._limit)
 
     def _failed(self, error: Exception) -> None:

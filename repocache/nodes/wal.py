@@ -215,7 +215,7 @@ def judge(
     as far as they have what the primary had `limit` before it was last heard: who was out as
     lagging stays out until then.
     """
-    out = standing(reading, primary.identity) or following
+    out = why_out(reading, primary.identity) or following
     last = before if before is not None and _same_line(before, reading, primary) else None
     believed = not out and not primary.lost
     if believed:
@@ -288,7 +288,7 @@ def _newer(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
     return f"{primary.system.cluster}.{reading.timeline}." if replaced else ""
 
 
-def standing(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
+def why_out(reading: ReplicaReading, primary: PrimaryIdentity) -> str:
     """Why a replica's position is not of the primary's history, empty if it may be.
 
     "refused": no replica, or of another cluster or database; "not streaming"; "other history": of

@@ -11,7 +11,6 @@ from functools import partial
 from typing import TypeVar
 
 from repocache.keys import owner_bucket
-from repocache.records.cells import Cells
 from repocache.records.message import WIRE_VERSION, Message
 from repocache.records.names import LEASE, Namespace, Nonces, position_text
 from repocache.records.port import (
@@ -29,6 +28,7 @@ from repocache.records.port import (
     State,
     WriteLease,
 )
+from repocache.records.stored import StoredValues
 
 T = TypeVar("T")
 
@@ -85,11 +85,11 @@ class MemoryRecords:
         self._server = server
         self._namespace = Namespace("memory")
         self._records: dict[int, _Record] = {}
-        self._cells = Cells(clock, capacity)
+        self._stored = StoredValues(clock, capacity)
         self._writes: dict[tuple[int, str], dict[str, tuple[str, float]]] = {}
 
     def get(self, name: str) -> Awaitable[bytes | None]:
-        return _answered(self._cells.get(name)[0])
+        return _answered(self._stored.get(name)[0])
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         record, own = self._record(ask.bucket, terms), self._record(ask.own, terms)
@@ -117,18 +117,18 @@ class MemoryRecords:
             )
             return _answered(state("written", overdue=overdue))
         name = self._name(ask, record.incarnation, generation)
-        cell, expires = self._cells.get(name)
+        stored, expires = self._stored.get(name)
         if (
-            cell is not None
-            and hashlib.sha1(cell, usedforsecurity=False).hexdigest() == ask.refused
+            stored is not None
+            and hashlib.sha1(stored, usedforsecurity=False).hexdigest() == ask.refused
         ):
-            cell = None
-        if cell is not None and not cell.startswith(LEASE):
-            return _answered(state("value", value=cell))
-        if cell is not None:
+            stored = None
+        if stored is not None and not stored.startswith(LEASE):
+            return _answered(state("value", value=stored))
+        if stored is not None:
             return _answered(state("wait", wait=expires - self._clock()))
         nonce = self._nonces()
-        self._cells.lease(name, LEASE + nonce.encode(), ask.life)
+        self._stored.lease(name, LEASE + nonce.encode(), ask.life)
         return _answered(state("lease", nonce=nonce))
 
     def fill(
@@ -143,13 +143,13 @@ class MemoryRecords:
         under = (record.incarnation, own.generation(ask.owner))
         if (
             under != (lease.incarnation, lease.generation)
-            or self._cells.get(name)[0] != LEASE + lease.nonce.encode()
+            or self._stored.get(name)[0] != LEASE + lease.nonce.encode()
         ):
             return _answered(False)
         if not value:
-            self._cells.drop(name)
+            self._stored.drop(name)
             return _answered(False)
-        self._cells.store(name, value, life)
+        self._stored.store(name, value, life)
         return _answered(True)
 
     def settle(
@@ -190,7 +190,7 @@ class MemoryRecords:
         for put in landed:
             record.shapes.setdefault(put.owner, set()).add(put.fingerprint)
             ask = OpenRequest(change.bucket, 0, put.owner, put.fingerprint, put.text, 0.0)
-            self._cells.store(
+            self._stored.store(
                 self._name(ask, record.incarnation, put.generation), put.value, put.life
             )
         names = (*(text for _, text in change.keys), *change.owners)
@@ -252,7 +252,7 @@ class MemoryRecords:
                 record.incarnation,
                 own.generation(owner),
             )
-            self._cells.drop(name)
+            self._stored.drop(name)
 
     def _record(self, bucket: int, terms: CallerHistory) -> _Record | str:
         """The record, made anew if it is missing; or the other history that it belongs to."""

@@ -17,7 +17,7 @@ import hiredis
 
 from repocache.errors import CacheUnavailable, ConfigurationError
 from repocache.redis_link.frames import Frames
-from repocache.redis_link.identity import undoubted
+from repocache.redis_link.identity import unchanged
 from repocache.redis_link.parts import PART, Fetched, Whole
 from repocache.redis_link.pulse import Pulse, PulseVerdict
 from repocache.redis_link.reply import Reply, ReplyError
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self.limits = limits
         self._pulse = Pulse(limits.reply_timeout, limits.pulse)
-        self._doubt: Callable[[bytes], str] = undoubted
+        self._why_changed: Callable[[bytes], str] = unchanged
         self._timer: asyncio.TimerHandle | None = None
         reader = hiredis.Reader(notEnoughData=_MORE, replyError=ReplyError)
         self._feed = reader.feed
@@ -145,10 +145,10 @@ class Connection(asyncio.Protocol):
         else:
             ready()
 
-    def know(self, doubt: Callable[[bytes], str]) -> None:
-        """From now on the server has to be what it was. `doubt`: why it is not, by its INFO
+    def expect_identity(self, why_changed: Callable[[bytes], str]) -> None:
+        """From now on the server has to be what it was. `why_changed`: why it is not, by its INFO
         replication, or empty."""
-        self._doubt = doubt
+        self._why_changed = why_changed
 
     def drop(self, reason: str) -> None:
         """End the connection: `lost` first, then every waiting caller fails. Later calls do
@@ -285,7 +285,7 @@ class Connection(asyncio.Protocol):
             return
         if verdict is PulseVerdict.DUE:
             self._write(_WHO)
-            self._waiting.append(WhoAreYou(self._doubt, self.drop))
+            self._waiting.append(WhoAreYou(self._why_changed, self.drop))
         self._timer = self._loop.call_later(self._pulse.tick, self._look)
 
 

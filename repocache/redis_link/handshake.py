@@ -95,7 +95,7 @@ async def shake_hands(
     if info["role"] != "master":
         raise CacheUnavailable(f"the server is a {info['role']}, not the master")
     identity = Identity.of(info)
-    connection.know(identity.doubt)
+    connection.expect_identity(identity.why_changed)
     pubsub_limit = _pubsub_limit(await _setting(limit))
     if pubsub_limit is not None:
         connection.bound(pubsub_limit.within(connection.limits.max_unread))

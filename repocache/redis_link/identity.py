@@ -40,7 +40,7 @@ class Identity:
         """What a record says of who made it."""
         return f"{self.run_id[:DIGITS]}.{self.replication_id[:DIGITS]}"
 
-    def doubt(self, replication: bytes) -> str:
+    def why_changed(self, replication: bytes) -> str:
         """Why the server is not any more what it was, by its INFO replication; empty if it is."""
         lines = replication.splitlines()
         if b"role:master" not in lines:
@@ -53,6 +53,6 @@ class Identity:
         return ""
 
 
-def undoubted(_: bytes) -> str:
+def unchanged(_: bytes) -> str:
     """Of a server that is not known yet."""
     return ""

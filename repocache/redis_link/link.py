@@ -47,7 +47,7 @@ class Listener(Protocol):
     def push(self, channel: bytes, payload: bytes) -> None:
         """A message: handled before the caller of any reply that Redis sent after it."""
 
-    def trouble(self, text: str) -> None:
+    def on_error(self, text: str) -> None:
         """For the log: an attempt failed, or a callback of this listener did."""
 
 
@@ -266,13 +266,13 @@ class Link:
 
     def _failed(self, connection: Connection, reason: str) -> None:
         connection.drop(reason)
-        self._guide.doubt(reason)
+        self._guide.distrust(reason)
         self._connection = Away(connection.reason)  # its own reason, if it was lost before
         self._trouble(f"{self._address}: {connection.reason}")
 
     def _trouble(self, text: str) -> None:
         try:
-            self._listener.trouble(text)
+            self._listener.on_error(text)
         except Exception as error:  # noqa: BLE001  # the last one to tell is the loop
             context = {"message": f"Listener.trouble failed on {text!r}", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)

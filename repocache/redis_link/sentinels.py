@@ -41,7 +41,7 @@ class Guide(Protocol):
         """Wait until another server than this is the master; how it is known."""
         ...
 
-    def doubt(self, reason: str) -> None:
+    def distrust(self, reason: str) -> None:
         """What was told last did not lead to a master."""
 
     async def close(self) -> None: ...
@@ -61,7 +61,7 @@ class Known:
         await asyncio.Event().wait()
         return f"{address.place} is not the master"
 
-    def doubt(self, reason: str) -> None:
+    def distrust(self, reason: str) -> None:
         """There is no other."""
 
     async def close(self) -> None:
@@ -105,7 +105,7 @@ class Sentinels:
                     return self._told(named)
                 why.append(f"{sentinel.place} names a master of before")
                 older.append(named)
-            self.doubt("it does not tell")
+            self.distrust("it does not tell")
         if len(older) == len(self._order):
             return self._told(max(older, key=lambda named: named.epoch))
         raise CacheUnavailable(
@@ -122,7 +122,7 @@ class Sentinels:
                 if named != address:
                     return f"the sentinels name another master than {address.place}: {named.place}"
 
-    def doubt(self, reason: str) -> None:
+    def distrust(self, reason: str) -> None:
         """Ask another sentinel next."""
         connection, self._connection = self._connection, None
         if connection is not None:

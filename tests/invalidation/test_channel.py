@@ -148,7 +148,7 @@ def test_what_a_process_alone_announces_is_of_its_own_history() -> None:
 
 def test_trouble_is_told() -> None:
     place = Place()
-    place.channel.trouble("why")
+    place.channel.on_error("why")
     assert place.events == [CacheFailed("link", "why")]
 
 

@@ -33,40 +33,40 @@ def answered(began: float, *, lost: bool = False) -> PrimaryView:
 
 def test_the_primary_must_have_answered_since() -> None:
     receivers = Receivers()
-    assert receivers.standing(seen(1, 5.0), answered(4.0)) == "unconfirmed"
-    assert receivers.standing(seen(1, 6.0), answered(5.5)) == ""
-    assert receivers.standing(seen(1, 7.0), answered(5.5)) == "", "it is the same receiver"
-    assert receivers.standing(seen(2, 7.0), answered(5.5)) == "unconfirmed"
+    assert receivers.why_out(seen(1, 5.0), answered(4.0)) == "unconfirmed"
+    assert receivers.why_out(seen(1, 6.0), answered(5.5)) == ""
+    assert receivers.why_out(seen(1, 7.0), answered(5.5)) == "", "it is the same receiver"
+    assert receivers.why_out(seen(2, 7.0), answered(5.5)) == "unconfirmed"
 
 
 def test_a_lost_primary_confirms_nothing() -> None:
     receivers = Receivers()
-    assert receivers.standing(seen(1, 5.0), answered(6.0, lost=True)) == "unconfirmed"
+    assert receivers.why_out(seen(1, 5.0), answered(6.0, lost=True)) == "unconfirmed"
 
 
 def test_another_history_has_to_be_seen_anew() -> None:
     receivers = Receivers()
-    receivers.standing(seen(1, 5.0), answered(6.0))
+    receivers.why_out(seen(1, 5.0), answered(6.0))
     receivers.forget()
-    assert receivers.standing(seen(1, 8.0), answered(7.0)) == "unconfirmed"
-    assert receivers.standing(seen(1, 8.0), answered(9.0)) == ""
+    assert receivers.why_out(seen(1, 8.0), answered(7.0)) == "unconfirmed"
+    assert receivers.why_out(seen(1, 8.0), answered(9.0)) == ""
 
 
 def test_who_followed_another_server_is_not_believed_again() -> None:
     receivers = Receivers()
-    receivers.standing(seen(1, 5.0), answered(6.0))
+    receivers.why_out(seen(1, 5.0), answered(6.0))
     receivers.distrust()
-    assert receivers.standing(seen(1, 8.0), answered(9.0)) == "other history"
-    assert receivers.standing(seen(2, 8.0), answered(9.0)) == ""
+    assert receivers.why_out(seen(1, 8.0), answered(9.0)) == "other history"
+    assert receivers.why_out(seen(2, 8.0), answered(9.0)) == ""
 
 
 def test_no_receiver_is_nobodys_follower() -> None:
-    assert Receivers().standing(replace(seen(1, 5.0), receiver=None), answered(4.0)) == ""
+    assert Receivers().why_out(replace(seen(1, 5.0), receiver=None), answered(4.0)) == ""
 
 
 def test_not_all_are_remembered_for_ever() -> None:
     receivers = Receivers()
     for pid in range(10 * MOST):
-        receivers.standing(seen(pid, 5.0), answered(6.0))
+        receivers.why_out(seen(pid, 5.0), answered(6.0))
         assert len(receivers._seen) <= MOST
         assert len(receivers._believed) <= MOST

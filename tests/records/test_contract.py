@@ -64,7 +64,7 @@ class Listener:
         assert message is not None, payload
         self.messages.append(message)
 
-    def trouble(self, text: str) -> None:
+    def on_error(self, text: str) -> None:
         raise AssertionError(text)
 
 

@@ -56,7 +56,7 @@ class Told(Listener):
         super().__init__()
         self.troubles: list[str] = []
 
-    def trouble(self, text: str) -> None:
+    def on_error(self, text: str) -> None:
         self.troubles.append(text)
 
 

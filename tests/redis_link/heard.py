@@ -37,7 +37,7 @@ class Heard:
     def push(self, channel: bytes, payload: bytes) -> None:
         self.pushes.append((channel, payload))
 
-    def trouble(self, text: str) -> None:
+    def on_error(self, text: str) -> None:
         self.troubles.append(text)
 
 

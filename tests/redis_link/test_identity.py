@@ -50,14 +50,14 @@ def link_to(redis: RedisServer, heard: Heard) -> Link:
     ],
 )
 def test_a_master_with_the_same_id_is_not_doubted(replication: bytes, doubt: str) -> None:
-    said = Identity("r" * 40, "a" * 40).doubt(replication)
+    said = Identity("r" * 40, "a" * 40).why_changed(replication)
     assert doubt in said if doubt else not said
 
 
 def test_a_server_that_tells_no_replication_id_is_doubted_for_its_role_alone() -> None:
     identity = Identity.of({"run_id": "r" * 40})
-    assert not identity.doubt(MASTER % b"any")
-    assert identity.doubt(b"role:slave\r\n")
+    assert not identity.why_changed(MASTER % b"any")
+    assert identity.why_changed(b"role:slave\r\n")
 
 
 def test_each_half_tells_identities_apart() -> None:

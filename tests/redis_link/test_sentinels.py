@@ -86,11 +86,11 @@ async def test_who_names_a_master_of_before_is_not_believed() -> None:
     async with late.serving() as one, knowing.serving() as other:
         sentinels = asking(one, other)
         assert (await sentinels.master()).port == 1, "nobody has said better"
-        sentinels.doubt("it was no master")
+        sentinels.distrust("it was no master")
         assert (await sentinels.master()).port == 2
-        sentinels.doubt("it went away")
+        sentinels.distrust("it went away")
         assert (await sentinels.master()).port == 2
-        sentinels.doubt("it went away")
+        sentinels.distrust("it went away")
         knowing.reply = b""
         with pytest.raises(CacheUnavailable, match="a master of before"):
             await sentinels.master()

@@ -10,7 +10,7 @@ Cell = tuple[bytes, float]
 """What lies there, and when it expires on the clock, in seconds."""
 
 
-class Cells:
+class StoredValues:
     """At most `capacity` values; the oldest is forgotten first, which costs a miss and never more.
     `clock`: seconds, monotonic."""
 
