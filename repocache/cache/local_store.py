@@ -26,11 +26,11 @@ PATIENCE = 64
 """Second chances given in one eviction at most: bounds what one `put` may cost the event loop."""
 ENTRY = 768
 """Bytes that an entry takes beside its id and its row: its places in the store's indexes and the
-cell, 500 to 600 as measured, and a frozen view."""
+cached row, 500 to 600 as measured, and a frozen view."""
 
 
 LocalKey = tuple[str, Any]
-"""(owner prefix, id): what L1 and the flights are keyed by."""
+"""(owner prefix, id): what L1 and loads in flight are keyed by."""
 
 
 def held(key: LocalKey, size: int) -> int:

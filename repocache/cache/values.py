@@ -47,7 +47,7 @@ class Values:
         return value, policy.ttl * less
 
     def decode(self, text: str, value: bytes, id: Any) -> CachedRow | None:
-        """The cell; None, with an event, for bytes that cannot be this owner's, or are a row of
+        """The row; None, with an event, for bytes that cannot be this owner's, or are a row of
         another id than the key's, or were not signed for it."""
         length = len(value)
         try:
@@ -66,11 +66,13 @@ class Values:
             self._observe(ValueRefused(text, str(error)))
             return None
 
-    def local_life(self, cell: CachedRow) -> float:
+    def local_life(self, cached: CachedRow) -> float:
         """Seconds in L1, 0: not at all."""
         policy = self._policy
         life = (
-            policy.local_ttl if cell.row is not None else min(policy.local_ttl, policy.negative_ttl)
+            policy.local_ttl
+            if cached.row is not None
+            else min(policy.local_ttl, policy.negative_ttl)
         )
         return life * (1.0 - policy.jitter * random.random())  # noqa: S311  # jitter
 

@@ -22,8 +22,8 @@ class StoredValues:
 
     def get(self, name: str) -> tuple[bytes | None, float]:
         """A value or a lease, None if there is neither, and when it expires."""
-        cell, expires = self.leases.get(name) or self.values.get(name) or (None, 0.0)
-        return (cell, expires) if expires > self._clock() else (None, 0.0)
+        stored, expires = self.leases.get(name) or self.values.get(name) or (None, 0.0)
+        return (stored, expires) if expires > self._clock() else (None, 0.0)
 
     def store(self, name: str, value: bytes, life: float) -> None:
         """A value, in the place of whatever is there. `life`: seconds."""

@@ -125,10 +125,10 @@ class Verifier:
         now = time.monotonic()
         for id, value in zip(ids, values, strict=True):
             entry = self._l1.entries.get((subject.owner, id))
-            cells = [entry.value] if entry is not None and entry.expires > now else []
+            cached = [entry.value] if entry is not None and entry.expires > now else []
             if value is not None and not is_lease(value):
-                cells.append(subject.values.decode(subject.source.keys.text(id), value, id))
-            found[id] = [cell.row for cell in cells if isinstance(cell, CachedRow)]
+                cached.append(subject.values.decode(subject.source.keys.text(id), value, id))
+            found[id] = [each.row for each in cached if isinstance(each, CachedRow)]
         return found
 
     def _local(self, samples: int) -> dict[str, dict[Any, Row | None]]:
@@ -158,13 +158,13 @@ class Verifier:
         for place, value in zip(chosen, await self._l2.values(chosen), strict=True):
             subject = self._subjects[place.owner]
             id = subject.source.keys.id(place.text)
-            cell = (
+            cached = (
                 None
                 if value is None or is_lease(value)
                 else subject.values.decode(place.text, value, id)
             )
-            if cell is not None:
-                found.setdefault(place.owner, {})[id] = cell.row
+            if cached is not None:
+                found.setdefault(place.owner, {})[id] = cached.row
         return found
 
     def _is_ours(self, place: SampledKey) -> bool:
