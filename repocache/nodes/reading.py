@@ -333,7 +333,8 @@ class NodeReader:
         if self._primary.history and not self._primary.out:
             self._primary.suspect()
             await self._primary.position()
-        return Stamp(newer or self._primary.history, None, primary=False)
+        line = newer or self._primary.lineage.newer or self._primary.history
+        return Stamp(line, None, primary=False)
 
     def _status(self) -> str:
         states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]

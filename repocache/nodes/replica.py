@@ -199,13 +199,16 @@ class ReplicaNode:
             return None
         if sample is not None and sample.history:
             self._vouched = sample
-        if sample is not None and sample.newer:
-            self._primary.met(sample.newer)
         return sample
 
     async def _judged(self, reading: ReplicaReading) -> Sample | None:
         """What a reading is worth; if its receiver is new, after the primary has been asked once
-        more."""
+        more. That it is of a newer line than the primary's stays so if the sample dies meanwhile:
+
+        1. a replica is promoted, and the old primary lives on under its name; 2. a session reads on
+        it; 3. the replica is asked what it showed, and a new connection to it kills the answer. If
+        the session were told of the old line, the old primary would answer its next read.
+        """
         view = self._primary.view
         if view is None:
             return None
@@ -216,7 +219,11 @@ class ReplicaNode:
             await self._primary.poll.ask()
             view = self._primary.view or view
             following = self._receivers.why_out(reading, view)
-        return judge(reading, self._vouched, view, following, self._limit)
+        sample = judge(reading, self._vouched, view, following, self._limit)
+        if sample.newer:
+            self._primary.lineage.told(sample.newer)
+            self._primary.met(sample.newer)
+        return sample
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + min(self._pause * 2**self._failures, LONGEST_PAUSE)
