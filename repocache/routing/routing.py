@@ -238,7 +238,9 @@ class Routing:
             async with self._topology.snapshot(need, stamps.append) as connection:
                 yield connection
         finally:
-            session.looked(look, stamps[0] if stamps else None)
+            # Who is cancelled while he asks has seen what he has seen.
+            unknown = Stamp(self._topology.lineage.newer, None, primary=False)
+            session.looked(look, stamps[0] if stamps else unknown)
 
     @asynccontextmanager
     async def causal_session(

@@ -64,9 +64,10 @@ class SeenTransactions:
         if connection.invalidated or _SEEN not in connection.info:
             return
         session, look = connection.info.pop(_SEEN)
-        stamp: Stamp | None = None
+        server = connection.info.get(SERVER)
+        stamp = self._unknown(server)
         try:
-            stamp = await_only(self._stamp(connection.info.get(SERVER)))
+            stamp = await_only(self._stamp(server))
         finally:
             session.looked(look, stamp)
 
@@ -75,14 +76,21 @@ class SeenTransactions:
         try:
             position = await self._topology.position()
         except NotStarted:
-            return Stamp("", None, primary=False)
-        line = ""
+            return self._unknown(server)
+        return shown_by_primary(self._line(server), self._topology.history, position)
+
+    def _unknown(self, server: object) -> Stamp:
+        """How far it was is not known, but of which line it is: else the primary of an older one
+        would answer the session's next read."""
+        return Stamp(self._line(server), None, primary=False)
+
+    def _line(self, server: object) -> str:
         with suppress(DatabaseUnavailable):
-            line = self._topology.lineage.writes_with(server)
-        return shown_by_primary(line, self._topology.history, position)
+            return self._topology.lineage.writes_with(server)
+        return ""
 
     def _given_back(self, _: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
         seen = entry.info.pop(_SEEN, None)
         if seen is not None:
             session, look = seen
-            session.looked(look, None)
+            session.looked(look, self._unknown(entry.info.get(SERVER)))
