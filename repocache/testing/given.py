@@ -20,6 +20,12 @@ from repocache.testing.topology import Servers
 PRIMARY_VARIABLE = "REPOCACHE_TEST_PRIMARY_URL"
 REPLICAS_VARIABLE = "REPOCACHE_TEST_REPLICA_URLS"
 REDIS_VARIABLE = "REPOCACHE_TEST_REDIS_URL"
+VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
+
+
+def are_given(environ: Mapping[str, str]) -> bool:
+    """Whether one of the variables is set: nothing is to be started then."""
+    return any(environ.get(name) for name in VARIABLES)
 
 
 def given_servers(environ: Mapping[str, str]) -> Servers:

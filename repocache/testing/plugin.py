@@ -5,24 +5,17 @@ may use all.
 """
 
 import os
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from repocache.testing.embedded import embedded_servers
 from repocache.testing.errors import NotOurs
-from repocache.testing.given import (
-    PRIMARY_VARIABLE,
-    REDIS_VARIABLE,
-    REPLICAS_VARIABLE,
-    given_servers,
-)
-from repocache.testing.topology import Endpoints, Layout, Servers
+from repocache.testing.given import are_given, given_servers
+from repocache.testing.topology import Endpoints, Layout, Servers, fresh_endpoints
 
 KIND_VARIABLE = "REPOCACHE_TEST_SERVERS"
 KINDS = ("embedded", "containers")
-VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,7 +40,7 @@ def repocache_servers(repocache_layout: Layout) -> Iterator[Servers]:
 
     Leave them as they are; a test that is to control them asks for `repocache_controls`.
     """
-    if any(os.environ.get(name) for name in VARIABLES):
+    if are_given(os.environ):
         yield given_servers(os.environ)
     else:
         with embedded_servers(repocache_layout) as servers:
@@ -64,15 +57,8 @@ def repocache_template() -> str:
 @pytest.fixture
 def repocache_endpoints(repocache_servers: Servers, repocache_template: str) -> Iterator[Endpoints]:
     """Addresses of a fresh database, on all servers already, and of an empty Redis."""
-    name = f"repocache_{secrets.token_hex(6)}"
-    primary = repocache_servers.primary
-    repocache_servers.redis.clear()
-    primary.create_database(name, repocache_template)
-    try:
-        repocache_servers.catch_up()
-        yield repocache_servers.endpoints(name)
-    finally:
-        primary.drop_database(name)
+    with fresh_endpoints(repocache_servers, repocache_template) as endpoints:
+        yield endpoints
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A primary, its replicas and a Redis together, and what puts them right after a test has wrecked
 them."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -104,3 +105,16 @@ class Servers:
             replica.await_streaming(self.primary, seconds=5)
             return True
         return False
+
+
+@contextmanager
+def fresh_endpoints(servers: Servers, template: str = "template1") -> Iterator[Endpoints]:
+    """Addresses of a fresh database, on all servers already, and of an empty Redis."""
+    name = f"repocache_{secrets.token_hex(6)}"
+    servers.redis.clear()
+    servers.primary.create_database(name, template)
+    try:
+        servers.catch_up()
+        yield servers.endpoints(name)
+    finally:
+        servers.primary.drop_database(name)
