@@ -48,6 +48,9 @@ def demo(
 ) -> None:
     """Run real servers, real data and faults, and compare a textbook cache-aside with repocache.
 
+    Where REPOCACHE_TEST_PRIMARY_URL, REPOCACHE_TEST_REPLICA_URLS and REPOCACHE_TEST_REDIS_URL name
+    servers, these are used, and only a service process is killed. That Redis database is emptied.
+
     Ends with status 1 if repocache missed a write of a session's own, or served a cached value
     older than an invalidation that the process had applied.
     """

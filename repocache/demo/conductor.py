@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from repocache.demo.faults import KILL, SERVER_FAULTS, Fault
+from repocache.demo.faults import KILL, Fault
 from repocache.demo.history import Entry
 from repocache.demo.lag import Lags
 from repocache.demo.records import Begin, Handover, Setup, Stop, Told
@@ -18,16 +18,19 @@ from repocache.demo.service import ServiceProcess
 from repocache.demo.show import Moment, Show
 from repocache.demo.tally import Tally
 from repocache.demo.traffic import Mix
-from repocache.testing import Servers
+from repocache.testing import Endpoints, Servers
 
 SHOWN_EVERY = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is the same for every contestant. `seconds`: of each one's traffic."""
+    """What is the same for every contestant. `faults`: of the servers; `seconds`: of each one's
+    traffic."""
 
     servers: Servers
+    endpoints: Endpoints
+    faults: tuple[Fault, ...]
     keys: tuple[str, ...]
     mix: Mix
     seed: int
@@ -61,7 +64,7 @@ class Conductor:
 
     async def run(self) -> RunOutcome:
         """Raises ServiceDied (in a group) if a process ends that was not told to."""
-        endpoints = self._stage.servers.endpoints()
+        endpoints = self._stage.endpoints
         async with self._stack, asyncio.TaskGroup() as group:
             lags = await self._stack.enter_async_context(
                 Lags(endpoints.primary, endpoints.replicas)
@@ -91,7 +94,7 @@ class Conductor:
         self._services += [task.result() for task in started]
 
     async def _start(self, name: str) -> ServiceProcess:
-        stage, endpoints = self._stage, self._stage.servers.endpoints()
+        stage, endpoints = self._stage, self._stage.endpoints
         setup = Setup(
             service=name,
             contestant=self._contestant,
@@ -108,7 +111,7 @@ class Conductor:
         self, group: asyncio.TaskGroup
     ) -> Iterable[tuple[float, Callable[[], Awaitable[None]]]]:
         """Shares of the run, and what is done then."""
-        for fault in SERVER_FAULTS:
+        for fault in self._stage.faults:
             yield fault.at, partial(self._strike, fault)
         yield KILL.at, partial(self._replace, group)
 

@@ -23,9 +23,14 @@ older than an applied invalidation: from a cache,
 Both got the same seeded users, faults, servers and pool sizes, one after the other;
     the textbook has no L1."""
 
+NO_FAULTS = (
+    "The servers were given, so no replica was paused and Redis was not killed: only a service was."
+)
+
 
 class Report(msgspec.Struct, frozen=True):
-    """One run of the demo. `broken`: promises that repocache did not keep."""
+    """One run of the demo. `given`: on servers that the demo did not start, so without faults of
+    theirs; `broken`: promises that repocache did not keep."""
 
     seconds: float
     seed: int
@@ -35,12 +40,15 @@ class Report(msgspec.Struct, frozen=True):
     faults: list[str]
     contestants: list[Summary]
     broken: list[str]
+    given: bool = False
 
 
 def print_report(console: Console, report: Report) -> None:
     """For people."""
     console.print(table(report.contestants))
     console.print(EXPLANATION, style="dim", highlight=False)
+    if report.given:
+        console.print(NO_FAULTS, style="bold", highlight=False)
     if not report.broken:
         kept = (
             "repocache missed no own write and served nothing older than an applied invalidation."

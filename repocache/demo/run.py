@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from repocache.demo.airports import load_airports, read_airports
 from repocache.demo.conductor import Conductor, Stage
+from repocache.demo.faults import SERVER_FAULTS, Fault
 from repocache.demo.report import Report
 from repocache.demo.service import ServiceDied
 from repocache.demo.show import Show
 from repocache.demo.summary import Summary, broken_promises, summarize
 from repocache.demo.traffic import Mix
-from repocache.testing import Layout, Servers, embedded_servers
+from repocache.testing import Endpoints, Layout, Servers, embedded_servers, given_servers
+from repocache.testing.given import are_given
+from repocache.testing.topology import fresh_endpoints
 
 TEXTBOOK, OURS = "textbook", "repocache"
 LAYOUT = Layout(replicas=2, postgres={"max_connections": "200"})
@@ -29,34 +34,47 @@ class DemoPlan:
 
 
 def run_demo(plan: DemoPlan, show: Show) -> Report:
-    """Start servers, let both contestants run, judge. Whatever was started is ended on every way
-    out.
+    """Start servers, or use those that `REPOCACHE_TEST_*_URL` name; let both contestants run,
+    judge. Whatever was started is ended on every way out.
 
     Raises ModuleNotFoundError without the demo's packages, ServerError if a server does not start,
     and ServiceDied if a service process ends by itself.
     """
     rows = read_airports()
-    with show:
-        show.say("starting PostgreSQL with two replicas, and Valkey")
-        with embedded_servers(LAYOUT) as servers:
-            stage = Stage(
-                servers, tuple(str(row[0]) for row in rows), plan.mix, plan.seed, plan.seconds / 2
-            )
-            show.say(f"loading {len(rows):,} airports")
-            asyncio.run(load_airports(servers.primary.url(), rows))
-            outcomes = [run_contestant(name, stage, show) for name in (TEXTBOOK, OURS)]
+    with show, servers_for(show) as (servers, endpoints, faults):
+        keys = tuple(str(row[0]) for row in rows)
+        stage = Stage(servers, endpoints, faults, keys, plan.mix, plan.seed, plan.seconds / 2)
+        show.say(f"loading {len(rows):,} airports")
+        asyncio.run(load_airports(endpoints.primary, rows))
+        outcomes = [run_contestant(name, stage, show) for name in (TEXTBOOK, OURS)]
     summaries = [summary for summary, _ in outcomes]
-    _, faults = outcomes[-1]
+    _, struck = outcomes[-1]
     return Report(
         seconds=plan.seconds,
         seed=plan.seed,
         airports=len(rows),
         services=plan.mix.services,
         callers=plan.mix.callers,
-        faults=faults,
+        faults=struck,
         contestants=summaries,
         broken=broken_promises(summaries[-1]),
+        given=are_given(os.environ),
     )
+
+
+@contextmanager
+def servers_for(show: Show) -> Iterator[tuple[Servers, Endpoints, tuple[Fault, ...]]]:
+    """Servers, a database on them, and what may be done to them: nothing if they are somebody
+    else's."""
+    if are_given(os.environ):
+        show.say("using the servers that REPOCACHE_TEST_*_URL name: they get no faults")
+        servers = given_servers(os.environ)
+        with fresh_endpoints(servers) as endpoints:
+            yield servers, endpoints, ()
+    else:
+        show.say("starting PostgreSQL with two replicas, and Valkey")
+        with embedded_servers(LAYOUT) as servers:
+            yield servers, servers.endpoints(), SERVER_FAULTS
 
 
 def run_contestant(name: str, stage: Stage, show: Show) -> tuple[Summary, list[str]]:
@@ -87,5 +105,5 @@ def leaves(error: BaseException | None) -> Iterator[BaseException]:
 
 def settle(servers: Servers) -> None:
     """The same beginning for all."""
-    servers.redis.command("FLUSHALL")
+    servers.redis.clear()
     servers.catch_up()

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from repocache.testing import Servers
+from repocache.testing.given import VARIABLES
 from repocache.testing.process import GONE, await_condition, processes, state
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +34,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """A Python with these arguments, killed in any case."""
+def running(*arguments: str, **given: str) -> Iterator["subprocess.Popen[str]"]:
+    """A Python with these arguments, killed in any case. `given`: variables that name servers."""
+    ours = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     process = subprocess.Popen(
-        [sys.executable, *arguments],
+        [sys.executable, *arguments], env=ours | given,
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
@@ -85,7 +88,7 @@ def test_a_run_measures_both_and_finds_the_promises_kept() -> None:
     assert (process.returncode, err) == (0, "")
     document: dict[str, Any] = json.loads(out)
     assert (document["seed"], document["airports"], document["broken"]) == (7, 28_298, [])
-    assert len(document["faults"]) == 6
+    assert (len(document["faults"]), document["given"]) == (6, False)
     textbook, ours = document["contestants"]
     assert [each["contestant"] for each in (textbook, ours)] == ["textbook", "repocache"]
     for each in (textbook, ours):
@@ -102,6 +105,32 @@ def test_a_run_measures_both_and_finds_the_promises_kept() -> None:
     )
     assert (ours["own_writes_missed"], ours["outdated_reads"], ours["examples"]) == (0, 0, [])
     assert ours["guarded_reads"] > 10
+
+
+def test_servers_that_are_given_get_no_faults_and_are_left_as_they_were(
+    repocache_servers: Servers,
+) -> None:
+    databases = "SELECT datname FROM pg_database ORDER BY 1"
+    before = repocache_servers.primary.sql(databases)
+    variables = {
+        "REPOCACHE_TEST_PRIMARY_URL": repocache_servers.primary.url(user="postgres"),
+        "REPOCACHE_TEST_REPLICA_URLS": " ".join(
+            replica.url(user="postgres") for replica in repocache_servers.replicas
+        ),
+        "REPOCACHE_TEST_REDIS_URL": repocache_servers.redis.url,
+    }
+    with running(*demo("--seconds", "6", "--json"), **variables) as process:
+        await_services(process.pid)
+        assert len(repocache_servers.primary.sql(databases)) == len(before) + 1
+        out, err = process.communicate(timeout=110)
+    assert (process.returncode, err) == (0, "")
+    document = json.loads(out)
+    assert (document["given"], document["broken"]) == (True, [])
+    killed, replaced = document["faults"]
+    assert killed.endswith("service2 is killed")
+    assert replaced.endswith("service2b has taken its place")
+    assert "replica1" in document["contestants"][0]["reads_by"]
+    assert repocache_servers.primary.sql(databases) == before
 
 
 def test_a_cache_that_breaks_the_promises_ends_the_command_with_1() -> None:

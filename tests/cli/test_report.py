@@ -87,6 +87,14 @@ def test_the_table_says_what_was_found() -> None:
     )
 
 
+def test_a_run_on_given_servers_says_that_they_had_no_faults() -> None:
+    console = wide_console()
+    print_report(console, report())
+    assert "no replica was paused" not in written(console)
+    print_report(console, msgspec.structs.replace(report(), given=True))
+    assert "no replica was paused and Redis was not killed" in written(console)
+
+
 def test_the_document_is_json_and_comes_back() -> None:
     assert msgspec.json.decode(msgspec.json.encode(report(MISSED)), type=Report) == report(MISSED)
 
