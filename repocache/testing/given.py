@@ -1,6 +1,7 @@
 """Servers that somebody else runs, named by `REPOCACHE_TEST_*_URL` variables.
 
-They are used and not controlled. The role of the primary's URL must be allowed to create databases.
+They are used and not controlled. `REPOCACHE_TEST_SUPERUSER` (USER:PASSWORD) plays `postgres` where
+it is set; else the role of the URLs plays both, and must be allowed to create databases.
 """
 
 import os
@@ -20,6 +21,7 @@ from repocache.testing.topology import Servers
 PRIMARY_VARIABLE = "REPOCACHE_TEST_PRIMARY_URL"
 REPLICAS_VARIABLE = "REPOCACHE_TEST_REPLICA_URLS"
 REDIS_VARIABLE = "REPOCACHE_TEST_REDIS_URL"
+SUPERUSER_VARIABLE = "REPOCACHE_TEST_SUPERUSER"
 VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
 
 
@@ -37,25 +39,29 @@ def given_servers(environ: Mapping[str, str]) -> Servers:
     if missing := [name for name in (PRIMARY_VARIABLE, REDIS_VARIABLE) if not environ.get(name)]:
         raise ServerError(f"{' and '.join(missing)} must be set as well, or none of the three")
     psql = find_psql(os.environ)
+    user, _, password = environ.get(SUPERUSER_VARIABLE, "").partition(":")
+    superuser = Credentials(user, password) if user else None
     urls = environ.get(REPLICAS_VARIABLE, "").replace(",", " ").split()
     replicas = tuple(
-        given_postgres(f"replica{n}", url, psql) for n, url in enumerate(urls, start=1)
+        given_postgres(f"replica{n}", url, psql, superuser) for n, url in enumerate(urls, start=1)
     )
+    primary = given_postgres("primary", environ[PRIMARY_VARIABLE], psql, superuser)
     redis = given_redis("redis", environ[REDIS_VARIABLE])
-    return Servers(
-        given_postgres("primary", environ[PRIMARY_VARIABLE], psql), replicas, redis, refuse_copy
-    )
+    return Servers(primary, replicas, redis, refuse_copy)
 
 
-def given_postgres(name: str, address: str, psql: str) -> PostgresServer:
-    """The PostgreSQL server at a SQLAlchemy URL, whose role plays both `app` and `postgres`."""
+def given_postgres(
+    name: str, address: str, psql: str, superuser: Credentials | None = None
+) -> PostgresServer:
+    """The PostgreSQL server at a SQLAlchemy URL, whose role plays `app`, and `postgres` too where
+    there is no superuser."""
     url = make_url(address)
     if not url.host or not url.username:
         raise ServerError(
             f"the URL of {name} lacks host or user: postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
         )
     role = Credentials(url.username, str(url.password or ""))
-    access = ServerAccess(role, role, url.database or role.user, psql)
+    access = ServerAccess(role, superuser or role, url.database or role.user, psql)
     return PostgresServer(name, GivenMachine(url.host, url.port or 5432), access)
 
 

@@ -43,6 +43,28 @@ def test_databases_can_be_made_on_them(environment: Environment) -> None:
         given.primary.drop_database("given")
 
 
+def test_a_superuser_of_its_own_makes_databases_that_an_ordinary_role_owns(
+    environment: Environment, repocache_servers: Servers
+) -> None:
+    primary = repocache_servers.primary
+    password = make_url(primary.url(user="postgres")).password
+    given = given_servers(
+        environment
+        | {
+            "REPOCACHE_TEST_PRIMARY_URL": primary.url(),
+            "REPOCACHE_TEST_SUPERUSER": f"postgres:{password}",
+        }
+    )
+    assert given.endpoints().primary == primary.url()
+    assert given.primary.sql("SELECT current_user") == [("postgres",)]
+    given.primary.create_database("given")
+    try:
+        owner = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'given'"
+        assert given.primary.sql(owner) == [(make_url(primary.url()).username,)]
+    finally:
+        given.primary.drop_database("given")
+
+
 @pytest.mark.parametrize(
     "control",
     [
