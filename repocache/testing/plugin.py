@@ -11,7 +11,7 @@ import pytest
 
 from repocache.testing.embedded import embedded_servers
 from repocache.testing.errors import NotOurs
-from repocache.testing.given import are_given, given_servers
+from repocache.testing.given import VARIABLES, are_given, given_servers
 from repocache.testing.topology import Endpoints, Layout, Servers, fresh_endpoints
 
 KIND_VARIABLE = "REPOCACHE_TEST_SERVERS"
@@ -25,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if kind not in KINDS:
         raise pytest.UsageError(f"{KIND_VARIABLE}={kind} is none of {', '.join(KINDS)}")
     if kind == "containers":
+        if are_given(os.environ):
+            raise pytest.UsageError(
+                f"{KIND_VARIABLE}=containers starts servers, and {' '.join(VARIABLES)} name some "
+                "that run already: unset the one or the others"
+            )
         config.pluginmanager.import_plugin("repocache.testing.containers")
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from repocache.testing.given import VARIABLES
+
 OPTIONS = (
     "-p",
     "no:cacheprovider",
@@ -19,6 +21,8 @@ PLUGIN = 'pytest_plugins = ["repocache.testing.plugin"]\n'
 def test_servers_in_containers_have_the_same_controls(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("REPOCACHE_TEST_SERVERS", "containers")
     pytester.syspathinsert(Path(__file__).parent / "stand_in")
     pytester.makeconftest(PLUGIN)
@@ -73,3 +77,13 @@ def test_another_word_is_refused(
     pytester.makeconftest(PLUGIN)
     result = pytester.runpytest_inprocess(*OPTIONS)
     result.stderr.fnmatch_lines(["*REPOCACHE_TEST_SERVERS=podman is none of embedded, containers*"])
+
+
+def test_containers_are_refused_beside_servers_that_are_given(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPOCACHE_TEST_SERVERS", "containers")
+    monkeypatch.setenv("REPOCACHE_TEST_REPLICA_URLS", "postgresql://app@localhost/app")
+    pytester.makeconftest(PLUGIN)
+    result = pytester.runpytest_inprocess(*OPTIONS)
+    result.stderr.fnmatch_lines(["*REPOCACHE_TEST_SERVERS=containers starts servers, and *"])

@@ -26,6 +26,7 @@ def given(repocache_servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPOCACHE_TEST_PRIMARY_URL", repocache_servers.primary.url(user="postgres"))
     monkeypatch.setenv("REPOCACHE_TEST_REPLICA_URLS", " ".join(replicas))
     monkeypatch.setenv("REPOCACHE_TEST_REDIS_URL", repocache_servers.redis.url)
+    monkeypatch.delenv("REPOCACHE_TEST_SERVERS", raising=False)
 
 
 @pytest.mark.usefixtures("given")
