@@ -370,6 +370,7 @@ def test_nothing_public_shows_what_it_was_given() -> None:
     assert spilled(SECRETS, {repr(type(each)): f"{each!r} {each}" for each in given}) == []
 
 
+@pytest.mark.usefixtures("repocache_controls")  # of given servers the processes are not known
 async def test_the_servers_of_the_kit_show_no_password(repocache_servers: Servers) -> None:
     """Neither in the list of processes nor in what they have for their environment."""
     passwords = {
