@@ -75,7 +75,7 @@ class TcpProxy:
 
     def lead_to(self, *urls: str) -> None:
         parsed = [make_url(url) for url in urls]
-        self._targets = [(str(url.host), int(url.port or 5432)) for url in parsed]
+        self._targets = [(str(url.host), 5432 if url.port is None else url.port) for url in parsed]
 
     async def cut(self) -> None:
         """End all connections."""

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from repocache.errors import DatabaseUnavailable
+from repocache.nodes.lineage import Lineage
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.nodes.wal import PrimaryPosition
@@ -26,9 +27,9 @@ class Refusal(Exception):
 class Answers:
     """A topology that is told what it says."""
 
-    history = "s.1.a"
-
     def __init__(self, answer: object) -> None:
+        self.lineage = Lineage()
+        self.lineage.history = "s.1.a"
         self.answer = answer
         self.needs: list[ReadRequirement] = []
         self.heard: list[str] = []
@@ -108,5 +109,5 @@ async def test_what_is_published_late_is_covered_by_what_the_primary_has_inserte
 
 async def test_a_database_without_positions_has_none_to_cover_it() -> None:
     answers = Answers(None)
-    answers.history = ""
+    answers.lineage.history = ""
     assert await over(answers).covering_position() == ("", NO_POSITIONS)

@@ -69,7 +69,7 @@ async def test_it_lists_tries_again_and_deletes(application: Path, sql: Sql) -> 
         f"{refused} put aside since {since[refused]}, tries 10: no notice; [7]",
         (
             f'{good} put aside since {since[good]}, tries 10: Redis: ERR; [{{"k": ["user:7"], "o": '
-            "[]}}]"
+            f"[]}}]"
         ),
         f"{waits} waiting since {since[waits]}, tries 0; public.strange []",
         "1 waiting, 2 put aside",

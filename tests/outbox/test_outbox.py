@@ -89,7 +89,7 @@ async def test_a_row_that_nobody_understands_is_set_aside_and_told(
 ) -> None:
     await sql(
         f'INSERT INTO {TABLE} (notices) VALUES (\'{notices}\'), (\'[{{"k": ["user:7"], "o": '
-        "[]}}]')"
+        f"[]}}]')"
     )
 
     async def set_aside() -> bool:

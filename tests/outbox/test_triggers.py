@@ -170,7 +170,7 @@ async def test_a_transaction_of_textual_sql_alone_is_relayed(shop: Shop, sql: Sq
 async def test_a_table_that_nobody_here_owns_waits_for_who_does(shop: Shop, sql: Sql) -> None:
     await sql(
         f"INSERT INTO {TABLE} (source, notices) VALUES ('public.strange', '[{{\"t\": "
-        '"public.strange"}}]\')'
+        f'"public.strange"}}]\')'
     )
     await shop.rename(3, "Ada")
 

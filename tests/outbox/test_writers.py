@@ -144,7 +144,7 @@ async def test_rows_of_a_dump_of_another_cluster_are_not_taken_for_ones_own(sql:
     """They may have the id that a transaction is about to get."""
     await sql(
         f"INSERT INTO {TABLE} (source, notices, due, xid) SELECT 'public.users', '[{{\"t\": "
-        "\"public.users\"}}]', now() - interval '1 hour', n + pg_current_xact_id()::text::bigint "
+        f"\"public.users\"}}]', now() - interval '1 hour', n + pg_current_xact_id()::text::bigint "
         "FROM generate_series(0, 50) n"
     )
     await sql("UPDATE users SET age = 8 WHERE id = 3")
