@@ -79,6 +79,9 @@ def batch_of(notices: str | bytes, resolve: Resolve) -> Batch:
         return merged([_batch(notice, resolve) for notice in _NOTICES.decode(notices)], MOST_KEYS)
     except RecursionError as error:
         raise ValueError("JSON that is too deep") from error
+    except msgspec.MsgspecError as error:
+        # No ValueError before msgspec 0.20.
+        raise ValueError(str(error)) from error
 
 
 def _batch(notice: _Notice, resolve: Resolve) -> Batch:

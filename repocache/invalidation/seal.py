@@ -96,5 +96,5 @@ def _told(noticed: str | None) -> Sequence[tuple[int, msgspec.Raw]]:
     then."""
     try:
         return _NOTICED.decode(noticed or "[]")
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ()
