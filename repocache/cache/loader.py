@@ -65,7 +65,7 @@ class Loader:
         self._views = shared.views
         self._values = values
         self._tier = tier
-        self._l2_hit = Served(source.keys.prefix, "l2", "", "a value")
+        self.l2_hit = Served(source.keys.prefix, "l2", "", "a value")
         self._leases = Leases(source, shared, values)
         self._queue: list[InflightLoad] = []
         self._batches = Lane(shared.spawn, self._fail)
@@ -276,7 +276,7 @@ class Loader:
 
     def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
         if tier == "l2":
-            self._shared.observe(self._l2_hit)
+            self._shared.observe(self.l2_hit)
         load.resolve(cached)
 
     def _end(self, load: InflightLoad, *, landed: bool) -> None:

@@ -21,7 +21,7 @@ from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest
 from repocache.errors import CacheUnavailable
-from repocache.events import CacheFailed, Served
+from repocache.events import CacheFailed
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records.names import LEASE
 
@@ -45,7 +45,6 @@ class TieredCache:
         self._views = shared.views
         self._inflight = shared.inflight
         self._values = Values(source, shared.settings.max_value, shared.observe)
-        self._l2_hit = Served(self._owner, "l2", "", "a value")
         self.switch = Switch(shared.settings.mode)
         self._loader = Loader(source, shared, self._values, self.switch.tier)
         self.peek_l1 = self._peek(self.switch.tier, session_of)
@@ -155,7 +154,7 @@ class TieredCache:
         if cached is None:
             asked.refused = digest(value)
             return None
-        self._shared.observe(self._l2_hit)
+        self._shared.observe(self._loader.l2_hit)
         if view.invalidations + own.invalidations == asked.invalidations:
             self._loader.keep(asked, cached)
         return cached

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from repocache.bookmark import Bookmark, TextSigner, merge, says_something
+from repocache.history import is_newer
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition
 
@@ -78,7 +79,7 @@ class CausalSession:
         position is not known, and nothing was noted since, the end of the WAL covers all that it
         has written and seen.
         """
-        if polled is not None and self._may_settle(look):
+        if polled is not None and self._may_settle(look, polled.history):
             now = self._clock()
             self._know(Bookmark(polled.history, polled.insert, {}, True, now + self._window, now))
 
@@ -92,8 +93,8 @@ class CausalSession:
         self._open += 1
         return self.reads()
 
-    def looked(self, look: Look, stamp: Stamp | None) -> None:
-        """It has ended, and had shown no more than `stamp` says; None: that is not known."""
+    def looked(self, look: Look, stamp: Stamp) -> None:
+        """It has ended, and had shown no more than `stamp` says."""
         self._open -= 1
         self.saw(look, stamp)
 
@@ -101,9 +102,9 @@ class CausalSession:
         """A read begins."""
         return Look(self._noted)
 
-    def saw(self, look: Look, stamp: Stamp | None) -> None:
+    def saw(self, look: Look, stamp: Stamp) -> None:
         """After a read, for monotonic reads: what was read is not newer than the stamp's position;
-        None: not known, so the next reads are the primary's.
+        if that is not known, the next reads are the primary's.
 
         An unknown position is forgotten for one that the primary named to a read that began after
         it was noted. One that was polled for an earlier read, which only ends later, says nothing
@@ -111,18 +112,25 @@ class CausalSession:
         """
         if not self._monotonic:
             return None
-        if stamp is None or stamp.position is None:
-            return self._take(self._unknown("" if stamp is None else stamp.history))
+        if stamp.position is None:
+            return self._take(self._unknown(stamp.history))
         now = self._clock()
         seen = Bookmark(stamp.history, stamp.position, {}, True, now + self._window, now)
-        if stamp.primary and self._may_settle(look):
+        if stamp.primary and self._may_settle(look, stamp.history):
             return self._know(seen)
         self._take(seen, beyond=stamp.primary)
 
-    def _may_settle(self, look: Look) -> bool:
-        """Not what nobody knows the outcome of: it may appear after whatever was polled."""
+    def _may_settle(self, look: Look, history: str) -> bool:
+        """Not what nobody knows the outcome of: it may appear after whatever was polled. Nor by an
+        older line than what is not known is of:
+
+        1. a process has not noticed that its primary was replaced; 2. a transaction of the session
+        is on the new one; 3. a commit of it on the old one asks how far that is.
+        """
         old = self._bookmark
-        return old.position is None and old.covered and look.since == self._noted
+        if old.position is not None or not old.covered or is_newer(old.history, history):
+            return False
+        return look.since == self._noted
 
     def _know(self, place: Bookmark) -> None:
         """An unknown position gives way."""

@@ -124,14 +124,14 @@ async def running(plan: DatabasePlan) -> AsyncIterator[Running]:
             )
             seen = SeenTransactions(engine, plan.routing, topology)
             with ending(tracker.stop), ending(seen.stop):
-                verifier = Verifier(
-                    subjects(registry, settings, plan.signing),
-                    local=cache.shared.local,
-                    sampler=cache.sampler,
-                    repair=cache.retry.deliver,
-                    observe=observe,
-                )
                 try:
+                    verifier = Verifier(
+                        subjects(registry, settings, plan.signing),
+                        local=cache.shared.local,
+                        sampler=cache.sampler,
+                        repair=cache.retry.deliver,
+                        observe=observe,
+                    )
                     yield Running(
                         cache=cache,
                         outbox=outbox,

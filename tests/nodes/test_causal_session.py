@@ -97,8 +97,8 @@ class TestReads:
         assert plain.bookmark.position == 0
         assert monotonic.bookmark == seen(70)
 
-    @pytest.mark.parametrize("stamp", [None, UNKNOWN, of_replica(None), of_primary(None)])
-    def test_what_is_not_known_means_the_primary(self, stamp: Stamp | None) -> None:
+    @pytest.mark.parametrize("stamp", [UNKNOWN, of_replica(None), of_primary(None)])
+    def test_what_is_not_known_means_the_primary(self, stamp: Stamp) -> None:
         here = session()
         here.saw(here.reads(), of_replica(70))
         here.saw(here.reads(), stamp)
@@ -204,6 +204,17 @@ class TestSettled:
         here.settle(here.reads(), PrimaryPosition(HERE, 60, 70))
         assert here.bookmark == MARK
 
+    def test_not_by_the_primary_of_an_older_line(self) -> None:
+        """Which lives on, and is still taken for the primary in this process."""
+        here = session()
+        here.saw(here.reads(), of_replica(None, LATER))
+        here.settle(here.reads(), PrimaryPosition(HERE, 60, 70))
+        assert (here.bookmark.history, here.bookmark.position) == (LATER, None)
+        here.saw(here.reads(), of_primary(80))
+        assert (here.bookmark.history, here.bookmark.position) == (LATER, None)
+        here.saw(here.reads(), of_primary(10, LATER))
+        assert (here.bookmark.history, here.bookmark.position) == (LATER, 10)
+
     def test_without_an_answer_nothing_is(self) -> None:
         here = session()
         here.saw(here.reads(), UNKNOWN)
@@ -230,7 +241,7 @@ class TestTransactions:
 
     def test_of_one_that_was_lost_nothing_is_known(self) -> None:
         here = session()
-        here.looked(here.look(), None)
+        here.looked(here.look(), UNKNOWN)
         assert here.bookmark.position is None
         here.saw(here.reads(), of_primary(70))
         assert here.bookmark.position == 70
@@ -246,7 +257,7 @@ class TestTransactions:
         look = here.look()
         here.saw(here.reads(), of_primary(70))
         assert here.bookmark.position is None
-        here.looked(look, None)
+        here.looked(look, UNKNOWN)
         assert here.bookmark.position is None
 
 
@@ -316,7 +327,7 @@ def test_a_session_never_forgets_what_it_saw(steps: Sequence[tuple[str, int]]) -
         elif what == "end":
             if looks:
                 look, kind = looks.pop(which % len(looks))
-                here.looked(look, None if kind % 3 == 0 else of_primary(wal))
+                here.looked(look, UNKNOWN if kind % 3 == 0 else of_primary(wal))
                 saw = wal
         else:
             shown = wal if what != "replica" else wal - wal % 3
