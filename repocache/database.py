@@ -35,7 +35,7 @@ from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
 from repocache.runtime.outbox import RunningOutbox
-from repocache.runtime.running import DatabasePlan, Running, running
+from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.transactions.cached_marker import state_maker
@@ -130,7 +130,7 @@ class Database:
         self._home.enter()
         async with AsyncExitStack() as stack:
             stack.callback(self._home.leave)
-            found = await stack.enter_async_context(running(self._plan))
+            found = await start(self._plan, stack)
             for each in self._advice:
                 self._observe(each)
             self._running, self._stack = found, stack.pop_all()

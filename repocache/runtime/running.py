@@ -1,12 +1,12 @@
 """THE wiring of one database: what is started, in which order, and what each part is given.
 
-Reading `running` from above shows the whole; what a part does is its own affair.
+Reading `start` from above shows the whole; what a part does is its own affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from repocache.repository.repository import Repository
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
 from repocache.routing.routing import Routing
 from repocache.routing.seen import SeenTransactions
-from repocache.runtime.cache import RunningCache, ending, open_cache
+from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.readers import RepositoryReader, readers, subjects
@@ -71,76 +71,84 @@ class Running:
         self.outbox.reconnect()
 
 
-@asynccontextmanager
-async def running(plan: DatabasePlan) -> AsyncIterator[Running]:
-    """The topology is the first to start and the last to end: what is being published on leaving
-    still needs it.
+async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
+    """Start the parts; what has to end is put on the stack. The topology is the first to start and
+    the last to end: what is being published on leaving still needs it.
+
+    No generator: a loop that is closed without leaving the database closes all of its generators
+    at once, and this one and those of its parts would end each other.
 
     Raises DatabaseUnavailable, and ConfigurationError for what the database does not have.
     """
     settings, topology, registry = plan.settings, plan.topology, plan.registry
     observe, grace, primary = settings.observe, topology.grace, PrimaryWal(topology)
-    async with topology:
-        await registry.locate()
-        async with (
-            outbox_of(plan) as outbox,
-            open_cache(
-                settings,
-                plan.address,
-                registry.keys,
-                primary,
-                strict=any(each.policy.holds_readers_back for each, _ in registry),
-                recovered=outbox.wake,
-                grace=grace,
-            ) as cache,
-        ):
-            hook = WriteThroughHook(
-                stored_owners(plan),
-                primary.lineage,
-                records=cache.shared.records,
-                views=cache.shared.views,
-                nonces=cache.nonces,
-                evicts=cache.evicts,
-                deadline=settings.publish_timeout,
-                spawn=cache.tasks.spawn,
-                observe=observe,
-            )
-            publisher = CommitPublisher(
-                bus=cache.bus,
-                retry=cache.retry,
-                views=cache.shared.views,
-                primary=primary,
-                lives=plan.lives,
-                outbox=outbox,
-                write_through=hook,
-                spawn=cache.tasks.spawn,
-                observe=observe,
-            )
-            outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
-            engine = topology.write_engine
-            watch = CommitWatch(engine, publisher, cache.tasks.spawn_to_end, Changes)
-            tracker = Tracker(
-                engine, registry.owned, watch.transaction_of, observe, registry.functions
-            )
-            seen = SeenTransactions(engine, plan.routing, topology)
-            with ending(tracker.stop), ending(seen.stop):
-                try:
-                    verifier = Verifier(
-                        subjects(registry, settings, plan.signing),
-                        local=cache.shared.local,
-                        sampler=cache.sampler,
-                        repair=cache.retry.deliver,
-                        observe=observe,
-                    )
-                    yield Running(
-                        cache=cache,
-                        outbox=outbox,
-                        watch=watch,
-                        verifier=verifier,
-                        readers=readers(registry, cache, settings, plan.signing, verifier),
-                    )
-                finally:
-                    await watch.close(grace)
+    await stack.enter_async_context(topology)
+    await registry.locate()
+    outbox = await stack.enter_async_context(outbox_of(plan))
+    cache = await stack.enter_async_context(
+        open_cache(
+            settings,
+            plan.address,
+            registry.keys,
+            primary,
+            strict=any(each.policy.holds_readers_back for each, _ in registry),
+            recovered=outbox.wake,
+            grace=grace,
+        )
+    )
+    hook = WriteThroughHook(
+        stored_owners(plan),
+        primary.lineage,
+        records=cache.shared.records,
+        views=cache.shared.views,
+        nonces=cache.nonces,
+        evicts=cache.evicts,
+        deadline=settings.publish_timeout,
+        spawn=cache.tasks.spawn,
+        observe=observe,
+    )
+    publisher = CommitPublisher(
+        bus=cache.bus,
+        retry=cache.retry,
+        views=cache.shared.views,
+        primary=primary,
+        lives=plan.lives,
+        outbox=outbox,
+        write_through=hook,
+        spawn=cache.tasks.spawn,
+        observe=observe,
+    )
+    outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
+    watch = watched(plan, publisher, cache, stack)
+    verifier = Verifier(
+        subjects(registry, settings, plan.signing),
+        local=cache.shared.local,
+        sampler=cache.sampler,
+        repair=cache.retry.deliver,
+        observe=observe,
+    )
+    return Running(
+        cache=cache,
+        outbox=outbox,
+        watch=watch,
+        verifier=verifier,
+        readers=readers(registry, cache, settings, plan.signing, verifier),
+    )
+
+
+def watched(
+    plan: DatabasePlan, publisher: CommitPublisher, cache: RunningCache, stack: AsyncExitStack
+) -> CommitWatch:
+    """The primary's engine, whose commits are followed from now on: what they change, what their
+    sessions see, and the commit itself, which is the first to end."""
+    engine, registry = plan.topology.write_engine, plan.registry
+    watch = CommitWatch(engine, publisher, cache.tasks.spawn_to_end, Changes)
+    of, observe = watch.transaction_of, plan.settings.observe
+    tracker = Tracker(engine, registry.owned, of, observe, registry.functions)
+    stack.callback(tracker.stop)
+    stack.callback(SeenTransactions(engine, plan.routing, plan.topology).stop)
+    stack.push_async_callback(watch.close, plan.topology.grace)
+    return watch
 
 
 def outbox_of(plan: DatabasePlan) -> AbstractAsyncContextManager[NoOutbox]:

@@ -99,7 +99,7 @@ def without_complaints() -> Iterator[None]:
 
 @pytest.mark.parametrize("how", ["asyncio.run", "a loop that is closed at once"])
 def test_a_loop_that_was_closed_without_leaving_is_no_hindrance(
-    how: str, repocache_endpoints: Endpoints
+    how: str, repocache_endpoints: Endpoints, caplog: pytest.LogCaptureFixture
 ) -> None:
     db = made(repocache_endpoints)
 
@@ -120,6 +120,7 @@ def test_a_loop_that_was_closed_without_leaving_is_no_hindrance(
             loop = asyncio.new_event_loop()
             loop.run_until_complete(leaves_nothing())
             loop.close()
+        assert "asynchronous generator" not in caplog.text, "its parts do not end each other"
         in_new_loop(job("found"))
         in_new_loop(job("and again"))
 
