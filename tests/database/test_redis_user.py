@@ -30,7 +30,7 @@ SETTINGS = Settings(topology=QUICK, app="shop-of-one")
 ]
 RIGHTS = {word[1:] for word in LINE if word.startswith("+")}
 LOGIN = RedisLogin("own", LINE[2])
-REFUSED = r"NOPERM|permission"
+REFUSED = "NOPERM|permission|can't access at least one of the keys"
 
 
 class StrictCountries(Repository[Country, str]):
