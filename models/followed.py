@@ -12,12 +12,9 @@ replica takes the new line's commits, by its receiver or without; it turns to th
 is, or rewound, which is another life, as is its return to the old one. A process polls it at any
 moment, or does not; it may not hear its primary for a while, though connections of its pool go on.
 The name of the primary leads to the new one at any moment, and stays. After a read of the replica
-it is polled, or that fails. A replica without a receiver says an old timeline, or the right one.
-
-`told` is an assumption. Where it does not hold nothing can be known: the commit is shown, and what
-could have said whose it is has gone, while the name still leads to the old primary. AGAIN=1: what
-was read on the replica is not shown unless it could be stamped; then neither that is needed nor any
-rule of what it showed.
+it is polled, or that fails; a replica without a receiver says an old timeline, or the right one. A
+snapshot is such a read: it is taken, and stamped, before it is shown. A read of the primary may be
+a transaction's, whose connection is lost before anything can be asked.
 
 BOUNDS="writes reads turns outages" (default "1 2 1 1"; a turn is the replica's, or its receiver's
 end or beginning).
@@ -31,28 +28,13 @@ from search import rules_off, search
 
 RULES = {
     "newer timeline": "a bookmark of a newer timeline is satisfied by no node of an older one",
-    "followed timeline": (
-        "what a replica of a newer timeline showed is unknown, but of that timeline"
-    ),
-    "by name": "a process that cannot tell what a replica showed looks for its primary by name",
-    "not vouched": "also if the replica says the same as before the read, and that has no position",
-    "before": "what the sample said that it was chosen by counts too",
-    "carried": (
-        "a position that is not known is at least of the line that the process knows by then"
-    ),
-    "nobody": (
-        "a read raises if neither its node nor, by name, the primary says anything afterwards"
-    ),
+    "followed timeline": "what was read on a replica is not shown unless it could be stamped",
+    "line of a read": "what a connection of the primary's pool showed is of its server's line",
     "own line": (
         "a commit's position, if it is not known, is of the line of the connection that committed"
     ),
-    "told": (
-        "a replica of the new line says so before the read or after it, or the name leads to the "
-        "new primary"
-    ),
 }
 OFF = rules_off(RULES, sys.argv[1:])
-AGAIN = os.environ.get("AGAIN") == "1"
 LEFT = tuple(map(int, os.environ.get("BOUNDS", "1 2 1 1").split()))
 FORK = 1
 NONE, OLD, NEW = -1, 0, 1  # lines: NONE is that of who knows none
@@ -141,8 +123,6 @@ def judged(s, p):
     last = old if old is not None and (old.line, old.life) == (mine.link, r.life) else None
     # Without a receiver the control file says it, late.
     for timeline in {r.line} if r.receives else {OLD, r.line}:
-        if not r.receives and timeline != r.line and "told" not in OFF and s.name == OLD:
-            continue
         other = r.receives and timeline != mine.link
         believed = r.receives and not other and not mine.out
         line, has, most = NONE, 0, None
@@ -192,12 +172,6 @@ def noted(s, line, has, *, primary=False):
     return s._replace(mark=merged(s.mark, (line, has), primary))
 
 
-def unknown(s, p, line):
-    """Noted is a position that is not known. `line`: what the replica said."""
-    mine = s.processes[p].link if "carried" not in OFF else NONE
-    return noted(s, max(line, mine), None)
-
-
 def refused(s, p):
     return s.mark[1] != 0 and s.mark[0] > s.processes[p].link and "newer timeline" not in OFF
 
@@ -222,15 +196,9 @@ def begins(s, p):
         yield f"primary-{server}", t._replace(read=Read(p, None, (server, s.heads[server])))
 
 
-def may_fail(s, read):
-    """Whether the poll after this read may fail, or find another life of the replica: see
-    `told`."""
-    harmless = read.got[0] <= s.processes[read.process].link or read.sample.newer != NONE
-    return "told" in OFF or s.name == NEW or harmless
-
-
 def ends(s):
-    """What the process makes of a read: once the replica was polled, or could not be."""
+    """What the process makes of a read: once the replica was polled, or could not be. What cannot
+    be stamped is read elsewhere: another read."""
     read = s.read
     p, sample = read.process, read.sample
     if sample is None:
@@ -238,50 +206,33 @@ def ends(s):
         return
     for after in judged(s, p):
         t = polled(s, p, after)
-        if after.life != read.life and not may_fail(s, read):
-            continue
         same = after.line == sample.line and after.life == read.life
         if same and after.most is not None:
             yield "stamped", noted(shown(t, read.got), after.line, after.most)
-        elif same and "not vouched" in OFF:
-            yield "not-vouched", unknown(shown(t, read.got), p, NONE)
         else:
-            yield from doubted(t, read, after.newer)
-    if may_fail(s, read):
-        yield from doubted(process(s, p, sample=None), read, NONE)
+            yield doubted(t, read)
+    yield doubted(process(s, p, sample=None), read)
+
+
+def doubted(s, read):
+    if "followed timeline" in OFF:
+        return "unstamped", noted(shown(s, read.got), NONE, None)
+    return "not-shown", s._replace(read=None)
 
 
 def ends_at_primary(s, read):
     """A connection to another server than the process polls makes it look by name."""
     p, line = read.process, read.got[0]
+    # A server that is known to have been replaced is of no line.
+    of = line if line >= s.processes[p].link and "line of a read" not in OFF else NONE
+    yield "lost", noted(shown(s, read.got), of, None)
     elsewhere = line != s.processes[p].link
     for answered, t in looks(s, p) if elsewhere or s.processes[p].out else [(True, s), (False, s)]:
-        if answered:
-            link = t.processes[p].link
+        link = t.processes[p].link
+        if answered and (line <= link or "line of a read" in OFF):
             yield "stamped", noted(shown(t, read.got), link, t.heads[link], primary=True)
-        elif elsewhere and "nobody" not in OFF:
-            yield "not-shown", t._replace(read=None)
         else:
-            yield "unstamped", unknown(shown(t, read.got), p, NONE)
-
-
-def doubted(s, read, newer):
-    p = read.process
-    if AGAIN:
-        yield "not-shown", s._replace(read=None)
-        return
-    if "before" not in OFF:
-        newer = max(newer, read.sample.newer)
-    if "followed timeline" in OFF:
-        newer = NONE
-    for answered, t in looks(s, p) if "by name" not in OFF else [(True, s)]:
-        if answered or newer != NONE or "nobody" in OFF:
-            yield (
-                "doubted" if answered else "doubted-by-nobody",
-                unknown(shown(t, read.got), p, newer),
-            )
-        else:
-            yield "not-shown", t._replace(read=None)
+            yield "unstamped", noted(shown(t, read.got), of, None)
 
 
 def writes(s, p):

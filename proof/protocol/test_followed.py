@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from unittest.mock import patch
 
 import pytest
@@ -11,11 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from proof.protocol.guard import guards
 from proof.protocol.items import KEY
+from proof.protocol.process import Process, until
 from proof.protocol.test_visibility import MONOTONIC, went_back
 from proof.protocol.world import World
 from repocache.errors import DatabaseUnavailable
 from repocache.testing import Endpoints, Servers
 from tests.tcp_proxy import TcpProxy
+
+RECEIVERS = "SELECT pid FROM pg_stat_wal_receiver"
 
 
 @pytest.fixture
@@ -29,8 +33,48 @@ async def test_what_a_replica_of_the_new_primary_showed_is_not_missed_at_the_old
 ) -> list[str]:
     """1. A replica is promoted, and the old primary lives on; 2. the other replica follows the new
     one, which a process with a monotonic session has not noticed; 3. its session reads a commit of
-    the new one on that replica; 4. what it showed is not known, and its next read is the
-    primary's: the old one's."""
+    the new one on that replica; 4. whose it is cannot be told. Shown, it would be missed by the
+    next read, which is the old primary's."""
+    async with follower(world) as reader, reader.db.causal_session():
+        seen = [await reader.find()]
+        with suppress(DatabaseUnavailable):
+            seen.append(await reader.find())
+    return went_back(seen)
+
+
+@guards("followed timeline", on="turned_servers")
+async def test_what_a_snapshot_of_such_a_replica_showed_is_not_missed_at_the_old(
+    world: World,
+) -> list[str]:
+    """The same of a transaction of many reads: it is taken elsewhere before it shows anything."""
+    async with follower(world) as reader, reader.db.causal_session():
+        async with reader.db.snapshot() as connection:
+            row = await connection.exec_driver_sql(f"SELECT version FROM item WHERE id = {KEY}")
+            seen = [row.scalar_one()]
+        with suppress(DatabaseUnavailable):
+            seen.append(await reader.find())
+    return went_back(seen)
+
+
+@guards("followed timeline", on="turned_servers")
+async def test_nor_what_it_showed_after_it_had_lost_the_new_one(world: World) -> list[str]:
+    """A replica that receives no more tells the timeline of its control file, which is the old one
+    until its next restartpoint: nothing says that what it shows is of another."""
+    async with follower(world) as reader, reader.db.causal_session():
+        _, replica = world.servers.replicas
+        await asyncio.to_thread(replica.sql, "ALTER SYSTEM SET primary_conninfo = ''")
+        await asyncio.to_thread(replica.sql, "SELECT pg_reload_conf()")
+        await until(lambda: not replica.sql(RECEIVERS), "it receives no more")
+        seen = [await reader.find()]
+        with suppress(DatabaseUnavailable):
+            seen.append(await reader.find())
+    return went_back(seen)
+
+
+@asynccontextmanager
+async def follower(world: World) -> AsyncIterator[Process]:
+    """A process with monotonic sessions, linked to the old primary, whose replica has a commit of
+    the new one."""
     new, replica = world.servers.replicas
     async with TcpProxy(world.endpoints.primary) as name:
         reader = await world.process(
@@ -41,12 +85,7 @@ async def test_what_a_replica_of_the_new_primary_showed_is_not_missed_at_the_old
         await asyncio.to_thread(replica.follow, new)
         await world.sql(f"UPDATE item SET version = 2 WHERE id = {KEY}", new)
         await asyncio.to_thread(replica.await_position, await asyncio.to_thread(new.position))
-        async with reader.db.causal_session():
-            seen = [await reader.find()]
-            assert seen == [2], "the replica was read"
-            with suppress(DatabaseUnavailable):
-                seen.append(await reader.find())
-    return went_back(seen)
+        yield reader
 
 
 @guards("line of a read", on="turned_servers")

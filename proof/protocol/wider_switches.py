@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from proof.protocol.switches import _switch
 from repocache import database
@@ -27,7 +28,7 @@ from repocache.nodes import reading, replica, stamps, wal
 from repocache.nodes.clock import Outages, PrimaryClock
 from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import Primary
-from repocache.nodes.reading import NodeReader
+from repocache.nodes.reading import NodeLease, NodeReader
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.wal import (
@@ -102,11 +103,18 @@ def _shown() -> Iterator[None]:
 @_switch("transactions")
 def _transactions() -> Iterator[None]:
     """What a transaction shows has not been seen."""
+    original = NodeReader.snapshot
 
     def look(self: CausalSession) -> Look:
         return self.reads()
 
+    def snapshot(
+        self: NodeReader, need: ReadRequirement, _: Callable[[Stamp], None]
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
+        return original(self, need, lambda _: None)
+
     with (
+        patch.object(NodeReader, "snapshot", snapshot),
         patch.object(CausalSession, "look", look),
         patch.object(CausalSession, "looked", lambda *_: None),
     ):
@@ -255,12 +263,13 @@ def _newer_timeline() -> Iterator[None]:
 
 @_switch("followed timeline")
 def _followed_timeline() -> Iterator[None]:
-    """What is read on a replica that follows another primary is not known, and nothing more."""
+    """What is read on a replica is shown, also if it is not known whose it is and how far."""
+    original = NodeReader._stamp
 
-    async def doubted(_: NodeReader, __: str) -> Stamp:
-        return UNKNOWN
+    async def stamp(self: NodeReader, turn: NodeLease) -> Stamp | None:
+        return await original(self, turn) or UNKNOWN
 
-    with patch.object(wal, "_newer", lambda *_: ""), patch.object(NodeReader, "_doubted", doubted):
+    with patch.object(NodeReader, "_stamp", stamp):
         yield
 
 

@@ -130,7 +130,11 @@ class Connection:
         return Cursor(self)
 
     async def exec_driver_sql(self, sql: str) -> Result:
-        return Result([await self._statement(lambda server: row_of(server, sql))])
+        def answered(server: Server) -> Sequence[Any]:
+            self._shown(server)
+            return row_of(server, sql)
+
+        return Result([await self._statement(answered)])
 
     async def execute(self, statement: Any, parameters: Any = None) -> Result:
         """The status of a transaction, rows by key, or what the outbox asks."""

@@ -106,6 +106,12 @@ class Oracle:
         self._lines[identity.history] = self._cluster.line
         self.newest = identity.history
 
+    def parts(self) -> None:
+        """The primary is about to be replaced, and lives on. A process may not have noticed yet
+        that its server has begun a later history of its timeline."""
+        timeline, _, _ = self.newest.rpartition(".")
+        self.parted.update(each for each in self._lines if each.startswith(f"{timeline}."))
+
     def leaves_to(self, other: Oracle) -> None:
         """What is filled in the other's histories is no matter of this one."""
         self._foreign.update(other._lines)

@@ -43,7 +43,7 @@ class Outages:
         world, draw = self._world, self._draw
         at = draw.choice((1, 2))
         old = world.cluster.primary
-        world.oracle.parted.add(world.oracle.newest)
+        world.oracle.parts()
         line = world.cluster.divide(at, followed=draw.random() < 0.5)
         for service in world.running():
             if draw.random() < 0.4:

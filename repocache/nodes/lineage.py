@@ -22,9 +22,6 @@ class Lineage:
     def __init__(self) -> None:
         self.identity: PrimaryIdentity | None = None
         self.history = ""
-        #: The newest line that a node of ours follows, as the beginning of a history's text; empty
-        #: if that is the primary's.
-        self.newer = ""
         self._retired: set[int] = set()
         self._met: set[str] = set()
 
@@ -32,20 +29,12 @@ class Lineage:
         """This is the primary from now on."""
         before, old = self.identity, self.history
         self.identity, self.history = identity, identity.history
-        if not is_newer(self.newer, self.history):
-            self.newer = ""
         if before is None or identity == before:
             return
         self._met.add(old)
         if before.started != identity.started:
             self._retired.add(before.started)
             self._retired.discard(identity.started)
-
-    def told(self, newer: str) -> None:
-        """A node of ours follows this line, or writes it. What it says of that stays so, whatever
-        becomes of the sample that it was read with."""
-        if is_newer(newer, self.newer or self.history):
-            self.newer = newer
 
     def is_news(self, history: str) -> bool:
         """Whether another process's history is worth a look by name at who the primary is: one of

@@ -43,6 +43,9 @@ up."""
 PAUSE = 0.002
 """Seconds between polls while a read waits for a replica to catch up."""
 
+FAILED = "replicas failed"
+UNTOLD = "replicas cannot tell how new what they showed is"
+
 
 @dataclass(frozen=True, slots=True)
 class NodeRead(Generic[T]):
@@ -117,7 +120,7 @@ class NodeReader:
     async def _read(
         self, need: ReadRequirement, run: Callable[[AsyncConnection], Awaitable[T]]
     ) -> NodeRead[T]:
-        tried: list[ReplicaNode] = []
+        tried: dict[ReplicaNode | None, str] = {}
         primary_failed = False
         while True:
             turn = await self._open(need, tried)
@@ -128,7 +131,7 @@ class NodeReader:
                 if not trouble:
                     raise
                 if turn.node is not None:
-                    tried.append(turn.node)
+                    tried[turn.node] = FAILED
                     if trouble == Out.LOST:
                         turn.node.lose(trouble)
                 elif primary_failed:
@@ -137,7 +140,10 @@ class NodeReader:
                     # Its pooled connection may have died unnoticed; the next one is new.
                     primary_failed = True
             else:
-                return await self._stamped(turn, need, value)
+                stamp = await self._stamp(turn) if need.stamped else UNKNOWN
+                if stamp is not None:
+                    return _outcome(turn, value, stamp)
+                tried[turn.node] = UNTOLD
             finally:
                 await self._close(turn)
 
@@ -156,24 +162,26 @@ class NodeReader:
     async def _transaction(
         self, need: ReadRequirement, shown: Callable[[Stamp], None]
     ) -> AsyncIterator[AsyncConnection]:
-        turn = await self._open(need, [], REPEATABLE)
-        connection = turn.connection
-        try:
-            await lend(connection)
-            async with _repeatable(turn):
-                yield connection
-        finally:
+        tried: dict[ReplicaNode | None, str] = {}
+        while True:
+            turn = await self._open(need, tried, REPEATABLE)
             try:
-                if need.stamped:
-                    shown(await self._stamp(turn))
+                await lend(turn.connection)
+                async with _repeatable(turn):
+                    stamp = await self._stamp_of_snapshot(turn) if need.stamped else UNKNOWN
+                    if stamp is not None:
+                        shown(stamp)
+                        yield turn.connection
+                        return
+                    tried[turn.node] = UNTOLD
             finally:
                 await self._close(turn)
 
     async def _open(
-        self, need: ReadRequirement, tried: list[ReplicaNode], level: str = COMMITTED
+        self, need: ReadRequirement, tried: dict[ReplicaNode | None, str], level: str = COMMITTED
     ) -> NodeLease:
-        """A connection to a node that has what is needed; replicas that fail are added to `tried`.
-        `level`: of isolation, where it has to be in a transaction (`poolers`)."""
+        """A connection to a node that has what is needed; replicas that fail are added to `tried`,
+        with why. `level`: of isolation, where it has to be in a transaction (`poolers`)."""
         if need.unmet:
             raise DatabaseUnavailable(f"no node may answer: {need.unmet}")
         polled = False
@@ -187,7 +195,7 @@ class NodeReader:
                 choice = await self._catch_up(replicas, need)
             if choice.node is None:
                 return await self._open_primary(
-                    need, "replicas failed" if tried else choice.why, level
+                    need, next(reversed(tried.values()), choice.why), level
                 )
             try:
                 return await self._open_replica(choice.node, need, choice.why, level)
@@ -197,7 +205,7 @@ class NodeReader:
                 trouble = connecting_trouble(error)
                 if not trouble:
                     raise
-                tried.append(choice.node)
+                tried[choice.node] = FAILED
                 if trouble != Out.BUSY:
                     choice.node.lose(trouble)
         return await self._open_primary(need, "replicas unsettled", level)
@@ -286,33 +294,42 @@ class NodeReader:
             if choice.node is not None or not asked or not answered:
                 return choice
 
-    async def _stamped(self, turn: NodeLease, need: ReadRequirement, value: T) -> NodeRead[T]:
-        """The outcome, with its stamp if that was asked for."""
-        sample = turn.sample
-        history, at_least = (sample.history, sample.position) if sample else ("", 0)
-        stamp = await self._stamp(turn) if need.stamped else UNKNOWN
-        return NodeRead(
-            value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp
-        )
+    async def _stamp(self, turn: NodeLease) -> Stamp | None:
+        """The position that what was read cannot be newer than, polled after the read; None if a
+        replica cannot tell, and another node has to be read:
 
-    async def _stamp(self, turn: NodeLease) -> Stamp:
-        """The position that what was read cannot be newer than, polled after the read. A replica
-        tells only of what it vouched for before, and only if it has not begun another life, further
-        back, since it answered."""
+        1. the primary fails over, and its old server lives on; 2. a replica follows the new one
+        already, and is read by a sample of before; 3. whose it is and how far cannot be told any
+        more, and the session's next read would be the old primary's, here or elsewhere.
+
+        A replica tells only of what it vouched for before, and only if it has not begun another
+        life, further back, since it answered.
+        """
         node, sample = turn.node, turn.sample
         if node is None:
             line = "" if turn.connection.invalidated else await self._line(turn.connection)
             return shown_by_primary(line, self._primary.history, await self._primary.position())
+        if not node.probe.positions:
+            return UNKNOWN
         after = await node.poll.ask()
-        newer = (after.newer if after else "") or (sample.newer if sample else "")
-        same = after is not None and sample is not None and after.history == sample.history
-        if after is None or not same or after.at_most is None:
-            return await self._doubted(newer)
+        if after is None or sample is None or after.history != sample.history:
+            return None
         # A connection that was lost is made anew when it is asked for: it would tell of another
         # life.
         if turn.connection.invalidated or after.process != await node.life(turn.connection):
-            return await self._doubted(newer)
-        return Stamp(after.history, after.at_most, primary=False)
+            return None
+        return None if after.at_most is None else Stamp(after.history, after.at_most, primary=False)
+
+    async def _stamp_of_snapshot(self, turn: NodeLease) -> Stamp | None:
+        """The same of a transaction that has shown nothing yet: its first statement settles what it
+        sees (PostgreSQL, SET TRANSACTION: REPEATABLE READ)."""
+        try:
+            await turn.connection.exec_driver_sql("SELECT 1")
+        except Exception as error:
+            if turn.node is None or not statement_trouble(error, replica=True):
+                raise
+            return None
+        return await self._stamp(turn)
 
     async def _line(self, connection: AsyncConnection) -> str:
         """Of the server that the connection leads to, as far as it is known."""
@@ -322,23 +339,17 @@ class NodeReader:
             )
         return ""
 
-    async def _doubted(self, newer: str) -> Stamp:
-        """What was read may be of another line than the primary's here:
-
-        1. the primary fails over, and its old server lives on; 2. a replica follows the new one
-        already, and is read by a sample of before; 3. what it showed is not known, so that the
-        session's next read is the primary's: the old one's, here or in another process. So what is
-        not known names the newest line that this process has learnt of.
-        """
-        if self._primary.history and not self._primary.out:
-            self._primary.suspect()
-            await self._primary.position()
-        line = newer or self._primary.lineage.newer or self._primary.history
-        return Stamp(line, None, primary=False)
-
     def _status(self) -> str:
         states = [f"{node.name} {node.out or 'in rotation'}" for node in self._replicas]
         return f"replicas: {', '.join(states)}"
+
+
+def _outcome(turn: NodeLease, value: T, stamp: Stamp) -> NodeRead[T]:
+    sample = turn.sample
+    history, at_least = (sample.history, sample.position) if sample else ("", 0)
+    return NodeRead(
+        value, turn.node.name if turn.node else NAME, turn.why, history, at_least, stamp
+    )
 
 
 @asynccontextmanager

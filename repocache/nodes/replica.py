@@ -203,12 +203,7 @@ class ReplicaNode:
 
     async def _judged(self, reading: ReplicaReading) -> Sample | None:
         """What a reading is worth; if its receiver is new, after the primary has been asked once
-        more. That it is of a newer line than the primary's stays so if the sample dies meanwhile:
-
-        1. a replica is promoted, and the old primary lives on under its name; 2. a session reads on
-        it; 3. the replica is asked what it showed, and a new connection to it kills the answer. If
-        the session were told of the old line, the old primary would answer its next read.
-        """
+        more."""
         view = self._primary.view
         if view is None:
             return None
@@ -221,7 +216,6 @@ class ReplicaNode:
             following = self._receivers.why_out(reading, view)
         sample = judge(reading, self._vouched, view, following, self._limit)
         if sample.newer:
-            self._primary.lineage.told(sample.newer)
             self._primary.met(sample.newer)
         return sample
 

@@ -200,8 +200,8 @@ class Topology:
         reports.
 
         All its statements see the same moment. Raises as `read` on entering; once open, nothing is
-        tried again. `shown`: hears at its end what it cannot have been newer than, if the need is
-        `stamped`.
+        tried again. `shown`: hears, once that moment is settled and before anything is shown, what
+        it cannot be newer than; nothing is known of that unless the need is `stamped`.
         """
         self.require_started()
         return self._reader.snapshot(need, shown)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +21,6 @@ from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
 from repocache.history import cluster_of, is_newer
 from repocache.nodes.selection import ReadRequirement
-from repocache.nodes.stamps import Stamp
 from repocache.nodes.topology import Topology
 from repocache.routing.causal_session import STRANGERS, CausalSession
 
@@ -232,15 +232,9 @@ class Routing:
             async with self._topology.snapshot(need) as connection:
                 yield connection
             return
-        stamps: list[Stamp] = []
-        look = session.look()
-        try:
-            async with self._topology.snapshot(need, stamps.append) as connection:
-                yield connection
-        finally:
-            # Who is cancelled while he asks has seen what he has seen.
-            unknown = Stamp(self._topology.lineage.newer, None, primary=False)
-            session.looked(look, stamps[0] if stamps else unknown)
+        shown = partial(session.saw, session.reads())
+        async with self._topology.snapshot(need, shown) as connection:
+            yield connection
 
     @asynccontextmanager
     async def causal_session(

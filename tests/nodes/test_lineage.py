@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,15 +10,11 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache.engines.server import SERVER, Process, Server, System
-from repocache.engines.topology_settings import TopologySettings
-from repocache.events import ignore
 from repocache.nodes.lineage import Lineage
-from repocache.nodes.reading import NodeReader
 from repocache.nodes.replica import ReplicaNode
 from repocache.nodes.topology import Topology
 from repocache.nodes.wal import PrimaryIdentity, PrimaryView, ReplicaReading, Trail
 from repocache.routing.causal_session import CausalSession
-from repocache.routing.routing import Routing, Stickiness
 from repocache.routing.seen import _SEEN, SeenTransactions
 
 SYSTEM = System("7", 5)
@@ -31,38 +25,6 @@ def believing(identity: PrimaryIdentity) -> Lineage:
     lineage = Lineage()
     lineage.believe(identity)
     return lineage
-
-
-@pytest.mark.parametrize(
-    "told, newer",
-    [
-        (["7.2."], "7.2."),
-        (["7.3.", "7.2."], "7.3."),
-        (["7.2.", "7.3."], "7.3."),
-        (["7.1."], ""),
-        (["8.9."], ""),
-        ([""], ""),
-    ],
-)
-def test_the_newest_line_of_this_cluster_is_remembered(told: list[str], newer: str) -> None:
-    lineage = believing(OLD)
-    for each in told:
-        lineage.told(each)
-    assert lineage.newer == newer
-
-
-def test_it_is_until_the_primary_writes_it() -> None:
-    lineage = believing(OLD)
-    lineage.told("7.2.")
-    lineage.believe(NEW)
-    assert lineage.newer == ""
-
-
-def test_a_line_that_is_newer_still_stays() -> None:
-    lineage = believing(OLD)
-    lineage.told("7.3.")
-    lineage.believe(NEW)
-    assert lineage.newer == "7.3."
 
 
 async def test_a_sample_that_dies_still_tells_of_a_newer_line() -> None:
@@ -97,31 +59,7 @@ async def test_a_sample_that_dies_still_tells_of_a_newer_line() -> None:
     node.probe = probe
     assert isinstance(node, ReplicaNode)
     assert await node._sampled() is None, "it vouches for nothing"
-    assert (lineage.newer, met) == ("7.2.", ["7.2."])
-
-
-@pytest.mark.parametrize("said", ["", "7.2."])
-async def test_what_a_silent_node_showed_is_of_the_newest_line_that_was_told(said: str) -> None:
-    """1. A node shows a newer line; 2. it has said so before, and says nothing now; 3. by name the
-    old primary still answers, and must not answer the session's next read."""
-    lineage = believing(OLD)
-    lineage.told(said)
-    looked = list[str]()
-
-    async def position() -> None:
-        looked.append("by name")
-
-    primary: Any = SimpleNamespace(
-        lineage=lineage,
-        history=OLD.history,
-        out="",
-        suspect=lambda: looked.append("suspected"),
-        position=position,
-    )
-    reader = NodeReader(primary, [], TopologySettings(), ignore)
-    stamp = await reader._doubted("")
-    assert (stamp.history, stamp.position) == (said or OLD.history, None)
-    assert looked == ["suspected", "by name"]
+    assert met == ["7.2."]
 
 
 def written_by(identity: PrimaryIdentity) -> Server:
@@ -151,29 +89,3 @@ async def test_a_transaction_whose_connection_was_lost_names_the_line_of_it(
     seen.stop()
     await engine.dispose()
     assert (session.bookmark.history, session.bookmark.position) == (line, None)
-
-
-async def test_a_snapshot_that_was_cancelled_is_of_the_newest_line_that_was_told() -> None:
-    lineage = believing(OLD)
-    lineage.told("7.2.")
-
-    @asynccontextmanager
-    async def snapshot(_need: object, _shown: object) -> AsyncIterator[None]:
-        yield
-        raise TimeoutError("before the node has said how far it was")
-
-    topology: Any = SimpleNamespace(
-        lineage=lineage,
-        history=OLD.history,
-        now=time.time,
-        settings=TopologySettings(),
-        counts_until=lambda expires, _life: expires,
-        bookmarks_live=lambda _seconds: None,
-        snapshot=snapshot,
-    )
-    routing = Routing(topology, Stickiness(60.0, 120.0, monotonic=True), ignore)
-    async with routing.causal_session() as session:
-        with pytest.raises(TimeoutError):
-            async with routing.snapshot():
-                pass
-        assert (session.bookmark.history, session.bookmark.position) == ("7.2.", None)
