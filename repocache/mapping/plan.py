@@ -22,7 +22,7 @@ from repocache.codec.row import RowCodec
 from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.attributes import check_mapper, check_names
 from repocache.mapping.derived import tables_read
-from repocache.mapping.entity import EntityMaker, Row
+from repocache.mapping.entity import Row, entity_maker
 from repocache.mapping.hierarchy import family, id_columns, id_tables, own_rows, says_primary_only
 from repocache.mapping.layout import RowLayout, row_layout
 from repocache.mapping.listeners import check_listeners
@@ -165,12 +165,12 @@ def _all_rows(mapper: Mapper[Any], layout: RowLayout) -> Select[Any]:
 def _entity_of(
     mapper: Mapper[M], layout: RowLayout, prefix: str, state: StateMaker
 ) -> Callable[[Row], M]:
-    own = EntityMaker(mapper, layout, prefix, state).make
+    own = entity_maker(mapper, layout, prefix, state)
     at = layout.discriminator
     if at is None:
         return own
     makers: dict[object, Callable[[Row], M]] = {
-        each.polymorphic_identity: EntityMaker(each, layout, prefix, state).make
+        each.polymorphic_identity: entity_maker(each, layout, prefix, state)
         for each in family(mapper)
         if not each.polymorphic_abstract and each.polymorphic_identity is not None
     }

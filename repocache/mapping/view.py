@@ -9,13 +9,14 @@ import dataclasses
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Annotated, Any, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from repocache.codec.column import ColumnKind
 from repocache.errors import ConfigurationError
-from repocache.mapping.entity import Row, picker
+from repocache.mapping.entity import Row
 
 V = TypeVar("V")
 
@@ -55,6 +56,16 @@ def view_maker(view: type[V], columns: Mapping[str, ViewColumn], width: int) -> 
         names = [field.name for field in fields]
         return lambda row: make(**dict(zip(names, pick(row), strict=True)))
     return lambda row: make(*pick(row))
+
+
+def picker(indices: tuple[int, ...], width: int) -> Callable[[Row], Row]:
+    """Takes these values out of rows of that width, always as a tuple."""
+    if indices == tuple(range(width)):
+        return tuple
+    if len(indices) == 1:
+        (at,) = indices
+        return lambda row: (row[at],)
+    return itemgetter(*indices)
 
 
 def _fields(view: type[Any]) -> Iterator[_Field]:

@@ -1,8 +1,8 @@
 """The mark on an entity that came from a cache: a session that is about to take it in can tell, and
 refuse; and a change of it, which nobody would write, is told where it is made.
 
-Owns the entity's `InstanceState`. The mark lies in its `info`, SQLAlchemy's place for such things:
-attributes, `vars()`, `repr` and comparison do not see it. Every change of a mapped attribute passes
+Owns the entity's `InstanceState`, where the mark lies: attributes, `vars()`, `repr` and comparison
+do not see it. Every change of a mapped attribute passes
 the state, whatever makes it: an assignment, `del`, a collection, a mutable value. Entities of a
 session have SQLAlchemy's own state and pay nothing. Copies and pickled entities keep both, being no
 fresher than the original.
@@ -20,8 +20,6 @@ from sqlalchemy.orm.attributes import instance_state
 from repocache.errors import CachedEntityRefused
 from repocache.events import CachedEntityChanged, Observer, ignore
 
-_MARK = "repocache.cached"
-
 
 class Misuse(Enum):
     """What a change of an entity that came from a cache leads to: it is never written."""
@@ -32,12 +30,17 @@ class Misuse(Enum):
     """The event CachedEntityChanged; the entity is changed, and no row."""
 
 
+_OWNER = "repocache.owner"
+"""In what is pickled."""
+
+
 class CachedState(InstanceState[Any]):
-    """The state of an entity that came from a cache. `loading`: while the listeners of its load
-    run."""
+    """The state of an entity that came from a cache. `owner`: the key prefix of the owner that it
+    is of, None once it is a session's own; `loading`: while the listeners of its load run."""
 
     __slots__ = ()
 
+    owner: str | None = None
     loading = False
 
     def _modified_event(
@@ -59,6 +62,13 @@ class CachedState(InstanceState[Any]):
             if prefix is not None:
                 self.changed(prefix, "" if attr is None else attr.key)
         super()._modified_event(dict_, attr, previous, collection, is_userland)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {_OWNER: self.owner}
+
+    def __setstate__(self, state_dict: dict[str, Any]) -> None:
+        super().__setstate__(state_dict)
+        self.owner = state_dict.get(_OWNER)
 
     def changed(self, prefix: str, attribute: str) -> None:
         """The attribute is about to be changed."""
@@ -96,16 +106,10 @@ def state_maker(misuse: Misuse, observe: Observer) -> StateMaker:
     return told
 
 
-def mark(state: InstanceState[Any], prefix: str) -> None:
-    """Say that the entity came from the cache of the owner with this key prefix."""
-    state.info[_MARK] = prefix
-
-
 def unmark(state: InstanceState[Any]) -> None:
     """The entity becomes a session's own: it is inserted as a new one, after `make_transient()`."""
-    info = state.__dict__.get("info")
-    if info is not None:
-        info.pop(_MARK, None)
+    if isinstance(state, CachedState):
+        state.owner = None
 
 
 def cached_by(instance: object) -> str | None:
@@ -126,12 +130,7 @@ def refusal(instance: object, prefix: str) -> CachedEntityRefused:
 
 
 def _owner_of(state: InstanceState[Any]) -> str | None:
-    # Reading `info` would make a dictionary for every entity asked about.
-    info = state.__dict__.get("info")
-    if info is None or state.key is None:
-        return None
-    prefix: str | None = info.get(_MARK)
-    return prefix
+    return state.owner if isinstance(state, CachedState) and state.key is not None else None
 
 
 def _named(state: InstanceState[Any], prefix: str) -> str:

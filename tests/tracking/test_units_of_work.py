@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, make_transient_to_detached, selectinload
 from repocache.errors import CachedEntityRefused, ChangesLost, CommitOutcomeUnknown, UsageError
 from repocache.events import HookFailed
 from repocache.transactions import tracked_session, unit_of_work
-from repocache.transactions.cached_marker import mark
+from repocache.transactions.cached_marker import ToldState
 from repocache.transactions.tracked_session import TrackedSession
 from repocache.transactions.unit_of_work import NOTHING_WRITTEN, PrimaryTransaction
 from tests.tracking.shop import Base, Engineer, Folder, Order, Paper, Post, Shop, User
@@ -22,8 +22,11 @@ from tests.tracking.shop import Base, Engineer, Folder, Order, Paper, Post, Shop
 
 def cached(entity: Base, prefix: str = "user") -> Any:
     """As it comes from a cache: detached, clean, marked."""
+    manager = inspect(type(entity)).class_manager
+    state = ToldState(entity, manager)  # a change of it is no matter of these tests
+    manager.setup_instance(entity, state)
     make_transient_to_detached(entity)
-    mark(inspect(entity), prefix)
+    state.owner = prefix
     return entity
 
 
