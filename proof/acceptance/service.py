@@ -151,9 +151,7 @@ class Service:
         if not isinstance(told, MANY):
             about = {field: getattr(told, field) for field in told.__dataclass_fields__}
             if isinstance(told, ChannelUp):
-                about["local"] = (
-                    len(self._db._started.cache.shared.local.entries) if self._started else 0
-                )
+                about["local"] = len(self._db._started.cache.shared.local) if self._started else 0
             tell({"event": name, "about": about})
 
     async def read(self, id: int, bookmark: str = "") -> dict[str, Any]:

@@ -12,6 +12,10 @@ from repocache.errors import NotStarted
 from repocache.events import Observer, TaskFailed
 from repocache.redaction.foreign import in_brief
 
+AT_ONCE = 500
+"""Items of a long list that one turn of the event loop takes at the most: others have theirs in
+between. A list that is shorter costs nobody a turn."""
+
 
 class Grace:
     """The time that leaving may take, shared by all who wait then: it begins with the first who

@@ -39,12 +39,12 @@ def l1_peek(
     the store's.
     """
     local, views = shared.local, shared.views
-    entries, covers, own = local.entries, views.covers, owner_bucket(owner)
+    shelf, covers, own = local.shelf(owner), views.covers, owner_bucket(owner)
 
     def peek(id: Any) -> CachedRow | None:
         if not views.alive or not gate.open:
             return None
-        entry = entries.get((owner, id))
+        entry = shelf.entries.get(id)
         if entry is None or entry.expires <= clock():
             local.misses += 1
             return None

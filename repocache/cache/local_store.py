@@ -8,10 +8,10 @@ thread only: no lock.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import Any
+from typing import Any, TypeAlias
 
 from repocache.errors import ConfigurationError
 
@@ -24,6 +24,9 @@ LARGEST = 8
 others."""
 PATIENCE = 64
 """Second chances given in one eviction at most: bounds what one `put` may cost the event loop."""
+SWEPT = 16
+"""Entries of a cleared owner that one `put` lets go of: to free them all at once would stop the
+event loop, 0.3 s for a million."""
 ENTRY = 768
 """Bytes that an entry takes beside its id and its row: its places in the store's indexes and the
 cached row, 500 to 600 as measured, and a frozen view."""
@@ -39,20 +42,46 @@ def held(key: LocalKey, size: int) -> int:
     return ENTRY + size + getsizeof(id) + (sum(map(getsizeof, id)) if isinstance(id, tuple) else 0)
 
 
+class Shelf:
+    """The entries of one owner, by id, and the ids in each bucket. One that is not here any more
+    lies in its queue until it is swept."""
+
+    __slots__ = ("buckets", "bytes", "entries", "owner")
+
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.entries: dict[Any, Entry] = {}
+        self.buckets: dict[int, set[Any]] = {}
+        self.bytes = 0
+
+
 class Entry:
     """A value in L1. `expires`: seconds on the clock; `size`: bytes in all; `freq`: hits, up to
     MOST_FREQ."""
 
-    __slots__ = ("bucket", "expires", "freq", "key", "queue", "size", "value")
+    __slots__ = ("bucket", "expires", "freq", "id", "queue", "shelf", "size", "value")
 
-    def __init__(self, key: LocalKey, bucket: int, queue: OrderedDict[LocalKey, Entry]) -> None:
-        self.key = key
+    def __init__(self, shelf: Shelf, id: Any, bucket: int, queue: Queue) -> None:
+        self.shelf = shelf
+        self.id = id
         self.bucket = bucket
         self.queue = queue
         self.value: object = None
         self.expires = 0.0
         self.size = 0
         self.freq = 0
+
+    @property
+    def key(self) -> LocalKey:
+        return self.shelf.owner, self.id
+
+    @property
+    def alive(self) -> bool:
+        """Its owner was not cleared since it came."""
+        return self.shelf.entries.get(self.id) is self
+
+
+Queue: TypeAlias = "OrderedDict[Entry, None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +112,16 @@ class LocalStore:
     SOSP 2023).
     `clock`: monotonic seconds.
 
-    `entries`, `hits` and `misses` are open to the read path, which does what `get` does without the
-    call: an entry counts only while `expires` is above the clock.
+    `shelf(owner).entries`, `hits` and `misses` are open to the read path, which does what `get`
+    does without the call: an entry counts only while `expires` is above the clock.
 
     Raises ConfigurationError if a bound is not positive.
     """
 
     __slots__ = (
-        "_clock", "_ghosts", "_main", "_max_bytes", "_max_entries", "_shelves", "_small",
-        "bytes", "entries", "evicted", "expired", "hits",
+        "_cleared", "_clock", "_count", "_ghosts", "_main", "_max_bytes", "_max_entries",
+        "_shelves", "_small",
+        "bytes", "evicted", "expired", "hits",
         "invalidated", "misses", "refused", "replaced", "stored",
     )  # fmt: skip
 
@@ -105,27 +135,46 @@ class LocalStore:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._clock = clock
-        self.entries: dict[LocalKey, Entry] = {}
-        self._small: OrderedDict[LocalKey, Entry] = OrderedDict()
-        self._main: OrderedDict[LocalKey, Entry] = OrderedDict()
+        self._small: Queue = OrderedDict()
+        self._main: Queue = OrderedDict()
         # Hashes of keys that left lately: a key may be long, and to mistake one for another only
         # wastes room.
         self._ghosts: OrderedDict[int, None] = OrderedDict()
-        # By owner, then by bucket: what is dropped together, looking at no others.
-        self._shelves: dict[str, dict[int, set[LocalKey]]] = {}
+        self._shelves: dict[str, Shelf] = {}
+        self._cleared: list[dict[Any, Any]] = []
+        self._count = 0
         self.bytes = 0
         self.hits = self.misses = 0
         self.stored = self.replaced = self.refused = 0
         self.evicted = self.expired = self.invalidated = 0
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return self._count
+
+    def __contains__(self, key: LocalKey) -> bool:
+        return self.find(key) is not None
+
+    def entries(self) -> list[Entry]:
+        """All that are here, expired or not."""
+        return [entry for shelf in self._shelves.values() for entry in shelf.entries.values()]
+
+    def find(self, key: LocalKey) -> Entry | None:
+        """The entry of `key`, expired or not; nobody has asked for it."""
+        shelf = self._shelves.get(key[0])
+        return None if shelf is None else shelf.entries.get(key[1])
+
+    def shelf(self, owner: str) -> Shelf:
+        """An owner's, the same one for ever."""
+        shelf = self._shelves.get(owner)
+        if shelf is None:
+            shelf = self._shelves[owner] = Shelf(owner)
+        return shelf
 
     @property
     def stats(self) -> Stats:
         """The counters as they are now."""
         return Stats(
-            entries=len(self.entries),
+            entries=self._count,
             bytes=self.bytes,
             hits=self.hits,
             misses=self.misses,
@@ -139,7 +188,7 @@ class LocalStore:
 
     def get(self, key: LocalKey) -> Entry | None:
         """The live entry of `key`, or None. An expired one is removed."""
-        entry = self.entries.get(key)
+        entry = self.find(key)
         if entry is not None:
             if entry.expires > self._clock():
                 if entry.freq < MOST_FREQ:
@@ -159,7 +208,8 @@ class LocalStore:
         in place; if it has grown it may itself be the one that is evicted. It never keeps its old
         value.
         """
-        entry = self.entries.get(key)
+        shelf = self.shelf(key[0])
+        entry = shelf.entries.get(key[1])
         size = held(key, size)
         if size * LARGEST > self._max_bytes:
             self.refused += 1
@@ -169,20 +219,23 @@ class LocalStore:
             return
         if entry is None:
             self._make_room(self._max_entries - 1, self._max_bytes - size)
-            entry = self._admit(key, bucket)
+            entry = self._admit(shelf, key, bucket)
             self.stored += 1
         else:
             assert entry.bucket == bucket
             self.replaced += 1
         self.bytes += size - entry.size
+        shelf.bytes += size - entry.size
         entry.value = value
         entry.size = size
         entry.expires = self._clock() + ttl
         self._make_room(self._max_entries, self._max_bytes)
+        if self._cleared:
+            self._sweep()
 
     def discard(self, key: LocalKey) -> bool:
         """Invalidate one key. True if it was here."""
-        entry = self.entries.get(key)
+        entry = self.find(key)
         if entry is None:
             return False
         self.invalidated += 1
@@ -191,46 +244,66 @@ class LocalStore:
 
     def clear_bucket(self, bucket: int) -> int:
         """Invalidate all entries of a bucket, looking at no others. Returns how many there were."""
-        return self._invalidate(
-            [key for shelf in self._shelves.values() for key in shelf.get(bucket, ())]
-        )
+        entries = [
+            shelf.entries[id]
+            for shelf in self._shelves.values()
+            for id in shelf.buckets.get(bucket, ())
+        ]
+        for entry in entries:
+            self._remove(entry)
+        self.invalidated += len(entries)
+        return len(entries)
 
     def clear_owner(self, owner: str) -> int:
-        """Invalidate all entries of an owner, looking at no others. Returns how many there were."""
-        return self._invalidate(
-            [key for keys in self._shelves.get(owner, {}).values() for key in keys]
-        )
+        """Invalidate all entries of an owner, looking at none. Returns how many there were."""
+        shelf = self.shelf(owner)
+        count = len(shelf.entries)
+        self._cleared += [shelf.entries, shelf.buckets]
+        shelf.entries, shelf.buckets = {}, {}
+        self.bytes -= shelf.bytes
+        shelf.bytes = 0
+        self._count -= count
+        self.invalidated += count
+        return count
 
     def clear(self) -> int:
         """Invalidate everything. Returns how many entries there were."""
-        count = len(self.entries)
-        for part in (self.entries, self._small, self._main, self._ghosts, self._shelves):
-            part.clear()
-        self.bytes = 0
-        self.invalidated += count
-        return count
+        self._cleared.append(self._ghosts)
+        self._ghosts = OrderedDict()
+        return sum(map(self.clear_owner, self._shelves))
 
-    def _invalidate(self, keys: Iterable[LocalKey]) -> int:
-        count = len(self.entries)
-        for key in keys:
-            self._remove(self.entries[key])
-        count -= len(self.entries)
-        self.invalidated += count
-        return count
+    def _sweep(self) -> None:
+        """Let go of some entries of those that were cleared."""
+        for _ in range(SWEPT):
+            if not self._cleared[-1]:
+                self._cleared.pop()
+                if not self._cleared:
+                    return
+            else:
+                _, entry = self._cleared[-1].popitem()
+                if type(entry) is Entry:
+                    entry.queue.pop(entry, None)
 
-    def _admit(self, key: LocalKey, bucket: int) -> Entry:
+    def _admit(self, shelf: Shelf, key: LocalKey, bucket: int) -> Entry:
         ghost = hash(key)
         if ghost in self._ghosts:
             del self._ghosts[ghost]
             queue = self._main
         else:
             queue = self._small
-        entry = self.entries[key] = queue[key] = Entry(key, bucket, queue)
-        self._shelves.setdefault(key[0], {}).setdefault(bucket, set()).add(key)
+        id = key[1]
+        entry = shelf.entries[id] = Entry(shelf, id, bucket, queue)
+        queue[entry] = None
+        self._count += 1
+        peers = shelf.buckets.get(bucket)
+        if peers is None:
+            shelf.buckets[bucket] = {id}
+        else:
+            peers.add(id)
         return entry
 
     def _make_room(self, most_entries: int, most_bytes: int) -> None:
-        while len(self.entries) > most_entries or self.bytes > most_bytes:
+        while self._count > most_entries or self.bytes > most_bytes:
             self._evict(self._clock())
 
     def _evict(self, now: float) -> None:
@@ -249,36 +322,49 @@ class LocalStore:
         self._remove(entry)
 
     def _first_in_line(self, now: float) -> Entry:
-        oldest = next(iter(self._main.values()), None)
+        small, main = _oldest(self._small), _oldest(self._main)
         # What has expired in the main queue goes before what is alive on probation.
-        if oldest is None or (
-            len(self._small) * PROBATION >= len(self.entries) and oldest.expires > now
+        if main is None or (
+            small is not None and len(self._small) * PROBATION >= self._count and main.expires > now
         ):
-            return next(iter(self._small.values()))
-        return oldest
+            assert small is not None
+            return small
+        return main
 
     def _give_second_chance(self, entry: Entry) -> None:
         if entry.queue is self._main:
             entry.freq -= 1
-            self._main.move_to_end(entry.key)
+            self._main.move_to_end(entry)
         else:
             entry.freq = 0
-            del self._small[entry.key]
+            del self._small[entry]
             entry.queue = self._main
-            self._main[entry.key] = entry
+            self._main[entry] = None
 
     def _remove(self, entry: Entry) -> None:
         """Take the entry out of every index, and remember its key as long as others take to
         leave."""
-        key = entry.key
-        del self.entries[key]
-        del entry.queue[key]
+        shelf, id = entry.shelf, entry.id
+        del shelf.entries[id]
+        del entry.queue[entry]
+        self._count -= 1
         self.bytes -= entry.size
-        shelf = self._shelves[key[0]]
-        peers = shelf[entry.bucket]
-        peers.discard(key)
+        shelf.bytes -= entry.size
+        peers = shelf.buckets[entry.bucket]
+        peers.discard(id)
         if not peers:
-            del shelf[entry.bucket]
-        self._ghosts[hash(key)] = None
-        while len(self._ghosts) > len(self.entries):
-            self._ghosts.popitem(last=False)
+            del shelf.buckets[entry.bucket]
+        ghosts = self._ghosts
+        ghosts[hash((shelf.owner, id))] = None
+        for _ in range(min(SWEPT, len(ghosts) - self._count)):
+            ghosts.popitem(last=False)
+
+
+def _oldest(queue: Queue) -> Entry | None:
+    """The first in line that is alive; what is not leaves it."""
+    while queue:
+        entry = next(iter(queue))
+        if entry.alive:
+            return entry
+        del queue[entry]
+    return None

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
+from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
 from repocache.cache.belief import BucketView
 from repocache.cache.entry import CachedRow, Source
@@ -77,11 +78,24 @@ class TieredCache:
 
         Raises DatabaseUnavailable and the database's own errors; never one of the cache.
         """
-        at_once = {id: self.peek_l1(id) for id in ids}
-        asked = {id: self._ask(id, bookmark) for id, cached in at_once.items() if cached is None}
-        hits = {id: await self._answer(load) for id, load in asked.items()}
-        loads = {id: self._loader.load(asked[id]) for id, cached in hits.items() if cached is None}
-        return {id: cached or hits[id] or await loads[id] for id, cached in at_once.items()}
+        found: dict[Any, CachedRow | None] = {}
+        asked: list[tuple[Any, InflightLoad]] = []
+        for number, id in enumerate(ids, 1):
+            found[id] = cached = self.peek_l1(id)
+            if cached is None:
+                asked.append((id, self._ask(id, bookmark)))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        loads: list[tuple[Any, asyncio.Future[CachedRow]]] = []
+        for number, (id, load) in enumerate(asked, 1):
+            found[id] = cached = await self._answer(load)
+            if cached is None:
+                loads.append((id, self._loader.load(load)))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        for id, answer in loads:
+            found[id] = await answer
+        return cast("dict[Any, CachedRow]", found)
 
     def _ask(self, id: Any, bookmark: Bookmark | None) -> InflightLoad:
         """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter

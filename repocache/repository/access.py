@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 from sqlalchemy import Select
 
+from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
@@ -182,5 +183,11 @@ class CachedAccess(NodeAccess[M]):
 
     async def entities(self, ids: Sequence[Any]) -> dict[Any, M]:
         cached_rows = await self.cached_rows(ids)
-        rows = ((id, cached_rows[id].row) for id in ids)
-        return {id: self._entity(row) for id, row in rows if row is not None}
+        found: dict[Any, M] = {}
+        for number, id in enumerate(ids, 1):
+            row = cached_rows[id].row
+            if row is not None:
+                found[id] = self._entity(row)
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found

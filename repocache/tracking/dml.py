@@ -71,6 +71,12 @@ class Sent:
         return any(isinstance(cte.element, UpdateBase) for cte in self.compiled.ctes or ())
 
     @property
+    def count(self) -> int:
+        """How many rows of values were sent."""
+        many = multiple_rows(self.statement) if isinstance(self.statement, Insert) else 0
+        return many or len(self.rows)
+
+    @property
     def said(self) -> frozenset[str]:
         """Keys of the columns that the statement's own words set."""
         values = getattr(self.compiled.compile_state, "_dict_parameters", None) or ()

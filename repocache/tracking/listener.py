@@ -36,7 +36,7 @@ from repocache.tracking.functions import NO_FUNCTIONS, Functions
 from repocache.tracking.owners import KeyColumns, Owners
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
 from repocache.tracking.tables import OwnedTables
-from repocache.transactions.changes import Changes
+from repocache.transactions.changes import MOST_KEYS, Changes
 from repocache.transactions.sql_text import Judgement, judge
 from repocache.transactions.transaction import Transaction
 
@@ -157,7 +157,9 @@ class Tracker:
             changes.touch(prefix, None)
         for each in owners.keyed:
             if each.keys.prefix not in moved:
-                ids = self._touched_ids(each, sent, owners, result)
+                # More are not told one by one: no key is made, which would stop the loop.
+                few = sent.count <= MOST_KEYS
+                ids = self._touched_ids(each, sent, owners, result) if few else None
                 changes.touch(each.keys.prefix, None if ids is None else key_texts(each.keys, ids))
 
     def _touched_ids(

@@ -27,6 +27,7 @@ from repocache.tracking.dml import (
     multiple_rows,
 )
 from repocache.tracking.owners import KeyColumns
+from repocache.transactions.changes import MOST_KEYS
 
 _ALL = 2**31 - 1
 
@@ -49,13 +50,16 @@ def inserted_ids(
 
 
 def returned_ids(result: CursorResult[Any], columns: Sequence[Column[Any]]) -> list[Id] | None:
-    """The ids that RETURNING gave, the statement's own or SQLAlchemy's. None: it gave none."""
+    """The ids that RETURNING gave, the statement's own or SQLAlchemy's. None: it gave none, or more
+    than are told one by one."""
     context = result.context
     compiled = context.compiled
     assert isinstance(compiled, SQLCompiler)
     implicit = compiled.implicit_returning
     if implicit:
         # Of several lists of parameters, rows of all are here. No rows: none was touched.
+        if len(context.returned_default_rows or ()) > MOST_KEYS:
+            return None
         if not set(map(hash, implicit)).issuperset(map(hash, columns)):
             return None
         rows = [
@@ -151,15 +155,16 @@ def _peek(
     rows = strategy.fetchmany(result, result.cursor, _ALL)
     if not rows:
         return []
-    dialect, description = result.context.dialect, result.cursor.description
+    description = result.cursor.description
     result.cursor_strategy = FullyBufferedCursorFetchStrategy(
         result.cursor,
         alternate_description=strategy.alternate_cursor_description,
         initial_buffer=rows,
     )
-    return processed(
-        rows, columns, [place for place in places if place is not None], description, dialect
-    )
+    if len(rows) > MOST_KEYS:
+        return None
+    known = [place for place in places if place is not None]
+    return processed(rows, columns, known, description, result.context.dialect)
 
 
 def processed(

@@ -124,7 +124,7 @@ class Verifier:
         found: dict[Any, list[Row | None]] = {}
         now = time.monotonic()
         for id, value in zip(ids, values, strict=True):
-            entry = self._l1.entries.get((subject.owner, id))
+            entry = self._l1.find((subject.owner, id))
             cached = [entry.value] if entry is not None and entry.expires > now else []
             if value is not None and not is_lease(value):
                 cached.append(subject.values.decode(subject.source.keys.text(id), value, id))
@@ -133,8 +133,8 @@ class Verifier:
 
     def _local(self, samples: int) -> dict[str, dict[Any, Row | None]]:
         """From this process's L1."""
-        entries, now = self._l1.entries, time.monotonic()
-        chosen = random.sample(list(entries.values()), min(samples, len(entries)))
+        entries, now = self._l1.entries(), time.monotonic()
+        chosen = random.sample(entries, min(samples, len(entries)))
         found: dict[str, dict[Any, Row | None]] = {}
         for entry in chosen:
             if isinstance(entry.value, CachedRow) and entry.expires > now:

@@ -42,7 +42,7 @@ class Local:
 
     @property
     def kept(self) -> set[int]:
-        return {id for owner, id in self.store.entries if owner == "user"}
+        return set(self.store.shelf("user").entries)
 
     def fly(self, id: int) -> InflightLoad:
         text = USERS.text(id)
@@ -193,7 +193,7 @@ def with_names(process: Local) -> Local:
 
 def assert_owner_cleared(process: Local) -> None:
     assert process.kept == set()
-    assert ("order", 1) in process.store.entries
+    assert ("order", 1) in process.store
     assert view(process).prefixes == {"order": "stays"}
 
 
@@ -509,7 +509,7 @@ def test_an_own_commit_leaves_l1_and_the_flights() -> None:
     assert [flight.invalidated for flight in flights] == [True, False]
     process.store.put(("order", 1), CachedRow((1,)), BUCKET, 60.0, 1)
     process.views.wrote([], ["user"])
-    assert set(process.store.entries) == {("order", 1)}
+    assert [each.key for each in process.store.entries()] == [("order", 1)]
     assert all(flight.invalidated for flight in flights)
 
 
@@ -519,7 +519,7 @@ def test_the_keys_of_composite_ids_are_dropped_too() -> None:
     text = ORDERS.text((1, 2))
     process.store.put(key, CachedRow((1, 2)), bucket_of(text), 60.0, 1)
     process.views.wrote([text], [])
-    assert key not in process.store.entries
+    assert key not in process.store
 
 
 def test_an_answer_from_before_a_gap_tells_no_generation() -> None:

@@ -133,7 +133,7 @@ def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> N
         else:
             entry, cell = twin.store.get(("user", id)), place.peek(id)
             assert (cell is None) == (entry is None)
-            mine = place.store.entries.get(("user", id))
+            mine = place.store.find(("user", id))
             if entry is not None:
                 assert mine is not None
                 # `get` drops what has expired, with its hits; here they are kept if it is put

@@ -2,17 +2,27 @@
 keeping."""
 
 import random
+import weakref
 from bisect import bisect
 from collections import OrderedDict
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from repocache.cache.local_store import LARGEST, MOST_FREQ, PATIENCE, LocalKey, LocalStore, held
+from repocache.cache.local_store import (
+    LARGEST,
+    MOST_FREQ,
+    PATIENCE,
+    SWEPT,
+    Entry,
+    LocalKey,
+    LocalStore,
+    held,
+)
 from repocache.errors import ConfigurationError
 
 LONG = 1000.0
@@ -69,14 +79,14 @@ class RandomUse(RuleBasedStateMachine):
     )
     def put(self, number: int, size: int, ttl: float) -> None:
         self.puts += 1
-        is_new = key(number) not in self.store.entries
+        is_new = key(number) not in self.store
         self.store.put(key(number), self.puts, number % 4, ttl, size)
         if room(number, size) * LARGEST > self.max_bytes:
             self.truth.pop(number, None)
-            assert key(number) not in self.store.entries
+            assert key(number) not in self.store
         else:
             self.truth[number] = (self.puts, self.clock.now + ttl)
-            entry = self.store.entries.get(key(number))
+            entry = self.store.find(key(number))
             assert entry is not None or not is_new
             assert entry is None or entry.value == self.puts
 
@@ -91,7 +101,7 @@ class RandomUse(RuleBasedStateMachine):
 
     @rule(number=keys)
     def discard(self, number: int) -> None:
-        was_here = key(number) in self.store.entries
+        was_here = key(number) in self.store
         assert self.store.discard(key(number)) is was_here
         self.told_invalidated += was_here
         self.truth.pop(number, None)
@@ -101,7 +111,7 @@ class RandomUse(RuleBasedStateMachine):
         before = len(self.store)
         self.told_invalidated += (count := self.store.clear_bucket(bucket))
         assert len(self.store) == before - count
-        assert all(entry.bucket != bucket for entry in self.store.entries.values())
+        assert all(entry.bucket != bucket for entry in self.store.entries())
         self.truth = {number: kept for number, kept in self.truth.items() if number % 4 != bucket}
 
     @rule()
@@ -123,8 +133,8 @@ class RandomUse(RuleBasedStateMachine):
     @invariant()
     def its_numbers_add_up(self) -> None:
         stats = self.store.stats
-        assert stats.entries == len(self.store) == len(self.store.entries)
-        assert stats.bytes == sum(entry.size for entry in self.store.entries.values())
+        assert stats.entries == len(self.store) == len(self.store.entries())
+        assert stats.bytes == sum(entry.size for entry in self.store.entries())
         assert stats.stored + stats.replaced + stats.refused == self.puts
         assert stats.stored == stats.entries + stats.evicted + stats.expired + stats.invalidated
         assert stats.hits + stats.misses == self.gets
@@ -133,12 +143,20 @@ class RandomUse(RuleBasedStateMachine):
     @invariant()
     def its_indexes_agree(self) -> None:
         store = self.store
-        assert {**store._small, **store._main} == store.entries
-        assert len(store._small) + len(store._main) == len(store)
-        buckets = [peers for shelf in store._shelves.values() for peers in shelf.values()]
-        assert {each for peers in buckets for each in peers} == set(store.entries)
-        assert all(buckets)
-        assert len(store._ghosts) <= self.max_entries
+        entries = store.entries()
+        queued = [*store._small, *store._main]
+        assert len(set(queued)) == len(queued)
+        assert {each for each in queued if each.alive} == set(entries)
+        cleared = {
+            each for some in store._cleared for each in some.values() if isinstance(each, Entry)
+        }
+        assert all(each.alive or each in cleared for each in queued)
+        for shelf in store._shelves.values():
+            assert shelf.bytes == sum(each.size for each in shelf.entries.values())
+            named = [(bucket, id) for bucket, ids in shelf.buckets.items() for id in ids]
+            assert sorted(named) == sorted((e.bucket, e.id) for e in shelf.entries.values())
+            assert all(shelf.buckets.values())
+        assert len(store._ghosts) <= self.max_entries + SWEPT
 
 
 RandomUse.TestCase.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
@@ -222,7 +240,12 @@ def test_a_discarded_key_that_is_put_again_and_again_leaves_nothing_behind() -> 
     for _ in range(1000):
         fill(store, [1])
         store.discard(key(1))
-    assert (len(store._small), len(store._main), len(store._ghosts), store._shelves["user"]) == (
+    assert (
+        len(store._small),
+        len(store._main),
+        len(store._ghosts),
+        store.shelf("user").buckets,
+    ) == (
         0,
         0,
         0,
@@ -257,10 +280,41 @@ def test_clearing_an_owner_leaves_the_others() -> None:
     for number in range(8):
         store.put(("order", number), number, number % 4, LONG, 1)
     assert store.clear_owner("user") == 8
-    assert set(store.entries) == {("order", number) for number in range(8)}
+    assert {each.key for each in store.entries()} == {("order", number) for number in range(8)}
     assert store.bytes == sum(held(("order", number), 1) for number in range(8))
     assert store.clear_owner("user") == 0
     assert store.stats.invalidated == 8
+
+
+def test_what_was_cleared_goes_bit_by_bit() -> None:
+    """To let go of many at once would stop the event loop."""
+    store, kept = store_of(2000), []
+    for number in range(1000):
+        store.put(key(number), Clock(), number % 4, LONG, 1)
+        kept.append(weakref.ref(value(store, number)))
+    assert store.clear_owner("user") == 1000
+    assert (len(store), store.bytes) == (0, 0)
+    assert value(store, 7) is None
+    gone = [sum(each() is None for each in kept)]
+    for number in range(2000, 2100):
+        store.put(("order", number), number, 0, LONG, 1)
+        gone.append(sum(each() is None for each in kept))
+    assert all(0 <= after - before <= SWEPT for before, after in pairwise(gone))
+    assert (gone[0], gone[-1]) == (0, 1000)
+    assert len(store) == 100
+
+
+def test_what_was_cleared_makes_no_room() -> None:
+    """1. An owner is cleared; 2. others come until the store is full: they are evicted, and not
+    those that are there no more."""
+    store = store_of(100)
+    fill(store, range(90))
+    store.clear_owner("user")
+    for number in range(150):
+        store.put(("order", number), number, 0, LONG, 1)
+    assert len(store) == 100
+    assert store.stats.evicted == 50
+    assert all(entry.alive for entry in store.entries())
 
 
 def test_one_put_does_a_bounded_amount_of_work_even_if_everything_is_popular() -> None:
@@ -269,9 +323,9 @@ def test_one_put_does_a_bounded_amount_of_work_even_if_everything_is_popular() -
     for _ in range(MOST_FREQ):
         for number in range(2000):
             store.get(key(number))
-    before = sum(entry.freq for entry in store.entries.values())
+    before = sum(entry.freq for entry in store.entries())
     fill(store, [2000])
-    after = sum(entry.freq for entry in store.entries.values())
+    after = sum(entry.freq for entry in store.entries())
     assert before - after <= (PATIENCE + 1) * MOST_FREQ
     assert (len(store), value(store, 2000)) == (2000, 2000)
 

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from repocache.bookmark import Bookmark, Seen
+from repocache.cache import tiered
 from repocache.cache.entry import CachedRow, CacheSettings
 from repocache.cache.loader import ANY_NODE
 from repocache.cache.switch import CacheMode
@@ -43,7 +44,7 @@ async def here() -> AsyncIterator[Process]:
 
 
 def kept(here: Process) -> set[int]:
-    return {id for _, id in here.shared.local.entries}
+    return {entry.id for entry in here.shared.local.entries()}
 
 
 def ask_for(id: int) -> OpenRequest:
@@ -502,10 +503,31 @@ async def test_switched_off_only_the_database_is_asked_and_nothing_is_filled(her
     assert (here.records.sent, kept(here)) == ([], set())
 
 
+@pytest.mark.parametrize("ids, others", [(99, 0), (400, 4)])
+async def test_others_have_their_turn_while_many_are_read(
+    here: Process, ids: int, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiered, "AT_ONCE", 100)
+    for id in range(ids):
+        here.shared.local.put(("user", id), CachedRow((id, "a")), id % 1024, 60.0, 1)
+    turned: list[int] = []
+
+    async def turn() -> None:
+        while True:
+            turned.append(len(turned))
+            await asyncio.sleep(0)
+
+    turning = asyncio.create_task(turn())
+    async with asyncio.timeout(10):
+        found = await here.users.get_many(range(ids), None)
+    turning.cancel()
+    assert (list(found), len(turned)) == (list(range(ids)), others)
+
+
 async def test_an_owner_that_is_switched_begins_without_its_l1(here: Process) -> None:
     await warm(here, A)
     await here.rows(A)
     here.shared.local.put(("order", (1, 2)), CachedRow((1, 2)), 1, 60.0, 1)
     here.users.turn(CacheMode.OFF)
     here.users.turn(CacheMode.ON)
-    assert list(here.shared.local.entries) == [("order", (1, 2))]
+    assert [each.key for each in here.shared.local.entries()] == [("order", (1, 2))]

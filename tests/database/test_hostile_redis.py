@@ -146,7 +146,7 @@ LONG = "x" * (LONGEST + 1)
 
 
 def in_l1(shop: Shop) -> Iterator[object]:
-    return (id for owner, id in shop.db._started.cache.shared.local.entries if owner == "country")
+    return iter(shop.db._started.cache.shared.local.shelf("country").entries)
 
 
 async def test_a_row_with_a_long_id_is_read_and_not_cached(repocache_endpoints: Endpoints) -> None:

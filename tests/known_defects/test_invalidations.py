@@ -76,7 +76,7 @@ async def test_what_comes_from_redis_lies_in_l1_for_a_time(shop: Shop, other: Sh
         await until(lambda each=each: each.users._peek(7000) is not None, "L1 has it")  # type: ignore[misc]
         now = time.monotonic()
         for id, longest in ((7, Users.policy.local_ttl), (7000, Users.policy.negative_ttl)):
-            entry: Entry = shared(each).local.entries[("user", id)]
+            entry: Entry = shared(each).local.shelf("user").entries[id]
             assert 0 < entry.expires - now <= longest
 
 

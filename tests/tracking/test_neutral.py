@@ -3,16 +3,29 @@ own hooks see."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement, bindparam, delete, event, func, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    bindparam,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
-from repocache.tracking import MOST_KEYS
+from repocache.keys import Keys
+from repocache.tracking import MOST_KEYS, listener, returned
+from repocache.tracking.dml import Id
 from tests.tracking.shop import Base, Folder, Post, Shop, posts
 
 accounts = Base.metadata.tables["account"]
@@ -175,6 +188,40 @@ async def test_an_update_of_more_rows_than_keys_are_worth_fetches_no_more(postgr
         assert fewer == 2 * MOST_KEYS
     assert fetched[0] == MOST_KEYS
     assert postgres.keys == {"post:*"}
+
+
+@pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.parametrize("kind", ["list", "values", "returning", "of ids"])
+async def test_of_more_rows_than_keys_are_worth_no_key_is_made(
+    postgres: Shop, kind: str, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take as long as the statement, in one turn of the loop."""
+    made: list[int] = []
+    key_texts = returned.key_texts
+
+    def noted(keys: Keys, ids: Sequence[Id]) -> list[str] | None:
+        made.append(len(ids))
+        return key_texts(keys, ids)
+
+    monkeypatch.setattr(listener, "key_texts", noted)
+    monkeypatch.setattr(listener, "MOST_KEYS", 10)
+    monkeypatch.setattr(returned, "MOST_KEYS", 10)
+    rows = [{"id": number, "title": "x"} for number in range(10 + more)]
+    statement: Executable = insert(posts)
+    given: Sequence[dict[str, Any]] | None = rows
+    if kind == "values":
+        statement, given = insert(posts).values(rows), None
+    elif kind == "returning":
+        statement, given = insert(posts).returning(posts.c.id), rows
+    elif kind == "of ids":
+        statement = update(posts).where(posts.c.id == bindparam("i")).values(title="y")
+        given = [{"i": row["id"]} for row in rows]
+        await postgres.add(*(Post(**row) for row in rows))
+        made.clear()
+    async with postgres.engine.begin() as connection:
+        await connection.execute(statement, given)
+    assert (made, len(postgres.keys)) == (([], 1) if more else ([10], 10))
+    assert more == 0 or postgres.keys == {"post:*"}
 
 
 async def test_the_orms_update_by_another_column(postgres: Shop) -> None:
