@@ -25,9 +25,15 @@ PROMISES = (
     "ending",
     "feed",
 )
-READ_ERRORS = ("DatabaseUnavailable", "PrimaryBudgetExceeded")
+READ_ERRORS = ("DatabaseUnavailable", "PoolExhausted", "PrimaryBudgetExceeded")
 """Of ours. A statement's own errors come as SQLAlchemy's."""
-WRITE_ERRORS = ("CommitOutcomeUnknown", "DatabaseUnavailable", "StrictWriteRefused", "cancelled")
+WRITE_ERRORS = (
+    "CommitOutcomeUnknown",
+    "DatabaseUnavailable",
+    "PoolExhausted",
+    "StrictWriteRefused",
+    "cancelled",
+)
 OUTSIDE = (
     "ConnectionError",
     "DBAPIError",

@@ -14,13 +14,19 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import URL, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidRequestError, NoSuchModuleError
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
+from sqlalchemy.exc import (
+    InvalidRequestError,
+    NoSuchModuleError,
+    OperationalError,
+    StatementError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from repocache.engines.connect_args import connect_args
 from repocache.engines.database_url import without_options, without_secrets
+from repocache.engines.driver_errors import was_ended
 from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.lent import take_back
 from repocache.engines.pool import NodePool, refuse_ended
@@ -75,11 +81,25 @@ def make_engine(
             "postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
         ) from error
     event.listen(engine.sync_engine, "checkout", refuse_ended)
+    event.listen(engine.sync_engine, "handle_error", _ended)
     if purpose is Purpose.READ:
         take_back(engine.sync_engine)
     if read_only and url.get_backend_name() == "sqlite":
         event.listen(engine.sync_engine, "connect", _forbid_sqlite_writes)
     return engine
+
+
+def _ended(context: ExceptionContext) -> BaseException | None:
+    """A connection was ended under a transaction of somebody's, who is told so in SQLAlchemy's
+    words: asyncpg's own are an AttributeError."""
+    error = context.original_exception
+    if isinstance(error, StatementError) or not was_ended(error):
+        return None
+    context.is_disconnect = True
+    why = ConnectionResetError("the connection was ended under the statement")
+    return OperationalError(
+        context.statement, None, why, hide_parameters=True, connection_invalidated=True
+    )
 
 
 def _pool_size(purpose: Purpose, settings: TopologySettings, given: EngineSettings) -> int:

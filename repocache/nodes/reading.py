@@ -326,8 +326,10 @@ class NodeReader:
         try:
             await turn.connection.exec_driver_sql("SELECT 1")
         except Exception as error:
-            if turn.node is None or not statement_trouble(error, replica=True):
+            if not statement_trouble(error, replica=turn.node is not None):
                 raise
+            if turn.node is None:
+                raise DatabaseUnavailable(f"the primary failed: {in_brief(error)}") from error
             return None
         return await self._stamp(turn)
 

@@ -134,6 +134,22 @@ async def test_a_read_goes_on_elsewhere_if_its_connection_has_ended(
     assert (await watched.topology.read(need, EndedBeforeTheRows())).value == 0
 
 
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_uses_a_connection_that_was_hung_up_on_is_told_in_sqlalchemys_words(
+    watched: Watched, begun: bool
+) -> None:
+    """A silent server is hung up on, whoever uses the connection at the moment."""
+    async with watched.topology.write_engine.connect() as connection:
+        if begun:
+            await connection.execute(text("SELECT 1"))
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver.terminate()
+        with pytest.raises(DBAPIError) as raised:
+            await connection.execute(text("SELECT 1"))
+        assert raised.value.connection_invalidated
+        assert statement_trouble(raised.value, replica=False) == "lost"
+
+
 async def test_a_snapshot_is_left_though_its_connection_cannot_be_given_back(
     watched: Watched,
 ) -> None:
