@@ -34,7 +34,17 @@ from repocache.records import (
 )
 from repocache.records.message import Message
 from repocache.records.names import NOWHERE, UNKNOWN
-from repocache.records.scripts import FILL, INTEND, INVALIDATE, OPEN, RELEASE, SETTLE
+from repocache.records.scripts import (
+    FILL,
+    FILL_MANY,
+    INTEND,
+    INVALIDATE,
+    OPEN,
+    OPEN_MANY,
+    RELEASE,
+    SETTLE,
+)
+from repocache.redis_link import Script
 
 APP = "memory"
 """As `MemoryRecords` names its keys."""
@@ -368,8 +378,24 @@ def _release(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     return b":1\r\n"
 
 
-SCRIPTS = {
+def _many(one: Script) -> Callable[[Redis, list[str], list[bytes]], bytes]:
+    """The same script for many calls (`redis_link.script.MANY`)."""
+
+    def run(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
+        replies: list[bytes] = []
+        while argv:
+            (few, given), argv = map(int, argv[:2]), argv[2:]
+            replies.append(SCRIPTS[one.sha.encode()](redis, keys[:few], argv[:given]))
+            keys, argv = keys[few:], argv[given:]
+        return b"*%d\r\n" % len(replies) + b"".join(replies)
+
+    return run
+
+
+SCRIPTS: dict[bytes, Callable[[Redis, list[str], list[bytes]], bytes]] = {
     OPEN.sha.encode(): answer_open,
+    OPEN_MANY.sha.encode(): _many(OPEN),
+    FILL_MANY.sha.encode(): _many(FILL),
     FILL.sha.encode(): _fill,
     SETTLE.sha.encode(): _settle,
     INVALIDATE.sha.encode(): _invalidate,

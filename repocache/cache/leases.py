@@ -17,7 +17,7 @@ from repocache.cache.process_cache import ProcessCache
 from repocache.cache.values import NOT_KEPT, Values
 from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Filled
-from repocache.records import CallerHistory, Lease, OpenReply, OpenRequest
+from repocache.records import CallerHistory, Fill, Lease, OpenReply, OpenRequest
 
 
 def knows_of(load: InflightLoad, answer: OpenReply) -> bool:
@@ -120,7 +120,8 @@ class Leases:
             for load in loads:
                 load.asked = self._views.before(load.bucket), self._views.before(load.own)
                 load.invalidated_since_fill = False
-                pending.append((load, self._shared.records.open(self._ask_for(load), terms)))
+            asks = list(map(self._ask_for, loads))
+            pending = list(zip(loads, self._shared.records.open_all(asks, terms), strict=True))
         except CacheUnavailable as error:
             why = str(error)
         for load, answer in pending:
@@ -170,10 +171,13 @@ class Leases:
     ) -> None:
         """Leases under which nothing will be filled: who asks next, perhaps the same load, would
         wait for them."""
+        given = [
+            Fill(self._lease(load, answer), NOT_KEPT, 1.0)
+            for load, answer in answered
+            if answer.kind == "lease"
+        ]
         try:
-            for load, answer in answered:
-                if answer.kind == "lease":
-                    self._shared.records.fill(self._lease(load, answer), terms, NOT_KEPT, 1.0)
+            self._shared.records.fill_all(given, terms)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
 
@@ -182,24 +186,22 @@ class Leases:
     ) -> list[tuple[InflightLoad, Awaitable[bool]]]:
         """Offer the rows for the leases."""
         terms = CallerHistory(self._line.history)
-        fills: list[tuple[InflightLoad, Awaitable[bool]]] = []
+        fills: list[Fill] = []
+        for load, answer, row in rows:
+            value, life = self._values.encode(load.text, row)
+            if load.cached is not None:
+                load.cached.length = len(value)
+            load.invalidated_since_fill = False
+            fills.append(Fill(self._lease(load, answer), value, life))
         try:
-            for load, answer, row in rows:
-                value, life = self._values.encode(load.text, row)
-                if load.cached is not None:
-                    load.cached.length = len(value)
-                load.invalidated_since_fill = False
-                fills.append(
-                    (
-                        load,
-                        self._shared.records.fill(self._lease(load, answer), terms, value, life),
-                    )
-                )
+            landing = self._shared.records.fill_all(fills, terms)
+            for load, answer, _ in rows:
                 self._shared.settler.settle(load.bucket, answer.incarnation, answer.floor)
                 self._shared.settler.settle(load.own, answer.owner.incarnation, answer.owner.floor)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
-        return fills
+            return []
+        return [(load, landed) for (load, _, _), landed in zip(rows, landing, strict=True)]
 
     async def landed(
         self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]

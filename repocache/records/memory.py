@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -17,6 +17,7 @@ from repocache.records.port import (
     NO_POSITIONS,
     CallerHistory,
     Change,
+    Fill,
     Generation,
     Intent,
     IntentReply,
@@ -130,6 +131,14 @@ class MemoryRecords:
         nonce = self._nonces()
         self._stored.lease(name, LEASE + nonce.encode(), ask.life)
         return _answered(state("lease", nonce=nonce))
+
+    def open_all(
+        self, asks: Sequence[OpenRequest], terms: CallerHistory
+    ) -> Sequence[Awaitable[OpenReply]]:
+        return [self.open(ask, terms) for ask in asks]
+
+    def fill_all(self, fills: Sequence[Fill], terms: CallerHistory) -> Sequence[Awaitable[bool]]:
+        return [self.fill(lease, terms, value, life) for lease, value, life in fills]
 
     def fill(
         self, lease: Lease, terms: CallerHistory, value: bytes, life: float

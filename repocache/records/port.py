@@ -6,7 +6,7 @@ A key lies under two of them: that of its bucket, and that of its owner, which h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 NO_POSITIONS = -1
@@ -134,6 +134,14 @@ class Writing(NamedTuple):
     nonce: str = ""
 
 
+class Fill(NamedTuple):
+    """A value for a lease; `life` in seconds."""
+
+    lease: Lease
+    value: bytes
+    life: float
+
+
 class Change(NamedTuple):
     """What a commit changed in one bucket. `keys`: (owner, key text); `owners`: all their keys
     changed, wherever they are: the bucket is these owners' own.
@@ -199,7 +207,7 @@ class Receipt(NamedTuple):
 
 
 class Records(Protocol):
-    """All seven send at once and answer later, so that many calls of one moment travel together.
+    """All nine send at once and answer later, so that many calls of one moment travel together.
 
     Each raises CacheUnavailable, at once or when awaited.
     """
@@ -210,10 +218,20 @@ class Records(Protocol):
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]: ...
 
+    def open_all(
+        self, asks: Sequence[OpenRequest], terms: CallerHistory
+    ) -> Sequence[Awaitable[OpenReply]]:
+        """As `open`, for each."""
+        ...
+
     def fill(
         self, lease: Lease, terms: CallerHistory, value: bytes, life: float
     ) -> Awaitable[bool]:
         """Whether the value landed. An empty value gives the lease back. `life`: seconds."""
+        ...
+
+    def fill_all(self, fills: Sequence[Fill], terms: CallerHistory) -> Sequence[Awaitable[bool]]:
+        """As `fill`, for each."""
         ...
 
     def settle(

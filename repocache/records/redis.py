@@ -18,6 +18,7 @@ from repocache.records.port import (
     NO_POSITIONS,
     CallerHistory,
     Change,
+    Fill,
     Generation,
     Intent,
     IntentReply,
@@ -29,11 +30,24 @@ from repocache.records.port import (
     State,
     WriteLease,
 )
-from repocache.records.scripts import FILL, INTEND, INVALIDATE, OPEN, RELEASE, SETTLE
+from repocache.records.scripts import (
+    FILL,
+    FILL_MANY,
+    INTEND,
+    INVALIDATE,
+    MOST,
+    MOST_VALUES,
+    OPEN,
+    OPEN_MANY,
+    RELEASE,
+    SETTLE,
+)
 from repocache.redaction.foreign import in_brief
-from repocache.redis_link import Link, Reply, ReplyError
+from repocache.redis_link import Argument, Link, Reply, ReplyError, Script
 
 T = TypeVar("T")
+Call: TypeAlias = "tuple[tuple[str, ...], tuple[Argument, ...]]"
+"""Keys and values of one run of a script."""
 Fetch: TypeAlias = "Callable[[OpenRequest, OpenReply], Answer[bytes | None]]"
 
 LOOK_AGAIN = 1.0
@@ -59,6 +73,20 @@ class Answer(Generic[T]):
             raise CacheUnavailable(
                 f"Redis: a record that is none of ours: {in_brief(error)}"
             ) from error
+
+
+class OneOf:
+    """What a script of many calls has answered to one of them."""
+
+    __slots__ = ("_at", "_replies")
+
+    def __init__(self, replies: Awaitable[Reply], at: int) -> None:
+        self._replies = replies
+        self._at = at
+
+    def __await__(self) -> Generator[Any, Any, Reply]:
+        replies = yield from self._replies.__await__()
+        return replies[self._at]
 
 
 class Opening(Answer[OpenReply]):
@@ -116,22 +144,65 @@ class RedisRecords:
         return self._link.fetch(name, self._max_value + 1)
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
+        return Opening(self._link.run(OPEN, *self._opening(ask, terms)), ask, self._value)
+
+    def fill(
+        self, lease: Lease, terms: CallerHistory, value: bytes, life: float
+    ) -> Awaitable[bool]:
+        return Answer(self._link.run(FILL, *self._filling(Fill(lease, value, life), terms)), bool)
+
+    def open_all(
+        self, asks: Sequence[OpenRequest], terms: CallerHistory
+    ) -> Sequence[Awaitable[OpenReply]]:
+        if len(asks) == 1:
+            return [self.open(asks[0], terms)]
+        calls = [self._opening(ask, terms) for ask in asks]
+        replies = self._run_many(OPEN_MANY, calls, sizes=[0] * len(calls))
+        return [Opening(each, ask, self._value) for each, ask in zip(replies, asks, strict=True)]
+
+    def fill_all(self, fills: Sequence[Fill], terms: CallerHistory) -> Sequence[Awaitable[bool]]:
+        if len(fills) == 1:
+            [(lease, value, life)] = fills
+            return [self.fill(lease, terms, value, life)]
+        calls = [self._filling(fill, terms) for fill in fills]
+        sizes = [len(fill.value) for fill in fills]
+        return [Answer(each, bool) for each in self._run_many(FILL_MANY, calls, sizes)]
+
+    def _run_many(
+        self, script: Script, calls: Sequence[Call], sizes: Sequence[int]
+    ) -> list[Awaitable[Reply]]:
+        """The replies to all, in scripts of `MOST` calls and of `MOST_VALUES` bytes."""
+        replies: list[Awaitable[Reply]] = []
+        begin = 0
+        while begin < len(calls):
+            end, size = begin + 1, sizes[begin]
+            while end < min(len(calls), begin + MOST) and size + sizes[end] <= MOST_VALUES:
+                size += sizes[end]
+                end += 1
+            some = calls[begin:end]
+            reply = self._link.run(
+                script,
+                [key for keys, _ in some for key in keys],
+                [each for keys, values in some for each in (len(keys), len(values), *values)],
+            )
+            replies += [OneOf(reply, at) for at in range(end - begin)]
+            begin = end
+        return replies
+
+    def _opening(self, ask: OpenRequest, terms: CallerHistory) -> Call:
         own: tuple[str | int, ...] = (
             *(ask.owner, ask.fingerprint, ask.text, self._nonce()),
             *(_milliseconds(ask.life), ask.refused, self._max_value),
             *ask.over,
         )
-        keys = self._names[ask.bucket], self._names[ask.own]
-        return Opening(self._link.run(OPEN, keys, (*self._head(terms), *own)), ask, self._value)
+        return (self._names[ask.bucket], self._names[ask.own]), (*self._head(terms), *own)
 
-    def fill(
-        self, lease: Lease, terms: CallerHistory, value: bytes, life: float
-    ) -> Awaitable[bool]:
-        ask = lease.ask
+    def _filling(self, fill: Fill, terms: CallerHistory) -> Call:
+        lease, ask = fill.lease, fill.lease.ask
         under = (self._peer.server, terms.history, lease.incarnation, lease.generation)
-        own = (ask.owner, ask.fingerprint, ask.text, lease.nonce, value, _milliseconds(life))
+        own = (ask.owner, ask.fingerprint, ask.text, lease.nonce)
         keys = self._names[ask.bucket], self._names[ask.own]
-        return Answer(self._link.run(FILL, keys, (*under, *own)), bool)
+        return keys, (*under, *own, fill.value, _milliseconds(fill.life))
 
     def _value(self, ask: OpenRequest, opened: OpenReply) -> Answer[bytes | None]:
         """What lies under the name that the script looked at."""

@@ -1,4 +1,4 @@
-"""The six Lua scripts that alone may touch the records and what lies under them.
+"""The Lua scripts that alone may touch the records and what lies under them.
 
 Every rule of the protocol that Redis enforces stands here, once. They run as bare EVALSHA, never in
 MULTI (it would swallow the push). `records.redis` calls them; `records.memory` does the same in
@@ -15,6 +15,10 @@ LONGEST_SHAPES = 4_096
 """Bytes of a record's list of fingerprints; beyond it the record is made anew."""
 LONGEST_LEASE = 3_600_000
 """Milliseconds that a write lease lasts at most."""
+MOST = 16
+"""Keys of one script: it holds up Redis, and all others there, for a fifth of a millisecond."""
+MOST_VALUES = 64 * 1024
+"""Bytes of the values of one script."""
 MOST_LEASES = 10_000
 """Commits of one key that are under way at most."""
 
@@ -55,26 +59,26 @@ local function renew(key, highest)
   announce(key, rec, ARGV[6] == '' and '' or ',"a":"' .. ARGV[6] .. '"')
   return rec
 end
-local function look(key)
-  local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 't', 'f', 'm')
+local function look(key, more)
+  local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 't', 'f', 'm', more or 'i')
   if found.err or found[2] ~= ARGV[1] or not is_record(found) then return renew(key, false) end
   if found[3] == ARGV[2] then
     return {incarnation = found[1], seq = found[4], tip = found[5], floor = found[6],
-        highest = found[7]}
+        highest = found[7], more = found[8]}
   end
   if ARGV[3] == '1' then return renew(key, false) end
   return {history = found[3]}
 end
 local function look_at_owner(key, owner)
-  local own = look(key)
+  local own = look(key, 'g:' .. owner)
   if own.history then return own end
-  local generation = redis.call('HGET', key, 'g:' .. owner)
+  local generation = own.more
   if generation and not is_name(generation) then own, generation = renew(key, false), false end
   own.key, own.generation = key, generation or own.incarnation
   return own
 end
-local function shapes_of(owner)
-  local shapes = redis.call('HGET', KEYS[1], 'p:' .. owner) or ''
+local function shapes_in(shapes)
+  shapes = shapes or ''
   if #shapes <= LONGEST and not string.find(shapes, '[^%w,]') then return shapes end
 end
 local function write_leases(key)
@@ -99,7 +103,7 @@ for n = 2, #KEYS do
   foreign = foreign or own.history
   owners[owner] = own
   if not rec.history then
-    own.shapes = shapes_of(owner)
+    own.shapes = shapes_in(redis.call('HGET', KEYS[1], 'p:' .. owner))
     if not own.shapes then rec = renew(KEYS[1], rec.floor or rec.highest) end
   end
   at = at + 1
@@ -132,12 +136,12 @@ end
 #
 # The record remembers which fingerprints (shapes of a row, one for each release that is live) have
 # keys here, so that an invalidation by any release reaches the keys of all.
-OPEN = Script(
+_OPEN = (
     _RECORD
     + """
-local rec, own = look(KEYS[1]), look_at_owner(KEYS[2], ARGV[7])
+local rec, own = look(KEYS[1], 'p:' .. ARGV[7]), look_at_owner(KEYS[2], ARGV[7])
 if rec.history or own.history then return {'history', rec.history or '', own.history or ''} end
-local shapes = shapes_of(ARGV[7])
+local shapes = shapes_in(rec.more)
 if not shapes then rec, shapes = renew(KEYS[1], rec.floor or rec.highest), '' end
 if not string.find(shapes, ',' .. ARGV[8] .. ',', 1, true) then
   redis.call('HSET', KEYS[1], 'p:' .. ARGV[7], (shapes == '' and ',' or shapes) .. ARGV[8] .. ',')
@@ -182,8 +186,11 @@ if now then
 end
 redis.call('SET', key, 'L' .. ARGV[10], 'PX', ARGV[11])
 return answer('lease', ARGV[10])
-""".replace("LONGEST_LEASE", str(LONGEST_LEASE)).replace("PART", str(PART))
+""".replace("LONGEST_LEASE", str(LONGEST_LEASE))
 )
+OPEN = Script(_OPEN.replace("PART", str(PART)))
+OPEN_MANY = Script(_OPEN.replace("PART", str(PART // (2 * MOST)))).many()
+"""Together their values are half of what a reply may have, and there is room for the rest."""
 
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation,
 # owner, fingerprint, key text, nonce, value (empty: give the lease back), life in milliseconds. ->
@@ -209,6 +216,7 @@ redis.call('SET', key, ARGV[9], 'PX', ARGV[10])
 return 1
 """
 )
+FILL_MANY = FILL.many()
 
 # KEYS[1] the record. ARGV: server, history, incarnation, position. -> 1 if the floor was settled.
 #
@@ -372,4 +380,4 @@ return 1
 """
 )
 
-SCRIPTS = (OPEN, FILL, SETTLE, INVALIDATE, INTEND, RELEASE)
+SCRIPTS = (OPEN, OPEN_MANY, FILL, FILL_MANY, SETTLE, INVALIDATE, INTEND, RELEASE)

@@ -4,7 +4,7 @@ the cache."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -137,12 +137,12 @@ class Rows(Generic[M]):
     async def load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
         """For the cache: one statement for those that replicas may answer, one for those that only
         the primary may; more where a row cannot be read. See `Load`."""
-        needs = [(want, self._needed(want)) for want in wanted]
+        needs = [(some, self._needed(strictest(some))) for some in alike(wanted)]
         groups = [
             group
             for group in (
-                [(want, need) for want, need in needs if not need.primary],
-                [(want, need) for want, need in needs if need.primary],
+                [(some, need) for some, need in needs if not need.primary],
+                [(some, need) for some, need in needs if need.primary],
             )
             if group
         ]
@@ -161,7 +161,7 @@ class Rows(Generic[M]):
         return need
 
     async def _load_group(
-        self, group: Sequence[tuple[RowRequest, ReadRequirement]]
+        self, group: Sequence[tuple[Sequence[RowRequest], ReadRequirement]]
     ) -> dict[Any, Row | CodecError]:
         """The strictest of the needs: a node that satisfies it satisfies them all."""
         need = max((need for _, need in group), key=lambda need: need.position)
@@ -171,7 +171,8 @@ class Rows(Generic[M]):
         async def read(ids: Sequence[Any]) -> Mapping[Any, Row]:
             return (await self._load(ids, need)).value
 
-        return await read_apart([want.id for want, _ in group], read, self._unreadable)
+        ids = [want.id for some, _ in group for want in some]
+        return await read_apart(ids, read, self._unreadable)
 
     async def _load(self, ids: Sequence[Any], need: ReadRequirement) -> NodeRead[dict[Any, Row]]:
         plan, statement = self.plan, self.statement
@@ -208,6 +209,23 @@ class Rows(Generic[M]):
         brought = await read(routing.need(0, route))
         session.saw(look, brought.stamp)
         return brought.value
+
+
+def alike(wanted: Sequence[RowRequest]) -> Iterable[Sequence[RowRequest]]:
+    """Those whose needs differ in nothing but how far a replica must be."""
+    found: dict[tuple[int, str, bool], list[RowRequest]] = {}
+    for want in wanted:
+        same = id(want.bookmark), want.history, want.floor is None
+        found.setdefault(same, []).append(want)
+    return found.values()
+
+
+def strictest(some: Sequence[RowRequest]) -> RowRequest:
+    """Of such: who may answer this one may answer them all."""
+    first = some[0]
+    fills = any(want.fills for want in some)
+    floor = None if first.floor is None else max(want.floor or 0 for want in some)
+    return first._replace(floor=floor, fills=fills)
 
 
 def _single(result: CursorResult[Any]) -> Any:

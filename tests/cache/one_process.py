@@ -28,6 +28,7 @@ from repocache.keys import KeyOwner, Keys, KeySpace, bucket_of, owner_bucket
 from repocache.records import (
     CallerHistory,
     Change,
+    Fill,
     Intent,
     IntentReply,
     Lease,
@@ -188,6 +189,14 @@ class Away:
         self, lease: Lease, terms: CallerHistory, value: bytes, life: float
     ) -> Awaitable[bool]:
         return self._through("fill", lambda: self.real.fill(lease, terms, value, life))
+
+    def open_all(
+        self, asks: Sequence[OpenRequest], terms: CallerHistory
+    ) -> Sequence[Awaitable[OpenReply]]:
+        return [self.open(ask, terms) for ask in asks]
+
+    def fill_all(self, fills: Sequence[Fill], terms: CallerHistory) -> Sequence[Awaitable[bool]]:
+        return [self.fill(lease, terms, value, life) for lease, value, life in fills]
 
     def settle(
         self, bucket: int, terms: CallerHistory, incarnation: str, position: int

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import RowRequest
+from repocache.repository.rows import alike, strictest
 from repocache.routing.routing import ANYWHERE, need_of
 
 HERE = "s.1.h"
@@ -52,3 +53,21 @@ def test_it_is_what_the_need_will_say(
     not."""
     want = RowRequest(7, floor, history, bookmark)
     assert want.primary == bool(need_of(floor, bookmark, history, ANYWHERE).primary)
+
+
+def test_what_many_need_is_what_the_strictest_needs() -> None:
+    one, other = mark(50), mark(50)
+    wanted = [
+        RowRequest(1, 10, HERE, one),
+        RowRequest(2, None, HERE, one),
+        RowRequest(3, 30, HERE, one, fills=True),
+        RowRequest(4, 0, HERE, other),
+        RowRequest(5, None, HERE, one),
+    ]
+    groups = [list(some) for some in alike(wanted)]
+    assert [[want.id for want in some] for some in groups] == [[1, 3], [2, 5], [4]]
+    assert [strictest(some)[1:] for some in groups] == [
+        (30, HERE, one, True),
+        (None, HERE, one, False),
+        (0, HERE, other, False),
+    ]

@@ -17,6 +17,7 @@ from repocache.records import (
     SCRIPTS,
     CallerHistory,
     Change,
+    Fill,
     Generation,
     Intent,
     Lease,
@@ -35,6 +36,7 @@ from repocache.records import (
 from repocache.records.authorship import Anybody
 from repocache.records.message import Message, parse
 from repocache.records.names import ABSENT, VALUE
+from repocache.records.scripts import MOST, MOST_VALUES
 from repocache.redis_link import Address, Link, ServerFacts
 from repocache.testing import Servers
 
@@ -131,6 +133,46 @@ async def test_a_missing_record_is_made_and_announced(fit: Fit) -> None:
         (17, opened.incarnation, 0, (), TERMS.history),
         (OWN, opened.owner.incarnation, 0, (), TERMS.history),
     ]
+
+
+def key(number: int) -> OpenRequest:
+    """In several buckets, some of them in one."""
+    return ASK._replace(bucket=number % 7, text=f"user:{number}")
+
+
+async def test_many_are_asked_and_filled_together_each_for_itself(fit: Fit) -> None:
+    """More than one script takes: by number, by bytes, and values that do not come along."""
+    asks = [key(number) for number in range(3 * MOST + 1)]
+    [alone] = fit.records.open_all(asks[:1], TERMS)
+    assert (await alone).kind == "lease"
+    opened = [await each for each in fit.records.open_all(asks, TERMS)]
+    assert [each.kind for each in opened] == ["wait", *["lease"] * (3 * MOST)]
+    assert len({each.nonce for each in opened}) == len(asks)
+    assert {each.owner.incarnation for each in opened} == {opened[0].owner.incarnation}
+    records = {ask.bucket: each.incarnation for ask, each in zip(asks, opened, strict=True)}
+    assert len(set(records.values())) == 7, "each record has a name of its own"
+
+    def value(number: int) -> bytes:
+        return VALUE + b"%d " % number * (1 + 40 * number)
+
+    held = [
+        Fill(lease(each, ask), value(number), 10.0)
+        for number, (ask, each) in enumerate(zip(asks, opened, strict=True))
+        if number
+    ]
+    assert sum(len(fill.value) for fill in held) > 2 * MOST_VALUES
+    late = [Fill(fill.lease._replace(nonce="another"), VALUE, 1.0) for fill in held[:2]]
+    landed = [await each for each in fit.records.fill_all([*late, *held], TERMS)]
+    assert landed == [False, False, *[True] * len(held)]
+    found = [await each for each in fit.records.open_all(asks[1:], TERMS)]
+    assert [each.kind for each in found] == ["value"] * len(held)
+    assert [each.value for each in found] == [fill.value for fill in held]
+    foreign = [await each for each in fit.records.open_all(asks, OTHER)]
+    assert {(each.kind, each.history) for each in foreign} == {("history", TERMS.history)}
+    assert (list(fit.records.open_all([], TERMS)), list(fit.records.fill_all([], TERMS))) == (
+        [],
+        [],
+    )
 
 
 async def test_a_filled_value_is_found_by_name_and_by_asking(fit: Fit) -> None:
