@@ -5,14 +5,23 @@ from __future__ import annotations
 from benchmarks.journeys import measured
 
 FILE_SWITCHES = {
-    "a miss that a replica answers": 96,
-    "an L2 hit": 26,
-    "an L1 hit": 4,
+    "a miss that a replica answers": 94,
+    "an L2 hit": 24,
+    "an L1 hit": 2,
     "a commit, to two processes' L1, no outbox": 112,
 }
 
 
+TRIES = 3
+"""On a loaded machine something else may be met on the way: the shortest of some counts."""
+
+
 async def test_no_journey_has_become_longer() -> None:
-    found = {name: each.switches for name, each in (await measured()).items()}
-    assert found.keys() == FILE_SWITCHES.keys()
-    assert not {name: n for name, n in found.items() if n > FILE_SWITCHES[name]}
+    shortest: dict[str, int] = {}
+    for _ in range(TRIES):
+        for name, each in (await measured()).items():
+            shortest[name] = min(each.switches, shortest.get(name, each.switches))
+        assert shortest.keys() == FILE_SWITCHES.keys()
+        if all(shortest[name] <= most for name, most in FILE_SWITCHES.items()):
+            return
+    assert shortest == FILE_SWITCHES

@@ -45,7 +45,8 @@ class Sent:
     `statement`: as it was compiled: the ORM's forms name one table of a mapped class only here.
     `rows`: the values that were sent, by the compiled parameters' names; no callable of a
     `bindparam` is called again for them. `expanded`: the names of a list's values, by the list's.
-    `many`: the driver was given a list of rows.
+    `many`: the driver was given a list of rows. `count`: of rows of values, in a list or in
+    `values([...])`.
     """
 
     statement: UpdateBase
@@ -53,6 +54,7 @@ class Sent:
     rows: Sequence[Parameters]
     expanded: Mapping[str, Sequence[str]]
     many: bool
+    count: int
 
     @classmethod
     def by(cls, context: DefaultExecutionContext) -> Sent | None:
@@ -64,17 +66,14 @@ class Sent:
         if not isinstance(statement, UpdateBase):
             return None
         expanded = context._expanded_parameters  # noqa: SLF001 - there is no public way to ask
-        return cls(statement, compiled, context.compiled_parameters, expanded, context.executemany)
+        rows = context.compiled_parameters
+        count = multiple_rows(statement) if isinstance(statement, Insert) else 0
+        many = context.executemany
+        return cls(statement, compiled, rows, expanded, many, count or len(rows))
 
     @property
     def writing_ctes(self) -> bool:
         return any(isinstance(cte.element, UpdateBase) for cte in self.compiled.ctes or ())
-
-    @property
-    def count(self) -> int:
-        """How many rows of values were sent."""
-        many = multiple_rows(self.statement) if isinstance(self.statement, Insert) else 0
-        return many or len(self.rows)
 
     @property
     def said(self) -> frozenset[str]:
