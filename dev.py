@@ -1,6 +1,6 @@
 """Run the project from a clean clone:
 `python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, check, faults, fuzz,
-simulate, benchmark, journeys, house.
+simulate, benchmark, journeys, instructions, house.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
 the command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower
@@ -18,7 +18,7 @@ from typing import List, Optional, Tuple
 
 ROOT = Path(__file__).resolve().parent
 BOUNDS = ROOT / "tests" / "oldest.txt"
-COUNTERS = {"journeys", "house"}
+COUNTERS = {"journeys", "instructions", "house"}
 """What counts, and measures no time."""
 EXTRAS = {
     "demo": "demo",
@@ -30,6 +30,7 @@ EXTRAS = {
     "simulate": "test",
     "benchmark": "benchmark",
     "journeys": "test",
+    "instructions": "test",
     "house": "test",
 }
 

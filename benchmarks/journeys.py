@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import repocache
 from benchmarks._shop import Users, database, fill, servers
@@ -26,7 +26,8 @@ from repocache.testing import Endpoints
 
 PACKAGE = str(Path(repocache.__file__).parent)
 HERE: ContextVar[bool] = ContextVar("the journey", default=False)
-ROWS = 100
+ROWS = 300
+MANY = 64
 SETTLED = 0.2
 """Seconds after a read in which its fill ends, and after a commit in which replicas have it."""
 WARM = 5
@@ -75,17 +76,25 @@ class Journey:
             HERE.reset(token)
 
 
-async def followed(walk: Callable[[], Awaitable[object]]) -> Journey:
-    """One journey, once another has been before it: what is made at the first time only is left
-    out."""
-    journey = Journey()
-    with journey.followed():
-        await walk()
-    return journey
+class Counter(Protocol):
+    """What counts something of a journey."""
+
+    def followed(self) -> AbstractContextManager[None]: ...
 
 
-async def journeys(ends: Endpoints) -> dict[str, Journey]:
-    """By name. Two processes have the row in L1 when it is committed."""
+C = TypeVar("C", bound=Counter)
+
+
+async def journeys(ends: Endpoints, counter: Callable[[], C]) -> dict[str, C]:
+    """By name, each counted once others have been before it: what is made at the first time only is
+    left out. Two processes have the row in L1 when it is committed."""
+
+    async def followed(walk: Callable[[], Awaitable[object]]) -> C:
+        counts = counter()
+        with counts.followed():
+            await walk()
+        return counts
+
     async with (
         database(ends, Users, outbox=OutboxMode.OFF) as db,
         database(ends, Users, outbox=OutboxMode.OFF) as other,
@@ -112,6 +121,9 @@ async def journeys(ends: Endpoints) -> dict[str, Journey]:
         await users.get(50)
         await asyncio.sleep(SETTLED)
         found["an L1 hit"] = await followed(lambda: users.get(50))
+        found[f"{MANY} misses of one moment"] = await followed(
+            lambda: asyncio.gather(*map(users.get, range(100, 100 + MANY)))
+        )
         for id in (1, 2):
             async with db.unit_of_work() as work:
                 (await work[Users].require(id)).age += 1
@@ -125,13 +137,13 @@ async def until_replicas_answer(db: Database) -> None:
             await asyncio.sleep(0.05)
 
 
-async def measured() -> dict[str, Journey]:
+async def measured(counter: Callable[[], C]) -> dict[str, C]:
     with servers() as running:
-        return await journeys(await fill(running, ROWS))
+        return await journeys(await fill(running, ROWS), counter)
 
 
 def main() -> None:
-    found = asyncio.run(measured())
+    found = asyncio.run(measured(Journey))
     print("| journey | calls | functions | files | file switches |")
     print("|---|--:|--:|--:|--:|")
     for name, each in found.items():
