@@ -18,7 +18,8 @@ from itertools import accumulate
 
 import cachetools
 
-from repocache.cache.local_store import ENTRY, MOST_FREQ, LocalKey, LocalStore
+from repocache.cache.local_store import ENTRY, MOST_FREQ, LocalStore
+from repocache.cache.shelf import LocalKey
 
 ROUNDS = 31
 READS = 20_000

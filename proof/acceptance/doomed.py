@@ -23,10 +23,17 @@ from repocache.events import ignore
 from repocache.invalidation import acknowledger, bus, outbox
 from repocache.publication import publisher
 from repocache.publication.publisher import CommitPublisher
-from repocache.records import redis
+from repocache.records import redis, replies
 from repocache.transactions.transaction import Outcome, Transaction
 
-FILES = (publisher.__file__, bus.__file__, redis.__file__, acknowledger.__file__, outbox.__file__)
+FILES = (
+    publisher.__file__,
+    bus.__file__,
+    redis.__file__,
+    replies.__file__,
+    acknowledger.__file__,
+    outbox.__file__,
+)
 """Where a publication's way is told."""
 
 

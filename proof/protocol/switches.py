@@ -78,12 +78,18 @@ def _switch(name: str) -> Callable[[Callable[[], Iterator[None]]], Callable[[], 
 
 @contextmanager
 def _script(name: str, *changes: tuple[str, str]) -> Iterator[None]:
-    """Run another text in place of a script. Each piece that is replaced must be there."""
-    source: str = getattr(redis_records, name).source
-    for old, new in changes:
-        assert old in source, f"{name} has no {old!r} any more: the switch is out of date"
-        source = source.replace(old, new)
-    with patch.object(redis_records, name, Script(source)):
+    """Run another text in place of a script, and of the same for many keys. Each piece that is
+    replaced must be there."""
+    with ExitStack() as stack:
+        for each in (name, f"{name}_MANY"):
+            script: Script | None = getattr(redis_records, each, None)
+            if script is None:
+                continue
+            source = script.source
+            for old, new in changes:
+                assert old in source, f"{each} has no {old!r} any more: the switch is out of date"
+                source = source.replace(old, new)
+            stack.enter_context(patch.object(redis_records, each, Script(source)))
         yield
 
 

@@ -19,7 +19,7 @@ from repocache.bookmark import Bookmark, Refused, Seen, decode, merge
 from repocache.cache import histories, loader
 from repocache.cache.entry import RowRequest
 from repocache.cache.inflight import InflightLoad, InflightLoads, may_join
-from repocache.cache.local_store import LocalKey
+from repocache.cache.shelf import LocalKey
 from repocache.errors import DatabaseUnavailable
 from repocache.invalidation import bus
 from repocache.invalidation.channel import Channel

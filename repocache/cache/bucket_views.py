@@ -24,7 +24,7 @@ from repocache.cache.belief import (
     take,
 )
 from repocache.cache.inflight import InflightLoads
-from repocache.cache.local_store import LocalKey
+from repocache.cache.shelf import LocalKey
 from repocache.errors import RepocacheError
 from repocache.events import GapSeen, Invalidated, Observer
 from repocache.keys import BUCKETS, KeySpace, bucket_of, owner_bucket

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from repocache.bookmark import Bookmark, Seen
 from repocache.cache.belief import Before, BucketView, Doubt
 from repocache.cache.entry import CachedRow
-from repocache.cache.local_store import LocalKey
+from repocache.cache.shelf import LocalKey
 
 NEVER = Before(Doubt())
 """Of a record that was not asked yet: no answer is expected."""

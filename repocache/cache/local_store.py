@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import Any, TypeAlias
+from typing import Any
 
+from repocache.cache.shelf import Entry, LocalKey, Queue, Shelf
 from repocache.errors import ConfigurationError
 
 MOST_FREQ = 3
@@ -32,56 +33,10 @@ ENTRY = 768
 cached row, 500 to 600 as measured, and a frozen view."""
 
 
-LocalKey = tuple[str, Any]
-"""(owner prefix, id): what L1 and loads in flight are keyed by."""
-
-
 def held(key: LocalKey, size: int) -> int:
     """Bytes that an entry takes in all. `size`: those of its value."""
     id = key[1]
     return ENTRY + size + getsizeof(id) + (sum(map(getsizeof, id)) if isinstance(id, tuple) else 0)
-
-
-class Shelf:
-    """The entries of one owner, by id, and the ids in each bucket. One that is not here any more
-    lies in its queue until it is swept."""
-
-    __slots__ = ("buckets", "bytes", "entries", "owner")
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-        self.entries: dict[Any, Entry] = {}
-        self.buckets: dict[int, set[Any]] = {}
-        self.bytes = 0
-
-
-class Entry:
-    """A value in L1. `expires`: seconds on the clock; `size`: bytes in all; `freq`: hits, up to
-    MOST_FREQ."""
-
-    __slots__ = ("bucket", "expires", "freq", "id", "queue", "shelf", "size", "value")
-
-    def __init__(self, shelf: Shelf, id: Any, bucket: int, queue: Queue) -> None:
-        self.shelf = shelf
-        self.id = id
-        self.bucket = bucket
-        self.queue = queue
-        self.value: object = None
-        self.expires = 0.0
-        self.size = 0
-        self.freq = 0
-
-    @property
-    def key(self) -> LocalKey:
-        return self.shelf.owner, self.id
-
-    @property
-    def alive(self) -> bool:
-        """Its owner was not cleared since it came."""
-        return self.shelf.entries.get(self.id) is self
-
-
-Queue: TypeAlias = "OrderedDict[Entry, None]"
 
 
 @dataclass(frozen=True, slots=True)

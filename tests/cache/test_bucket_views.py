@@ -14,7 +14,8 @@ from repocache.cache.belief import At, Before, BucketView, Doubt
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import CachedRow
 from repocache.cache.inflight import InflightLoad, InflightLoads
-from repocache.cache.local_store import LocalKey, LocalStore
+from repocache.cache.local_store import LocalStore
+from repocache.cache.shelf import LocalKey
 from repocache.events import GapSeen, Invalidated
 from repocache.keys import KeySpace, bucket_of, owner_bucket
 from repocache.records.message import WIRE_VERSION, Message

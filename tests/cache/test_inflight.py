@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from repocache.bookmark import Bookmark, Seen, merge
 from repocache.cache.entry import CachedRow
 from repocache.cache.inflight import InflightLoad, InflightLoads, may_join
-from repocache.cache.local_store import LocalKey
+from repocache.cache.shelf import LocalKey
 from repocache.keys import owner_bucket
 
 BUCKET = 17

@@ -13,16 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from repocache.cache.local_store import (
-    LARGEST,
-    MOST_FREQ,
-    PATIENCE,
-    SWEPT,
-    Entry,
-    LocalKey,
-    LocalStore,
-    held,
-)
+from repocache.cache.local_store import LARGEST, MOST_FREQ, PATIENCE, SWEPT, LocalStore, held
+from repocache.cache.shelf import Entry, LocalKey
 from repocache.errors import ConfigurationError
 
 LONG = 1000.0

@@ -10,7 +10,7 @@ from typing import cast
 
 from sqlalchemy import text
 
-from repocache.cache.local_store import Entry
+from repocache.cache.shelf import Entry
 from repocache.events import GapSeen
 from repocache.keys import bucket_of
 from repocache.records.message import Message
