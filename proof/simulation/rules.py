@@ -114,7 +114,7 @@ def _nonce_per_lease() -> Iterator[None]:
 
     def ask(server: redis.Redis, keys: list[str], argv: list[bytes]) -> bytes:
         nonlocal asking
-        asking = argv[8][:16].decode()
+        asking = argv[9][:16].decode()
         return redis.answer_open(server, keys, argv)
 
     with patch.dict(redis.SCRIPTS, {OPEN.sha.encode(): ask}), _leases_called(lambda: asking):
