@@ -26,8 +26,8 @@ others."""
 PATIENCE = 64
 """Second chances given in one eviction at most: bounds what one `put` may cost the event loop."""
 SWEPT = 16
-"""Entries of a cleared owner that one `put` lets go of: to free them all at once would stop the
-event loop, 0.3 s for a million."""
+"""Entries of a cleared owner that one `put` or `discard` lets go of: to free them all at once would
+stop the event loop, 0.3 s for a million. Until then they take memory that is not counted."""
 ENTRY = 768
 """Bytes that an entry takes beside its id and its row: its places in the store's indexes and the
 cached row, 500 to 600 as measured, and a frozen view."""
@@ -195,6 +195,8 @@ class LocalStore:
             return False
         self.invalidated += 1
         self._remove(entry)
+        if self._cleared:
+            self._sweep()
         return True
 
     def clear_bucket(self, bucket: int) -> int:
@@ -213,6 +215,8 @@ class LocalStore:
         """Invalidate all entries of an owner, looking at none. Returns how many there were."""
         shelf = self.shelf(owner)
         count = len(shelf.entries)
+        if not count:
+            return 0
         self._cleared += [shelf.entries, shelf.buckets]
         shelf.entries, shelf.buckets = {}, {}
         self.bytes -= shelf.bytes
@@ -223,8 +227,9 @@ class LocalStore:
 
     def clear(self) -> int:
         """Invalidate everything. Returns how many entries there were."""
-        self._cleared.append(self._ghosts)
-        self._ghosts = OrderedDict()
+        if self._ghosts:
+            self._cleared.append(self._ghosts)
+            self._ghosts = OrderedDict()
         return sum(map(self.clear_owner, self._shelves))
 
     def _sweep(self) -> None:

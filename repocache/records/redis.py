@@ -3,7 +3,9 @@ scripts'."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -98,8 +100,14 @@ class RedisRecords:
         if len(asks) == 1:
             return [self.open(asks[0], terms)]
         calls = [self._opening(ask, terms) for ask in asks]
-        replies = self._run_many(OPEN_MANY, calls, sizes=[0] * len(calls))
-        return [Opening(each, ask, self._value) for each, ask in zip(replies, asks, strict=True)]
+        openings: list[Opening] = []
+        for reply, number in self._run_many(OPEN_MANY, calls, [0] * len(calls)):
+            begin = len(openings)
+            openings += [
+                Opening(OneOf(reply, at), asks[begin + at], self._value) for at in range(number)
+            ]
+            reply.add_done_callback(partial(_arrived, openings[begin:]))
+        return openings
 
     def fill_all(self, fills: Sequence[Fill], terms: CallerHistory) -> Sequence[Awaitable[bool]]:
         if len(fills) == 1:
@@ -107,13 +115,15 @@ class RedisRecords:
             return [self.fill(lease, terms, value, life)]
         calls = [self._filling(fill, terms) for fill in fills]
         sizes = [len(fill.value) for fill in fills]
-        return [Answer(each, bool) for each in self._run_many(FILL_MANY, calls, sizes)]
+        scripts = self._run_many(FILL_MANY, calls, sizes)
+        return [Answer(OneOf(reply, at), bool) for reply, many in scripts for at in range(many)]
 
     def _run_many(
         self, script: Script, calls: Sequence[Call], sizes: Sequence[int]
-    ) -> list[Awaitable[Reply]]:
-        """The replies to all, in scripts of `MOST` calls and of `MOST_VALUES` bytes."""
-        replies: list[Awaitable[Reply]] = []
+    ) -> list[tuple[asyncio.Future[Reply], int]]:
+        """In scripts of `MOST` calls and of `MOST_VALUES` bytes: the reply of each, and to how many
+        calls."""
+        replies: list[tuple[asyncio.Future[Reply], int]] = []
         begin = 0
         while begin < len(calls):
             end, size = begin + 1, sizes[begin]
@@ -126,7 +136,7 @@ class RedisRecords:
                 [key for keys, _ in some for key in keys],
                 [each for keys, values in some for each in (len(keys), len(values), *values)],
             )
-            replies += [OneOf(reply, at) for at in range(end - begin)]
+            replies.append((reply, end - begin))
             begin = end
         return replies
 
@@ -241,6 +251,12 @@ def _floor(position: int | None) -> str:
 def _put(put: Put) -> tuple[bytes | str | int, ...]:
     seen = (put.owner, put.text, put.fingerprint, put.incarnation, put.generation)
     return (*seen, put.value, _milliseconds(put.life), int(put.strict))
+
+
+def _arrived(openings: Sequence[Opening], reply: asyncio.Future[Reply]) -> None:
+    if not reply.cancelled() and reply.exception() is None and isinstance(reply.result(), list):
+        for opening, each in zip(openings, reply.result(), strict=False):
+            opening.arrived(each)
 
 
 def _same(reply: T) -> T:

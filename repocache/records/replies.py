@@ -4,6 +4,7 @@ awaited."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from repocache.errors import CacheUnavailable
@@ -67,18 +68,26 @@ class Opening(Answer[OpenReply]):
     """The answer of OPEN, whose value is fetched if it is too long to come with it: a newer one may
     have taken its place meanwhile. If it was taken away, or a lease is there, one looks again."""
 
-    __slots__ = ("_ask", "_fetch")
+    __slots__ = ("_ask", "_fetch", "_value")
 
     def __init__(self, reply: Awaitable[Reply], ask: OpenRequest, fetch: Fetch) -> None:
         super().__init__(reply, read_opened)
         self._ask = ask
         self._fetch = fetch
+        self._value: Answer[bytes | None] | None = None
+
+    def arrived(self, reply: Reply) -> None:
+        """Its reply has come, among others: a value that did not come along is asked for now. If it
+        were only when this one is awaited, those of many would be fetched one after the other."""
+        with suppress(CacheUnavailable, ValueError, TypeError, LookupError, AttributeError):
+            if reply[0] == b"value" and not reply[4]:
+                self._value = self._fetch(self._ask, read_opened(reply))
 
     def __await__(self) -> Generator[Any, Any, OpenReply]:
         opened = yield from super().__await__()
         if opened.kind != "value" or opened.value:
             return opened
-        value = yield from self._fetch(self._ask, opened).__await__()
+        value = yield from (self._value or self._fetch(self._ask, opened)).__await__()
         if value is None or value[:1] == LEASE:
             return opened._replace(kind="wait", wait=LOOK_AGAIN)
         return opened._replace(value=value)

@@ -296,6 +296,19 @@ def test_what_was_cleared_goes_bit_by_bit() -> None:
     assert len(store) == 100
 
 
+def test_clearing_what_is_empty_leaves_nothing_behind() -> None:
+    """As messages do that come while nothing is read."""
+    store = store_of(100)
+    fill(store, range(8))
+    for _ in range(1000):
+        store.clear_owner("user")
+        store.clear()
+    assert len(store._cleared) <= 3
+    fill(store, range(2))
+    store.discard(key(1))
+    assert store._cleared == []
+
+
 def test_what_was_cleared_makes_no_room() -> None:
     """1. An owner is cleared; 2. others come until the store is full: they are evicted, and not
     those that are there no more."""

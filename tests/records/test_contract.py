@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -173,6 +173,30 @@ async def test_many_are_asked_and_filled_together_each_for_itself(fit: Fit) -> N
         [],
         [],
     )
+
+
+async def test_long_values_of_many_are_fetched_at_once(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not one after the other, each when it is awaited."""
+    if not isinstance(fit.records, RedisRecords):
+        return
+    asks = [key(number) for number in range(MOST)]
+    for ask in asks:
+        await fill(fit, ask, VALUE + b"x" * 2_000)
+    fetched: list[str] = []
+    get = fit.records.get
+
+    def noted(name: str) -> Awaitable[bytes | None]:
+        fetched.append(name)
+        return get(name)
+
+    monkeypatch.setattr(fit.records, "get", noted)
+    first, *others = fit.records.open_all(asks, TERMS)
+    assert len((await first).value) == 2_000 + len(VALUE)
+    assert len(fetched) == MOST
+    assert {(await each).kind for each in others} == {"value"}
+    assert len(fetched) == MOST
 
 
 async def test_a_filled_value_is_found_by_name_and_by_asking(fit: Fit) -> None:
