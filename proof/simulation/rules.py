@@ -365,7 +365,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "strict primary": ("prices", 9),
         "by script": ("prices", 4),
         "sent": ("prices", 4),
-        "in progress": ("lingering", 377),
+        "in progress": ("lingering", 338),
         "replication id": ("returns", 69),
         "pulse": ("demotions", 7),
         "own record": ("divided", 5),
