@@ -31,6 +31,7 @@ from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.redis_link import LinkSettings
+from repocache.repository.lookup import Lookup
 from repocache.repository.repository import Repository, View
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
@@ -60,6 +61,7 @@ __all__ = [
     "KeyOwner",
     "LinkSettings",
     "LoggingObserver",
+    "Lookup",
     "MappingOptions",
     "Misuse",
     "NotFound",

@@ -226,7 +226,7 @@ class Database:
         if not isinstance(mode, CacheMode):
             raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
         binding = self._registry[repository]
-        readers[repository].cache.turn(mode)
+        readers[repository].turn(mode)
         self._observe(Switched(binding.keys.prefix, mode.value))
 
     def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:

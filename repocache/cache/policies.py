@@ -30,6 +30,12 @@ class Policy:
         _check(self)
 
     @property
+    def invalidating(self) -> CacheAside:
+        """The same times, where a commit only invalidates: of lookups, for it writes rows, and not
+        who has which value."""
+        return CacheAside(self.ttl, self.local_ttl, self.negative_ttl, self.jitter)
+
+    @property
     def stores_on_commit(self) -> bool:
         """Whether a commit stores what it wrote; else it invalidates."""
         return False

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import CHAR, NCHAR, Column, ColumnElement, Uuid
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
+from sqlalchemy.types import TypeEngine
 
 from repocache.codec.column import ColumnKind
 from repocache.codec.row import CODEC_VERSION
@@ -77,7 +78,7 @@ def row_layout(mapper: Mapper[Any], options: MappingOptions) -> RowLayout:
         attributes[mapper.get_property_by_column(column).key] for column in id_columns(mapper)
     )
     for at, column in zip(ids, id_columns(mapper), strict=True):
-        _check_id(tuple(kinds.values())[at], column)
+        check_key(tuple(kinds.values())[at], column.type)
     return RowLayout(
         tuple(kinds),
         tuple(kinds.values()),
@@ -103,10 +104,9 @@ def _class_layout(
     return ClassLayout(attributes, missing)
 
 
-def _check_id(kind: ColumnKind, column: Column[Any]) -> None:
+def check_key(kind: ColumnKind, type_: TypeEngine[Any]) -> None:
     """Raise MappingRefused for a key column in which two ids may mean one row, or that has no key
     text."""
-    type_ = column.type
     if kind.depth != 0 or kind.python_type not in KEY_TYPES:
         raise MappingRefused(
             f"{kind.name}: a key column must give one of "

@@ -60,6 +60,8 @@ class EntityPlan(Generic[M]):
     entity: Callable[[Row], M]
     #: The id; a tuple of its parts where the key is composite.
     id_of_row: Callable[[Row], Any]
+    #: Of the id, in the key's order.
+    id_columns: tuple[Column[Any], ...]
     _uuids: tuple[int, ...]
 
     @classmethod
@@ -99,6 +101,7 @@ class EntityPlan(Generic[M]):
             select=_all_rows(mapper, layout),
             entity=_entity_of(mapper, layout, prefix, state),
             id_of_row=itemgetter(*layout.ids),
+            id_columns=id_columns(mapper),
             _uuids=tuple(
                 at
                 for at, kind in enumerate(layout.kinds)
@@ -110,10 +113,6 @@ class EntityPlan(Generic[M]):
     def columns(self) -> tuple[ColumnElement[Any], ...]:
         """Of a row, in order."""
         return self.layout.columns
-
-    @property
-    def id_columns(self) -> tuple[Column[Any], ...]:
-        return id_columns(self.mapper)
 
     @property
     def id_types(self) -> tuple[type, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -16,10 +17,20 @@ from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
+from repocache.repository.matches import (
+    CachedLookup,
+    LookupBinding,
+    Matches,
+    PastCaches,
+    ThroughCaches,
+)
 from repocache.repository.rows import Rows
 from repocache.routing.routing import current_session
 
 M = TypeVar("M")
+
+NONE: Mapping[str, Any] = MappingProxyType({})
+"""No lookups."""
 
 
 class Access(Protocol[M]):
@@ -29,6 +40,8 @@ class Access(Protocol[M]):
     """The answer that is at hand without waiting, if there is one."""
     all_rows: Select[Any]
     """What `select` takes, to be narrowed down."""
+    lookups: Mapping[str, Matches[M]]
+    """By their names."""
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         """For views: a cached for every id."""
@@ -54,11 +67,13 @@ class Access(Protocol[M]):
 class NodeAccess(Generic[M]):
     """Reads nodes of the topology, past the cache."""
 
-    def __init__(self, rows: Rows[M]) -> None:
+    def __init__(self, rows: Rows[M], lookups: Mapping[str, LookupBinding]) -> None:
         self._rows = rows
         self._entity = rows.plan.entity
         self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
+        self.past_caches = {name: PastCaches(each, rows) for name, each in lookups.items()}
+        self.lookups: Mapping[str, Matches[M]] = self.past_caches
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         rows = await self._rows.by_id(ids)
@@ -104,7 +119,7 @@ class CachedAccess(NodeAccess[M]):
     caches keep.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only
         self,
         rows: Rows[M],
         cache: TieredCache,
@@ -112,8 +127,16 @@ class CachedAccess(NodeAccess[M]):
         *,
         monotonic: bool,
         is_long: Callable[[Any], bool] = never,
+        lookups: Mapping[str, LookupBinding] = NONE,
+        cached_lookups: Mapping[str, CachedLookup] = NONE,
     ) -> None:
-        super().__init__(rows)
+        super().__init__(rows, lookups)
+        self.lookups = {
+            name: ThroughCaches(past.lookup, cached_lookups[name], self, past)
+            if name in cached_lookups
+            else past
+            for name, past in self.past_caches.items()
+        }
         self._cache = cache
         self._compared = compared
         self._is_long = is_long

@@ -8,34 +8,50 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from repocache.cache.entry import Row
+from repocache.cache.policies import Policy
 from repocache.keys import Keys
 from repocache.mapping.plan import EntityPlan
-from repocache.mapping.relation import fingerprint_of
 from repocache.repository.access import Access, NodeAccess
+from repocache.repository.matches import LookupBinding
 from repocache.repository.rows import Rows
 from repocache.routing.routing import Route
+from repocache.tracking import Owned
 
 M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
 class Binding(Generic[M]):
-    """`shapes`: the declared views' types and what makes them from a row."""
+    """`shapes`: the declared views' types and what makes them from a row. `lookups`: by their
+    names."""
 
     keys: Keys
     rows: Rows[M]
     shapes: Mapping[type, Callable[[Row], Any]]
+    lookups: Mapping[str, LookupBinding]
+
+    @property
+    def owned(self) -> list[Owned]:
+        """The owners of keys that its rows have, with the tables that they lie in."""
+        return [
+            Owned(self.keys, self.plan.tables, self.plan.reads),
+            *(
+                Owned(each.plan.keys, each.plan.ids.tables, moved_by=each.plan.moved_by)
+                for each in self.lookups.values()
+            ),
+        ]
+
+    def cached(self, policy: Policy) -> list[tuple[Keys, Rows[Any], Policy]]:
+        """These owners with their rows and policies. `policy`: of the repository."""
+        return [
+            (self.keys, self.rows, policy),
+            *((each.plan.keys, each.ids, policy.invalidating) for each in self.lookups.values()),
+        ]
 
     @property
     def plan(self) -> EntityPlan[M]:
         return self.rows.plan
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the rows' shape and of the tables that they lie in: part of each key's name in
-        Redis."""
-        return fingerprint_of(self.plan.fingerprint, self.rows.places)
-
     def routed(self, route: Route) -> Access[M]:
         """Reads past the cache, from the nodes of this route."""
-        return NodeAccess(replace(self.rows, route=route))
+        return NodeAccess(replace(self.rows, route=route), self.lookups)

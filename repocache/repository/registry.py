@@ -7,15 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import ConfigurationError
 from repocache.keys import KeySpace
 from repocache.mapping.criteria import check_criteria
+from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.statement import load_statement
+from repocache.mapping.unique import check_unique, declared_unique, unique_statement
 from repocache.nodes.selection import ReadRequirement
 from repocache.repository.binding import Binding
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
+from repocache.repository.lookup import Lookup, lookup_owner, lookups_of
+from repocache.repository.matches import LookupBinding
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
 from repocache.repository.storing import check_storing
@@ -74,7 +80,11 @@ class Registry:
         self._registry = {repository: self._binding(repository) for repository in repositories}
         for repository, binding in self:
             check_storing(repository, binding, redis=redis)
-        self.keys = KeySpace(binding.keys for _, binding in self)
+        self.keys = KeySpace(
+            keys
+            for _, binding in self
+            for keys in (binding.keys, *(each.plan.keys for each in binding.lookups.values()))
+        )
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
         self._check_criteria()
@@ -109,7 +119,10 @@ class Registry:
         self._check_criteria()
         await self._ask()
         for repository, binding in list(self):
-            self._registry[repository] = replace(binding, rows=await binding.rows.located())
+            await self._check_unique(binding)
+            rows = await binding.rows.located()
+            lookups = {name: each.located(rows) for name, each in binding.lookups.items()}
+            self._registry[repository] = replace(binding, rows=rows, lookups=lookups)
 
     async def _ask(self) -> None:
         topology = self._nodes.topology
@@ -128,9 +141,7 @@ class Registry:
         self.owned = self._owned(catalog)
 
     def _owned(self, catalog: Catalog) -> OwnedTables:
-        owned = [
-            Owned(binding.keys, binding.plan.tables, binding.plan.reads) for _, binding in self
-        ]
+        owned = [owned for _, binding in self for owned in binding.owned]
         metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
         return OwnedTables(
             owned, [table for each in metadata.values() for table in each.tables.values()], catalog
@@ -155,4 +166,43 @@ class Registry:
             keys.prefix,
             strict=not repository.policy.fills_from_replicas,
         )
-        return Binding(keys, rows, {shape: plan.view(shape) for shape in views_of(repository)})
+        lookups = {
+            each.name: self._lookup(repository, rows, each) for each in lookups_of(repository)
+        }
+        return Binding(
+            keys, rows, {shape: plan.view(shape) for shape in views_of(repository)}, lookups
+        )
+
+    def _lookup(
+        self, repository: AnyRepository, rows: Rows[Any], lookup: Lookup[Any]
+    ) -> LookupBinding:
+        owner = lookup_owner(repository.owner, lookup.name)
+        name = f"{repository.__name__}.{lookup.name}"
+        plan = lookup_plan(rows.plan, owner, name, lookup.attributes)
+        dialect = self._nodes.topology.write_engine.dialect
+        ids = replace(
+            rows, plan=plan.ids, statement=plan.ids.statement_for(dialect), owner=plan.keys.prefix
+        )
+        statement = load_statement(rows.plan.select, plan.columns, dialect)
+        return LookupBinding(name, plan, ids, statement)
+
+    async def _check_unique(self, binding: Binding[Any]) -> None:
+        """Raises MappingRefused for a lookup whose columns are not unique, as the database has
+        them."""
+        topology = self._nodes.topology
+        dialect = topology.write_engine.dialect
+        for each in binding.lookups.values():
+            table = each.plan.table
+            unique = list(declared_unique(table))
+            if dialect.name == "postgresql":
+                statement = unique_statement(table, dialect)
+
+                async def run(
+                    connection: AsyncConnection, statement: TextClause = statement
+                ) -> list[frozenset[str]]:
+                    rows = await connection.execute(statement)
+                    return [frozenset(columns) for (columns,) in rows]
+
+                need = ReadRequirement(primary="asked", asked=True)
+                unique = (await topology.read(need, run)).value
+            check_unique(each.name, each.plan.columns, unique)

@@ -20,6 +20,7 @@ from repocache.mapping.reader import state_statement
 from repocache.mapping.relation import (
     Relation,
     check_seen_alike,
+    fingerprint_of,
     hindrance,
     is_primary_only,
     relations_statement,
@@ -92,10 +93,16 @@ class Rows(Generic[M]):
             state=state,
         )
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the rows' shape and of the tables that they lie in: part of each key's name in
+        Redis."""
+        return fingerprint_of(self.plan.fingerprint, self.places)
+
     async def by_id(self, ids: Sequence[Any]) -> Mapping[Any, Row]:
         """By id, past the cache; ids without a row are missing. Raises CodecError for a row that
         cannot be read."""
-        route = ON_PRIMARY if self.strict and self.route is ANYWHERE else self._route
+        route = self._key_route
 
         async def read(some: Sequence[Any]) -> Mapping[Any, Row]:
             return await self._seen(lambda need: self._load(some, need), route)
@@ -108,18 +115,25 @@ class Rows(Generic[M]):
     async def select(self, statement: Select[Any]) -> list[Row]:
         """A select of the plan's columns; one that may write goes to the primary, which refuses
         it."""
-        return await self._select(statement, self._kept)
+        return await self._select(statement, self._kept, self._route)
+
+    async def by_value(self, statement: Select[Any]) -> list[Row]:
+        """A select of the plan's columns that names rows by their value in a lookup's columns: a
+        read by key, as `by_id`."""
+        return await self._select(statement, self._kept, self._key_route)
 
     async def value(self, statement: Select[Any]) -> Any:
         """The one value of a select that is no entity's row. As `select`."""
-        return await self._select(statement, _single)
+        return await self._select(statement, _single, self._route)
 
     def _kept(self, result: CursorResult[Any]) -> list[Row]:
         return [self.plan.row(row) for row in result]
 
-    async def _select(self, statement: Select[Any], answer: Callable[[CursorResult[Any]], T]) -> T:
+    async def _select(
+        self, statement: Select[Any], answer: Callable[[CursorResult[Any]], T], wanted: Route
+    ) -> T:
         sure = not writes(statement)
-        route = self._route if sure else ON_PRIMARY
+        route = wanted if sure else ON_PRIMARY
 
         async def run(connection: AsyncConnection) -> T:
             if not sure:
@@ -192,6 +206,10 @@ class Rows(Generic[M]):
     @property
     def _route(self) -> Route:
         return ON_PRIMARY if self.primary_only or self.plan.primary_only else self.route
+
+    @property
+    def _key_route(self) -> Route:
+        return ON_PRIMARY if self.strict and self.route is ANYWHERE else self._route
 
     def _served(self, read: NodeRead[Any], count: int) -> None:
         self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))

@@ -16,8 +16,10 @@ from sqlalchemy.orm import selectin_polymorphic, with_polymorphic
 
 from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
+from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
+from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.unreadable import any_row, one_row, readable
 
 M = TypeVar("M")
@@ -32,7 +34,10 @@ class SessionAccess(Generic[M]):
     """
 
     def __init__(
-        self, plan: EntityPlan[M], alone: Callable[[], AbstractContextManager[AsyncSession]]
+        self,
+        plan: EntityPlan[M],
+        alone: Callable[[], AbstractContextManager[AsyncSession]],
+        lookups: Mapping[str, LookupBinding],
     ) -> None:
         self._plan = plan
         self._alone = alone
@@ -40,6 +45,9 @@ class SessionAccess(Generic[M]):
         self._children = [each.class_ for each in plan.mapper.self_and_descendants][1:]
         options = (selectin_polymorphic(plan.model, self._children),) if self._children else ()
         self.all_rows = select_entities(plan.model).options(*options)
+        self.lookups: Mapping[str, Matches[M]] = {
+            name: InUnitOfWork(each.plan, self) for name, each in lookups.items()
+        }
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         plan = self._plan
@@ -76,6 +84,23 @@ class SessionAccess(Generic[M]):
     async def value(self, statement: Select[Any]) -> Any:
         with self._alone() as session:
             return await self._answer(session, statement, Result.scalar_one, "a value")
+
+    async def by_value(self, lookup: LookupPlan, values: Sequence[Any]) -> dict[Any, M]:
+        """The entities of the rows that have these values in the lookup's columns: whatever the
+        session itself believes of those that it holds."""
+        columns = lookup.columns
+
+        def by_value(result: Result[Any]) -> dict[Any, M]:
+            found = {tuple(value): entity for entity, *value in map(tuple, result.unique())}
+            return {_id(value): entity for value, entity in found.items()}
+
+        with self._alone() as session:
+            dialect = session.get_bind(self._plan.mapper).dialect
+            rows = load_statement(self.all_rows.add_columns(*columns), columns, dialect)
+            select = rows.select.params(rows.parameters(values))
+            what = any_row(self._plan.model)
+            found = await self._answer(session, select, by_value, what)
+        return {value: found[value] for value in values if value in found}
 
     def _held(self, session: AsyncSession, id: Any) -> M | None:
         """The session's own entity, if it is as its transaction knows it: what `session.get` would
@@ -121,6 +146,18 @@ class SessionAccess(Generic[M]):
             return answer(await session.execute(statement))
 
 
+class InUnitOfWork(Generic[M]):
+    """The fit of `Matches` for one unit of work."""
+
+    def __init__(self, lookup: LookupPlan, access: SessionAccess[M]) -> None:
+        self._lookup = lookup
+        self._access = access
+        self.peek: Peek = no_l1
+
+    async def by_value(self, values: Sequence[Any]) -> dict[Any, M]:
+        return await self._access.by_value(self._lookup, values)
+
+
 def _entities(result: Result[Any]) -> list[Any]:
     return list(result.scalars().unique())
 
@@ -128,6 +165,10 @@ def _entities(result: Result[Any]) -> list[Any]:
 async def _flush(session: AsyncSession) -> None:
     if session.autoflush:
         await session.flush()
+
+
+def _id(key: tuple[Any, ...]) -> Any:
+    return key if len(key) > 1 else key[0]
 
 
 def _key(id: Any) -> tuple[Any, ...]:

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from repocache.cache.entry import CacheSettings, Source
+from repocache.cache.policies import Policy
 from repocache.cache.signature import Signing
 from repocache.cache.values import Values
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, Observer
+from repocache.keys import Keys
 from repocache.mapping.locking import check_lockable, locking_statement, unsteady
 from repocache.publication.write_through import WriteThroughOwner
 from repocache.repository.binding import Binding
 from repocache.repository.repository import Repository
+from repocache.repository.rows import Rows
 
 INVALIDATED = "commits invalidate what they wrote and store nothing, as under CacheAside"
 
@@ -43,20 +46,17 @@ def strict_needs(repository: type[Repository[Any, Any]], missing: str) -> Config
 
 
 def source_of(
-    repository: type[Repository[Any, Any]],
-    binding: Binding[Any],
-    settings: CacheSettings,
-    signing: Signing,
+    keys: Keys, rows: Rows[Any], policy: Policy, settings: CacheSettings, signing: Signing
 ) -> Source:
-    """The owner's side of the cache."""
-    fingerprint = signing.fingerprint(binding.fingerprint)
+    """One owner's side of the cache."""
+    fingerprint = signing.fingerprint(rows.fingerprint)
     return Source(
-        binding.keys,
+        keys,
         fingerprint,
-        repository.policy,
-        binding.plan.codec(settings.max_value),
-        binding.rows.load,
-        binding.plan.id_of_row,
+        policy,
+        rows.plan.codec(settings.max_value),
+        rows.load,
+        rows.plan.id_of_row,
         signing.signature(fingerprint),
     )
 
@@ -77,7 +77,8 @@ def write_through_owners(
         if hindrance:
             observe(Degraded(f"write-through of {prefix!r}: {hindrance}", INVALIDATED))
     sources = [
-        source_of(repository, binding, settings, signing) for repository, binding in repositories
+        source_of(binding.keys, binding.rows, repository.policy, settings, signing)
+        for repository, binding in repositories
     ]
     return [
         WriteThroughOwner(

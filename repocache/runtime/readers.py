@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from repocache.cache.policies import Policy
 from repocache.cache.signature import Signing
+from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.cache.values import Values
+from repocache.invalidation.batch import Batch
+from repocache.invalidation.bus import PublishRetry
+from repocache.keys import Keys
 from repocache.repository.access import CachedAccess, never
+from repocache.repository.matches import CachedLookup
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
+from repocache.repository.rows import Rows
 from repocache.repository.storing import source_of
 from repocache.routing.routing import ON_PRIMARY, current_session
 from repocache.runtime.cache import RunningCache
@@ -26,22 +34,27 @@ wrong."""
 
 @dataclass(frozen=True, slots=True)
 class RepositoryReader:
-    """`repository`: reads through `cache`. `shadow`: what it would have answered, in shadow
-    mode."""
+    """`repository`: reads through `caches`, the first of which is its own and the others are its
+    lookups'. `shadow`: what the first would have answered, in shadow mode."""
 
     repository: Repository[Any, Any]
-    cache: TieredCache
+    caches: Sequence[TieredCache]
     shadow: Shadow
+
+    def turn(self, mode: CacheMode) -> None:
+        """Answer in this mode from the next read on."""
+        for each in self.caches:
+            each.turn(mode)
 
 
 def subjects(registry: Registry, settings: Settings, signing: Signing) -> dict[str, Subject]:
     """What the verifier looks at, by owner."""
     found = {}
     for repository, binding in registry:
-        source = source_of(repository, binding, settings.cache, signing)
-        values = Values(source, settings.cache.max_value, settings.observe)
-        rows = replace(binding.rows, route=ON_PRIMARY).by_id
-        found[binding.keys.prefix] = Subject(source, values, rows)
+        for keys, rows, policy in binding.cached(repository.policy):
+            source = source_of(keys, rows, policy, settings.cache, signing)
+            values = Values(source, settings.cache.max_value, settings.observe)
+            found[keys.prefix] = Subject(source, values, replace(rows, route=ON_PRIMARY).by_id)
     return found
 
 
@@ -53,18 +66,47 @@ def readers(
     verifier: Verifier,
 ) -> Mapping[type[Repository[Any, Any]], RepositoryReader]:
     """One for each repository."""
+
+    def read(keys: Keys, rows: Rows[Any], policy: Policy) -> tuple[TieredCache, Shadow]:
+        source = source_of(keys, rows, policy, settings.cache, signing)
+        spawn, observe = cache.tasks.spawn, settings.observe
+        shadow = Shadow(keys.prefix, verifier, spawn, SHADOWED_WITHIN, observe)
+        return TieredCache(source, cache.shared, current_session), shadow
+
     made = {}
     for repository, binding in registry:
-        source = source_of(repository, binding, settings.cache, signing)
-        tiered = TieredCache(source, cache.shared, current_session)
-        spawn, prefix = cache.tasks.spawn, binding.keys.prefix
-        shadow = Shadow(prefix, verifier, spawn, SHADOWED_WITHIN, settings.observe)
+        caches = []
+        lookups = {}
+        # A session with monotonic reads takes nothing from caches, and what is never stale is read
+        # on the primary: by value, in one statement.
+        direct = settings.monotonic or not repository.policy.fills_from_replicas
+        for name, each in ({} if direct else binding.lookups).items():
+            keys = each.plan.keys
+            tiered, shadow = read(keys, each.ids, repository.policy.invalidating)
+            caches.append(tiered)
+            ids = CachedAccess(
+                each.ids, tiered, shadow.compared, monotonic=False, is_long=is_long(keys)
+            )
+            lookups[name] = CachedLookup(ids, partial(forget, cache.retry, keys))
+        tiered, shadow = read(binding.keys, binding.rows, repository.policy)
         access = CachedAccess(
             binding.rows,
             tiered,
             shadow.compared,
             monotonic=settings.monotonic,
-            is_long=binding.keys.is_long if binding.keys.may_be_long else never,
+            is_long=is_long(binding.keys),
+            lookups=binding.lookups,
+            cached_lookups=lookups,
         )
-        made[repository] = RepositoryReader(repository(binding, access), tiered, shadow)
+        made[repository] = RepositoryReader(repository(binding, access), [tiered, *caches], shadow)
     return made
+
+
+def is_long(keys: Keys) -> Callable[[Any], bool]:
+    """Whether the key of an id is longer than caches keep."""
+    return keys.is_long if keys.may_be_long else never
+
+
+def forget(retry: PublishRetry, keys: Keys, ids: Iterable[Any]) -> None:
+    """What is cached of these, in every process, soon."""
+    retry.add(Batch({keys.prefix: frozenset(map(keys.text, ids))}))

@@ -18,7 +18,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from repocache.tracking.dml import Equalities, Id, Sent, hides_generated_ids, located_ids
-from repocache.tracking.owners import Owners
+from repocache.tracking.owners import KeyColumns, Owners
 from repocache.tracking.returned import processed
 from repocache.transactions.changes import MOST_KEYS
 
@@ -56,7 +56,11 @@ def asked_for(
     gives them or is left alone. An UPDATE or DELETE of all rows, or of ids, moves the whole owner
     anyhow.
     """
-    statement, dialect, columns = sent.statement, context.dialect, owners.columns
+    statement, dialect = sent.statement, context.dialect
+    # RETURNING would give a renamed row's new id, and the old one is gone.
+    set_columns = sent.sets(owners) if isinstance(statement, Update) else frozenset()
+    keyed = [each for each in sent.concerned(owners) if not each.is_renamed(set_columns)]
+    columns = list(dict.fromkeys(column for each in keyed for column in each.columns))
     # No public way to ask.
     if not columns or statement._returning or sent.compiled.implicit_returning:  # noqa: SLF001
         return None
@@ -72,14 +76,7 @@ def asked_for(
     ):
         return None
     able = dialect.update_returning if isinstance(statement, Update) else dialect.delete_returning
-    renames = not sent.sets(owners).isdisjoint(column.key for column in columns)
-    if (
-        not able
-        or renames
-        or sent.writing_ctes
-        or _is_ambiguous(sent)
-        or _locates(sent, owners, restricted)
-    ):
+    if not able or sent.writing_ctes or _is_ambiguous(sent) or _locates(sent, keyed, restricted):
         return None
     return _Counted(columns) if dialect.name == "postgresql" else _Listed(columns)
 
@@ -167,8 +164,7 @@ def _is_ambiguous(sent: Sent) -> bool:
     )
 
 
-def _locates(sent: Sent, owners: Owners, restricted: Equalities) -> bool:
+def _locates(sent: Sent, keyed: Sequence[KeyColumns], restricted: Equalities) -> bool:
     return all(
-        each.trusted and located_ids(sent, restricted, each.columns) is not None
-        for each in owners.keyed
+        each.trusted and located_ids(sent, restricted, each.columns) is not None for each in keyed
     )

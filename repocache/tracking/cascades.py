@@ -152,10 +152,10 @@ class Questions:
         return found
 
 
-def rights_statement(cascade: Cascade, dialect: Dialect) -> TextClause:
+def rights_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
     """Asks whether the role may lock and read these tables, and none of their rows is hidden from
     it."""
-    names = [dialect.identifier_preparer.format_table(table) for table in cascade.tables]
+    names = [dialect.identifier_preparer.format_table(table) for table in tables]
     return text(
         "SELECT coalesce(pg_catalog.bool_and(class.oid IS NOT NULL AND NOT class.relrowsecurity"
         " AND pg_catalog.has_table_privilege(class.oid, 'SELECT')"

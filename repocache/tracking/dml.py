@@ -27,7 +27,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import Grouping
 
-from repocache.tracking.owners import Owners
+from repocache.tracking.owners import KeyColumns, Owners
 
 Id = tuple[Any, ...]
 """An id's parts as the application or the database gave them, in the key's order."""
@@ -94,6 +94,13 @@ class Sent:
         if isinstance(self.statement, Insert) and _post_values(self.statement) is not None:
             return frozenset(owners.updated)
         return frozenset()
+
+    def concerned(self, owners: Owners) -> list[KeyColumns]:
+        """Whose rows it touches: an UPDATE only theirs whose answers depend on what it sets."""
+        if not isinstance(self.statement, Update):
+            return list(owners.keyed)
+        set_columns = self.sets(owners)
+        return [each for each in owners.keyed if each.is_moved(set_columns)]
 
     def values(self, bind: BindParameter[Any], row: Parameters) -> list[Any] | None:
         """What a parameter stood for; None: it was not sent, as a value that is rendered into the

@@ -11,7 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Connection, CursorResult, Delete, Executable, Insert, Select, event
+from sqlalchemy import (
+    Column,
+    Connection,
+    CursorResult,
+    Delete,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    Update,
+    event,
+)
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -33,6 +44,7 @@ from repocache.tracking.dml import (
     located_ids,
 )
 from repocache.tracking.functions import NO_FUNCTIONS, Functions
+from repocache.tracking.locked import LockedRows, asked_before, locked_rows
 from repocache.tracking.owners import KeyColumns, Owners
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
 from repocache.tracking.tables import OwnedTables
@@ -78,7 +90,8 @@ class Tracker:
         self._reached: WeakKeyDictionary[
             DefaultExecutionContext, Mapping[str, list[str] | None]
         ] = WeakKeyDictionary()
-        self._askable: dict[Cascade, bool] = {}
+        self._locked: WeakKeyDictionary[DefaultExecutionContext, LockedRows] = WeakKeyDictionary()
+        self._askable: dict[tuple[str, ...], bool] = {}
         self._questions: dict[tuple[Cascade, tuple[str, ...]], Questions] = {}
         for name, listener in self._listeners.items():
             event.listen(self._engine, name, listener)
@@ -155,25 +168,30 @@ class Tracker:
                 changes.touch(prefix, keys)
         for prefix in moved:
             changes.touch(prefix, None)
-        for each in owners.keyed:
+        for each in sent.concerned(owners):
             if each.keys.prefix not in moved:
                 # More are not told one by one: no key is made, which would stop the loop.
                 few = sent.count <= MOST_KEYS
                 ids = self._touched_ids(each, sent, owners, result) if few else None
+                if ids is not None and each.is_lookup:
+                    ids = [id for id in ids if None not in id]
                 changes.touch(each.keys.prefix, None if ids is None else key_texts(each.keys, ids))
 
     def _touched_ids(
         self, each: KeyColumns, sent: Sent, owners: Owners, result: CursorResult[Any]
     ) -> Sequence[Id] | None:
         """The ids of the rows that a statement touched, old and new ones; None: not known."""
+        set_columns = sent.sets(owners)
+        renames = isinstance(sent.statement, Update) and each.is_renamed(set_columns)
         asked = self._asked.get(result.context)
-        if asked is not None:
+        if asked is not None and not renames:
             return asked.ids_of(each.columns)
         if isinstance(sent.statement, Insert):
             return inserted_ids(sent, result, each, owners.unsaid)
-        set_columns = sent.sets(owners)
+        locked = self._locked.get(result.context)
+        if locked is not None and each.is_lookup:
+            return locked.before_and_after(sent, each)
         located = located_ids(sent, self._equalities(sent), each.columns) if each.trusted else None
-        renames = not set_columns.isdisjoint(column.key for column in each.columns)
         if located is None:
             # RETURNING names the new id, the old one is gone.
             return None if renames else returned_ids(result, each.columns)
@@ -224,6 +242,8 @@ class Tracker:
         context: DefaultExecutionContext,
         _executemany: bool,
     ) -> None:
+        if context.isupdate or context.isdelete:
+            self._look_before(connection, context)
         if context.isdelete:
             self._ask_about(connection, context)
         suspected = self._calls_writing(statement, context)
@@ -239,6 +259,17 @@ class Tracker:
             changes.touch(prefix, None)
         if emptied is None or suspected or not judgement.only_truncates:
             changes.unseen(statement)
+
+    def _look_before(self, connection: Connection, context: DefaultExecutionContext) -> None:
+        """What lookups' columns hold in the rows that will be written."""
+        sent = Sent.by(context)
+        if sent is None or not isinstance(sent.statement.table, Table):
+            return
+        columns = asked_before(sent, self._tables.of(sent.statement.table))
+        if columns and self._may_ask(connection, (sent.statement.table,)):
+            locked = locked_rows(connection, sent, self._equalities(sent), columns)
+            if locked is not None:
+                self._locked[context] = locked
 
     def _ask_about(self, connection: Connection, context: DefaultExecutionContext) -> None:
         """Before a DELETE of rows that it names: whom the foreign keys' actions will reach with
@@ -260,7 +291,7 @@ class Tracker:
             else None
         )
         ids = list(dict.fromkeys(id for some in located or () for id in some))
-        if not 0 < len(ids) <= MOST_ASKED or not self._may_ask(connection, cascade):
+        if not 0 < len(ids) <= MOST_ASKED or not self._may_ask(connection, cascade.tables):
             return
         wanted = [id[0] for id in ids] if len(columns) == 1 else ids
 
@@ -273,13 +304,16 @@ class Tracker:
             prefix: key_texts(owners[prefix], found[prefix]) for prefix in found
         }
 
-    def _may_ask(self, connection: Connection, cascade: Cascade) -> bool:
+    def _may_ask(self, connection: Connection, tables: tuple[Table, ...]) -> bool:
         """What the role may do is looked at once: a question must not fail a transaction that would
         go well."""
-        if cascade not in self._askable:
-            may = connection.execute(rights_statement(cascade, connection.dialect)).scalar_one()
-            self._askable[cascade] = bool(may)
-        return self._askable[cascade]
+        if connection.dialect.name != "postgresql":
+            return True
+        names = tuple(table.fullname for table in tables)
+        if names not in self._askable:
+            may = connection.execute(rights_statement(tables, connection.dialect)).scalar_one()
+            self._askable[names] = bool(may)
+        return self._askable[names]
 
     def _questions_of(self, cascade: Cascade, columns: Sequence[Column[Any]]) -> Questions:
         by = (cascade, tuple(column.name for column in columns))

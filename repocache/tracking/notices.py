@@ -78,6 +78,7 @@ def _texts(owner: KeyColumns, rows: Iterable[Mapping[str, Any]]) -> frozenset[st
         ids = [
             [_part(row[name], *each) for each, name in zip(readers, names, strict=True)]
             for row in rows
+            if not (owner.is_lookup and any(row[name] is None for name in names))
         ]
         single = owner.keys.plain_type is not None
         return frozenset(owner.keys.text(id[0] if single else tuple(id)) for id in ids)

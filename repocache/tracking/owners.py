@@ -18,12 +18,15 @@ class Owned:
     """An owner's keys, and for each table of its mappers the columns that hold the id, in the key's
     order.
 
-    `reads`: tables that its rows are computed from besides.
+    `reads`: tables that its rows are computed from besides. `moved_by`: an UPDATE that sets none of
+    these columns is not the owner's affair, as of a lookup, whose rows are a value and an id; None:
+    any UPDATE is.
     """
 
     keys: Keys
     tables: Mapping[Table, tuple[Column[Any], ...]]
     reads: frozenset[TableClause] = frozenset()
+    moved_by: frozenset[Column[Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,26 @@ class KeyColumns:
 
     `trusted`: a value given for a column is the value in the row. Not so for CHAR (padded), CITEXT,
     collations and types of the application's own: there only what the database returns counts.
+    `moved_by`: as of `Owned`.
     """
 
     keys: Keys
     columns: tuple[Column[Any], ...]
     trusted: bool
+    moved_by: frozenset[Column[Any]] | None = None
+
+    @property
+    def is_lookup(self) -> bool:
+        """Its columns are no row's id: they may be NULL, which is no value, and change."""
+        return self.moved_by is not None
+
+    def is_moved(self, set_columns: frozenset[str]) -> bool:
+        """Whether an UPDATE of the columns with these keys is the owner's affair."""
+        return self.moved_by is None or any(each.key in set_columns for each in self.moved_by)
+
+    def is_renamed(self, set_columns: frozenset[str]) -> bool:
+        """Whether it may give the rows other ids."""
+        return any(each.key in set_columns for each in self.columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,12 +136,13 @@ class OwnedTables:
 
     def _owners_of(self, table: Table) -> Owners:
         keyed = tuple(
-            KeyColumns(each.keys, columns, all(map(_is_trusted, columns)))
+            KeyColumns(each.keys, columns, all(map(_is_trusted, columns)), each.moved_by)
             for each in self._owned
             if (columns := each.tables.get(table) or self._followed(each, table)) is not None
         )
         cascade = self._cascade(table)
         columns = tuple(dict.fromkeys(column for each in keyed for column in each.columns))
+        watched = frozenset().union(columns, *(each.moved_by or () for each in keyed))
         updated = {
             column.key: moved
             for column in self._places.columns(table)
@@ -153,7 +154,7 @@ class OwnedTables:
             cascade=cascade if cascade.owners else None,
             updated=updated,
             columns=columns,
-            unsaid=_unsaid(table).intersection([*updated, *(column.key for column in columns)]),
+            unsaid=_unsaid(table).intersection([*updated, *(column.key for column in watched)]),
             untold=self._places.place(table) in self._catalog.untold,
         )
 
@@ -318,7 +319,8 @@ def _placed(owned: Owned, places: Places) -> Owned:
         places.table(table): tuple(map(places.column, columns))
         for table, columns in owned.tables.items()
     }
-    return replace(owned, tables=tables)
+    moved_by = owned.moved_by and frozenset(map(places.column, owned.moved_by))
+    return replace(owned, tables=tables, moved_by=moved_by)
 
 
 def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owners:
@@ -326,13 +328,12 @@ def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owne
     is told in."""
     named = {column.name: column for column in table.columns}
     keyed = tuple(_bound_keys(each, named) for each in owners.keyed if _holds(named, each))
+    watched = [column for each in keyed for column in [*each.columns, *(each.moved_by or ())]]
     if owners.keyed and not keyed:
         return Owners(written=owners.all, untold=owners.untold)
     keys = {column.key: named[column.name].key for column in columns if column.name in named}
     updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
-    unsaid = _unsaid(table).intersection(
-        [*updated, *(column.key for each in keyed for column in each.columns)]
-    )
+    unsaid = _unsaid(table).intersection([*updated, *(column.key for column in watched)])
     return replace(
         owners,
         keyed=keyed,
@@ -346,12 +347,14 @@ def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owne
 
 
 def _holds(named: Mapping[str, Column[Any]], each: KeyColumns) -> bool:
-    return all(column.name in named for column in each.columns)
+    return all(column.name in named for column in [*each.columns, *(each.moved_by or ())])
 
 
 def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumns:
     columns = tuple(named[column.name] for column in each.columns)
-    return KeyColumns(each.keys, columns, each.trusted and all(map(_is_trusted, columns)))
+    moved_by = each.moved_by and frozenset(named[column.name] for column in each.moved_by)
+    trusted = each.trusted and all(map(_is_trusted, columns))
+    return KeyColumns(each.keys, columns, trusted, moved_by)
 
 
 def _unsaid(table: Table) -> frozenset[str]:

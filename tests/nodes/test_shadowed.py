@@ -24,7 +24,7 @@ from repocache.mapping.relation import places_statement, relations_statement
 from repocache.nodes import probe
 from repocache.runtime import primary_wal
 from repocache.testing import Endpoints
-from repocache.tracking.cascades import Cascade, rights_statement
+from repocache.tracking.cascades import rights_statement
 from repocache.tracking.catalog import catalog_statement
 from repocache.tracking.functions import functions_statement
 from repocache.transactions import transaction
@@ -47,7 +47,7 @@ STATEMENTS: Mapping[str, str] = {
     "functions": functions_statement().text,
     "relations": relations_statement([USERS], DIALECT).text,
     "places": places_statement([USERS], DIALECT).text,
-    "rights": rights_statement(Cascade(USERS), DIALECT).text,
+    "rights": rights_statement([USERS], DIALECT).text,
     "state": state_statement().text,
     "alike": str(select(reads_alike(USERS, "here", "so", DIALECT)).compile(dialect=DIALECT)),
     "outbox": outbox_table._FIND.text,

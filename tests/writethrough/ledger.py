@@ -172,7 +172,8 @@ class Ledger:
         incarnation = (await self.call("HGET", namespace.record(bucket_of(text)), "i")).decode()
         generation = (fields[0] or fields[1]).decode()
         return (
-            namespace.prefix(bucket_of(text), incarnation, generation, binding.fingerprint) + text
+            namespace.prefix(bucket_of(text), incarnation, generation, binding.rows.fingerprint)
+            + text
         )
 
     async def in_l2(self, repository: type[Repository[Any, Any]], id: Any) -> Any:

@@ -1,0 +1,131 @@
+"""What is cached of a lookup: the id of the row that has a value in other unique columns.
+
+Owns the verdict on its columns and the plan of its rows, each a value with the id that it leads to.
+Whether the columns are unique is `unique`'s affair.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Column, Table
+from sqlalchemy.orm import InstrumentedAttribute, Mapper
+
+from repocache.errors import ConfigurationError, MappingRefused
+from repocache.keys import KeyOwner, Keys
+from repocache.mapping.entity import Row
+from repocache.mapping.hierarchy import own_rows
+from repocache.mapping.layout import RowLayout, check_key
+from repocache.mapping.plan import EntityPlan
+
+Attributes = Sequence[InstrumentedAttribute[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookupPlan:
+    """A lookup on the rows of a class, checked. Make it with `lookup_plan`.
+
+    `keys`: of its values. `ids`: the plan of what is cached of it: the "id" of such a row is a
+    value, its "entity" the id of the row that has it. `value_of`: the value in a whole row of the
+    class, a tuple of its parts where there are several columns. `columns`: theirs. `moved_by`: the
+    columns of the table that say which row has a value.
+    """
+
+    keys: Keys
+    ids: EntityPlan[Any]
+    value_of: Callable[[Row], Any]
+    columns: tuple[Column[Any], ...]
+    moved_by: frozenset[Column[Any]]
+
+    @property
+    def table(self) -> Table:
+        """That holds the columns."""
+        [table] = self.ids.tables
+        return table
+
+
+def _places(plan: EntityPlan[Any], name: str, attributes: Attributes) -> tuple[int, ...]:
+    """Where the columns of a lookup stand in the plan's row. `name`: of the lookup, in messages.
+
+    Raises ConfigurationError for what is no column attribute of the class, and MappingRefused for
+    columns in which two values may mean one row, and for a class whose rows lie in two tables: a
+    row of one of them says nothing of the other.
+    """
+    own = plan.layout.classes[plan.mapper].attributes
+    places = []
+    for attribute in attributes:
+        key = str(getattr(attribute, "key", ""))
+        mapper = getattr(attribute, "parent", None)
+        if key not in own or not (isinstance(mapper, Mapper) and plan.mapper.isa(mapper)):
+            raise ConfigurationError(
+                f"{name}: {attribute} is no loaded column attribute of {plan.model.__name__}; give "
+                f"those, as in Lookup({plan.model.__name__}.email)"
+            )
+        places.append(own[key])
+    columns = [plan.columns[at] for at in places]
+    tables = {column.table for column in columns if isinstance(column, Column)}
+    if not all(isinstance(column, Column) for column in columns) or len(tables) != 1:
+        raise MappingRefused(f"{name}: its columns are not plain columns of one table")
+    if plan.mapper.inherits is not None and not plan.mapper.single:
+        raise MappingRefused(
+            f"{name}: rows of {plan.model.__name__} lie in two tables, and one says nothing of the "
+            "other: declare the lookup on the repository of the topmost class"
+        )
+    if set(columns) <= set(plan.id_columns):
+        raise ConfigurationError(f"{name}: its columns are the primary key: use `get`")
+    for at in places:
+        check_key(plan.layout.kinds[at], plan.columns[at].type)
+    return tuple(places)
+
+
+def lookup_plan(
+    plan: EntityPlan[Any], owner: KeyOwner, name: str, attributes: Attributes
+) -> LookupPlan:
+    """`owner`: of the lookup's keys. `name`: of the lookup, in messages.
+
+    Raises ConfigurationError for what is no column attribute of the class, and MappingRefused for
+    columns in which two values may mean one row, and for a class whose rows lie in two tables: a
+    row of one of them says nothing of the other.
+    """
+    places = _places(plan, name, attributes)
+    taken = (*places, *plan.layout.ids)
+    layout = RowLayout(
+        columns=tuple(plan.columns[at] for at in taken),
+        kinds=tuple(plan.layout.kinds[at] for at in taken),
+        classes={},
+        ids=tuple(range(len(places))),
+        discriminator=None,
+    )
+    columns = tuple(each for each in layout.columns[: len(places)] if isinstance(each, Column))
+    table = columns[0].table
+    assert isinstance(table, Table)
+    keys = Keys(owner, [layout.kinds[at].python_type for at in layout.ids])
+    rows = plan.select.with_only_columns(*layout.columns, maintain_column_froms=True)
+    ids = replace(
+        plan,
+        prefix=keys.prefix,
+        layout=layout,
+        tables={table: columns},
+        reads=frozenset(),
+        fingerprint=layout.fingerprint(),
+        select=rows.where(*(column.is_not(None) for column in columns)),
+        entity=itemgetter(*range(len(places), len(taken))),
+        id_of_row=itemgetter(*layout.ids),
+        id_columns=columns,
+        _uuids=tuple(at for at, kind in enumerate(layout.kinds) if kind.python_type is uuid.UUID),
+    )
+    return LookupPlan(keys, ids, itemgetter(*places), columns, _moved_by(plan, columns))
+
+
+def _moved_by(plan: EntityPlan[Any], columns: Sequence[Column[Any]]) -> frozenset[Column[Any]]:
+    """Those of the lookup, the id, and what says that a row is of this class, where others share
+    the table."""
+    kind = plan.mapper.polymorphic_on
+    shares = own_rows(plan.mapper) is not None
+    others = [kind] if shares and isinstance(kind, Column) else []
+    own = [column for column in plan.id_columns if column.table is columns[0].table]
+    return frozenset([*columns, *own, *others])

@@ -1,0 +1,61 @@
+"""Whether columns are unique: of a lookup's value there must be one row at the most.
+
+Owns the question to PostgreSQL and the verdict. Other databases are not asked: there the metadata
+counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from sqlalchemy import Column, Table, TextClause, UniqueConstraint, text
+from sqlalchemy.engine import Dialect
+
+from repocache.errors import MappingRefused
+
+_UNIQUE = text(
+    "SELECT CAST(array_agg(CAST(attribute.attname AS text)) AS text[])"
+    " FROM pg_catalog.pg_index AS index"
+    " CROSS JOIN LATERAL pg_catalog.generate_series(0, index.indnkeyatts - 1) AS place (at)"
+    " JOIN pg_catalog.pg_attribute AS attribute"
+    " ON attribute.attrelid = index.indrelid AND attribute.attnum = index.indkey[place.at]"
+    " WHERE index.indrelid = CAST(pg_catalog.to_regclass(:name) AS oid)"
+    " AND index.indisunique AND index.indisvalid"
+    " AND index.indpred IS NULL AND index.indexprs IS NULL"
+    " GROUP BY index.indexrelid"
+)
+
+
+def unique_statement(table: Table, dialect: Dialect) -> TextClause:
+    """Asks PostgreSQL for the unique indexes of a table: one row for each, the names of its
+    columns. Partial ones, and those of expressions, say nothing of the columns alone."""
+    return _UNIQUE.bindparams(name=dialect.identifier_preparer.format_table(table))
+
+
+def declared_unique(table: Table) -> Iterator[frozenset[str]]:
+    """The same as the metadata has them."""
+    yield frozenset(column.name for column in table.primary_key)
+    yield from (frozenset([column.name]) for column in table.columns if column.unique)
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield frozenset(column.name for column in constraint.columns)
+    for index in table.indexes:
+        partial = any(
+            options.get("where") is not None for options in index.dialect_options.values()
+        )
+        if index.unique and not partial and all(isinstance(e, Column) for e in index.expressions):
+            yield frozenset(column.name for column in index.columns)
+
+
+def check_unique(
+    name: str, columns: Sequence[Column[object]], unique: Iterable[Iterable[str]]
+) -> None:
+    """Raise MappingRefused unless one of the unique sets of columns lies within these. `name`: of
+    the lookup."""
+    named = {column.name for column in columns}
+    if not any(named.issuperset(each) for each in unique):
+        raise MappingRefused(
+            f"{name}: no unique constraint or index covers ({', '.join(sorted(named))}), so that "
+            "several rows may have one value: add one to the table (not a partial one, nor one of "
+            "an expression), or read with `find`"
+        )

@@ -1,0 +1,152 @@
+"""Declares a lookup on a repository: `by_email = Lookup(User.email)`, then
+`users.by_email.get("ada@x.org")`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar, overload
+
+from sqlalchemy.orm import InstrumentedAttribute
+
+from repocache.errors import ConfigurationError, NotFound
+from repocache.keys import Follow, KeyOwner, shown
+from repocache.repository.access import Access
+from repocache.repository.binding import Binding
+from repocache.repository.repository import Repository
+
+M = TypeVar("M")
+V = TypeVar("V")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Lookup(Generic[V]):
+    """Finds entities by another unique column than the primary key, or by several together:
+    `Lookup(User.email)`, `Lookup(Page.tenant, Page.slug)`.
+
+    Which id a value leads to is cached under keys of its own (`user-by_email:...`), for as long as
+    the repository's policy says; the entity itself is kept once, under its id. A value that no row
+    has is kept as such (`negative_ttl`). Of a lookup on several columns the value is a tuple.
+
+    Refused when the database is built: MappingRefused for columns in which two values may mean one
+    row, ConfigurationError for what is no column attribute; and when it is entered: MappingRefused
+    if no unique constraint or index covers the columns.
+    """
+
+    @overload
+    def __init__(self: Lookup[A], first: InstrumentedAttribute[A], /) -> None: ...
+
+    @overload
+    def __init__(self: Lookup[A], first: InstrumentedAttribute[A | None], /) -> None: ...
+
+    @overload
+    def __init__(
+        self: Lookup[tuple[A, B]],
+        first: InstrumentedAttribute[A],
+        second: InstrumentedAttribute[B],
+        /,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Lookup[tuple[Any, ...]],
+        first: InstrumentedAttribute[Any],
+        second: InstrumentedAttribute[Any],
+        third: InstrumentedAttribute[Any],
+        /,
+        *more: InstrumentedAttribute[Any],
+    ) -> None: ...
+
+    def __init__(self, *attributes: Any) -> None:
+        if not attributes or not all(isinstance(e, InstrumentedAttribute) for e in attributes):
+            raise ConfigurationError(
+                f"Lookup{attributes!r}: give column attributes of the mapped class, as in "
+                "Lookup(User.email)"
+            )
+        self.attributes: tuple[InstrumentedAttribute[Any], ...] = attributes
+        self.name = ""
+
+    def __set_name__(self, owner: type[object], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, repository: None, owner: type[object]) -> Lookup[V]: ...
+
+    @overload
+    def __get__(self, repository: Repository[M, Any], owner: type[object]) -> BoundLookup[M, V]: ...
+
+    def __get__(
+        self, repository: Repository[M, Any] | None, owner: type[object]
+    ) -> Lookup[V] | BoundLookup[M, V]:
+        if repository is None:
+            return self
+        # As of a view: one file, one thing.
+        bound: BoundLookup[M, V] = BoundLookup(repository._binding, repository._access, self.name)  # noqa: SLF001
+        repository.__dict__[self.name] = bound  # found there from now on, without this call
+        return bound
+
+
+class BoundLookup(Generic[M, V]):
+    """A lookup of one repository. Every read raises InvalidId for a value that has not exactly the
+    columns' types (None has not), and what `Repository.get` raises."""
+
+    def __init__(self, binding: Binding[M], access: Access[M], name: str) -> None:
+        plan = binding.lookups[name].plan
+        self._keys = plan.keys
+        self._plain_type = plan.keys.plain_type
+        self._matches = access.lookups[name]
+        self._peek_id = self._matches.peek
+        self._peek = access.peek
+        self._id_of = plan.ids.entity
+        self._value_of = plan.value_of
+        self._entity = binding.plan.entity
+        self._model = binding.plan.model
+
+    async def get(self, value: V) -> M | None:
+        """The entity that has this value, or None."""
+        if type(value) is not self._plain_type:
+            self._keys.check(value)
+        known = self._peek_id(value)
+        if known is not None:
+            if known.row is None:
+                return None
+            cached = self._peek(self._id_of(known.row))
+            row = None if cached is None else cached.row
+            if row is not None and self._value_of(row) == value:
+                return self._entity(row)
+        return (await self._matches.by_value((value,))).get(value)
+
+    async def require(self, value: V) -> M:
+        """The entity. Raises NotFound."""
+        found = await self.get(value)
+        if found is None:
+            raise NotFound(
+                f"{self._model.__name__} with {self._keys.prefix} {shown(value)} does not exist"
+            )
+        return found
+
+    async def get_many(self, values: Sequence[V]) -> dict[V, M]:
+        """The entities that have these values, in the order asked."""
+        return await self._matches.by_value(self._keys.distinct(values))
+
+    async def exists(self, value: V) -> bool:
+        """Whether a row has this value."""
+        return await self.get(value) is not None
+
+
+def lookup_owner(owner: KeyOwner, name: str) -> KeyOwner:
+    """Of a lookup's keys: `user-by_email` for `by_email` of the owner `user`. What the owner
+    follows may change its rows, and so whom a value leads to; a key of the owner says nothing of
+    the value. Raises ConfigurationError for a name that is no prefix."""
+    follows = owner.follows
+    if follows is not None:
+        follows = tuple(each.table if isinstance(each, Follow) else each for each in follows)
+    return KeyOwner(f"{owner.prefix}-{name}", follows)
+
+
+def lookups_of(repository: type[Repository[Any, Any]]) -> list[Lookup[Any]]:
+    """All that the class declares or inherits, by name."""
+    found: dict[str, Lookup[Any]] = {}
+    for cls in reversed(repository.__mro__):
+        found |= {name: each for name, each in vars(cls).items() if isinstance(each, Lookup)}
+    return list(found.values())
