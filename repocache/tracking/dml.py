@@ -6,7 +6,7 @@ the database answered is `tracking.returned`'s affair.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -26,6 +26,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import Grouping
+from sqlalchemy.types import NullType
 
 from repocache.tracking.owners import KeyColumns, Owners
 
@@ -85,6 +86,23 @@ class Sent:
     def given(self) -> frozenset[str]:
         """Keys of the columns that are set to values of `rows` under the same names."""
         return frozenset(self.compiled.column_keys or ()) - self.said
+
+    def parameter(self, column: Column[Any]) -> str:
+        """The name in `rows` of the value that the column is set to; empty: it is no plain value,
+        as of an expression."""
+        if column.key in self.given:
+            return column.key
+        values = getattr(self.compiled.compile_state, "_dict_parameters", None) or {}
+        bind = next((values[each] for each in values if _key(each) == column.key), None)
+        # One of another type may be sent as another value. Within a CTE names are others.
+        if (
+            not isinstance(bind, BindParameter)
+            or not (isinstance(bind.type, NullType) or type(bind.type) is type(column.type))
+            or self.writing_ctes
+        ):
+            return ""
+        name = column.key if bind.unique else str(bind.key)
+        return name if all(name in row for row in self.rows) else ""
 
     def sets(self, owners: Owners) -> frozenset[str]:
         """Keys of the columns that may be set in rows that exist; of an upsert, of all that
@@ -172,17 +190,32 @@ def ids_after(
 ) -> list[Id] | None:
     """The ids that an UPDATE leaves: the old ones with the parts that it sets. None if a part is no
     parameter."""
-    if not set_columns.intersection(column.key for column in columns) <= sent.given:
+    names = new_values(sent, columns, set_columns)
+    if names is None:
         return None
     after = [
-        tuple(
-            row[column.key] if column.key in set_columns else part
-            for column, part in zip(columns, id, strict=True)
-        )
+        with_new_values(id, names, row)
         for ids, row in zip(located, sent.rows, strict=True)
         for id in ids
     ]
     return after if kept_as_given(sent, after, columns) else None
+
+
+def new_values(
+    sent: Sent, columns: Sequence[Column[Any]], set_columns: Collection[str]
+) -> tuple[str, ...] | None:
+    """For each column the name of the parameter that it is set to, empty: it stays as it is. None:
+    one is set to what is no parameter."""
+    names = [sent.parameter(each) if each.key in set_columns else "" for each in columns]
+    told = all(
+        name or column.key not in set_columns for name, column in zip(names, columns, strict=True)
+    )
+    return tuple(names) if told else None
+
+
+def with_new_values(id: Id, names: Sequence[str], row: Parameters) -> Id:
+    """`names`: of `new_values`."""
+    return tuple(row[name] if name else part for name, part in zip(names, id, strict=True))
 
 
 def gives_its_rows(statement: Insert, columns: Sequence[Column[Any]]) -> bool:
@@ -201,7 +234,7 @@ def gives_its_rows(statement: Insert, columns: Sequence[Column[Any]]) -> bool:
     return clause is None or kind == "on_conflict_do_nothing"
 
 
-def may_rename(statement: Insert, columns: Sequence[Column[Any]], unsaid: frozenset[str]) -> bool:
+def may_rename(statement: Insert, columns: Collection[Column[Any]], unsaid: frozenset[str]) -> bool:
     """Whether an upsert may give a row another id: the old one is then told by nothing. `unsaid`:
     of the owners."""
     clause = _post_values(statement)

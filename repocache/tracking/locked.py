@@ -7,7 +7,7 @@ same rows a moment later: it is asked about only if its WHERE names them by thei
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,15 @@ from sqlalchemy import (
 )
 
 from repocache.tracking.cascades import MOST_ASKED
-from repocache.tracking.dml import Equalities, Id, Parameters, Sent, kept_as_given, located_ids
+from repocache.tracking.dml import (
+    Equalities,
+    Id,
+    Sent,
+    kept_as_given,
+    located_ids,
+    new_values,
+    with_new_values,
+)
 from repocache.tracking.owners import KeyColumns, Owners
 
 
@@ -47,19 +55,20 @@ class LockedRows:
         places = [self.columns.index(column) for column in each.columns]
         updates = isinstance(sent.statement, Update)
         set_columns = sent.said | sent.given if updates else frozenset()
-        changed = set_columns.intersection(column.key for column in each.columns)
-        if not each.trusted or not changed <= sent.given:
+        names = new_values(sent, each.columns, set_columns)
+        if not each.trusted or names is None:
             return None
-        whole = len(changed) == len(each.columns)
         told: list[Id] = []
         for ids, row in zip(self.located, sent.rows, strict=True):
             for id in ids:
                 values = self.values.get(id)
-                if values is None and updates and not whole:
+                if values is not None:
+                    old = tuple(values[at] for at in places)
+                    told += [old, with_new_values(old, names, row)]
+                elif all(names):
+                    told.append(tuple(row[name] for name in names))
+                elif updates:
                     return None
-                old = () if values is None else tuple(values[at] for at in places)
-                told += [old] if old else []
-                told += [_after(row, each, changed, old)] if changed else []
         return told if kept_as_given(sent, told, each.columns) else None
 
 
@@ -100,13 +109,6 @@ def locked_rows(
     if not values.keys() <= set(ids):
         return None  # the database's keys are not what the application gave
     return LockedRows(located, tuple(columns), values)
-
-
-def _after(row: Parameters, each: KeyColumns, changed: Collection[str], old: Id) -> Id:
-    return tuple(
-        row[column.key] if column.key in changed else old[at]
-        for at, column in enumerate(each.columns)
-    )
 
 
 def _question(key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Select[Any]:

@@ -40,9 +40,12 @@ def inserted_ids(
     statement = sent.statement
     assert isinstance(statement, Insert)
     # See gives_its_rows.
-    if statement._prefixes or may_rename(statement, each.columns, unsaid):  # noqa: SLF001
+    renaming = each.moved_by or each.columns
+    if statement._prefixes or may_rename(statement, renaming, unsaid):  # noqa: SLF001
         return None
-    if gives_its_rows(statement, each.columns) and statement.select is None and each.trusted:
+    # A row that was there keeps its value in a lookup's columns.
+    gives = each.is_lookup or gives_its_rows(statement, each.columns)
+    if gives and statement.select is None and each.trusted:
         ids = _given_ids(sent, statement, result.context, each.columns)
         if ids is not None and kept_as_given(sent, ids, each.columns):
             return ids

@@ -68,6 +68,7 @@ class Bosses(Repository[Boss, int]):
     by_badge = Lookup(Boss.badge)
 
 
+STAFF: Any = Person.__table__
 REPOSITORIES = (Accounts, Pages, Bosses)
 
 
@@ -90,7 +91,7 @@ async def make_accounts(url: str) -> None:
         await connection.execute(insert(Page), pages)
         staff = [("person", "p"), ("boss", "b")]
         people = [{"id": n, "kind": k, "badge": b} for n, (k, b) in enumerate(staff, 1)]
-        await connection.execute(insert(Person.__table__), people)
+        await connection.execute(insert(STAFF), people)
     await engine.dispose()
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Insert,
+    Integer,
+    TypeDecorator,
     bindparam,
     case,
     column,
@@ -25,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -45,6 +48,14 @@ from tests.tracking.shop import (
     post_tag,
     posts,
 )
+
+
+class TwiceAsMuch(TypeDecorator[int]):
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:
+        return value and 2 * value
 
 
 async def run(shop: Shop, statement: Any, parameters: Any = None) -> Any:
@@ -257,7 +268,6 @@ async def test_key_columns_in_set(three: Shop) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        update(Order).where(Order.number == 1, Order.tenant == 1).values(number=5),
         update(Order)
         .where(Order.number == 1, Order.tenant == 1)
         .values({Order.number: Order.number + 5}),
@@ -278,6 +288,23 @@ async def test_key_columns_set_by_expressions_move_the_owner(three: Shop, statem
         three.clear()
         await run(three, statement)
         assert three.keys == {"order:*"}
+
+
+async def test_key_columns_set_to_plain_values_tell_both_ids(three: Shop) -> None:
+    # The second time SQLAlchemy takes the statement from its cache, with other values.
+    for old, new in ((1, 5), (2, 6)):
+        three.clear()
+        values = update(Order).where(Order.number == old, Order.tenant == 1).values(number=new)
+        await run(three, values)
+        assert three.keys == {f"order:1:{old}", f"order:1:{new}"}
+    three.clear()
+    given = update(orders).where(orders.c.tenant == 1, orders.c.no == 5).values(no=bindparam("to"))
+    await run_core(three, given, {"to": 7})
+    assert three.keys == {"order:1:5", "order:1:7"}
+    three.clear()
+    seven = update(orders).where(orders.c.tenant == 1, orders.c.no == 7)
+    await run(three, seven.values(no=literal(8, TwiceAsMuch())))
+    assert three.keys == {"order:*"}, "it is sent as another value"
 
 
 async def test_an_insert_is_seen_under_the_key_that_the_database_gave_it(shop: Shop) -> None:
@@ -489,7 +516,7 @@ async def test_a_delete_in_bulk_follows_foreign_keys(shop: Shop) -> None:
     assert shop.keys == {"folder:2"}
     shop.clear()
     await run(shop, update(Folder).where(Folder.id == 2).values(id=3))
-    assert shop.keys == {"folder:*", "paper:*"}
+    assert shop.keys == {"folder:2", "folder:3", "paper:*"}
 
 
 async def test_values_that_are_no_ids_move_the_owner(sqlite: Shop) -> None:
