@@ -6,9 +6,7 @@ What a session makes of it is `session`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -16,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
+from repocache.engines.listeners import Listeners
 from repocache.engines.server import SERVER
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.nodes.stamps import Stamp, shown_by_primary
@@ -39,19 +38,15 @@ class SeenTransactions:
         self._engine = engine.sync_engine
         self._routing = routing
         self._topology = topology
-        self._listeners: dict[str, Callable[..., Any]] = {
-            "begin": self._begun,
-            "commit": self._ending,
-            "rollback": self._ending,
-        }
-        for name, listener in self._listeners.items():
-            event.listen(self._engine, name, listener)
+        self._listeners = Listeners(
+            self._engine,
+            {"begin": self._begun, "commit": self._ending, "rollback": self._ending},
+        )
         event.listen(self._engine, "checkin", self._given_back)
 
     def stop(self) -> None:
         """No transaction that begins from now on is followed."""
-        for name, listener in self._listeners.items():
-            event.remove(self._engine, name, listener)
+        self._listeners.stop()
         event.remove(self._engine, "checkin", self._given_back)
 
     def _begun(self, connection: Connection) -> None:

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
-    event,
 )
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -31,6 +30,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
 
+from repocache.engines.listeners import Listeners
 from repocache.events import Observer, UndeclaredWrite
 from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
@@ -70,12 +70,11 @@ class Tracker:
         observe: Observer,
         functions: Functions = NO_FUNCTIONS,
     ) -> None:
-        self._engine = engine.sync_engine
         self._tables = tables
         self._transaction_of = transaction_of
         self._observe = observe
         self._functions = functions
-        self._listeners: dict[str, Callable[..., Any]] = {
+        listeners: dict[str, Callable[..., Any]] = {
             "do_execute": self._do_execute,
             "do_executemany": self._do_execute,
             "after_execute": self._after_execute,
@@ -93,13 +92,11 @@ class Tracker:
         self._locked: WeakKeyDictionary[DefaultExecutionContext, LockedRows] = WeakKeyDictionary()
         self._askable: dict[tuple[str, ...], bool] = {}
         self._questions: dict[tuple[Cascade, tuple[str, ...]], Questions] = {}
-        for name, listener in self._listeners.items():
-            event.listen(self._engine, name, listener)
+        self._listeners = Listeners(engine.sync_engine, listeners)
 
     def stop(self) -> None:
         """Leave the engine as it was."""
-        for name, listener in self._listeners.items():
-            event.remove(self._engine, name, listener)
+        self._listeners.stop()
 
     def _changes(self, connection: Connection) -> Changes:
         changes = self._transaction_of(connection).changes

@@ -13,13 +13,14 @@ from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import Dialect, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util import await_only
 
 from repocache.background.tasks import Grace
+from repocache.engines.listeners import Listeners
 from repocache.errors import CommitOutcomeUnknown, NotStarted
 from repocache.redaction.foreign import in_brief
 from repocache.transactions.guards import (
@@ -122,7 +123,7 @@ class CommitWatch:
             "do_prepare_twophase": refuse_twophase,
             "do_commit_twophase": refuse_twophase,
         }
-        self._listeners: dict[str, Callable[..., Any]] = {
+        listeners: dict[str, Callable[..., Any]] = {
             "before_cursor_execute": refuse_textual,
             "set_connection_execution_options": refuse_autocommit,
             "set_engine_execution_options": refuse_autocommit,
@@ -130,8 +131,7 @@ class CommitWatch:
             "commit": self._on_commit,
         }
         dialect.__dict__.update(self._wrappers)
-        for name, listener in self._listeners.items():
-            event.listen(self._engine, name, listener)
+        self._listeners = Listeners(self._engine, listeners)
 
     async def close(self, grace: Grace) -> None:
         """Refuse what would be committed from now on: it would be published by nobody. Commits
@@ -142,8 +142,7 @@ class CommitWatch:
             await asyncio.wait(self._under_way, timeout=grace.left())
         for name in self._wrappers.keys() - {"do_commit"}:
             del self._engine.dialect.__dict__[name]
-        for name, listener in self._listeners.items():
-            event.remove(self._engine, name, listener)
+        self._listeners.stop()
 
     def transaction_of(self, connection: Connection) -> Transaction:
         """The transaction that the connection is in, or is about to begin."""
@@ -162,7 +161,7 @@ class CommitWatch:
         if self._closed or transaction is None or transaction.changes.empty:
             return
         try:
-            with self._counted():  # this listener must not be taken away while it runs
+            with self._counted():
                 self._hooks.prepare(connection, transaction)
         except Exception:
             if not connection.invalidated:

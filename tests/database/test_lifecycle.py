@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.util import await_only
 
@@ -22,7 +22,7 @@ from repocache import (
 )
 from repocache.background.tasks import Grace
 from repocache.errors import NotStarted, PoolExhausted
-from repocache.events import TaskFailed
+from repocache.events import Published, TaskFailed
 from repocache.publication.publisher import CommitPublisher
 from repocache.testing import Endpoints, Servers
 from repocache.transactions.commit_watch import CommitWatch
@@ -171,6 +171,39 @@ async def test_a_commit_that_has_not_been_sent_when_it_is_left_is_refused(
             assert looks == 1
             await shop.db.__aenter__()
             assert (await shop.users.on_primary().require(7)).name != "Late"
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_commit_that_waits_in_a_listener_when_it_is_left(still: Shop, again: bool) -> None:
+    """Listeners are taken away, or added, while SQLAlchemy goes through them, which may not end the
+    commit by a RuntimeError. It is refused; if the database is open again, it is published."""
+    reached, leave = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        reached.set()
+        await leave.wait()
+
+    # Another listener than ours, which comes before them all when the database is entered anew.
+    event.listen(still.db.engine.sync_engine, "commit", lambda _: await_only(pause()))
+
+    async def commit() -> None:
+        async with still.db.unit_of_work() as work:
+            work.add(User(id=700, name="n", age=1))
+            await work.commit()
+
+    writing = asyncio.create_task(commit())
+    await reached.wait()
+    await still.db.__aexit__()
+    if again:
+        await still.db.__aenter__()
+    leave.set()
+    if again:
+        await writing
+        assert still.seen.of(Published)
+    else:
+        with pytest.raises(NotStarted):
+            await writing
+        assert not still.seen.of(Published)
 
 
 async def test_a_commit_under_way_when_it_is_left_is_published(
