@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import UniqueConstraint, insert
+from sqlalchemy import ForeignKey, UniqueConstraint, insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CacheAside, KeyOwner, Lookup, Repository, Settings
+from repocache import CacheAside, KeyOwner, Lookup, Repository, Settings, WriteThrough
 from repocache.testing import Endpoints
 from tests.shop import QUICK, Shop, in_rotation, open_shop
 
@@ -35,6 +35,20 @@ class Page(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     slug: Mapped[str]
     title: Mapped[str]
+
+
+class Team(Base):
+    __tablename__ = "teams"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Player(Base):
+    """Goes with its team."""
+
+    __tablename__ = "players"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    team: Mapped[int] = mapped_column(ForeignKey("teams.id", ondelete="CASCADE"))
+    nick: Mapped[str] = mapped_column(unique=True)
 
 
 class Person(Base):
@@ -62,6 +76,12 @@ class Pages(Repository[Page, tuple[int, int]]):
     by_slug = Lookup(Page.tenant, Page.slug)
 
 
+class Players(Repository[Player, int]):
+    owner = KeyOwner("player")
+    policy = WriteThrough(ttl=300, local_ttl=60, negative_ttl=30)
+    by_nick = Lookup(Player.nick)
+
+
 class Bosses(Repository[Boss, int]):
     owner = KeyOwner("boss")
     policy = CacheAside(ttl=300, local_ttl=60, negative_ttl=30)
@@ -69,12 +89,12 @@ class Bosses(Repository[Boss, int]):
 
 
 STAFF: Any = Person.__table__
-REPOSITORIES = (Accounts, Pages, Bosses)
+REPOSITORIES = (Accounts, Pages, Players, Bosses)
 
 
 async def make_accounts(url: str) -> None:
-    """Accounts 1 to 20, every tenth without an email; pages of two tenants; a boss, and one who is
-    none."""
+    """Accounts 1 to 20, every tenth without an email; pages of two tenants; players of two teams;
+    a boss, and one who is none."""
     engine = create_async_engine(url)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
@@ -89,6 +109,9 @@ async def make_accounts(url: str) -> None:
             for n in (1, 2)
         ]
         await connection.execute(insert(Page), pages)
+        await connection.execute(insert(Team), [{"id": 1}, {"id": 2}])
+        players = [{"id": n, "team": 1 + n % 2, "nick": f"p{n}"} for n in range(1, 7)]
+        await connection.execute(insert(Player), players)
         staff = [("person", "p"), ("boss", "b")]
         people = [{"id": n, "kind": k, "badge": b} for n, (k, b) in enumerate(staff, 1)]
         await connection.execute(insert(STAFF), people)

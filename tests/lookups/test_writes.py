@@ -11,7 +11,17 @@ from sqlalchemy import delete, func, insert, text, update
 from sqlalchemy.dialects import postgresql
 
 from repocache import NotFound, UnitOfWork
-from tests.lookups.accounts import Account, Accounts, Bosses, Page, Pages, Person, token
+from tests.lookups.accounts import (
+    Account,
+    Accounts,
+    Bosses,
+    Page,
+    Pages,
+    Person,
+    Players,
+    Team,
+    token,
+)
 from tests.shop import Shop
 
 WHOLE = None
@@ -95,6 +105,7 @@ def orm(statement: Any) -> Write:
     return write
 
 
+teams: Any = Team.__table__
 people: Any = Person.__table__
 accounts: Any = Account.__table__
 UPSERT = postgresql.insert(accounts)
@@ -215,6 +226,10 @@ WRITES: dict[str, tuple[Write, Told]] = {
         core(update(people).where(people.c.id == 1).values(kind="boss")),
         {"boss-by_badge": {"boss-by_badge:p"}},
     ),
+    "a parent that takes rows along": (
+        core(delete(teams).where(teams.c.id == 2)),
+        {"player-by_nick": {f"player-by_nick:p{n}" for n in (1, 3, 5)}},
+    ),
     "TRUNCATE": (core(text("TRUNCATE accounts")), BOTH),
 }
 
@@ -240,6 +255,7 @@ async def everything(shop: Shop, *, cached: bool) -> dict[str, Any]:
         (Accounts, "by_token", [token(n) for n in (7, 8, 10, 70, 71)]),
         (Pages, "by_slug", [(t, s) for t in (1, 2) for s in ("s1", "s2", "new")]),
         (Bosses, "by_badge", ["p", "b"]),
+        (Players, "by_nick", ["p1", "p2", "p3"]),
     ]
     for repository, name, values in asked:
         reader = shop.db[repository] if cached else shop.db[repository].on_primary()
