@@ -2,8 +2,9 @@
 
 A fenced block of `python` runs if the line above it is `<!-- run -->`. The blocks of one file are
 one program: they share a namespace and an event loop, and may `await` at the top level. A traceback
-names the line in the Markdown file. They find the mapped classes `User` and `Order`, the repository
-`Users` and a `db` that reads them; addresses of servers are replaced by those of real ones.
+names the line in the Markdown file. They find the mapped classes `User`, `Account` and `Order`, the
+repository `Users` and a `db` that reads them; addresses of servers are replaced by those of real
+ones.
 """
 
 import ast
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import UniqueConstraint, insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -86,6 +87,16 @@ class User(Base):
     age: Mapped[int]
 
 
+class Account(Base):
+    __tablename__ = "accounts"
+    __table_args__ = (UniqueConstraint("tenant", "slug"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    email: Mapped[str] = mapped_column(unique=True)
+    tenant: Mapped[int]
+    slug: Mapped[str]
+
+
 class Order(Base):
     __tablename__ = "orders"
     tenant: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -104,6 +115,8 @@ async def shop(repocache_endpoints: Endpoints) -> Endpoints:
         await connection.execute(
             insert(User), [{"id": n, "name": f"n{n}", "age": 15 + n} for n in range(1, 10)]
         )
+        ada = {"id": 1, "name": "Ada", "email": "ada@x.org", "tenant": 1, "slug": "ada"}
+        await connection.execute(insert(Account), ada)
     await engine.dispose()
     return repocache_endpoints
 
@@ -137,7 +150,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 )
 async def test_the_snippets_run(page: Path, namespace: dict[str, object], shop: Endpoints) -> None:
     db = Database(shop.primary, replicas=shop.replicas, redis=shop.redis, repositories=[Users])
-    namespace |= {"User": User, "Order": Order, "Users": Users, "db": db}
+    namespace |= {"User": User, "Account": Account, "Order": Order, "Users": Users, "db": db}
     first, second = shop.replicas
     await run(
         page,

@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.keys import KeyOwner, bucket_of
+from repocache.repository.lookup import Lookup
 from repocache.repository.repository import Repository
 
 KEY = 1
@@ -22,17 +23,20 @@ CREATE TABLE item (id int PRIMARY KEY, version int NOT NULL);
 CREATE UNLOGGED TABLE draft (id int PRIMARY KEY, version int NOT NULL);
 CREATE TABLE stock (id int PRIMARY KEY, version int NOT NULL, note int NOT NULL);
 CREATE TABLE price (id int PRIMARY KEY, version int NOT NULL);
+CREATE TABLE label (id int PRIMARY KEY, name text NOT NULL UNIQUE);
+ALTER TABLE label OWNER TO app;
 ALTER TABLE stock OWNER TO app;
 ALTER TABLE price OWNER TO app;
 ALTER TABLE item OWNER TO app;
 ALTER TABLE draft OWNER TO app;
 """
 ROWS = f"""
-TRUNCATE item, draft, stock, price;
+TRUNCATE item, draft, stock, price, label;
 INSERT INTO item VALUES ({KEY}, 1), ({NEIGHBOUR}, 1);
 INSERT INTO draft VALUES ({KEY}, 1);
 INSERT INTO stock VALUES ({KEY}, 1, 1);
 INSERT INTO price VALUES ({KEY}, 1);
+INSERT INTO label VALUES ({KEY}, 'old');
 """
 
 
@@ -64,6 +68,18 @@ class Price(Base):
     __tablename__ = "price"
     id: Mapped[int] = mapped_column(primary_key=True)
     version: Mapped[int]
+
+
+class Label(Base):
+    __tablename__ = "label"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+
+
+class Labels(Repository[Label, int]):
+    owner = KeyOwner("label")
+    policy = CacheAside(ttl=300, local_ttl=100, jitter=0.0)
+    by_name = Lookup(Label.name)
 
 
 class Items(Repository[Item, int]):

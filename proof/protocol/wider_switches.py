@@ -24,6 +24,7 @@ from repocache.errors import DatabaseUnavailable
 from repocache.invalidation import bus
 from repocache.invalidation.channel import Channel
 from repocache.invalidation.feed import Feed
+from repocache.mapping.lookup import LookupPlan
 from repocache.nodes import reading, replica, stamps, wal
 from repocache.nodes.clock import Outages, PrimaryClock
 from repocache.nodes.lineage import Lineage
@@ -47,6 +48,7 @@ from repocache.routing import causal_session, routing
 from repocache.routing.causal_session import CausalSession, Look
 from repocache.routing.routing import Routing, need_of
 from repocache.runtime.primary_wal import PrimaryWal
+from repocache.tracking import locked
 from repocache.transactions.transaction import Transaction
 
 Joins = Callable[..., bool]
@@ -324,4 +326,18 @@ def _sealed_history() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(WriteThroughHook, "puts_by_bucket", ready))
         stack.enter_context(patch.object(Lineage, "writes_with", lambda self, _: self.history))
+        yield
+
+
+@_switch("new value")
+def _new_value() -> Iterator[None]:
+    """A write tells lookups the values that rows had, and not those that they have from now on."""
+    with patch.object(locked, "with_new_values", lambda old, *_: old):
+        yield
+
+
+@_switch("still has")
+def _still_has() -> Iterator[None]:
+    """Whatever row the id leads to is the answer."""
+    with patch.object(LookupPlan, "holds", lambda _, row, __: row is not None):
         yield

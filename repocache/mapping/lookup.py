@@ -41,6 +41,11 @@ class LookupPlan:
     columns: tuple[Column[Any], ...]
     moved_by: frozenset[Column[Any]]
 
+    def holds(self, row: Row | None, value: Any) -> bool:
+        """Whether the whole row, if there is one, has this value: only then what a cache says of
+        the value counts (protocol, Read path)."""
+        return row is not None and bool(self.value_of(row) == value)
+
     @property
     def table(self) -> Table:
         """That holds the columns."""

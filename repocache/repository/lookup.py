@@ -98,7 +98,7 @@ class BoundLookup(Generic[M, V]):
         self._peek_id = self._matches.peek
         self._peek = access.peek
         self._id_of = plan.ids.entity
-        self._value_of = plan.value_of
+        self._holds = plan.holds
         self._entity = binding.plan.entity
         self._model = binding.plan.model
 
@@ -112,7 +112,7 @@ class BoundLookup(Generic[M, V]):
                 return None
             cached = self._peek(self._id_of(known.row))
             row = None if cached is None else cached.row
-            if row is not None and self._value_of(row) == value:
+            if row is not None and self._holds(row, value):
                 return self._entity(row)
         return (await self._matches.by_value((value,))).get(value)
 

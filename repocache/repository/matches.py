@@ -1,7 +1,7 @@
 """Entities by the value that they have in the columns of a lookup. One port, three fits: past the
 caches, through them, and (`session_access`) in a unit of work.
 
-Owns the rule that a cached answer counts only if the entity still has the value (protocol, Tags 5).
+Owns the rule that a cached answer counts only if the entity still has the value (protocol, Read path).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class ThroughCaches(Generic[M]):
     def __init__(
         self, lookup: LookupPlan, cached: CachedLookup, rows: EntityRows, past: PastCaches[M]
     ) -> None:
-        self._value_of = lookup.value_of
+        self._lookup = lookup
         self._ids = cached.ids
         self._wrong = cached.wrong
         self._rows = rows
@@ -116,7 +116,7 @@ class ThroughCaches(Generic[M]):
         doubtful = []
         for value, id in ids.items():
             row = rows[id].row
-            if row is not None and self._value_of(row) == value:
+            if self._lookup.holds(row, value):
                 found[value] = self._entity(row)
             else:
                 doubtful.append(value)
