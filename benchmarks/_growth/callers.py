@@ -16,6 +16,7 @@ from benchmarks._growth.paths import (
     MISS,
     SESSION,
     UPDATE,
+    WARMERS,
     fill_redis,
     our_commits,
     our_hits,
@@ -24,6 +25,7 @@ from benchmarks._growth.paths import (
     put,
     redis_get,
     session_get,
+    with_fills,
 )
 from benchmarks._growth.place import ColdUsers, WrittenUsers, users
 from benchmarks._harness import Load, under
@@ -40,8 +42,8 @@ def contests(ends: Endpoints, extent: Extent) -> list[Contest]:
         Contest(
             HIT,
             GET,
-            lambda _: partial(our_hits, ends, warm),
-            lambda _: partial(redis_get, ends, warm, Row),
+            lambda callers: partial(our_hits, ends, warm, max(WARMERS, callers)),
+            lambda callers: partial(redis_get, ends, warm, Row, max(WARMERS, callers)),
             lambda callers: under(Load(callers, extent.warm), extent.closed),
             FIGURES,
         ),
@@ -50,7 +52,7 @@ def contests(ends: Endpoints, extent: Extent) -> list[Contest]:
             SESSION,
             lambda _: partial(our_misses, ends, cold),
             lambda _: partial(session_get, ends, cold),
-            lambda callers: under(Load(callers, extent.cold, once=True), extent.closed),
+            lambda callers: with_fills(Load(callers, extent.cold, once=True), extent.closed),
             FIGURES,
         ),
         Contest(

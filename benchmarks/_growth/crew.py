@@ -44,65 +44,79 @@ def job(task: str, ends: Endpoints, rows: int, rate: int = 0) -> Job:
 
 
 class Member:
-    """One process."""
+    """One process, started when it has something to do, and anew after it has failed."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
 
     @asynccontextmanager
     async def open(self, what: Job) -> AsyncIterator[Window]:
+        if self._process is None:
+            self._process = await started()
         if await self._told(msgspec.json.encode(what)) != READY:
             raise RuntimeError(f"{what.task}: the other process is not ready")
         try:
             yield self._window
         finally:
-            await self._told(CLOSE)
+            if self._process is not None:
+                await self._told(CLOSE)
 
     async def _window(self, seconds: float) -> Figures:
         answer = await self._told(str(seconds).encode(), seconds)
         return Figures(*msgspec.json.decode(answer, type=tuple[float, float]))
 
     async def _told(self, line: bytes, seconds: float = 0) -> bytes:
-        """The answer to a line. Raises RuntimeError if the process has ended."""
-        sending, answers = self._process.stdin, self._process.stdout
-        assert sending is not None
-        assert answers is not None
-        sending.write(line + b"\n")
-        answer = await asyncio.wait_for(answers.readline(), seconds + PATIENCE)
+        """The answer to a line. Raises RuntimeError, and ends the process, if it does not come."""
+        process = self._process
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        answer = b""
+        try:
+            process.stdin.write(line + b"\n")
+            answer = await asyncio.wait_for(process.stdout.readline(), seconds + PATIENCE)
+        finally:
+            if not answer:
+                await self.end(0)
         if not answer:
             raise RuntimeError("the other process has ended")
         return answer.strip()
 
-    async def end(self) -> None:
-        """It ends when nobody is there to tell it more."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+    async def end(self, patience: float = 10) -> None:
+        """It ends when nobody is there to tell it more, or after so many seconds is made to."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), 10)
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+            await asyncio.wait_for(process.wait(), patience)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def started() -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks._growth.worker"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
 
 
 @asynccontextmanager
 async def crew(many: int) -> AsyncIterator[list[Member]]:
     """So many processes, which do nothing yet."""
     async with AsyncExitStack() as stack:
-        members = []
-        for _ in range(many):
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "benchmarks._growth.worker"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-            members.append(Member(process))
-            stack.push_async_callback(members[-1].end)
+        members = [Member() for _ in range(many)]
+        for each in members:
+            stack.push_async_callback(each.end)
         yield members
 
 
 @asynccontextmanager
 async def opened(members: Sequence[Member], what: Job) -> AsyncIterator[list[Window]]:
-    """The same job, open in all of them."""
+    """The same job, open in all of them: one after the other, so that none waits for a core for
+    longer than its connections do."""
     async with AsyncExitStack() as stack:
-        windows = [stack.enter_async_context(each.open(what)) for each in members]
-        yield list(await asyncio.gather(*windows))
+        yield [await stack.enter_async_context(each.open(what)) for each in members]

@@ -27,6 +27,7 @@ from benchmarks._growth.paths import (
     put,
     redis_get,
     session_get,
+    with_fills,
 )
 from benchmarks._growth.place import ColdUsers, users
 from benchmarks._harness import (
@@ -133,7 +134,7 @@ def remote(ends: Endpoints, extent: Extent) -> list[Contest]:
             SESSION,
             lambda at: partial(our_misses, ends, users(at, ColdUsers)),
             lambda at: partial(session_get, ends, users(at, ColdUsers)),
-            lambda at: under(Load(CALLERS, at, once=True), extent.closed),
+            lambda at: with_fills(Load(CALLERS, at, once=True), extent.closed),
         ),
     ]
 

@@ -11,9 +11,9 @@ from functools import partial
 from benchmarks._growth.contest import Axis, Contest, Extent, Study, always, studied
 from benchmarks._growth.curve import CPU, RATE
 from benchmarks._growth.ground import Ground
-from benchmarks._growth.paths import MISS, SESSION, our_misses, session_get
+from benchmarks._growth.paths import MISS, SESSION, our_misses, session_get, with_fills
 from benchmarks._growth.place import ColdUsers, users
-from benchmarks._harness import Load, under
+from benchmarks._harness import Load
 from repocache.testing import Endpoints
 
 CALLERS = 64
@@ -33,7 +33,7 @@ async def study(ground: Ground, points: Sequence[int], extent: Extent) -> Study:
         SESSION,
         lambda many: partial(our_misses, with_replicas(ends, many), place),
         lambda _: partial(session_get, ends, place),
-        always(under(Load(CALLERS, extent.cold, once=True), extent.closed)),
+        always(with_fills(Load(CALLERS, extent.cold, once=True), extent.closed)),
         (CPU, RATE),
     )
     return await studied([misses], points, extent.rounds)

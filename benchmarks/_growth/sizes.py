@@ -28,6 +28,7 @@ from benchmarks._growth.paths import (
     put,
     redis_get,
     session_get,
+    with_fills,
 )
 from benchmarks._growth.place import LONG, Document, Documents, Place
 from benchmarks._harness import Load, Measure, under
@@ -88,8 +89,11 @@ def place(size: int, most: int, repository: type[Repository[Document, int]] = Do
 def contests(ends: Endpoints, extent: Extent) -> list[Contest]:
     most = extent.warm
 
-    def measure(size: int, *, once: bool = False, seconds: float = extent.closed) -> Measure:
-        return under(Load(CALLERS, place(size, most).numbers, once=once), seconds)
+    def measure(size: int, *, seconds: float = extent.closed) -> Measure:
+        return under(Load(CALLERS, place(size, most).numbers), seconds)
+
+    def misses(size: int) -> Measure:
+        return with_fills(Load(CALLERS, place(size, most).numbers, once=True), extent.closed)
 
     return [
         Contest(
@@ -104,7 +108,7 @@ def contests(ends: Endpoints, extent: Extent) -> list[Contest]:
             SESSION,
             lambda size: partial(our_misses, ends, place(size, most, ColdDocuments)),
             lambda size: partial(session_get, ends, place(size, most, ColdDocuments)),
-            partial(measure, once=True),
+            misses,
         ),
         Contest(
             COMMIT,
