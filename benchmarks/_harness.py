@@ -176,13 +176,20 @@ def number(value: float) -> str:
 async def interleave(
     title: str, contestants: Mapping[str, Open], measure: Measure, rounds: int
 ) -> Table:
-    """Every contestant once a round, in turns forwards and backwards."""
-    table = Table(title, {name: [] for name in contestants})
+    """Every contestant once a round, in turns forwards and backwards, all measured alike."""
+    trials = {name: (each, measure) for name, each in contestants.items()}
+    return await take_turns(title, trials, rounds)
+
+
+async def take_turns(title: str, trials: Mapping[str, tuple[Open, Measure]], rounds: int) -> Table:
+    """As `interleave`, each contestant measured in a way of its own."""
+    table = Table(title, {name: [] for name in trials})
     for turn in range(rounds):
         names = list(table.rounds)
         for name in names if turn % 2 else reversed(names):
             try:
-                async with contestants[name]() as call:
+                contestant, measure = trials[name]
+                async with contestant() as call:
                     with swept():
                         table.rounds[name].append(await measure(call))
             except Exception as error:
@@ -247,7 +254,8 @@ def in_a_row(numbers: Sequence[int], seconds: float) -> Measure:
         cpu, begin = time.process_time(), time.perf_counter()
         calls, deadline = 0, begin + seconds
         while time.perf_counter() < deadline:
-            some = numbers[calls % len(numbers) :][:AT_ONCE]
+            first = calls % len(numbers)
+            some = numbers[first : first + AT_ONCE]
             for at in some:
                 await call(at)
             calls += len(some)

@@ -13,12 +13,23 @@ from sqlalchemy import DateTime, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CacheAside, Database, KeyOwner, OutboxMode, Repository, Settings, View
+from repocache import (
+    CacheAside,
+    Database,
+    KeyOwner,
+    OutboxMode,
+    Repository,
+    Settings,
+    TopologySettings,
+    View,
+)
 from repocache.events import ignore
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
 
 POOL = 10
 """Connections of every pool here, as the library's own by default."""
+POOL_WAIT = 30.0
+"""Seconds for one of them, where more callers wait than a pool is meant for."""
 
 
 class Base(DeclarativeBase):
@@ -103,16 +114,17 @@ class Items(Repository[Item, int]):
 USERS = """
 INSERT INTO users SELECT n, 'Ada Lovelace ' || n, 'ada' || n || '@example.org', n % 90, n % 2 = 0,
     n / 7.0, 'GB',
-'London', now(), 0, repeat('she writes ', 12) FROM generate_series(0, :last) AS n
+'London', now(), 0, repeat('she writes ', 12)
+    FROM generate_series(CAST(:first AS integer), :last) AS n
 """
 ITEMS = "INSERT INTO items SELECT n, 0 FROM generate_series(0, :last) AS n"
 
 
 @contextmanager
-def servers(*, durable: bool = False) -> Iterator[Servers]:
-    """A primary, a replica and Redis. `durable`: with fsync, as commits have it in earnest."""
+def servers(*, durable: bool = False, replicas: int = 1) -> Iterator[Servers]:
+    """A primary, its replicas and Redis. `durable`: with fsync, as commits have it in earnest."""
     settings = MappingProxyType({"fsync": "on"} if durable else {})
-    with embedded_servers(Layout(replicas=1, postgres=settings)) as started:
+    with embedded_servers(Layout(replicas=replicas, postgres=settings)) as started:
         yield started
 
 
@@ -122,7 +134,7 @@ async def fill(running: Servers, users: int, items: int = 1) -> Endpoints:
     async with plain_engine(ends) as engine:
         async with engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
-            await connection.execute(text(USERS), {"last": users - 1})
+            await connection.execute(text(USERS), {"first": 0, "last": users - 1})
             await connection.execute(text(ITEMS), {"last": items - 1})
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
@@ -134,7 +146,9 @@ async def fill(running: Servers, users: int, items: int = 1) -> Endpoints:
 @asynccontextmanager
 async def plain_engine(ends: Endpoints) -> AsyncIterator[AsyncEngine]:
     """As somebody without the library has it, who pools as many connections."""
-    engine = create_async_engine(ends.primary, pool_size=POOL, max_overflow=0, pool_timeout=30)
+    engine = create_async_engine(
+        ends.primary, pool_size=POOL, max_overflow=0, pool_timeout=POOL_WAIT
+    )
     try:
         yield engine
     finally:
@@ -146,8 +160,10 @@ def database(
     *repositories: type[Repository[Any, int]],
     outbox: OutboxMode = OutboxMode.OFF,
     secrets: tuple[str, ...] = (),
+    pool_wait: float = TopologySettings().pool_wait,
 ) -> Database:
-    settings = Settings(outbox=outbox, secrets=secrets, observe=ignore)
+    topology = TopologySettings(pool_wait=pool_wait)
+    settings = Settings(outbox=outbox, secrets=secrets, observe=ignore, topology=topology)
     return Database(
         primary=ends.primary,
         replicas=ends.replicas,
