@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import async_sessionmaker
@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from benchmarks._harness import Effort, run
 from benchmarks._shop import Item, Items, SharedUsers, User, Users, database, fill, plain_engine
 from benchmarks._shop import servers as started
+from benchmarks._turns import Turns
 from repocache import Database
 from repocache.cache.local_store import LocalStore
 from repocache.testing import Endpoints
@@ -39,38 +40,6 @@ ALLOWED = 25.0
 """Milliseconds of a turn that a call of more than one command may take."""
 
 Work = Callable[[], Awaitable[object]]
-
-
-class Turns:
-    """The longest turn of the loop inside the block, milliseconds of CPU."""
-
-    def __enter__(self) -> Self:
-        self.longest = self.collector = self._paused = self._began = 0.0
-        gc.callbacks.append(self._collecting)
-        self._loop = asyncio.get_running_loop()
-        self._last = time.thread_time()
-        self._going = True
-        self._loop.call_soon(self._tick)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._going = False
-        gc.callbacks.remove(self._collecting)
-
-    def _collecting(self, phase: str, _: object) -> None:
-        now = time.thread_time()
-        if phase == "start":
-            self._began = now
-            return
-        self._paused += now - self._began
-        self.collector = max(self.collector, 1000 * (now - self._began))
-
-    def _tick(self) -> None:
-        now = time.thread_time()
-        self.longest = max(self.longest, 1000 * (now - self._last - self._paused))
-        self._last, self._paused = now, 0.0
-        if self._going:
-            self._loop.call_soon(self._tick)
 
 
 async def measured(name: str, rounds: int, prepare: Work, work: Work) -> float:
