@@ -14,8 +14,8 @@ from benchmarks._shop import Row, SharedUsers, database, row_of
 from repocache.testing import Endpoints
 
 KEYS = 2_560
-TOGETHER = 256
-"""Callers at once, in measuring and in warming up."""
+TOGETHER = 32
+"""Calls at once, where it does not matter."""
 ENTITY = "repocache: users.get"
 VIEW = "repocache: users.card.get"
 REDIS_PY_GET = f"{REDIS_PY} get"
@@ -34,7 +34,7 @@ def key(name: str, number: int) -> str:
 async def entity(ends: Endpoints) -> AsyncIterator[Call]:
     async with database(ends, SharedUsers) as db:
         users = db[SharedUsers]
-        await warm(users.get, KEYS)  # and the state of every record is known
+        await warm(users.get, KEYS, KEYS // 10)  # and the state of every record is known
         yield users.get
 
 
@@ -42,39 +42,40 @@ async def entity(ends: Endpoints) -> AsyncIterator[Call]:
 async def view(ends: Endpoints) -> AsyncIterator[Call]:
     async with database(ends, SharedUsers) as db:
         users = db[SharedUsers]
-        await warm(users.card.get, KEYS)
+        await warm(users.card.get, KEYS, KEYS // 10)
         yield users.card.get
 
 
 @asynccontextmanager
-async def other(ends: Endpoints, name: str) -> AsyncIterator[Call]:
+async def other(ends: Endpoints, name: str, crowd: int) -> AsyncIterator[Call]:
     async with PEERS[name](ends) as peer:
         get = peer.get
 
         async def call(number: int) -> Row | None:
             return await get(key(name, number))
 
-        await warm(call, 2 * TOGETHER)  # all its connections are open
+        for _ in range(2):  # all its connections are open
+            await warm(call, crowd, crowd)
         yield call
 
 
-async def warm(call: Call, keys: int) -> None:
+async def warm(call: Call, keys: int, together: int) -> None:
     """Connections and caches, before the clock starts. All must be hits from now on."""
-    for first in range(0, keys, TOGETHER):
-        found = await asyncio.gather(*map(call, range(first, first + TOGETHER)))
+    for first in range(0, keys, together):
+        found = await asyncio.gather(*map(call, range(first, first + together)))
         if None in found:
             raise LookupError(f"no value for {first + found.index(None)}")
 
 
-async def others(ends: Endpoints) -> dict[str, Open]:
-    """One contestant a client or library, which finds the rows as the library reads them, in its
-    own form."""
+async def others(ends: Endpoints, crowd: int) -> dict[str, Open]:
+    """One contestant a client or library, with connections for so many callers. It finds the rows
+    as the library reads them, in its own form."""
     async with database(ends, SharedUsers) as db:
         found = await db[SharedUsers].get_many(range(KEYS))
     rows = {number: row_of(user) for number, user in found.items()}
     made: dict[str, Open] = {}
     for name, opened in PEERS.items():
-        made[f"{name} get"] = partial(other, ends, name)
+        made[f"{name} get"] = partial(other, ends, name, crowd)
         try:
             async with opened(ends) as peer:
                 await put(peer, name, rows)

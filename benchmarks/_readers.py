@@ -38,9 +38,10 @@ def plain(ends: Endpoints) -> dict[str, Open]:
     }
 
 
-def asides(ends: Endpoints) -> dict[str, Open]:
-    """The textbook: get, else `AsyncSession.get` and set, over each client."""
-    return {f"{name}, {SESSION}": partial(aside, ends, name) for name in PEERS}
+def asides(ends: Endpoints, crowd: int) -> dict[str, Open]:
+    """The textbook: get, else `AsyncSession.get` and set, over each client, with connections for so
+    many callers."""
+    return {f"{name}, {SESSION}": partial(aside, ends, name, crowd) for name in PEERS}
 
 
 @asynccontextmanager
@@ -118,7 +119,7 @@ async def advanced_alchemy(ends: Endpoints) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def aside(ends: Endpoints, name: str) -> AsyncIterator[Call]:
+async def aside(ends: Endpoints, name: str, crowd: int) -> AsyncIterator[Call]:
     """Under keys that nobody has asked for."""
     prefix = f"aside:{secrets.token_hex(4)}"
     async with PEERS[name](ends) as peer, session_get(ends) as load:
@@ -133,5 +134,5 @@ async def aside(ends: Endpoints, name: str) -> AsyncIterator[Call]:
                 await peer.put(key, found)
             return found
 
-        await asyncio.gather(*map(get, range(ROWS - 256, ROWS)))
+        await asyncio.gather(*map(get, range(ROWS - crowd, ROWS)))
         yield get

@@ -17,7 +17,6 @@ from benchmarks._hits import (
     GLIDE_GET,
     KEYS,
     REDIS_PY_GET,
-    TOGETHER,
     others,
     ours,
 )
@@ -41,16 +40,16 @@ THINK = (0.02, 0.06)
 async def benchmark(effort: Effort) -> None:
     with servers() as running:
         ends = await fill(running, KEYS)
-        mine, theirs = ours(ends), await others(ends)
+        mine, theirs = ours(ends), await others(ends, effort.crowd)
         plain = {REDIS_PY_GET: theirs[REDIS_PY_GET]}
         table = await interleave(
             "L2 hit, one caller", plain | mine, under(Load(1, KEYS), effort.closed), effort.rounds
         )
         table.show(ALONE)
         table = await interleave(
-            f"L2 hit, {TOGETHER} callers in a closed loop",
+            f"L2 hit, {effort.crowd} callers in a closed loop",
             theirs | mine,
-            under(Load(TOGETHER, KEYS), effort.closed),
+            under(Load(effort.crowd, KEYS), effort.closed),
             effort.rounds,
         )
         table.show(CLOSED)

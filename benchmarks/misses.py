@@ -46,9 +46,9 @@ async def benchmark(effort: Effort) -> None:
             OURS: partial(cold, ends),
         }
         table = await interleave(
-            "database miss, 256 callers in a closed loop",
+            f"database miss, {effort.crowd} callers in a closed loop",
             contestants,
-            under(Load(256, ROWS, once=True), effort.closed),
+            under(Load(effort.crowd, ROWS, once=True), effort.closed),
             effort.rounds,
         )
         table.show(CLOSED)
