@@ -30,6 +30,7 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
 )
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -47,6 +48,9 @@ AT_ONCE = 1000
 """Calls between two looks at the clock."""
 PATIENCE = 60.0
 """Seconds that a contestant may take to be opened and measured once."""
+FEWEST = 3
+"""Rounds that say anything about speed; with fewer the heap is not swept before each measurement,
+which takes most of their time."""
 COLUMNS = {"cpu": "CPU us", "p50": "p50 us", "p99": "p99 us", "turn": "turn ms"}
 
 
@@ -202,7 +206,7 @@ async def interleave(
         for name in names if turn % 2 else reversed(names):
             try:
                 async with asyncio.timeout(PATIENCE), contestants[name]() as call:
-                    with swept():
+                    with swept() if rounds >= FEWEST else nullcontext():
                         table.rounds[name].append(await measure(call))
             except Exception as error:
                 table.failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -341,7 +345,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def effort_of(options: argparse.Namespace) -> Effort:
-    return QUICK if options.quick else Effort(rounds=max(2, options.rounds))
+    return QUICK if options.quick else Effort(rounds=max(FEWEST, options.rounds))
 
 
 def perform(work: Awaitable[Result], options: argparse.Namespace) -> Result:
