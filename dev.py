@@ -3,8 +3,9 @@
 simulate, benchmark, journeys, instructions, house.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
-the command needs; arguments are passed on to what is run. `oldest` runs the tests on the lower
-bounds of all dependencies (tests/oldest.txt), in `.venv-oldest`.
+the command needs; arguments are passed on to what is run. `benchmark` takes names, and options for
+each of them after the last. `oldest` runs the tests on the lower bounds of all dependencies
+(tests/oldest.txt), in `.venv-oldest`.
 """
 
 import hashlib
@@ -98,8 +99,15 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
         return [["-m", "proof.simulation", *arguments]]
     if name == "check":
         return [["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-m", "mypy"]]
+    names, options = parted(arguments)
     found = sorted({path.stem for path in (ROOT / "benchmarks").glob("[!_]*.py")} - COUNTERS)
-    return [["-m", "benchmarks." + benchmark] for benchmark in arguments or found]
+    return [["-m", "benchmarks." + benchmark, *options] for benchmark in names or found]
+
+
+def parted(arguments: List[str]) -> Tuple[List[str], List[str]]:
+    """Names, and the options after them: from the first that begins with a dash on."""
+    at = next((at for at, each in enumerate(arguments) if each.startswith("-")), len(arguments))
+    return arguments[:at], arguments[at:]
 
 
 def main(arguments: List[str]) -> int:

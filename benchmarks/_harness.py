@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import math
 import os
 import random
 import statistics
@@ -29,11 +30,12 @@ from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
 )
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 Call = Callable[[int], Awaitable[object]]
 """One call of a contestant, for the key or row of this number."""
@@ -41,31 +43,42 @@ Open = Callable[[], AbstractAsyncContextManager[Call]]
 """Connects and fills what the contestant needs."""
 Measure = Callable[[Call], Coroutine[Any, Any, "Figures"]]
 NEVER = float("nan")
+Result = TypeVar("Result")
 AT_ONCE = 1000
 """Calls between two looks at the clock."""
+PATIENCE = 60.0
+"""Seconds that a contestant may take to be opened and measured once."""
+FEWEST = 3
+"""Rounds that say anything about speed; with fewer the heap is not swept before each measurement,
+which takes most of their time."""
+COLUMNS = {"cpu": "CPU us", "p50": "p50 us", "p99": "p99 us", "turn": "turn ms"}
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """`rounds`, and seconds of one measurement in a closed loop and with think time."""
+    """`rounds`, seconds of one measurement in a closed loop and with think time, callers where
+    there are many, rows of a bulk statement."""
 
     rounds: int = 7
     closed: float = 0.4
     thinking: float = 1.5
+    crowd: int = 256
+    rows: int = 100_000
 
 
-QUICK = Effort(rounds=2, closed=0.02, thinking=0.1)
+QUICK = Effort(rounds=1, closed=0.02, thinking=0.1, crowd=32, rows=5_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One contestant in one round: calls a second, microseconds of CPU a call, latencies in
-    microseconds."""
+    microseconds, the longest turn of the loop in milliseconds."""
 
     calls: float
     cpu: float
     p50: float = NEVER
     p99: float = NEVER
+    turn: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +102,20 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """What is wanted of `ours` beside `theirs`: at least, or at most, `limit` times its
-    `figure`."""
+    """What is wanted of `ours` beside `theirs`: at least, or at most, `limit` times its `figure`;
+    without `theirs`, the limit is the figure itself."""
 
     ours: str
-    theirs: str
+    theirs: str | None
     figure: str
     limit: float
     at_least: bool = False
 
     def __str__(self) -> str:
-        return (
-            f"{self.figure} at {'least' if self.at_least else 'most'} {self.limit:g}x {self.theirs}"
-        )
+        side = "least" if self.at_least else "most"
+        if self.theirs is None:
+            return f"{COLUMNS.get(self.figure, self.figure)} at {side} {self.limit:g}"
+        return f"{self.figure} at {side} {self.limit:g}x {self.theirs}"
 
     def reached(self, ratio: float) -> bool:
         return ratio >= self.limit if self.at_least else ratio <= self.limit
@@ -128,47 +142,56 @@ class Table:
 
     def show(self, bars: Sequence[Bar] = ()) -> None:
         width = max(map(len, chain(self.rounds, self.failed)))
+        columns = [one for one in COLUMNS if self._has(one)]
         print(f"\n{self.title}")
-        print(
-            f"  {'':{width}} {'calls/s':>10} {'quartiles':>19} {'CPU us':>8} {'p50 us':>8} "
-            f"{'p99 us':>8}"
-        )
+        heads = "".join(f" {COLUMNS[one]:>8}" for one in columns)
+        print(f"  {'':{width}} {'calls/s':>10} {'quartiles':>19}{heads}")
         for name, found in self.rounds.items():
             low, calls, high = quartiles([each.calls for each in found])
-            cpu, p50, p99 = (
-                statistics.median(getattr(each, one) for each in found)
-                for one in ("cpu", "p50", "p99")
+            cells = "".join(
+                f" {number(statistics.median(getattr(each, one) for each in found))}"
+                for one in columns
             )
             spread = f"{low:,.0f} - {high:,.0f}"
-            print(
-                f"  {name:{width}} {calls:10,.0f} {spread:>19} {number(cpu)} {number(p50)} "
-                f"{number(p99)}"
-            )
+            print(f"  {name:{width}} {calls:10,.0f} {spread:>19}{cells}")
         for name, why in self.failed.items():
             print(f"  {name:{width}} not measured: {why}")
         for bar in bars:
             print(f"  {self.judged(bar)}", flush=True)
 
+    def _has(self, column: str) -> bool:
+        return any(
+            not math.isnan(getattr(each, column))
+            for found in self.rounds.values()
+            for each in found
+        )
+
     def judged(self, bar: Bar) -> str:
-        ours, theirs = self.rounds.get(bar.ours, []), self.rounds.get(bar.theirs, [])
-        ratios = [
-            getattr(mine, bar.figure) / getattr(other, bar.figure)
-            for mine, other in zip(ours, theirs, strict=False)
-        ]
-        if len(ratios) < 2:
+        ratios = self._ratios(bar)
+        if not ratios:
             return f"{bar.ours}: {bar}: not measured"
         low, middle, high = quartiles(ratios)
         verdict = "reached" if bar.reached(middle) else "NOT REACHED"
         return f"{bar.ours}: {middle:.2f} [{low:.2f} .. {high:.2f}]; wanted: {bar}: {verdict}"
 
+    def _ratios(self, bar: Bar) -> list[float]:
+        """What is judged, a round each: the quotient of the two, or the figure itself."""
+        ours = [getattr(each, bar.figure) for each in self.rounds.get(bar.ours, [])]
+        if bar.theirs is None:
+            return ours
+        theirs = [getattr(each, bar.figure) for each in self.rounds.get(bar.theirs, [])]
+        return [mine / other for mine, other in zip(ours, theirs, strict=False)]
+
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    if len(values) == 1:
+        return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4)
     return low, middle, high
 
 
 def number(value: float) -> str:
-    if value != value:  # noqa: PLR0124  # not a number
+    if math.isnan(value):
         return f"{'':8}"
     return f"{value:8,.0f}" if value >= 100 else f"{value:8,.2f}"
 
@@ -189,8 +212,8 @@ async def take_turns(title: str, trials: Mapping[str, tuple[Open, Measure]], rou
         for name in names if turn % 2 else reversed(names):
             try:
                 contestant, measure = trials[name]
-                async with contestant() as call:
-                    with swept():
+                async with asyncio.timeout(PATIENCE), contestant() as call:
+                    with swept() if rounds >= FEWEST else nullcontext():
                         table.rounds[name].append(await measure(call))
             except Exception as error:
                 table.failed[name] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -298,24 +321,47 @@ def unable(error: Exception) -> Open:
     return refuse
 
 
+@asynccontextmanager
+async def nothing() -> AsyncIterator[Call]:
+    """Sleeps like the others, and does no work."""
+
+    async def call(_: int) -> None:
+        pass
+
+    yield call
+
+
 def run(benchmark: Callable[[Effort], Awaitable[None]]) -> None:
-    """The command line of a benchmark: `--quick` to see only whether it works, `--uvloop` for that
-    event loop."""
+    """The command line of a benchmark."""
+    options = arguments().parse_args()
+    effort = effort_of(options)
+    print(f"{effort}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    perform(benchmark(effort), options)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """`--quick` to see only whether it works, `--uvloop` for that event loop."""
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "--quick", action="store_true", help="two short rounds: says nothing about speed"
+        "--quick", action="store_true", help="one short round: says nothing about speed"
     )
     parser.add_argument(
         "--uvloop", action="store_true", help="on uvloop instead of asyncio's own loop"
     )
     parser.add_argument("--rounds", type=int, default=Effort().rounds)
-    options = parser.parse_args()
-    effort = QUICK if options.quick else Effort(rounds=max(2, options.rounds))
-    loop = import_module("uvloop").new_event_loop if options.uvloop else None
-    print(f"{effort}, load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+    return parser
 
-    async def main() -> None:
-        await benchmark(effort)
+
+def effort_of(options: argparse.Namespace) -> Effort:
+    return QUICK if options.quick else Effort(rounds=max(FEWEST, options.rounds))
+
+
+def perform(work: Awaitable[Result], options: argparse.Namespace) -> Result:
+    """Its result, on the event loop that was asked for."""
+    loop = import_module("uvloop").new_event_loop if options.uvloop else None
+
+    async def main() -> Result:
+        return await work
 
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(main())
+        return runner.run(main())

@@ -63,6 +63,16 @@ class Item(Base):
     stock: Mapped[int]
 
 
+class Price(Base):
+    """Three columns: the smallest entity of use."""
+
+    __tablename__ = "prices"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    currency: Mapped[str]
+    cents: Mapped[int]
+
+
 class Row(msgspec.Struct, array_like=True, frozen=True):
     """A user as a hand-written cache would decode it."""
 
@@ -111,6 +121,13 @@ class Items(Repository[Item, int]):
     policy = CacheAside(ttl=3600, local_ttl=3600)
 
 
+class Prices(Repository[Price, int]):
+    """Kept in this process."""
+
+    owner = KeyOwner("price")
+    policy = CacheAside(ttl=3600, local_ttl=3600)
+
+
 USERS = """
 INSERT INTO users SELECT n, 'Ada Lovelace ' || n, 'ada' || n || '@example.org', n % 90, n % 2 = 0,
     n / 7.0, 'GB',
@@ -118,6 +135,9 @@ INSERT INTO users SELECT n, 'Ada Lovelace ' || n, 'ada' || n || '@example.org', 
     FROM generate_series(CAST(:first AS integer), :last) AS n
 """
 ITEMS = "INSERT INTO items SELECT n, 0 FROM generate_series(0, :last) AS n"
+PRICES = "INSERT INTO prices SELECT n, 'GBP', 100 * n FROM generate_series(0, :last) AS n"
+PRICED = 100
+"""Rows of the table of prices."""
 
 
 @contextmanager
@@ -136,9 +156,10 @@ async def fill(running: Servers, users: int, items: int = 1) -> Endpoints:
             await connection.run_sync(Base.metadata.create_all)
             await connection.execute(text(USERS), {"first": 0, "last": users - 1})
             await connection.execute(text(ITEMS), {"last": items - 1})
+            await connection.execute(text(PRICES), {"last": PRICED - 1})
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="AUTOCOMMIT")
-            await connection.execute(text("VACUUM ANALYZE users, items"))
+            await connection.execute(text("VACUUM ANALYZE users, items, prices"))
     running.catch_up()
     return ends
 

@@ -11,129 +11,55 @@ think time each caller sleeps between calls, and the CPU of sleeping is taken of
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
-from importlib import import_module
 
-import asyncpg
-from sqlalchemy import make_url
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from benchmarks._harness import Bar, Effort, Load, Open, interleave, nothing, run, under
+from benchmarks._readers import (
+    ALONE,
+    ASYNCPG,
+    OURS,
+    PAST,
+    ROWS,
+    SESSION,
+    alone,
+    cold,
+    on_primary,
+    plain,
+)
+from benchmarks._shop import fill, servers
 
-from benchmarks._harness import Bar, Call, Effort, Load, Open, interleave, run, under
-from benchmarks._shop import POOL, User, Users, database, fill, plain_engine, servers
-from repocache import Database
-from repocache.testing import Endpoints
-
-ROWS = 60_000
-OURS = "repocache: users.get"
-ALONE = "repocache without Redis"
-PAST = "repocache: users.on_primary().get"
-SESSION = "AsyncSession.get"
-ASYNCPG = "asyncpg pool.fetchrow"
-
-
-@asynccontextmanager
-async def cold(ends: Endpoints) -> AsyncIterator[Call]:
-    """Connected, and with every record known, but no row in any cache."""
-    async with database(ends, Users) as db:
-        users = db[Users]
-        await asyncio.gather(*map(users.get, range(ROWS - 4_096, ROWS)))
-        async with db.unit_of_work() as work:
-            work.changes(Users)
-            await work.commit()
-        await asyncio.sleep(0.3)  # the replica has replayed that, and its next sample says so
-        yield users.get
-
-
-@asynccontextmanager
-async def alone(ends: Endpoints) -> AsyncIterator[Call]:
-    async with Database(primary=ends.primary, replicas=ends.replicas, repositories=[Users]) as db:
-        users = db[Users]
-        await asyncio.gather(*map(users.get, range(ROWS - 256, ROWS)))
-        yield users.get
-
-
-@asynccontextmanager
-async def on_primary(ends: Endpoints) -> AsyncIterator[Call]:
-    async with database(ends, Users) as db:
-        users = db[Users].on_primary()
-        await asyncio.gather(*map(users.get, range(256)))
-        yield users.get
-
-
-@asynccontextmanager
-async def session_get(ends: Endpoints) -> AsyncIterator[Call]:
-    async with plain_engine(ends) as engine:
-        sessions = async_sessionmaker(engine, expire_on_commit=False)
-
-        async def get(number: int) -> User | None:
-            async with sessions() as session:
-                return await session.get(User, number)
-
-        await asyncio.gather(*map(get, range(64)))
-        yield get
-
-
-@asynccontextmanager
-async def fetchrow(ends: Endpoints) -> AsyncIterator[Call]:
-    dsn = make_url(ends.primary).set(drivername="postgresql").render_as_string(hide_password=False)
-    async with asyncpg.create_pool(dsn, min_size=POOL, max_size=POOL) as pool:
-
-        async def get(number: int) -> object:
-            return await pool.fetchrow("SELECT * FROM users WHERE id = $1", number)
-
-        await asyncio.gather(*map(get, range(64)))
-        yield get
-
-
-@asynccontextmanager
-async def advanced_alchemy(ends: Endpoints) -> AsyncIterator[Call]:
-    library = import_module("advanced_alchemy.repository")
-    repository = type("Repository", (library.SQLAlchemyAsyncRepository,), {"model_type": User})
-    async with plain_engine(ends) as engine:
-
-        async def get(number: int) -> object:
-            async with AsyncSession(engine, expire_on_commit=False) as session:
-                return await repository(session=session).get(number)
-
-        await asyncio.gather(*map(get, range(64)))
-        yield get
-
-
-@asynccontextmanager
-async def nothing() -> AsyncIterator[Call]:
-    async def call(_: int) -> None:
-        pass
-
-    yield call
+CLOSED = (
+    Bar(OURS, SESSION, "calls", 12, at_least=True),
+    Bar(OURS, ASYNCPG, "calls", 2.8, at_least=True),
+)
+ONE = (Bar(OURS, SESSION, "calls", 1.3, at_least=True),)
+THINKING = (Bar(OURS, SESSION, "cpu", 0.45),)
+"""The bars of 256 callers in a closed loop, of one, of 64 with think time."""
 
 
 async def benchmark(effort: Effort) -> None:
     with servers() as running:
         ends = await fill(running, ROWS)
-        contestants: dict[str, Open] = {
-            SESSION: partial(session_get, ends),
-            "advanced-alchemy repository.get": partial(advanced_alchemy, ends),
-            ASYNCPG: partial(fetchrow, ends),
+        contestants = plain(ends) | {
             PAST: partial(on_primary, ends),
             ALONE: partial(alone, ends),
             OURS: partial(cold, ends),
         }
         table = await interleave(
-            "database miss, 256 callers in a closed loop",
+            f"database miss, {effort.crowd} callers in a closed loop",
             contestants,
-            under(Load(256, ROWS, once=True), effort.closed),
+            under(Load(effort.crowd, ROWS, once=True), effort.closed),
             effort.rounds,
         )
-        table.show(
-            (
-                Bar(OURS, SESSION, "calls", 20, at_least=True),
-                Bar(OURS, ASYNCPG, "calls", 6, at_least=True),
-            )
+        table.show(CLOSED)
+        few: dict[str, Open] = {name: contestants[name] for name in (SESSION, ASYNCPG, OURS)}
+        table = await interleave(
+            "database miss, one caller",
+            few,
+            under(Load(1, ROWS, once=True), effort.closed),
+            effort.rounds,
         )
-        few = {"idle": nothing} | {name: contestants[name] for name in (SESSION, ASYNCPG, OURS)}
+        table.show(ONE)
         for think in ((0.02, 0.06), (0.1, 0.3)):
             low, high = (round(each * 1000) for each in think)
             table = await interleave(
@@ -141,11 +67,11 @@ async def benchmark(effort: Effort) -> None:
                     f"database miss, 64 callers that think for {low} to {high} ms, CPU above the "
                     "idle loop"
                 ),
-                few,
+                {"idle": nothing} | few,
                 under(Load(64, ROWS, think, once=True), effort.thinking),
                 effort.rounds,
             )
-            table.without("idle").show((Bar(OURS, SESSION, "cpu", 0.5),))
+            table.without("idle").show(THINKING)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks._harness import Bar, Call, Effort, Load, Open, interleave, run, under
 from benchmarks._shop import User, Users, fill, servers
-from benchmarks.commits import ROWS, statement, warm
+from benchmarks._writers import ROWS, statement, warm
 from repocache import Database, KeyOwner, Repository, Settings, WriteThrough
 from repocache.testing import Endpoints
 

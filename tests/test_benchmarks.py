@@ -11,18 +11,28 @@ from benchmarks.growth import AXES
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize(
-    "name", ["hits_local", "hits_redis", "misses", "commits", "write_through", "invalidation"]
-)
+JUDGED = [
+    "hits_local",
+    "hits_redis",
+    "misses",
+    "commits",
+    "write_through",
+    "invalidation",
+    "contestants",
+]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("name", JUDGED)
 async def test_a_benchmark_runs_and_judges_its_bars(name: str) -> None:
-    out = await quick(name)
+    out = await output(name, "--quick")
     assert "wanted:" in out
     assert unmeasured(out) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 async def test_growth_is_drawn_on_every_axis(tmp_path: Path) -> None:
-    out = await quick("growth", "--out", str(tmp_path))
+    out = await output("growth", "--quick", "--out", str(tmp_path))
     assert unmeasured(out) == []
     for axis in AXES:
         assert f"against {axis.label}" in out
@@ -36,10 +46,31 @@ async def test_growth_is_drawn_on_every_axis(tmp_path: Path) -> None:
         assert max(drawn.values()) < 60_000
 
 
-async def quick(name: str, *arguments: str) -> str:
-    """What it prints."""
+@pytest.mark.timeout(400)
+async def test_the_plan_measures_its_costs() -> None:
+    out = await output("plan", "--quick")
+    assert "service processes" in out
+    for each in ("l1: client", "l2: client", "miss: client", "commit: client"):
+        assert each in out
+
+
+async def test_the_plan_takes_its_costs() -> None:
+    reads = ("--l1", "2", "--l2", "20", "5", "--miss", "100", "50", "40")
+    writes = ("--commit", "1000", "100", "500", "200", "--heard", "50", "5")
+    out = await output("plan", "--requests", "1000", *reads, *writes)
+    assert "| **service processes, a core each** |" in out
+    assert "load " not in out, "nothing was measured"
+
+
+@pytest.mark.parametrize("options", [("--l1-hits", "1.5"), ("--utilisation", "0")])
+async def test_the_plan_refuses_what_cannot_be(options: tuple[str, str]) -> None:
+    with pytest.raises(AssertionError, match=options[0].strip("-").replace("-", "_")):
+        await output("plan", *options)
+
+
+async def output(name: str, *options: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"benchmarks.{name}", "--quick", *arguments),
+        *(sys.executable, "-m", f"benchmarks.{name}", *options),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

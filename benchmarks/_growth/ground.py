@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks._shop import USERS, Base, plain_engine
-from benchmarks.commits import make_outbox
+from benchmarks._writers import make_outbox
 from repocache.testing import Endpoints, Servers
 from repocache.testing.topology import fresh_endpoints
 

@@ -41,8 +41,8 @@ from benchmarks._harness import (
     take_turns,
     under,
 )
+from benchmarks._memories import card
 from benchmarks._shop import Row, Users
-from benchmarks.hits_local import card
 from repocache import Database, OutboxMode, Settings
 from repocache.events import ignore
 from repocache.testing import Endpoints

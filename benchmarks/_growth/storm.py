@@ -26,9 +26,9 @@ from benchmarks._growth.keys import in_l1
 from benchmarks._growth.tasks import CHANNEL, Task
 from benchmarks._growth.worker import Ears
 from benchmarks._harness import Call, Figures
+from benchmarks._memories import card
 from benchmarks._shop import Users
 from benchmarks._turns import Turns
-from benchmarks.hits_local import card
 from repocache.testing import Endpoints
 
 HITS = 100

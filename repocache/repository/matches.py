@@ -1,7 +1,8 @@
 """Entities by the value that they have in the columns of a lookup. One port, three fits: past the
 caches, through them, and (`session_access`) in a unit of work.
 
-Owns the rule that a cached answer counts only if the entity still has the value (protocol, Read path).
+Owns the rule that a cached answer counts only if the entity still has the value (protocol, Read
+path).
 """
 
 from __future__ import annotations
