@@ -8,7 +8,7 @@ FILE_SWITCHES = {
     "a miss that a replica answers": 94,
     "an L2 hit": 24,
     "an L1 hit": 2,
-    "a commit, to two processes' L1, no outbox": 112,
+    "a commit, to two processes' L1, no outbox": 113,
 }
 
 

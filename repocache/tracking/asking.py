@@ -59,7 +59,11 @@ def asked_for(
     statement, dialect = sent.statement, context.dialect
     # RETURNING would give a renamed row's new id, and the old one is gone.
     set_columns = sent.sets(owners) if isinstance(statement, Update) else frozenset()
-    keyed = [each for each in sent.concerned(owners) if not each.is_renamed(set_columns)]
+    keyed = [
+        each
+        for each in (sent.concerned(owners) if owners.lookups else owners.keyed)
+        if set_columns.isdisjoint(column.key for column in each.columns)
+    ]
     columns = list(dict.fromkeys(column for each in keyed for column in each.columns))
     # No public way to ask.
     if not columns or statement._returning or sent.compiled.implicit_returning:  # noqa: SLF001

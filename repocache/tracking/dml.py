@@ -113,10 +113,10 @@ class Sent:
             return frozenset(owners.updated)
         return frozenset()
 
-    def concerned(self, owners: Owners) -> list[KeyColumns]:
+    def concerned(self, owners: Owners) -> Sequence[KeyColumns]:
         """Whose rows it touches: an UPDATE only theirs whose answers depend on what it sets."""
         if not isinstance(self.statement, Update):
-            return list(owners.keyed)
+            return owners.keyed
         set_columns = self.sets(owners)
         return [each for each in owners.keyed if each.is_moved(set_columns)]
 

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Insert,
     Select,
     Table,
-    Update,
 )
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -165,7 +164,7 @@ class Tracker:
                 changes.touch(prefix, keys)
         for prefix in moved:
             changes.touch(prefix, None)
-        for each in sent.concerned(owners):
+        for each in sent.concerned(owners) if owners.lookups else owners.keyed:
             if each.keys.prefix not in moved:
                 # More are not told one by one: no key is made, which would stop the loop.
                 few = sent.count <= MOST_KEYS
@@ -179,9 +178,9 @@ class Tracker:
     ) -> Sequence[Id] | None:
         """The ids of the rows that a statement touched, old and new ones; None: not known."""
         set_columns = sent.sets(owners)
-        renames = isinstance(sent.statement, Update) and each.is_renamed(set_columns)
+        renames = not set_columns.isdisjoint(column.key for column in each.columns)
         asked = self._asked.get(result.context)
-        if asked is not None and not renames:
+        if asked is not None and (not renames or isinstance(sent.statement, Insert)):
             return asked.ids_of(each.columns)
         if isinstance(sent.statement, Insert):
             return inserted_ids(sent, result, each, owners.unsaid)
@@ -239,7 +238,7 @@ class Tracker:
         context: DefaultExecutionContext,
         _executemany: bool,
     ) -> None:
-        if context.isupdate or context.isdelete:
+        if self._tables.has_lookups and (context.isupdate or context.isdelete):
             self._look_before(connection, context)
         if context.isdelete:
             self._ask_about(connection, context)
@@ -262,7 +261,8 @@ class Tracker:
         sent = Sent.by(context)
         if sent is None or not isinstance(sent.statement.table, Table):
             return
-        columns = asked_before(sent, self._tables.of(sent.statement.table))
+        owners = self._tables.of(sent.statement.table)
+        columns = asked_before(sent, owners) if owners.lookups else ()
         if columns and self._may_ask(connection, (sent.statement.table,)):
             locked = locked_rows(connection, sent, self._equalities(sent), columns)
             if locked is not None:

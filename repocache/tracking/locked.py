@@ -76,14 +76,14 @@ def asked_before(sent: Sent, owners: Owners) -> tuple[Column[Any], ...]:
     """The lookups' columns whose values have to be read before: RETURNING would give those that an
     UPDATE has set, and nothing for a list of statements."""
     set_columns = sent.sets(owners)
-    return tuple(
-        dict.fromkeys(
-            column
-            for each in sent.concerned(owners)
-            if each.is_lookup and (sent.many or each.is_renamed(set_columns))
-            for column in each.columns
-        )
-    )
+    deletes = not isinstance(sent.statement, Update)
+    asked = [
+        each
+        for each in owners.lookups
+        if not set_columns.isdisjoint(column.key for column in each.columns)
+        or (sent.many and (deletes or each.is_moved(set_columns)))
+    ]
+    return tuple(dict.fromkeys(column for each in asked for column in each.columns))
 
 
 def locked_rows(

@@ -52,10 +52,6 @@ class KeyColumns:
         """Whether an UPDATE of the columns with these keys is the owner's affair."""
         return self.moved_by is None or any(each.key in set_columns for each in self.moved_by)
 
-    def is_renamed(self, set_columns: frozenset[str]) -> bool:
-        """Whether it may give the rows other ids."""
-        return any(each.key in set_columns for each in self.columns)
-
 
 @dataclass(frozen=True, slots=True)
 class Owners:
@@ -65,7 +61,7 @@ class Owners:
     write, `updated` by an UPDATE of the column with that key, and by a DELETE those of `cascade`
     who cannot be asked about. `columns`: all id columns of `keyed`. `unsaid`: keys of columns among
     all these that an UPDATE sets without saying so (`onupdate`, `Computed`). `untold`: triggers
-    write in its place, nobody knows what.
+    write in its place, nobody knows what. `lookups`: those of `keyed` that are.
     """
 
     keyed: tuple[KeyColumns, ...] = ()
@@ -75,6 +71,7 @@ class Owners:
     columns: tuple[Column[Any], ...] = ()
     unsaid: frozenset[str] = frozenset()
     untold: bool = False
+    lookups: tuple[KeyColumns, ...] = ()
 
     @property
     def deleted(self) -> frozenset[str]:

@@ -59,6 +59,7 @@ class OwnedTables:
             table: self._bind(table, table) for table in self.tables
         }
         self._bound: dict[Table, Owners] = {}
+        self.has_lookups = any(each.moved_by is not None for each in given)
         self._named: dict[str, set[Table]] = {}
         for place in self._places.names:
             if (table := self._places.at(place)) is not None:
@@ -337,6 +338,7 @@ def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owne
     return replace(
         owners,
         keyed=keyed,
+        lookups=tuple(each for each in keyed if each.is_lookup),
         written=owners.written.union(
             each.keys.prefix for each in owners.keyed if not _holds(named, each)
         ),
