@@ -32,6 +32,7 @@ from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.redis_link import LinkSettings
 from repocache.repository.lookup import Lookup
+from repocache.repository.page import Page
 from repocache.repository.repository import Repository, View
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
@@ -67,6 +68,7 @@ __all__ = [
     "NotFound",
     "Observers",
     "OutboxMode",
+    "Page",
     "PrimaryBudgetExceeded",
     "Replica",
     "RepocacheError",

@@ -39,6 +39,7 @@ from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.transactions.cached_marker import state_maker
+from repocache.transactions.reading_session import reading_session
 from repocache.transactions.session_factory import Sessions, sessions_on
 from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
@@ -210,6 +211,14 @@ class Database:
         no node may answer."""
         self._require_started()
         return self._routing.snapshot(ANYWHERE if max_lag is None else Route(max_lag=max_lag))
+
+    def reading(self, *, max_lag: float | None = None) -> AbstractAsyncContextManager[AsyncSession]:
+        """`async with db.reading() as session:` a plain SQLAlchemy session that only reads, for
+        joins, eager loads, streams and server-side cursors: one transaction as of `snapshot`, and
+        not older than what the causal session wrote. Its entities are detached on leaving, and
+        refused as the base of a write. Raises DatabaseUnavailable if no node may answer, UsageError
+        for a write, ChangesLost if an entity was changed."""
+        return reading_session(self.snapshot(max_lag=max_lag))
 
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by

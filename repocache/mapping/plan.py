@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, Table, inspect, select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import Mapper, configure_mappers, with_polymorphic
+from sqlalchemy.orm import Mapper, configure_mappers, selectin_polymorphic, with_polymorphic
 from sqlalchemy.sql.expression import TableClause
 
 from repocache.codec.row import RowCodec
@@ -113,6 +113,13 @@ class EntityPlan(Generic[M]):
     def columns(self) -> tuple[ColumnElement[Any], ...]:
         """Of a row, in order."""
         return self.layout.columns
+
+    @property
+    def entities(self) -> Select[Any]:
+        """All of them, by the ORM; of a hierarchy with the columns of all its classes."""
+        children = [each.class_ for each in self.mapper.self_and_descendants][1:]
+        options = (selectin_polymorphic(self.model, children),) if children else ()
+        return select(self.model).options(*options)
 
     @property
     def id_types(self) -> tuple[type, ...]:

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
-from sqlalchemy import Select
+from sqlalchemy import Executable, Select
+from sqlalchemy import Row as SqlRow
 
 from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
@@ -40,6 +41,8 @@ class Access(Protocol[M]):
     """The answer that is at hand without waiting, if there is one."""
     all_rows: Select[Any]
     """What `select` takes, to be narrowed down."""
+    all_entities: Select[Any]
+    """What `load` takes, to be narrowed down, and given SQLAlchemy's loader options."""
     lookups: Mapping[str, Matches[M]]
     """By their names."""
 
@@ -59,8 +62,12 @@ class Access(Protocol[M]):
         """The entities of `all_rows`, narrowed down."""
         ...
 
-    async def value(self, statement: Select[Any]) -> Any:
-        """The one value of a select."""
+    async def load(self, statement: Select[Any]) -> list[M]:
+        """The entities of `all_entities`, narrowed down."""
+        ...
+
+    async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
+        """Of a select of columns."""
         ...
 
 
@@ -72,6 +79,7 @@ class NodeAccess(Generic[M]):
         self._entity = rows.plan.entity
         self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
+        self.all_entities = rows.plan.entities
         self.past_caches = {name: PastCaches(each, rows) for name, each in lookups.items()}
         self.lookups: Mapping[str, Matches[M]] = self.past_caches
 
@@ -90,8 +98,11 @@ class NodeAccess(Generic[M]):
     async def select(self, statement: Select[Any]) -> list[M]:
         return [self._entity(row) for row in await self._rows.select(statement)]
 
-    async def value(self, statement: Select[Any]) -> Any:
-        return await self._rows.value(statement)
+    async def load(self, statement: Select[Any]) -> list[M]:
+        return await self._rows.entities(statement)
+
+    async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
+        return await self._rows.rows(statement)
 
 
 def past_caches(bookmark: Bookmark | None) -> Bookmark:

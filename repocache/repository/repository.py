@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
-from sqlalchemy import ColumnExpressionArgument, func, literal, select
+from sqlalchemy import ColumnExpressionArgument, Executable, Row, func, literal, select
+from sqlalchemy.orm.interfaces import ORMOption
 
-from repocache.cache.entry import CachedRow, Row
+from repocache.cache.entry import CachedRow
+from repocache.cache.entry import Row as CachedValues
 from repocache.cache.policies import CacheAside, Policy
 from repocache.errors import NotFound, UsageError
 from repocache.keys import KeyOwner, shown
 from repocache.mapping.options import MappingOptions
 from repocache.repository.access import Access
 from repocache.repository.binding import Binding
+from repocache.repository.columns import check_columns
+from repocache.repository.page import Page
 from repocache.repository.paging import Order, clauses, total_order
 from repocache.repository.paging import after as behind
 from repocache.routing.routing import ON_PRIMARY, on_replica
@@ -83,36 +87,79 @@ class Repository(Generic[M, I]):
         order_by: Sequence[Order] = (),
         limit: int | None = None,
         after: M | None = None,
+        options: Sequence[ORMOption] = (),
     ) -> list[M]:
         """The entities that satisfy all conditions; not cached.
 
         `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order
         is total. `after`: the last entity of the page before (keyset paging), with the same
-        `order_by`. Raises UsageError for an order that cannot be paged, or a `limit` below 1.
+        `order_by`. `options`: SQLAlchemy's loader options, as `selectinload(User.orders)`: what
+        they load is there when the entities are detached. Raises UsageError for an order that
+        cannot be paged, or a `limit` below 1.
         """
         if limit is not None and limit < 1:
             raise UsageError(f"find(limit={shown(limit)}): give at least 1, or leave it out")
-        plan = self._binding.plan
-        statement = self._access.all_rows.where(*where)
+        access, plan = self._access, self._binding.plan
+        statement = access.all_entities.options(*options) if options else access.all_rows
+        statement = statement.where(*where)
         if order_by != () or limit is not None or after is not None:
             steps = total_order(plan.mapper, order_by)
             statement = statement.order_by(*clauses(steps)).limit(limit)
             if after is not None:
                 statement = statement.where(behind(plan.mapper, steps, after))
-        return await self._access.select(statement)
+        return await (access.load if options else access.select)(statement)
+
+    async def page(
+        self,
+        *where: ColumnExpressionArgument[bool],
+        order_by: Sequence[Order] = (),
+        offset: int = 0,
+        limit: int,
+        total: bool = False,
+    ) -> Page[M]:
+        """The entities from `offset` on, at most `limit`, with whether there are more and, if
+        wanted, how many there are in all; not cached. For long lists `find(after=...)` is cheaper:
+        the database reads, and drops, what comes before an offset.
+
+        `order_by` as in `find`. Raises UsageError also for an `offset` below 0.
+        """
+        if limit < 1 or offset < 0:
+            raise UsageError(
+                f"page(offset={shown(offset)}, limit={shown(limit)}): give an offset of at least "
+                "0 and a limit of at least 1"
+            )
+        steps = total_order(self._binding.plan.mapper, order_by)
+        statement = self._access.all_rows.where(*where).order_by(*clauses(steps))
+        items = await self._access.select(statement.offset(offset).limit(limit + 1))
+        has_more = len(items) > limit
+        count: int | None = None
+        if total:
+            ends_here = not has_more and (items or offset == 0)
+            count = offset + len(items) if ends_here else await self.count(*where)
+        return Page(items[:limit], offset, limit, has_more, count)
+
+    async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        """The rows of any select of columns that reads, or of a union of some, on a node that may
+        answer; not cached. One that may write, as by calling a function that is not known to read,
+        is sent to the primary, which refuses it.
+
+        Raises UsageError for a select of entities: `find` gives them, and `db.reading()` a session
+        that can load anything.
+        """
+        check_columns(statement)
+        return await self._access.rows(statement)
 
     async def exists(self, *where: ColumnExpressionArgument[bool]) -> bool:
         """Whether any row satisfies all conditions; not cached."""
         inner = select(literal(1)).select_from(self._binding.plan.model).where(*where)
-        return bool(await self._access.value(select(inner.exists())))
+        [(found,)] = await self._access.rows(select(inner.exists()))
+        return bool(found)
 
     async def count(self, *where: ColumnExpressionArgument[bool]) -> int:
         """How many rows satisfy all conditions; not cached."""
-        return int(
-            await self._access.value(
-                select(func.count()).select_from(self._binding.plan.model).where(*where)
-            )
-        )
+        counted = select(func.count()).select_from(self._binding.plan.model).where(*where)
+        [(count,)] = await self._access.rows(counted)
+        return int(count)
 
     def on_primary(self) -> Self:
         """The same repository, reading the primary past the cache, for the caller who knows
@@ -168,7 +215,7 @@ class BoundView(Generic[I, V]):
         self._plain_type = binding.keys.plain_type
         self._peek = access.peek
         self._shape = shape
-        self._make: Callable[[Row], V] = binding.shapes[shape]
+        self._make: Callable[[CachedValues], V] = binding.shapes[shape]
 
     async def get(self, id: I) -> V | None:
         """The view of this row, or None. Raises as `Repository.get`."""

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import CursorResult, Select
+from sqlalchemy import CursorResult, Executable, Select
+from sqlalchemy import Row as SqlRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, RowRequest
@@ -33,6 +34,7 @@ from repocache.nodes.topology import Topology
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.tracking.statements import writes
+from repocache.transactions.reading_session import plain_session
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -122,15 +124,37 @@ class Rows(Generic[M]):
         read by key, as `by_id`."""
         return await self._select(statement, self._kept, self._key_route)
 
-    async def value(self, statement: Select[Any]) -> Any:
-        """The one value of a select that is no entity's row. As `select`."""
-        return await self._select(statement, _single, self._route)
+    async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
+        """Of a select of columns, as SQLAlchemy gives them. As `select`."""
+        return await self._select(statement, _rows, self._route)
+
+    async def entities(self, statement: Select[Any]) -> list[M]:
+        """Of a select of the plan's class by the ORM, detached, with all that its options load."""
+
+        async def run(connection: AsyncConnection) -> list[M]:
+            async with plain_session(connection) as session:
+                with readable(any_row(self.plan.model)):
+                    return list((await session.scalars(statement)).unique())
+
+        return await self._select_by(statement, run, self._route)
 
     def _kept(self, result: CursorResult[Any]) -> list[Row]:
         return [self.plan.row(row) for row in result]
 
     async def _select(
-        self, statement: Select[Any], answer: Callable[[CursorResult[Any]], T], wanted: Route
+        self, statement: Executable, answer: Callable[[CursorResult[Any]], T], wanted: Route
+    ) -> T:
+        async def run(connection: AsyncConnection) -> T:
+            with readable(any_row(self.plan.model)):
+                return answer(await connection.execute(statement))
+
+        return await self._select_by(statement, run, wanted)
+
+    async def _select_by(
+        self,
+        statement: Executable,
+        execute: Callable[[AsyncConnection], Awaitable[T]],
+        wanted: Route,
     ) -> T:
         sure = not writes(statement)
         route = wanted if sure else ON_PRIMARY
@@ -138,8 +162,7 @@ class Rows(Generic[M]):
         async def run(connection: AsyncConnection) -> T:
             if not sure:
                 await lend(connection)
-            with readable(any_row(self.plan.model)):
-                return answer(await connection.execute(statement))
+            return await execute(connection)
 
         async def select(need: ReadRequirement) -> NodeRead[T]:
             read = await self.nodes.topology.read(need, run)
@@ -246,5 +269,5 @@ def strictest(some: Sequence[RowRequest]) -> RowRequest:
     return first._replace(floor=floor, fills=fills)
 
 
-def _single(result: CursorResult[Any]) -> Any:
-    return result.scalar_one()
+def _rows(result: CursorResult[Any]) -> Sequence[SqlRow[Any]]:
+    return result.all()

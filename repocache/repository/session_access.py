@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Result, Select
+from sqlalchemy import Executable, Result, Select
+from sqlalchemy import Row as SqlRow
 from sqlalchemy import inspect as inspect_entity
 from sqlalchemy import select as select_entities
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import selectin_polymorphic, with_polymorphic
+from sqlalchemy.orm import with_polymorphic
 
 from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
@@ -42,9 +43,8 @@ class SessionAccess(Generic[M]):
         self._plan = plan
         self._alone = alone
         self.peek: Peek = no_l1
-        self._children = [each.class_ for each in plan.mapper.self_and_descendants][1:]
-        options = (selectin_polymorphic(plan.model, self._children),) if self._children else ()
-        self.all_rows = select_entities(plan.model).options(*options)
+        self._has_children = len(list(plan.mapper.self_and_descendants)) > 1
+        self.all_rows = self.all_entities = plan.entities
         self.lookups: Mapping[str, Matches[M]] = {
             name: InUnitOfWork(each.plan, self) for name, each in lookups.items()
         }
@@ -81,9 +81,12 @@ class SessionAccess(Generic[M]):
         with self._alone() as session:
             return await self._answer(session, statement, _entities, any_row(self._plan.model))
 
-    async def value(self, statement: Select[Any]) -> Any:
+    async def load(self, statement: Select[Any]) -> list[M]:
+        return await self.select(statement)
+
+    async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         with self._alone() as session:
-            return await self._answer(session, statement, Result.scalar_one, "a value")
+            return await self._answer(session, statement, Result.all, "a row")
 
     async def by_value(self, lookup: LookupPlan, values: Sequence[Any]) -> dict[Any, M]:
         """The entities of the rows that have these values in the lookup's columns: whatever the
@@ -113,7 +116,7 @@ class SessionAccess(Generic[M]):
 
     async def _load(self, session: AsyncSession, ids: Sequence[Any]) -> dict[tuple[Any, ...], M]:
         model: Any = self._plan.model
-        rows = select_entities(with_polymorphic(model, "*") if self._children else model)
+        rows = select_entities(with_polymorphic(model, "*") if self._has_children else model)
         loaded: list[M] = await self._by_id(session, rows, ids, _entities)
         return {inspect_entity(entity).identity: entity for entity in loaded}
 
@@ -135,7 +138,7 @@ class SessionAccess(Generic[M]):
     async def _answer(
         self,
         session: AsyncSession,
-        statement: Select[Any],
+        statement: Executable,
         answer: Callable[[Result[Any]], T],
         what: str,
     ) -> T:

@@ -37,7 +37,7 @@ class Route:
 
     def __post_init__(self) -> None:
         if self.max_lag is not None and not self.max_lag > 0:
-            raise ConfigurationError(f"on_replica(max_lag={self.max_lag}): seconds, more than 0")
+            raise ConfigurationError(f"max_lag={self.max_lag}: give seconds, more than 0")
 
 
 ANYWHERE = Route()
