@@ -17,7 +17,7 @@ from repocache.routing.routing import ON_PRIMARY, current_session
 from repocache.runtime.cache import RunningCache
 from repocache.settings import Settings
 from repocache.verification.shadow import Shadow
-from repocache.verification.verifier import Subject, Verifier
+from repocache.verification.verifier import Examined, Verifier
 
 SHADOWED_WITHIN = 2.0
 """Seconds that an invalidation may be on its way before a value that shadow mode met counts as
@@ -34,14 +34,14 @@ class RepositoryReader:
     shadow: Shadow
 
 
-def subjects(registry: Registry, settings: Settings, signing: Signing) -> dict[str, Subject]:
+def to_examine(registry: Registry, settings: Settings, signing: Signing) -> dict[str, Examined]:
     """What the verifier looks at, by owner."""
     found = {}
     for repository, binding in registry:
         source = source_of(repository, binding, settings.cache, signing)
         values = Values(source, settings.cache.max_value, settings.observe)
         rows = replace(binding.rows, route=ON_PRIMARY).by_id
-        found[binding.keys.prefix] = Subject(source, values, rows)
+        found[binding.keys.prefix] = Examined(source, values, rows)
     return found
 
 

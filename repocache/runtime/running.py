@@ -26,7 +26,7 @@ from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
-from repocache.runtime.readers import RepositoryReader, readers, subjects
+from repocache.runtime.readers import RepositoryReader, readers, to_examine
 from repocache.settings import Settings
 from repocache.tracking.listener import Tracker
 from repocache.transactions.changes import Changes
@@ -121,7 +121,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
     watch = watched(plan, publisher, cache, stack)
     verifier = Verifier(
-        subjects(registry, settings, plan.signing),
+        to_examine(registry, settings, plan.signing),
         local=cache.shared.local,
         sampler=cache.sampler,
         repair=cache.retry.deliver,
