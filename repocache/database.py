@@ -38,6 +38,7 @@ from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
+from repocache.subjects import Subjects
 from repocache.transactions.cached_marker import state_maker
 from repocache.transactions.session_factory import Sessions, sessions_on
 from repocache.verification.shadow import ShadowCount
@@ -214,6 +215,23 @@ class Database:
         done on behalf of it. Nothing without a session. Never raises for what it is given."""
         self._require_started()
         await self._routing.absorb(incoming)
+
+    @property
+    def subjects(self) -> Subjects:
+        """Bookmarks that Redis keeps under a subject, as a user's id; see `Subjects`. Raises
+        ConfigurationError without a Redis."""
+        subjects = self._started.subjects
+        if subjects is None:
+            raise ConfigurationError(
+                "this database has no Redis to keep subjects' bookmarks in: give "
+                "Database(redis=...), or let clients carry them"
+            )
+        return subjects
+
+    @property
+    def has_redis(self) -> bool:
+        """Whether it was given one."""
+        return self._plan.address is not None
 
     def snapshot(
         self, *, max_lag: float | None = None

@@ -27,7 +27,9 @@ from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
+from repocache.runtime.subjects import open_subjects
 from repocache.settings import Settings
+from repocache.subjects import Subjects
 from repocache.tracking.listener import Tracker
 from repocache.transactions.changes import Changes
 from repocache.transactions.commit_watch import CommitWatch
@@ -62,6 +64,7 @@ class Running:
     outbox: NoOutbox
     watch: CommitWatch
     verifier: Verifier
+    subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
 
     def new_history(self) -> None:
@@ -132,6 +135,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         outbox=outbox,
         watch=watch,
         verifier=verifier,
+        subjects=open_subjects(cache, plan.routing, settings, observe),
         readers=readers(registry, cache, settings, plan.signing, verifier),
     )
 
