@@ -22,7 +22,7 @@ class Bypass:
 
     def __post_init__(self) -> None:
         checked_name("Bypass(header)", self.header)
-        if not isinstance(self.secret, str) or len(self.secret.encode()) < SHORTEST:
+        if not _is_long_enough(self.secret):
             raise ConfigurationError(
                 f"Bypass(secret=...): give a text of at least {SHORTEST} bytes"
             )

@@ -18,6 +18,7 @@ from repocache.events import BookmarkRefused, CacheFailed, Observer
 from repocache.keys import bucket_of
 from repocache.records import Namespace, Nonces
 from repocache.records.message import Message
+from repocache.records.redis import Peer
 from repocache.redis_link import Link, ReplyError, Script
 from repocache.subjects.scripts import LOOK, SWAP
 from repocache.subjects.unsaid import Unsaid
@@ -26,13 +27,6 @@ ATTEMPTS = 16
 """At a subject's value, each lost to another who changed it meanwhile."""
 LONGEST_KEPT = 86_400.0
 """Seconds that a bookmark is kept whose life has no end."""
-
-
-class Peer(Protocol):
-    """The Redis at the other end of the link. `server`: its identity, as its last handshake
-    told."""
-
-    server: str
 
 
 class Times(Protocol):
@@ -47,7 +41,7 @@ class Times(Protocol):
     def left_of(self, bookmark: Bookmark) -> Bookmark | None: ...
 
 
-class Session(Protocol):
+class Moving(Protocol):
     """What is stored of a session. `did`: what came in since it began."""
 
     @property
@@ -131,7 +125,7 @@ class Subjects:
         bookmarks = tuple(each for each in (kept, lost) if each is not None)
         return SubjectState(subject, bookmarks, lost is None, name.decode(), value)
 
-    def store(self, state: SubjectState, session: Session) -> asyncio.Future[SubjectState]:
+    def store(self, state: SubjectState, session: Moving) -> asyncio.Future[SubjectState]:
         """What the session did counts for the subject's next ones. `state`: what it began with, or
         what the last `store` of it returned. Begins at once, and goes on though nobody waits for
         it. Never raises because Redis fails. Raises UsageError for a subject that is no text,
@@ -150,7 +144,7 @@ class Subjects:
         self._spawn(to_the_end())
         return stored
 
-    async def _store(self, state: SubjectState, session: Session) -> SubjectState:
+    async def _store(self, state: SubjectState, session: Moving) -> SubjectState:
         """1. Two devices of one subject begin; 2. both commit; 3. the later commit is stored, then
         the earlier one. Each puts its value only in the place of the one that it has seen, and
         merges what it finds there instead: neither takes the other away.

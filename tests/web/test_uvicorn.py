@@ -18,7 +18,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 
-from repocache.http import CausalMiddleware, Cookie, Header, Subject
+from repocache.http import Carrier, CausalMiddleware, Cookie, Header, Subject
 from repocache.testing import Servers
 from tests.shop import Shop, User, until
 from tests.web.serving import old_enough, pause, user_of
@@ -62,7 +62,7 @@ def starlette(shop: Shop) -> Starlette:
             WebSocketRoute("/talk", talk),
         ]
     )
-    carriers = [Header(), Cookie(secure=False), Subject(user_of)]
+    carriers: list[Carrier] = [Header(), Cookie(secure=False), Subject(user_of)]
     app.add_middleware(BaseHTTPMiddleware, dispatch=nothing)
     app.add_middleware(CausalMiddleware, db=shop.db, carrier=carriers)
     app.add_middleware(BaseHTTPMiddleware, dispatch=nothing)
