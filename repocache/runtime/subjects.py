@@ -23,9 +23,9 @@ def open_subjects(
         signer=routing.signer,
         window=settings.window,
         times=routing,
-        spawn=cache.tasks.spawn_to_end,
+        spawn_to_end=cache.tasks.spawn_to_end,
+        spawn=cache.tasks.spawn,
         observe=observe,
     )
     cache.receivers.append(subjects)
-    cache.tasks.keep(subjects.unsaid.run)
     return subjects

@@ -82,11 +82,12 @@ class Subjects:
         signer: TextSigner | None,
         window: float,
         times: Times,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        spawn_to_end: Callable[[Coroutine[Any, Any, None]], object],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         observe: Observer,
     ) -> None:
-        """`window`: seconds for which it matters that something was lost. `spawn`: runs what has to
-        end though its caller is cancelled."""
+        """`window`: seconds for which it matters that something was lost. `spawn_to_end`: runs what
+        has to end though its caller is cancelled, `spawn` what nobody waits for."""
         self._link = link
         self._root = namespace.root
         self._nonces = nonces
@@ -94,10 +95,10 @@ class Subjects:
         self._signer = signer
         self._window = window
         self._times = times
-        self._spawn = spawn
+        self._spawn_to_end = spawn_to_end
         self._observe = observe
         self._back_since: float | None = None
-        self.unsaid = Unsaid(link, self._name, observe)
+        self.unsaid = Unsaid(link, self._name, spawn, observe)
 
     async def load(self, subject: str) -> SubjectState:
         """What a session of this subject has to begin with:
@@ -141,7 +142,7 @@ class Subjects:
                 if not stored.done():
                     stored.set_result(new)
 
-        self._spawn(to_the_end())
+        self._spawn_to_end(to_the_end())
         return stored
 
     async def _store(self, state: SubjectState, session: Moving) -> SubjectState:

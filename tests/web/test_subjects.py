@@ -219,7 +219,7 @@ async def test_a_commit_that_redis_was_not_told_of_is_not_forgotten(
         assert await get(second) == "Ada", "by its own loss of Redis"
         first_way.lead_to(repocache_endpoints.redis)
         await until(lambda: alive(first), "the first is back")
-        await until(lambda: not first.db.subjects.unsaid._waiting, "Redis was told")
+        await until(lambda: not first.db.subjects.unsaid, "Redis was told")
         assert lost(await shop.db.subjects.load("7")), "and whoever never lost it knows, too"
         assert await get(shop) == "Ada"
 
@@ -283,7 +283,7 @@ async def test_what_was_written_in_redis_by_another_is_refused(
     )
     assert lost(await shop.db.subjects.load("7"))
     assert [event.why for event in shop.seen.of(BookmarkRefused)] == ["of a subject: signature"]
-    await until(lambda: not shop.db.subjects.unsaid._waiting, "the drawer is gone")
+    await until(lambda: not shop.db.subjects.unsaid, "the drawer is gone")
 
 
 @pytest.mark.parametrize("subject", ["", None, 7, b"7"])
