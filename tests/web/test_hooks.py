@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from typing import Any
 
 import httpx
@@ -16,9 +18,18 @@ from tests.shop import Shop, User
 from tests.web.serving import answers, pause, web
 
 
+def apart(app: Any) -> Any:
+    """In a context of its own, as in another process: else its sessions would stand in ours."""
+
+    async def elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.create_task(app(scope, receive, send), context=contextvars.Context())
+
+    return elsewhere
+
+
 def calls(shop: Shop, app: Any, **more: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app),
+        transport=httpx.ASGITransport(app=apart(app)),
         base_url="https://users",
         event_hooks=bookmark_hooks(shop.db, **more),
     )
@@ -32,6 +43,7 @@ async def test_the_other_service_reads_what_this_one_wrote_and_back(
         async with shop.db.causal_session():
             await shop.rename(7, "Ada")
             assert (await users.get("/7")).json() == "Ada"
+        async with shop.db.causal_session():
             await users.put("/8/Grace")
             assert [user.name for user in await shop.users.find(User.id == 8)] == ["Grace"]
         assert [user.name for user in await shop.users.find(User.id == 8)] == ["n08"]

@@ -179,13 +179,14 @@ async def test_who_has_never_written_is_read_anywhere(
     assert await get(shop) == "n07"
 
 
+@pytest.mark.parametrize("how", ["kill", "freeze", "stop"])
 async def test_a_redis_that_is_away_means_the_primary_and_no_error(
-    repocache_controls: Servers, shop: Shop
+    repocache_controls: Servers, shop: Shop, how: str
 ) -> None:
     await old_enough(shop)
     await put(shop, "Grace")
     await pause(repocache_controls)
-    await asyncio.to_thread(repocache_controls.redis.kill)
+    await asyncio.to_thread(getattr(repocache_controls.redis, how))
     await put(shop, "Ada")
     assert await get(shop) == "Ada"
     assert [event.what for event in shop.seen.of(CacheFailed) if event.what == "subject"]
