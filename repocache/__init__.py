@@ -1,8 +1,8 @@
 """Data access for async SQLAlchemy and PostgreSQL: a primary, replicas, and a cache that shows
 nobody their past.
 
-The public names. `repocache.events`, `repocache.errors`, `repocache.records`,
-`repocache.redis_link` and `repocache.testing` are public by their own names.
+The public names. `repocache.errors`, `repocache.events`, `repocache.fastapi`, `repocache.http`,
+`repocache.records`, `repocache.redis_link` and `repocache.testing` are public by their own names.
 """
 
 from repocache.bookmark import Bookmark

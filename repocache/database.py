@@ -4,7 +4,7 @@ units of work and sessions. How its parts are wired is `runtime.running`'s."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any, Self, TypeVar, cast
@@ -38,6 +38,7 @@ from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
+from repocache.subjects import Subjects
 from repocache.transactions.cached_marker import state_maker
 from repocache.transactions.reading_session import reading_session
 from repocache.transactions.session_factory import Sessions, sessions_on
@@ -185,13 +186,14 @@ class Database:
         return UnitOfWork(self.sessionmaker, self._started.watch, self._registry, self._observe)
 
     def causal_session(
-        self, incoming: Bookmark | str | bytes | None = None, *, client: str | None = None
+        self, *incoming: Bookmark | str | bytes | None, client: str | None = None
     ) -> AbstractAsyncContextManager[CausalSession]:
         """`async with db.causal_session(bookmark) as s:` reads in the block, and in tasks begun
         there, are not older than the bookmark, nor than what the block commits; `s.encode()` goes
-        with the answer. `incoming`: a bookmark or its text, as it came. Never raises for what it is
-        given. `client`: who sent it, as an address or a user: all its sessions together get at most
-        half of the places for reads that bookmarks send to the primary.
+        with the answer. `incoming`: bookmarks or their texts, as they came; several are merged.
+        Never raises for what it is given. `client`: who sent them, as an address or a user: all its
+        sessions together get at most half of the places for reads that bookmarks send to the
+        primary.
 
         Raises UsageError for a client that is no text."""
         self._require_started()
@@ -200,7 +202,37 @@ class Database:
                 f"causal_session(client={client!r}): give a text, as the address of who sent the "
                 "bookmark"
             )
-        return self._routing.causal_session(incoming, client)
+        return self._routing.causal_session(*incoming, client=client)
+
+    def bypass(self) -> AbstractContextManager[None]:
+        """`with db.bypass():` reads in the block, and in tasks and sessions begun there, go past
+        every cache, for entities and views; what the session in scope is promised holds. Nothing
+        that is read so enters a cache."""
+        self._require_started()
+        return self._routing.bypass()
+
+    async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:
+        """The session in scope is from now on not older than this either: what another service has
+        done on behalf of it. Nothing without a session. Never raises for what it is given."""
+        self._require_started()
+        await self._routing.absorb(incoming)
+
+    @property
+    def subjects(self) -> Subjects:
+        """Bookmarks that Redis keeps under a subject, as a user's id; see `Subjects`. Raises
+        ConfigurationError without a Redis."""
+        subjects = self._started.subjects
+        if subjects is None:
+            raise ConfigurationError(
+                "this database has no Redis to keep subjects' bookmarks in: give "
+                "Database(redis=...), or let clients carry them"
+            )
+        return subjects
+
+    @property
+    def has_redis(self) -> bool:
+        """Whether it was given one."""
+        return self._plan.address is not None
 
     def snapshot(
         self, *, max_lag: float | None = None

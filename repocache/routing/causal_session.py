@@ -60,6 +60,11 @@ class CausalSession:
             return merge(self._bookmark, self._unknown())
         return self._bookmark
 
+    @property
+    def did(self) -> Bookmark | None:
+        """What came in since it began: it wrote, saw or was told of that. None: nothing."""
+        return self._did
+
     def encode(self) -> str:
         """The bookmark's text, signed if there is a signer."""
         return self.bookmark.encode(self._signer)
@@ -83,10 +88,11 @@ class CausalSession:
             now = self._clock()
             self._know(Bookmark(polled.history, polled.insert, {}, True, now + self._window, now))
 
-    def absorb(self, inner: CausalSession) -> None:
-        """A session within this one has ended: what it wrote and saw counts here too."""
-        if inner._did is not None:
-            self._take(inner._did)
+    def absorb(self, did: Bookmark | None) -> None:
+        """What a session within this one, or another service on behalf of it, wrote and saw counts
+        here too."""
+        if did is not None:
+            self._take(did)
 
     def look(self) -> Look:
         """A transaction begins. `looked` ends it, whatever becomes of it."""

@@ -7,8 +7,8 @@ is `selection`'s.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,13 +16,14 @@ from functools import partial
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.bookmark import Bookmark, Refused, TextSigner, received, says_something
+from repocache.bookmark import Bookmark, Refused, TextSigner, merge, received, says_something
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
 from repocache.history import cluster_of, is_newer
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.causal_session import STRANGERS, CausalSession
+from repocache.routing.past_caches import PastCaches
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ class Routing:
         """What the session in scope asks of a read that begins now; None: nothing, or there is no
         session."""
         session = _session.get()
-        return None if session is None else self._living(session.bookmark)
+        return None if session is None else self.left_of(session.bookmark)
 
     def need(self, floor: int | None, route: Route = ANYWHERE) -> ReadRequirement:
         """What a node must have for a read in the present session; see `need_of`.
@@ -238,34 +239,59 @@ class Routing:
 
     @asynccontextmanager
     async def causal_session(
-        self, incoming: Bookmark | str | bytes | None = None, client: str | None = None
+        self, *incoming: Bookmark | str | bytes | None, client: str | None = None
     ) -> AsyncIterator[CausalSession]:
-        """Reads in the block, and in tasks begun there, are not older than `incoming` nor than the
-        block's own commits.
+        """Reads in the block, and in tasks begun there, are not older than each `incoming` nor than
+        the block's own commits.
 
         What is forged, malformed, foreign or no bookmark at all is not taken (BookmarkRefused says
         why) and never raises. Blocks may be nested; the inner one begins with its own `incoming`
         only, and the outer one knows, once the inner one is left, what that did. `client`: who sent
         the bookmark.
         """
-        stickiness, outer = self._stickiness, _session.get()
-        session = CausalSession(
-            stickiness.window, self._topology.now, stickiness.signer, stickiness.monotonic
-        )
-        bookmark = await self.accepted(incoming)
-        if bookmark is not None:
-            session.begin_with(bookmark)
+        outer, session = _session.get(), self._new_session()
+        begin: Bookmark | None = None
+        strange = False
+        for each in incoming:
+            bookmark = await self.accepted(each)
+            if bookmark is not None:
+                begin = merge(begin, bookmark)
+                strange |= isinstance(each, str | bytes)
+        if begin is not None:
+            session.begin_with(begin)
         if client is not None:
             session.client = client
-        elif bookmark is not None and isinstance(incoming, str | bytes) and not stickiness.vouched:
+        elif strange and not self._stickiness.vouched:
             session.client = STRANGERS
-        token = _session.set(session)
+        past = isinstance(outer, PastCaches)
+        token = _session.set(PastCaches(session, self.left_of) if past else session)
         try:
             yield session
         finally:
             _session.reset(token)
             if outer is not None:
-                outer.absorb(session)
+                outer.absorb(session.did)
+
+    @contextmanager
+    def bypass(self) -> Iterator[None]:
+        """Reads in the block, and in tasks and sessions begun there, go past every cache, and keep
+        the promises of the session in scope."""
+        token = _session.set(PastCaches(_session.get() or self._new_session(), self.left_of))
+        try:
+            yield
+        finally:
+            _session.reset(token)
+
+    async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:
+        """The session in scope is from now on not older than this either. Never raises for what it
+        is given."""
+        session = _session.get()
+        if session is not None:
+            session.absorb(await self.accepted(incoming))
+
+    def _new_session(self) -> CausalSession:
+        given = self._stickiness
+        return CausalSession(given.window, self._topology.now, given.signer, given.monotonic)
 
     async def accepted(self, incoming: Bookmark | str | bytes | None) -> Bookmark | None:
         """The bookmark to begin with, None if there is none or it is refused. Never raises for what
@@ -277,7 +303,7 @@ class Routing:
             self._observe(BookmarkRefused(bookmark.reason))
             return None
         bookmark = self._lengthened(bookmark)
-        left = self._living(bookmark)
+        left = self.left_of(bookmark)
         if left is None:
             if says_something(bookmark):
                 self._observe(BookmarkRefused("expired"))
@@ -298,10 +324,26 @@ class Routing:
     def _life(self, bookmark: Bookmark) -> float:
         return self._stickiness.window if bookmark.covered else self._stickiness.uncovered
 
-    def _living(self, bookmark: Bookmark) -> Bookmark | None:
-        """See `living`; no time passes while the primary is not heard (`clock.Outages`)."""
+    def left_of(self, bookmark: Bookmark) -> Bookmark | None:
+        """What it still says now, see `living`; no time passes while the primary is not heard
+        (`clock.Outages`)."""
         ends = self._topology.counts_until(bookmark.expires, self._life(bookmark))
         return living(bookmark, ends, self._topology.now(), self._topology.history)
+
+    def now(self) -> float:
+        """Unix time in seconds by the primary's clock."""
+        return self._topology.now()
+
+    def ended(self) -> float:
+        """What was to end by then has; 0 while no time passes."""
+        now, given = self.now(), self._stickiness
+        longest = max(given.window, given.uncovered)
+        return now if self._topology.counts_until(now, longest) <= now else 0.0
+
+    @property
+    def signer(self) -> TextSigner | None:
+        """Of the bookmarks that leave the process."""
+        return self._stickiness.signer
 
     def _lengthened(self, bookmark: Bookmark) -> Bookmark:
         """With the longer of the lives that its writer and this process give it, and none that goes

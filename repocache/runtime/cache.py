@@ -33,6 +33,7 @@ from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.redis_link import Address, Link
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
+from repocache.subjects import SUBJECT_SCRIPTS
 
 ALONE = (
     "this process hears of no other's writes: rows that others change stay in L1 until local_ttl "
@@ -43,10 +44,11 @@ ALONE = (
 @dataclass(frozen=True, slots=True)
 class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go
-    there. `sampler`: what lies in Redis, looked at from outside of the read path. `retry`: what a
-    commit could not publish."""
+    there. `link`: to Redis, None where there is none. `sampler`: what lies in Redis, looked at from
+    outside of the read path. `retry`: what a commit could not publish."""
 
     shared: ProcessCache
+    link: Link | None
     sampler: Sampler
     bus: Bus
     retry: PublishRetry
@@ -90,6 +92,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     records: Records
     connected: AbstractAsyncContextManager[object]
     sampler: Sampler
+    link: Link | None = None
     if address is None:
         records = MemoryRecords(channel.announce, nonces, time.monotonic, 0)
         connected, sampler = nullcontext(), NothingShared()
@@ -97,7 +100,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         link = Link(
             address,
             channel,
-            scripts=SCRIPTS,
+            scripts=(*SCRIPTS, *SUBJECT_SCRIPTS),
             channels=(namespace.channel,),
             settings=settings.link,
         )
@@ -125,7 +128,9 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
                 settings.cache,
             )
             with ending(partial(end_feeds, receivers)):
-                yield RunningCache(shared, sampler, bus, retry, tasks, receivers, channel, nonces)
+                yield RunningCache(
+                    shared, link, sampler, bus, retry, tasks, receivers, channel, nonces
+                )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from repocache.routing.routing import ON_PRIMARY, current_session
 from repocache.runtime.cache import RunningCache
 from repocache.settings import Settings
 from repocache.verification.shadow import Shadow
-from repocache.verification.verifier import Subject, Verifier
+from repocache.verification.verifier import Examined, Verifier
 
 SHADOWED_WITHIN = 2.0
 """Seconds that an invalidation may be on its way before a value that shadow mode met counts as
@@ -47,14 +47,14 @@ class RepositoryReader:
             each.turn(mode)
 
 
-def subjects(registry: Registry, settings: Settings, signing: Signing) -> dict[str, Subject]:
+def to_examine(registry: Registry, settings: Settings, signing: Signing) -> dict[str, Examined]:
     """What the verifier looks at, by owner."""
     found = {}
     for repository, binding in registry:
         for keys, rows, policy in binding.cached(repository.policy):
             source = source_of(keys, rows, policy, settings.cache, signing)
             values = Values(source, settings.cache.max_value, settings.observe)
-            found[keys.prefix] = Subject(source, values, replace(rows, route=ON_PRIMARY).by_id)
+            found[keys.prefix] = Examined(source, values, replace(rows, route=ON_PRIMARY).by_id)
     return found
 
 

@@ -26,8 +26,10 @@ from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
-from repocache.runtime.readers import RepositoryReader, readers, subjects
+from repocache.runtime.readers import RepositoryReader, readers, to_examine
+from repocache.runtime.subjects import open_subjects
 from repocache.settings import Settings
+from repocache.subjects import Subjects
 from repocache.tracking.listener import Tracker
 from repocache.transactions.changes import Changes
 from repocache.transactions.commit_watch import CommitWatch
@@ -62,6 +64,7 @@ class Running:
     outbox: NoOutbox
     watch: CommitWatch
     verifier: Verifier
+    subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
 
     def new_history(self) -> None:
@@ -121,7 +124,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
     watch = watched(plan, publisher, cache, stack)
     verifier = Verifier(
-        subjects(registry, settings, plan.signing),
+        to_examine(registry, settings, plan.signing),
         local=cache.shared.local,
         sampler=cache.sampler,
         repair=cache.retry.deliver,
@@ -132,6 +135,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         outbox=outbox,
         watch=watch,
         verifier=verifier,
+        subjects=open_subjects(cache, plan.routing, settings, observe),
         readers=readers(registry, cache, settings, plan.signing, verifier),
     )
 

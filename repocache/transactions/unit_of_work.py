@@ -130,6 +130,11 @@ class PrimaryTransaction:
             )
         return self._session
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was committed, rolled back, left, or ended by an error."""
+        return bool(self._ended)
+
     @contextmanager
     def alone(self) -> Iterator[AsyncSession]:
         """The session for one statement, with no other beside it."""

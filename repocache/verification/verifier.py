@@ -30,7 +30,7 @@ Repair = Callable[[Batch], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Examined:
     """One owner. `rows`: the primary's rows by id, past the cache, from a snapshot younger than the
     call."""
 
@@ -47,19 +47,19 @@ class Subject:
 
 
 class Verifier:
-    """For the owners of one database. `subjects`: by their prefix. `local`, `sampler`: what L1 and
+    """For the owners of one database. `examined`: by their prefix. `local`, `sampler`: what L1 and
     L2 hold. `repair`: invalidates what is wrong."""
 
     def __init__(
         self,
-        subjects: Mapping[str, Subject],
+        examined: Mapping[str, Examined],
         *,
         local: LocalStore,
         sampler: Sampler,
         repair: Repair,
         observe: Observer,
     ) -> None:
-        self._subjects = subjects
+        self._examined = examined
         self._l1 = local
         self._l2 = sampler
         self._repair = repair
@@ -76,7 +76,7 @@ class Verifier:
             for owner, verdicts in zip(rows, await asyncio.gather(*asked), strict=True):
                 counts = [sum(each is verdict for each in verdicts.values()) for verdict in Verdict]
                 found.append(Found(owner, tier, *counts))
-                text = self._subjects[owner].source.keys.text
+                text = self._examined[owner].source.keys.text
                 bad = {text(id) for id, verdict in verdicts.items() if verdict is Verdict.WRONG}
                 wrong[owner] = wrong.get(owner, frozenset()) | bad
         batch = Batch({owner: keys for owner, keys in wrong.items() if keys})
@@ -90,44 +90,40 @@ class Verifier:
         self, owner: str, sampled: Mapping[Any, Row | None], within: float
     ) -> dict[Any, Verdict]:
         """What these cached values are. Who agrees with the primary at once is not waited for."""
-        subject = self._subjects[owner]
-        primary = await subject.rows(list(sampled))
+        it = self._examined[owner]
+        primary = await it.rows(list(sampled))
         verdicts = {
-            id: Verdict.RIGHT
-            for id, row in sampled.items()
-            if self._same(subject, row, primary.get(id))
+            id: Verdict.RIGHT for id, row in sampled.items() if self._same(it, row, primary.get(id))
         }
         suspects = {id: row for id, row in sampled.items() if id not in verdicts}
         if suspects:
             await asyncio.sleep(within)
-            cached = await self._cached(subject, list(suspects))
-            primary = await subject.rows(list(suspects))
+            cached = await self._cached(it, list(suspects))
+            primary = await it.rows(list(suspects))
             for id, row in suspects.items():
                 verdicts[id] = judge(row, cached[id], primary.get(id))
         return verdicts
 
-    def _same(self, subject: Subject, one: Row | None, other: Row | None) -> bool:
+    def _same(self, it: Examined, one: Row | None, other: Row | None) -> bool:
         """As bytes: a NaN is then what it is."""
         if one is None or other is None:
             return one is other
-        return one == other or subject.source.codec.encode(one) == subject.source.codec.encode(
-            other
-        )
+        return one == other or it.source.codec.encode(one) == it.source.codec.encode(other)
 
-    async def _cached(self, subject: Subject, ids: Sequence[Any]) -> dict[Any, list[Row | None]]:
+    async def _cached(self, it: Examined, ids: Sequence[Any]) -> dict[Any, list[Row | None]]:
         """What both tiers have for each id."""
         try:
-            values = await self._l2.values([subject.place(id) for id in ids])
+            values = await self._l2.values([it.place(id) for id in ids])
         except CacheUnavailable as error:
             self._observe(CacheFailed("verify", str(error)))
             values = [None] * len(ids)
         found: dict[Any, list[Row | None]] = {}
         now = time.monotonic()
         for id, value in zip(ids, values, strict=True):
-            entry = self._l1.find((subject.owner, id))
+            entry = self._l1.find((it.owner, id))
             cached = [entry.value] if entry is not None and entry.expires > now else []
             if value is not None and not is_lease(value):
-                cached.append(subject.values.decode(subject.source.keys.text(id), value, id))
+                cached.append(it.values.decode(it.source.keys.text(id), value, id))
             found[id] = [each.row for each in cached if isinstance(each, CachedRow)]
         return found
 
@@ -156,23 +152,23 @@ class Verifier:
         chosen = list(places)[:samples]
         found: dict[str, dict[Any, Row | None]] = {}
         for place, value in zip(chosen, await self._l2.values(chosen), strict=True):
-            subject = self._subjects[place.owner]
-            id = subject.source.keys.id(place.text)
+            it = self._examined[place.owner]
+            id = it.source.keys.id(place.text)
             cached = (
                 None
                 if value is None or is_lease(value)
-                else subject.values.decode(place.text, value, id)
+                else it.values.decode(place.text, value, id)
             )
             if cached is not None:
                 found.setdefault(place.owner, {})[id] = cached.row
         return found
 
     def _is_ours(self, place: SampledKey) -> bool:
-        subject = self._subjects.get(place.owner)
-        if subject is None or subject.source.fingerprint != place.fingerprint:
+        it = self._examined.get(place.owner)
+        if it is None or it.source.fingerprint != place.fingerprint:
             return False
         try:
-            subject.source.keys.id(place.text)
+            it.source.keys.id(place.text)
         except OwnerClash:
             return False
         return True

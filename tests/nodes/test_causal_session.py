@@ -266,7 +266,7 @@ class TestInner:
         outer, inner = session(), session()
         outer.advance(MARK)
         inner.advance(Bookmark(HERE, 70, {3: Seen("i", 1)}, covered=True, expires=NOW + 2))
-        outer.absorb(inner)
+        outer.absorb(inner.did)
         assert outer.bookmark == Bookmark(
             HERE, 70, {3: Seen("i", 1)}, covered=True, expires=NOW + 2
         )
@@ -274,30 +274,30 @@ class TestInner:
     def test_what_it_was_given_does_not(self) -> None:
         outer, inner = session(), session()
         inner.begin_with(MARK)
-        outer.absorb(inner)
+        outer.absorb(inner.did)
         assert outer.bookmark.position == 0
 
     def test_what_it_saw_does(self) -> None:
         outer, inner = session(), session()
         inner.saw(inner.reads(), of_replica(70))
-        outer.absorb(inner)
+        outer.absorb(inner.did)
         assert outer.bookmark.position == 70
         inner.saw(inner.reads(), UNKNOWN)
-        outer.absorb(inner)
+        outer.absorb(inner.did)
         assert outer.bookmark.position is None
 
     def test_its_position_does_not_stand_for_what_the_outer_one_cannot_place(self) -> None:
         outer, inner = session(), session()
         inner.saw(inner.reads(), of_primary(70))
         outer.saw(outer.reads(), UNKNOWN)
-        outer.absorb(inner)
+        outer.absorb(inner.did)
         assert outer.bookmark.position is None
 
     def test_what_it_placed_in_the_end_is_placed_outside(self) -> None:
         outer, inner = session(), session()
         inner.saw(inner.reads(), UNKNOWN)
         inner.saw(inner.reads(), of_primary(70))
-        outer.absorb(inner)
+        outer.absorb(inner.did)
         assert outer.bookmark.position == 70
 
 
@@ -320,7 +320,7 @@ def test_a_session_never_forgets_what_it_saw(steps: Sequence[tuple[str, int]]) -
         elif what == "inner":
             inner = session()
             inner.saw(inner.reads(), of_primary(wal))
-            here.absorb(inner)
+            here.absorb(inner.did)
             saw = wal
         elif what == "begin":
             looks.append((here.look(), which))

@@ -47,6 +47,9 @@ from repocache import (
     WriteThrough,
 )
 from repocache.events import Event
+from repocache.fastapi import RepositoryDependency, repository
+from repocache.http import CausalMiddleware, Cookie, Header, Subject
+from repocache.subjects import SubjectState
 from repocache.transactions.session_factory import Sessions
 
 assert_type(repocache.__all__, list[str])
@@ -291,10 +294,26 @@ async def sessions(incoming: Bookmark | str | bytes | None) -> str:
         assert_type(session.bookmark.position, int | None)
     async with db.causal_session():
         pass
+    async with db.causal_session(incoming, session.bookmark, None, client="203.0.113.7"):
+        await db.absorb(incoming)
+    with db.bypass():
+        pass
+    state = await db.subjects.load("7")
+    assert_type(await db.subjects.store(state, session), SubjectState)
     db.causal_session(7)  # type: ignore[arg-type]
     session.bookmark = session.bookmark  # type: ignore[misc]
     session.bookmark.position = 7  # type: ignore[misc]
     return session.encode()
+
+
+async def web(app: Any) -> None:
+    CausalMiddleware(app, db)
+    CausalMiddleware(app, db, Cookie(same_site="strict", max_age=60))
+    CausalMiddleware(app, db, [Header(), Subject(lambda scope: str(scope["user"]))])
+    CausalMiddleware(app, db, "Bookmark")  # type: ignore[arg-type]
+    Cookie(same_site="Lax")  # type: ignore[arg-type]
+    assert_type(repository(Users), RepositoryDependency[Users])
+    repository(User)  # type: ignore[type-var]
 
 
 async def invalidations() -> None:
