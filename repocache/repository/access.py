@@ -4,7 +4,7 @@ three fits."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -25,13 +25,15 @@ from repocache.repository.matches import (
     PastCaches,
     ThroughCaches,
 )
+from repocache.repository.relations import Branch
+from repocache.repository.relationships import ById, Relationships
 from repocache.repository.rows import Rows
 from repocache.routing.routing import current_session
 
 M = TypeVar("M")
 
-NONE: Mapping[str, Any] = MappingProxyType({})
-"""No lookups."""
+NONE: Mapping[Any, Any] = MappingProxyType({})
+"""No lookups, no other owners."""
 
 
 class Access(Protocol[M]):
@@ -70,12 +72,23 @@ class Access(Protocol[M]):
         """Of a select of columns."""
         ...
 
+    async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
+        """Set these relationships of entities that were read here."""
+        ...
+
 
 class NodeAccess(Generic[M]):
     """Reads nodes of the topology, past the cache."""
 
-    def __init__(self, rows: Rows[M], lookups: Mapping[str, LookupBinding]) -> None:
+    def __init__(
+        self,
+        rows: Rows[M],
+        lookups: Mapping[str, LookupBinding],
+        by_class: Mapping[type, ById] = NONE,
+    ) -> None:
+        """`by_class`: where entities of other classes are read by id."""
         self._rows = rows
+        self._relationships = Relationships(rows.plan.mapper, self, by_class)
         self._entity = rows.plan.entity
         self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
@@ -103,6 +116,9 @@ class NodeAccess(Generic[M]):
 
     async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         return await self._rows.rows(statement)
+
+    async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
+        await self._relationships.bring(entities, wanted)
 
 
 def past_caches(bookmark: Bookmark | None) -> Bookmark:
@@ -140,8 +156,9 @@ class CachedAccess(NodeAccess[M]):
         is_long: Callable[[Any], bool] = never,
         lookups: Mapping[str, LookupBinding] = NONE,
         cached_lookups: Mapping[str, CachedLookup] = NONE,
+        by_class: Mapping[type, ById] = NONE,
     ) -> None:
-        super().__init__(rows, lookups)
+        super().__init__(rows, lookups, by_class)
         self.lookups = {
             name: ThroughCaches(past.lookup, cached_lookups[name], self, past)
             if name in cached_lookups

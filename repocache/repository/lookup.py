@@ -12,6 +12,7 @@ from repocache.errors import ConfigurationError, NotFound
 from repocache.keys import Follow, KeyOwner, shown
 from repocache.repository.access import Access
 from repocache.repository.binding import Binding
+from repocache.repository.relations import Relations, branches
 from repocache.repository.repository import Repository
 
 M = TypeVar("M")
@@ -101,11 +102,15 @@ class BoundLookup(Generic[M, V]):
         self._holds = plan.holds
         self._entity = binding.plan.entity
         self._model = binding.plan.model
+        self._mapper = binding.plan.mapper
+        self._bring = access.bring
 
-    async def get(self, value: V) -> M | None:
-        """The entity that has this value, or None."""
+    async def get(self, value: V, *, load: Relations = ()) -> M | None:
+        """The entity that has this value, or None. `load`: as of `Repository.get`."""
         if type(value) is not self._plain_type:
             self._keys.check(value)
+        if load:
+            return (await self.get_many((value,), load=load)).get(value)
         known = self._peek_id(value)
         if known is not None:
             if known.row is None:
@@ -116,18 +121,22 @@ class BoundLookup(Generic[M, V]):
                 return self._entity(row)
         return (await self._matches.by_value((value,))).get(value)
 
-    async def require(self, value: V) -> M:
+    async def require(self, value: V, *, load: Relations = ()) -> M:
         """The entity. Raises NotFound."""
-        found = await self.get(value)
+        found = await self.get(value, load=load)
         if found is None:
             raise NotFound(
                 f"{self._model.__name__} with {self._keys.prefix} {shown(value)} does not exist"
             )
         return found
 
-    async def get_many(self, values: Sequence[V]) -> dict[V, M]:
+    async def get_many(self, values: Sequence[V], *, load: Relations = ()) -> dict[V, M]:
         """The entities that have these values, in the order asked."""
-        return await self._matches.by_value(self._keys.distinct(values))
+        wanted = branches(self._mapper, load)
+        found = await self._matches.by_value(self._keys.distinct(values))
+        if found and wanted:
+            await self._bring(found.values(), wanted)
+        return found
 
     async def exists(self, value: V) -> bool:
         """Whether a row has this value."""

@@ -6,7 +6,7 @@ Owns the few methods and the declaration. Where a read goes is `access`'s affair
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
 
 from sqlalchemy import ColumnExpressionArgument, Executable, Row, func, literal, select
@@ -24,6 +24,7 @@ from repocache.repository.columns import check_columns
 from repocache.repository.page import Page
 from repocache.repository.paging import Order, clauses, total_order
 from repocache.repository.paging import after as behind
+from repocache.repository.relations import Branch, Relations, branches
 from repocache.routing.routing import ON_PRIMARY, on_replica
 
 M = TypeVar("M")
@@ -61,22 +62,36 @@ class Repository(Generic[M, I]):
         self._peek = access.peek
         self._entity = binding.plan.entity
 
-    async def get(self, id: I) -> M | None:
-        """The entity, or None if there is no such row."""
+    async def get(self, id: I, *, load: Relations = ()) -> M | None:
+        """The entity, or None if there is no such row. `load`: relationships to bring along, as
+        `[Post.author, (Post.comments, Comment.author)]`; UsageError for what is none."""
         if type(id) is not self._plain_type:
             self._check(id)
+        if load:
+            return (await self.get_many((id,), load=load)).get(id)
         cached = self._peek(id)
         if cached is not None:
             return None if cached.row is None else self._entity(cached.row)
         return await self._access.entity(id)
 
-    async def get_many(self, ids: Sequence[I]) -> dict[I, M]:
-        """The entities that exist, in the order asked; one round trip a tier."""
-        return await self._access.entities(self._binding.keys.distinct(ids))
+    async def get_many(self, ids: Sequence[I], *, load: Relations = ()) -> dict[I, M]:
+        """The entities that exist, in the order asked; one round trip a tier. `load`: as of
+        `get`."""
+        wanted = self._wanted(load)
+        found = await self._access.entities(self._binding.keys.distinct(ids))
+        await self._bring(found.values(), wanted)
+        return found
 
-    async def require(self, id: I) -> M:
-        """The entity. Raises NotFound."""
-        found = await self.get(id)
+    def _wanted(self, load: Relations) -> Sequence[Branch]:
+        return branches(self._binding.plan.mapper, load)
+
+    async def _bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
+        if wanted and (some := list(entities)):
+            await self._access.bring(some, wanted)
+
+    async def require(self, id: I, *, load: Relations = ()) -> M:
+        """The entity. Raises NotFound. `load`: as of `get`."""
+        found = await self.get(id, load=load)
         if found is None:
             raise NotFound(f"{self._binding.plan.model.__name__} {shown(id)} does not exist")
         return found
@@ -88,15 +103,17 @@ class Repository(Generic[M, I]):
         limit: int | None = None,
         after: M | None = None,
         options: Sequence[ORMOption] = (),
+        load: Relations = (),
     ) -> list[M]:
         """The entities that satisfy all conditions; not cached.
 
         `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order
         is total. `after`: the last entity of the page before (keyset paging), with the same
         `order_by`. `options`: SQLAlchemy's loader options, as `selectinload(User.orders)`: what
-        they load is there when the entities are detached. Raises UsageError for an order that
-        cannot be paged, or a `limit` below 1.
+        they load is there when the entities are detached. `load`: as of `get`. Raises
+        UsageError for an order that cannot be paged, or a `limit` below 1.
         """
+        wanted = self._wanted(load)
         if limit is not None and limit < 1:
             raise UsageError(f"find(limit={shown(limit)}): give at least 1, or leave it out")
         access, plan = self._access, self._binding.plan
@@ -107,7 +124,9 @@ class Repository(Generic[M, I]):
             statement = statement.order_by(*clauses(steps)).limit(limit)
             if after is not None:
                 statement = statement.where(behind(plan.mapper, steps, after))
-        return await (access.load if options else access.select)(statement)
+        found = await (access.load if options else access.select)(statement)
+        await self._bring(found, wanted)
+        return found
 
     async def page(
         self,
@@ -116,13 +135,15 @@ class Repository(Generic[M, I]):
         offset: int = 0,
         limit: int,
         total: bool = False,
+        load: Relations = (),
     ) -> Page[M]:
         """The entities from `offset` on, at most `limit`, with whether there are more and, if
         wanted, how many there are in all; not cached. For long lists `find(after=...)` is cheaper:
         the database reads, and drops, what comes before an offset.
 
-        `order_by` as in `find`. Raises UsageError also for an `offset` below 0.
+        `order_by` and `load` as in `find`. Raises UsageError also for an `offset` below 0.
         """
+        wanted = self._wanted(load)
         if limit < 1 or offset < 0:
             raise UsageError(
                 f"page(offset={shown(offset)}, limit={shown(limit)}): give an offset of at least "
@@ -136,7 +157,9 @@ class Repository(Generic[M, I]):
         if total:
             ends_here = not has_more and (items or offset == 0)
             count = offset + len(items) if ends_here else await self.count(*where)
-        return Page(items[:limit], offset, limit, has_more, count)
+        del items[limit:]
+        await self._bring(items, wanted)
+        return Page(items, offset, limit, has_more, count)
 
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """The rows of any select of columns that reads, or of a union of some, on a node that may

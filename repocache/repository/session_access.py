@@ -4,7 +4,7 @@ a cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
 from repocache.repository.matches import LookupBinding, Matches
+from repocache.repository.relations import Branch
 from repocache.repository.unreadable import any_row, one_row, readable
 
 M = TypeVar("M")
@@ -87,6 +88,21 @@ class SessionAccess(Generic[M]):
     async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         with self._alone() as session:
             return await self._answer(session, statement, Result.all, "a row")
+
+    async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
+        """SQLAlchemy's own way: a select that finds them in the session, and fills what they have
+        not loaded."""
+        ids = [inspect_entity(each).identity for each in entities]
+        options = [each.options for each in wanted]
+        model = self._plan.model
+        with self._alone() as session:
+            dialect = session.get_bind(self._plan.mapper).dialect
+            rows = self.all_entities.options(*options)
+            statement = load_statement(rows, self._plan.id_columns, dialect)
+            single = len(self._plan.id_columns) == 1
+            parameters = statement.parameters([id[0] if single else id for id in ids if id])
+            select = statement.select.params(parameters)
+            await self._answer(session, select, _entities, any_row(model))
 
     async def by_value(self, lookup: LookupPlan, values: Sequence[Any]) -> dict[Any, M]:
         """The entities of the rows that have these values in the lookup's columns: whatever the

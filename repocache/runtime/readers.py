@@ -74,6 +74,7 @@ def readers(
         return TieredCache(source, cache.shared, current_session), shadow
 
     made = {}
+    by_class: dict[type, CachedAccess[Any]] = {}
     for repository, binding in registry:
         caches = []
         lookups = {}
@@ -97,7 +98,9 @@ def readers(
             is_long=is_long(binding.keys),
             lookups=binding.lookups,
             cached_lookups=lookups,
+            by_class=by_class,
         )
+        by_class[binding.plan.model] = access
         made[repository] = RepositoryReader(repository(binding, access), [tiered, *caches], shadow)
     return made
 

@@ -64,7 +64,7 @@ async def test_all_its_statements_see_one_moment(shop: Shop) -> None:
     async with shop.db.reading() as session:
         before = await session.scalar(select(func.count()).select_from(Book))
         async with shop.db.unit_of_work() as work:
-            work.add(Book(id=99, author_id=1, title="new"))
+            work.add(Book(id=99, author_id=1, title="new", code="c99"))
             await work.commit()
         assert await session.scalar(select(func.count()).select_from(Book)) == before
 
