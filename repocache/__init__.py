@@ -31,6 +31,7 @@ from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.redis_link import LinkSettings
+from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
 from repocache.repository.page import Page
 from repocache.repository.repository import Repository, View
@@ -59,6 +60,7 @@ __all__ = [
     "EngineSettings",
     "Follow",
     "InvalidId",
+    "KeyList",
     "KeyOwner",
     "LinkSettings",
     "LoggingObserver",

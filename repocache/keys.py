@@ -101,6 +101,16 @@ class KeyOwner:
             )
 
 
+def owner_beside(owner: KeyOwner, name: str) -> KeyOwner:
+    """Of what is cached beside an owner's rows: `user-by_email` for the lookup `by_email` of
+    `user`. What the owner follows may change it too; a key of the owner is none of its own, so all
+    of it is told. Raises ConfigurationError for a name that is no prefix."""
+    follows = owner.follows
+    if follows is not None:
+        follows = tuple(each.table if isinstance(each, Follow) else each for each in follows)
+    return KeyOwner(f"{owner.prefix}-{name}", follows)
+
+
 _SHOWN = 200
 
 

@@ -22,18 +22,18 @@ from repocache.repository.matches import (
     CachedLookup,
     LookupBinding,
     Matches,
-    PastCaches,
+    NodeMatches,
     ThroughCaches,
 )
 from repocache.repository.relations import Branch
-from repocache.repository.relationships import ById, Relationships
+from repocache.repository.relationships import NOTHING_CACHED, Cached, Relationships
 from repocache.repository.rows import Rows
 from repocache.routing.routing import current_session
 
 M = TypeVar("M")
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
-"""No lookups, no other owners."""
+"""No lookups."""
 
 
 class Access(Protocol[M]):
@@ -84,16 +84,16 @@ class NodeAccess(Generic[M]):
         self,
         rows: Rows[M],
         lookups: Mapping[str, LookupBinding],
-        by_class: Mapping[type, ById] = NONE,
+        cached: Cached = NOTHING_CACHED,
     ) -> None:
-        """`by_class`: where entities of other classes are read by id."""
+        """`cached`: what relationships lead to, where it is read by id."""
         self._rows = rows
-        self._relationships = Relationships(rows.plan.mapper, self, by_class)
+        self._relationships = Relationships(rows.plan.mapper, self, cached)
         self._entity = rows.plan.entity
         self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
         self.all_entities = rows.plan.entities
-        self.past_caches = {name: PastCaches(each, rows) for name, each in lookups.items()}
+        self.past_caches = {name: NodeMatches(each, rows) for name, each in lookups.items()}
         self.lookups: Mapping[str, Matches[M]] = self.past_caches
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
@@ -156,9 +156,9 @@ class CachedAccess(NodeAccess[M]):
         is_long: Callable[[Any], bool] = never,
         lookups: Mapping[str, LookupBinding] = NONE,
         cached_lookups: Mapping[str, CachedLookup] = NONE,
-        by_class: Mapping[type, ById] = NONE,
+        cached: Cached = NOTHING_CACHED,
     ) -> None:
-        super().__init__(rows, lookups, by_class)
+        super().__init__(rows, lookups, cached)
         self.lookups = {
             name: ThroughCaches(past.lookup, cached_lookups[name], self, past)
             if name in cached_lookups

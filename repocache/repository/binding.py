@@ -12,6 +12,7 @@ from repocache.cache.policies import Policy
 from repocache.keys import Keys
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.access import Access, NodeAccess
+from repocache.repository.key_lists import KeyListBinding
 from repocache.repository.matches import LookupBinding
 from repocache.repository.rows import Rows
 from repocache.routing.routing import Route
@@ -23,12 +24,18 @@ M = TypeVar("M")
 @dataclass(frozen=True, slots=True)
 class Binding(Generic[M]):
     """`shapes`: the declared views' types and what makes them from a row. `lookups`: by their
-    names."""
+    names. `key_lists`: of relationships."""
 
     keys: Keys
     rows: Rows[M]
     shapes: Mapping[type, Callable[[Row], Any]]
     lookups: Mapping[str, LookupBinding]
+    key_lists: tuple[KeyListBinding, ...] = ()
+
+    @property
+    def beside(self) -> tuple[LookupBinding | KeyListBinding, ...]:
+        """What is cached beside the rows, each with keys of its own."""
+        return (*self.lookups.values(), *self.key_lists)
 
     @property
     def owned(self) -> list[Owned]:
@@ -37,7 +44,7 @@ class Binding(Generic[M]):
             Owned(self.keys, self.plan.tables, self.plan.reads),
             *(
                 Owned(each.plan.keys, each.plan.ids.tables, moved_by=each.plan.moved_by)
-                for each in self.lookups.values()
+                for each in self.beside
             ),
         ]
 
@@ -45,7 +52,7 @@ class Binding(Generic[M]):
         """These owners with their rows and policies. `policy`: of the repository."""
         return [
             (self.keys, self.rows, policy),
-            *((each.plan.keys, each.ids, policy.invalidating) for each in self.lookups.values()),
+            *((each.plan.keys, each.ids, policy.invalidating) for each in self.beside),
         ]
 
     @property

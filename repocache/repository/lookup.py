@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 from sqlalchemy.orm import InstrumentedAttribute
 
 from repocache.errors import ConfigurationError, NotFound
-from repocache.keys import Follow, KeyOwner, shown
+from repocache.keys import shown
 from repocache.repository.access import Access
 from repocache.repository.binding import Binding
 from repocache.repository.relations import Relations, branches
@@ -141,16 +141,6 @@ class BoundLookup(Generic[M, V]):
     async def exists(self, value: V) -> bool:
         """Whether a row has this value."""
         return await self.get(value) is not None
-
-
-def lookup_owner(owner: KeyOwner, name: str) -> KeyOwner:
-    """Of a lookup's keys: `user-by_email` for `by_email` of the owner `user`. What the owner
-    follows may change its rows, and so whom a value leads to; a key of the owner says nothing of
-    the value. Raises ConfigurationError for a name that is no prefix."""
-    follows = owner.follows
-    if follows is not None:
-        follows = tuple(each.table if isinstance(each, Follow) else each for each in follows)
-    return KeyOwner(f"{owner.prefix}-{name}", follows)
 
 
 def lookups_of(repository: type[Repository[Any, Any]]) -> list[Lookup[Any]]:

@@ -73,7 +73,7 @@ class CachedLookup:
     wrong: Callable[[Iterable[Any]], None]
 
 
-class PastCaches(Generic[M]):
+class NodeMatches(Generic[M]):
     """One statement on a node, by value."""
 
     def __init__(self, lookup: LookupBinding, rows: Rows[M]) -> None:
@@ -94,7 +94,7 @@ class ThroughCaches(Generic[M]):
     """The id by the lookup's own entry, the entity by its own."""
 
     def __init__(
-        self, lookup: LookupPlan, cached: CachedLookup, rows: EntityRows, past: PastCaches[M]
+        self, lookup: LookupPlan, cached: CachedLookup, rows: EntityRows, past: NodeMatches[M]
     ) -> None:
         self._lookup = lookup
         self._ids = cached.ids

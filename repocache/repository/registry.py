@@ -11,8 +11,9 @@ from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import ConfigurationError
-from repocache.keys import KeySpace
+from repocache.keys import KeySpace, owner_beside
 from repocache.mapping.criteria import check_criteria
+from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
@@ -20,7 +21,8 @@ from repocache.mapping.unique import check_unique, declared_unique, unique_state
 from repocache.nodes.selection import ReadRequirement
 from repocache.repository.binding import Binding
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
-from repocache.repository.lookup import Lookup, lookup_owner, lookups_of
+from repocache.repository.key_lists import KeyListBinding, key_lists_of
+from repocache.repository.lookup import Lookup, lookups_of
 from repocache.repository.matches import LookupBinding
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
@@ -78,12 +80,15 @@ class Registry:
         self._nodes = nodes
         self._state = state
         self._registry = {repository: self._binding(repository) for repository in repositories}
+        for repository, binding in list(self):
+            lists = tuple(self._key_lists(repository, binding))
+            self._registry[repository] = replace(binding, key_lists=lists)
         for repository, binding in self:
             check_storing(repository, binding, redis=redis)
         self.keys = KeySpace(
             keys
             for _, binding in self
-            for keys in (binding.keys, *(each.plan.keys for each in binding.lookups.values()))
+            for keys in (binding.keys, *(each.plan.keys for each in binding.beside))
         )
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
@@ -122,7 +127,10 @@ class Registry:
             await self._check_unique(binding)
             rows = await binding.rows.located()
             lookups = {name: each.located(rows) for name, each in binding.lookups.items()}
-            self._registry[repository] = replace(binding, rows=rows, lookups=lookups)
+            lists = tuple([await each.located() for each in binding.key_lists])
+            self._registry[repository] = replace(
+                binding, rows=rows, lookups=lookups, key_lists=lists
+            )
 
     async def _ask(self) -> None:
         topology = self._nodes.topology
@@ -176,7 +184,7 @@ class Registry:
     def _lookup(
         self, repository: AnyRepository, rows: Rows[Any], lookup: Lookup[Any]
     ) -> LookupBinding:
-        owner = lookup_owner(repository.owner, lookup.name)
+        owner = owner_beside(repository.owner, lookup.name)
         name = f"{repository.__name__}.{lookup.name}"
         plan = lookup_plan(rows.plan, owner, name, lookup.attributes)
         dialect = self._nodes.topology.write_engine.dialect
@@ -185,6 +193,38 @@ class Registry:
         )
         statement = load_statement(rows.plan.select, plan.columns, dialect)
         return LookupBinding(name, plan, ids, statement)
+
+    def _key_lists(
+        self, repository: AnyRepository, binding: Binding[Any]
+    ) -> Iterator[KeyListBinding]:
+        """None where there are no arrays to ask for."""
+        dialect = self._nodes.topology.write_engine.dialect
+        for each in key_lists_of(repository):
+            name = f"{repository.__name__}.{each.name}"
+            child = self._of_class(each.relationship.mapper.class_, name)
+            owner = owner_beside(repository.owner, each.name)
+            plan = key_list_plan(binding.plan, child.plan, owner, name, each.relationship)
+            if dialect.name == "postgresql":
+                statement = plan.ids.statement_for(dialect)
+                yield KeyListBinding(
+                    plan,
+                    replace(
+                        child.rows,
+                        plan=plan.ids,
+                        statement=statement,
+                        owner=plan.keys.prefix,
+                        strict=binding.rows.strict or child.rows.strict,
+                    ),
+                )
+
+    def _of_class(self, model: type, name: str) -> Binding[Any]:
+        for _, binding in self:
+            if binding.plan.model is model:
+                return binding
+        raise ConfigurationError(
+            f"{name}: {model.__name__} has no repository in Database(repositories=[...]), which "
+            "reads what the key list leads to: give one, or leave the key list out"
+        )
 
     async def _check_unique(self, binding: Binding[Any]) -> None:
         """Raises MappingRefused for a lookup whose columns are not unique, as the database has

@@ -1,5 +1,5 @@
-"""Relationships of entities that were read: what a foreign key leads to by its id, through the
-target's caches, and all else by a statement of SQLAlchemy's on a node.
+"""Relationships of entities that were read: what a foreign key leads to, and what a key list does,
+by ids and through the target's caches, and all else by a statement of SQLAlchemy's on a node.
 
 Owns the order of these reads, level by level, and how the values get into the entities: as
 SQLAlchemy puts what it has loaded.
@@ -7,13 +7,16 @@ SQLAlchemy puts what it has loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from sqlalchemy import Select, select, tuple_
-from sqlalchemy.orm import Mapper, load_only
+from sqlalchemy.orm import Mapper, RelationshipProperty, load_only
 from sqlalchemy.orm.attributes import set_committed_value
 
+from repocache.mapping.key_list import KeyListPlan
 from repocache.repository.relations import Branch, reference
 
 MOST = 1_000
@@ -32,14 +35,38 @@ class BySelect(Protocol):
     async def load(self, statement: Select[Any]) -> list[Any]: ...
 
 
-class Relationships:
-    """For entities of one class. `by_class`: where those of other classes are read by id; what is
-    not among them is read by `nodes`."""
+class Members(Protocol):
+    """The ids that a relationship leads to, as they are cached."""
 
-    def __init__(self, mapper: Mapper[Any], nodes: BySelect, by_class: Mapping[type, ById]) -> None:
+    @property
+    def plan(self) -> KeyListPlan: ...
+
+    @property
+    def ids(self) -> ById: ...
+
+    @property
+    def wrong(self) -> Callable[[Iterable[Any]], None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """What is read by id. `by_class`: entities of these classes. `lists`: what these relationships
+    lead to."""
+
+    by_class: Mapping[type, ById]
+    lists: Mapping[RelationshipProperty[Any], Members]
+
+
+NOTHING_CACHED = Cached({}, {})
+
+
+class Relationships:
+    """For entities of one class. What is not `cached` is read by `nodes`."""
+
+    def __init__(self, mapper: Mapper[Any], nodes: BySelect, cached: Cached) -> None:
         self._mapper = mapper
         self._nodes = nodes
-        self._by_class = by_class
+        self._cached = cached
 
     async def bring(self, entities: Iterable[Any], wanted: Sequence[Branch]) -> None:
         """Set these relationships of the entities. One read of each tier for a branch by id, one
@@ -55,20 +82,20 @@ class Relationships:
             having = branch.having(mapper)
             some = [each for each in entities if isinstance(each, having.class_)]
             names = reference(branch, having)
-            targets = self._by_class.get(branch.target.class_)
-            if names is None or targets is None:
+            targets = self._cached.by_class.get(branch.target.class_)
+            members = self._cached.lists.get(branch.relationship)
+            if targets is None or (names is None and members is None):
                 others.setdefault(having, []).append(branch)
-            elif some:
+            elif some and names is not None:
                 await self._by_id(some, branch, names, targets)
+            elif some and members is not None:
+                await self._by_list(having, some, branch, members)
         for having, rest in others.items():
             some = [each for each in entities if isinstance(each, having.class_)]
             for begin in range(0, len(some), MOST):
                 await self._by_statement(having, some[begin : begin + MOST], rest)
             for branch in rest:
-                found = (value for each in some for value in _members(vars(each)[branch.name]))
-                below = list({id(each): each for each in found}.values())
-                if below and branch.below:
-                    await self._bring(branch.target, below, branch.below)
+                await self._below(some, branch)
 
     async def _by_id(
         self, entities: Sequence[Any], branch: Branch, names: Sequence[str], targets: ById
@@ -81,6 +108,39 @@ class Relationships:
             await self._bring(branch.target, list(found.values()), branch.below)
         for entity, id in zip(entities, ids, strict=True):
             set_committed_value(entity, branch.name, None if id is None else found.get(id))
+
+    async def _by_list(
+        self, mapper: Mapper[Any], entities: Sequence[Any], branch: Branch, members: Members
+    ) -> None:
+        """The ids by the parents', then the children by theirs. A child that is gone, or is another
+        parent's by now, says that the list is old, or the child: these are read by a statement."""
+        targets = self._cached.by_class[branch.target.class_]
+        names = [mapper.get_property_by_column(column).key for column in mapper.primary_key]
+        ids = [_id(each, names) for each in entities]
+        lists = await members.ids.entities(list(dict.fromkeys(ids)))
+        wanted = list(dict.fromkeys(chain.from_iterable(lists.values())))
+        found = await targets.entities(wanted) if wanted else {}
+        fits = members.plan.fits
+        doubtful = []
+        for entity, id in zip(entities, ids, strict=True):
+            children = [found.get(each) for each in lists.get(id, ())]
+            if all(child is not None and fits(child, id) for child in children):
+                set_committed_value(entity, branch.name, children)
+            else:
+                doubtful.append(entity)
+        if doubtful:
+            members.wrong({_id(each, names) for each in doubtful})
+            await self._by_statement(mapper, doubtful, [branch])
+        await self._below(entities, branch)
+
+    async def _below(self, entities: Sequence[Any], branch: Branch) -> None:
+        """What is to be loaded of what the relationship has led to, each once."""
+        if not branch.below:
+            return
+        found = (value for each in entities for value in _members(vars(each)[branch.name]))
+        distinct = list({id(each): each for each in found}.values())
+        if distinct:
+            await self._bring(branch.target, distinct, branch.below)
 
     async def _by_statement(
         self, mapper: Mapper[Any], entities: Sequence[Any], wanted: Sequence[Branch]

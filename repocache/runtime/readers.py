@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from sqlalchemy.orm import RelationshipProperty
+
 from repocache.cache.policies import Policy
 from repocache.cache.signature import Signing
 from repocache.cache.switch import CacheMode
@@ -16,8 +18,10 @@ from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import PublishRetry
 from repocache.keys import Keys
 from repocache.repository.access import CachedAccess, never
-from repocache.repository.matches import CachedLookup
+from repocache.repository.key_lists import CachedKeyList, KeyListBinding
+from repocache.repository.matches import CachedLookup, LookupBinding
 from repocache.repository.registry import Registry
+from repocache.repository.relationships import ById, Cached, Members
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Rows
 from repocache.repository.storing import source_of
@@ -27,6 +31,8 @@ from repocache.settings import Settings
 from repocache.verification.shadow import Shadow
 from repocache.verification.verifier import Examined, Verifier
 
+Forget = Callable[[Iterable[Any]], None]
+"""Invalidates what is cached of these ids."""
 SHADOWED_WITHIN = 2.0
 """Seconds that an invalidation may be on its way before a value that shadow mode met counts as
 wrong."""
@@ -73,22 +79,34 @@ def readers(
         shadow = Shadow(keys.prefix, verifier, spawn, SHADOWED_WITHIN, observe)
         return TieredCache(source, cache.shared, current_session), shadow
 
+    def read_beside(
+        each: LookupBinding | KeyListBinding, policy: Policy
+    ) -> tuple[TieredCache, CachedAccess[Any], Forget]:
+        keys = each.plan.keys
+        tiered, shadow = read(keys, each.ids, policy.invalidating)
+        ids: CachedAccess[Any] = CachedAccess(
+            each.ids, tiered, shadow.compared, monotonic=False, is_long=is_long(keys)
+        )
+        return tiered, ids, partial(forget, cache.retry, keys)
+
     made = {}
-    by_class: dict[type, CachedAccess[Any]] = {}
+    by_class: dict[type, ById] = {}
+    lists: dict[RelationshipProperty[Any], Members] = {}
     for repository, binding in registry:
         caches = []
         lookups = {}
         # A session with monotonic reads takes nothing from caches, and what is never stale is read
         # on the primary: by value, in one statement.
-        direct = settings.monotonic or not repository.policy.fills_from_replicas
-        for name, each in ({} if direct else binding.lookups).items():
-            keys = each.plan.keys
-            tiered, shadow = read(keys, each.ids, repository.policy.invalidating)
+        direct = settings.monotonic or binding.rows.strict
+        for name, lookup in ({} if direct else binding.lookups).items():
+            tiered, ids, wrong = read_beside(lookup, repository.policy)
             caches.append(tiered)
-            ids = CachedAccess(
-                each.ids, tiered, shadow.compared, monotonic=False, is_long=is_long(keys)
-            )
-            lookups[name] = CachedLookup(ids, partial(forget, cache.retry, keys))
+            lookups[name] = CachedLookup(ids, wrong)
+        for each in binding.key_lists:
+            if not settings.monotonic and not each.ids.strict:
+                tiered, ids, wrong = read_beside(each, repository.policy)
+                caches.append(tiered)
+                lists[each.plan.relationship] = CachedKeyList(each.plan, ids, wrong)
         tiered, shadow = read(binding.keys, binding.rows, repository.policy)
         access = CachedAccess(
             binding.rows,
@@ -98,7 +116,7 @@ def readers(
             is_long=is_long(binding.keys),
             lookups=binding.lookups,
             cached_lookups=lookups,
-            by_class=by_class,
+            cached=Cached(by_class, lists),
         )
         by_class[binding.plan.model] = access
         made[repository] = RepositoryReader(repository(binding, access), [tiered, *caches], shadow)

@@ -1,0 +1,220 @@
+"""What is cached of a relationship to many: the ids that it leads to, in its order, under the id of
+the entity that has it.
+
+Owns the verdict on a relationship and the plan of its rows: each a parent's id with a list of
+children's.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BinaryExpression,
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    UnaryExpression,
+    func,
+    select,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.orm.interfaces import MANYTOMANY, ONETOMANY
+from sqlalchemy.sql import operators, visitors
+
+from repocache.errors import MappingRefused
+from repocache.keys import KeyOwner, Keys
+from repocache.mapping.entity import Row
+from repocache.mapping.hierarchy import own_rows
+from repocache.mapping.layout import RowLayout
+from repocache.mapping.plan import EntityPlan
+from repocache.mapping.relation import fingerprint_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyListPlan:
+    """Make it with `key_list_plan`.
+
+    `keys`: of the lists, by the parent's id. `ids`: the plan of what is cached: its "entity" is the
+    list of the children's ids. `fits`: whether a child, as its own entry has it, belongs to this
+    parent; what only an association table knows, it does not. `moved_by`: as of `Owned`.
+    """
+
+    relationship: RelationshipProperty[Any]
+    keys: Keys
+    ids: EntityPlan[Any]
+    fits: Callable[[object, Any], bool]
+    moved_by: frozenset[Column[Any]]
+
+
+def key_list_plan(
+    parent: EntityPlan[Any],
+    child: EntityPlan[Any],
+    owner: KeyOwner,
+    name: str,
+    relationship: RelationshipProperty[Any],
+) -> KeyListPlan:
+    """`owner`: of the lists' keys. `name`: of the declaration, in messages.
+
+    Raises MappingRefused for a relationship whose rows are not told by keys of one table.
+    """
+    joins: list[tuple[ColumnElement[bool] | None, EntityPlan[Any]]] = [
+        (relationship.primaryjoin, parent)
+    ]
+    if relationship.secondary is not None:
+        joins.append((relationship.secondaryjoin, child))
+    if relationship.direction not in (ONETOMANY, MANYTOMANY) or not all(
+        _is_plain(join, plan) for join, plan in joins
+    ):
+        raise MappingRefused(
+            f"{name}: {relationship} does not lead to many by foreign keys to the primary key "
+            "alone: leave the key list out, it is read by a statement then"
+        )
+    holders = _referring(relationship.local_remote_pairs or (), parent)
+    table = holders[0].table
+    many = relationship.secondary is not None
+    members = (
+        _referring(relationship.secondary_synchronize_pairs or (), child)
+        if many
+        else child.id_columns
+    )
+    order = _order(relationship, name, table)
+    if {column.table for column in (*holders, *members)} != {table}:
+        raise MappingRefused(
+            f"{name}: rows of {child.model.__name__} lie in two tables: leave the key list out"
+        )
+    assert isinstance(table, Table)
+    names = () if many else _attributes(child, holders, name)
+    kind = child.mapper.polymorphic_on
+    others = [kind] if own_rows(child.mapper) is not None and isinstance(kind, Column) else []
+    ordering = [each for each in order if isinstance(each, Column)] + [
+        each.element
+        for each in order
+        if isinstance(each, UnaryExpression) and isinstance(each.element, Column)
+    ]
+    return KeyListPlan(
+        relationship,
+        Keys(owner, parent.id_types),
+        _ids(parent, child, owner.prefix, _Source(table, holders, members, order, many=many)),
+        _fit(names),
+        frozenset([*holders, *members, *others, *ordering]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """The table that has the pairs, and in which columns: the parent's id, the child's, each in its
+    key's order. `many`: it is an association table."""
+
+    table: Table
+    holders: tuple[Column[Any], ...]
+    members: tuple[Column[Any], ...]
+    order: tuple[ColumnElement[Any], ...]
+    many: bool
+
+
+def _ids(
+    parent: EntityPlan[Any], child: EntityPlan[Any], prefix: str, source: _Source
+) -> EntityPlan[Any]:
+    order = (*source.order, *source.members)
+    lists = [_array_of(each, order) for each in source.members]
+    rows: Select[Any] = select(*source.holders, *lists).select_from(source.table)
+    condition = None if source.many else own_rows(child.mapper)
+    if condition is not None:
+        rows = rows.where(condition)
+    rows = rows.where(*(each.is_not(None) for each in source.holders)).group_by(*source.holders)
+    held = [parent.layout.kinds[at] for at in parent.layout.ids]
+    kinds = (*held, *(replace(child.layout.kinds[at], depth=1) for at in child.layout.ids))
+    count = len(source.holders)
+    layout = RowLayout((*source.holders, *lists), kinds, {}, tuple(range(count)), None)
+    return replace(
+        child,
+        prefix=prefix,
+        layout=layout,
+        tables={source.table: source.holders},
+        reads=frozenset(),
+        fingerprint=fingerprint_of(layout.fingerprint(), [str(rows)]),
+        select=rows,
+        entity=_members_of(count, len(lists)),
+        id_of_row=itemgetter(*layout.ids),
+        id_columns=source.holders,
+        _uuids=tuple(at for at, kind in enumerate(held) if kind.python_type is uuid.UUID),
+    )
+
+
+def _array_of(column: Column[Any], order: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
+    return func.pg_catalog.array_agg(aggregate_order_by(column, *order), type_=ARRAY(column.type))
+
+
+def _members_of(count: int, parts: int) -> Callable[[Row], list[Any]]:
+    """The children's ids in a row: of several columns as tuples."""
+    if parts == 1:
+        return lambda row: list(row[count])
+    return lambda row: list(zip(*row[count:], strict=True))
+
+
+def _fit(names: Sequence[str]) -> Callable[[object, Any], bool]:
+    def fits(entity: object, id: Any) -> bool:
+        values = vars(entity)
+        found = tuple([values.get(name) for name in names])
+        return not names or found == (id if len(names) > 1 else (id,))
+
+    return fits
+
+
+def _is_plain(join: ColumnElement[bool] | None, plan: EntityPlan[Any]) -> bool:
+    """Whether it compares the primary key with columns, and says nothing else."""
+    found = [each for each in visitors.iterate(join) if isinstance(each, BinaryExpression)]
+    compared = {side for each in found for side in (each.left, each.right)}
+    return (
+        len(found) == len(plan.id_columns)
+        and all(each.operator is operators.eq for each in found)
+        and all(isinstance(side, Column) for side in compared)
+        and compared >= set(plan.id_columns)
+    )
+
+
+def _referring(
+    pairs: Sequence[tuple[ColumnElement[Any], ColumnElement[Any]]], plan: EntityPlan[Any]
+) -> tuple[Column[Any], ...]:
+    """The columns that refer to the plan's id, in its order. `pairs`: what is referred to, and by
+    what."""
+    by_key = {old: new for old, new in pairs if isinstance(new, Column)}
+    return tuple(by_key[column] for column in plan.id_columns if column in by_key)
+
+
+def _attributes(
+    child: EntityPlan[Any], holders: Sequence[Column[Any]], name: str
+) -> tuple[str, ...]:
+    attributes = child.layout.classes[child.mapper].attributes
+    found = []
+    for column in holders:
+        property_ = child.mapper.get_property_by_column(column)
+        if property_.key not in attributes:
+            raise MappingRefused(
+                f"{name}: {child.model.__name__}.{property_.key} is not loaded, which tells whose "
+                "each is: load it, or leave the key list out"
+            )
+        found.append(property_.key)
+    return tuple(found)
+
+
+def _order(
+    relationship: RelationshipProperty[Any], name: str, table: object
+) -> tuple[ColumnElement[Any], ...]:
+    given = relationship.order_by or ()
+    for each in given:
+        column = each.element if isinstance(each, UnaryExpression) else each
+        if not isinstance(column, Column) or column.table is not table:
+            raise MappingRefused(
+                f"{name}: {relationship} is ordered by what is no column of {table}, so that a "
+                "change of it tells no key: leave the key list out, or order it in the application"
+            )
+    return tuple(given)

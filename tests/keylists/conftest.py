@@ -1,0 +1,34 @@
+"""A blog on the servers, new for each test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from repocache.testing import Endpoints, Servers
+from tests.keylists.blog import make_blog, open_blog
+from tests.shop import Shop
+
+
+@pytest.fixture(scope="session")
+def repocache_template(repocache_servers: Servers) -> str:
+    name, primary = "blog_template", repocache_servers.primary
+    if not primary.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        primary.create_database(name)
+        asyncio.run(make_blog(primary.url(database=name)))
+    return name
+
+
+@pytest.fixture
+async def shop(repocache_endpoints: Endpoints) -> AsyncIterator[Shop]:
+    async with open_blog(repocache_endpoints) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def other(repocache_endpoints: Endpoints, shop: Shop) -> AsyncIterator[Shop]:
+    """Another process of the same application."""
+    async with open_blog(repocache_endpoints) as other:
+        yield other
