@@ -67,6 +67,8 @@ class Dialect:
     """Of a write engine; `CommitWatch` puts its own `do_commit` in front of this one."""
 
     name = "postgresql"
+    dispatch = SimpleNamespace()
+    """Nobody listens to it."""
     loaded_dbapi = SimpleNamespace(Error=DriverError)
 
     def do_commit(self, connection: Connection) -> None:

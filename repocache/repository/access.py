@@ -26,7 +26,7 @@ from repocache.repository.matches import (
     ThroughCaches,
 )
 from repocache.repository.relations import Branch
-from repocache.repository.relationships import NOTHING_CACHED, Cached, Relationships
+from repocache.repository.relationships import NOTHING_CACHED, CachedTargets, Relationships
 from repocache.repository.rows import Rows
 from repocache.routing.routing import current_session
 
@@ -84,7 +84,7 @@ class NodeAccess(Generic[M]):
         self,
         rows: Rows[M],
         lookups: Mapping[str, LookupBinding],
-        cached: Cached = NOTHING_CACHED,
+        cached: CachedTargets = NOTHING_CACHED,
     ) -> None:
         """`cached`: what relationships lead to, where it is read by id."""
         self._rows = rows
@@ -156,7 +156,7 @@ class CachedAccess(NodeAccess[M]):
         is_long: Callable[[Any], bool] = never,
         lookups: Mapping[str, LookupBinding] = NONE,
         cached_lookups: Mapping[str, CachedLookup] = NONE,
-        cached: Cached = NOTHING_CACHED,
+        cached: CachedTargets = NOTHING_CACHED,
     ) -> None:
         super().__init__(rows, lookups, cached)
         self.lookups = {

@@ -49,7 +49,7 @@ class Members(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cached:
+class CachedTargets:
     """What is read by id. `by_class`: entities of these classes. `lists`: what these relationships
     lead to."""
 
@@ -57,13 +57,13 @@ class Cached:
     lists: Mapping[RelationshipProperty[Any], Members]
 
 
-NOTHING_CACHED = Cached({}, {})
+NOTHING_CACHED = CachedTargets({}, {})
 
 
 class Relationships:
     """For entities of one class. What is not `cached` is read by `nodes`."""
 
-    def __init__(self, mapper: Mapper[Any], nodes: BySelect, cached: Cached) -> None:
+    def __init__(self, mapper: Mapper[Any], nodes: BySelect, cached: CachedTargets) -> None:
         self._mapper = mapper
         self._nodes = nodes
         self._cached = cached

@@ -21,7 +21,7 @@ from repocache.repository.access import CachedAccess, never
 from repocache.repository.key_lists import CachedKeyList, KeyListBinding
 from repocache.repository.matches import CachedLookup, LookupBinding
 from repocache.repository.registry import Registry
-from repocache.repository.relationships import ById, Cached, Members
+from repocache.repository.relationships import ById, CachedTargets, Members
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Rows
 from repocache.repository.storing import source_of
@@ -116,7 +116,7 @@ def readers(
             is_long=is_long(binding.keys),
             lookups=binding.lookups,
             cached_lookups=lookups,
-            cached=Cached(by_class, lists),
+            cached=CachedTargets(by_class, lists),
         )
         by_class[binding.plan.model] = access
         made[repository] = RepositoryReader(repository(binding, access), [tiered, *caches], shadow)
