@@ -43,8 +43,12 @@ class Access(Protocol[M]):
     """The answer that is at hand without waiting, if there is one."""
     all_rows: Select[Any]
     """What `select` takes, to be narrowed down."""
-    all_entities: Select[Any]
-    """What `load` takes, to be narrowed down, and given SQLAlchemy's loader options."""
+
+    @property
+    def all_entities(self) -> Select[Any]:
+        """What `load` takes, to be narrowed down, and given SQLAlchemy's loader options."""
+        ...
+
     lookups: Mapping[str, Matches[M]]
     """By their names."""
 
@@ -88,13 +92,16 @@ class NodeAccess(Generic[M]):
     ) -> None:
         """`cached`: what relationships lead to, where it is read by id."""
         self._rows = rows
-        self._relationships = Relationships(rows.plan.mapper, self, cached)
+        self._relationships = Relationships(rows.plan, self, cached)
         self._entity = rows.plan.entity
         self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
-        self.all_entities = rows.plan.entities
         self.past_caches = {name: NodeMatches(each, rows) for name, each in lookups.items()}
         self.lookups: Mapping[str, Matches[M]] = self.past_caches
+
+    @property
+    def all_entities(self) -> Select[Any]:
+        return self._rows.plan.entities
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         rows = await self._rows.by_id(ids)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Mapper, RelationshipProperty, load_only
 from sqlalchemy.orm.attributes import set_committed_value
 
 from repocache.mapping.key_list import KeyListPlan
+from repocache.mapping.plan import EntityPlan
 from repocache.repository.relations import Branch, reference
 
 MOST = 1_000
@@ -63,8 +64,8 @@ NOTHING_CACHED = CachedTargets({}, {})
 class Relationships:
     """For entities of one class. What is not `cached` is read by `nodes`."""
 
-    def __init__(self, mapper: Mapper[Any], nodes: BySelect, cached: CachedTargets) -> None:
-        self._mapper = mapper
+    def __init__(self, plan: EntityPlan[Any], nodes: BySelect, cached: CachedTargets) -> None:
+        self._plan = plan
         self._nodes = nodes
         self._cached = cached
 
@@ -72,7 +73,7 @@ class Relationships:
         """Set these relationships of the entities. One read of each tier for a branch by id, one
         statement and SQLAlchemy's own for the others of a level, however many entities there are.
         """
-        await self._bring(self._mapper, list(entities), wanted)
+        await self._bring(self._plan.mapper, list(entities), wanted)
 
     async def _bring(
         self, mapper: Mapper[Any], entities: Sequence[Any], wanted: Sequence[Branch]
