@@ -292,6 +292,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as locked": ("no statement is: what changed is given to the transaction by the client"),
         "bare": ("MULTI is Redis's own behaviour"),
         "as stored": ("there is no object in memory: a put is read from the database's rows"),
+        "new value": ("its services have no lookups"),
+        "still has": ("its services have no lookups"),
         "unknown stays": (
             "a poll of the primary has to fail alone between the reads of one session that another "
             "poll answers: since nothing is shown that a replica cannot stamp, not met in 600 runs"

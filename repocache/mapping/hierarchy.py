@@ -88,3 +88,8 @@ def own_rows(mapper: Mapper[Any]) -> ColumnElement[bool] | None:
     return mapper.polymorphic_on.in_(
         [each.polymorphic_identity for each in family(mapper) if not each.polymorphic_abstract]
     )
+
+
+def kind_columns(mapper: Mapper[Any]) -> list[Column[Any]]:
+    """What says which class a row is of: a column, or those of an expression."""
+    return [each for each in visitors.iterate(mapper.polymorphic_on) if isinstance(each, Column)]

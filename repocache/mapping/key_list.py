@@ -32,7 +32,7 @@ from sqlalchemy.sql import operators, visitors
 from repocache.errors import MappingRefused
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.entity import Row
-from repocache.mapping.hierarchy import own_rows
+from repocache.mapping.hierarchy import kind_columns, own_rows
 from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.relation import fingerprint_of
@@ -92,8 +92,7 @@ def key_list_plan(
         )
     assert isinstance(table, Table)
     names = () if many else _attributes(child, holders, name)
-    kind = child.mapper.polymorphic_on
-    others = [kind] if own_rows(child.mapper) is not None and isinstance(kind, Column) else []
+    others = [] if own_rows(child.mapper) is None else kind_columns(child.mapper)
     ordering = [each for each in order if isinstance(each, Column)] + [
         each.element
         for each in order

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from repocache.errors import ConfigurationError, MappingRefused
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.entity import Row
-from repocache.mapping.hierarchy import own_rows
+from repocache.mapping.hierarchy import kind_columns, own_rows
 from repocache.mapping.layout import RowLayout, check_key
 from repocache.mapping.plan import EntityPlan
 
@@ -129,8 +129,6 @@ def lookup_plan(
 def _moved_by(plan: EntityPlan[Any], columns: Sequence[Column[Any]]) -> frozenset[Column[Any]]:
     """Those of the lookup, the id, and what says that a row is of this class, where others share
     the table."""
-    kind = plan.mapper.polymorphic_on
-    shares = own_rows(plan.mapper) is not None
-    others = [kind] if shares and isinstance(kind, Column) else []
+    others = [] if own_rows(plan.mapper) is None else kind_columns(plan.mapper)
     own = [column for column in plan.id_columns if column.table is columns[0].table]
     return frozenset([*columns, *own, *others])

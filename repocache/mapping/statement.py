@@ -85,6 +85,8 @@ def _array_of(column: Column[Any]) -> postgresql.ARRAY[Any]:
     """Wide enough for every id: a cast to the column's own type would fail, or cut a text to
     another id."""
     item: TypeEngine[Any] = column.type
+    while isinstance(item, postgresql.DOMAIN):
+        item = item.data_type  # whose check would fail everybody's read
     if isinstance(item, Integer):
         item = BigInteger()
     elif isinstance(item, String):

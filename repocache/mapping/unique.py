@@ -6,6 +6,7 @@ counts.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Column, Table, TextClause, UniqueConstraint, text
@@ -14,22 +15,34 @@ from sqlalchemy.engine import Dialect
 from repocache.errors import MappingRefused
 
 _UNIQUE = text(
-    "SELECT CAST(array_agg(CAST(attribute.attname AS text)) AS text[])"
+    "SELECT CAST(coalesce(pg_catalog.jsonb_agg(found.columns), '[]') AS text)"
+    " FROM pg_catalog.pg_class AS class"
+    " LEFT JOIN LATERAL (SELECT pg_catalog.jsonb_agg(attribute.attname) AS columns"
     " FROM pg_catalog.pg_index AS index"
     " CROSS JOIN LATERAL pg_catalog.generate_series(0, index.indnkeyatts - 1) AS place (at)"
     " JOIN pg_catalog.pg_attribute AS attribute"
     " ON attribute.attrelid = index.indrelid AND attribute.attnum = index.indkey[place.at]"
-    " WHERE index.indrelid = CAST(pg_catalog.to_regclass(:name) AS oid)"
-    " AND index.indisunique AND index.indisvalid"
+    " WHERE index.indrelid = class.oid AND index.indisunique AND index.indisvalid"
     " AND index.indpred IS NULL AND index.indexprs IS NULL"
-    " GROUP BY index.indexrelid"
+    # Tables that inherit from an ordinary one have rows of it that its index knows nothing of.
+    " AND (class.relkind = 'p' OR NOT EXISTS"
+    " (SELECT FROM pg_catalog.pg_inherits WHERE inhparent = class.oid))"
+    " GROUP BY index.indexrelid) AS found ON true"
+    " WHERE class.oid = CAST(pg_catalog.to_regclass(:name) AS oid)"
+    " GROUP BY class.oid"
 )
 
 
 def unique_statement(table: Table, dialect: Dialect) -> TextClause:
-    """Asks PostgreSQL for the unique indexes of a table: one row for each, the names of its
-    columns. Partial ones, and those of expressions, say nothing of the columns alone."""
+    """Asks PostgreSQL for the unique indexes of a table: one value for `unique_columns`, none if
+    there is no such table. Partial ones, and those of expressions, say nothing of the columns
+    alone."""
     return _UNIQUE.bindparams(name=dialect.identifier_preparer.format_table(table))
+
+
+def unique_columns(answer: str) -> list[frozenset[str]]:
+    """The names of each unique index's columns, from what `unique_statement` answered."""
+    return [frozenset(names) for names in json.loads(answer) if names]
 
 
 def declared_unique(table: Table) -> Iterator[frozenset[str]]:

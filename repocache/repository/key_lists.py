@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from inspect import getattr_static
 from typing import Any
 
 from sqlalchemy.orm import InstrumentedAttribute, RelationshipProperty
@@ -63,7 +64,5 @@ class CachedKeyList:
 
 def key_lists_of(repository: type[object]) -> list[KeyList]:
     """All that the class declares or inherits, by name."""
-    found: dict[str, KeyList] = {}
-    for cls in reversed(repository.__mro__):
-        found |= {name: each for name, each in vars(cls).items() if isinstance(each, KeyList)}
-    return list(found.values())
+    declared = {name: getattr_static(repository, name) for name in dir(repository)}
+    return [each for each in declared.values() if isinstance(each, KeyList)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import getattr_static
 from typing import Any, Generic, TypeVar, overload
 
 from sqlalchemy.orm import InstrumentedAttribute
@@ -35,10 +36,34 @@ class Lookup(Generic[V]):
     """
 
     @overload
+    def __init__(self: Lookup[A], first: InstrumentedAttribute[A | None], /) -> None: ...
+
+    @overload
     def __init__(self: Lookup[A], first: InstrumentedAttribute[A], /) -> None: ...
 
     @overload
-    def __init__(self: Lookup[A], first: InstrumentedAttribute[A | None], /) -> None: ...
+    def __init__(
+        self: Lookup[tuple[A, B]],
+        first: InstrumentedAttribute[A | None],
+        second: InstrumentedAttribute[B | None],
+        /,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Lookup[tuple[A, B]],
+        first: InstrumentedAttribute[A | None],
+        second: InstrumentedAttribute[B],
+        /,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Lookup[tuple[A, B]],
+        first: InstrumentedAttribute[A],
+        second: InstrumentedAttribute[B | None],
+        /,
+    ) -> None: ...
 
     @overload
     def __init__(
@@ -64,10 +89,17 @@ class Lookup(Generic[V]):
                 f"Lookup{attributes!r}: give column attributes of the mapped class, as in "
                 "Lookup(User.email)"
             )
+        if len(set(attributes)) < len(attributes):
+            raise ConfigurationError(f"Lookup({', '.join(map(str, attributes))}): one is twice")
         self.attributes: tuple[InstrumentedAttribute[Any], ...] = attributes
         self.name = ""
 
     def __set_name__(self, owner: type[object], name: str) -> None:
+        if hasattr(Repository, name):
+            raise ConfigurationError(
+                f"{owner.__name__}.{name} = Lookup(...): a repository has a {name!r} of its own; "
+                f"take another name, as in by_{name}"
+            )
         self.name = name
 
     @overload
@@ -145,7 +177,5 @@ class BoundLookup(Generic[M, V]):
 
 def lookups_of(repository: type[Repository[Any, Any]]) -> list[Lookup[Any]]:
     """All that the class declares or inherits, by name."""
-    found: dict[str, Lookup[Any]] = {}
-    for cls in reversed(repository.__mro__):
-        found |= {name: each for name, each in vars(cls).items() if isinstance(each, Lookup)}
-    return list(found.values())
+    declared = {name: getattr_static(repository, name) for name in dir(repository)}
+    return [each for each in declared.values() if isinstance(each, Lookup)]

@@ -17,7 +17,7 @@ from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
-from repocache.mapping.unique import check_unique, declared_unique, unique_statement
+from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
 from repocache.nodes.selection import ReadRequirement
 from repocache.repository.binding import Binding
 from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
@@ -233,16 +233,18 @@ class Registry:
         dialect = topology.write_engine.dialect
         for each in binding.lookups.values():
             table = each.plan.table
-            unique = list(declared_unique(table))
-            if dialect.name == "postgresql":
-                statement = unique_statement(table, dialect)
+            if dialect.name != "postgresql":
+                check_unique(each.name, each.plan.columns, declared_unique(table))
+                continue
+            statement = unique_statement(table, dialect)
 
-                async def run(
-                    connection: AsyncConnection, statement: TextClause = statement
-                ) -> list[frozenset[str]]:
-                    rows = await connection.execute(statement)
-                    return [frozenset(columns) for (columns,) in rows]
+            async def run(
+                connection: AsyncConnection, statement: TextClause = statement
+            ) -> str | None:
+                answer: str | None = (await connection.execute(statement)).scalar_one_or_none()
+                return answer
 
-                need = ReadRequirement(primary="asked", asked=True)
-                unique = (await topology.read(need, run)).value
-            check_unique(each.name, each.plan.columns, unique)
+            need = ReadRequirement(primary="asked", asked=True)
+            answer = (await topology.read(need, run)).value
+            if answer is not None:  # else reading the table will say that it is not there
+                check_unique(each.name, each.plan.columns, unique_columns(answer))

@@ -69,7 +69,12 @@ SELECT CAST(pg_catalog.json_build_object(
             CAST(class.oid AS bigint), space.nspname, class.relname,
                 pg_catalog.pg_table_is_visible(class.oid),
             class.relkind = 'v' AND EXISTS (SELECT FROM pg_catalog.pg_trigger
-                WHERE tgrelid = class.oid))
+                WHERE tgrelid = class.oid),
+            EXISTS (SELECT FROM pg_catalog.pg_trigger
+                WHERE tgrelid = class.oid AND NOT tgisinternal AND tgenabled <> 'D'
+                AND CAST(tgtype AS integer) & 3 = 3 AND CAST(tgtype AS integer) & 20 <> 0)
+            OR EXISTS (SELECT FROM pg_catalog.pg_attribute
+                WHERE attrelid = class.oid AND attgenerated <> ''))
             ORDER BY class.oid)
         FROM reached JOIN pg_catalog.pg_class AS class USING (oid)
         JOIN pg_catalog.pg_namespace AS space ON space.oid = class.relnamespace),
@@ -88,13 +93,15 @@ SELECT CAST(pg_catalog.json_build_object(
 
 
 class _Relation(NamedTuple):
-    """`visible`: found by the search_path. `untold`: a view with triggers."""
+    """`visible`: found by the search_path. `untold`: a view with triggers. `rewritten`: triggers
+    may give a row other values before it is stored, or the database computes some."""
 
     oid: int
     schema: str
     name: str
     visible: bool
     untold: bool
+    rewritten: bool
 
     @property
     def places(self) -> list[Place]:
@@ -120,13 +127,15 @@ class Catalog:
     partitions and inheriting tables of one tree: a write to one of them may be to rows of the
     others. `beneath`: for views, and tables with rules, the places whose rows a write to them may
     change and which they show, however far. `untold`: views whose triggers write what the catalogue
-    does not tell.
+    does not tell. `rewritten`: tables whose rows the database may give other values than it is
+    given, by triggers before each row or by generated columns.
     """
 
     tables: tuple[Table, ...] = ()
     same: Mapping[Place, Place] = field(default_factory=dict)
     beneath: Mapping[Place, frozenset[Place]] = field(default_factory=dict)
     untold: frozenset[Place] = frozenset()
+    rewritten: frozenset[Place] = frozenset()
 
     @classmethod
     def of(cls, answer: str) -> Catalog:
@@ -151,6 +160,9 @@ class Catalog:
             same=same,
             beneath=_closed(tied),
             untold=frozenset(same[each.places[0]] for each in relations.values() if each.untold),
+            rewritten=frozenset(
+                same[each.places[0]] for each in relations.values() if each.rewritten
+            ),
         )
 
     def at(self, place: Place) -> Place:

@@ -25,8 +25,8 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import Grouping
-from sqlalchemy.types import NullType
+from sqlalchemy.sql.elements import ClauseElement, Grouping
+from sqlalchemy.types import Integer, NullType
 
 from repocache.tracking.owners import KeyColumns, Owners
 
@@ -94,12 +94,8 @@ class Sent:
             return column.key
         values = getattr(self.compiled.compile_state, "_dict_parameters", None) or {}
         bind = next((values[each] for each in values if _key(each) == column.key), None)
-        # One of another type may be sent as another value. Within a CTE names are others.
-        if (
-            not isinstance(bind, BindParameter)
-            or not (isinstance(bind.type, NullType) or type(bind.type) is type(column.type))
-            or self.writing_ctes
-        ):
+        # Within a CTE names are others.
+        if not isinstance(bind, BindParameter) or not is_sent_as(bind, column) or self.writing_ctes:
             return ""
         name = column.key if bind.unique else str(bind.key)
         return name if all(name in row for row in self.rows) else ""
@@ -145,9 +141,38 @@ def equalities(statement: UpdateBase) -> Equalities:
         column, bind = clause.left, clause.right
         if isinstance(column, BindParameter):
             column, bind = bind, column
-        if isinstance(column, Column) and isinstance(bind, BindParameter):
+        if (
+            isinstance(column, Column)
+            and isinstance(bind, BindParameter)
+            and is_sent_as(bind, column)
+        ):
             found[hash(column)] = bind
     return found
+
+
+def is_sent_as(bind: BindParameter[Any], column: Column[Any]) -> bool:
+    """Whether the value is sent as the column's type would send it: one of another type may make
+    another value of it."""
+    kind, own = bind.type, column.type
+    if kind is own or isinstance(kind, NullType):
+        return True
+    # No public way to ask.
+    plain = not kind._variant_mapping and not own._variant_mapping  # noqa: SLF001
+    if isinstance(kind, Integer) and isinstance(own, Integer):
+        return plain and type(kind).__module__ == type(own).__module__ == Integer.__module__
+    return plain and type(kind) is type(own)
+
+
+def is_given_plainly(sent: Sent, column: Column[Any]) -> bool:
+    """Whether the parameter of the column's key, of an INSERT, is the value that is sent for it."""
+    values = getattr(sent.statement, "_multi_values", None)
+    if values:
+        rows = (row for some in values for row in some)
+        given = [value for row in rows for each, value in row.items() if _key(each) == column.key]
+        return not any(isinstance(value, ClauseElement) for value in given)
+    if column.key not in sent.said:
+        return True
+    return sent.parameter(column) == column.key
 
 
 def compared(statement: UpdateBase, restricted: Equalities) -> tuple[Column[Any], ...]:

@@ -185,8 +185,8 @@ class Tracker:
         if isinstance(sent.statement, Insert):
             return inserted_ids(sent, result, each, owners.unsaid)
         locked = self._locked.get(result.context)
-        if locked is not None and each.is_lookup:
-            return locked.before_and_after(sent, each)
+        if locked is not None and each.is_lookup and locked.tells(each):
+            return locked.before_and_after(sent, each, set_columns)
         located = located_ids(sent, self._equalities(sent), each.columns) if each.trusted else None
         if located is None:
             # RETURNING names the new id, the old one is gone.
@@ -264,7 +264,12 @@ class Tracker:
         owners = self._tables.of(sent.statement.table)
         columns = asked_before(sent, owners) if owners.lookups else ()
         if columns and self._may_ask(connection, (sent.statement.table,)):
-            locked = locked_rows(connection, sent, self._equalities(sent), columns)
+            options = {
+                name: context.execution_options[name]
+                for name in ("schema_translate_map",)
+                if name in context.execution_options
+            }
+            locked = locked_rows(connection, sent, self._equalities(sent), columns, options)
             if locked is not None:
                 self._locked[context] = locked
 

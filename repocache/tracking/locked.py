@@ -2,23 +2,28 @@
 under the rows' lock, since what a session has loaded may be older (protocol, Write path 1).
 
 Owns the question, and what the statement then makes of the answer. The statement would lock the
-same rows a moment later: it is asked about only if its WHERE names them by their primary key.
+same rows a moment later, in the same order: it is asked about only if its WHERE consists of
+equalities with the primary key among them, and the lock is the weakest that an UPDATE takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Column,
     Connection,
     Select,
+    String,
     Table,
     Update,
     bindparam,
+    collate,
     select,
     tuple_,
 )
@@ -28,6 +33,7 @@ from repocache.tracking.dml import (
     Equalities,
     Id,
     Sent,
+    compared,
     kept_as_given,
     located_ids,
     new_values,
@@ -38,23 +44,28 @@ from repocache.tracking.owners import KeyColumns, Owners
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LockedRows:
-    """The rows that a statement is about to take. `located`: for each list of its parameters the
-    primary keys that it names; `values`: of each row that is there, by primary key, its values in
+    """The rows that a statement is about to take. `located`: for each list of its parameters, what
+    it compares them with; `values`: of each row that is there, by the same, its values in
     `columns`."""
 
     located: Sequence[Sequence[Id]]
     columns: tuple[Column[Any], ...]
     values: Mapping[Id, Id]
 
-    def before_and_after(self, sent: Sent, each: KeyColumns) -> list[Id] | None:
-        """The lookup's values in these rows, and those that an UPDATE gives them. None: they cannot
-        be told, as where it sets an expression.
+    def tells(self, each: KeyColumns) -> bool:
+        """Whether these are the lookup's columns."""
+        return set(each.columns) <= set(self.columns)
+
+    def before_and_after(
+        self, sent: Sent, each: KeyColumns, set_columns: frozenset[str]
+    ) -> list[Id] | None:
+        """The lookup's values in these rows, and those that an UPDATE gives them. `set_columns`:
+        keys of those that it sets, said or unsaid. None: they cannot be told, as of an expression.
 
         A row that was not there may have come meanwhile, so that what it is given counts.
         """
         places = [self.columns.index(column) for column in each.columns]
         updates = isinstance(sent.statement, Update)
-        set_columns = sent.said | sent.given if updates else frozenset()
         names = new_values(sent, each.columns, set_columns)
         if not each.trusted or names is None:
             return None
@@ -87,33 +98,63 @@ def asked_before(sent: Sent, owners: Owners) -> tuple[Column[Any], ...]:
 
 
 def locked_rows(
-    connection: Connection, sent: Sent, restricted: Equalities, columns: Sequence[Column[Any]]
+    connection: Connection,
+    sent: Sent,
+    restricted: Equalities,
+    columns: Sequence[Column[Any]],
+    options: Mapping[str, Any],
 ) -> LockedRows | None:
-    """Reads them. None: they are not named by their primary key, or are too many."""
+    """Reads them. `options`: those of the statement that say where its tables are. None: WHERE does
+    not name them so, or they are too many, or are taken in another order than that of their
+    keys."""
+    named = compared(sent.statement, restricted)
     table = sent.statement.table
-    key = tuple(table.primary_key) if isinstance(table, Table) else ()
-    # A tuple knows no type's `bind_expression`.
-    if not key or (len(key) > 1 and any(each.type._has_bind_expression for each in key)):  # noqa: SLF001
+    key = set(table.primary_key) if isinstance(table, Table) else set()
+    if not key or not key <= set(named) or not _may_be_asked(named):
         return None
-    located = located_ids(sent, restricted, key)
+    if sent.many and any(column.key in sent.said | sent.given for column in key):
+        return None  # the next one may take the row that this one has renamed
+    located = located_ids(sent, restricted, named)
     if located is None:
         return None
-    ids = list(dict.fromkeys(id for some in located for id in some))
-    if len(ids) > MOST_ASKED:
+    try:
+        ids = list(dict.fromkeys(id for some in located for id in some))
+        in_order = not sent.many or all(one <= other for one, other in pairwise(ids))
+    except TypeError:
+        return None  # what is no value to be looked up
+    if len(ids) > MOST_ASKED or not in_order or not all(map(_fits, named, zip(*ids, strict=True))):
         return None
     values: dict[Id, Id] = {}
     if ids:
-        wanted = [id[0] for id in ids] if len(key) == 1 else ids
-        for row in connection.execute(_question(key, columns), {"ids": wanted}):
-            values[tuple(row[: len(key)])] = tuple(row[len(key) :])
+        wanted = [id[0] for id in ids] if len(named) == 1 else ids
+        question = _question(named, columns)
+        for row in connection.execute(question, {"ids": wanted}, execution_options=options):
+            values[tuple(row[: len(named)])] = tuple(row[len(named) :])
     if not values.keys() <= set(ids):
-        return None  # the database's keys are not what the application gave
+        return None  # the database's values are not what the application gave
     return LockedRows(located, tuple(columns), values)
 
 
-def _question(key: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Select[Any]:
-    """In the order in which a flush writes: who locks rows one by one does so too, and no circle of
-    waits arises."""
+def _may_be_asked(named: Sequence[Column[Any]]) -> bool:
+    """A tuple knows no type's `bind_expression`."""
+    return len(named) == 1 or not any(each.type._has_bind_expression for each in named)  # noqa: SLF001
+
+
+def _fits(column: Column[Any], values: Sequence[object]) -> bool:
+    """Whether the driver takes them for the column's type: a statement's own bind may be wider."""
+    return isinstance(column.type, BigInteger) or not any(
+        isinstance(value, int) and not -_NARROW <= value < _NARROW for value in values
+    )
+
+
+_NARROW = 1 << 31
+
+
+def _question(named: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Select[Any]:
+    """In the order in which the statement takes them, which is that of their keys: no circle of
+    waits arises with who locks rows one by one. Texts by their characters, as Python has them."""
     ids: BindParameter[Any] = bindparam("ids", expanding=True)
-    among = key[0].in_(ids) if len(key) == 1 else tuple_(*key).in_(ids)
-    return select(*key, *columns).where(among).order_by(*key).with_for_update()
+    among = named[0].in_(ids) if len(named) == 1 else tuple_(*named).in_(ids)
+    order = [collate(each, "C") if isinstance(each.type, String) else each for each in named]
+    rows = select(*named, *columns).where(among).order_by(*order)
+    return rows.with_for_update(key_share=True)

@@ -22,6 +22,7 @@ from repocache.tracking.dml import (
     Id,
     Sent,
     gives_its_rows,
+    is_given_plainly,
     kept_as_given,
     may_rename,
     multiple_rows,
@@ -45,7 +46,8 @@ def inserted_ids(
         return None
     # A row that was there keeps its value in a lookup's columns.
     gives = each.is_lookup or gives_its_rows(statement, each.columns)
-    if gives and statement.select is None and each.trusted:
+    plain = all(is_given_plainly(sent, column) for column in each.columns)
+    if gives and plain and statement.select is None and each.trusted:
         ids = _given_ids(sent, statement, result.context, each.columns)
         if ids is not None and kept_as_given(sent, ids, each.columns):
             return ids

@@ -137,7 +137,7 @@ class OwnedTables:
 
     def _owners_of(self, table: Table) -> Owners:
         keyed = tuple(
-            KeyColumns(each.keys, columns, all(map(_is_trusted, columns)), each.moved_by)
+            self._key_columns(each, table, columns)
             for each in self._owned
             if (columns := each.tables.get(table) or self._followed(each, table)) is not None
         )
@@ -158,6 +158,15 @@ class OwnedTables:
             unsaid=_unsaid(table).intersection([*updated, *(column.key for column in watched)]),
             untold=self._places.place(table) in self._catalog.untold,
         )
+
+    def _key_columns(
+        self, owned: Owned, table: Table, columns: tuple[Column[Any], ...]
+    ) -> KeyColumns:
+        """Where the database rewrites rows, any UPDATE may change a lookup's columns."""
+        moved_by, trusted = owned.moved_by, all(map(_is_trusted, columns))
+        if moved_by is not None and self._places.place(table) in self._catalog.rewritten:
+            moved_by, trusted = frozenset(self._places.columns(table)), False
+        return KeyColumns(owned.keys, columns, trusted, moved_by)
 
     def _with_beneath(self, table: Table, owners: Mapping[Table, Owners]) -> Owners:
         """A view's rows, and what rules write, are other tables' rows."""
@@ -231,10 +240,13 @@ class OwnedTables:
                 whole |= self._moved(self._update(key.columns, key.table))
             # Ids in the columns of a partition, or of the tree that it is one of, are not asked
             # for.
+            # Nor is what a default will be.
+            defaulted = key.columns if action == "SET DEFAULT" else ()
             told = tuple(
                 each
                 for each in self._told(key)
                 if {column.table for column in each.columns} == {key.table}
+                and set(each.columns).isdisjoint(defaulted)
             )
             whole |= {each.keys.prefix for each in self._told(key)} - {
                 each.keys.prefix for each in told
