@@ -3,7 +3,8 @@ units of work and sessions. How its parts are wired is `runtime.running`'s."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from repocache.engines.database_url import DatabaseUrl
 from repocache.engines.engine import make_engine
 from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica
+from repocache.environment.reading import Environment
 from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Switched, guarded
 from repocache.invalidation.feed import Audience, Feed
@@ -26,7 +28,7 @@ from repocache.invalidation.held import Held
 from repocache.nodes.topology import NodeStatus, Topology
 from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
-from repocache.redis_link import Address
+from repocache.redis_link import Address, RedisClient, address_of
 from repocache.repository.registry import Registry, checked
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
@@ -58,8 +60,9 @@ class Database:
     loop at once, or in that of another thread, it raises OtherLoop.
 
     `primary`, `replicas`: SQLAlchemy URLs, of asyncpg unless they name another async driver
-    (`Replica(url, weight=...)` where one needs more). `redis`: redis://, rediss:// or unix:// URL;
-    None: this process caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
+    (`Replica(url, weight=...)` where one needs more). `redis`: redis://, rediss:// or unix:// URL,
+    an `Address`, or a client of redis-py's, of which the address alone is taken; None: this process
+    caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
     `repositories`: every repository class, so that owners are known before the first write.
     `engine`: what connections are told beyond a URL.
 
@@ -73,7 +76,7 @@ class Database:
         primary: DatabaseUrl,
         *,
         replicas: Sequence[DatabaseUrl | Replica] = (),
-        redis: str | UrlObject | SecretText | None = None,
+        redis: str | UrlObject | SecretText | Address | RedisClient | None = None,
         repositories: Iterable[type[Repository[Any, Any]]] = (),
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
@@ -102,7 +105,7 @@ class Database:
         engines = partial(make_engine, given=engine)
         self._topology = Topology(primary, replicas, settings.topology, settings.observe, engines)
         self._routing = Routing(self._topology, stickiness, settings.observe)
-        address = None if redis is None else Address.parse(redis)
+        address = None if redis is None else address_of(redis)
         self._advice = tuple(advice(self._topology.urls, address, settings, engine))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
@@ -122,6 +125,35 @@ class Database:
         self._stack = AsyncExitStack()
         self._running: Running | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
+
+    @classmethod
+    def from_env(
+        cls,
+        prefix: str = "REPOCACHE_",
+        *,
+        repositories: Iterable[type[Repository[Any, Any]]] = (),
+        settings: Settings | None = None,
+        engine: EngineSettings | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A database that environment variables describe: `SHOP_PRIMARY`, `SHOP_REPLICAS`,
+        `SHOP_REDIS` and settings, as docs/settings.md has them, for `from_env("SHOP_")`.
+
+        `prefix`: theirs alone. `settings`: what the program says itself, and no variable.
+        `environ`: None: this process's.
+
+        Raises ConfigurationError as the constructor does, and for a variable that is missing,
+        empty, wrong or unknown, or says what `settings` say; it names the variable.
+        """
+        found = Environment.read(prefix, os.environ if environ is None else environ, settings)
+        return cls(
+            found.primary,
+            replicas=found.replicas,
+            redis=found.redis,
+            repositories=repositories,
+            settings=found.settings,
+            engine=engine,
+        )
 
     async def __aenter__(self) -> Self:
         """Raises UsageError if it is entered already, OtherLoop if in another loop."""

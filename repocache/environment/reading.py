@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Self
 from sqlalchemy import URL
 
 from repocache.engines.database_url import database_url
-from repocache.engines.topology_settings import Replica
+from repocache.engines.engine import Purpose, make_engine
+from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.environment.variables import ADDRESSES, VARIABLES, number
 from repocache.errors import ConfigurationError
 from repocache.nodes.topology import named
@@ -27,7 +28,6 @@ from repocache.settings import Settings
 PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_]*_")
 OF_THE_KIT = "REPOCACHE_TEST_"
 """Variables of `repocache.testing`, beside which the default prefix has to work."""
-BACKENDS = ("postgresql", "sqlite")
 REPLICAS = (
     "give URLs with whitespace between them, each followed by words of its own if need be, as in "
     "postgresql://app@db2/shop weight=2 name=near; in a password write a space as %20"
@@ -158,11 +158,15 @@ def _explained(why: str, told: Sequence[_Told]) -> str:
 
 def _database(name: str, text: str) -> URL:
     url = database_url(name, text)
-    if url.get_backend_name() not in BACKENDS:
-        raise ConfigurationError(
-            f"{name}: give a URL of PostgreSQL, as in postgresql://app@db1/shop, or of SQLite"
-        )
-    return url
+    try:
+        make_engine(
+            url, Purpose.PROBE, TopologySettings()
+        )  # opens nothing: whether it has a driver
+    except ConfigurationError as error:
+        why = str(error)
+    else:
+        return url
+    raise ConfigurationError(f"{name}: {why}")
 
 
 def _replicas(name: str, text: str) -> tuple[Replica, ...]:

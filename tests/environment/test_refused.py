@@ -58,7 +58,11 @@ def refusal(variables: Mapping[str, str], settings: Settings | None = None) -> s
         ("REDIS", " ", "SHOP_REDIS is empty"),
         ("SECRETS", "", "SHOP_SECRETS is empty"),
         ("PRIMARY", f"postgresql://ada:{SECRET}@@db1/shop", "SHOP_PRIMARY: not a database URL"),
-        ("PRIMARY", f"mysql://ada:{SECRET}@db1/shop", "SHOP_PRIMARY: give a URL of PostgreSQL"),
+        (
+            "PRIMARY",
+            f"mysql://ada:{SECRET}@db1/shop",
+            "SHOP_PRIMARY: mysql://db1/shop: no async driver",
+        ),
         (
             "PRIMARY",
             f"postgresql://ada:{SECRET}@db1/shop?sslmode=maybe",
