@@ -106,7 +106,8 @@ class Database:
         self._topology = Topology(primary, replicas, settings.topology, settings.observe, engines)
         self._routing = Routing(self._topology, stickiness, settings.observe)
         address = None if redis is None else address_of(redis)
-        self._advice = tuple(advice(self._topology.urls, address, settings, engine))
+        self._advise = partial(advice, redis=address, settings=settings, engine=engine)
+        self._advice = tuple(self._advise(self._topology.urls))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
         self._registry = Registry(
@@ -316,6 +317,25 @@ class Database:
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node as it stands: in the rotation or why not, its sample and load."""
         return self._topology.nodes
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """Those that were given last, each with its name. `db.replicas = [...]` gives others, as to
+        the constructor, also while the database runs, in its event loop: a new one is read from
+        after its first sample; one that is taken out gets no new read, and its connections end with
+        the reads that are there, after 5 seconds at the latest.
+
+        Raises ConfigurationError and OtherLoop; then nothing has changed."""
+        return self._topology.replicas
+
+    @replicas.setter
+    def replicas(self, replicas: Sequence[DatabaseUrl | Replica]) -> None:
+        self._topology.change_replicas(replicas)
+        told, self._advice = self._advice, tuple(self._advise(self._topology.urls))
+        if self._running is not None:
+            for each in self._advice:
+                if each not in told:
+                    self._observe(each)
 
     @property
     def _started(self) -> Running:
