@@ -127,7 +127,8 @@ class Topology:
             node.weight = each.weight
         self._named = given
         if self._home.abandoned:
-            return  # they are built when it is entered again
+            self._replicas[:] = nodes  # nothing of it runs, and all is built anew on entering
+            return
         self._set.change(nodes)
         if self._started:
             self._tell_without()

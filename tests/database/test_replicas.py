@@ -10,7 +10,8 @@ from repocache import Database, Replica
 from repocache.errors import ConfigurationError, OtherLoop
 from repocache.events import Routed, Unguarded
 from repocache.testing import Endpoints
-from tests.shop import REPOSITORIES, Shop, User, in_rotation, open_shop
+from tests.database.test_loops import without_complaints
+from tests.shop import REPOSITORIES, Shop, User, Users, in_rotation, open_shop
 
 AFAR = "postgresql://app@192.0.2.1/shop"
 """Nobody is there (RFC 5737), and it is no address of this machine."""
@@ -88,3 +89,26 @@ async def test_before_the_start(repocache_endpoints: Endpoints) -> None:
     db.replicas = []
     async with db:
         assert [each.name for each in db.nodes] == ["primary"]
+
+
+def test_after_its_loop_was_closed(repocache_endpoints: Endpoints) -> None:
+    """Nothing of it runs: the next loop has those that were given last."""
+    db = Database(
+        repocache_endpoints.primary,
+        replicas=repocache_endpoints.replicas,
+        repositories=REPOSITORIES,
+    )
+
+    async def enters() -> None:
+        await db.__aenter__()
+
+    async def enters_again() -> None:
+        for given in ((), repocache_endpoints.replicas, repocache_endpoints.replicas[1:]):
+            db.replicas = given
+        async with db:
+            assert len(db.nodes) == 2
+            assert (await db[Users].require(7)).id == 7
+
+    with without_complaints():
+        asyncio.run(enters())
+        asyncio.run(enters_again())
