@@ -3,7 +3,8 @@ units of work and sessions. How its parts are wired is `runtime.running`'s."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from repocache.engines.database_url import DatabaseUrl
 from repocache.engines.engine import make_engine
 from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica
+from repocache.environment.reading import Environment
 from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Switched, guarded
 from repocache.invalidation.feed import Audience, Feed
@@ -26,7 +28,7 @@ from repocache.invalidation.held import Held
 from repocache.nodes.topology import NodeStatus, Topology
 from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
-from repocache.redis_link import Address
+from repocache.redis_link import Address, RedisClient, address_of
 from repocache.repository.registry import Registry, checked
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
@@ -60,8 +62,9 @@ class Database:
     loop at once, or in that of another thread, it raises OtherLoop.
 
     `primary`, `replicas`: SQLAlchemy URLs, of asyncpg unless they name another async driver
-    (`Replica(url, weight=...)` where one needs more). `redis`: redis://, rediss:// or unix:// URL;
-    None: this process caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
+    (`Replica(url, weight=...)` where one needs more). `redis`: redis://, rediss:// or unix:// URL,
+    an `Address`, or a client of redis-py's, of which the address alone is taken; None: this process
+    caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
     `repositories`: every repository class, so that owners are known before the first write.
     `engine`: what connections are told beyond a URL.
 
@@ -75,7 +78,7 @@ class Database:
         primary: DatabaseUrl,
         *,
         replicas: Sequence[DatabaseUrl | Replica] = (),
-        redis: str | UrlObject | SecretText | None = None,
+        redis: str | UrlObject | SecretText | Address | RedisClient | None = None,
         repositories: Iterable[type[Repository[Any, Any]]] = (),
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
@@ -104,8 +107,9 @@ class Database:
         engines = partial(make_engine, given=engine)
         self._topology = Topology(primary, replicas, settings.topology, settings.observe, engines)
         self._routing = Routing(self._topology, stickiness, settings.observe)
-        address = None if redis is None else Address.parse(redis)
-        self._advice = tuple(advice(self._topology.urls, address, settings, engine))
+        address = None if redis is None else address_of(redis)
+        self._advise = partial(advice, redis=address, settings=settings, engine=engine)
+        self._advice = tuple(self._advise(self._topology.urls))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
         self._registry = Registry(
@@ -124,6 +128,35 @@ class Database:
         self._stack = AsyncExitStack()
         self._running: Running | None = None
         self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
+
+    @classmethod
+    def from_env(
+        cls,
+        prefix: str = "REPOCACHE_",
+        *,
+        repositories: Iterable[type[Repository[Any, Any]]] = (),
+        settings: Settings | None = None,
+        engine: EngineSettings | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """A database that environment variables describe: `SHOP_PRIMARY`, `SHOP_REPLICAS`,
+        `SHOP_REDIS` and settings, as docs/settings.md has them, for `from_env("SHOP_")`.
+
+        `prefix`: theirs alone. `settings`: what the program says itself, and no variable.
+        `environ`: None: this process's.
+
+        Raises ConfigurationError as the constructor does, and for a variable that is missing,
+        empty, wrong or unknown, or says what `settings` say; it names the variable.
+        """
+        found = Environment.read(prefix, os.environ if environ is None else environ, settings)
+        return cls(
+            found.primary,
+            replicas=found.replicas,
+            redis=found.redis,
+            repositories=repositories,
+            settings=found.settings,
+            engine=engine,
+        )
 
     async def __aenter__(self) -> Self:
         """Raises UsageError if it is entered already, OtherLoop if in another loop."""
@@ -325,6 +358,25 @@ class Database:
     def nodes(self) -> tuple[NodeStatus, ...]:
         """Every node as it stands: in the rotation or why not, its sample and load."""
         return self._topology.nodes
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """Those that were given last, each with its name. `db.replicas = [...]` gives others, as to
+        the constructor, also while the database runs, in its event loop: a new one is read from
+        after its first sample; one that is taken out gets no new read, and its connections end with
+        the reads that are there, after 5 seconds at the latest.
+
+        Raises ConfigurationError and OtherLoop; then nothing has changed."""
+        return self._topology.replicas
+
+    @replicas.setter
+    def replicas(self, replicas: Sequence[DatabaseUrl | Replica]) -> None:
+        self._topology.change_replicas(replicas)
+        told, self._advice = self._advice, tuple(self._advise(self._topology.urls))
+        if self._running is not None:
+            for each in self._advice:
+                if each not in told:
+                    self._observe(each)
 
     @property
     def _started(self) -> Running:

@@ -22,7 +22,7 @@ FLOORS = [
     {"routing", "mapping"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},
-    {"runtime"},
+    {"runtime", "environment"},
     {"database"},
     {"testing", "alembic_ops", "http", "fastapi"},
     {"demo"},

@@ -4,6 +4,7 @@ alone."""
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from repocache.errors import NotStarted, OtherLoop, UsageError
 
@@ -44,3 +45,12 @@ class Home:
             return
         if running is not self._loop:
             raise OtherLoop
+
+    def require_running(self) -> None:
+        """For what begins tasks here. Raises NotStarted, and OtherLoop where this loop does not
+        run."""
+        self.check()
+        with suppress(RuntimeError):
+            asyncio.get_running_loop()
+            return
+        raise OtherLoop

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import URL
@@ -38,13 +39,14 @@ class OutdatedPlans:
 
     def __init__(self, engines: Callable[[URL, Purpose, TopologySettings], AsyncEngine]) -> None:
         self._engines = engines
-        self._dialects: list[PGDialect_asyncpg] = []
+        # Of engines that are still there: replicas come and go.
+        self._dialects: WeakSet[PGDialect_asyncpg] = WeakSet()
 
     def __call__(self, url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
         engine = self._engines(url, purpose, settings)
         if isinstance(engine.dialect, PGDialect_asyncpg):
             dialect = engine.dialect
-            self._dialects.append(dialect)
+            self._dialects.add(dialect)
             # The dialect is this engine's alone. Not by the event: who handles that one first hides
             # it from the others.
             dialect.__dict__["do_execute"] = partial(self._execute, dialect.do_execute)
@@ -82,6 +84,6 @@ class OutdatedPlans:
                 return
 
     def _forget(self) -> None:
-        for dialect in self._dialects:
+        for dialect in tuple(self._dialects):
             # What SQLAlchemy does by itself for the one engine, and some of the errors.
             dialect._invalidate_schema_cache()  # type: ignore[no-untyped-call]  # noqa: SLF001

@@ -37,6 +37,8 @@ from repocache.redaction.foreign import in_brief
 
 TRIES = 3
 LONGEST_PAUSE = 2.0
+REMOVED = "removed"
+"""Why a replica is out that the application has taken away: no event, for it knows."""
 
 
 class Moved(Exception):
@@ -83,6 +85,7 @@ class ReplicaNode:
         self._failures = 0
         self._pause = settings.sample_every
         self._retry_at = 0.0
+        self._left = False
         self._reads = InUse(self.engine)
         on_connect(self.engine, self._connected)
         on_lost(self.engine, self.forget)
@@ -142,9 +145,24 @@ class ReplicaNode:
             self._receivers.forget()
         self.forget()
 
+    def join(self, *, positions: bool) -> None:
+        """Begin to poll, in the running loop: the first sample is on its way."""
+        self.probe.positions = positions
+        self.poll.start()
+        self.poll.nudge()
+
+    def leave(self) -> None:
+        """No read comes here any more: a poll that is under way brings no sample, and a connection
+        that is being made for a read is not used."""
+        self._left = True
+        self.lose(REMOVED)
+
     def lose(self, why: str) -> None:
         """The node failed: out of the rotation until a poll succeeds."""
         self.forget()
+        if self._left:
+            self.down = REMOVED
+            return
         self.down = why
         self._say(why)
 
@@ -165,6 +183,8 @@ class ReplicaNode:
                 if connected and not isinstance(error, TimeoutError):
                     continue  # it may have died unnoticed since the last poll: the next one is new
                 self._failed(error)
+                return None
+            if self._left:
                 return None
             if sample is not None:
                 self._failures = 0

@@ -53,12 +53,20 @@ class SharedPoll(Generic[T]):
         return asked
 
     async def __aenter__(self) -> Self:
-        self._wake = wake = asyncio.Event()
-        self._kept = Kept(lambda: self._run(wake), self._died)
-        self._kept.start()
+        self.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def start(self) -> None:
+        """In the running loop."""
+        self._wake = wake = asyncio.Event()
+        self._kept = Kept(lambda: self._run(wake), self._died)
+        self._kept.start()
+
+    async def stop(self) -> None:
+        """Returns when nothing is polled any more, and nobody waits. May be called twice."""
         self._wake = None
         await self._kept.stop()
         self._nobody_answers()

@@ -7,7 +7,6 @@ Owns the sampling tasks and what follows from a new history. How a read finds it
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -19,7 +18,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.background.home import Home
-from repocache.background.tasks import Grace, all_ended
+from repocache.background.tasks import Grace, Tasks, all_ended
 from repocache.engines.database_url import DatabaseUrl, database_url, primary_url
 from repocache.engines.engine import Purpose, make_engine
 from repocache.engines.outdated_plans import OutdatedPlans
@@ -30,6 +29,7 @@ from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.reading import NodeRead, NodeReader
 from repocache.nodes.replica import ReplicaNode
+from repocache.nodes.replica_set import ReplicaSet
 from repocache.nodes.selection import ANYTHING, ReadRequirement
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition, Sample
@@ -59,8 +59,8 @@ class Topology:
     """A primary and its replicas; an async context manager, for one event loop at a time.
 
     `primary`: a SQLAlchemy URL with an async driver. `replicas`: URLs or `Replica` values, may be
-    empty. `engines`: makes the engine of a node and purpose. `urls`: the nodes', by name. `grace`:
-    what is left of the time that leaving may take.
+    empty. `engines`: makes the engine of a node and purpose. `grace`: what is left of the time that
+    leaving may take.
 
     Raises ConfigurationError for what can be seen to be wrong at once; DatabaseUnavailable on
     entering if the primary does not answer (it has to say whether there are positions).
@@ -84,9 +84,6 @@ class Topology:
         self.grace = Grace(GRACE)
         self._url = primary_url(primary)
         self._named = named(replicas)
-        self.urls = {NAME: self._url} | {
-            each.name: database_url("replicas", each.url) for each in self._named
-        }
         self._build()
 
     def _build(self) -> None:
@@ -103,7 +100,38 @@ class Topology:
         self._open = AsyncExitStack()
         self._primary = Primary(made, settings, self._changed, self._observe)
         self._primary.life = self._life
-        self._replicas = [self._node(replica) for replica in self._named]
+        nodes = [self._node(replica) for replica in self._named]
+        self._set = ReplicaSet(nodes, GRACE, self._observe)
+        self._replicas = self._set.nodes
+
+    @property
+    def urls(self) -> dict[str, URL]:
+        """The nodes', by name."""
+        return {NAME: self._url} | {each.name: _url_of(each) for each in self._named}
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        """As they were given last, each with its name."""
+        return tuple(self._named)
+
+    def change_replicas(self, replicas: Sequence[DatabaseUrl | Replica]) -> None:
+        """These from now on, as `ReplicaSet.change` does it; who has kept name and URL goes on as
+        he is. Raises ConfigurationError, and OtherLoop while it runs: then nothing has changed."""
+        given = named(replicas)
+        if self._set.running and not self._home.abandoned:
+            self._home.require_running()
+        now = zip(self._named, self._replicas, strict=True)
+        kept = {(each.name, _url_of(each)): node for each, node in now}
+        nodes = [kept.get((each.name, _url_of(each))) or self._node(each) for each in given]
+        for each, node in zip(given, nodes, strict=True):
+            node.weight = each.weight
+        self._named = given
+        if self._home.abandoned:
+            self._replicas[:] = nodes  # nothing of it runs, and all is built anew on entering
+            return
+        self._set.change(nodes)
+        if self._started:
+            self._tell_without()
 
     @property
     def write_engine(self) -> AsyncEngine:
@@ -230,25 +258,22 @@ class Topology:
         self.grace.renew()
         self._reader = NodeReader(self._primary, self._replicas, self.settings, self._observe)
         self._open.push_async_callback(self._close_nodes)
+        tasks = await self._open.enter_async_context(Tasks(self.grace, self._observe))
         await self._primary.start()
-        for node in self._replicas:
-            node.probe.positions = self._primary.probe.positions
         await self._open.enter_async_context(self._primary.poll)
-        for node in self._replicas:
-            await self._open.enter_async_context(node.poll)
+        self._open.push_async_callback(self._set.end)
+        self._set.start(tasks, positions=self._primary.probe.positions)
         self._started = True
+        self._tell_without()
+        await self._set.settle(tuple(self._replicas))
+
+    def _tell_without(self) -> None:
         if not self._replicas:
             self._observe(
                 Degraded(
                     "replicas", "all reads go to the primary; name some: Database(replicas=[...])"
                 )
             )
-        # The second look tells a replica that was a little behind at the first from one that lags.
-        for _ in range(2):
-            await asyncio.gather(*(node.poll.ask() for node in self._replicas))
-        for node in self._replicas:
-            if node.sample is not None and not node.sees_timeline:
-                self._observe(Degraded(f"the timeline of {node.name}", HIDDEN_TIMELINE))
 
     async def _stop(self) -> None:
         self._started = False
@@ -261,11 +286,10 @@ class Topology:
     async def _close_nodes(self) -> None:
         """All at once: a silent one costs no more than is left of the grace."""
         left = self.grace.left()
-        nodes: list[Primary | ReplicaNode] = [self._primary, *self._replicas]
-        await all_ended(*(node.close(left) for node in nodes))
+        await all_ended(self._primary.close(left), *self._set.closing(left))
 
     def _node(self, replica: Replica) -> ReplicaNode:
-        url = database_url("replicas", replica.url)
+        url = _url_of(replica)
         if url.get_backend_name() != self._url.get_backend_name():
             raise ConfigurationError(
                 f"replicas: {replica.name} is {url.get_backend_name()}, the primary "
@@ -293,11 +317,8 @@ class Topology:
         self._home.check()
 
 
-HIDDEN_TIMELINE = (
-    "the role may not see pg_stat_wal_receiver.received_tli (GRANT pg_read_all_stats shows it): "
-    "after a failover the replica serves again only after its next restartpoint, and one that "
-    "follows a second promoted server while the primary lives on is found out only then"
-)
+def _url_of(replica: Replica) -> URL:
+    return database_url("replicas", replica.url)
 
 
 def named(replicas: Sequence[DatabaseUrl | Replica]) -> list[Replica]:

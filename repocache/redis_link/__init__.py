@@ -7,6 +7,7 @@ Knows nothing of caches. `Link` is the way in; whoever builds one gives it an `A
 
 from repocache.redis_link.address import Address, Tls
 from repocache.redis_link.breaker import Breaker, BreakerSettings
+from repocache.redis_link.client import RedisClient, address_of
 from repocache.redis_link.connection import Limits
 from repocache.redis_link.handshake import PubsubLimit, ServerFacts
 from repocache.redis_link.identity import Identity
@@ -26,9 +27,11 @@ __all__ = [
     "LinkSettings",
     "Listener",
     "PubsubLimit",
+    "RedisClient",
     "Reply",
     "ReplyError",
     "Script",
     "ServerFacts",
     "Tls",
+    "address_of",
 ]

@@ -36,16 +36,22 @@ SEVERAL = (
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Paths of PEM files; an empty one means: the system's authorities, no client certificate."""
+    """Paths of PEM files; an empty one means: the system's authorities, no client certificate.
+
+    `own`: a context of the application's, which says all of it in their place.
+    """
 
     ca_certs: str = ""
     certfile: str = ""
     keyfile: str = ""
     check_hostname: bool = True
+    own: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """The server's certificate is always verified. Raises ConfigurationError if a file cannot
-        be used."""
+        """The server's certificate is always verified, unless `own` says otherwise. Raises
+        ConfigurationError if a file cannot be used."""
+        if self.own is not None:
+            return self.own
         try:
             context = ssl.create_default_context(cafile=self.ca_certs or None)
             if self.certfile:

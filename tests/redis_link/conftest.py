@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -90,3 +92,15 @@ async def clean_loop() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     assert complaints == []
     assert asyncio.all_tasks() <= before | {asyncio.current_task()}
+
+
+@pytest.fixture(scope="module")
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """cert.pem and key.pem, signed by themselves, for 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("pems")
+    made = (
+        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=redis"
+    )
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(["openssl", *made.split(), *more], cwd=folder, check=True, capture_output=True)
+    return folder

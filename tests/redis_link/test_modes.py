@@ -15,7 +15,7 @@ from repocache.testing.ports import free_port
 from tests.redis_link.conftest import PASSWORD, StartRedis
 from tests.redis_link.heard import QUICK, Heard, until
 from tests.redis_link.serving import serving
-from tests.redis_link.test_tls import forwarding_to
+from tests.redis_link.tls_proxy import forwarding_to
 from tests.shop import REPOSITORIES
 
 

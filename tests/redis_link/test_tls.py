@@ -2,63 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import ssl
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from repocache.redis_link import Address, Link, LinkSettings, Tls
+from repocache.redis_link import Address, Link, Tls
 from repocache.testing import RedisServer
 from tests.redis_link.conftest import PASSWORD
 from tests.redis_link.heard import PATIENT, QUICK, Heard, until
 from tests.redis_link.sentinel import Saying, named
-from tests.redis_link.serving import Answer, serving
+from tests.redis_link.serving import serving
+from tests.redis_link.tls_proxy import SLOW_TO_SHAKE, context, forwarding_to
 
 pytestmark = [
     pytest.mark.usefixtures("clean_loop"),
     pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificates with openssl"),
 ]
-SLOW_TO_SHAKE = LinkSettings(connect_timeout=20, limits=QUICK.limits, breaker=QUICK.breaker)
-
-
-@pytest.fixture(scope="module")
-def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """cert.pem and key.pem, signed by themselves, for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("pems")
-    made = (
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=redis"
-    )
-    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
-    subprocess.run(["openssl", *made.split(), *more], cwd=folder, check=True, capture_output=True)
-    return folder
-
-
-def forwarding_to(redis: RedisServer) -> Answer:
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.transport.abort()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, onward = await asyncio.open_connection(redis.host, redis.port)
-        await asyncio.gather(copy(reader, onward), copy(behind, writer))
-
-    return forward
-
-
-def context(pems: Path, *, asks: bool = False) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pems / "cert.pem", pems / "key.pem")
-    if asks:
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(pems / "cert.pem")
-    return context
 
 
 async def test_calls_pushes_and_big_values_pass(redis: RedisServer, pems: Path) -> None:
