@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Column, Date, Integer, LargeBinary, String, Table, Text, Unicode, Uuid
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, Table
 from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.sql.visitors import ExternallyTraversible, iterate
-from sqlalchemy.types import TypeEngine, UnicodeText
 
 from repocache.errors import ConfigurationError
 from repocache.keys import Follow
@@ -23,10 +21,9 @@ from repocache.tracking.cascades import Cascade, Reached, Told, named_in
 from repocache.tracking.catalog import NOTHING, Catalog, Place
 from repocache.tracking.owners import KeyColumns, Owned, Owners
 from repocache.tracking.places import Places, Reference, place_of
+from repocache.tracking.trusted import is_trusted
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
-_TEXTS = frozenset({String, Text, Unicode, UnicodeText, postgresql.VARCHAR, postgresql.TEXT})
-_PLAIN = (Integer, Uuid, LargeBinary, Date)
 _MOST_BOUND = 512
 
 
@@ -163,7 +160,7 @@ class OwnedTables:
         self, owned: Owned, table: Table, columns: tuple[Column[Any], ...]
     ) -> KeyColumns:
         """Where the database rewrites rows, any UPDATE may change a lookup's columns."""
-        moved_by, trusted = owned.moved_by, all(map(_is_trusted, columns))
+        moved_by, trusted = owned.moved_by, all(map(is_trusted, columns))
         if moved_by is not None and self._places.place(table) in self._catalog.rewritten:
             moved_by, trusted = frozenset(self._places.columns(table)), False
         return KeyColumns(owned.keys, columns, trusted, moved_by)
@@ -367,7 +364,7 @@ def _holds(named: Mapping[str, Column[Any]], each: KeyColumns) -> bool:
 def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumns:
     columns = tuple(named[column.name] for column in each.columns)
     moved_by = each.moved_by and frozenset(named[column.name] for column in each.moved_by)
-    trusted = each.trusted and all(map(_is_trusted, columns))
+    trusted = each.trusted and all(map(is_trusted, columns))
     return KeyColumns(each.keys, columns, trusted, moved_by)
 
 
@@ -387,15 +384,3 @@ def _same_entity(owned: Owned, key: Reference) -> bool:
     its id is known."""
     child, parent = owned.tables.get(key.table), owned.tables.get(key.referred_table)
     return child == key.columns and parent == tuple(old for _, old in key.pairs)
-
-
-def _is_trusted(column: Column[Any]) -> bool:
-    kind: TypeEngine[Any] = column.type
-    # There is no public way to ask.
-    return all(map(_is_plain, (kind, *kind._variant_mapping.values())))  # noqa: SLF001
-
-
-def _is_plain(kind: TypeEngine[Any]) -> bool:
-    if isinstance(kind, String):
-        return type(kind) in _TEXTS and kind.collation is None
-    return isinstance(kind, _PLAIN) and type(kind).__module__.startswith("sqlalchemy.")
