@@ -18,6 +18,7 @@ JUDGED = [
     "commits",
     "write_through",
     "invalidation",
+    "reads",
     "contestants",
 ]
 

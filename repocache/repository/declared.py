@@ -12,6 +12,8 @@ from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
+from repocache.repository.key_lists import KeyList
+from repocache.repository.lookup import Lookup
 from repocache.repository.repository import Repository, View
 
 _NAMES: Mapping[type, str] = {
@@ -64,6 +66,11 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
     for cls in repository.__mro__:
         for attribute, value in vars(cls).items():
             right = _NAMES.get(type(value), attribute)
+            if isinstance(value, View | Lookup | KeyList) and hasattr(Repository, attribute):
+                raise ConfigurationError(
+                    f"{name}.{attribute} = {type(value).__name__}(...): a repository has a "
+                    f"{attribute!r} of its own; give it another name"
+                )
             if attribute != right:
                 raise ConfigurationError(
                     f"{name}.{attribute} is a {type(value).__name__}, which is looked for under "

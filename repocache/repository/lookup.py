@@ -95,11 +95,6 @@ class Lookup(Generic[V]):
         self.name = ""
 
     def __set_name__(self, owner: type[object], name: str) -> None:
-        if hasattr(Repository, name):
-            raise ConfigurationError(
-                f"{owner.__name__}.{name} = Lookup(...): a repository has a {name!r} of its own; "
-                f"take another name, as in by_{name}"
-            )
         self.name = name
 
     @overload

@@ -1,5 +1,5 @@
-"""Columns that store a value as it is given: not CHAR, which pads, nor CITEXT, collations, or types of
-the application's own."""
+"""Columns that store a value as it is given: not CHAR, which pads, nor CITEXT, collations, or types
+of the application's own."""
 
 from __future__ import annotations
 

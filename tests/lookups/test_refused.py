@@ -126,6 +126,14 @@ def test_its_prefix_is_an_owner_s(tmp_path: Path) -> None:
         database(tmp_path, repository(Thing, Lookup(Thing.hard), "By_It"))
 
 
+@pytest.mark.parametrize("name", ["get", "find", "on_primary"])
+def test_a_name_that_a_repository_has_itself(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=rf"Things.{name} = Lookup\(...\): a repository has"
+    ):
+        database(tmp_path, repository(Thing, Lookup(Thing.hard), name))
+
+
 REFUSED: dict[str, Callable[[], Any]] = {
     "no constraint": lambda: Lookup(Thing.plain),
     "a part of one": lambda: Lookup(Thing.room),
