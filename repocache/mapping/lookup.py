@@ -44,7 +44,7 @@ class LookupPlan:
     def holds(self, row: Row | None, value: Any) -> bool:
         """Whether the whole row, if there is one, has this value: only then what a cache says of
         the value counts (protocol, Read path)."""
-        return row is not None and self.value_of(row) == value  # type: ignore[no-any-return]
+        return row is not None and bool(self.value_of(row) == value)
 
     @property
     def table(self) -> Table:
