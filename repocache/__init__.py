@@ -31,6 +31,7 @@ from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.redis_link import LinkSettings
+from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
 from repocache.repository.page import Page
@@ -55,6 +56,7 @@ __all__ = [
     "ColumnCodec",
     "CommitOutcomeUnknown",
     "ConfigurationError",
+    "Count",
     "Database",
     "DatabaseUnavailable",
     "EngineSettings",

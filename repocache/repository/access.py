@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
+from repocache.repository.count_rows import CountBinding, Counts
 from repocache.repository.matches import (
     CachedLookup,
     LookupBinding,
@@ -33,7 +35,7 @@ from repocache.routing.routing import current_session
 M = TypeVar("M")
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
-"""No lookups."""
+"""No lookups, no counts."""
 
 
 class Access(Protocol[M]):
@@ -50,6 +52,8 @@ class Access(Protocol[M]):
         ...
 
     lookups: Mapping[str, Matches[M]]
+    """By their names."""
+    counts: Mapping[str, Counts]
     """By their names."""
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
@@ -88,6 +92,7 @@ class NodeAccess(Generic[M]):
         self,
         rows: Rows[M],
         lookups: Mapping[str, LookupBinding],
+        counts: Mapping[str, CountBinding] = NONE,
         cached: CachedTargets = NOTHING_CACHED,
     ) -> None:
         """`cached`: what relationships lead to, where it is read by id."""
@@ -98,6 +103,10 @@ class NodeAccess(Generic[M]):
         self.all_rows = rows.plan.select
         self.past_caches = {name: NodeMatches(each, rows) for name, each in lookups.items()}
         self.lookups: Mapping[str, Matches[M]] = self.past_caches
+        self.counts: Mapping[str, Counts] = {
+            name: NodeAccess(replace(each.ids, route=rows.route), NONE)
+            for name, each in counts.items()
+        }
 
     @property
     def all_entities(self) -> Select[Any]:
@@ -163,9 +172,12 @@ class CachedAccess(NodeAccess[M]):
         is_long: Callable[[Any], bool] = never,
         lookups: Mapping[str, LookupBinding] = NONE,
         cached_lookups: Mapping[str, CachedLookup] = NONE,
+        counts: Mapping[str, CountBinding] = NONE,
+        cached_counts: Mapping[str, Counts] = NONE,
         cached: CachedTargets = NOTHING_CACHED,
     ) -> None:
-        super().__init__(rows, lookups, cached)
+        super().__init__(rows, lookups, counts, cached)
+        self.counts = {**self.counts, **cached_counts}
         self.lookups = {
             name: ThroughCaches(past.lookup, cached_lookups[name], self, past)
             if name in cached_lookups

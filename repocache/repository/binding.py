@@ -12,6 +12,7 @@ from repocache.cache.policies import Policy
 from repocache.keys import Keys
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.access import Access, NodeAccess
+from repocache.repository.count_rows import CountBinding
 from repocache.repository.key_lists import KeyListBinding
 from repocache.repository.matches import LookupBinding
 from repocache.repository.rows import Rows
@@ -24,18 +25,19 @@ M = TypeVar("M")
 @dataclass(frozen=True, slots=True)
 class Binding(Generic[M]):
     """`shapes`: the declared views' types and what makes them from a row. `lookups`: by their
-    names. `key_lists`: of relationships."""
+    names. `counts`: likewise. `key_lists`: of relationships."""
 
     keys: Keys
     rows: Rows[M]
     shapes: Mapping[type, Callable[[Row], Any]]
     lookups: Mapping[str, LookupBinding]
+    counts: Mapping[str, CountBinding]
     key_lists: tuple[KeyListBinding, ...] = ()
 
     @property
-    def beside(self) -> tuple[LookupBinding | KeyListBinding, ...]:
+    def beside(self) -> tuple[LookupBinding | KeyListBinding | CountBinding, ...]:
         """What is cached beside the rows, each with keys of its own."""
-        return (*self.lookups.values(), *self.key_lists)
+        return (*self.lookups.values(), *self.key_lists, *self.counts.values())
 
     @property
     def owned(self) -> list[Owned]:
@@ -61,4 +63,4 @@ class Binding(Generic[M]):
 
     def routed(self, route: Route) -> Access[M]:
         """Reads past the cache, from the nodes of this route."""
-        return NodeAccess(replace(self.rows, route=route), self.lookups)
+        return NodeAccess(replace(self.rows, route=route), self.lookups, self.counts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import getattr_static
 from typing import Any, TypeVar, get_args, get_origin
 
 from repocache.cache.policies import CacheAside, Policy, WriteThrough
@@ -12,6 +13,7 @@ from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
+from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
 from repocache.repository.repository import Repository, View
@@ -23,6 +25,9 @@ _NAMES: Mapping[type, str] = {
     MappingOptions: "mapping",
 }
 """What is looked for under which name."""
+
+
+_BESIDE = (View, Lookup, KeyList, Count)
 
 
 def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
@@ -66,7 +71,9 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
     for cls in repository.__mro__:
         for attribute, value in vars(cls).items():
             right = _NAMES.get(type(value), attribute)
-            if isinstance(value, View | Lookup | KeyList) and hasattr(Repository, attribute):
+            if isinstance(value, View | Lookup | KeyList | Count) and hasattr(
+                Repository, attribute
+            ):
                 raise ConfigurationError(
                     f"{name}.{attribute} = {type(value).__name__}(...): a repository has a "
                     f"{attribute!r} of its own; give it another name"
@@ -136,3 +143,22 @@ def views_of(repository: type[Repository[Any, Any]]) -> Iterable[type]:
             if isinstance(value, View):
                 seen[value.shape] = None
     return list(seen)
+
+
+def lookups_of(repository: type[Repository[Any, Any]]) -> list[Lookup[Any]]:
+    """All that the class declares, or inherits and does not replace."""
+    return [each for each in _declared(repository) if isinstance(each, Lookup)]
+
+
+def key_lists_of(repository: type[Repository[Any, Any]]) -> list[KeyList]:
+    """As `lookups_of`."""
+    return [each for each in _declared(repository) if isinstance(each, KeyList)]
+
+
+def counts_of(repository: type[Repository[Any, Any]]) -> list[Count]:
+    """As `lookups_of`."""
+    return [each for each in _declared(repository) if isinstance(each, Count)]
+
+
+def _declared(repository: type[object]) -> list[object]:
+    return [getattr_static(repository, name) for name in dir(repository)]

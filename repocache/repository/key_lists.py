@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from inspect import getattr_static
 from typing import Any
 
 from sqlalchemy.orm import InstrumentedAttribute, RelationshipProperty
@@ -60,9 +59,3 @@ class CachedKeyList:
     plan: KeyListPlan
     ids: ById
     wrong: Callable[[Iterable[Any]], None]
-
-
-def key_lists_of(repository: type[object]) -> list[KeyList]:
-    """All that the class declares or inherits, by name."""
-    declared = {name: getattr_static(repository, name) for name in dir(repository)}
-    return [each for each in declared.values() if isinstance(each, KeyList)]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from inspect import getattr_static
 from typing import Any, Generic, TypeVar, overload
 
 from sqlalchemy.orm import InstrumentedAttribute
@@ -168,9 +167,3 @@ class BoundLookup(Generic[M, V]):
     async def exists(self, value: V) -> bool:
         """Whether a row has this value."""
         return await self.get(value) is not None
-
-
-def lookups_of(repository: type[Repository[Any, Any]]) -> list[Lookup[Any]]:
-    """All that the class declares or inherits, by name."""
-    declared = {name: getattr_static(repository, name) for name in dir(repository)}
-    return [each for each in declared.values() if isinstance(each, Lookup)]

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import ConfigurationError
 from repocache.keys import KeySpace, owner_beside
+from repocache.mapping.count import count_plan
 from repocache.mapping.criteria import check_criteria
 from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
@@ -20,9 +21,19 @@ from repocache.mapping.statement import load_statement
 from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
 from repocache.nodes.selection import ReadRequirement
 from repocache.repository.binding import Binding
-from repocache.repository.declared import check_declaration, make_keys, model_and_id, views_of
-from repocache.repository.key_lists import KeyListBinding, key_lists_of
-from repocache.repository.lookup import Lookup, lookups_of
+from repocache.repository.count_rows import CountBinding
+from repocache.repository.counts import Count
+from repocache.repository.declared import (
+    check_declaration,
+    counts_of,
+    key_lists_of,
+    lookups_of,
+    make_keys,
+    model_and_id,
+    views_of,
+)
+from repocache.repository.key_lists import KeyListBinding
+from repocache.repository.lookup import Lookup
 from repocache.repository.matches import LookupBinding
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
@@ -128,8 +139,9 @@ class Registry:
             rows = await binding.rows.located()
             lookups = {name: each.located(rows) for name, each in binding.lookups.items()}
             lists = tuple([await each.located() for each in binding.key_lists])
+            counts = {name: await each.located() for name, each in binding.counts.items()}
             self._registry[repository] = replace(
-                binding, rows=rows, lookups=lookups, key_lists=lists
+                binding, rows=rows, lookups=lookups, counts=counts, key_lists=lists
             )
 
     async def _ask(self) -> None:
@@ -177,9 +189,22 @@ class Registry:
         lookups = {
             each.name: self._lookup(repository, rows, each) for each in lookups_of(repository)
         }
+        counts = {each.name: self._count(repository, rows, each) for each in counts_of(repository)}
         return Binding(
-            keys, rows, {shape: plan.view(shape) for shape in views_of(repository)}, lookups
+            keys,
+            rows,
+            {shape: plan.view(shape) for shape in views_of(repository)},
+            lookups,
+            counts,
         )
+
+    def _count(self, repository: AnyRepository, rows: Rows[Any], count: Count) -> CountBinding:
+        owner = owner_beside(repository.owner, count.name)
+        name = f"{repository.__name__}.{count.name}"
+        plan = count_plan(rows.plan, owner, name, count.attributes)
+        statement = plan.ids.statement_for(self._nodes.topology.write_engine.dialect)
+        ids = replace(rows, plan=plan.ids, statement=statement, owner=plan.keys.prefix)
+        return CountBinding(plan, ids)
 
     def _lookup(
         self, repository: AnyRepository, rows: Rows[Any], lookup: Lookup[Any]

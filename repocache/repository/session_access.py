@@ -20,6 +20,7 @@ from repocache.cache.l1_reader import Peek, no_l1
 from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
+from repocache.repository.count_rows import CountBinding, Counts, CountsInWork
 from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.relations import Branch
 from repocache.repository.unreadable import any_row, one_row, readable
@@ -40,6 +41,7 @@ class SessionAccess(Generic[M]):
         plan: EntityPlan[M],
         alone: Callable[[], AbstractContextManager[AsyncSession]],
         lookups: Mapping[str, LookupBinding],
+        counts: Mapping[str, CountBinding],
     ) -> None:
         self._plan = plan
         self._alone = alone
@@ -48,6 +50,9 @@ class SessionAccess(Generic[M]):
         self.all_rows = self.all_entities = plan.entities
         self.lookups: Mapping[str, Matches[M]] = {
             name: InUnitOfWork(each.plan, self) for name, each in lookups.items()
+        }
+        self.counts: Mapping[str, Counts] = {
+            name: CountsInWork(each, self) for name, each in counts.items()
         }
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:

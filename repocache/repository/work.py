@@ -36,7 +36,9 @@ class UnitOfWork(PrimaryTransaction):
         outside the block."""
         binding = self._registry[repository]
         _ = self.session
-        return repository(binding, SessionAccess(binding.plan, self.alone, binding.lookups))
+        return repository(
+            binding, SessionAccess(binding.plan, self.alone, binding.lookups, binding.counts)
+        )
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository. Whoever else has

@@ -18,6 +18,7 @@ from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import PublishRetry
 from repocache.keys import Keys
 from repocache.repository.access import CachedAccess, never
+from repocache.repository.count_rows import CountBinding
 from repocache.repository.key_lists import CachedKeyList, KeyListBinding
 from repocache.repository.matches import CachedLookup, LookupBinding
 from repocache.repository.registry import Registry
@@ -80,7 +81,7 @@ def readers(
         return TieredCache(source, cache.shared, current_session), shadow
 
     def read_beside(
-        each: LookupBinding | KeyListBinding, policy: Policy
+        each: LookupBinding | KeyListBinding | CountBinding, policy: Policy
     ) -> tuple[TieredCache, CachedAccess[Any], Forget]:
         keys = each.plan.keys
         tiered, shadow = read(keys, each.ids, policy.invalidating)
@@ -102,6 +103,11 @@ def readers(
             tiered, ids, wrong = read_beside(lookup, repository.policy)
             caches.append(tiered)
             lookups[name] = CachedLookup(ids, wrong)
+        counts = {}
+        for name, count in ({} if direct else binding.counts).items():
+            tiered, ids, _ = read_beside(count, repository.policy)
+            caches.append(tiered)
+            counts[name] = ids
         for each in binding.key_lists:
             if not settings.monotonic and not each.ids.strict:
                 tiered, ids, wrong = read_beside(each, repository.policy)
@@ -116,6 +122,8 @@ def readers(
             is_long=is_long(binding.keys),
             lookups=binding.lookups,
             cached_lookups=lookups,
+            counts=binding.counts,
+            cached_counts=counts,
             cached=CachedTargets(by_class, lists),
         )
         by_class[binding.plan.model] = access

@@ -10,7 +10,7 @@ from sqlalchemy import Column, ForeignKey, Table, insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from repocache import CacheAside, KeyList, KeyOwner, Repository, Settings
+from repocache import CacheAside, Count, KeyList, KeyOwner, Repository, Settings
 from repocache.testing import Endpoints
 from tests.shop import QUICK, Shop, in_rotation, open_shop
 
@@ -59,6 +59,7 @@ class Posts(Repository[Post, int]):
     policy = POLICY
     comments = KeyList(Post.comments)
     labels = KeyList(Post.labels)
+    comment_count = Count(Comment.post_id)
 
 
 class Comments(Repository[Comment, int]):

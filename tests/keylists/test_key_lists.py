@@ -12,7 +12,16 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import selectinload
 
-from repocache import ConfigurationError, Database, KeyList, KeyOwner, Repository, UnitOfWork
+from repocache import (
+    ConfigurationError,
+    Count,
+    Database,
+    InvalidId,
+    KeyList,
+    KeyOwner,
+    Repository,
+    UnitOfWork,
+)
 from repocache.errors import MappingRefused
 from repocache.events import Served
 from repocache.invalidation.batch import Batch
@@ -42,7 +51,14 @@ def shape(post: Post) -> Any:
 
 
 async def cached(shop: Shop) -> dict[int, Any]:
-    found = await shop.db[Posts].get_many(range(1, 10), load=LOAD)
+    posts = shop.db[Posts]
+    found = await posts.get_many(range(1, 10), load=LOAD)
+    counts = await posts.comment_count.get_many(range(1, 10))
+    assert list(counts) == list(range(1, 10))
+    assert counts == {id: await posts.comment_count.get(id) for id in range(1, 10)}
+    assert {id: len(each.comments) for id, each in found.items()} == {
+        id: counts[id] for id in found
+    }
     return {id: shape(each) for id, each in found.items()}
 
 
@@ -84,7 +100,7 @@ async def test_another_process_finds_them_in_redis(shop: Shop, other: Shop) -> N
     # Of posts 6 to 9, which are not there, nothing may be kept any more.
     assert tiers <= {"l2", "database"}
     asked = [e for e in other.seen[before:] if isinstance(e, Served) and e.tier == "database"]
-    assert {each.owner for each in asked} <= {"post", "post-comments"}
+    assert {each.owner for each in asked} <= {"post", "post-comments", "post-comment_count"}
 
 
 async def _new_comment(work: UnitOfWork) -> None:
@@ -233,8 +249,39 @@ async def test_without_positions_or_arrays_it_is_a_statement(tmp_path: Path) -> 
         assert await cached(shop) == await truth(shop)
 
 
-def declared(model: type[Any], relationship: Any, *others: Any) -> Database:
-    members = {"owner": KeyOwner("it"), "all": KeyList(relationship)}
+async def test_counts_where_nothing_is_cached(shop: Shop) -> None:
+    expected = {1: 0, 2: 1, 5: 4, 9: 0}
+    posts = shop.db[Posts]
+    for each in (posts.on_primary(), posts.on_replica()):
+        assert await each.comment_count.get_many(list(expected)) == expected
+        assert await each.comment_count.get(5) == 4
+    async with shop.db.unit_of_work() as work:
+        work.add(Comment(post_id=1, text="new"))
+        counts = work[Posts].comment_count
+        assert await counts.get_many(list(expected)) == {**expected, 1: 1}
+        assert await counts.get(1) == 1
+        await work.rollback()
+    with pytest.raises(InvalidId):
+        await posts.comment_count.get("5")  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_counted_is_told() -> None:
+    refused: list[tuple[Callable[[], Any], str]] = [
+        (lambda: Count(Post.comments), "plain columns of one table"),
+        (lambda: Count(Comment.text), r"do not hold the id of Post, which is \(int\)"),
+        (lambda: Count(Comment.post_id, Comment.place), "do not hold the id"),
+        (lambda: Count(*NOTHING), "give the column attributes"),
+    ]
+    for wrong, why in refused:
+        with pytest.raises((ConfigurationError, MappingRefused), match=why):
+            declared(Post, Post.comments, Comments, count=wrong())
+
+
+NOTHING: Any = ()
+
+
+def declared(model: type[Any], relationship: Any, *others: Any, count: Any = None) -> Database:
+    members = {"owner": KeyOwner("it"), "all": KeyList(relationship), "count_of": count}
     bases = (Repository[model, int],)  # type: ignore[valid-type]
     made = new_class("Its", bases, exec_body=lambda namespace: namespace.update(members))
     return Database("sqlite+aiosqlite:////nowhere", repositories=[made, *others])
