@@ -50,7 +50,7 @@ class HeldRow(NamedTuple):
     begins: str
 
 
-class Count(NamedTuple):
+class HeldCount(NamedTuple):
     """Rows that relays will take, and those that they will not."""
 
     waiting: int
@@ -73,10 +73,10 @@ class Held:
             found = await connection.execute(self._list, {"most": most, "longest": LONGEST})
             return [HeldRow(*row) for row in found]
 
-    async def count(self) -> Count:
+    async def count(self) -> HeldCount:
         """Of all rows."""
         async with available(), self._engine.connect() as connection:
-            return Count(*(await connection.execute(self._count)).one())
+            return HeldCount(*(await connection.execute(self._count)).one())
 
     async def replay(self, ids: Sequence[int]) -> list[int]:
         """Let the relays try these rows now, as if for the first time. Which of them there were."""

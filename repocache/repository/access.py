@@ -19,7 +19,7 @@ from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
-from repocache.repository.count_rows import CountBinding, Counts
+from repocache.repository.count_rows import CountAccess, CountBinding
 from repocache.repository.matches import (
     CachedLookup,
     LookupBinding,
@@ -53,7 +53,7 @@ class Access(Protocol[M]):
 
     lookups: Mapping[str, Matches[M]]
     """By their names."""
-    counts: Mapping[str, Counts]
+    counts: Mapping[str, CountAccess]
     """By their names."""
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
@@ -103,7 +103,7 @@ class NodeAccess(Generic[M]):
         self.all_rows = rows.plan.select
         self.past_caches = {name: NodeMatches(each, rows) for name, each in lookups.items()}
         self.lookups: Mapping[str, Matches[M]] = self.past_caches
-        self.counts: Mapping[str, Counts] = {
+        self.counts: Mapping[str, CountAccess] = {
             name: NodeAccess(replace(each.ids, route=rows.route), NONE)
             for name, each in counts.items()
         }
@@ -173,7 +173,7 @@ class CachedAccess(NodeAccess[M]):
         lookups: Mapping[str, LookupBinding] = NONE,
         cached_lookups: Mapping[str, CachedLookup] = NONE,
         counts: Mapping[str, CountBinding] = NONE,
-        cached_counts: Mapping[str, Counts] = NONE,
+        cached_counts: Mapping[str, CountAccess] = NONE,
         cached: CachedTargets = NOTHING_CACHED,
     ) -> None:
         super().__init__(rows, lookups, counts, cached)

@@ -26,7 +26,7 @@ class CountBinding:
         return replace(self, ids=await self.ids.located())
 
 
-class Counts(Protocol):
+class CountAccess(Protocol):
     """What a count needs of the place that it reads from."""
 
     peek: Peek

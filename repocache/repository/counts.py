@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from repocache.errors import ConfigurationError
 from repocache.keys import Keys
-from repocache.repository.count_rows import Counts
+from repocache.repository.count_rows import CountAccess
 from repocache.repository.repository import Repository
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
@@ -61,7 +61,7 @@ class Count:
 class BoundCount(Generic[I]):
     """A count of one repository. Raises as `Repository.get`."""
 
-    def __init__(self, keys: Keys, counts: Counts) -> None:
+    def __init__(self, keys: Keys, counts: CountAccess) -> None:
         self._keys = keys
         self._counts = counts
 

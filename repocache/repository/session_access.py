@@ -20,7 +20,7 @@ from repocache.cache.l1_reader import Peek, no_l1
 from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
-from repocache.repository.count_rows import CountBinding, Counts, CountsInWork
+from repocache.repository.count_rows import CountAccess, CountBinding, CountsInWork
 from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.relations import Branch
 from repocache.repository.unreadable import any_row, one_row, readable
@@ -51,7 +51,7 @@ class SessionAccess(Generic[M]):
         self.lookups: Mapping[str, Matches[M]] = {
             name: InUnitOfWork(each.plan, self) for name, each in lookups.items()
         }
-        self.counts: Mapping[str, Counts] = {
+        self.counts: Mapping[str, CountAccess] = {
             name: CountsInWork(each, self) for name, each in counts.items()
         }
 
