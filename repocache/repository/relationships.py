@@ -83,6 +83,8 @@ class Relationships:
             having = branch.having(mapper)
             some = [each for each in entities if isinstance(each, having.class_)]
             names = reference(branch, having)
+            if names is not None and some and not vars(some[0]).keys() >= set(names):
+                names = None  # the mapping's options do not load them
             targets = self._cached.by_class.get(branch.target.class_)
             members = self._cached.lists.get(branch.relationship)
             if targets is None or (names is None and members is None):
@@ -138,7 +140,8 @@ class Relationships:
         """What is to be loaded of what the relationship has led to, each once."""
         if not branch.below:
             return
-        found = (value for each in entities for value in _members(vars(each)[branch.name]))
+        values = (vars(each)[branch.name] for each in entities)
+        found = (each for value in values for each in _members(value, branch))
         distinct = list({id(each): each for each in found}.values())
         if distinct:
             await self._bring(branch.target, distinct, branch.below)
@@ -160,7 +163,7 @@ class Relationships:
             for branch in wanted:
                 value = values.get(branch.name)
                 if branch.relationship.uselist:
-                    value = list(_members(value))
+                    value = list(_members(value, branch))
                 set_committed_value(entity, branch.name, value)
 
 
@@ -173,10 +176,10 @@ def _id(entity: object, names: Sequence[str]) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _members(value: Any) -> Iterable[Any]:
-    """What a relationship leads to, whatever collects it."""
+def _members(value: Any, branch: Branch) -> Iterable[Any]:
+    """What a relationship has led to, whatever collects it."""
     if value is None:
         return ()
-    if isinstance(value, Mapping):
-        return value.values()
-    return value if isinstance(value, Iterable) else (value,)
+    if not branch.relationship.uselist:
+        return (value,)
+    return value.values() if isinstance(value, Mapping) else value
