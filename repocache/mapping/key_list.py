@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import (
     ARRAY,
-    BinaryExpression,
     Column,
     ColumnElement,
     Select,
@@ -27,12 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.orm.interfaces import MANYTOMANY, ONETOMANY
-from sqlalchemy.sql import operators, visitors
 
 from repocache.errors import MappingRefused
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.entity import Row
 from repocache.mapping.hierarchy import kind_columns, own_rows
+from repocache.mapping.joins import equal_columns
 from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.relation import fingerprint_of
@@ -77,7 +76,9 @@ def key_list_plan(
             f"{name}: {relationship} does not lead to many by foreign keys to the primary key "
             "alone: leave the key list out, it is read by a statement then"
         )
-    holders = _referring(relationship.local_remote_pairs or (), parent)
+    holders = _referring(relationship.synchronize_pairs or (), parent)
+    if len(holders) != len(parent.id_columns):
+        raise MappingRefused(f"{name}: {relationship} does not tell whose its rows are")
     table = holders[0].table
     many = relationship.secondary is not None
     members = (
@@ -170,13 +171,12 @@ def _fit(names: Sequence[str]) -> Callable[[object, Any], bool]:
 
 def _is_plain(join: ColumnElement[bool] | None, plan: EntityPlan[Any]) -> bool:
     """Whether it compares the primary key with columns, and says nothing else."""
-    found = [each for each in visitors.iterate(join) if isinstance(each, BinaryExpression)]
-    compared = {side for each in found for side in (each.left, each.right)}
+    pairs = equal_columns(join)
+    key = set(plan.id_columns)
     return (
-        len(found) == len(plan.id_columns)
-        and all(each.operator is operators.eq for each in found)
-        and all(isinstance(side, Column) for side in compared)
-        and compared >= set(plan.id_columns)
+        pairs is not None
+        and len(pairs) == len(key)
+        and all(not key.isdisjoint(pair) for pair in pairs)
     )
 
 

@@ -115,8 +115,11 @@ class CommitPublisher:
         synchronous; write leases. Raises DatabaseUnavailable on a server that is the primary no
         more."""
         transaction.line = self._line.writes_with(connection.info.get(SERVER))
+        batch = _batch(transaction)
+        if not _is_told(batch) and not transaction.changes.undeclared:
+            return  # rows that nobody owns: its session alone is concerned
         if self._line.history:
-            await self._outbox.sealing(connection, transaction, _batch(transaction))
+            await self._outbox.sealing(connection, transaction, batch)
             if self._stores:
                 await self._write_through.intend(transaction, _batch(transaction))
 
@@ -134,8 +137,9 @@ class CommitPublisher:
         history, position = self._position(transaction, polled)
         stores = self._stores and outcome is Outcome.COMMITTED
         writings = self._write_through.puts_by_bucket(transaction, history) if stores else {}
+        told = _is_told(batch)
         try:
-            receipts = await self._bus.publish(batch, history, position, writings)
+            receipts = await self._bus.publish(batch, history, position, writings) if told else []
         except CacheUnavailable as error:
             receipts = []
             self._retry.add(batch)
@@ -149,14 +153,15 @@ class CommitPublisher:
         self._views.wrote((text for texts in batch.keys.values() for text in texts), batch.owners)
         for receipt in receipts:
             self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
-        covered = bool(receipts) and outcome is Outcome.COMMITTED
+        covered = (bool(receipts) or not told) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
         if session is not None and reads is not None:
             session.settle(reads, polled)
             session.advance(transaction.bookmark)
         if outcome is Outcome.UNKNOWN:
             self._observe(CommitUnknown(transaction.xid or "", transaction.why))
-            self._spawn(self._publish_again(transaction.xid, batch))
+            if told:
+                self._spawn(self._publish_again(transaction.xid, batch))
 
     async def _polled(self, outcome: Outcome) -> PrimaryPosition | None:
         """Never one from inside the transaction: its commit record comes after that."""
@@ -217,6 +222,11 @@ class CommitPublisher:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
         self._retry.add(batch)
+
+
+def _is_told(batch: Batch) -> bool:
+    """Whether there is anything to tell anybody."""
+    return bool(batch.keys or batch.owners)
 
 
 def _batch(transaction: Transaction) -> Batch:

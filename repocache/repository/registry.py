@@ -126,7 +126,13 @@ class Registry:
         all. Raises ConfigurationError for a class that was not given, InvalidId."""
         binding = self[repository]
         wanted = None if ids is None else binding.keys.distinct(ids)
-        return list(reached(self.owned, Owned(binding.keys, binding.plan.tables), wanted))
+        found = list(reached(self.owned, Owned(binding.keys, binding.plan.tables), wanted))
+        # Whatever leads from these rows to others, too.
+        beside = [each.plan.keys for each in binding.key_lists]
+        for keys in [*beside, *(each.plan.keys for each in binding.counts.values())]:
+            texts = None if wanted is None else tuple(map(keys.text, wanted))
+            found.append((keys.prefix, texts))
+        return found
 
     async def locate(self) -> None:
         """Ask the database where the rows are, and what else changes them. Raises MappingRefused

@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BinaryExpression
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, RelationshipProperty, selectinload
 from sqlalchemy.orm.interfaces import MANYTOONE, ORMOption
-from sqlalchemy.sql import operators, visitors
 
 from repocache.errors import UsageError
 from repocache.keys import shown
+from repocache.mapping.joins import equal_columns
 
 Relation = InstrumentedAttribute[Any]
 Relations = Sequence[Relation | tuple[Relation, ...]]
@@ -120,12 +119,7 @@ def reference(branch: Branch, parent: Mapper[Any]) -> tuple[str, ...] | None:
         return None
     pairs = {remote: local for local, remote in relationship.local_remote_pairs or ()}
     key = branch.target.primary_key
-    comparisons = [
-        each
-        for each in visitors.iterate(relationship.primaryjoin)
-        if isinstance(each, BinaryExpression)
-    ]
-    plain = all(each.operator is operators.eq for each in comparisons)
-    if not plain or len(comparisons) != len(key) or set(pairs) != set(key):
+    equal = equal_columns(relationship.primaryjoin)
+    if equal is None or len(equal) != len(key) or set(pairs) != set(key):
         return None
     return tuple(parent.get_property_by_column(pairs[column]).key for column in key)

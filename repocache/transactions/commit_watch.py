@@ -189,7 +189,10 @@ class CommitWatch:
     def _commit_and_publish(self, connection: PoolProxiedConnection) -> None:
         info = _info(connection)
         transaction: Transaction | None = info.get(_TRANSACTION)
-        changed = transaction is not None and not transaction.changes.empty
+        # What nobody owns is told to nobody, and yet the session that wrote it has to see it.
+        changed = transaction is not None and (
+            not transaction.changes.empty or transaction.changes.written
+        )
         if transaction is not None and changed:
             self._seal(connection, transaction)
         try:

@@ -42,6 +42,11 @@ class Collected(Protocol):
         """There is what a rollback would take back."""
         ...
 
+    @property
+    def undeclared(self) -> Sequence[str]:
+        """Statements of which nobody said what they wrote."""
+        ...
+
     def declare(self, prefix: str, keys: Iterable[str] | None) -> None:
         """The application says what it changes: keys of an owner, None: all of them."""
 
@@ -93,7 +98,8 @@ class Transaction:
 
 
 class CommitHooks(Protocol):
-    """What is done with a transaction's changes. Called only for transactions that have some."""
+    """What is done with a transaction's changes. Called only for transactions that have some, or
+    have written what nobody owns."""
 
     def prepare(self, connection: Connection, transaction: Transaction) -> None:
         """Inside the transaction, where statements of SQLAlchemy's may still be executed. An error
