@@ -112,7 +112,8 @@ def locked_rows(
     key = set(table.primary_key) if isinstance(table, Table) else set()
     if not key or not key <= set(named) or not _may_be_asked(named):
         return None
-    if sent.many and any(column.key in sent.said | sent.given for column in key):
+    sets = sent.said | sent.given if isinstance(sent.statement, Update) else frozenset()
+    if sent.many and any(column.key in sets for column in key):
         return None  # the next one may take the row that this one has renamed
     located = located_ids(sent, restricted, named)
     if located is None:
