@@ -9,6 +9,7 @@ ones.
 
 import ast
 import inspect
+import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -132,6 +133,16 @@ async def run(
         result = eval(code, namespace)
         if inspect.iscoroutine(result):
             await result
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A framework that a page starts may set up logging for the whole process."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture
