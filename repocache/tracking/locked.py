@@ -19,6 +19,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Select,
+    SmallInteger,
     String,
     Table,
     Update,
@@ -27,11 +28,13 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.engine import Dialect
 
 from repocache.tracking.cascades import MOST_ASKED
 from repocache.tracking.dml import (
     Equalities,
     Id,
+    Parameters,
     Sent,
     compared,
     kept_as_given,
@@ -65,35 +68,37 @@ class LockedRows:
         A row that was not there may have come meanwhile, so that what it is given counts.
         """
         places = [self.columns.index(column) for column in each.columns]
-        updates = isinstance(sent.statement, Update)
-        names = new_values(sent, each.columns, set_columns)
-        if not each.trusted or names is None:
-            return None
-        told: list[Id] = []
+        taken: list[tuple[Id | None, Parameters]] = []
         for ids, row in zip(self.located, sent.rows, strict=True):
             for id in ids:
                 values = self.values.get(id)
-                if values is not None:
-                    old = tuple(values[at] for at in places)
-                    told += [old, with_new_values(old, names, row)]
-                elif all(names):
-                    told.append(tuple(row[name] for name in names))
-                elif updates:
-                    return None
-        return told if kept_as_given(sent, told, each.columns) else None
+                taken.append((values and tuple(values[at] for at in places), row))
+        before = [old for old, _ in taken if old is not None]
+        if not isinstance(sent.statement, Update):
+            return before
+        names = new_values(sent, each.columns, set_columns)
+        if not each.trusted or names is None or (len(before) < len(taken) and not all(names)):
+            return None
+        nothing = (None,) * len(names)
+        after = [with_new_values(old or nothing, names, row) for old, row in taken]
+        return before + after if kept_as_given(sent, after, each.columns) else None
 
 
 def asked_before(sent: Sent, owners: Owners) -> tuple[Column[Any], ...]:
     """The lookups' columns whose values have to be read before: RETURNING would give those that an
-    UPDATE has set, and nothing for a list of statements."""
+    UPDATE has set, and nothing for a list of statements. Not where nobody can tell what it sets."""
     set_columns = sent.sets(owners)
-    deletes = not isinstance(sent.statement, Update)
-    asked = [
-        each
-        for each in owners.lookups
-        if not set_columns.isdisjoint(column.key for column in each.columns)
-        or (sent.many and (deletes or each.is_moved(set_columns)))
-    ]
+    if not isinstance(sent.statement, Update):
+        asked = [each for each in owners.lookups if sent.many]
+    else:
+        asked = [
+            each
+            for each in owners.lookups
+            if each.trusted
+            and owners.unsaid.isdisjoint(column.key for column in each.columns)
+            and each.is_moved(set_columns)
+            and (sent.many or not set_columns.isdisjoint(column.key for column in each.columns))
+        ]
     return tuple(dict.fromkeys(column for each in asked for column in each.columns))
 
 
@@ -128,7 +133,7 @@ def locked_rows(
     values: dict[Id, Id] = {}
     if ids:
         wanted = [id[0] for id in ids] if len(named) == 1 else ids
-        question = _question(named, columns)
+        question = _question(named, columns, connection.dialect)
         for row in connection.execute(question, {"ids": wanted}, execution_options=options):
             values[tuple(row[: len(named)])] = tuple(row[len(named) :])
     if not values.keys() <= set(ids):
@@ -143,19 +148,21 @@ def _may_be_asked(named: Sequence[Column[Any]]) -> bool:
 
 def _fits(column: Column[Any], values: Sequence[object]) -> bool:
     """Whether the driver takes them for the column's type: a statement's own bind may be wider."""
-    return isinstance(column.type, BigInteger) or not any(
-        isinstance(value, int) and not -_NARROW <= value < _NARROW for value in values
-    )
+    kind = column.type
+    bits = 63 if isinstance(kind, BigInteger) else 15 if isinstance(kind, SmallInteger) else 31
+    return not any(isinstance(each, int) and not -1 << bits <= each < 1 << bits for each in values)
 
 
-_NARROW = 1 << 31
-
-
-def _question(named: Sequence[Column[Any]], columns: Sequence[Column[Any]]) -> Select[Any]:
-    """In the order in which the statement takes them, which is that of their keys: no circle of
-    waits arises with who locks rows one by one. Texts by their characters, as Python has them."""
+def _question(
+    named: Sequence[Column[Any]], columns: Sequence[Column[Any]], dialect: Dialect
+) -> Select[Any]:
+    """On PostgreSQL, which locks rows, in the order in which the statement takes them, which is
+    that of their keys: no circle of waits arises with who locks rows one by one. Texts by their
+    characters, as Python has them."""
     ids: BindParameter[Any] = bindparam("ids", expanding=True)
     among = named[0].in_(ids) if len(named) == 1 else tuple_(*named).in_(ids)
+    rows = select(*named, *columns).where(among)
+    if dialect.name != "postgresql":
+        return rows
     order = [collate(each, "C") if isinstance(each.type, String) else each for each in named]
-    rows = select(*named, *columns).where(among).order_by(*order)
-    return rows.with_for_update(key_share=True)
+    return rows.order_by(*order).with_for_update(key_share=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import (
@@ -13,6 +15,7 @@ from sqlalchemy import (
     FetchedValue,
     ForeignKey,
     LargeBinary,
+    SmallInteger,
     String,
     TypeDecorator,
     UniqueConstraint,
@@ -33,7 +36,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from repocache import CacheAside, KeyOwner, Lookup, Repository, UnitOfWork
 from repocache.testing import Endpoints
 from tests.lookups.accounts import open_accounts
-from tests.shop import Shop
+from tests.lookups.test_writes import told
+from tests.shop import Shop, open_shop
 
 # SQLAlchemy's own, of its DOMAIN.
 pytestmark = pytest.mark.filterwarnings("ignore:Type object .*DOMAIN")
@@ -172,7 +176,18 @@ class Mails(Repository[Mail, int]):
     by_mail = Lookup(Mail.mail)
 
 
-REPOSITORIES = (Plains, Nameds, Mades, Rewrittens, Members, Specials, Blobs, Mails)
+class Small(Base):
+    __tablename__ = "smalls"
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    code: Mapped[str] = mapped_column(unique=True)
+
+
+class Smalls(Repository[Small, int]):
+    owner, policy = KeyOwner("small"), POLICY
+    by_code = Lookup(Small.code)
+
+
+REPOSITORIES = (Plains, Nameds, Smalls, Mades, Rewrittens, Members, Specials, Blobs, Mails)
 SCRIPT = (
     "ALTER TABLE rewritten DROP COLUMN upper",
     "ALTER TABLE rewritten ADD upper text UNIQUE GENERATED ALWAYS AS (upper(name)) STORED",
@@ -404,3 +419,49 @@ async def test_a_list_is_locked_in_the_order_in_which_it_is_sent(shop: Shop) -> 
             await one.rollback()
             await waiting
             await two.rollback()
+
+
+async def test_a_small_key_takes_no_large_number(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        wide = bindparam("p", 70_000, type_=BigInteger)
+        small: Any = Small.__table__
+        await work.session.execute(update(small).where(small.c.id == wide).values(code="n"))
+        await work.rollback()
+
+
+class Texts(Base):
+    __tablename__ = "texts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(unique=True)
+
+
+class TextsOfSqlite(Repository[Texts, str]):
+    owner, policy = KeyOwner("texts"), POLICY
+    by_code = Lookup(Texts.code)
+
+
+@pytest.mark.parametrize("where", ["postgresql", "sqlite"])
+async def test_a_key_that_is_a_text(
+    where: str, tmp_path: Path, repocache_endpoints: Endpoints
+) -> None:
+    """SQLite has no collation of the name by which PostgreSQL compares characters."""
+    url = repocache_endpoints.primary
+    if where == "sqlite":
+        url = f"sqlite+aiosqlite:///{tmp_path}/db"
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(Texts.__table__.create)  # type: ignore[attr-defined]
+        rows = [{"id": each, "code": f"{each}0"} for each in ("a", "B", "é")]
+        await connection.execute(insert(Texts), rows)
+    await engine.dispose()
+    async with open_shop(Endpoints(url, (), ""), None, [TextsOfSqlite]) as shop:
+        by_code = shop.db[TextsOfSqlite].by_code
+        assert await by_code.get_many(["a1", "B1", "é1"]) == {}
+        async with shop.db.unit_of_work() as work:
+            for id in ("B", "a", "é"):
+                (await work[TextsOfSqlite].require(id)).code = f"{id}1"
+            await work.session.flush()
+            keys = {f"texts-by_code:{quote(f'{id}{n}')}" for id in ("B", "a", "é") for n in (0, 1)}
+            assert await told(shop, work) == {"texts-by_code": keys}
+            await work.commit()
+        assert list(await by_code.get_many(["a1", "B1", "é1"])) == ["a1", "B1", "é1"]
