@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -14,11 +13,10 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper
 from repocache.codec.column import ColumnKind
 from repocache.errors import ConfigurationError, MappingRefused
 from repocache.keys import KeyOwner, Keys
-from repocache.mapping.hierarchy import kind_columns, own_rows, says_primary_only
+from repocache.mapping.hierarchy import kind_columns, own_rows
 from repocache.mapping.kinds import kind_of
 from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
-from repocache.mapping.relation import fingerprint_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,30 +68,14 @@ def count_plan(
     others = [] if condition is None else kind_columns(mapper)
     if condition is not None:
         rows = rows.where(condition)
-    rows = rows.where(*(each.is_not(None) for each in columns)).group_by(*columns)
-    count = len(columns)
     layout = RowLayout(
         (*columns, func.count()),
         (*kinds, ColumnKind(f"{name}: count", int)),
         {},
-        tuple(range(count)),
+        tuple(range(len(columns))),
         None,
     )
-    ids = replace(
-        parent,
-        model=mapper.class_,
-        mapper=mapper,
-        prefix=owner.prefix,
-        layout=layout,
-        tables={table: columns},
-        reads=frozenset(),
-        primary_only=says_primary_only([table]),
-        fingerprint=fingerprint_of(layout.fingerprint(), [str(rows)]),
-        select=rows,
-        entity=itemgetter(count),
-        id_of_row=itemgetter(*layout.ids),
-        id_columns=columns,
-        _uuids=tuple(at for at, kind in enumerate(kinds) if kind.python_type is uuid.UUID),
-    )
+    counted = replace(parent, model=mapper.class_, mapper=mapper)
+    ids = counted.beside(owner.prefix, layout, rows.group_by(*columns), itemgetter(len(columns)))
     moved_by = frozenset([*columns, *mapper.primary_key, *others])
     return CountPlan(Keys(owner, parent.id_types), ids, moved_by)  # type: ignore[arg-type]

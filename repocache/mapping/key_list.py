@@ -7,10 +7,8 @@ children's.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -34,7 +32,6 @@ from repocache.mapping.hierarchy import kind_columns, own_rows
 from repocache.mapping.joins import equal_columns
 from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
-from repocache.mapping.relation import fingerprint_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,24 +126,12 @@ def _ids(
     condition = None if source.many else own_rows(child.mapper)
     if condition is not None:
         rows = rows.where(condition)
-    rows = rows.where(*(each.is_not(None) for each in source.holders)).group_by(*source.holders)
     held = [parent.layout.kinds[at] for at in parent.layout.ids]
     kinds = (*held, *(replace(child.layout.kinds[at], depth=1) for at in child.layout.ids))
     count = len(source.holders)
     layout = RowLayout((*source.holders, *lists), kinds, {}, tuple(range(count)), None)
-    return replace(
-        child,
-        prefix=prefix,
-        layout=layout,
-        tables={source.table: source.holders},
-        reads=frozenset(),
-        fingerprint=fingerprint_of(layout.fingerprint(), [str(rows)]),
-        select=rows,
-        entity=_members_of(count, len(lists)),
-        id_of_row=itemgetter(*layout.ids),
-        id_columns=source.holders,
-        _uuids=tuple(at for at, kind in enumerate(held) if kind.python_type is uuid.UUID),
-    )
+    listed = rows.group_by(*source.holders)
+    return child.beside(prefix, layout, listed, _members_of(count, len(lists)))
 
 
 def _array_of(column: Column[Any], order: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:

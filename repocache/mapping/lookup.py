@@ -6,9 +6,8 @@ Whether the columns are unique is `unique`'s affair.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
@@ -105,24 +104,10 @@ def lookup_plan(
         ids=tuple(range(len(places))),
         discriminator=None,
     )
-    columns = tuple(each for each in layout.columns[: len(places)] if isinstance(each, Column))
-    table = columns[0].table
-    assert isinstance(table, Table)
-    keys = Keys(owner, [layout.kinds[at].python_type for at in layout.ids])
     rows = plan.select.with_only_columns(*layout.columns, maintain_column_froms=True)
-    ids = replace(
-        plan,
-        prefix=keys.prefix,
-        layout=layout,
-        tables={table: columns},
-        reads=frozenset(),
-        fingerprint=layout.fingerprint(),
-        select=rows.where(*(column.is_not(None) for column in columns)),
-        entity=itemgetter(*range(len(places), len(taken))),
-        id_of_row=itemgetter(*layout.ids),
-        id_columns=columns,
-        _uuids=tuple(at for at, kind in enumerate(layout.kinds) if kind.python_type is uuid.UUID),
-    )
+    keys = Keys(owner, [layout.kinds[at].python_type for at in layout.ids])
+    ids = plan.beside(keys.prefix, layout, rows, itemgetter(*range(len(places), len(taken))))
+    columns = ids.id_columns
     return LookupPlan(keys, ids, itemgetter(*places), columns, _moved_by(plan, columns))
 
 

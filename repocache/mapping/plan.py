@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +27,7 @@ from repocache.mapping.hierarchy import family, id_columns, id_tables, own_rows,
 from repocache.mapping.layout import RowLayout, row_layout
 from repocache.mapping.listeners import check_listeners
 from repocache.mapping.options import MappingOptions
+from repocache.mapping.relation import fingerprint_of
 from repocache.mapping.statement import LoadStatement, load_statement
 from repocache.mapping.view import ViewColumn, view_maker
 from repocache.transactions.cached_marker import CachedState, StateMaker
@@ -102,11 +103,32 @@ class EntityPlan(Generic[M]):
             entity=_entity_of(mapper, layout, prefix, state),
             id_of_row=itemgetter(*layout.ids),
             id_columns=id_columns(mapper),
-            _uuids=tuple(
-                at
-                for at, kind in enumerate(layout.kinds)
-                if kind.python_type is uuid.UUID and kind.depth == 0
-            ),
+            _uuids=_uuids(layout),
+        )
+
+    def beside(
+        self, prefix: str, layout: RowLayout, select: Select[Any], entity: Callable[[Row], Any]
+    ) -> EntityPlan[Any]:
+        """The plan of what is cached beside these rows, under other columns of one table: `layout`
+        begins with them. `entity`: what is made of such a row."""
+        held = layout.columns[: len(layout.ids)]
+        ids = tuple(each for each in held if isinstance(each, Column))
+        table = ids[0].table
+        assert isinstance(table, Table)
+        has_ids = [each.is_not(None) for each in ids]
+        return replace(
+            self,
+            prefix=prefix,
+            layout=layout,
+            tables={table: ids},
+            reads=frozenset(),
+            primary_only=self.primary_only or says_primary_only([table]),
+            fingerprint=fingerprint_of(layout.fingerprint(), [str(select)]),
+            select=select.where(*has_ids),
+            entity=entity,
+            id_of_row=itemgetter(*layout.ids),
+            id_columns=ids,
+            _uuids=_uuids(layout),
         )
 
     @property
@@ -156,6 +178,15 @@ class EntityPlan(Generic[M]):
             for name, at in self.layout.classes[self.mapper].attributes.items()
         }
         return view_maker(view, columns, len(self.columns))
+
+
+def _uuids(layout: RowLayout) -> tuple[int, ...]:
+    """Where single ones stand: the driver's are of a class of its own."""
+    return tuple(
+        at
+        for at, kind in enumerate(layout.kinds)
+        if kind.python_type is uuid.UUID and kind.depth == 0
+    )
 
 
 def _may_be_null(column: ColumnElement[Any]) -> bool:

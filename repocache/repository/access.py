@@ -19,7 +19,8 @@ from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
-from repocache.repository.count_rows import CountAccess, CountBinding
+from repocache.repository.beside import CountBinding
+from repocache.repository.count_rows import CountAccess
 from repocache.repository.matches import (
     CachedLookup,
     LookupBinding,

@@ -12,8 +12,7 @@ from repocache.cache.policies import Policy
 from repocache.keys import Keys
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.access import Access, NodeAccess
-from repocache.repository.count_rows import CountBinding
-from repocache.repository.key_lists import KeyListBinding
+from repocache.repository.beside import CountBinding, KeyListBinding
 from repocache.repository.matches import LookupBinding
 from repocache.repository.rows import Rows
 from repocache.routing.routing import Route

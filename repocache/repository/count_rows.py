@@ -1,29 +1,15 @@
-"""A count, bound to a database, and where its answers come from: nodes, caches, a unit of work."""
+"""Where a count's answers come from: nodes, caches, a unit of work."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from sqlalchemy import Executable
 from sqlalchemy import Row as SqlRow
 
 from repocache.cache.l1_reader import Peek, no_l1
-from repocache.mapping.count import CountPlan
-from repocache.repository.rows import Rows
-
-
-@dataclass(frozen=True, slots=True)
-class CountBinding:
-    """`ids`: its own rows, each an id with a count."""
-
-    plan: CountPlan
-    ids: Rows[Any]
-
-    async def located(self) -> CountBinding:
-        """The same, once the database has said where the rows are."""
-        return replace(self, ids=await self.ids.located())
+from repocache.repository.beside import CountBinding
 
 
 class CountAccess(Protocol):

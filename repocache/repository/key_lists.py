@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import InstrumentedAttribute, RelationshipProperty
@@ -12,7 +12,6 @@ from sqlalchemy.orm import InstrumentedAttribute, RelationshipProperty
 from repocache.errors import ConfigurationError
 from repocache.mapping.key_list import KeyListPlan
 from repocache.repository.relationships import ById
-from repocache.repository.rows import Rows
 
 
 class KeyList:
@@ -30,7 +29,7 @@ class KeyList:
         found = getattr(relationship, "property", None)
         if not isinstance(found, RelationshipProperty):
             raise ConfigurationError(
-                f"KeyList({relationship!r}): give a relationship of the mapped class, as in "
+                f"KeyList({relationship}): give a relationship of the mapped class, as in "
                 "KeyList(Post.comments)"
             )
         self.relationship = found
@@ -38,18 +37,6 @@ class KeyList:
 
     def __set_name__(self, owner: type[object], name: str) -> None:
         self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class KeyListBinding:
-    """A key list, bound to a database. `ids`: its own rows."""
-
-    plan: KeyListPlan
-    ids: Rows[Any]
-
-    async def located(self) -> KeyListBinding:
-        """The same, once the database has said where the rows are."""
-        return replace(self, ids=await self.ids.located())
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class EntityRows(Protocol):
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class LookupBinding:
     """A lookup, bound to a database. `name`: for messages. `ids`: its own rows; `statement`: loads
     the owner's whole rows by value."""

@@ -20,8 +20,8 @@ from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
 from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
 from repocache.nodes.selection import ReadRequirement
+from repocache.repository.beside import Beside, CountBinding, KeyListBinding
 from repocache.repository.binding import Binding
-from repocache.repository.count_rows import CountBinding
 from repocache.repository.counts import Count
 from repocache.repository.declared import (
     check_declaration,
@@ -32,7 +32,6 @@ from repocache.repository.declared import (
     model_and_id,
     views_of,
 )
-from repocache.repository.key_lists import KeyListBinding
 from repocache.repository.lookup import Lookup
 from repocache.repository.matches import LookupBinding
 from repocache.repository.repository import Repository
@@ -210,7 +209,7 @@ class Registry:
         plan = count_plan(rows.plan, owner, name, count.attributes)
         statement = plan.ids.statement_for(self._nodes.topology.write_engine.dialect)
         ids = replace(rows, plan=plan.ids, statement=statement, owner=plan.keys.prefix)
-        return CountBinding(plan, ids)
+        return Beside(plan, ids)
 
     def _lookup(
         self, repository: AnyRepository, rows: Rows[Any], lookup: Lookup[Any]
@@ -237,7 +236,7 @@ class Registry:
             plan = key_list_plan(binding.plan, child.plan, owner, name, each.relationship)
             if dialect.name == "postgresql":
                 statement = plan.ids.statement_for(dialect)
-                yield KeyListBinding(
+                yield Beside(
                     plan,
                     replace(
                         child.rows,

@@ -20,7 +20,8 @@ from repocache.cache.l1_reader import Peek, no_l1
 from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
-from repocache.repository.count_rows import CountAccess, CountBinding, CountsInWork
+from repocache.repository.beside import CountBinding
+from repocache.repository.count_rows import CountAccess, CountsInWork
 from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.relations import Branch
 from repocache.repository.unreadable import any_row, one_row, readable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import RelationshipProperty
 
@@ -18,8 +18,9 @@ from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import PublishRetry
 from repocache.keys import Keys
 from repocache.repository.access import CachedAccess, never
-from repocache.repository.count_rows import CountBinding
-from repocache.repository.key_lists import CachedKeyList, KeyListBinding
+from repocache.repository.beside import CountBinding, KeyListBinding
+from repocache.repository.binding import Binding
+from repocache.repository.key_lists import CachedKeyList
 from repocache.repository.matches import CachedLookup, LookupBinding
 from repocache.repository.registry import Registry
 from repocache.repository.relationships import ById, CachedTargets, Members
@@ -32,8 +33,6 @@ from repocache.settings import Settings
 from repocache.verification.shadow import Shadow
 from repocache.verification.verifier import Examined, Verifier
 
-Forget = Callable[[Iterable[Any]], None]
-"""Invalidates what is cached of these ids."""
 SHADOWED_WITHIN = 2.0
 """Seconds that an invalidation may be on its way before a value that shadow mode met counts as
 wrong."""
@@ -73,62 +72,87 @@ def readers(
     verifier: Verifier,
 ) -> Mapping[type[Repository[Any, Any]], RepositoryReader]:
     """One for each repository."""
+    opening = _Opening(cache, settings, signing, verifier)
+    return {repository: opening.reader(repository, binding) for repository, binding in registry}
 
-    def read(keys: Keys, rows: Rows[Any], policy: Policy) -> tuple[TieredCache, Shadow]:
-        source = source_of(keys, rows, policy, settings.cache, signing)
-        spawn, observe = cache.tasks.spawn, settings.observe
-        shadow = Shadow(keys.prefix, verifier, spawn, SHADOWED_WITHIN, observe)
-        return TieredCache(source, cache.shared, current_session), shadow
 
-    def read_beside(
-        each: LookupBinding | KeyListBinding | CountBinding, policy: Policy
-    ) -> tuple[TieredCache, CachedAccess[Any], Forget]:
-        keys = each.plan.keys
-        tiered, shadow = read(keys, each.ids, policy.invalidating)
-        ids: CachedAccess[Any] = CachedAccess(
-            each.ids, tiered, shadow.compared, monotonic=False, is_long=is_long(keys)
-        )
-        return tiered, ids, partial(forget, cache.retry, keys)
+class _Opening:
+    """What all of a database's readers share. `by_class` and `lists`: what relationships lead to,
+    which is complete once the last reader is made."""
 
-    made = {}
-    by_class: dict[type, ById] = {}
-    lists: dict[RelationshipProperty[Any], Members] = {}
-    for repository, binding in registry:
-        caches = []
-        lookups = {}
-        # A session with monotonic reads takes nothing from caches, and what is never stale is read
-        # on the primary: by value, in one statement.
-        direct = settings.monotonic or binding.rows.strict
-        for name, lookup in ({} if direct else binding.lookups).items():
-            tiered, ids, wrong = read_beside(lookup, repository.policy)
-            caches.append(tiered)
-            lookups[name] = CachedLookup(ids, wrong)
-        counts = {}
-        for name, count in ({} if direct else binding.counts).items():
-            tiered, ids, _ = read_beside(count, repository.policy)
-            caches.append(tiered)
-            counts[name] = ids
-        for each in binding.key_lists:
-            if not settings.monotonic and not each.ids.strict:
-                tiered, ids, wrong = read_beside(each, repository.policy)
-                caches.append(tiered)
-                lists[each.plan.relationship] = CachedKeyList(each.plan, ids, wrong)
-        tiered, shadow = read(binding.keys, binding.rows, repository.policy)
+    def __init__(
+        self, cache: RunningCache, settings: Settings, signing: Signing, verifier: Verifier
+    ) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._signing = signing
+        self._verifier = verifier
+        self._by_class: dict[type, ById] = {}
+        self._lists: dict[RelationshipProperty[Any], Members] = {}
+
+    def reader(
+        self, repository: type[Repository[Any, Any]], binding: Binding[Any]
+    ) -> RepositoryReader:
+        tiered, shadow = self._tiers(binding.keys, binding.rows, repository.policy)
+        opened = {each: self._beside(each, repository.policy) for each in self._kept(binding)}
         access = CachedAccess(
             binding.rows,
             tiered,
             shadow.compared,
-            monotonic=settings.monotonic,
+            monotonic=self._settings.monotonic,
             is_long=is_long(binding.keys),
             lookups=binding.lookups,
-            cached_lookups=lookups,
+            cached_lookups={
+                name: CachedLookup(opened[each].ids, opened[each].wrong)
+                for name, each in binding.lookups.items()
+                if each in opened
+            },
             counts=binding.counts,
-            cached_counts=counts,
-            cached=CachedTargets(by_class, lists),
+            cached_counts={
+                name: opened[each].ids for name, each in binding.counts.items() if each in opened
+            },
+            cached=CachedTargets(self._by_class, self._lists),
         )
-        by_class[binding.plan.model] = access
-        made[repository] = RepositoryReader(repository(binding, access), [tiered, *caches], shadow)
-    return made
+        for each in binding.key_lists:
+            if each in opened:
+                listed = CachedKeyList(each.plan, opened[each].ids, opened[each].wrong)
+                self._lists[each.plan.relationship] = listed
+        self._by_class[binding.plan.model] = access
+        caches = [tiered, *(each.cache for each in opened.values())]
+        return RepositoryReader(repository(binding, access), caches, shadow)
+
+    def _kept(
+        self, binding: Binding[Any]
+    ) -> Iterable[LookupBinding | KeyListBinding | CountBinding]:
+        """What is cached beside the rows. A session with monotonic reads takes nothing from caches,
+        and what is never stale is read on the primary: by value, in one statement."""
+        return [
+            each for each in binding.beside if not self._settings.monotonic and not each.ids.strict
+        ]
+
+    def _beside(
+        self, each: LookupBinding | KeyListBinding | CountBinding, policy: Policy
+    ) -> _Opened:
+        keys = each.plan.keys
+        tiered, shadow = self._tiers(keys, each.ids, policy.invalidating)
+        ids: CachedAccess[Any] = CachedAccess(
+            each.ids, tiered, shadow.compared, monotonic=False, is_long=is_long(keys)
+        )
+        return _Opened(tiered, ids, partial(forget, self._cache.retry, keys))
+
+    def _tiers(self, keys: Keys, rows: Rows[Any], policy: Policy) -> tuple[TieredCache, Shadow]:
+        cache, observe = self._cache, self._settings.observe
+        source = source_of(keys, rows, policy, self._settings.cache, self._signing)
+        shadow = Shadow(keys.prefix, self._verifier, cache.tasks.spawn, SHADOWED_WITHIN, observe)
+        return TieredCache(source, cache.shared, current_session), shadow
+
+
+class _Opened(NamedTuple):
+    """What is kept beside rows, once it is open. `wrong`: invalidates what is cached of ids."""
+
+    cache: TieredCache
+    ids: CachedAccess[Any]
+    wrong: Callable[[Iterable[Any]], None]
 
 
 def is_long(keys: Keys) -> Callable[[Any], bool]:
