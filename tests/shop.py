@@ -7,7 +7,7 @@ import asyncio
 import dataclasses
 import datetime
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
@@ -126,10 +126,14 @@ def document_id(number: int) -> uuid.UUID:
 
 def shop_template(servers: Servers) -> str:
     """The name of a database with the shop's tables and rows, made once a run."""
-    name = "shop_template"
+    return template(servers, "shop_template", make_shop)
+
+
+def template(servers: Servers, name: str, make: Callable[[str], Coroutine[Any, Any, None]]) -> str:
+    """The name of a database that `make` fills, by its URL, once a run."""
     if not servers.primary.sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
         servers.primary.create_database(name)
-        asyncio.run(make_shop(servers.primary.url(database=name)))
+        asyncio.run(make(servers.primary.url(database=name)))
     return name
 
 

@@ -20,6 +20,8 @@ NO_ENTRY = ("28", "3D000", "57P03", "53")
 them."""
 FULL = "53300"
 """SQLSTATE: too many connections, of all, of the role or to the database."""
+READ_ONLY = "25006"
+"""SQLSTATE: a write in a read-only transaction."""
 OTHER_SESSION = ("26000", "42P05")
 """SQLSTATE: a prepared statement is not there, or was there before: the session is another than the
 one that was connected to."""

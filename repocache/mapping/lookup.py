@@ -66,8 +66,8 @@ def _places(plan: EntityPlan[Any], name: str, attributes: Attributes) -> tuple[i
         mapper = getattr(attribute, "parent", None)
         if key not in own or not (isinstance(mapper, Mapper) and plan.mapper.isa(mapper)):
             raise ConfigurationError(
-                f"{name}: {attribute} is no loaded column attribute of {plan.model.__name__}; give "
-                f"those, as in Lookup({plan.model.__name__}.email)"
+                f"{name}: {attribute} is no loaded column attribute of {plan.model.__name__}, "
+                f"which has {', '.join(own)}"
             )
         places.append(own[key])
     columns = [plan.columns[at] for at in places]

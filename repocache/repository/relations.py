@@ -71,7 +71,7 @@ def branches(mapper: Mapper[Any], load: Relations) -> tuple[Branch, ...]:
     given: object = load
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise UsageError(
-            f"load={shown(load)}: give a list of relationships, as in load=[{_example(mapper)}]"
+            f"load={_shown(load)}: give a list of relationships, as in load=[{_example(mapper)}]"
         )
     ways = [each if isinstance(each, tuple) else (each,) for each in load]
     grouped: dict[Relation, list[tuple[Relation, ...]]] = {}
@@ -104,6 +104,10 @@ def _checked(mapper: Mapper[Any], relation: object) -> Relation:
             "leads to by a repository, as with `find`"
         )
     return relation
+
+
+def _shown(given: object) -> str:
+    return str(given) if isinstance(given, InstrumentedAttribute) else shown(given)
 
 
 def _example(mapper: Mapper[Any]) -> str:

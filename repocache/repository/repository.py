@@ -144,7 +144,8 @@ class Repository(Generic[M, I]):
         `order_by` and `load` as in `find`. Raises UsageError also for an `offset` below 0.
         """
         wanted = self._wanted(load)
-        if limit < 1 or offset < 0:
+        given: tuple[object, object] = (offset, limit)
+        if not all(isinstance(each, int) for each in given) or limit < 1 or offset < 0:
             raise UsageError(
                 f"page(offset={shown(offset)}, limit={shown(limit)}): give an offset of at least "
                 "0 and a limit of at least 1"
@@ -164,10 +165,10 @@ class Repository(Generic[M, I]):
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """The rows of any select of columns that reads, or of a union of some, on a node that may
         answer; not cached. One that may write, as by calling a function that is not known to read,
-        is sent to the primary, which refuses it.
+        is sent to the primary, which refuses it: UsageError.
 
-        Raises UsageError for a select of entities: `find` gives them, and `db.reading()` a session
-        that can load anything.
+        Raises UsageError also for a select of entities: `find` gives them, and `db.reading()` a
+        session that can load anything.
         """
         check_columns(statement)
         return await self._access.rows(statement)

@@ -10,11 +10,13 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import CursorResult, Executable, Select
 from sqlalchemy import Row as SqlRow
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, RowRequest
+from repocache.engines.driver_errors import READ_ONLY, sqlstate
 from repocache.engines.lent import lend
-from repocache.errors import CodecError
+from repocache.errors import CodecError, UsageError
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.reader import state_statement
@@ -38,6 +40,11 @@ from repocache.transactions.reading_session import plain_session
 
 M = TypeVar("M")
 T = TypeVar("T")
+
+WRITES = (
+    "repositories only read outside of a unit of work: call what writes in "
+    "`async with db.unit_of_work() as work:`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +167,15 @@ class Rows(Generic[M]):
         route = wanted if sure else ON_PRIMARY
 
         async def run(connection: AsyncConnection) -> T:
-            if not sure:
-                await lend(connection)
-            return await execute(connection)
+            if sure:
+                return await execute(connection)
+            await lend(connection)
+            try:
+                return await execute(connection)
+            except DBAPIError as error:
+                if sqlstate(error) == READ_ONLY:
+                    raise UsageError(f"{error.orig}: {WRITES}") from error
+                raise
 
         async def select(need: ReadRequirement) -> NodeRead[T]:
             read = await self.nodes.topology.read(need, run)

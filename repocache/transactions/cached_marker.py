@@ -42,6 +42,7 @@ class CachedState(InstanceState[Any]):
 
     owner: str | None = None
     loading = False
+    origin = "came from the cache of owner"
 
     def _modified_event(
         self,
@@ -76,6 +77,15 @@ class CachedState(InstanceState[Any]):
             f"{_named(self, prefix)}: a change of {attribute or 'it'!r} would never be written. "
             f"{_remedy(self, prefix)}"
         )
+
+
+class ReadState(CachedState):
+    """That of an entity which a session that only reads has loaded, as `db.reading()`. `owner`: the
+    name of its class: it need not have a repository."""
+
+    __slots__ = ()
+
+    origin = "was read outside of the transaction, as"
 
 
 class ToldState(CachedState):
@@ -134,13 +144,14 @@ def _owner_of(state: InstanceState[Any]) -> str | None:
 
 
 def _named(state: InstanceState[Any], prefix: str) -> str:
-    return f"this {state.class_.__name__} {_id_of(state)} came from the cache of owner {prefix!r}"
+    origin = state.origin if isinstance(state, CachedState) else CachedState.origin
+    return f"this {state.class_.__name__} {_id_of(state)} {origin} {prefix!r}"
 
 
 def _remedy(state: InstanceState[Any], prefix: str) -> str:
     return (
-        f"Load it in the transaction, as in `await work[Users].require({_id_of(state)})` with the "
-        f"repository of {prefix!r}"
+        f"Load it in the transaction: by `require({_id_of(state)})` of its repository there "
+        f"({prefix!r}), as in `work[Users]`, or by `work.session`"
     )
 
 

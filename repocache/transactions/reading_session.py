@@ -17,12 +17,11 @@ from sqlalchemy.orm import InstanceState, ORMExecuteState, Session
 from sqlalchemy.orm.attributes import instance_state
 from sqlalchemy.sql.dml import UpdateBase
 
+from repocache.engines.driver_errors import READ_ONLY, sqlstate
 from repocache.errors import ChangesLost, UsageError
-from repocache.transactions.cached_marker import CachedState
+from repocache.transactions.cached_marker import ReadState
 from repocache.transactions.unit_of_work import unflushed
 
-READ_ONLY = "25006"
-"""SQLSTATE of a write in a read-only transaction."""
 REMEDY = "this session only reads: write in `async with db.unit_of_work() as work:`"
 
 
@@ -51,7 +50,7 @@ async def reading_session(
         try:
             yield session
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) == READ_ONLY:
+            if sqlstate(error) == READ_ONLY:
                 raise UsageError(f"{error.orig}: {REMEDY}") from error
             raise
         if found := unflushed(session.sync_session):
@@ -67,7 +66,7 @@ def _mark(_: Session, entity: object) -> None:
     state: InstanceState[Any] = instance_state(entity)
     if type(state) is InstanceState:
         # The same object, which the session has noted: only what happens at a change is another.
-        state.__class__ = CachedState
+        state.__class__ = ReadState
         marked: Any = state
         marked.owner = type(entity).__name__
 

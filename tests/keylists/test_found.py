@@ -49,6 +49,13 @@ class Person(Base):
         order_by=follows.c.follower,
         viewonly=True,
     )
+    in_order: Mapped[list[Person]] = relationship(
+        secondary=follows,
+        primaryjoin=lambda: Person.id == follows.c.follower,
+        secondaryjoin=lambda: Person.id == follows.c.followed,
+        order_by=lambda: Person.active,
+        viewonly=True,
+    )
     shown: Mapped[list[Note]] = relationship(
         primaryjoin=lambda: and_(Person.id == Note.person, Note.visible), viewonly=True
     )
@@ -148,6 +155,15 @@ def test_such_a_relationship_is_no_key_list(name: str) -> None:
 
     with pytest.raises(MappingRefused, match=f"Person.{name} does not lead to many"):
         Database("sqlite+aiosqlite:////nowhere", repositories=[Listed, Notes])
+
+
+def test_a_list_in_the_order_of_another_table_is_refused() -> None:
+    class Listed(Repository[Person, int]):
+        owner = KeyOwner("listed")
+        all = KeyList(Person.in_order)
+
+    with pytest.raises(MappingRefused, match="ordered by what is no column of follows"):
+        Database("sqlite+aiosqlite:////nowhere", repositories=[Listed])
 
 
 async def test_a_session_sees_what_it_wrote_where_nobody_owns_it(

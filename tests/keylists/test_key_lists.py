@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import new_class
@@ -26,7 +27,7 @@ from repocache.errors import MappingRefused
 from repocache.events import Served
 from repocache.invalidation.batch import Batch
 from repocache.repository.relations import Relations
-from repocache.testing import Endpoints
+from repocache.testing import Endpoints, Servers
 from tests.keylists.blog import (
     Comment,
     Comments,
@@ -211,6 +212,45 @@ async def told(shop: Shop, work: UnitOfWork) -> set[str]:
         for key in {*keys, *(f"{owner}:*" for owner in changes.whole)}
         if "-" in key.split(":")[0]
     }
+
+
+async def test_without_redis_s_answer_the_database_gives_them(
+    shop: Shop, repocache_servers: Servers
+) -> None:
+    await warm(shop)
+    repocache_servers.redis.freeze()
+    try:
+        async with shop.db.causal_session(None):
+            async with shop.db.unit_of_work() as work:
+                await _move(work)
+                await work.commit()
+            assert await cached(shop) == await truth(shop)
+    finally:
+        repocache_servers.redis.thaw()
+
+
+async def test_without_a_replica_the_others_give_them(
+    shop: Shop, repocache_servers: Servers
+) -> None:
+    expected = await cached(shop)
+    for replica in repocache_servers.replicas:
+        replica.freeze()
+    try:
+        await shop.db._started.cache.retry.deliver(Batch({}, frozenset({"post-comments"})))
+        assert await cached(shop) == expected
+    finally:
+        for replica in repocache_servers.replicas:
+            replica.thaw()
+
+
+async def test_a_reader_that_is_cancelled_leaves_nothing_behind(shop: Shop) -> None:
+    for turns in range(12):
+        task = asyncio.create_task(cached(shop))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+    assert await cached(shop) == await truth(shop)
 
 
 async def test_an_ordinary_change_tells_no_list(shop: Shop) -> None:

@@ -110,6 +110,29 @@ async def test_a_trigger_tells_by_key_if_it_carries_the_columns(
             await until(seen, "the truth is read")
 
 
+async def test_textual_sql_alone_is_told_by_its_trigger_at_once(
+    repocache_endpoints: Endpoints,
+) -> None:
+    """Nothing of it is declared, nor seen: what the trigger noticed is the commit's to publish."""
+    async with outside(repocache_endpoints) as engine, engine.begin() as connection:
+        for statement in [
+            *create_outbox("public", ()),
+            *create_trigger("accounts", "public", "public", ["email", "token"]),
+        ]:
+            await connection.execute(text(statement))
+    async with open_accounts(repocache_endpoints) as shop:
+        await warm(shop, "7@x", "new@x")
+        async with shop.db.causal_session(None):
+            async with shop.db.unit_of_work() as work:
+                change = text("UPDATE accounts SET email = 'new@x' WHERE id = 7")
+                await work.session.execute(change)
+                bookmark = await work.commit()
+            assert bookmark.position
+            assert bookmark.wrote
+            assert await shop.db[Accounts].by_email.get("7@x") is None
+            assert (await shop.db[Accounts].by_email.require("new@x")).id == 7
+
+
 async def test_a_switched_repository_takes_its_lookups_along(shop: Shop) -> None:
     await warm(shop, "7@x")
     shop.db.switch(Accounts, CacheMode.OFF)

@@ -7,10 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, text, update
+from sqlalchemy import bindparam, delete, event, func, insert, text, update
 from sqlalchemy.dialects import postgresql
 
 from repocache import NotFound, UnitOfWork
+from repocache.tracking.cascades import MOST_ASKED
 from tests.lookups.accounts import (
     Account,
     Accounts,
@@ -283,6 +284,49 @@ async def test_the_session_finds_what_it_wrote(shop: Shop, other: Shop, name: st
         bookmark = session.encode()
     async with other.db.causal_session(bookmark):
         assert await everything(other, cached=True) == truth
+
+
+async def sent_by(shop: Shop, write: Write) -> int:
+    """How many statements it is."""
+    sent: list[str] = []
+
+    def hear(_: Any, __: Any, statement: str, *___: Any) -> None:
+        sent.append(statement)
+
+    async with shop.db.unit_of_work() as work:
+        await (await work.session.connection()).execute(text("SELECT 1"))
+        event.listen(shop.db.engine.sync_engine, "before_cursor_execute", hear)
+        try:
+            await write(work)
+            await work.session.flush()
+        finally:
+            event.remove(shop.db.engine.sync_engine, "before_cursor_execute", hear)
+        await work.rollback()
+    return len(sent)
+
+
+async def test_only_writes_of_its_columns_pay_for_a_lookup(shop: Shop) -> None:
+    # What the role may do is asked once.
+    await sent_by(shop, core(update(accounts).where(accounts.c.id == 7).values(email="x@x")))
+    for statement, statements in (
+        (update(accounts).where(accounts.c.id == 7).values(name="new"), 1),
+        (update(accounts).where(accounts.c.id == 7).values(email="new@x"), 2),
+        (delete(accounts).where(accounts.c.id == 7), 1),
+        (insert(accounts).values(ROW), 1),
+    ):
+        assert await sent_by(shop, core(statement)) == statements, statement
+
+
+async def test_of_many_rows_all_is_told(shop: Shop) -> None:
+    many = [{"key": n, "to": f"new{n}@x"} for n in range(1, MOST_ASKED + 2)]
+    of_key = accounts.c.id == bindparam("key")
+    statement = update(accounts).where(of_key).values(email=bindparam("to"))
+    for rows, whole in ((many[:-1], False), (many, True), (many[1::-1], True)):
+        async with shop.db.unit_of_work() as work:
+            await core(statement, rows)(work)
+            found = (await told(shop, work))["account-by_email"]
+            assert (found is WHOLE) is whole, len(rows)
+            await work.rollback()
 
 
 async def test_a_rollback_to_a_savepoint_takes_back_what_was_told(shop: Shop) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select, text, union_all
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import aliased, joinedload, load_only, selectinload
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -108,8 +107,17 @@ async def test_a_page_of_some(shop: Shop) -> None:
     assert (nothing.items, nothing.total, nothing.has_more) == ([], 0, False)
 
 
-@pytest.mark.parametrize("offset, limit", [(-1, 5), (0, 0), (0, -3)])
-async def test_a_page_that_cannot_be(shop: Shop, offset: int, limit: int) -> None:
+async def test_a_page_counts_only_if_it_does_not_tell(shop: Shop) -> None:
+    books, before = shop.db[Books], len(shop.seen)
+    await books.page(order_by=[Book.id], offset=4, limit=4, total=True)
+    await books.page(order_by=[Book.id], offset=8, limit=4, total=True)
+    await books.page(order_by=[Book.id], offset=80, limit=4, total=True)
+    served = [each.count for each in shop.seen[before:] if isinstance(each, Served)]
+    assert served == [5, 1, 2, 0, 1], "the page, and its count; the last one; one behind it"
+
+
+@pytest.mark.parametrize("offset, limit", [(-1, 5), (0, 0), (0, -3), (0, "2"), (None, 2)])
+async def test_a_page_that_cannot_be(shop: Shop, offset: Any, limit: Any) -> None:
     with pytest.raises(UsageError, match=r"page\(offset=.*limit="):
         await shop.db[Books].page(offset=offset, limit=limit)
 
@@ -177,5 +185,7 @@ async def test_rows_of_what_is_no_select_of_columns(shop: Shop, statement: Any) 
 
 
 async def test_rows_that_would_write_are_refused(shop: Shop) -> None:
-    with pytest.raises(DBAPIError, match="read-only"):
+    with pytest.raises(UsageError, match=r"read-only transaction: repositories only read outside"):
         await shop.db[Authors].rows(select(func.nextval("authors_id_seq")))
+    with pytest.raises(UsageError, match=r"call what writes in `async with db\.unit_of_work"):
+        await shop.db[Authors].find(func.nextval("authors_id_seq") > 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -15,11 +17,12 @@ from repocache import (
     ConfigurationError,
     DatabaseUnavailable,
     Settings,
+    TopologySettings,
     UsageError,
 )
 from repocache.testing import Endpoints, Servers
 from tests.reading.library import Author, Authors, Book, make_library, open_library
-from tests.shop import QUICK, Shop
+from tests.shop import QUICK, Shop, until
 
 
 async def where(session: AsyncSession) -> bool:
@@ -122,7 +125,8 @@ async def test_a_change_that_nobody_would_write_is_told(shop: Shop) -> None:
 async def test_its_entities_are_no_base_of_a_write(shop: Shop) -> None:
     async with shop.db.reading() as session:
         author = await session.get_one(Author, 1, options=[selectinload(Author.books)])
-    with pytest.raises(CachedEntityRefused, match=r"this Author 1 .* its row may be newer"):
+    origin = "this Author 1 was read outside of the transaction, as 'Author', its row may be newer"
+    with pytest.raises(CachedEntityRefused, match=origin):
         async with shop.db.unit_of_work() as work:
             work.add(author)
     with pytest.raises(CachedEntityRefused):
@@ -146,6 +150,31 @@ async def test_where_no_node_may_answer(shop: Shop, repocache_servers: Servers) 
     finally:
         for node in nodes:
             node.thaw()
+
+
+async def test_a_full_pool_is_told_and_given_back(repocache_endpoints: Endpoints) -> None:
+    ends = Endpoints(repocache_endpoints.primary, (), repocache_endpoints.redis)
+    small = TopologySettings(sample_every=0.05, max_lag=5.0, pool_size=2, pool_wait=0.2)
+    async with open_library(ends, Settings(topology=small)) as shop, AsyncExitStack() as stack:
+        with pytest.raises(DatabaseUnavailable):
+            for _ in range(20):
+                session = await stack.enter_async_context(shop.db.reading())
+                await session.get(Author, 1)
+        await stack.aclose()
+
+        async def hang() -> None:
+            async with shop.db.reading() as session:
+                await session.get(Author, 1)
+                await asyncio.Event().wait()
+
+        for _ in range(20):  # cancelled ones keep no connection
+            task = asyncio.create_task(hang())
+            await asyncio.sleep(0)
+            await until(lambda: shop.db.nodes[0].in_flight > 0, "it reads")
+            task.cancel()
+            await asyncio.wait({task})
+        async with shop.db.reading() as session:
+            assert await session.get(Author, 1) is not None
 
 
 async def test_in_a_monotonic_session_it_shows_nothing_older(
