@@ -156,10 +156,14 @@ async def test_a_full_pool_is_told_and_given_back(repocache_endpoints: Endpoints
     ends = Endpoints(repocache_endpoints.primary, (), repocache_endpoints.redis)
     small = TopologySettings(sample_every=0.05, max_lag=5.0, pool_size=2, pool_wait=0.2)
     async with open_library(ends, Settings(topology=small)) as shop, AsyncExitStack() as stack:
-        with pytest.raises(DatabaseUnavailable):
+
+        async def fill() -> None:
             for _ in range(20):
                 session = await stack.enter_async_context(shop.db.reading())
                 await session.get(Author, 1)
+
+        with pytest.raises(DatabaseUnavailable):
+            await fill()
         await stack.aclose()
 
         async def hang() -> None:
