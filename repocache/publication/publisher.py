@@ -116,7 +116,7 @@ class CommitPublisher:
         more."""
         transaction.line = self._line.writes_with(connection.info.get(SERVER))
         batch = _batch(transaction)
-        if not _is_told(batch) and not transaction.changes.undeclared:
+        if not (batch.keys or batch.owners or transaction.changes.undeclared):
             return  # rows that nobody owns: its session alone is concerned
         if self._line.history:
             await self._outbox.sealing(connection, transaction, batch)
@@ -137,7 +137,7 @@ class CommitPublisher:
         history, position = self._position(transaction, polled)
         stores = self._stores and outcome is Outcome.COMMITTED
         writings = self._write_through.puts_by_bucket(transaction, history) if stores else {}
-        told = _is_told(batch)
+        told = bool(batch.keys or batch.owners)
         try:
             receipts = await self._bus.publish(batch, history, position, writings) if told else []
         except CacheUnavailable as error:
@@ -222,11 +222,6 @@ class CommitPublisher:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 1.0)
         self._retry.add(batch)
-
-
-def _is_told(batch: Batch) -> bool:
-    """Whether there is anything to tell anybody."""
-    return bool(batch.keys or batch.owners)
 
 
 def _batch(transaction: Transaction) -> Batch:
