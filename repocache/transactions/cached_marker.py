@@ -150,8 +150,8 @@ def _named(state: InstanceState[Any], prefix: str) -> str:
 
 def _remedy(state: InstanceState[Any], prefix: str) -> str:
     return (
-        f"Load it in the transaction: by `require({_id_of(state)})` of its repository there "
-        f"({prefix!r}), as in `work[Users]`, or by `work.session`"
+        f"Load it in the transaction, as in `await work[Users].require({_id_of(state)})` with the "
+        f"repository of {prefix!r}, or by `work.session`"
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from repocache.bookmark import Bookmark
+from repocache.errors import UsageError
 from repocache.events import Routed
 from repocache.testing import Endpoints, Servers
 from tests.known_defects.shops import PATIENT, in_l1
@@ -79,7 +80,7 @@ async def test_reads_that_would_write_are_refused_and_no_replica_is_asked(
     ]
     for condition in conditions:
         told = len(shop.seen.of(Routed))
-        with pytest.raises(DBAPIError, match="read-only"):
+        with pytest.raises(UsageError, match=r"read-only.*unit_of_work"):
             await shop.users.find(condition)
         assert {event.node for event in shop.seen.of(Routed)[told:]} == {"primary"}
     for mark in (None, ASKS_FOR_THE_PRIMARY):
