@@ -23,6 +23,7 @@ from repocache.errors import (
     NotFound,
     PrimaryBudgetExceeded,
     RepocacheError,
+    ScopeMissing,
     UsageError,
 )
 from repocache.events import LoggingObserver, Observers
@@ -38,6 +39,7 @@ from repocache.repository.page import Page
 from repocache.repository.repository import Repository, View
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
+from repocache.scope import Scope
 from repocache.settings import Settings
 from repocache.transactions.cached_marker import Misuse
 from repocache.verification.shadow import ShadowCount
@@ -77,6 +79,8 @@ __all__ = [
     "Replica",
     "RepocacheError",
     "Repository",
+    "Scope",
+    "ScopeMissing",
     "Settings",
     "ShadowCount",
     "TopologySettings",

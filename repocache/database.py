@@ -32,12 +32,15 @@ from repocache.redis_link import Address, RedisClient, address_of
 from repocache.repository.registry import Registry, checked
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
+from repocache.repository.scoping import checked_values, engines_for, enter_scopes
 from repocache.repository.work import UnitOfWork
+from repocache.routing.around import scoped
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.running import DatabasePlan, Running, start
+from repocache.scope import ScopeValue
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.subjects import Subjects
@@ -104,7 +107,7 @@ class Database:
         signer = BookmarkSigner(secrets, accept_unsigned=unsigned) if secrets else None
         longest = max(settings.window, settings.uncovered, longest)
         stickiness = Stickiness(settings.window, longest, settings.monotonic, signer)
-        engines = partial(make_engine, given=engine)
+        engines = engines_for(classes, partial(make_engine, given=engine))
         self._topology = Topology(primary, replicas, settings.topology, settings.observe, engines)
         self._routing = Routing(self._topology, stickiness, settings.observe)
         address = None if redis is None else address_of(redis)
@@ -211,7 +214,8 @@ class Database:
         """Makes plain sessions on the primary; `db.sessionmaker(class_=...)` is the maker of those
         of another class, as SQLModel's. What they commit invalidates like a unit of work's."""
         self._require_started()
-        return sessions_on(self._topology.write_engine)
+        entering = enter_scopes if self._registry.scopes else None
+        return sessions_on(self._topology.write_engine, entering)
 
     def unit_of_work(self) -> UnitOfWork:
         """`async with db.unit_of_work() as work:` one transaction on the primary; see
@@ -239,10 +243,17 @@ class Database:
 
     def bypass(self) -> AbstractContextManager[None]:
         """`with db.bypass():` reads in the block, and in tasks and sessions begun there, go past
-        every cache, for entities and views; what the session in scope is promised holds. Nothing
-        that is read so enters a cache."""
+        every cache, and fill none; what the session in scope is promised holds."""
         self._require_started()
         return self._routing.bypass()
+
+    def scoped(self, **values: ScopeValue) -> AbstractAsyncContextManager[None]:
+        """`async with db.scoped(tenant="a"):` in the block, and in tasks begun there, rows of the
+        scope are those of this value: for repositories, `reading()` and `snapshot()`, and for units
+        of work and sessions whose transaction begins there. Raises UsageError for a scope that no
+        repository has, and for a value that is not of the column's type."""
+        self._require_started()
+        return scoped(checked_values(self._registry.scopes, values))
 
     async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:
         """The session in scope is from now on not older than this either: what another service has
@@ -345,8 +356,7 @@ class Database:
 
     @property
     def outbox(self) -> Held:
-        """What waits in the outbox, and what was put aside. Raises ConfigurationError without
-        one."""
+        """What waits there, and what was put aside. Raises ConfigurationError without one."""
         outbox = self._started.outbox
         if not isinstance(outbox, RunningOutbox):
             raise ConfigurationError(

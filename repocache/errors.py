@@ -9,6 +9,7 @@ RepocacheError
         ChangesLost             a unit of work was left with changes and without an end
         TransactionRefused      a way of ending a transaction that cannot be followed
         InvalidId               an id of the wrong type or arity
+        ScopeMissing            rows of a scope were read and nobody said of which value
         NotStarted              used before `async with` or after it
         OtherLoop               used in another event loop than the one that it was entered in
     NotFound                    `require` found no row
@@ -64,6 +65,10 @@ class TransactionRefused(UsageError):
 
 class InvalidId(UsageError):
     """The id is not of the key's type."""
+
+
+class ScopeMissing(UsageError):
+    """Rows of a scope are read within `async with db.scoped(...)` alone."""
 
 
 class NotStarted(UsageError):

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from repocache.errors import ConfigurationError, InvalidId, OwnerClash
+from repocache.scope import Scope
 
 BUCKETS = 1024
 KEY_FORMAT = 2
@@ -77,12 +78,15 @@ class KeyOwner:
     owner, and to a `Follow` the keys in its rows. `None` (the default) derives them from the
     foreign keys' `ON DELETE` and `ON UPDATE` actions in the metadata and from what `derived`
     attributes read; a tuple states exactly these.
+    `scope`: whose rows they are, of which a reader sees those of one value alone: it is part of
+    each key, before the id.
 
     Raises ConfigurationError for a prefix of another form.
     """
 
     prefix: str
     follows: tuple[str | Follow, ...] | None = None
+    scope: Scope | None = None
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
@@ -98,6 +102,11 @@ class KeyOwner:
                 f"KeyOwner({self.prefix!r}, follows={self.follows!r}): give a tuple of table "
                 "names, or of "
                 'Follow("table", key="column")'
+            )
+        if not isinstance(self.scope, Scope | None):
+            raise ConfigurationError(
+                f"KeyOwner({self.prefix!r}, scope={self.scope!r}): give a Scope, as in "
+                'Scope("tenant", setting="app.tenant")'
             )
 
 

@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FACADE = PACKAGE / "__init__.py"
 FLOORS = [
     {"errors", "history"},
+    {"scope"},
     {"keys", "events", "bookmark", "redaction"},
     {"background", "codec", "engines", "signing"},
     {"redis_link"},
@@ -31,7 +32,7 @@ FLOORS = [
 ]
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 LONGEST = 400
-CONTEXT_OWNER = "routing/routing.py"
+CONTEXT_OWNER = "routing/around.py"
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 

@@ -18,7 +18,7 @@ from proof.faults.records import Begun, Ended, Staged, now
 from repocache.bookmark import Bookmark
 from repocache.errors import CommitOutcomeUnknown
 from repocache.keys import bucket_of
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.transactions.unit_of_work import NOT_PUBLISHED
 
 WEIGHTS: Mapping[str, float] = {

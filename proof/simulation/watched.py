@@ -22,7 +22,7 @@ from repocache.cache.inflight import InflightLoad
 from repocache.cache.loader import Loader
 from repocache.cache.tiered import TieredCache
 from repocache.records.message import Message
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.runtime.cache import RunningCache
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from repocache.bookmark import says_something
 from repocache.database import Database
 from repocache.errors import ConfigurationError
 from repocache.http.asgi import checked_name
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 
 
 def bookmark_hooks(

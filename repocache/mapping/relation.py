@@ -9,7 +9,7 @@ PostgreSQL is asked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Table, TextClause, text
@@ -106,16 +106,19 @@ def is_primary_only(relations: Iterable[Relation]) -> bool:
     )
 
 
-def check_seen_alike(owner: str, relations: Iterable[Relation]) -> None:
+def check_seen_alike(owner: str, relations: Iterable[Relation], scoped: Sequence[str] = ()) -> None:
     """Raise MappingRefused for a table whose rows some connections see and others do not, whatever
-    the role may see today: a cached row is everybody's."""
+    the role may see today: a cached row is everybody's. `scoped`: tables whose rows are kept for
+    each value of a scope."""
     for relation in relations:
-        if relation.secured:
+        if relation.secured and relation.name not in scoped:
             raise MappingRefused(
                 f"owner {owner!r}: {relation.name} has row-level security, so what a reader sees "
                 "of it depends on his connection, and a cached row is everybody's: it cannot be "
-                "cached. Leave the repository out of Database(repositories=...), and read the "
-                "table by sessions, as in `work.session` or `db.sessionmaker`"
+                "cached. If a setting says whose rows a reader sees, declare "
+                'KeyOwner(..., scope=Scope("tenant", setting="app.tenant")); else leave the '
+                "repository out of Database(repositories=...), and read the table by sessions, as "
+                "in `work.session` or `db.sessionmaker`"
             )
 
 

@@ -30,7 +30,7 @@ from repocache.nodes.wal import PrimaryPosition
 from repocache.publication.seal import Sealing
 from repocache.publication.write_through import WriteThroughHook
 from repocache.records import NO_POSITIONS, Receipt
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.transactions.changes import Changes
 from repocache.transactions.transaction import Outcome, Transaction
 

@@ -31,7 +31,7 @@ from repocache.repository.matches import (
 from repocache.repository.relations import Branch
 from repocache.repository.relationships import NOTHING_CACHED, CachedTargets, Relationships
 from repocache.repository.rows import Rows
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 
 M = TypeVar("M")
 

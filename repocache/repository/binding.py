@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from sqlalchemy import Column
+
 from repocache.cache.entry import Row
 from repocache.cache.policies import Policy
 from repocache.keys import Keys
@@ -15,6 +17,7 @@ from repocache.repository.access import Access, NodeAccess
 from repocache.repository.beside import CountBinding, KeyListBinding
 from repocache.repository.matches import LookupBinding
 from repocache.repository.rows import Rows
+from repocache.repository.scoped import ScopedAccess, ScopedOwner
 from repocache.routing.routing import Route
 from repocache.tracking import Owned
 
@@ -23,11 +26,16 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, slots=True)
 class Binding(Generic[M]):
-    """`shapes`: the declared views' types and what makes them from a row. `lookups`: by their
-    names. `counts`: likewise. `key_lists`: of relationships."""
+    """`keys`, `rows`: as they are cached. `ids`: of what callers name them by, and `plan` under
+    these: they are others where the rows belong to a `scope`. `shapes`: the declared views' types
+    and what makes them from a row. `lookups`: by their names. `counts`: likewise. `key_lists`: of
+    relationships."""
 
     keys: Keys
     rows: Rows[M]
+    ids: Keys
+    plan: EntityPlan[M]
+    scope: ScopedOwner | None
     shapes: Mapping[type, Callable[[Row], Any]]
     lookups: Mapping[str, LookupBinding]
     counts: Mapping[str, CountBinding]
@@ -42,7 +50,7 @@ class Binding(Generic[M]):
     def owned(self) -> list[Owned]:
         """The owners of keys that its rows have, with the tables that they lie in."""
         return [
-            Owned(self.keys, self.plan.tables, self.plan.reads),
+            Owned(self.keys, self.rows.plan.tables, self.rows.plan.reads, self._moved_by),
             *(
                 Owned(each.plan.keys, each.plan.ids.tables, moved_by=each.plan.moved_by)
                 for each in self.beside
@@ -57,9 +65,16 @@ class Binding(Generic[M]):
         ]
 
     @property
-    def plan(self) -> EntityPlan[M]:
-        return self.rows.plan
+    def _moved_by(self) -> frozenset[Column[Any]] | None:
+        """Of a scope's row any column matters, as of every row; but whose it is may change."""
+        if self.scope is None:
+            return None
+        return frozenset(column for table in self.rows.plan.tables for column in table.columns)
+
+    def seen(self, access: Access[M]) -> Access[M]:
+        """What callers read by, over what knows rows by the ids that they are kept under."""
+        return access if self.scope is None else ScopedAccess(access, self.scope)
 
     def routed(self, route: Route) -> Access[M]:
         """Reads past the cache, from the nodes of this route."""
-        return NodeAccess(replace(self.rows, route=route), self.lookups, self.counts)
+        return self.seen(NodeAccess(replace(self.rows, route=route), self.lookups, self.counts))

@@ -118,9 +118,8 @@ class BoundLookup(Generic[M, V]):
     columns' types (None has not), and what `Repository.get` raises."""
 
     def __init__(self, binding: Binding[M], access: Access[M], name: str) -> None:
-        plan = binding.lookups[name].plan
-        self._keys = plan.keys
-        self._plain_type = plan.keys.plain_type
+        plan, self._keys = binding.lookups[name].plan, binding.lookups[name].values
+        self._plain_type = self._keys.plain_type
         self._matches = access.lookups[name]
         self._peek_id = self._matches.peek
         self._peek = access.peek

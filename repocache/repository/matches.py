@@ -13,6 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from repocache.cache.entry import CachedRow
 from repocache.cache.l1_reader import Peek, no_l1
+from repocache.keys import Keys
 from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.statement import LoadStatement
 from repocache.repository.rows import Rows
@@ -49,11 +50,13 @@ class EntityRows(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LookupBinding:
-    """A lookup, bound to a database. `name`: for messages. `ids`: its own rows; `statement`: loads
-    the owner's whole rows by value."""
+    """A lookup, bound to a database. `name`: for messages. `values`: of what callers name rows by:
+    where these belong to a scope, its value is no part of that. `ids`: its own rows; `statement`:
+    loads the owner's whole rows by value."""
 
     name: str
     plan: LookupPlan
+    values: Keys
     ids: Rows[Any]
     statement: LoadStatement
 

@@ -11,12 +11,14 @@ from sqlalchemy import TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import ConfigurationError
-from repocache.keys import KeySpace, owner_beside
+from repocache.keys import Keys, KeySpace, owner_beside
 from repocache.mapping.count import count_plan
 from repocache.mapping.criteria import check_criteria
 from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.policies import Secured, check_policies, policies_statement
+from repocache.mapping.scoped import scoped_plan
 from repocache.mapping.statement import load_statement
 from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
 from repocache.nodes.selection import ReadRequirement
@@ -36,6 +38,8 @@ from repocache.repository.lookup import Lookup
 from repocache.repository.matches import LookupBinding
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
+from repocache.repository.scoped import OF_A_SCOPE, ScopedOwner
+from repocache.repository.scoping import scoped_owner, scopes_of
 from repocache.repository.storing import check_storing
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
@@ -77,8 +81,9 @@ class Registry:
     """One for each class. `state`: makes the states of their entities. `redis`: whether there is
     one.
 
-    `keys`: of all owners. `owned`: whose rows are in which table, and what leads from one table to
-    another. `functions`: which may write. Both as the database says, once it was asked.
+    `scopes`: by name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
+    in which table, and what leads from one table to another. `functions`: which may write. Both as
+    the database says, once it was asked.
 
     Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it
     declares.
@@ -95,6 +100,7 @@ class Registry:
             self._registry[repository] = replace(binding, key_lists=lists)
         for repository, binding in self:
             check_storing(repository, binding, redis=redis)
+        self.scopes = scopes_of(binding.scope for _, binding in self)
         self.keys = KeySpace(
             keys
             for _, binding in self
@@ -122,10 +128,13 @@ class Registry:
         self, repository: type[Any], ids: Sequence[Any] | None
     ) -> list[tuple[str, tuple[str, ...] | None]]:
         """Prefix and keys of every owner of the rows that the application says it changes; None:
-        all. Raises ConfigurationError for a class that was not given, InvalidId."""
+        all. Ids are of the value of the scope, where there is one: without it, ScopeMissing. Raises
+        ConfigurationError for a class that was not given, InvalidId."""
         binding = self[repository]
-        wanted = None if ids is None else binding.keys.distinct(ids)
-        found = list(reached(self.owned, Owned(binding.keys, binding.plan.tables), wanted))
+        wanted = None if ids is None else binding.ids.distinct(ids)
+        if binding.scope is not None:
+            wanted = None if wanted is None else [binding.scope.id(id) for id in wanted]
+        found = list(reached(self.owned, Owned(binding.keys, binding.rows.plan.tables), wanted))
         # Whatever leads from these rows to others, too.
         beside = [each.plan.keys for each in binding.key_lists]
         for keys in [*beside, *(each.plan.keys for each in binding.counts.values())]:
@@ -141,6 +150,7 @@ class Registry:
         await self._ask()
         for repository, binding in list(self):
             await self._check_unique(binding)
+            await self._check_scope(repository, binding)
             rows = await binding.rows.located()
             lookups = {name: each.located(rows) for name, each in binding.lookups.items()}
             lists = tuple([await each.located() for each in binding.key_lists])
@@ -181,23 +191,31 @@ class Registry:
     def _binding(self, repository: AnyRepository) -> Binding[Any]:
         model, id_type = model_and_id(repository)
         prefix = repository.owner.prefix
+        dialect = self._nodes.topology.write_engine.dialect
         plan: EntityPlan[Any] = EntityPlan.of(model, prefix, repository.mapping, self._state)
-        keys = make_keys(repository, plan, id_type)
-        statement = plan.statement_for(self._nodes.topology.write_engine.dialect)
+        ids = make_keys(repository, plan, id_type)
+        owner = scoped_owner(repository, plan, dialect)
+        kept = plan if owner is None else scoped_plan(plan, owner.column)
         rows = Rows(
-            plan,
-            statement,
+            kept,
+            kept.statement_for(dialect),
             self._nodes,
-            keys.prefix,
+            ids.prefix,
             strict=not repository.policy.fills_from_replicas,
+            scope=repository.owner.scope,
+            hindrance="" if owner is None else OF_A_SCOPE,
         )
         lookups = {
-            each.name: self._lookup(repository, rows, each) for each in lookups_of(repository)
+            each.name: self._lookup(repository, rows, each, owner)
+            for each in lookups_of(repository)
         }
         counts = {each.name: self._count(repository, rows, each) for each in counts_of(repository)}
         return Binding(
-            keys,
+            ids if owner is None else Keys(repository.owner, kept.id_types),
             rows,
+            ids,
+            plan,
+            owner,
             {shape: plan.view(shape) for shape in views_of(repository)},
             lookups,
             counts,
@@ -212,17 +230,25 @@ class Registry:
         return Beside(plan, ids)
 
     def _lookup(
-        self, repository: AnyRepository, rows: Rows[Any], lookup: Lookup[Any]
+        self,
+        repository: AnyRepository,
+        rows: Rows[Any],
+        lookup: Lookup[Any],
+        scoped: ScopedOwner | None,
     ) -> LookupBinding:
         owner = owner_beside(repository.owner, lookup.name)
         name = f"{repository.__name__}.{lookup.name}"
-        plan = lookup_plan(rows.plan, owner, name, lookup.attributes)
+        attributes = lookup.attributes
+        if scoped is not None:
+            attributes = scoped.before(name, rows.plan.mapper, attributes)
+        plan = lookup_plan(rows.plan, owner, name, attributes)
+        values = plan.keys if scoped is None else Keys(owner, plan.keys.types[1:])
         dialect = self._nodes.topology.write_engine.dialect
         ids = replace(
             rows, plan=plan.ids, statement=plan.ids.statement_for(dialect), owner=plan.keys.prefix
         )
         statement = load_statement(rows.plan.select, plan.columns, dialect)
-        return LookupBinding(name, plan, ids, statement)
+        return LookupBinding(name, plan, values, ids, statement)
 
     def _key_lists(
         self, repository: AnyRepository, binding: Binding[Any]
@@ -232,6 +258,11 @@ class Registry:
         for each in key_lists_of(repository):
             name = f"{repository.__name__}.{each.name}"
             child = self._of_class(each.relationship.mapper.class_, name)
+            if child.scope is not None:
+                raise ConfigurationError(
+                    f"{name}: what it leads to belongs to the scope {child.scope.scope.name!r}, so "
+                    "that each reader has a list of its own: leave the key list out"
+                )
             owner = owner_beside(repository.owner, each.name)
             plan = key_list_plan(binding.plan, child.plan, owner, name, each.relationship)
             if dialect.name == "postgresql":
@@ -246,6 +277,24 @@ class Registry:
                         strict=binding.rows.strict or child.rows.strict,
                     ),
                 )
+
+    async def _check_scope(self, repository: AnyRepository, binding: Binding[Any]) -> None:
+        """Raises MappingRefused where row-level security shows others than the rows of one
+        value."""
+        owner = binding.scope
+        if owner is None:
+            return
+        topology = self._nodes.topology
+        statement = policies_statement(owner.column.table, topology.write_engine.dialect)
+
+        async def run(connection: AsyncConnection) -> Secured | None:
+            row = (await connection.execute(statement)).one_or_none()
+            return None if row is None else Secured(*row)
+
+        secured = (await topology.read(ReadRequirement(primary="asked", asked=True), run)).value
+        if secured is not None:  # else reading the table will say that it is not there
+            column = owner.column.column
+            check_policies(repository.__name__, column, owner.scope.setting, secured)
 
     def _of_class(self, model: type, name: str) -> Binding[Any]:
         for _, binding in self:

@@ -57,8 +57,8 @@ class Repository(Generic[M, I]):
             )
         self._binding = binding
         self._access = access
-        self._check = binding.keys.check
-        self._plain_type = binding.keys.plain_type
+        self._check = binding.ids.check
+        self._plain_type = binding.ids.plain_type
         self._peek = access.peek
         self._entity = binding.plan.entity
 
@@ -78,7 +78,7 @@ class Repository(Generic[M, I]):
         """The entities that exist, in the order asked; one round trip a tier. `load`: as of
         `get`."""
         wanted = self._wanted(load)
-        found = await self._access.entities(self._binding.keys.distinct(ids))
+        found = await self._access.entities(self._binding.ids.distinct(ids))
         await self._bring(found.values(), wanted)
         return found
 
@@ -234,9 +234,9 @@ class BoundView(Generic[I, V]):
 
     def __init__(self, binding: Binding[Any], access: Access[Any], shape: type[V]) -> None:
         self._access = access
-        self._check = binding.keys.check
-        self._distinct = binding.keys.distinct
-        self._plain_type = binding.keys.plain_type
+        self._check = binding.ids.check
+        self._distinct = binding.ids.distinct
+        self._plain_type = binding.ids.plain_type
         self._peek = access.peek
         self._shape = shape
         self._make: Callable[[CachedValues], V] = binding.shapes[shape]

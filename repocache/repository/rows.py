@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from repocache.cache.entry import Row, RowRequest
 from repocache.engines.driver_errors import READ_ONLY, sqlstate
 from repocache.engines.lent import lend
+from repocache.engines.scoped import under
 from repocache.errors import CodecError, UsageError
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
@@ -34,7 +35,9 @@ from repocache.nodes.reading import NodeRead
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
+from repocache.routing.around import current_scopes
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
+from repocache.scope import Scope, Scopes, settings_of
 from repocache.tracking.statements import writes
 from repocache.transactions.reading_session import plain_session
 
@@ -62,7 +65,7 @@ class Rows(Generic[M]):
     have not these rows, whatever the mapping says. `strict`: reads by id are the primary's, unless
     the caller wishes otherwise. `hindrance`: why no commit can store its rows (write-through).
     `places`: where its tables are, once the database has said so; `state`: of a reader's connection
-    (`mapping.reader`)."""
+    (`mapping.reader`). `scope`: whose rows they are: an id begins with its value."""
 
     plan: EntityPlan[M]
     statement: LoadStatement
@@ -74,6 +77,7 @@ class Rows(Generic[M]):
     hindrance: str = ""
     places: tuple[str, ...] = ()
     state: str = ""
+    scope: Scope | None = None
 
     async def located(self) -> Rows[M]:
         """The same, once the database has said where its rows are: those of unlogged and temporary
@@ -84,10 +88,12 @@ class Rows(Generic[M]):
             return self
         dialect = topology.write_engine.dialect
         own = relations_statement(self.plan.tables, dialect)
+        own_names = [dialect.identifier_preparer.format_table(each) for each in self.plan.tables]
         read = relations_statement([*self.plan.tables, *tables_read(self.plan.columns)], dialect)
 
         async def run(connection: AsyncConnection) -> tuple[list[Relation], str]:
-            check_seen_alike(self.owner, [Relation(*row) for row in await connection.execute(read)])
+            seen = [Relation(*row) for row in await connection.execute(read)]
+            check_seen_alike(self.owner, seen, () if self.scope is None else own_names)
             relations = [Relation(*row) for row in await connection.execute(own)]
             return relations, (await connection.execute(state_statement())).scalar_one()
 
@@ -119,7 +125,19 @@ class Rows(Generic[M]):
         def refuse(id: Any, error: Exception) -> CodecError:
             raise self._unreadable(id, error)
 
-        return cast("Mapping[Any, Row]", await read_apart(ids, read, refuse))
+        found: dict[Any, Row] = {}
+        for some in self._together(ids):
+            found |= cast("Mapping[Any, Row]", await read_apart(some, read, refuse))
+        return found
+
+    def _together(self, ids: Sequence[Any]) -> Iterable[Sequence[Any]]:
+        """Those that one statement may name: of one value of the scope."""
+        if self.scope is None:
+            return (ids,)
+        values: dict[Any, list[Any]] = {}
+        for id in ids:
+            values.setdefault(id[0], []).append(id)
+        return values.values()
 
     async def select(self, statement: Select[Any]) -> list[Row]:
         """A select of the plan's columns; one that may write goes to the primary, which refuses
@@ -177,8 +195,10 @@ class Rows(Generic[M]):
                     raise UsageError(f"{error.orig}: {WRITES}") from error
                 raise
 
+        scopes = current_scopes()
+
         async def select(need: ReadRequirement) -> NodeRead[T]:
-            read = await self.nodes.topology.read(need, run)
+            read = await self.nodes.topology.read(need, within(scopes, run))
             self._served(read, len(read.value) if isinstance(read.value, list) else 1)
             return read
 
@@ -222,7 +242,12 @@ class Rows(Generic[M]):
             return (await self._load(ids, need)).value
 
         ids = [want.id for some, _ in group for want in some]
-        return await read_apart(ids, read, self._unreadable)
+        if self.scope is None:
+            return await read_apart(ids, read, self._unreadable)
+        found: dict[Any, Row | CodecError] = {}
+        for some in self._together(ids):
+            found |= await read_apart(some, read, self._unreadable)
+        return found
 
     async def _load(self, ids: Sequence[Any], need: ReadRequirement) -> NodeRead[dict[Any, Row]]:
         plan, statement = self.plan, self.statement
@@ -232,7 +257,8 @@ class Rows(Generic[M]):
             rows = map(plan.row, await connection.execute(statement.select, parameters))
             return {plan.id_of_row(row): row for row in rows}
 
-        read = await self.nodes.topology.read(need, run)
+        scopes = {} if self.scope is None else {self.scope: ids[0][0]}
+        read = await self.nodes.topology.read(need, within(scopes, run))
         self._served(read, len(ids))
         return read
 
@@ -280,6 +306,20 @@ def strictest(some: Sequence[RowRequest]) -> RowRequest:
     fills = any(want.fills for want in some)
     floor = None if first.floor is None else max(want.floor or 0 for want in some)
     return first._replace(floor=floor, fills=fills)
+
+
+def within(
+    scopes: Scopes, run: Callable[[AsyncConnection], Awaitable[T]]
+) -> Callable[[AsyncConnection], Awaitable[T]]:
+    """The same on a connection that is told these values."""
+    if not scopes:
+        return run
+
+    async def run_within(connection: AsyncConnection) -> T:
+        async with under(connection, settings_of(scopes)):
+            return await run(connection)
+
+    return run_within
 
 
 def _rows(result: CursorResult[Any]) -> Sequence[SqlRow[Any]]:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from repocache.events import Observer
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
+from repocache.repository.scoped import ScopedMatches
 from repocache.repository.session_access import SessionAccess
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.transactions.unit_of_work import PrimaryTransaction
@@ -36,9 +37,12 @@ class UnitOfWork(PrimaryTransaction):
         outside the block."""
         binding = self._registry[repository]
         _ = self.session
-        return repository(
-            binding, SessionAccess(binding.plan, self.alone, binding.lookups, binding.counts)
-        )
+        access = SessionAccess(binding.plan, self.alone, binding.lookups, binding.counts)
+        if binding.scope is not None:
+            access.lookups = {
+                name: ScopedMatches(each, binding.scope) for name, each in access.lookups.items()
+            }
+        return repository(binding, access)
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository. Whoever else has

@@ -1,15 +1,13 @@
-"""What a session needs of a node: its bookmark, the caller's wish for a node, and the session in
-scope.
+"""What a session needs of a node: its bookmark, and the caller's wish for a node.
 
-Owns the one context variable, and what becomes of a bookmark from outside. Who has what is needed
-is `selection`'s.
+Owns what becomes of a bookmark from outside. Who has what is needed is `selection`'s, which session
+is in scope `around`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,13 +15,16 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, TextSigner, merge, received, says_something
+from repocache.engines.scoped import settings_statement
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
 from repocache.history import cluster_of, is_newer
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
+from repocache.routing.around import around, current_scopes, within
 from repocache.routing.causal_session import STRANGERS, CausalSession
 from repocache.routing.past_caches import PastCaches
+from repocache.scope import settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +163,6 @@ def living(bookmark: Bookmark, ends: float, now: float, history: str) -> Bookmar
     )
 
 
-_session: ContextVar[CausalSession | None] = ContextVar("repocache_session", default=None)
-
-
-def current_session() -> CausalSession | None:
-    """The session that the caller runs in."""
-    return _session.get()
-
-
 class Routing:
     """Sessions over one topology. Raises ConfigurationError if bookmarks would end before replicas
     may have caught up.
@@ -200,12 +193,12 @@ class Routing:
     @property
     def monotonic(self) -> CausalSession | None:
         """The session in scope, if it also has to be told of what it reads."""
-        return _session.get() if self._stickiness.monotonic else None
+        return around.get().session if self._stickiness.monotonic else None
 
     def asking(self) -> Bookmark | None:
         """What the session in scope asks of a read that begins now; None: nothing, or there is no
         session."""
-        session = _session.get()
+        session = around.get().session
         return None if session is None else self.left_of(session.bookmark)
 
     def need(self, floor: int | None, route: Route = ANYWHERE) -> ReadRequirement:
@@ -214,7 +207,7 @@ class Routing:
         A session that cannot name its position may have written what it has forgotten by now: its
         wish for lag is cut to what bookmarks remember.
         """
-        session = _session.get()
+        session = around.get().session
         if route.max_lag is not None and session is not None and not session.bookmark.position:
             settings = self._topology.settings
             remembered = self._stickiness.window - (settings.staleness - settings.max_lag)
@@ -229,12 +222,11 @@ class Routing:
         `Topology.snapshot`. A session with monotonic reads has seen what it shows.
         """
         session, need = self.monotonic, self.need(0, route)
-        if session is None:
-            async with self._topology.snapshot(need) as connection:
-                yield connection
-            return
-        shown = partial(session.saw, session.reads())
-        async with self._topology.snapshot(need, shown) as connection:
+        settings = settings_of(current_scopes())
+        shown = () if session is None else (partial(session.saw, session.reads()),)
+        async with self._topology.snapshot(need, *shown) as connection:
+            if settings:
+                await connection.execute(settings_statement(settings))
             yield connection
 
     @asynccontextmanager
@@ -249,7 +241,7 @@ class Routing:
         only, and the outer one knows, once the inner one is left, what that did. `client`: who sent
         the bookmark.
         """
-        outer, session = _session.get(), self._new_session()
+        outer, session = around.get().session, self._new_session()
         begin: Bookmark | None = None
         strange = False
         for each in incoming:
@@ -264,11 +256,10 @@ class Routing:
         elif strange and not self._stickiness.vouched:
             session.client = STRANGERS
         past = isinstance(outer, PastCaches)
-        token = _session.set(PastCaches(session, self.left_of) if past else session)
         try:
-            yield session
+            with within(PastCaches(session, self.left_of) if past else session):
+                yield session
         finally:
-            _session.reset(token)
             if outer is not None:
                 outer.absorb(session.did)
 
@@ -276,16 +267,13 @@ class Routing:
     def bypass(self) -> Iterator[None]:
         """Reads in the block, and in tasks and sessions begun there, go past every cache, and keep
         the promises of the session in scope."""
-        token = _session.set(PastCaches(_session.get() or self._new_session(), self.left_of))
-        try:
+        with within(PastCaches(around.get().session or self._new_session(), self.left_of)):
             yield
-        finally:
-            _session.reset(token)
 
     async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:
         """The session in scope is from now on not older than this either. Never raises for what it
         is given."""
-        session = _session.get()
+        session = around.get().session
         if session is not None:
             session.absorb(await self.accepted(incoming))
 

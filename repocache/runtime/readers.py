@@ -27,7 +27,8 @@ from repocache.repository.relationships import ById, CachedTargets, Members
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Rows
 from repocache.repository.storing import source_of
-from repocache.routing.routing import ON_PRIMARY, current_session
+from repocache.routing.around import current_session
+from repocache.routing.routing import ON_PRIMARY
 from repocache.runtime.cache import RunningCache
 from repocache.settings import Settings
 from repocache.verification.shadow import Shadow
@@ -117,9 +118,10 @@ class _Opening:
             if each in opened:
                 listed = CachedKeyList(each.plan, opened[each].ids, opened[each].wrong)
                 self._lists[each.plan.relationship] = listed
-        self._by_class[binding.plan.model] = access
+        seen = binding.seen(access)
+        self._by_class[binding.plan.model] = seen
         caches = [tiered, *(each.cache for each in opened.values())]
-        return RepositoryReader(repository(binding, access), caches, shadow)
+        return RepositoryReader(repository(binding, seen), caches, shadow)
 
     def _kept(
         self, binding: Binding[Any]

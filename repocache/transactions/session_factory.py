@@ -5,13 +5,15 @@ Owns that no session comes from it which would let a cached entity become the ba
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar, cast, overload
 
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session
 
 from repocache.errors import UsageError
-from repocache.transactions.tracked_session import TrackedSession
+from repocache.transactions.tracked_session import ENTERING, TrackedSession
 
 S = TypeVar("S", bound=AsyncSession)
 T = TypeVar("T", bound=AsyncSession)
@@ -50,9 +52,15 @@ class Sessions(async_sessionmaker[S]):
         return _sessions(class_ or self.class_, sync_session_class, {**self.kw, **options})
 
 
-def sessions_on(engine: AsyncEngine) -> Sessions[AsyncSession]:
-    """The maker of sessions on the primary's engine. Their entities can be read after a commit."""
-    return _sessions(AsyncSession, TrackedSession, {"bind": engine, "expire_on_commit": False})
+def sessions_on(
+    engine: AsyncEngine, entering: Callable[[Connection], None] | None = None
+) -> Sessions[AsyncSession]:
+    """The maker of sessions on the primary's engine. Their entities can be read after a commit.
+    `entering`: what each transaction does when it has begun."""
+    options: dict[str, Any] = {"bind": engine, "expire_on_commit": False}
+    if entering is not None:
+        options["info"] = {ENTERING: entering}
+    return _sessions(AsyncSession, TrackedSession, options)
 
 
 def _sessions(

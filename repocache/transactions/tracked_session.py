@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy import inspect as inspect_entity
 from sqlalchemy.orm import InstanceState, Session, SessionTransaction
 from sqlalchemy.orm.interfaces import ORMOption
@@ -25,6 +25,10 @@ CONNECTING = "repocache.connecting"
 connection."""
 
 
+ENTERING = "repocache.entering"
+"""In `Session.info`: what each of its transactions does when it has begun, on its connection."""
+
+
 class TrackedSession(Session):
     """A session that refuses entities from a cache: `add`, `delete`, cascades, `merge` and
     `bulk_save_objects` raise CachedEntityRefused. A cached row is never the base of a write: it may
@@ -36,6 +40,8 @@ class TrackedSession(Session):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.info[CONNECTING] = OneAtATime()
+        if ENTERING in self.info:
+            event.listen(self, "after_begin", _enter)
 
     def begin(self, nested: bool = False) -> SessionTransaction:
         """As Session.begin. Raises UsageError for the transaction of a unit of work, which has
@@ -108,6 +114,11 @@ class TrackedSession(Session):
         for each in saved:
             _refuse_cached(each)
         super().bulk_save_objects(saved, return_defaults, update_changed_only, preserve_order)
+
+
+def _enter(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    if not transaction.nested:
+        session.info[ENTERING](connection)
 
 
 def _refuse_cached(instance: object) -> None:

@@ -13,7 +13,7 @@ from repocache import InvalidId, Settings
 from repocache.bookmark import Bookmark
 from repocache.events import BookmarkRefused, Published, Served, UndeclaredWrite
 from repocache.keys import owner_bucket
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.testing import Servers
 from tests.shop import (
     QUICK,

@@ -18,6 +18,7 @@ from repocache.history import cluster_of
 from repocache.nodes.reading import UNTOLD
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.wal import PrimaryPosition
+from repocache.routing.around import current_session
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import (
     ANYWHERE,
@@ -25,7 +26,6 @@ from repocache.routing.routing import (
     ON_PRIMARY,
     Routing,
     Stickiness,
-    current_session,
     on_replica,
 )
 from repocache.signing.bookmarks import BookmarkSigner
@@ -97,6 +97,7 @@ import asyncio
 import sys
 from repocache.routing.routing import Routing, Stickiness
 from repocache.engines.topology_settings import TopologySettings
+from repocache.routing.around import current_session
 from repocache.routing.causal_session import CausalSession
 from repocache.signing.bookmarks import BookmarkSigner
 from repocache.nodes.topology import Topology

@@ -12,7 +12,7 @@ import httpx
 
 from repocache.http import CausalMiddleware, Scope
 from repocache.http.asgi import App, Message, Receive, Send
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.subjects.subjects import _drawer_of
 from repocache.testing import Servers
 from tests.shop import Shop, User

@@ -11,7 +11,7 @@ from repocache.bookmark import Bookmark
 from repocache.events import Filled, Served
 from repocache.http import Bypass, Header, Scope
 from repocache.http.asgi import Receive, Send
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.testing import Servers
 from tests.shop import Shop, until
 from tests.web.serving import Spoken, answers, client, pause, scope, web

@@ -14,7 +14,7 @@ from repocache.bookmark import Bookmark
 from repocache.events import BookmarkRefused
 from repocache.http import CausalMiddleware, Cookie, Header, Scope, Subject
 from repocache.http.asgi import Receive, Send
-from repocache.routing.routing import current_session
+from repocache.routing.around import current_session
 from repocache.testing import Endpoints, Servers
 from tests.shop import QUICK, Shop, Users, open_shop, until
 from tests.web.serving import (

@@ -1,0 +1,133 @@
+"""The scopes of a database's repositories, checked: which class belongs to which, and which values
+callers may give.
+
+Owns the verdict on declarations and values, and what a transaction is told. Reading by them is
+`scoped`'s.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import URL, Connection
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from repocache.engines.engine import Purpose
+from repocache.engines.scoped import settings_statement
+from repocache.engines.topology_settings import TopologySettings
+from repocache.errors import ConfigurationError, UsageError
+from repocache.keys import shown
+from repocache.mapping.plan import EntityPlan
+from repocache.mapping.scoped import scoped_column
+from repocache.nodes.topology import Engines
+from repocache.repository.counts import Count
+from repocache.repository.declared import counts_of, key_lists_of
+from repocache.repository.key_lists import KeyList
+from repocache.repository.repository import Repository
+from repocache.repository.scoped import ScopedOwner
+from repocache.routing.around import current_scopes
+from repocache.scope import Scope, Scopes, ScopeValue, settings_of
+
+
+def scoped_owner(
+    repository: type[Repository[Any, Any]], plan: EntityPlan[Any], dialect: Dialect
+) -> ScopedOwner | None:
+    """Of a repository class; None: its owner has no scope. Raises ConfigurationError and
+    MappingRefused for what cannot be kept by scope."""
+    scope, name = repository.owner.scope, repository.__name__
+    if scope is None:
+        return None
+    if dialect.name != "postgresql":
+        raise ConfigurationError(
+            f"{name}: KeyOwner(scope=...) needs PostgreSQL and its row-level security, not "
+            f"{dialect.name}"
+        )
+    if repository.policy.holds_readers_back:
+        raise ConfigurationError(
+            f"{name}.policy=WriteThrough(strict=True): rows of a scope are not stored by commits: "
+            "give CacheAside, or read with `on_primary()`"
+        )
+    beside: list[KeyList | Count] = [*key_lists_of(repository), *counts_of(repository)]
+    for each in beside:
+        raise ConfigurationError(
+            f"{name}.{each.name}: a {type(each).__name__} of a repository with a scope is not "
+            "cached: leave it out; `load=` reads relationships by a statement then"
+        )
+    return ScopedOwner(scope, scoped_column(plan, scope, name), name)
+
+
+def scopes_of(owners: Iterable[ScopedOwner | None]) -> Mapping[str, tuple[Scope, type]]:
+    """By name, with the type of their values. Raises ConfigurationError for two of one name that
+    differ."""
+    found: dict[str, tuple[Scope, type]] = {}
+    for owner in owners:
+        if owner is None:
+            continue
+        scope, kind = owner.scope, owner.column.kind
+        known, known_kind = found.setdefault(scope.name, (scope, kind))
+        if known.setting != scope.setting or known_kind is not kind:
+            raise ConfigurationError(
+                f"{owner.repository}: {scope!r} of type {kind.__name__} is not {known!r} of type "
+                f"{known_kind.__name__} by the same name: give each its own, or one column type"
+            )
+    return found
+
+
+def engines_for(repositories: Iterable[type[Repository[Any, Any]]], engines: Engines) -> Engines:
+    """Those of the nodes: all of one role where there are scopes, since what row-level security
+    shows is a matter of the role, and only the primary is asked about its own."""
+    if all(each.owner.scope is None for each in repositories):
+        return engines
+    return _OfOneRole(engines)
+
+
+class _OfOneRole:
+    """Raises ConfigurationError for the URL of another role than the first one's."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        self._roles: list[str | None] = []
+
+    def __call__(self, url: URL, purpose: Purpose, settings: TopologySettings) -> AsyncEngine:
+        self._roles = self._roles or [url.username]
+        if url.username not in self._roles:
+            raise ConfigurationError(
+                f"replicas: {url.username!r} at {url.host} is another role than the primary's, "
+                f"{self._roles[0]!r}: row-level security may show it other rows, and there are "
+                "repositories with a scope: give the same role"
+            )
+        return self._engines(url, purpose, settings)
+
+
+def checked_values(
+    scopes: Mapping[str, tuple[Scope, type]], values: Mapping[str, object]
+) -> Scopes:
+    """By scope. `values`: by its name. Raises UsageError for an unknown name, and for what is not
+    exactly of the type, or no value that a setting can have."""
+    found: dict[Scope, ScopeValue] = {}
+    for name, value in values.items():
+        if name not in scopes:
+            known = ", ".join(scopes) or "none"
+            raise UsageError(f"scoped({name}=...): no repository has this scope; there is {known}")
+        scope, kind = scopes[name]
+        if not isinstance(value, str | int | uuid.UUID) or type(value) is not kind:
+            raise UsageError(
+                f"scoped({name}={shown(value)}): give a {kind.__name__}, as the column has it"
+            )
+        if isinstance(value, str) and (not value or "\0" in value or not _is_utf8(value)):
+            raise UsageError(f"scoped({name}={shown(value)}): no row can have this value")
+        found[scope] = value
+    return found
+
+
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def enter_scopes(connection: Connection) -> None:
+    """Tell a transaction that has begun the values that count for the caller."""
+    if settings := settings_of(current_scopes()):
+        connection.execute(settings_statement(settings))

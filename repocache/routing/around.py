@@ -1,0 +1,58 @@
+"""What is around a caller, and around tasks that it begins: the session in scope, and whose rows it
+reads and writes.
+
+Owns the one context variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import NamedTuple
+
+from repocache.routing.causal_session import CausalSession
+from repocache.scope import Scopes
+
+
+class Around(NamedTuple):
+    """`scopes`: whose rows, by scope."""
+
+    session: CausalSession | None = None
+    scopes: Scopes = MappingProxyType({})
+
+
+_NOTHING = Around()
+around: ContextVar[Around] = ContextVar("repocache", default=_NOTHING)
+
+
+def current_session() -> CausalSession | None:
+    """The session that the caller runs in."""
+    return around.get().session
+
+
+def current_scopes() -> Scopes:
+    """The values that count for the caller."""
+    return around.get().scopes
+
+
+@contextmanager
+def within(session: CausalSession) -> Iterator[None]:
+    """The session is in scope in the block, and in tasks begun there."""
+    token = around.set(around.get()._replace(session=session))
+    try:
+        yield
+    finally:
+        around.reset(token)
+
+
+@asynccontextmanager
+async def scoped(scopes: Scopes) -> AsyncIterator[None]:
+    """These values count in the block, and in tasks begun there, with those of blocks around it."""
+    outer = around.get()
+    token = around.set(outer._replace(scopes={**outer.scopes, **scopes}))
+    try:
+        yield
+    finally:
+        around.reset(token)
