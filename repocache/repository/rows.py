@@ -196,9 +196,10 @@ class Rows(Generic[M]):
                 raise
 
         scopes = current_scopes()
+        told = within(scopes, run) if scopes else run
 
         async def select(need: ReadRequirement) -> NodeRead[T]:
-            read = await self.nodes.topology.read(need, within(scopes, run))
+            read = await self.nodes.topology.read(need, told)
             self._served(read, len(read.value) if isinstance(read.value, list) else 1)
             return read
 
@@ -257,8 +258,8 @@ class Rows(Generic[M]):
             rows = map(plan.row, await connection.execute(statement.select, parameters))
             return {plan.id_of_row(row): row for row in rows}
 
-        scopes = {} if self.scope is None else {self.scope: ids[0][0]}
-        read = await self.nodes.topology.read(need, within(scopes, run))
+        told = run if self.scope is None else within({self.scope: ids[0][0]}, run)
+        read = await self.nodes.topology.read(need, told)
         self._served(read, len(ids))
         return read
 
@@ -312,8 +313,6 @@ def within(
     scopes: Scopes, run: Callable[[AsyncConnection], Awaitable[T]]
 ) -> Callable[[AsyncConnection], Awaitable[T]]:
     """The same on a connection that is told these values."""
-    if not scopes:
-        return run
 
     async def run_within(connection: AsyncConnection) -> T:
         async with under(connection, settings_of(scopes)):
