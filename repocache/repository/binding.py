@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column
-
 from repocache.cache.entry import Row
 from repocache.cache.policies import Policy
 from repocache.keys import Keys
@@ -50,7 +48,7 @@ class Binding(Generic[M]):
     def owned(self) -> list[Owned]:
         """The owners of keys that its rows have, with the tables that they lie in."""
         return [
-            Owned(self.keys, self.rows.plan.tables, self.rows.plan.reads, self._moved_by),
+            Owned(self.keys, self.rows.plan.tables, self.rows.plan.reads),
             *(
                 Owned(each.plan.keys, each.plan.ids.tables, moved_by=each.plan.moved_by)
                 for each in self.beside
@@ -63,13 +61,6 @@ class Binding(Generic[M]):
             (self.keys, self.rows, policy),
             *((each.plan.keys, each.ids, policy.invalidating) for each in self.beside),
         ]
-
-    @property
-    def _moved_by(self) -> frozenset[Column[Any]] | None:
-        """Of a scope's row any column matters, as of every row; but whose it is may change."""
-        if self.scope is None:
-            return None
-        return frozenset(column for table in self.rows.plan.tables for column in table.columns)
 
     def seen(self, access: Access[M]) -> Access[M]:
         """What callers read by, over what knows rows by the ids that they are kept under."""

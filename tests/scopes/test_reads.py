@@ -64,6 +64,10 @@ async def test_nothing_stays_on_a_connection(shop: Shop) -> None:
     await in_rotation(shop)
     async with shop.db.scoped(tenant="a"):
         await asyncio.gather(*(shop.db[Papers].titles() for _ in range(20)))
+        async with shop.db.unit_of_work() as work:
+            (await work[Papers].require(1)).title = "t1"
+            work.add(Paper(id=9, tenant="a", slug="s9", title="t9"))
+            await work.commit()
     async with shop.db.reading() as session:
         assert list(await session.scalars(select(Paper.title))) == []
     async with shop.db.unit_of_work() as work:
