@@ -95,10 +95,11 @@ def _array_of(column: Column[Any]) -> postgresql.ARRAY[Any]:
 
 
 def _possible(ids: Sequence[Any]) -> list[Any]:
-    return [id for id in ids if all(map(_is_possible, id if isinstance(id, tuple) else (id,)))]
+    return [id for id in ids if all(map(is_possible, id if isinstance(id, tuple) else (id,)))]
 
 
-def _is_possible(part: object) -> bool:
+def is_possible(part: object) -> bool:
+    """Whether a row can have it: an integer of 64 bits, a text without NUL and surrogates."""
     if isinstance(part, int):
         return _LOWEST <= part <= _HIGHEST
     return not isinstance(part, str) or ("\0" not in part and _is_unicode(part))

@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.cache.entry import Row, RowRequest
-from repocache.engines.driver_errors import READ_ONLY, sqlstate
+from repocache.engines.driver_errors import READ_ONLY, is_outdated, sqlstate
 from repocache.engines.lent import lend
+from repocache.engines.outdated_plans import AGAIN
 from repocache.engines.scoped import under
 from repocache.errors import CodecError, UsageError
 from repocache.events import Observer, Served
@@ -312,11 +313,21 @@ def strictest(some: Sequence[RowRequest]) -> RowRequest:
 def within(
     scopes: Scopes, run: Callable[[AsyncConnection], Awaitable[T]]
 ) -> Callable[[AsyncConnection], Awaitable[T]]:
-    """The same on a connection that is told these values."""
+    """The same on a connection that is told these values.
+
+    What has met a plan of before DDL is read again in a transaction of its own: within one, the
+    engine sends nothing again."""
 
     async def run_within(connection: AsyncConnection) -> T:
-        async with under(connection, settings_of(scopes)):
-            return await run(connection)
+        again = AGAIN
+        while True:
+            try:
+                async with under(connection, settings_of(scopes)):
+                    return await run(connection)
+            except DBAPIError as error:
+                again -= 1
+                if not again or error.orig is None or not is_outdated(error.orig):
+                    raise
 
     return run_within
 

@@ -22,6 +22,7 @@ from repocache.errors import ConfigurationError, UsageError
 from repocache.keys import shown
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.scoped import scoped_column
+from repocache.mapping.statement import is_possible
 from repocache.nodes.topology import Engines
 from repocache.repository.counts import Count
 from repocache.repository.declared import counts_of, key_lists_of
@@ -117,14 +118,10 @@ def checked_values(
             raise UsageError(
                 f"scoped({name}={shown(value)}): give a {kind.__name__}, as the column has it"
             )
-        if isinstance(value, str) and (not value or "\0" in value or not _is_utf8(value)):
+        if value == "" or not is_possible(value):
             raise UsageError(f"scoped({name}={shown(value)}): no row can have this value")
         found[scope] = value
     return found
-
-
-def _is_utf8(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def enter_scopes(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 
 from repocache import Scope, ScopeMissing, Settings, UsageError
 from repocache.events import Served
-from repocache.testing import Endpoints
+from repocache.testing import Endpoints, Servers
 from tests.scopes.papers_of import Folder, Folders, Paper, Papers, Sheet, Sheets, open_papers
 from tests.shop import QUICK, Shop, in_rotation
 
@@ -74,6 +74,27 @@ async def test_nothing_stays_on_a_connection(shop: Shop) -> None:
         assert list(await work.session.scalars(select(Paper.title))) == []
 
 
+async def test_ddl_under_a_running_process_is_not_noticed(
+    shop: Shop, repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    papers, database = shop.db[Papers], repocache_endpoints.primary.rpartition("/")[2]
+
+    async def read() -> object:
+        async with shop.db.scoped(tenant="a"):
+            with shop.db.bypass():
+                found = await asyncio.gather(*(papers.get_many([1, 2]) for _ in range(6)))
+                lists = await asyncio.gather(*(papers.find(Paper.id == 1) for _ in range(6)))
+        return [[each.title for each in some.values()] for some in found], [
+            [each.title for each in some] for some in lists
+        ]
+
+    before = await read()
+    for kind in ("varchar(80)", "text"):
+        ddl = f"ALTER TABLE papers ALTER COLUMN title TYPE {kind}"
+        await asyncio.to_thread(repocache_servers.primary.sql, ddl, database)
+        assert await read() == before
+
+
 async def test_many_scopes_at_once_share_no_statement(shop: Shop) -> None:
     async def read(value: str) -> list[int]:
         async with shop.db.scoped(tenant=value):
@@ -126,7 +147,7 @@ async def test_without_a_value_nothing_is_read(shop: Shop) -> None:
         await work.rollback()
 
 
-@pytest.mark.parametrize("value", [1, None, "", "a\0", "\ud800", True, b"a"])
+@pytest.mark.parametrize("value", [1, 1 << 70, None, "", "a\0", "\ud800", True, b"a"])
 async def test_a_value_that_no_row_has_is_refused(shop: Shop, value: object) -> None:
     with pytest.raises(UsageError, match=r"scoped\(tenant="):
         shop.db.scoped(tenant=value)  # type: ignore[arg-type]
