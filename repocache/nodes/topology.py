@@ -237,6 +237,8 @@ class Topology:
     async def __aenter__(self) -> Self:
         if self._home.abandoned:
             self._home.leave()
+            for node in (self._primary, *self._replicas):
+                node.probe.abandon()
             self._build()
         self._home.enter()
         try:
