@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import URL, MetaData, create_engine, event
 from sqlalchemy import inspect as mapper_of
+from sqlalchemy.dialects.sqlite.base import SQLiteTypeCompiler
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import CompileError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -28,6 +29,17 @@ read while one of them writes: an endpoint that flushes, and then reads, would w
 FILES = ("", "-wal", "-shm", "-journal")
 """What SQLite appends to a database's name."""
 SERVERS = "or let this test have real servers: docs/testing.md"
+
+
+class IntegerTypes(SQLiteTypeCompiler):
+    """SQLite's, with one name for all integers, which it stores alike: only a primary key that is
+    declared INTEGER numbers itself."""
+
+    def visit_BIGINT(self, type_: Any, **given: Any) -> str:  # noqa: N802  # SQLAlchemy's
+        return "INTEGER"
+
+    def visit_SMALLINT(self, type_: Any, **given: Any) -> str:  # noqa: N802
+        return "INTEGER"
 
 
 class MemoryDatabase:
@@ -85,8 +97,8 @@ def memory(
     `Settings.window` seconds, and bookmarks prove nothing; no replicas, and no lag; no second
     process, and no Redis, so that L1 is the only tier and write-through stores nothing; no outbox
     and no trigger; and SQLite has one writer at a time, keeps no time zone, knows few types of
-    PostgreSQL's, numbers no BIGINT by itself, and forgives what PostgreSQL refuses. A service that
-    is right here may still be wrong.
+    PostgreSQL's, and forgives what PostgreSQL refuses. A service that is right here may still be
+    wrong.
 
     Raises ConfigurationError without aiosqlite or for a `Database` that cannot work.
     """
@@ -119,6 +131,7 @@ def _make_tables(path: Path, tables: Sequence[MetaData]) -> None:
             f"memory(metadata=...) without it, {SERVERS}"
         )
     engine = create_engine(URL.create("sqlite", database=str(path)))
+    engine.dialect.type_compiler_instance = IntegerTypes(engine.dialect)
     try:
         with engine.begin() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table
 from sqlalchemy import inspect as mapper_of
+from sqlalchemy.orm import Mapper
 
 from repocache.database import Database
 from repocache.errors import NotStarted
@@ -17,7 +18,7 @@ def missing_tables(
 ) -> list[str]:
     """Names of the repositories' tables that are not among those; schemas are not compared. Raises
     ConfigurationError for a class that names no entity."""
-    mappers = [mapper_of(model_and_id(each)[0]) for each in repositories]
+    mappers: list[Mapper[Any]] = [mapper_of(model_and_id(each)[0]) for each in repositories]
     tables = [each for mapper in mappers for each in mapper.tables if isinstance(each, Table)]
     return sorted({table.name for table in tables} - set(present))
 

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import JSON, ForeignKey, MetaData, insert, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, MetaData, insert, text
 from sqlalchemy.dialects.postgresql import INET, JSONB
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -25,7 +25,7 @@ class Base(DeclarativeBase):
 
 class Author(Base):
     __tablename__ = "authors"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     name: Mapped[str]
     card: Mapped[dict[str, str]] = mapped_column(
         JSONB().with_variant(JSON(), "sqlite"), default=dict
@@ -118,7 +118,7 @@ async def test_nothing_is_left() -> None:
 
 async def test_the_metadata_may_be_another() -> None:
     metadata = MetaData()
-    Author.__table__.to_metadata(metadata)
+    Base.metadata.tables["authors"].to_metadata(metadata)
     async with memory([Authors], metadata=metadata, settings=QUIET) as db:
         await add(db, "Ada")
         async with db.sessionmaker() as session:
