@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sqlalchemy import TextClause, text
 
@@ -81,13 +81,12 @@ class DatabaseFunctions(Functions):
         return cls.of(json.loads(answer))
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, str | None]]) -> DatabaseFunctions:
+    def of(cls, rows: Sequence[tuple[str, str | None]]) -> DatabaseFunctions:
         """From names, each with None, or, of those that may write by their declaration, with their
         text, which may say that they do not. Who calls one that may write may write himself."""
         bodies: dict[str, frozenset[str]] = {}
-        names: set[str] = set()
+        names = {name.lower() for name, _ in rows}
         for name, body in rows:
-            names.add(name.lower())
             if body is not None:
                 words = frozenset(map(str.lower, _WORD.findall(body)))
                 bodies[name.lower()] = bodies.get(name.lower(), frozenset()) | words
