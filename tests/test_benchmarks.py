@@ -19,6 +19,7 @@ JUDGED = [
     "write_through",
     "invalidation",
     "reads",
+    "fixtures",
     "contestants",
 ]
 

@@ -82,7 +82,8 @@ def database_url(argument: str, given: object) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
         raise ConfigurationError(
             f"{argument}={without_secrets(url)}: each connection would see an in-memory database "
-            "of its own; name a file: sqlite+aiosqlite:///path"
+            "of its own; name a file: sqlite+aiosqlite:///path, or, in tests, let "
+            "repocache.testing.memory() make one"
         )
     if url.drivername == ASYNCPG:
         _check_options(argument, url)

@@ -16,6 +16,7 @@ import asyncpg
 from sqlalchemy import URL, event
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import (
+    ArgumentError,
     InvalidRequestError,
     NoSuchModuleError,
     OperationalError,
@@ -75,10 +76,12 @@ def make_engine(
         options["isolation_level"] = "AUTOCOMMIT"
     try:
         engine = create_async_engine(without_options(url), **options)
-    except (InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
+    except (ArgumentError, InvalidRequestError, NoSuchModuleError, ModuleNotFoundError) as error:
+        # A driver that is not async refuses the pool, with an ArgumentError.
+        why = "" if isinstance(error, ArgumentError) else f" ({error})"
         raise ConfigurationError(
-            f"{without_secrets(url)}: no async driver ({error}); PostgreSQL is "
-            "postgresql+asyncpg://, SQLite sqlite+aiosqlite://"
+            f"{without_secrets(url)}: no async driver{why}; PostgreSQL is postgresql+asyncpg://, "
+            "SQLite sqlite+aiosqlite:// (pip install 'sqlalchemy-repocache[sqlite]')"
         ) from error
     event.listen(engine.sync_engine, "checkout", refuse_ended)
     event.listen(engine.sync_engine, "handle_error", _ended)

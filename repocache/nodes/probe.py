@@ -237,6 +237,17 @@ class Probe:
             await connection.invalidate()
             await connection.close()
 
+    def abandon(self) -> None:
+        """Let go of a connection whose loop was closed. SQLAlchemy keeps one that is checked out,
+        its pool, and so its listeners, for as long as anybody names it: all of a node, and its
+        pending tasks, until the process ends."""
+        connection, self._connection = self._connection, None
+        driver, self._asyncpg = self._asyncpg, None
+        if driver is not None:
+            driver.remove_termination_listener(self._terminated)
+        if connection is not None and connection.sync_connection is not None:
+            connection.sync_connection.detach()
+
     def _terminated(self, _: object) -> None:
         self._lost()
 

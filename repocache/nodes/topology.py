@@ -237,6 +237,8 @@ class Topology:
     async def __aenter__(self) -> Self:
         if self._home.abandoned:
             self._home.leave()
+            for probe in (self._primary.probe, *(each.probe for each in self._replicas)):
+                probe.abandon()
             self._build()
         self._home.enter()
         try:

@@ -167,8 +167,8 @@ class Registry:
 
         async def run(connection: AsyncConnection) -> tuple[Catalog, Functions]:
             catalog = Catalog.of((await connection.execute(statement)).scalar_one())
-            rows = await connection.execute(functions_statement())
-            return catalog, DatabaseFunctions.of((name, body) for name, body in rows)
+            answer = (await connection.execute(functions_statement())).scalar_one()
+            return catalog, DatabaseFunctions.read(answer)
 
         catalog, self.functions = (
             await topology.read(ReadRequirement(primary="asked", asked=True), run)

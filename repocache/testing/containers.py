@@ -16,7 +16,7 @@ import pytest
 from testcontainers.core.container import DockerContainer  # type: ignore[import-not-found, unused-ignore]
 
 from repocache.testing.binaries import find_psql
-from repocache.testing.embedded import APP
+from repocache.testing.embedded import APP, make_app
 from repocache.testing.errors import ServerError
 from repocache.testing.local_machine import HOST
 from repocache.testing.ports import free_port
@@ -161,8 +161,7 @@ def container_servers(layout: Layout) -> Iterator[Servers]:
         machine = add("primary", image)
         primary = PostgresServer("primary", machine, access)
         machine.make(primary_script(layout), lambda: primary.sql("SELECT 1", MAINTENANCE))
-        role = f"CREATE ROLE {APP} LOGIN PASSWORD '{password}'"
-        primary.sql(f"{role}; CREATE DATABASE {APP} OWNER {APP}", MAINTENANCE)
+        primary.sql(make_app(password), MAINTENANCE)
         replicas = []
         for number in range(1, layout.replicas + 1):
             replica = PostgresServer(f"replica{number}", add(f"replica{number}", image), access)

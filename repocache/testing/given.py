@@ -22,6 +22,8 @@ PRIMARY_VARIABLE = "REPOCACHE_TEST_PRIMARY_URL"
 REPLICAS_VARIABLE = "REPOCACHE_TEST_REPLICA_URLS"
 REDIS_VARIABLE = "REPOCACHE_TEST_REDIS_URL"
 SUPERUSER_VARIABLE = "REPOCACHE_TEST_SUPERUSER"
+WORKER_VARIABLE = "PYTEST_XDIST_WORKER"
+"""In which pytest-xdist says which of its processes this is: gw0, gw1, ..."""
 VARIABLES = (PRIMARY_VARIABLE, REPLICAS_VARIABLE, REDIS_VARIABLE)
 
 
@@ -32,9 +34,11 @@ def are_given(environ: Mapping[str, str]) -> bool:
 
 def given_servers(environ: Mapping[str, str]) -> Servers:
     """The servers that the variables name; replicas are separated by spaces or commas and may be
-    none.
+    none. Processes of pytest-xdist share them: the third has the third database of the Redis,
+    counted from the URL's.
 
-    Raises ServerError if the primary or the Redis is not named.
+    Raises ServerError if the primary or the Redis is not named, or has no database for this
+    process.
     """
     if missing := [name for name in (PRIMARY_VARIABLE, REDIS_VARIABLE) if not environ.get(name)]:
         raise ServerError(f"{' and '.join(missing)} must be set as well, or none of the three")
@@ -46,7 +50,7 @@ def given_servers(environ: Mapping[str, str]) -> Servers:
         given_postgres(f"replica{n}", url, psql, superuser) for n, url in enumerate(urls, start=1)
     )
     primary = given_postgres("primary", environ[PRIMARY_VARIABLE], psql, superuser)
-    redis = given_redis("redis", environ[REDIS_VARIABLE])
+    redis = given_redis("redis", environ[REDIS_VARIABLE], worker_number(environ))
     return Servers(primary, replicas, redis, refuse_copy)
 
 
@@ -65,13 +69,29 @@ def given_postgres(
     return PostgresServer(name, GivenMachine(url.host, url.port or 5432), access)
 
 
-def given_redis(name: str, address: str) -> RedisServer:
-    """The Redis at a URL."""
+def worker_number(environ: Mapping[str, str]) -> int:
+    """Of a process of pytest-xdist, from 0; 0 in any other."""
+    return int(environ.get(WORKER_VARIABLE, "").removeprefix("gw") or 0)
+
+
+def given_redis(name: str, address: str, worker: int = 0) -> RedisServer:
+    """The Redis at a URL, in the database that is so many further. Raises ServerError if it has
+    none of that number."""
     url = urlsplit(address)
     if url.scheme != "redis" or not url.hostname:
         raise ServerError(f"the URL of {name} must be redis://USER:PASSWORD@HOST:PORT/DATABASE")
-    login = RedisLogin(url.password or "", url.username or "default", int(url.path.strip("/") or 0))
-    return RedisServer(name, GivenMachine(url.hostname, url.port or 6379), login)
+    number = int(url.path.strip("/") or 0) + worker
+    login = RedisLogin(url.password or "", url.username or "default", number)
+    server = RedisServer(name, GivenMachine(url.hostname, url.port or 6379), login)
+    if worker:
+        try:
+            server.command("PING")
+        except ServerError as error:
+            raise ServerError(
+                f"{name}: process gw{worker} of pytest-xdist has its database {number} ({error}): "
+                "raise `databases` in its configuration, or run fewer processes"
+            ) from error
+    return server
 
 
 def refuse_copy(server: PostgresServer, primary: PostgresServer) -> NoReturn:

@@ -3,6 +3,7 @@ them."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -59,9 +60,13 @@ class Servers:
 
     def catch_up(self) -> None:
         """Wait until all replicas have replayed what the primary has written until now."""
-        position = self.primary.position()
-        for replica in self.replicas:
-            replica.await_position(position)
+        self.await_position(self.primary.position())
+
+    def await_position(self, position: int) -> None:
+        """Wait until all replicas have replayed up to here. Raises ServerError after 30 s."""
+        with ThreadPoolExecutor(max(1, len(self.replicas))) as threads:
+            for waited in [threads.submit(each.await_position, position) for each in self.replicas]:
+                waited.result()
 
     def rebuild(self, server: PostgresServer, primary: PostgresServer) -> None:
         """Throw a server's data away and make it a replica of that primary: the old one's lot after

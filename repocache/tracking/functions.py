@@ -6,15 +6,17 @@ repositories' affair, and only PostgreSQL is asked.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from sqlalchemy import TextClause, text
 
 from repocache.transactions.sql_text import calls
 
 _QUESTION = """
-SELECT routine.proname, pg_catalog.string_agg(
+SELECT CAST(pg_catalog.json_agg(pg_catalog.json_build_array(name, body)) AS text) FROM (
+SELECT routine.proname AS name, pg_catalog.string_agg(
     CASE WHEN routine.provolatile <> 'v'
         OR routine.pronamespace = CAST(CAST('pg_catalog' AS regnamespace) AS oid)
             OR routine.prorettype = CAST(CAST('pg_catalog.trigger' AS regtype) AS oid)
@@ -28,11 +30,12 @@ SELECT routine.proname, pg_catalog.string_agg(
                 AND deptype = 'e'
         ) THEN NULL
         ELSE 'EXECUTE'
-    END, ' ')
+    END, ' ') AS body
 FROM pg_catalog.pg_proc AS routine JOIN pg_catalog.pg_language AS language
     ON language.oid = routine.prolang
 GROUP BY routine.proname
 UNION ALL SELECT word, NULL FROM pg_catalog.pg_get_keywords()
+) AS routines
 """
 _WORD = re.compile(r"[^\W\d]\w*")
 _WRITING = frozenset(
@@ -72,14 +75,18 @@ class DatabaseFunctions(Functions):
         self.writing = writing
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, str | None]]) -> DatabaseFunctions:
-        """From what `functions_statement` answers: a name, and for those that may write by their
-        declaration their text, which may say that they do not. Who calls one that may write may
-        write himself."""
+    def read(cls, answer: str) -> DatabaseFunctions:
+        """From the answer to `functions_statement`: of thousands of rows, each would cost
+        SQLAlchemy's share of the start."""
+        return cls.of(json.loads(answer))
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[str, str | None]]) -> DatabaseFunctions:
+        """From names, each with None, or, of those that may write by their declaration, with their
+        text, which may say that they do not. Who calls one that may write may write himself."""
         bodies: dict[str, frozenset[str]] = {}
-        names: set[str] = set()
+        names = {name.lower() for name, _ in rows}
         for name, body in rows:
-            names.add(name.lower())
             if body is not None:
                 words = frozenset(map(str.lower, _WORD.findall(body)))
                 bodies[name.lower()] = bodies.get(name.lower(), frozenset()) | words

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import warnings
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +88,14 @@ def test_a_database_is_entered_in_one_loop_after_the_other(repocache_endpoints: 
     assert not seen.of(TaskFailed)
 
 
+def in_a_loop_that_is_closed_at_once(work: Coroutine[Any, Any, Any]) -> None:
+    """A function of its own: a loop that is still named by its test holds the tasks that it left,
+    and they complain when the test is long over."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(work)
+    loop.close()
+
+
 @contextmanager
 def without_complaints() -> Iterator[None]:
     """Whoever closes a loop without leaving drops open sockets, and Python says so when they are
@@ -117,12 +126,30 @@ def test_a_loop_that_was_closed_without_leaving_is_no_hindrance(
         if how == "asyncio.run":
             in_new_loop(leaves_nothing())
         else:
-            loop = asyncio.new_event_loop()
-            loop.run_until_complete(leaves_nothing())
-            loop.close()
+            in_a_loop_that_is_closed_at_once(leaves_nothing())
         assert "asynchronous generator" not in caplog.text, "its parts do not end each other"
         in_new_loop(job("found"))
         in_new_loop(job("and again"))
+
+
+# Coroutines that are collected cannot end in a loop that is closed, and Python says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_nodes_of_a_closed_loop_are_kept_by_nobody(repocache_endpoints: Endpoints) -> None:
+    """Else their tasks complain when the process ends."""
+    db = made(repocache_endpoints)
+    nodes = [weakref.ref(each) for each in db._topology._replicas]
+
+    async def enters() -> None:
+        await db.__aenter__()
+
+    async def enters_again() -> None:
+        async with db:
+            assert not {id(node()) for node in nodes} & set(map(id, db._topology._replicas))
+
+    with without_complaints():
+        in_a_loop_that_is_closed_at_once(enters())
+        in_new_loop(enters_again())
+    assert [node() for node in nodes] == [None, None]
 
 
 def test_leaving_what_a_closed_loop_entered_forgets_it(repocache_endpoints: Endpoints) -> None:

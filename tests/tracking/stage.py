@@ -145,5 +145,5 @@ async def asked(engine: AsyncEngine) -> tuple[Catalog, DatabaseFunctions]:
     async with engine.connect() as connection:
         statement = catalog_statement(owned().concerning)
         catalog = Catalog.of((await connection.execute(statement)).scalar_one())
-        rows = (await connection.execute(functions_statement())).all()
-    return catalog, DatabaseFunctions.of((name, body) for name, body in rows)
+        answer = (await connection.execute(functions_statement())).scalar_one()
+    return catalog, DatabaseFunctions.read(answer)
