@@ -27,6 +27,13 @@ router = APIRouter(route_class=UnitOfWorkRoute)
 Db = Annotated[Database, Depends(database)]
 Work = Annotated[UnitOfWork, Depends(unit_of_work)]
 
+PERMISSIONS = ("users:read", "users:write", "roles:write", "menus:write", "names:write")
+"""What endpoints ask for; menus give them."""
+
+
+def tokens(secret: str) -> URLSafeSerializer:
+    return URLSafeSerializer(secret, salt="admin")
+
 
 class CurrentUser(BaseModel):
     """`departments`: of whose data the user may see."""
@@ -178,7 +185,7 @@ async def not_found(request: Request, error: Exception) -> JSONResponse:
 
 def make_app(db: Database, secret: str) -> FastAPI:
     app = FastAPI(title="Admin", lifespan=lifespan(db))
-    app.state.tokens = URLSafeSerializer(secret, salt="admin")
+    app.state.tokens = tokens(secret)
     app.add_middleware(CausalMiddleware, db=db)
     app.add_exception_handler(NotFound, not_found)
     app.include_router(router)

@@ -8,9 +8,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
-from itsdangerous import URLSafeSerializer
 
-from examples.admin.app import make_app
+from examples.admin.app import PERMISSIONS, make_app, tokens
 from examples.admin.models import (
     Base,
     Department,
@@ -37,16 +36,15 @@ from tests.examples.service import (
 )
 from tests.shop import template
 
-ADA, BOB = (URLSafeSerializer(SECRET, salt="admin").dumps(id) for id in (1, 2))
+ADA, BOB = (tokens(SECRET).dumps(id) for id in (1, 2))
 ME: dict[str, Path] = {"me": ("/me", ADA)}
-PERMISSIONS = ("users:read", "users:write", "roles:write", "menus:write", "names:write", "reports")
 
 
 async def make_admin(url: str) -> None:
     """Ada may do all, Bob nothing."""
     menus = [
         {"id": id, "name": f"menu {id}", "permission": permission}
-        for id, permission in enumerate(PERMISSIONS, 1)
+        for id, permission in enumerate((*PERMISSIONS, "reports"), 1)
     ]
     await make_tables(
         url,
@@ -127,7 +125,7 @@ async def test_who_is_asking_takes_no_statement_when_warm(service: Service, othe
             "positions": ["position 1"],
             "roles": ["role 1"],
             "menus": [f"menu {id}" for id in range(1, 6)],
-            "permissions": sorted(PERMISSIONS[:5]),
+            "permissions": sorted(PERMISSIONS),
             "departments": ["department 1"],
         },
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from examples.conduit.app import make_app
 from examples.conduit.repositories import REPOSITORIES, Users
+from repocache import Repository
 from repocache.testing import Endpoints, Servers
 from tests.examples.conduit import ADA, BOB, READS, make_conduit
 from tests.examples.service import Service, paused_replicas, plain, serving, truth
 from tests.shop import template, until
+
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
 
 @pytest.fixture(scope="session")
@@ -41,12 +46,32 @@ async def oracle(repocache_endpoints: Endpoints) -> AsyncIterator[Service]:
         yield oracle
 
 
+async def empty_caches(service: Service) -> None:
+    """As if every row had been written."""
+    owners: tuple[type[Repository[Any, Any]], ...] = REPOSITORIES
+    async with service.db.unit_of_work() as work:
+        for each in owners:
+            work.changes(each)
+        await work.commit()
+
+
 async def test_twelve_reads_take_no_statement_when_warm(service: Service, other: Service) -> None:
+    """The tutorial has what is counted here."""
     assert len(READS) == 12
+    empty: dict[str, int] = {}
+    for name, path in READS.items():
+        await empty_caches(service)
+        empty |= await service.statements({name: path})
     await service.warm(READS)
-    assert await service.statements(READS) == dict.fromkeys(READS, 0)
-    # What the one has read the other finds in Redis.
-    assert await other.statements(READS) == dict.fromkeys(READS, 0)
+    warm = await service.statements(READS)
+    assert warm == dict.fromkeys(READS, 0)
+    assert await other.statements(READS) == warm, "what the one has read the other has in Redis"
+    rows = re.findall(
+        r"^\| (.+): `GET .+` \| (\d+) \| (\d+) \|$", TUTORIAL.read_text(), re.MULTILINE
+    )
+    assert [(name, int(cold), int(hot)) for name, cold, hot in rows] == [
+        (name, empty[name], warm[name]) for name in READS
+    ]
 
 
 @dataclass(frozen=True)
