@@ -37,6 +37,13 @@ READS: dict[str, Path] = {
     "tags": ("/api/tags", None),
 }
 
+NOT_YET: dict[str, Path] = {
+    "Ada's next": ("/api/articles/fourth", ADA),
+    "Bob's other": ("/api/articles/other", None),
+    "Lovelace": ("/api/profiles/lovelace", BOB),
+}
+"""What is not there is cached too, and is there once it was written."""
+
 
 def article(id: int, slug: str, author_id: int) -> dict[str, Any]:
     moment = {"created_at": now(), "updated_at": now()}
