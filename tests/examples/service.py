@@ -26,20 +26,16 @@ Path = tuple[str, str | None]
 
 
 @dataclass
-class Service:
-    """One process of the application. `bookmark`: of the client whose requests these are."""
+class Visitor:
+    """A client of one process of the application, with its bookmark."""
 
-    db: Database
     client: httpx.AsyncClient
     bookmark: str | None = None
-    sent: list[str] = field(default_factory=list)
 
     async def ask(self, method: str, path: str, token: str | None = None, **body: Any) -> Answer:
-        """Of one client: its next request carries the bookmark."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if self.bookmark is not None:
             headers["Bookmark"] = self.bookmark
-        self.sent.clear()
         answer = await self.client.request(method, path, headers=headers, **body)
         self.bookmark = answer.headers.get("Bookmark", self.bookmark)
         return answer.status_code, answer.json() if answer.content else None
@@ -49,6 +45,18 @@ class Service:
         for _, body in answers.values():
             body.get("user", {}).pop("token", None)  # new in each answer
         return answers
+
+
+@dataclass
+class Service(Visitor):
+    """The same, of an application in this process. `sent`: the statements of its last request."""
+
+    db: Database = field(kw_only=True)
+    sent: list[str] = field(default_factory=list)
+
+    async def ask(self, method: str, path: str, token: str | None = None, **body: Any) -> Answer:
+        self.sent.clear()
+        return await super().ask(method, path, token, **body)
 
     async def statements(self, paths: Mapping[str, Path]) -> dict[str, int]:
         """How many each of these reads takes."""
@@ -106,7 +114,7 @@ async def serving(
         httpx.AsyncClient(transport=transport, base_url="https://example") as client,
     ):
         await until(lambda: not any(node.out for node in db.nodes), "all nodes are in the rotation")
-        service = Service(db, client)
+        service = Service(client, db=db)
         with listening(service.sent):
             yield service
 
