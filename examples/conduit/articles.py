@@ -1,9 +1,10 @@
 """Articles, their lists, favourites, comments and tags."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Body, HTTPException, Query
+from fastapi import APIRouter, Body, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 from sqlalchemy import delete
@@ -54,11 +55,13 @@ class CommentWritten(BaseModel):
     body: str
 
 
-class Page(BaseModel):
-    offset: int = 0
-    limit: int = 20
+@dataclass(frozen=True)
+class Page:
+    offset: Annotated[int, Query(ge=0)] = 0
+    limit: Annotated[int, Query(ge=1, le=100)] = 20
 
 
+@dataclass(frozen=True)
 class Filter(Page):
     tag: str | None = None
     author: str | None = None
@@ -70,7 +73,7 @@ def slug_of(title: str) -> str:
 
 
 @router.get("/articles")
-async def articles(which: Annotated[Filter, Query()], viewer: Viewer, db: Db) -> ArticlesAnswer:
+async def articles(which: Annotated[Filter, Depends()], viewer: Viewer, db: Db) -> ArticlesAnswer:
     """By tag, author and who made it a favourite, or all; the newest first."""
     lists: list[list[int]] = []
     if which.tag is not None:
@@ -86,12 +89,13 @@ async def articles(which: Annotated[Filter, Query()], viewer: Viewer, db: Db) ->
         site = await db[Sites].require(SITE, load=[Site.articles])
         lists.append([article.id for article in site.articles])
     first, *others = lists
-    ids = [id for id in first if all(id in other for other in others)]
+    wanted = set(first).intersection(*others)
+    ids = [id for id in first if id in wanted]
     return await Answers(db, viewer).page(ids, which.offset, which.limit)
 
 
 @router.get("/articles/feed")
-async def feed(page: Annotated[Page, Query()], id: SignedIn, db: Db) -> ArticlesAnswer:
+async def feed(page: Annotated[Page, Depends()], id: SignedIn, db: Db) -> ArticlesAnswer:
     """Of all whom the user follows, the newest first."""
     user = await db[Users].require(id, load=[(User.follows, Follow.followed, User.articles)])
     ids = [article.id for follow in user.follows for article in follow.followed.articles]

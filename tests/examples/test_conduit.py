@@ -220,6 +220,8 @@ REFUSED = [
     ("GET", "/user", "forged", None, 401),
     ("GET", "/profiles/nobody", None, None, 404),
     ("GET", "/articles/nothing", None, None, 404),
+    ("GET", "/articles?limit=0", None, None, 422),
+    ("GET", "/articles/feed?offset=-1", ADA, None, 422),
     ("POST", "/articles", ADA, {"article": {"title": "no body"}}, 422),
     ("POST", "/articles", ADA, written("First", ""), 422),
     ("POST", "/users", None, {"user": {"username": "ada", "email": "", "password": ""}}, 422),
