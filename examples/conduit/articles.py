@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, HTTPException, Query
@@ -24,10 +25,7 @@ from examples.conduit.models import (
     Article,
     Comment,
     Favourite,
-    Follow,
-    Site,
     Tag,
-    User,
 )
 from examples.conduit.repositories import Articles, Comments, Sites, Tags, Users
 from examples.conduit.users import Db, Work
@@ -75,19 +73,19 @@ def slug_of(title: str) -> str:
 @router.get("/articles")
 async def articles(which: Annotated[Filter, Depends()], viewer: Viewer, db: Db) -> ArticlesAnswer:
     """By tag, author and who made it a favourite, or all; the newest first."""
+    users = db[Users]
     lists: list[list[int]] = []
     if which.tag is not None:
-        tag = await db[Tags].get(which.tag, load=[Tag.articles])
-        lists.append([article.id for article in tag.articles] if tag else [])
+        lists.append(await db[Tags].articles.get(which.tag))
     if which.author is not None:
-        author = await db[Users].by_username.get(which.author, load=[User.articles])
-        lists.append([article.id for article in author.articles] if author else [])
+        author = await users.by_username.get(which.author)
+        lists.append(await users.articles.get(author.id) if author else [])
     if which.favorited is not None:
-        fan = await db[Users].by_username.get(which.favorited, load=[User.favourites])
-        lists.append([favourite.article_id for favourite in fan.favourites] if fan else [])
+        fan = await users.by_username.get(which.favorited)
+        pairs = await users.favourites.get(fan.id) if fan else []
+        lists.append([article for _, article in pairs])
     if not lists:
-        site = await db[Sites].require(SITE, load=[Site.articles])
-        lists.append([article.id for article in site.articles])
+        lists.append(await db[Sites].articles.get(SITE))
     first, *others = lists
     wanted = set(first).intersection(*others)
     ids = [id for id in first if id in wanted]
@@ -97,9 +95,10 @@ async def articles(which: Annotated[Filter, Depends()], viewer: Viewer, db: Db) 
 @router.get("/articles/feed")
 async def feed(page: Annotated[Page, Depends()], id: SignedIn, db: Db) -> ArticlesAnswer:
     """Of all whom the user follows, the newest first."""
-    user = await db[Users].require(id, load=[(User.follows, Follow.followed, User.articles)])
-    ids = [article.id for follow in user.follows for article in follow.followed.articles]
-    return await Answers(db, id).page(sorted(ids, reverse=True), page.offset, page.limit)
+    followed = [user for _, user in await db[Users].follows.get(id)]
+    lists = await db[Users].articles.get_many(followed)
+    ids = sorted(chain.from_iterable(lists.values()), reverse=True)
+    return await Answers(db, id).page(ids, page.offset, page.limit)
 
 
 @router.get("/articles/{slug}")
@@ -207,5 +206,4 @@ async def uncomment(slug: str, comment_id: int, id: SignedIn, work: Work) -> Non
 
 @router.get("/tags")
 async def tags(db: Db) -> TagsAnswer:
-    site = await db[Sites].require(SITE, load=[Site.tags])
-    return TagsAnswer(tags=[tag.name for tag in site.tags])
+    return TagsAnswer(tags=await db[Sites].tags.get(SITE))
