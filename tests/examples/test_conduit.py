@@ -67,7 +67,6 @@ async def test_twelve_reads_take_no_statement_when_warm(service: Service, other:
     warm = await service.statements(READS)
     assert warm == dict.fromkeys(READS, 0)
     assert await other.statements(READS) == warm, "what the one has read the other has in Redis"
-    print("EMPTY", empty)
     rows = re.findall(
         r"^\| (.+): `GET .+` \| (\d+) \| (\d+) \|$", TUTORIAL.read_text(), re.MULTILINE
     )
