@@ -26,11 +26,13 @@ from repocache.testing import Endpoints
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+"""It makes its own tables."""
 MARKED = re.compile(r"^<!-- run -->\n+```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-NAMED_TEST = re.compile(r"`((?:tests|docs|repocache|benchmarks)/[\w/.*]+)`")
+NAMED_TEST = re.compile(r"`((?:tests|docs|repocache|benchmarks|examples)/[\w/.*]+)`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -156,7 +158,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if MARKED.search(page.read_text())],
+    [page for page in PAGES if MARKED.search(page.read_text()) and page != TUTORIAL],
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 async def test_the_snippets_run(page: Path, namespace: dict[str, object], shop: Endpoints) -> None:
@@ -171,6 +173,22 @@ async def test_the_snippets_run(page: Path, namespace: dict[str, object], shop: 
             "postgresql+asyncpg://app@db2/shop": first,
             "postgresql+asyncpg://app@db3/shop": second,
             "redis://cache:6379/0": shop.redis,
+        },
+    )
+
+
+async def test_the_tutorial_runs(
+    namespace: dict[str, object], repocache_endpoints: Endpoints
+) -> None:
+    first, second = repocache_endpoints.replicas
+    await run(
+        TUTORIAL,
+        namespace,
+        {
+            "postgresql+asyncpg://app@db1/conduit": repocache_endpoints.primary,
+            "postgresql+asyncpg://app@db2/conduit": first,
+            "postgresql+asyncpg://app@db3/conduit": second,
+            "redis://cache:6379/0": repocache_endpoints.redis,
         },
     )
 

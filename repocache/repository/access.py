@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 from sqlalchemy import Executable, Select
 from sqlalchemy import Row as SqlRow
+from sqlalchemy.orm import RelationshipProperty
 
 from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
@@ -29,7 +30,12 @@ from repocache.repository.matches import (
     ThroughCaches,
 )
 from repocache.repository.relations import Branch
-from repocache.repository.relationships import NOTHING_CACHED, CachedTargets, Relationships
+from repocache.repository.relationships import (
+    NOTHING_CACHED,
+    CachedTargets,
+    Members,
+    Relationships,
+)
 from repocache.repository.rows import Rows
 from repocache.routing.around import current_session
 
@@ -56,6 +62,8 @@ class Access(Protocol[M]):
     """By their names."""
     counts: Mapping[str, CountAccess]
     """By their names."""
+    lists: Mapping[RelationshipProperty[Any], Members]
+    """The ids that these relationships lead to, where they are cached."""
 
     async def cached_rows(self, ids: Sequence[Any]) -> Mapping[Any, CachedRow]:
         """For views: a cached for every id."""
@@ -102,6 +110,7 @@ class NodeAccess(Generic[M]):
         self._entity = rows.plan.entity
         self.peek: Peek = no_l1
         self.all_rows = rows.plan.select
+        self.lists = cached.lists
         self.past_caches = {name: NodeMatches(each, rows) for name, each in lookups.items()}
         self.lookups: Mapping[str, Matches[M]] = self.past_caches
         self.counts: Mapping[str, CountAccess] = {

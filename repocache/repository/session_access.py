@@ -24,6 +24,7 @@ from repocache.repository.beside import CountBinding
 from repocache.repository.count_rows import CountAccess, CountsInWork
 from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.relations import Branch
+from repocache.repository.relationships import NOTHING_CACHED
 from repocache.repository.unreadable import any_row, one_row, readable
 
 M = TypeVar("M")
@@ -49,6 +50,7 @@ class SessionAccess(Generic[M]):
         self.peek: Peek = no_l1
         self._has_children = len(list(plan.mapper.self_and_descendants)) > 1
         self.all_rows = self.all_entities = plan.entities
+        self.lists = NOTHING_CACHED.lists
         self.lookups: Mapping[str, Matches[M]] = {
             name: InUnitOfWork(each.plan, self) for name, each in lookups.items()
         }

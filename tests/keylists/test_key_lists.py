@@ -60,6 +60,10 @@ async def cached(shop: Shop) -> dict[int, Any]:
     assert {id: len(each.comments) for id, each in found.items()} == {
         id: counts[id] for id in found
     }
+    assert await posts.comments.get_many(range(1, 10)) == {
+        id: [each.id for each in found[id].comments] if id in found else [] for id in range(1, 10)
+    }
+    assert await posts.labels.get(4) == [each.name for each in found[4].labels]
     return {id: shape(each) for id, each in found.items()}
 
 
@@ -311,6 +315,29 @@ async def test_counts_where_nothing_is_cached(shop: Shop) -> None:
         await work.rollback()
     with pytest.raises(InvalidId):
         await posts.comment_count.get("5")  # type: ignore[arg-type]
+
+
+async def test_ids_where_nothing_is_cached(shop: Shop) -> None:
+    expected = {1: [], 3: [31, 30], 9: []}
+    posts = shop.db[Posts]
+    for each in (posts.on_primary(), posts.on_replica()):
+        assert await each.comments.get_many(list(expected)) == expected
+        assert await each.labels.get(4) == ["a", "b"]
+    async with shop.db.unit_of_work() as work:
+        work.add(Comment(id=99, post_id=1, text="new"))
+        lists = work[Posts].comments
+        assert await lists.get_many(list(expected)) == {**expected, 1: [99]}
+        await work.rollback()
+    with pytest.raises(InvalidId):
+        await posts.comments.get("5")  # type: ignore[arg-type]
+
+
+async def test_ids_ask_for_no_child(shop: Shop) -> None:
+    """A page of a long list reads the children of that page."""
+    posts = shop.db[Posts]
+    before = len(shop.seen)
+    assert await posts.comments.get(5) == [53, 52, 51, 50]
+    assert {e.owner for e in shop.seen[before:] if isinstance(e, Served)} == {"post-comments"}
 
 
 def test_what_cannot_be_counted_is_told() -> None:

@@ -1,0 +1,1 @@
+"""Whole services on FastAPI, to be read and copied; not packaged."""

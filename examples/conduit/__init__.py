@@ -1,0 +1,1 @@
+"""A blog for many, as RealWorld's Conduit is: read `repositories.py` first."""
