@@ -23,6 +23,7 @@ from repocache.repository.access import NONE, Access
 from repocache.repository.count_rows import CountAccess
 from repocache.repository.matches import Matches
 from repocache.repository.relations import Branch
+from repocache.repository.relationships import NOTHING_CACHED
 from repocache.routing.around import current_scopes
 from repocache.scope import Scope, ScopeValue
 
@@ -81,6 +82,7 @@ class ScopedAccess(Generic[M]):
             name: ScopedMatches(each, owner) for name, each in access.lookups.items()
         }
         self.counts: Mapping[str, CountAccess] = NONE
+        self.lists = NOTHING_CACHED.lists
 
     @property
     def all_entities(self) -> Select[Any]:
