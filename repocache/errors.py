@@ -25,6 +25,8 @@ RepocacheError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RepocacheError(Exception):
     """Something in repocache failed."""
@@ -38,7 +40,15 @@ class ConfigurationError(RepocacheError):
 
 
 class MappingRefused(ConfigurationError):
-    """This mapping cannot be cached rightly."""
+    """This mapping cannot be cached rightly. `leave_out`: the attribute without which it could be,
+    empty: none. `parts`: each by itself, where several things are refused."""
+
+    def __init__(
+        self, message: str, *, leave_out: str = "", parts: Sequence[MappingRefused] = ()
+    ) -> None:
+        super().__init__(message)
+        self.leave_out = leave_out
+        self.parts = tuple(parts)
 
 
 class OwnerClash(ConfigurationError):
