@@ -328,6 +328,11 @@ class Keys:
         )
 
     @property
+    def has_forms(self) -> bool:
+        """Whether an id of the right types may be none, for the database has another form of it."""
+        return bool(self._forms)
+
+    @property
     def may_be_long(self) -> bool:
         """Whether a key of these types can be longer than caches keep."""
         return self._varies

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, Table, inspect, select
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, configure_mappers, selectin_polymorphic, with_polymorphic
 from sqlalchemy.sql.expression import TableClause
 
@@ -103,7 +104,13 @@ class EntityPlan(Generic[M]):
         mapper = inspect(model, raiseerr=False)
         if not isinstance(mapper, Mapper):
             raise ConfigurationError(f"{model!r} is no mapped class")
-        configure_mappers()
+        try:
+            configure_mappers()
+        except SQLAlchemyError as error:
+            raise ConfigurationError(
+                f"{model.__name__}: SQLAlchemy cannot configure the mapped classes: {error}. "
+                "Import all modules that have models before Database(...)"
+            ) from error
         options = options or MappingOptions()
         mappers = family(mapper)
         check_names(mappers, options)

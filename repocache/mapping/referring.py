@@ -24,6 +24,11 @@ def referring_columns(
     Raises ConfigurationError if they are of another type than the id, and MappingRefused for a
     type of which nothing is known.
     """
+    wanted = ", ".join(each.__name__ for each in plan.id_types)
+    if len(columns) != len(plan.key):
+        raise ConfigurationError(
+            f"{name}: its columns do not hold the id of {plan.model.__name__}, which is ({wanted})"
+        )
     for column, own, part in zip(columns, plan.layout.id_stored, plan.key, strict=True):
         if column.type is own.column.type:
             codec = own.kind.codec if own.declared else None
@@ -32,9 +37,8 @@ def referring_columns(
         stored = stored_column(f"{name}: {column}", column, plan.rules.dialect, codec)
         [found] = key_parts([stored], [part.type])
         if found.type is not part.type:
-            wanted = ", ".join(each.__name__ for each in plan.id_types)
             raise ConfigurationError(
-                f"{name}: {column} gives {found.type.__name__}, and does not hold the id of "
-                f"{plan.model.__name__}, which is ({wanted})"
+                f"{name}: its columns do not hold the id of {plan.model.__name__}, which is "
+                f"({wanted}): {column} gives {found.type.__name__}"
             )
         yield stored

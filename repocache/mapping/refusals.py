@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from repocache.errors import MappingRefused
+from repocache.errors import ConfigurationError, MappingRefused
 from repocache.keys import key_type_names
 from repocache.mapping.options import MappingOptions
 
@@ -84,8 +84,12 @@ class RefusedRepositories:
     def of(self, repository: str, options: MappingOptions) -> Iterator[None]:
         """What is refused within is kept. `options`: its declaration."""
         own = Refusals()
-        with own.gathered():
-            yield
+        try:
+            with own.gathered():
+                yield
+        except ConfigurationError:
+            self.check()  # what was found before is said first
+            raise
         self._snippets.append(own.snippet(repository, options))
         with self._all.gathered():
             own.check()

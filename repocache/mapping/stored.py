@@ -18,7 +18,7 @@ from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedTyp
 
 from repocache.codec.column import ColumnCodec, ColumnKind
 from repocache.codec.driver_value import DRIVER_VALUE
-from repocache.errors import CodecError
+from repocache.errors import CodecError, MappingRefused
 from repocache.mapping.kinds import declared_kind, kind_of, refusal, variant_of
 from repocache.redaction.foreign import in_brief
 
@@ -95,6 +95,8 @@ def stored_column(
 
     Raises MappingRefused for a type of which nothing is known.
     """
+    if isinstance(column.type, NullType) and codec is None and column.foreign_keys:
+        raise _nowhere(name, column)
     type_ = variant_of(column.type, dialect)
     way = tuple(_way(type_, dialect))
     leaf = way[-1]
@@ -126,6 +128,14 @@ def stored_column(
         _normal(known, dialect, kind),
         _unfit(way),
         _classes(way),
+    )
+
+
+def _nowhere(name: str, column: ColumnElement[Any]) -> MappingRefused:
+    told = ", ".join(sorted(each.target_fullname for each in column.foreign_keys))
+    return MappingRefused(
+        f"{name} has the type of what its foreign key refers to, {told}, and that is not in the "
+        "metadata: import the module that has this table first, or give the column a type"
     )
 
 

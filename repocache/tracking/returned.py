@@ -87,6 +87,8 @@ def key_texts(keys: Keys, ids: Iterable[Id]) -> list[str] | None:
         try:
             texts.append(keys.text(parts[0] if single else parts))
         except InvalidId:
+            if not keys.has_forms:
+                raise
             return None  # written by others than the column's type
     return texts
 
