@@ -25,8 +25,6 @@ RepocacheError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 
 class RepocacheError(Exception):
     """Something in repocache failed."""
@@ -44,11 +42,11 @@ class MappingRefused(ConfigurationError):
     empty: none. `parts`: each by itself, where several things are refused."""
 
     def __init__(
-        self, message: str, *, leave_out: str = "", parts: Sequence[MappingRefused] = ()
+        self, message: str, *, leave_out: str = "", parts: tuple[MappingRefused, ...] = ()
     ) -> None:
         super().__init__(message)
         self.leave_out = leave_out
-        self.parts = tuple(parts)
+        self.parts = parts
 
 
 class OwnerClash(ConfigurationError):

@@ -40,7 +40,7 @@ class Refusals:
             raise self._found[0]
         if self._found:
             lines = list(dict.fromkeys(str(each) for each in self._found))
-            raise MappingRefused("\n".join(lines), parts=self._found)
+            raise MappingRefused("\n".join(lines), parts=tuple(self._found))
 
     def snippet(self, repository: str, options: MappingOptions) -> str:
         """The declaration by which the repository does without what is refused; empty: no such
