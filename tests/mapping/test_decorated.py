@@ -171,15 +171,15 @@ class Decorated(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     zoned: Mapped[datetime.datetime | None] = mapped_column(Zoned())
-    point: Mapped[Any] = mapped_column(Pointed())
+    point: Mapped[Any] = mapped_column(Pointed(), nullable=True)
     text: Mapped[Any] = mapped_column(JsonText())
     outer: Mapped[Any] = mapped_column(Outer())
     plain: Mapped[str | None] = mapped_column(Plain(20))
     guid: Mapped[uuid.UUID | None] = mapped_column(Guid())
-    own: Mapped[Any] = mapped_column(OwnProcessor())
+    own: Mapped[Any] = mapped_column(OwnProcessor(), nullable=True)
     upper: Mapped[str | None] = mapped_column(Upper())
     length: Mapped[int | None] = mapped_column(Length())
-    labels: Mapped[Any] = mapped_column(Labels())
+    labels: Mapped[Any] = mapped_column(Labels(), nullable=True)
     tracked: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(JsonText()))
 
 
