@@ -31,6 +31,7 @@ from repocache.invalidation.feed import Changed, ChangedAll
 from repocache.invalidation.outbox import OutboxMode
 from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
+from repocache.mapping.rules import Eager
 from repocache.redis_link import LinkSettings
 from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
@@ -61,6 +62,7 @@ __all__ = [
     "Count",
     "Database",
     "DatabaseUnavailable",
+    "Eager",
     "EngineSettings",
     "Follow",
     "InvalidId",

@@ -25,6 +25,7 @@ from repocache.errors import ConfigurationError, NotStarted, UsageError
 from repocache.events import Switched, guarded
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.held import Held
+from repocache.mapping.rules import MappingRules
 from repocache.nodes.topology import NodeStatus, Topology
 from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
@@ -115,8 +116,13 @@ class Database:
         self._advice = tuple(self._advise(self._topology.urls))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
+        dialect = self._topology.write_engine.dialect
         self._registry = Registry(
-            classes, nodes, state_maker(settings.misuse, settings.observe), redis=redis is not None
+            classes,
+            nodes,
+            state_maker(settings.misuse, settings.observe),
+            MappingRules(dialect, settings.eager, settings.codecs),
+            redis=redis is not None,
         )
         self._plan = DatabasePlan(
             settings=settings,

@@ -41,6 +41,19 @@ class ConfigurationError(RepocacheError):
 class MappingRefused(ConfigurationError):
     """This mapping cannot be cached rightly."""
 
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        leave_out: str = "",
+        parts: tuple[MappingRefused, ...] = (),
+    ) -> None:
+        """`leave_out`: the attribute without which it could be, empty: none. `parts`: each by
+        itself, where several things are refused."""
+        super().__init__(message)
+        self.leave_out = leave_out
+        self.parts = parts
+
 
 class OwnerClash(ConfigurationError):
     """Two owners claim the same keys."""

@@ -13,7 +13,9 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from repocache.errors import ConfigurationError, InvalidId, OwnerClash
@@ -144,6 +146,27 @@ def _digits(part: int) -> str:
         raise InvalidId(f"an id {shown(part)} has no key: no column holds it ({error})") from error
 
 
+def _number(part: Decimal) -> str:
+    """Equal ones have one text, of as many characters as they have digits."""
+    sign, digits, exponent = part.as_tuple()
+    if not isinstance(exponent, int):
+        raise InvalidId(f"an id {part} has no key: it is no number")
+    significant = "".join(map(str, digits)).rstrip("0")
+    if not significant.strip("0"):
+        return "0"
+    exponent += len(digits) - len(significant)
+    return f"{'-' if sign else ''}{significant.lstrip('0')}e{exponent}"
+
+
+def _moment(part: datetime.datetime) -> str:
+    """Equal ones have one text."""
+    try:
+        zoned = part if part.tzinfo is None else part.astimezone(datetime.UTC)
+    except OverflowError as error:
+        raise InvalidId(f"an id {part} has no key: {error}") from error
+    return quote(zoned.replace(fold=0).isoformat(), safe="")
+
+
 _WRITERS: Mapping[type, Callable[[Any], str]] = {
     int: _digits,
     # A text that no database takes (a lone surrogate) has a key all the same: there is no such row.
@@ -151,6 +174,9 @@ _WRITERS: Mapping[type, Callable[[Any], str]] = {
     uuid.UUID: lambda part: part.hex,
     bytes: lambda part: part.hex(),
     datetime.date: lambda part: part.isoformat(),
+    bool: lambda part: "true" if part else "false",
+    datetime.datetime: _moment,
+    Decimal: _number,
 }
 _READERS: Mapping[type, Callable[[str], Any]] = {
     int: int,
@@ -158,64 +184,136 @@ _READERS: Mapping[type, Callable[[str], Any]] = {
     uuid.UUID: uuid.UUID,
     bytes: bytes.fromhex,
     datetime.date: datetime.date.fromisoformat,
+    bool: lambda part: {"true": True, "false": False}[part],
+    datetime.datetime: lambda part: datetime.datetime.fromisoformat(unquote(part)),
+    Decimal: Decimal,
 }
-KEY_TYPES = tuple(_WRITERS)
+_NAMES = ", ".join([*(each.__name__ for each in _WRITERS), "an Enum"])
 """The types that a part of an id may have."""
+
+
+def is_key_type(kind: object) -> bool:
+    """Whether a part of an id may be of this type."""
+    return isinstance(kind, type) and (kind in _WRITERS or issubclass(kind, Enum))
+
+
+def key_type_names() -> str:
+    """Of all such types, for messages."""
+    return _NAMES
+
+
+def _writer(kind: type) -> Callable[[Any], str]:
+    """An enumeration's members by their names: two with one value are one member."""
+    if issubclass(kind, Enum):
+        return lambda part: quote(part.name, safe="")
+    return _WRITERS[kind]
+
+
+def _reader(kind: type) -> Callable[[str], Any]:
+    if issubclass(kind, Enum):
+        return lambda part: kind[unquote(part)]
+    return _READERS[kind]
+
+
+Form = Callable[[Any], Any]
+
+
+class KeyPart(NamedTuple):
+    """Of an id. `type`: exact. `form`: what the database gives for such a value, if that may be
+    another; may raise anything for one that it does not take."""
+
+    type: type
+    form: Form | None = None
 
 
 class Keys:
     """The keys of one owner: `prefix:part` or `prefix:part:part`, and back.
 
-    `types`: the exact type of each primary-key column, in order. `make`: builds a composite id (a
+    `parts`: the exact type of each primary-key column, in order. `make`: builds a composite id (a
     NamedTuple class or `tuple`) from its parts; for a single column it is not used. An id of
     another type or arity raises InvalidId: `"7"`, `7`, `True` and a UUID's text must never become
-    one key by accident. `plain_type`: the type of an id of one column, None for a composite one.
+    one key by accident. So does one that is not as the database gives it: of two ids for one row
+    one would never hear of a change. `plain_type`: of an id of one column that needs no more than
+    its type to be right; None: it is to be checked. `single`: the id is of one column.
     """
 
     __slots__ = (
+        "_forms",
         "_readers",
         "_varies",
         "_writer",
         "_writers",
         "follows",
         "make",
+        "parts",
         "plain_type",
         "prefix",
+        "single",
         "types",
     )
 
     def __init__(
-        self, owner: KeyOwner, types: Sequence[type], make: Callable[[Iterable[Any]], Any] = tuple
+        self,
+        owner: KeyOwner,
+        parts: Sequence[type | KeyPart],
+        make: Callable[[Iterable[Any]], Any] = tuple,
     ) -> None:
+        given = [each if isinstance(each, KeyPart) else KeyPart(each) for each in parts]
+        types = [each.type for each in given]
         for each in types:
-            if each not in _WRITERS:
+            if not is_key_type(each):
                 raise ConfigurationError(
                     f"owner {owner.prefix!r}: a key column of type {each.__name__} has no key "
-                    f"text; supported are {', '.join(t.__name__ for t in KEY_TYPES)}"
+                    f"text; supported are {_NAMES}"
                 )
         self.prefix = owner.prefix
         self.follows = owner.follows
+        self.parts = tuple(given)
         self.types = tuple(types)
-        self.plain_type = self.types[0] if len(self.types) == 1 else None
+        self.single = len(self.types) == 1
+        forms = tuple(each.form for each in given)
+        self._forms = () if set(forms) == {None} else forms
+        self.plain_type = self.types[0] if self.single and not self._forms else None
         self.make = make
         self._varies = not {str, bytes}.isdisjoint(types)
-        self._writers = tuple(_WRITERS[each] for each in types)
-        self._readers = tuple(_READERS[each] for each in types)
+        self._writers = tuple(_writer(each) for each in types)
+        self._readers = tuple(_reader(each) for each in types)
         self._writer = self._writers[0]
 
     def check(self, id: object) -> None:
-        """Raise InvalidId unless `id` has exactly the key's types and arity. A UUID may be of the
-        driver's class."""
+        """Raise InvalidId unless `id` has exactly the key's types and arity, and is as the database
+        gives it. A UUID may be of the driver's class."""
         types = self.types
         if len(types) == 1:
             if _has_type(id, types[0]):
+                if self._forms:
+                    self._check_forms(id, (id,))
                 return
         elif isinstance(id, tuple) and len(id) == len(types) and all(map(_has_type, id, types)):
+            if self._forms:
+                self._check_forms(id, id)
             return
         wanted = (
             types[0].__name__ if len(types) == 1 else f"({', '.join(t.__name__ for t in types)})"
         )
         raise InvalidId(f"{self.prefix}: the id {shown(id)} is not of the key's type {wanted}")
+
+    def _check_forms(self, id: object, parts: Iterable[Any]) -> None:
+        for part, form in zip(parts, self._forms, strict=True):
+            if form is None:
+                continue
+            try:
+                right = form(part)
+            except Exception as error:
+                # It is a type of the application's own.
+                raise InvalidId(
+                    f"{self.prefix}: the id {shown(id)} is none that the column takes: {error}"
+                ) from error
+            if type(right) is not type(part) or right != part:
+                raise InvalidId(
+                    f"{self.prefix}: for the id {shown(id)} the database has {shown(right)}, and "
+                    "one row has one id: give it as the database has it"
+                )
 
     def distinct(self, ids: Iterable[Any]) -> list[Any]:
         """The ids, each once, in the order given. Raises InvalidId, also for one id where many are
@@ -232,11 +330,16 @@ class Keys:
         if type(id) is self.plain_type:
             return f"{self.prefix}:{self._writer(id)}"
         self.check(id)
-        if self.plain_type is not None:
+        if self.single:
             return f"{self.prefix}:{self._writer(id)}"
         return ":".join(
             (self.prefix, *(write(part) for write, part in zip(self._writers, id, strict=True)))
         )
+
+    @property
+    def has_forms(self) -> bool:
+        """Whether an id of the right types may be none, for the database has another form of it."""
+        return bool(self._forms)
 
     @property
     def may_be_long(self) -> bool:
@@ -255,7 +358,7 @@ class Keys:
             raise OwnerClash(f"{text!r} is not a key of owner {self.prefix!r}")
         try:
             values = [read(part) for read, part in zip(self._readers, parts, strict=True)]
-        except ValueError as error:
+        except (ArithmeticError, KeyError, ValueError) as error:
             raise OwnerClash(f"{text!r} is not a key of owner {self.prefix!r}") from error
         return values[0] if len(values) == 1 else self.make(values)
 

@@ -13,6 +13,7 @@ from repocache.errors import ConfigurationError
 from repocache.events import LoggingObserver, Observer
 from repocache.invalidation.identifier import checked, checked_all
 from repocache.invalidation.outbox import OutboxMode
+from repocache.mapping.rules import Codecs, Eager, check_codecs
 from repocache.redis_link import LinkSettings
 from repocache.signing.bookmarks import SHORTEST
 from repocache.transactions.cached_marker import Misuse
@@ -62,6 +63,12 @@ class Settings:
     outbox_owners: tuple[str, ...] = ()
     #: What a change of an entity that came from a cache leads to; see `Misuse`.
     misuse: Misuse = Misuse.RAISE
+    #: What becomes of relationships that a mapping loads with their owner; see `Eager`.
+    eager: Eager = Eager.NOT_LOADED
+    #: How values of columns are cached whose SQLAlchemy type is of this class, where the repository
+    #: declares no codec: `{Money: ColumnCodec(...)}`. Needed for views and lookups of types that
+    #: make values of their own.
+    codecs: Codecs = field(default_factory=dict, hash=False)
     #: Gets every event, and must not block; the default writes troubles, each with its remedy, to
     #: the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is
     #: logged, and reaches nobody.
@@ -87,6 +94,12 @@ class Settings:
             raise ConfigurationError(
                 f"Settings(misuse={self.misuse!r}): give a Misuse, as in Misuse.TELL"
             )
+        if not isinstance(self.eager, Eager):
+            raise ConfigurationError(
+                f"Settings(eager={self.eager!r}): give an Eager, as in Eager.REFUSE"
+            )
+        check_codecs(self.codecs)
+        object.__setattr__(self, "codecs", dict(self.codecs))
         for name in ("local_entries", "local_bytes"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")

@@ -104,4 +104,4 @@ VARIABLES = (
     Variable("REDIS_MAX_UNREAD", "link.limits.max_unread", whole),
 )
 """In the order of the settings. What belongs to a program and not to where it runs (observers,
-`misuse`, functions) is given in code."""
+`misuse`, `eager`, `codecs`, functions) is given in code."""

@@ -14,7 +14,10 @@ from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.orm import ColumnProperty, Mapper, RelationshipProperty
 
 from repocache.errors import ConfigurationError, MappingRefused
+from repocache.mapping.functions import unseen_in
 from repocache.mapping.options import MappingOptions
+from repocache.mapping.refusals import Refusals
+from repocache.mapping.rules import Eager, MappingRules
 
 _EAGER = frozenset({"joined", "selectin", "subquery", "immediate", False})
 
@@ -28,35 +31,31 @@ class Attribute:
     columns: tuple[ColumnElement[Any], ...]
 
 
-def check_mapper(mapper: Mapper[Any], options: MappingOptions) -> None:
+def check_mapper(mapper: Mapper[Any], options: MappingOptions, rules: MappingRules) -> None:
     """Raise MappingRefused for a class whose rows or relationships cannot be cached rightly."""
+    refusals = Refusals()
     name = mapper.class_.__name__
-    if mapper.concrete:
-        raise MappingRefused(
-            f"{name}: concrete inheritance reads several tables as one: cache each class by itself"
-        )
     if not isinstance(mapper.local_table, Table):
         raise MappingRefused(
             f"{name} is mapped to a {type(mapper.local_table).__name__}, not to a table: no write "
             "can be tied to its keys. Map a class to the table and cache that"
         )
     for relationship in mapper.relationships:
-        if relationship.key not in options.not_loaded:
-            _check_relationship(name, relationship)
+        if rules.eager is Eager.REFUSE and relationship.key not in options.not_loaded:
+            with refusals.gathered():
+                _check_relationship(name, relationship)
+    refusals.check()
 
 
 def _check_relationship(name: str, relationship: RelationshipProperty[Any]) -> None:
-    key, declared = relationship.key, f"MappingOptions(not_loaded=({relationship.key!r},))"
-    if relationship.lazy in _EAGER:
+    key, lazy = relationship.key, relationship.lazy
+    if lazy in _EAGER or lazy == "dynamic":
         raise MappingRefused(
-            f"{name}.{key} is loaded with its owner (lazy={relationship.lazy!r}), but its rows "
-            f"change without it: declare {declared} or map it with lazy='raise', and read them by "
-            "their own repository"
-        )
-    if relationship.lazy == "dynamic":
-        raise MappingRefused(
-            f"{name}.{key} (lazy='dynamic') is empty in an entity that has no session: map it as "
-            f"WriteOnlyMapped, or declare {declared}"
+            f"{name}.{key} (lazy={lazy!r}) is loaded with its owner, but its rows change without "
+            f"it, and Settings(eager=Eager.REFUSE) refuses that: declare "
+            f"MappingOptions(not_loaded=({key!r},)) or map it with lazy='raise', and read it by "
+            "`load=`",
+            leave_out=key,
         )
 
 
@@ -75,9 +74,11 @@ def check_names(mappers: list[Mapper[Any]], options: MappingOptions) -> None:
         )
 
 
-def loaded_attributes(mapper: Mapper[Any], options: MappingOptions) -> Iterator[Attribute]:
-    """All column attributes that loading an entity fills, so no deferred ones. Raises
-    MappingRefused."""
+def loaded_attributes(
+    mapper: Mapper[Any], options: MappingOptions, refusals: Refusals
+) -> Iterator[Attribute]:
+    """All column attributes that loading an entity fills, so no deferred ones. `refusals`: gathers
+    those that are refused."""
     needed = {*mapper.primary_key, mapper.polymorphic_on}
     for attribute in mapper.column_attrs:
         if not attribute.instrument:
@@ -91,7 +92,10 @@ def loaded_attributes(mapper: Mapper[Any], options: MappingOptions) -> Iterator[
         elif attribute.key in options.not_loaded or _is_left_out(attribute):
             continue
         elif not isinstance(attribute.columns[0], Column) and attribute.key not in options.derived:
-            raise MappingRefused(_derived_refusal(mapper.class_.__name__, attribute.key))
+            why = unseen_in(attribute.columns[0])
+            if why:
+                refusals.add(_derived_refusal(mapper.class_.__name__, attribute.key, why))
+                continue
         yield Attribute(attribute.key, tuple(attribute.columns))
 
 
@@ -100,10 +104,19 @@ def _is_left_out(attribute: ColumnProperty[Any]) -> bool:
     return attribute.deferred or ("query_expression", True) in attribute.strategy_key
 
 
-def _derived_refusal(name: str, key: str) -> str:
+def is_derived(attribute: ColumnProperty[Any], options: MappingOptions) -> bool:
+    """Whether it is loaded and computed by SQL."""
     return (
-        f"{name}.{key} is computed by SQL, and any write to a table that it reads invalidates the "
-        f"whole owner: declare MappingOptions(derived=({key!r},)) if that will do, or "
-        f"not_loaded=({key!r},); tables that only a text or a function in it reads have to be "
-        "named in KeyOwner(follows=...)"
+        not isinstance(attribute.columns[0], Column)
+        and attribute.key not in options.not_loaded
+        and not _is_left_out(attribute)
+    )
+
+
+def _derived_refusal(name: str, key: str, why: str) -> MappingRefused:
+    return MappingRefused(
+        f"{name}.{key} is computed by SQL with {why}, and what that reads is not seen: declare "
+        f"MappingOptions(derived=({key!r},)), and name all tables that it reads in "
+        f"KeyOwner(follows=(...,)), or leave it out with MappingOptions(not_loaded=({key!r},))",
+        leave_out=key,
     )

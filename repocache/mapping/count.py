@@ -11,12 +11,13 @@ from sqlalchemy import Column, Select, Table, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
 
 from repocache.codec.column import ColumnKind
-from repocache.errors import ConfigurationError, MappingRefused
+from repocache.errors import MappingRefused
 from repocache.keys import KeyOwner, Keys
-from repocache.mapping.hierarchy import kind_columns, own_rows
-from repocache.mapping.kinds import kind_of
+from repocache.mapping.hierarchy import kind_columns, lies_in_two_tables, own_rows
 from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.referring import referring_columns
+from repocache.mapping.stored import StoredColumn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,28 +55,24 @@ def count_plan(
         )
     [table] = tables
     assert isinstance(table, Table)
-    if mapper.inherits is not None and not mapper.single:
+    if lies_in_two_tables(mapper):
         raise MappingRefused(f"{name}: rows of {mapper.class_.__name__} lie in two tables")
-    kinds = tuple(kind_of(f"{name}: {each}", each.type) for each in columns)
-    if tuple(kind.python_type for kind in kinds) != parent.id_types:
-        wanted = ", ".join(kind.__name__ for kind in parent.id_types)
-        raise ConfigurationError(
-            f"{name}: its columns do not hold the id of {parent.model.__name__}, which is "
-            f"({wanted})"
-        )
-    rows: Select[Any] = select(*columns, func.count()).select_from(table)
+    stored = tuple(referring_columns(name, columns, parent))
+    rows: Select[Any] = select(*(each.expression for each in stored), func.count()).select_from(
+        table
+    )
     condition = own_rows(mapper)
     others = [] if condition is None else kind_columns(mapper)
     if condition is not None:
         rows = rows.where(condition)
-    layout = RowLayout(
-        (*columns, func.count()),
-        (*kinds, ColumnKind(f"{name}: count", int)),
-        {},
-        tuple(range(len(columns))),
-        None,
+    counted = func.count()
+    number = StoredColumn(
+        ColumnKind(f"{name}: count", int), counted, counted, counted.type, counted.type
     )
-    counted = replace(parent, model=mapper.class_, mapper=mapper)
-    ids = counted.beside(owner.prefix, layout, rows.group_by(*columns), itemgetter(len(columns)))
+    layout = RowLayout((*stored, number), {}, tuple(range(len(columns))), None)
+    keys = Keys(owner, parent.key)
+    of_class = replace(parent, model=mapper.class_, mapper=mapper)
+    grouped = rows.group_by(*(each.compared for each in stored))
+    ids = of_class.beside(keys, layout, grouped, itemgetter(len(columns)))
     moved_by = frozenset([*columns, *mapper.primary_key, *others])
-    return CountPlan(Keys(owner, parent.id_types), ids, moved_by)  # type: ignore[arg-type]
+    return CountPlan(keys, ids, moved_by)  # type: ignore[arg-type]

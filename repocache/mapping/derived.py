@@ -16,13 +16,14 @@ from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.sql.expression import FromClause, TableClause
 from sqlalchemy.sql.visitors import iterate
 
+from repocache.mapping.attributes import is_derived
 from repocache.mapping.options import MappingOptions
 
 
 def tables_read(
     mappers: Iterable[Mapper[Any]], own: Iterable[Table], options: MappingOptions
 ) -> frozenset[TableClause]:
-    """Of the attributes that are declared `derived`. `own`: the tables that hold the rows, which
+    """Of the attributes that are computed by SQL. `own`: the tables that hold the rows, which
     are read besides only where an expression looks at other rows of them.
     """
     rows = frozenset(own)
@@ -30,7 +31,7 @@ def tables_read(
         table
         for mapper in mappers
         for attribute in mapper.column_attrs
-        if attribute.key in options.derived
+        if is_derived(attribute, options)
         for element in iterate(attribute.columns[0])
         if isinstance(element, Select)
         for table in _read_by(element, rows)

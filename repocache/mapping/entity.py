@@ -53,6 +53,7 @@ def entity_maker(
         "dispatch": manager.dispatch,
         "told": _told,
     }
+    ids = [f"row[{at}]" for at in row.ids]
     lines = [
         "entity = new(class_)",
         "state = state_of(entity, manager)",
@@ -60,13 +61,18 @@ def entity_maker(
         "values = entity.__dict__",
     ]
     for name, at in layout.attributes.items():
+        stored = row.stored[at]
         value = f"row[{at}]"
-        if not row.kinds[at].immutable:
-            known[f"copy_{at}"] = copier(row.kinds[at])
+        if not stored.kind.immutable:
+            known[f"copy_{at}"] = copier(stored.kind)
             value = f"None if row[{at}] is None else copy_{at}(row[{at}])"
+        if stored.make is not None:
+            known[f"make_{at}"] = stored.value
+            value = f"make_{at}({value})"
+            ids = [f"values[{name!r}]" if each == f"row[{at}]" else each for each in ids]
         lines.append(f"values[{name!r}] = {value}")
-    ids = "".join(f"row[{at}], " for at in row.ids)
-    lines += [f"state.key = (identity, ({ids}), None)", "state.owner = prefix"]
+    key = "".join(f"{each}, " for each in ids)
+    lines += [f"state.key = (identity, ({key}), None)", "state.owner = prefix"]
     if layout.missing:
         # A column that is neither there nor expired would read as None.
         lines.append("state.expired_attributes.update(missing)")

@@ -34,7 +34,7 @@ def id_tables(mapper: Mapper[Any]) -> Mapping[Table, tuple[Column[Any], ...]]:
 
     Raises MappingRefused if a table has no such columns.
     """
-    mappers = [*reversed(list(mapper.iterate_to_root())), *family(mapper)[1:]]
+    mappers = [*_line(mapper), *family(mapper)[1:]]
     holders = [_equal_columns(column, mappers) for column in id_columns(mapper)]
     tables: dict[Table, tuple[Column[Any], ...]] = {}
     for each in mappers:
@@ -53,6 +53,31 @@ def id_tables(mapper: Mapper[Any]) -> Mapping[Table, tuple[Column[Any], ...]]:
             )
         tables[table] = ids
     return MappingProxyType(tables)
+
+
+def _line(mapper: Mapper[Any]) -> list[Mapper[Any]]:
+    """Those whose tables hold a part of an entity, from the top: a concrete class has all of it."""
+    found: list[Mapper[Any]] = []
+    for each in mapper.iterate_to_root():
+        found.append(each)
+        if each.concrete:
+            break
+    return found[::-1]
+
+
+def check_concrete(mapper: Mapper[Any]) -> None:
+    """Raise MappingRefused for a class whose rows are several tables'."""
+    below = [each.class_.__name__ for each in family(mapper)[1:] if each.concrete]
+    if below:
+        raise MappingRefused(
+            f"{mapper.class_.__name__} has concrete subclasses, and reads their tables as one: "
+            f"give repositories to {', '.join(below)}, and none to it"
+        )
+
+
+def lies_in_two_tables(mapper: Mapper[Any]) -> bool:
+    """Whether a class's rows have a part in a parent's table."""
+    return mapper.inherits is not None and not mapper.single and not mapper.concrete
 
 
 def _equal_columns(column: Column[Any], mappers: Iterable[Mapper[Any]]) -> dict[Column[Any], None]:

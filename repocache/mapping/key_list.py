@@ -26,12 +26,15 @@ from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.orm.interfaces import MANYTOMANY, ONETOMANY
 
 from repocache.errors import MappingRefused
-from repocache.keys import KeyOwner, Keys
+from repocache.keys import KeyOwner, KeyPart, Keys
 from repocache.mapping.entity import Row
 from repocache.mapping.hierarchy import kind_columns, own_rows
 from repocache.mapping.joins import equal_columns
+from repocache.mapping.key_columns import values_of
 from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.referring import referring_columns
+from repocache.mapping.stored import StoredColumn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,10 +99,21 @@ def key_list_plan(
         for each in order
         if isinstance(each, UnaryExpression) and isinstance(each.element, Column)
     ]
+    keys = Keys(owner, parent.key)
     return KeyListPlan(
         relationship,
-        Keys(owner, parent.id_types),
-        _ids(parent, child, owner.prefix, _Source(table, holders, members, order, many=many)),
+        keys,
+        _ids(
+            child,
+            keys,
+            _Source(
+                table,
+                tuple(referring_columns(name, holders, parent)),
+                tuple(referring_columns(name, members, child)),
+                order,
+                many=many,
+            ),
+        ),
         _fit(names),
         frozenset([*holders, *members, *others, *ordering]),
     )
@@ -111,38 +125,59 @@ class _Source:
     key's order. `many`: it is an association table."""
 
     table: Table
-    holders: tuple[Column[Any], ...]
-    members: tuple[Column[Any], ...]
+    holders: tuple[StoredColumn, ...]
+    members: tuple[StoredColumn, ...]
     order: tuple[ColumnElement[Any], ...]
     many: bool
 
 
-def _ids(
-    parent: EntityPlan[Any], child: EntityPlan[Any], prefix: str, source: _Source
-) -> EntityPlan[Any]:
-    order = (*source.order, *source.members)
-    lists = [_array_of(each, order) for each in source.members]
-    rows: Select[Any] = select(*source.holders, *lists).select_from(source.table)
+def _ids(child: EntityPlan[Any], keys: Keys, source: _Source) -> EntityPlan[Any]:
+    order = (*source.order, *(each.compared for each in source.members))
+    lists = [_list_of(each, order) for each in source.members]
+    layout = RowLayout((*source.holders, *lists), {}, tuple(range(len(source.holders))), None)
+    rows: Select[Any] = select(*layout.expressions).select_from(source.table)
     condition = None if source.many else own_rows(child.mapper)
     if condition is not None:
         rows = rows.where(condition)
-    held = [parent.layout.kinds[at] for at in parent.layout.ids]
-    kinds = (*held, *(replace(child.layout.kinds[at], depth=1) for at in child.layout.ids))
-    count = len(source.holders)
-    layout = RowLayout((*source.holders, *lists), kinds, {}, tuple(range(count)), None)
-    listed = rows.group_by(*source.holders)
-    return child.beside(prefix, layout, listed, _members_of(count, len(lists)))
+    listed = rows.group_by(*(each.compared for each in source.holders))
+    values = [_value_of(*each) for each in zip(source.members, child.key, strict=True)]
+    return child.beside(keys, layout, listed, _members_of(len(source.holders), values))
 
 
-def _array_of(column: Column[Any], order: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:
-    return func.pg_catalog.array_agg(aggregate_order_by(column, *order), type_=ARRAY(column.type))
+def _list_of(member: StoredColumn, order: Sequence[ColumnElement[Any]]) -> StoredColumn:
+    type_: ARRAY[Any] = ARRAY(member.type)
+    ordered = aggregate_order_by(member.compared, *order)
+    column = func.pg_catalog.array_agg(ordered, type_=type_)
+    return StoredColumn(
+        replace(member.kind, depth=1), column, column, type_, type_, classes=member.classes
+    )
 
 
-def _members_of(count: int, parts: int) -> Callable[[Row], list[Any]]:
+def _value_of(member: StoredColumn, part: KeyPart) -> Callable[[Any], Any] | None:
+    """Makes a part of the child's id of what is stored of it; None: it is that."""
+    if member.make is None:
+        return None
+    layout = RowLayout((member,), {}, (0,), None)
+    take = values_of(layout, (0,), (part,))
+    return lambda stored: take((stored,))
+
+
+def _members_of(
+    count: int, values: Sequence[Callable[[Any], Any] | None]
+) -> Callable[[Row], list[Any]]:
     """The children's ids in a row: of several columns as tuples."""
-    if parts == 1:
-        return lambda row: list(row[count])
-    return lambda row: list(zip(*row[count:], strict=True))
+    if len(values) == 1:
+        [value] = values
+        return lambda row: list(row[count] if value is None else map(value, row[count]))
+
+    def members(row: Row) -> list[Any]:
+        parts = [
+            each if value is None else map(value, each)
+            for value, each in zip(values, row[count:], strict=True)
+        ]
+        return list(zip(*parts, strict=True))
+
+    return members
 
 
 def _fit(names: Sequence[str]) -> Callable[[object, Any], bool]:

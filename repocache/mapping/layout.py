@@ -1,8 +1,8 @@
 """The row that is cached of a hierarchy: its columns in order, and where each class finds its
 attributes.
 
-Owns the numbering. Which attributes are loaded is decided in `attributes`, what their values are in
-`kinds`.
+Owns the numbering. Which attributes are loaded is decided in `attributes`, what is stored of them
+in `stored`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CHAR, NCHAR, Column, ColumnElement, Uuid
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, ColumnElement
 from sqlalchemy.orm import Mapper
-from sqlalchemy.types import TypeEngine
 
 from repocache.codec.column import ColumnKind
 from repocache.codec.row import CODEC_VERSION
 from repocache.errors import MappingRefused
-from repocache.keys import KEY_TYPES
 from repocache.mapping.attributes import loaded_attributes
 from repocache.mapping.hierarchy import family, id_columns
-from repocache.mapping.kinds import declared_kind, kind_of
 from repocache.mapping.options import MappingOptions
-
-_BLIND_COLLATIONS = ("NOCASE", "RTRIM", "_CI")
+from repocache.mapping.refusals import Refusals, with_remedy
+from repocache.mapping.rules import MappingRules
+from repocache.mapping.stored import StoredColumn, stored_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +37,41 @@ class ClassLayout:
 
 @dataclass(frozen=True, slots=True)
 class RowLayout:
-    """`columns`, `kinds`: of a row, in order. `classes`: of the mapper and its descendants. `ids`:
+    """`stored`: what a row holds, in order. `classes`: of the mapper and its descendants. `ids`:
     where the id stands, in the key's order. `discriminator`: where the value stands that says the
     class, None: there is one class only.
     """
 
-    columns: tuple[ColumnElement[Any], ...]
-    kinds: tuple[ColumnKind, ...]
+    stored: tuple[StoredColumn, ...]
     classes: Mapping[Mapper[Any], ClassLayout]
     ids: tuple[int, ...]
     discriminator: int | None
+
+    @property
+    def columns(self) -> tuple[ColumnElement[Any], ...]:
+        """As they are mapped."""
+        return tuple(each.column for each in self.stored)
+
+    @property
+    def expressions(self) -> tuple[ColumnElement[Any], ...]:
+        """As a select names them."""
+        return tuple(each.expression for each in self.stored)
+
+    @property
+    def kinds(self) -> tuple[ColumnKind, ...]:
+        """Of what is stored."""
+        return tuple(each.kind for each in self.stored)
+
+    @property
+    def id_stored(self) -> tuple[StoredColumn, ...]:
+        """The columns of the id, in the key's order."""
+        return tuple(self.stored[at] for at in self.ids)
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that change when rows of another release could not be read
         rightly."""
         parts: list[object] = [CODEC_VERSION, self.ids, self.discriminator]
-        parts += [_shape(*pair) for pair in zip(self.columns, self.kinds, strict=True)]
+        parts += map(_shape, self.stored)
         parts += [
             (repr(mapper.polymorphic_identity), sorted(layout.attributes.items()), layout.missing)
             for mapper, layout in self.classes.items()
@@ -63,25 +79,28 @@ class RowLayout:
         return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:8]
 
 
-def row_layout(mapper: Mapper[Any], options: MappingOptions) -> RowLayout:
-    """Number the columns of a mapper and its descendants. Raises MappingRefused."""
-    kinds: dict[ColumnElement[Any], ColumnKind] = {}
-    classes = {each: _class_layout(each, options, kinds) for each in family(mapper)}
+def row_layout(mapper: Mapper[Any], options: MappingOptions, rules: MappingRules) -> RowLayout:
+    """Number the columns of a mapper and its descendants. Raises MappingRefused, for all of
+    them."""
+    stored: dict[ColumnElement[Any], StoredColumn] = {}
+    refusals = Refusals()
+    classes = {
+        each: _class_layout(each, options, rules, stored, refusals) for each in family(mapper)
+    }
+    refusals.check()
     discriminator = mapper.polymorphic_on
-    if discriminator is not None and discriminator not in kinds:
-        kinds[discriminator] = kind_of(
-            f"{mapper.class_.__name__}.{discriminator.key}", discriminator.type
+    if discriminator is not None and discriminator not in stored:
+        name = f"{mapper.class_.__name__}.{discriminator.key}"
+        stored[discriminator] = stored_column(
+            name, discriminator, rules.dialect, rules.codec(discriminator.type)
         )
-    order = {column: at for at, column in enumerate(kinds)}
+    order = {column: at for at, column in enumerate(stored)}
     attributes = classes[mapper].attributes
     ids = tuple(
         attributes[mapper.get_property_by_column(column).key] for column in id_columns(mapper)
     )
-    for at, column in zip(ids, id_columns(mapper), strict=True):
-        check_key(tuple(kinds.values())[at], column.type)
     return RowLayout(
-        tuple(kinds),
-        tuple(kinds.values()),
+        tuple(stored.values()),
         classes,
         ids,
         None if discriminator is None else order[discriminator],
@@ -89,44 +108,35 @@ def row_layout(mapper: Mapper[Any], options: MappingOptions) -> RowLayout:
 
 
 def _class_layout(
-    mapper: Mapper[Any], options: MappingOptions, kinds: dict[ColumnElement[Any], ColumnKind]
+    mapper: Mapper[Any],
+    options: MappingOptions,
+    rules: MappingRules,
+    stored: dict[ColumnElement[Any], StoredColumn],
+    refusals: Refusals,
 ) -> ClassLayout:
-    """Number one class's attributes, adding the columns that `kinds` has not yet."""
+    """Number one class's attributes, adding the columns that `stored` has not yet."""
     attributes: dict[str, int] = {}
-    for attribute in loaded_attributes(mapper, options):
-        column = next((each for each in attribute.columns if each in kinds), attribute.columns[0])
-        if column not in kinds:
+    places = {column: at for at, column in enumerate(stored)}
+    needed = {*mapper.primary_key, mapper.polymorphic_on}
+    for attribute in loaded_attributes(mapper, options, refusals):
+        column = next((each for each in attribute.columns if each in stored), attribute.columns[0])
+        if column not in stored:
             name = f"{mapper.class_.__name__}.{attribute.name}"
-            codec = options.codecs.get(attribute.name)
-            kinds[column] = declared_kind(name, codec) if codec else kind_of(name, column.type)
-        attributes[attribute.name] = list(kinds).index(column)
+            codec = options.codecs.get(attribute.name) or rules.codec(column.type)
+            try:
+                stored[column] = stored_column(name, column, rules.dialect, codec)
+            except MappingRefused as error:
+                of_key = not needed.isdisjoint(attribute.columns)
+                refusals.add(with_remedy(error, attribute.name, of_key=of_key))
+                continue
+            places[column] = len(places)
+        attributes[attribute.name] = places[column]
     missing = tuple(name for name in options.not_loaded if name in mapper.column_attrs)
     return ClassLayout(attributes, missing)
 
 
-def check_key(kind: ColumnKind, type_: TypeEngine[Any]) -> None:
-    """Raise MappingRefused for a key column in which two ids may mean one row, or that has no key
-    text."""
-    if kind.depth != 0 or kind.python_type not in KEY_TYPES:
-        raise MappingRefused(
-            f"{kind.name}: a key column must give one of "
-            f"{', '.join(each.__name__ for each in KEY_TYPES)}; if it does, declare a ColumnCodec "
-            "with python_type"
-        )
-    collation = (getattr(type_, "collation", None) or "").upper()
-    if isinstance(type_, CHAR | NCHAR | postgresql.CITEXT) or collation.endswith(_BLIND_COLLATIONS):
-        raise MappingRefused(
-            f"{kind.name}: the database takes several texts for one key of type {type_!r}, the "
-            "cache would keep them as several: use a type whose values are equal only if they are "
-            "the same"
-        )
-    if isinstance(type_, Uuid) and not type_.as_uuid:
-        raise MappingRefused(
-            f"{kind.name}: a UUID is written in several ways as a text: use Uuid(as_uuid=True)"
-        )
-
-
-def _shape(column: ColumnElement[Any], kind: ColumnKind) -> tuple[object, ...]:
+def _shape(each: StoredColumn) -> tuple[object, ...]:
+    column, kind = each.column, each.kind
     table = column.table.fullname if isinstance(column, Column) else ""
     members = [
         (name, each.value) for name, each in getattr(kind.python_type, "__members__", {}).items()
@@ -140,4 +150,5 @@ def _shape(column: ColumnElement[Any], kind: ColumnKind) -> tuple[object, ...]:
             kind.depth,
         ),
         *(kind.sequence.__name__, kind.codec and kind.codec.version, members),
+        *((type(each.type).__name__, each.classes) if each.classes else ()),
     )

@@ -7,26 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, SelectBase, TextClause, func
+from sqlalchemy import Column, SelectBase, func
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import visitors
-from sqlalchemy.sql.elements import ColumnClause
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.visitors import ExternallyTraversible
 
 from repocache.errors import MappingRefused
+from repocache.mapping.functions import STEADY, called
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.reader import reads_alike
 from repocache.mapping.statement import LoadStatement, load_statement
-
-STEADY = frozenset(
-    """
-    abs ceil ceiling char_length coalesce floor greatest left least length lower ltrim md5 mod
-        nullif power
-    replace right round rtrim sign substr substring trim upper
-    """.split()  # noqa: SIM905 - as in tracking.statements
-)
-"""Functions whose answer depends on nothing but what they are given."""
 
 
 def locking_statement(
@@ -50,7 +39,7 @@ def locking_statement(
             func.current_setting("transaction_isolation") == "read committed",
             reads_alike(table, place, state, dialect),
         )
-    return load_statement(rows, plan.id_columns, dialect)
+    return load_statement(rows, plan.layout.id_stored, dialect)
 
 
 def unsteady(plan: EntityPlan[Any]) -> str:
@@ -60,19 +49,10 @@ def unsteady(plan: EntityPlan[Any]) -> str:
     for column in plan.columns:
         read = column.type.column_expression(column)
         for part in visitors.iterate(column if read is None else read):
-            name = _called(part)
+            name = called(part)
             if name and name not in STEADY:
                 return f"a column calls {name}, whose answer may depend on the connection"
     return ""
-
-
-def _called(part: ExternallyTraversible) -> str:
-    """The name of the function that this part calls, the text that may call one; empty: none."""
-    if isinstance(part, FunctionElement):
-        return str(getattr(part, "name", type(part).__name__)).lower()
-    if isinstance(part, TextClause):
-        return part.text if "(" in part.text else ""
-    return part.name if isinstance(part, ColumnClause) and part.is_literal else ""
 
 
 def check_lockable(plan: EntityPlan[Any]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Column, Table
@@ -16,9 +15,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Mapper
 
 from repocache.errors import ConfigurationError, MappingRefused
 from repocache.keys import KeyOwner, Keys
+from repocache.mapping.annotations import annotated_type
 from repocache.mapping.entity import Row
-from repocache.mapping.hierarchy import kind_columns, own_rows
-from repocache.mapping.layout import RowLayout, check_key
+from repocache.mapping.hierarchy import kind_columns, lies_in_two_tables, own_rows
+from repocache.mapping.key_columns import key_parts, values_of
+from repocache.mapping.layout import RowLayout
 from repocache.mapping.plan import EntityPlan
 
 Attributes = Sequence[InstrumentedAttribute[Any]]
@@ -74,15 +75,13 @@ def _places(plan: EntityPlan[Any], name: str, attributes: Attributes) -> tuple[i
     tables = {column.table for column in columns if isinstance(column, Column)}
     if not all(isinstance(column, Column) for column in columns) or len(tables) != 1:
         raise MappingRefused(f"{name}: its columns are not plain columns of one table")
-    if plan.mapper.inherits is not None and not plan.mapper.single:
+    if lies_in_two_tables(plan.mapper):
         raise MappingRefused(
             f"{name}: rows of {plan.model.__name__} lie in two tables, and one says nothing of the "
             "other: declare the lookup on the repository of the topmost class"
         )
     if set(columns) <= set(plan.id_columns):
         raise ConfigurationError(f"{name}: its columns are the primary key: use `get`")
-    for at in places:
-        check_key(plan.layout.kinds[at], plan.columns[at].type)
     return tuple(places)
 
 
@@ -97,18 +96,23 @@ def lookup_plan(
     """
     places = _places(plan, name, attributes)
     taken = (*places, *plan.layout.ids)
+    stored = plan.layout.stored
+    types = [annotated_type(plan.mapper, attribute.key) for attribute in attributes]
+    parts = key_parts([stored[at] for at in places], types)
     layout = RowLayout(
-        columns=tuple(plan.columns[at] for at in taken),
-        kinds=tuple(plan.layout.kinds[at] for at in taken),
+        stored=tuple(stored[at] for at in taken),
         classes={},
         ids=tuple(range(len(places))),
         discriminator=None,
     )
-    rows = plan.select.with_only_columns(*layout.columns, maintain_column_froms=True)
-    keys = Keys(owner, [layout.kinds[at].python_type for at in layout.ids])
-    ids = plan.beside(keys.prefix, layout, rows, itemgetter(*range(len(places), len(taken))))
+    rows = plan.select.with_only_columns(*layout.expressions, maintain_column_froms=True)
+    keys = Keys(owner, parts)
+    ids = plan.beside(
+        keys, layout, rows, values_of(layout, range(len(places), len(taken)), plan.key)
+    )
     columns = ids.id_columns
-    return LookupPlan(keys, ids, itemgetter(*places), columns, _moved_by(plan, columns))
+    value_of = values_of(plan.layout, places, parts)
+    return LookupPlan(keys, ids, value_of, columns, _moved_by(plan, columns))
 
 
 def _moved_by(plan: EntityPlan[Any], columns: Sequence[Column[Any]]) -> frozenset[Column[Any]]:

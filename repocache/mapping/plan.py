@@ -8,32 +8,46 @@ Owns the plan, which is checked when it is made. The verdicts are those of `attr
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Select, Table, inspect, select
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, configure_mappers, selectin_polymorphic, with_polymorphic
 from sqlalchemy.sql.expression import TableClause
 
 from repocache.codec.row import RowCodec
 from repocache.errors import CodecError, ConfigurationError
+from repocache.keys import KeyPart, Keys
 from repocache.mapping.attributes import check_mapper, check_names
 from repocache.mapping.derived import tables_read
 from repocache.mapping.entity import Row, entity_maker
-from repocache.mapping.hierarchy import family, id_columns, id_tables, own_rows, says_primary_only
+from repocache.mapping.hierarchy import (
+    check_concrete,
+    family,
+    id_columns,
+    id_tables,
+    own_rows,
+    says_primary_only,
+)
+from repocache.mapping.key_columns import key_parts, values_of
 from repocache.mapping.layout import RowLayout, row_layout
 from repocache.mapping.listeners import check_listeners
 from repocache.mapping.options import MappingOptions
+from repocache.mapping.refusals import Refusals
 from repocache.mapping.relation import fingerprint_of
+from repocache.mapping.rules import MappingRules
 from repocache.mapping.statement import LoadStatement, load_statement
 from repocache.mapping.view import ViewColumn, view_maker
-from repocache.transactions.cached_marker import CachedState, StateMaker
+from repocache.transactions.cached_marker import CachedState, StateMaker, detached_name
+from repocache.transactions.not_loaded import guard_dynamic
 
 M = TypeVar("M")
 V = TypeVar("V")
+
+NO_RULES = MappingRules()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,17 +77,26 @@ class EntityPlan(Generic[M]):
     id_of_row: Callable[[Row], Any]
     #: Of the id, in the key's order.
     id_columns: tuple[Column[Any], ...]
+    #: What an id is made of, in the key's order.
+    key: tuple[KeyPart, ...]
+    #: Of the database.
+    rules: MappingRules
     _uuids: tuple[int, ...]
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913  # keyword-only
         cls,
         model: type[M],
         prefix: str,
         options: MappingOptions | None = None,
         state: StateMaker = CachedState,
+        *,
+        rules: MappingRules = NO_RULES,
+        id_types: Sequence[object] = (),
     ) -> EntityPlan[M]:
         """`state`: makes the states of entities, which say what a change of one leads to.
+        `rules`: of the database. `id_types`: as declared; needed for key columns whose types make
+        values of their own.
 
         Raises MappingRefused for a mapping that cannot be cached rightly, saying what to do, and
         ConfigurationError for what is no mapped class and for options that do not fit.
@@ -81,15 +104,32 @@ class EntityPlan(Generic[M]):
         mapper = inspect(model, raiseerr=False)
         if not isinstance(mapper, Mapper):
             raise ConfigurationError(f"{model!r} is no mapped class")
-        configure_mappers()
+        try:
+            configure_mappers()
+        except SQLAlchemyError as error:
+            raise ConfigurationError(
+                f"{model.__name__}: SQLAlchemy cannot configure the mapped classes: {error}. "
+                "Import all modules that have models before Database(...)"
+            ) from error
         options = options or MappingOptions()
         mappers = family(mapper)
         check_names(mappers, options)
+        check_concrete(mapper)
+        refusals = Refusals()
         for each in mappers:
-            check_mapper(each, options)
-            check_listeners(each)
+            with refusals.gathered():
+                check_mapper(each, options, rules)
+            with refusals.gathered():
+                check_listeners(each)
+        laid_out: list[tuple[RowLayout, tuple[KeyPart, ...]]] = []
+        with refusals.gathered():
+            layout = row_layout(mapper, options, rules)
+            laid_out.append((layout, key_parts(layout.id_stored, id_types)))
+        refusals.check()
+        [(layout, key)] = laid_out
         tables = id_tables(mapper)
-        layout = row_layout(mapper, options)
+        for each in mappers:
+            guard_dynamic(each, detached_name)
         return cls(
             model=model,
             mapper=mapper,
@@ -101,24 +141,30 @@ class EntityPlan(Generic[M]):
             fingerprint=layout.fingerprint(),
             select=_all_rows(mapper, layout),
             entity=_entity_of(mapper, layout, prefix, state),
-            id_of_row=itemgetter(*layout.ids),
+            id_of_row=values_of(layout, layout.ids, key),
             id_columns=id_columns(mapper),
+            key=key,
+            rules=rules,
             _uuids=_uuids(layout),
         )
 
     def beside(
-        self, prefix: str, layout: RowLayout, select: Select[Any], entity: Callable[[Row], Any]
+        self,
+        owner: Keys,
+        layout: RowLayout,
+        select: Select[Any],
+        entity: Callable[[Row], Any],
     ) -> EntityPlan[Any]:
         """The plan of what is cached beside these rows, under other columns of one table: `layout`
-        begins with them. `entity`: what is made of such a row."""
+        begins with them. `owner`: of its keys. `entity`: what is made of such a row."""
         held = layout.columns[: len(layout.ids)]
         ids = tuple(each for each in held if isinstance(each, Column))
         table = ids[0].table
         assert isinstance(table, Table)
-        has_ids = [each.is_not(None) for each in ids]
+        has_ids = [each.compared.is_not(None) for each in layout.id_stored]
         return replace(
             self,
-            prefix=prefix,
+            prefix=owner.prefix,
             layout=layout,
             tables={table: ids},
             reads=frozenset(),
@@ -126,8 +172,9 @@ class EntityPlan(Generic[M]):
             fingerprint=fingerprint_of(layout.fingerprint(), [str(select)]),
             select=select.where(*has_ids),
             entity=entity,
-            id_of_row=itemgetter(*layout.ids),
+            id_of_row=values_of(layout, layout.ids, owner.parts),
             id_columns=ids,
+            key=owner.parts,
             _uuids=_uuids(layout),
         )
 
@@ -145,7 +192,7 @@ class EntityPlan(Generic[M]):
 
     @property
     def id_types(self) -> tuple[type, ...]:
-        return tuple(self.layout.kinds[at].python_type for at in self.layout.ids)
+        return tuple(each.type for each in self.key)
 
     def codec(self, max_bytes: int = 1 << 20) -> RowCodec:
         """For this plan's rows."""
@@ -153,7 +200,7 @@ class EntityPlan(Generic[M]):
 
     def statement_for(self, dialect: Dialect) -> LoadStatement:
         """Loads the rows of many ids. Build it once."""
-        return load_statement(self.select, self.id_columns, dialect)
+        return load_statement(self.select, self.layout.id_stored, dialect)
 
     def row(self, result: Iterable[Any]) -> Row:
         """A result's row as it is kept: a plain tuple, with UUIDs of the standard class and not of
@@ -174,7 +221,7 @@ class EntityPlan(Generic[M]):
         not fit.
         """
         columns = {
-            name: ViewColumn(at, self.layout.kinds[at], _may_be_null(self.columns[at]))
+            name: ViewColumn(at, self.layout.stored[at], _may_be_null(self.columns[at]))
             for name, at in self.layout.classes[self.mapper].attributes.items()
         }
         return view_maker(view, columns, len(self.columns))
@@ -194,7 +241,9 @@ def _may_be_null(column: ColumnElement[Any]) -> bool:
 
 
 def _all_rows(mapper: Mapper[Any], layout: RowLayout) -> Select[Any]:
-    rows = select(*layout.columns).select_from(inspect(with_polymorphic(mapper, "*")).selectable)
+    rows = select(*layout.expressions).select_from(
+        inspect(with_polymorphic(mapper, "*")).selectable
+    )
     condition = own_rows(mapper)
     return rows if condition is None else rows.where(condition)
 
@@ -213,9 +262,10 @@ def _entity_of(
     }
     # Rows that say no class are of the class itself, as SQLAlchemy has it.
     makers[None] = own
+    value = layout.stored[at].value
 
     def make(row: Row) -> M:
-        kind = row[at]
+        kind = row[at] if value is None else value(row[at])
         maker = makers.get(kind)
         if maker is None:
             raise CodecError(

@@ -6,31 +6,35 @@ Owns the verdict on the column. What the database says of its rows is `policies`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Table
 
 from repocache.errors import ConfigurationError, MappingRefused
-from repocache.keys import KEY_TYPES
-from repocache.mapping.layout import check_key
+from repocache.keys import KeyPart
+from repocache.mapping.key_columns import key_parts, values_of
 from repocache.mapping.plan import EntityPlan
 from repocache.scope import Scope
 
 M = TypeVar("M")
 
-_VALUES = frozenset({str, int, *(each for each in KEY_TYPES if each.__name__ == "UUID")})
+_VALUES = frozenset({str, int, uuid.UUID})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScopedColumn:
-    """`at`: where it stands in a row. `kind`: the type of its values."""
+    """`at`: where it stands in a row. `part`: what it is of a key."""
 
     at: int
     column: Column[Any]
-    kind: type
+    part: KeyPart
+
+    @property
+    def kind(self) -> type:
+        """The type of its values."""
+        return self.part.type
 
     @property
     def table(self) -> Table:
@@ -56,19 +60,20 @@ def scoped_column(plan: EntityPlan[Any], scope: Scope, name: str) -> ScopedColum
             f"Scope({scope.name!r}, ..., column=...), one of {', '.join(own)}"
         )
     at = own[found[0]]
-    column, kind = plan.columns[at], plan.layout.kinds[at]
+    stored = plan.layout.stored[at]
+    column = stored.column
     if not isinstance(column, Column) or len(plan.tables) != 1 or column.table not in plan.tables:
         raise MappingRefused(
             f"{name}: rows of {plan.model.__name__} lie in several tables, or not in that of "
             f"{found[0]!r}: declare the scope on a class of one table"
         )
-    check_key(kind, column.type)
-    if kind.python_type not in _VALUES:
+    [part] = key_parts([stored])
+    if part.type not in _VALUES or part.form is not None:
         raise MappingRefused(
-            f"{name}: {found[0]!r} is a {kind.python_type.__name__}: a scope's values are texts, "
-            "ints or UUIDs"
+            f"{name}: {found[0]!r} is a {part.type.__name__} of {column.type!r}: a scope's values "
+            "are texts, ints or UUIDs (as_uuid=True), as the database has them"
         )
-    return ScopedColumn(at, column, kind.python_type)
+    return ScopedColumn(at, column, part)
 
 
 def scoped_plan(plan: EntityPlan[M], column: ScopedColumn) -> EntityPlan[M]:
@@ -76,21 +81,18 @@ def scoped_plan(plan: EntityPlan[M], column: ScopedColumn) -> EntityPlan[M]:
     ids = (column.at, *plan.layout.ids)
     layout = replace(plan.layout, ids=ids)
     columns = (column.column, *plan.id_columns)
+    key = (column.part, *plan.key)
     return replace(
         plan,
         layout=layout,
         tables={column.table: columns},
         fingerprint=layout.fingerprint(),
-        id_of_row=itemgetter(*ids),
+        id_of_row=values_of(layout, ids, key),
         id_columns=columns,
+        key=key,
     )
 
 
 def scoped_id(value: Any, id: Any) -> tuple[Any, ...]:
     """The id under which a row is kept: what the scope's value makes of its own."""
     return (value, *id) if isinstance(id, tuple) else (value, id)
-
-
-def own_types(types: Sequence[type]) -> Sequence[type]:
-    """Of the id itself, without the scope's value."""
-    return types[1:]

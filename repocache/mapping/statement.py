@@ -5,14 +5,14 @@ Owns their form and the binding of ids. Running them is the loader's affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
-    Column,
+    Enum,
     Integer,
     Select,
     String,
@@ -26,6 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
+
+from repocache.mapping.stored import StoredColumn
 
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 
@@ -45,51 +47,83 @@ class LoadStatement:
 
 
 def load_statement(
-    rows: Select[Any], ids: Sequence[Column[Any]], dialect: Dialect
+    rows: Select[Any], ids: Sequence[StoredColumn], dialect: Dialect
 ) -> LoadStatement:
     """For PostgreSQL arrays, one statement text for any number of ids; for others an expanding
     IN."""
     if dialect.name == "postgresql":
         return _single_array(rows, ids[0]) if len(ids) == 1 else _parallel_arrays(rows, ids)
     many: BindParameter[Any] = bindparam("ids", expanding=True)
+    sent = _sent(ids)
+    compared = [each.compared for each in ids]
     return LoadStatement(
-        rows.where(ids[0].in_(many) if len(ids) == 1 else tuple_(*ids).in_(many)),
-        lambda wanted: {"ids": _possible(wanted)},
+        rows.where(compared[0].in_(many) if len(ids) == 1 else tuple_(*compared).in_(many)),
+        lambda wanted: {"ids": sent(wanted)},
     )
 
 
-def _single_array(rows: Select[Any], column: Column[Any]) -> LoadStatement:
-    many = bindparam("ids", type_=_array_of(column))
+def _single_array(rows: Select[Any], column: StoredColumn) -> LoadStatement:
+    many = bindparam("ids", type_=_array_of(column.type))
+    sent = _sent((column,))
     return LoadStatement(
-        rows.where(column == any_(many)), lambda wanted: {"ids": _possible(wanted)}
+        rows.where(column.compared == any_(many)), lambda wanted: {"ids": sent(wanted)}
     )
 
 
-def _parallel_arrays(rows: Select[Any], columns: Sequence[Column[Any]]) -> LoadStatement:
+def _parallel_arrays(rows: Select[Any], columns: Sequence[StoredColumn]) -> LoadStatement:
     names = [f"ids_{at}" for at in range(len(columns))]
     arrays = [
-        bindparam(name, type_=_array_of(column))
+        bindparam(name, type_=_array_of(column.type))
         for name, column in zip(names, columns, strict=True)
     ]
     wanted_ids = func.unnest(*arrays).table_valued(*names).render_derived()
-    condition = tuple_(*columns).in_(select(*wanted_ids.c))
+    condition = tuple_(*(each.compared for each in columns)).in_(select(*wanted_ids.c))
+    sent = _sent(columns)
 
     def parameters(wanted: Sequence[Any]) -> Parameters:
-        possible = _possible(wanted)
+        possible = sent(wanted)
         return {name: [id[at] for id in possible] for at, name in enumerate(names)}
 
     return LoadStatement(rows.where(condition), parameters)
 
 
-def _array_of(column: Column[Any]) -> postgresql.ARRAY[Any]:
+def _sent(ids: Sequence[StoredColumn]) -> Callable[[Sequence[Any]], list[Any]]:
+    """The ids that a row may have, as they are sent."""
+    labels = {
+        at: frozenset(each.leaf.enums)
+        for at, each in enumerate(ids)
+        if isinstance(each.leaf, Enum) and each.leaf.enum_class is None
+    }
+    binds = [each.bind for each in ids]
+    if all(bind is None for bind in binds):
+        if labels:
+            return lambda wanted: _possible([id for id in wanted if _is_named(id, labels)])
+        return _possible
+
+    def one(id: Any) -> Any:
+        parts = id if len(binds) > 1 else (id,)
+        made = tuple(
+            part if bind is None else bind(part) for bind, part in zip(binds, parts, strict=True)
+        )
+        return made if len(binds) > 1 else made[0]
+
+    return lambda wanted: _possible([made for made in map(one, wanted) if _is_named(made, labels)])
+
+
+def _is_named(id: Any, labels: Mapping[int, frozenset[str]]) -> bool:
+    """Whether an enumeration of the database has such labels: it fails a read by another."""
+    parts = id if isinstance(id, tuple) else (id,)
+    return all(parts[at] in known for at, known in labels.items())
+
+
+def _array_of(item: TypeEngine[Any]) -> postgresql.ARRAY[Any]:
     """Wide enough for every id: a cast to the column's own type would fail, or cut a text to
     another id."""
-    item: TypeEngine[Any] = column.type
     while isinstance(item, postgresql.DOMAIN):
         item = item.data_type  # whose check would fail everybody's read
     if isinstance(item, Integer):
         item = BigInteger()
-    elif isinstance(item, String):
+    elif isinstance(item, String) and not isinstance(item, Enum):
         item = Text()
     return postgresql.ARRAY(item)
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from operator import itemgetter
 from typing import Annotated, Any, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from repocache.codec.column import ColumnKind
-from repocache.errors import ConfigurationError
+from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.entity import Row
+from repocache.mapping.kinds import PLAIN
+from repocache.mapping.stored import StoredColumn
 
 V = TypeVar("V")
 
@@ -27,8 +30,12 @@ class ViewColumn:
     be None."""
 
     at: int
-    kind: ColumnKind
+    stored: StoredColumn
     nullable: bool
+
+    @property
+    def kind(self) -> ColumnKind:
+        return self.stored.kind
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,11 +58,48 @@ def view_maker(view: type[V], columns: Mapping[str, ViewColumn], width: int) -> 
     for field in fields:
         _check(f"view {view.__name__}.{field.name}", field, columns)
     pick = picker(tuple(columns[field.name].at for field in fields), width)
+    makers = [_maker(view.__name__, field, columns[field.name]) for field in fields]
+    if any(makers):
+        pick = _making(pick, makers)
     make: Callable[..., V] = view
     if any(field.keyword for field in fields):
         names = [field.name for field in fields]
         return lambda row: make(**dict(zip(names, pick(row), strict=True)))
     return lambda row: make(*pick(row))
+
+
+def _maker(view: str, field: _Field, column: ViewColumn) -> Callable[[Any], Any] | None:
+    """Makes the field's value of what is stored; None: it is that value. Raises CodecError if the
+    column's type makes anything else than the field is said to be, which all callers share."""
+    value = column.stored.value
+    if value is None:
+        return None
+    allowed = tuple(type(None) if each is None else each for each in _options(field.annotation))
+
+    def make(stored: Any) -> Any:
+        made = value(stored)
+        if type(made) not in allowed:
+            raise CodecError(
+                f"view {view}.{field.name}: the column's type has made {type(made).__name__}, "
+                f"not {field.annotation}"
+            )
+        return made
+
+    return make
+
+
+def _making(
+    pick: Callable[[Row], Row], makers: Sequence[Callable[[Any], Any] | None]
+) -> Callable[[Row], Row]:
+    def made(row: Row) -> Row:
+        return tuple(
+            [
+                each if make is None else make(each)
+                for make, each in zip(makers, pick(row), strict=True)
+            ]
+        )
+
+    return made
 
 
 def picker(indices: tuple[int, ...], width: int) -> Callable[[Row], Row]:
@@ -106,7 +150,9 @@ def _check(name: str, field: _Field, columns: Mapping[str, ViewColumn]) -> None:
         raise ConfigurationError(
             f"{name}: no column is loaded by this name, but {', '.join(sorted(columns))}"
         )
-    if not column.kind.immutable:
+    if column.stored.make is not None:
+        _check_made(name, field)
+    elif not column.kind.immutable:
         raise ConfigurationError(
             f"{name}: its value can be changed in place, and a view is shared by all callers. "
             "Leave the field out, or read the entity"
@@ -114,13 +160,27 @@ def _check(name: str, field: _Field, columns: Mapping[str, ViewColumn]) -> None:
     options = list(_options(field.annotation))
     if column.nullable and not any(option in (None, type(None), Any, object) for option in options):
         raise ConfigurationError(f"{name}: the column may be NULL: annotate it with `| None`")
-    if not any(_fits(column.kind, option) for option in options):
+    if column.stored.make is None and not any(_fits(column.kind, option) for option in options):
         wanted = (
             column.kind.sequence.__name__
             if column.kind.depth != 0
             else column.kind.python_type.__name__
         )
         raise ConfigurationError(f"{name}: the column gives {wanted}, not {field.annotation}")
+
+
+def _check_made(name: str, field: _Field) -> None:
+    """Only of a plain type is it known that a value cannot be changed in place."""
+    for option in _options(field.annotation):
+        if option in (None, type(None)):
+            continue
+        if option not in PLAIN and not (inspect.isclass(option) and issubclass(option, Enum)):
+            raise ConfigurationError(
+                f"{name}: the column's type makes values of its own, and all callers share a view. "
+                "Annotate the field with a plain type, as str, Decimal or an Enum, or say in "
+                "Settings(codecs={...}) or MappingOptions(codecs={...}) that its values are "
+                "immutable"
+            )
 
 
 def _options(annotation: Any) -> Iterator[Any]:

@@ -97,18 +97,23 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
         )
 
 
+def declared_types(id_type: Any) -> tuple[Any, ...]:
+    """Of an id's parts, as the declaration has them."""
+    if isinstance(id_type, type) and issubclass(id_type, tuple) and hasattr(id_type, "_fields"):
+        hints = typing.get_type_hints(id_type)
+        return tuple(hints[field] for field in id_type._fields)
+    if get_origin(id_type) is tuple:
+        return get_args(id_type)
+    return (id_type,)
+
+
 def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_type: Any) -> Keys:
     """The keys of the declared id. Raises ConfigurationError if it is not the type of the primary
     key."""
     types = plan.id_types
-    if len(types) == 1:
-        declared: tuple[Any, ...] = (id_type,)
-    elif isinstance(id_type, type) and issubclass(id_type, tuple) and hasattr(id_type, "_fields"):
+    declared = declared_types(id_type)
+    if len(types) > 1 and hasattr(id_type, "_fields"):
         _check_order(repository, id_type, plan)
-        hints = typing.get_type_hints(id_type)
-        declared = tuple(hints[field] for field in id_type._fields)
-    else:
-        declared = get_args(id_type)
     if declared != types:
         shown = ", ".join(each.__name__ for each in types)
         raise ConfigurationError(
@@ -117,7 +122,7 @@ def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_
             "primary-key order"
         )
     make = getattr(id_type, "_make", tuple)
-    return Keys(repository.owner, types, make)
+    return Keys(repository.owner, plan.key, make)
 
 
 def _check_order(

@@ -18,6 +18,8 @@ from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.policies import Secured, check_policies, policies_statement
+from repocache.mapping.refusals import RefusedRepositories
+from repocache.mapping.rules import MappingRules
 from repocache.mapping.scoped import scoped_plan
 from repocache.mapping.statement import load_statement
 from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
@@ -28,6 +30,7 @@ from repocache.repository.counts import Count
 from repocache.repository.declared import (
     check_declaration,
     counts_of,
+    declared_types,
     key_lists_of,
     lookups_of,
     make_keys,
@@ -78,8 +81,8 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 
 
 class Registry:
-    """One for each class. `state`: makes the states of their entities. `redis`: whether there is
-    one.
+    """One for each class. `state`: makes the states of their entities. `rules`: for all their
+    mappings. `redis`: whether there is one.
 
     `scopes`: by name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
     in which table, and what leads from one table to another. `functions`: which may write. Both as
@@ -90,16 +93,19 @@ class Registry:
     """
 
     def __init__(
-        self, repositories: Iterable[AnyRepository], nodes: Nodes, state: StateMaker, *, redis: bool
+        self,
+        repositories: Iterable[AnyRepository],
+        nodes: Nodes,
+        state: StateMaker,
+        rules: MappingRules,
+        *,
+        redis: bool,
     ) -> None:
         self._nodes = nodes
         self._state = state
-        self._registry = {repository: self._binding(repository) for repository in repositories}
-        for repository, binding in list(self):
-            lists = tuple(self._key_lists(repository, binding))
-            self._registry[repository] = replace(binding, key_lists=lists)
-        for repository, binding in self:
-            check_storing(repository, binding, redis=redis)
+        self._rules = rules
+        self._registry: dict[AnyRepository, Binding[Any]] = {}
+        self._bind(repositories, redis=redis)
         self.scopes = scopes_of(binding.scope for _, binding in self)
         self.keys = KeySpace(
             keys
@@ -109,6 +115,21 @@ class Registry:
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
         self._check_criteria()
+
+    def _bind(self, repositories: Iterable[AnyRepository], *, redis: bool) -> None:
+        """Raises MappingRefused for all that is refused of all of them."""
+        refusals = RefusedRepositories()
+        for repository in repositories:
+            with refusals.of(repository.__name__, repository.mapping):
+                self._registry[repository] = self._binding(repository)
+        refusals.check()
+        for repository, binding in list(self):
+            with refusals.of(repository.__name__, repository.mapping):
+                lists = tuple(self._key_lists(repository, binding))
+                self._registry[repository] = replace(binding, key_lists=lists)
+            with refusals.of(repository.__name__, repository.mapping):
+                check_storing(repository, binding, redis=redis)
+        refusals.check()
 
     def __iter__(self) -> Iterator[tuple[AnyRepository, Binding[Any]]]:
         return iter(self._registry.items())
@@ -192,7 +213,14 @@ class Registry:
         model, id_type = model_and_id(repository)
         prefix = repository.owner.prefix
         dialect = self._nodes.topology.write_engine.dialect
-        plan: EntityPlan[Any] = EntityPlan.of(model, prefix, repository.mapping, self._state)
+        plan: EntityPlan[Any] = EntityPlan.of(
+            model,
+            prefix,
+            repository.mapping,
+            self._state,
+            rules=self._rules,
+            id_types=declared_types(id_type),
+        )
         ids = make_keys(repository, plan, id_type)
         owner = scoped_owner(repository, plan, dialect)
         kept = plan if owner is None else scoped_plan(plan, owner.column)
@@ -211,7 +239,7 @@ class Registry:
         }
         counts = {each.name: self._count(repository, rows, each) for each in counts_of(repository)}
         return Binding(
-            ids if owner is None else Keys(repository.owner, kept.id_types),
+            ids if owner is None else Keys(repository.owner, kept.key),
             rows,
             ids,
             plan,
@@ -242,12 +270,12 @@ class Registry:
         if scoped is not None:
             attributes = scoped.before(name, rows.plan.mapper, attributes)
         plan = lookup_plan(rows.plan, owner, name, attributes)
-        values = plan.keys if scoped is None else Keys(owner, plan.keys.types[1:])
+        values = plan.keys if scoped is None else Keys(owner, plan.keys.parts[1:])
         dialect = self._nodes.topology.write_engine.dialect
         ids = replace(
             rows, plan=plan.ids, statement=plan.ids.statement_for(dialect), owner=plan.keys.prefix
         )
-        statement = load_statement(rows.plan.select, plan.columns, dialect)
+        statement = load_statement(rows.plan.select, plan.ids.layout.id_stored, dialect)
         return LookupBinding(name, plan, values, ids, statement)
 
     def _key_lists(

@@ -106,7 +106,7 @@ class SessionAccess(Generic[M]):
         with self._alone() as session:
             dialect = session.get_bind(self._plan.mapper).dialect
             rows = self.all_entities.options(*options)
-            statement = load_statement(rows, self._plan.id_columns, dialect)
+            statement = load_statement(rows, self._plan.layout.id_stored, dialect)
             single = len(self._plan.id_columns) == 1
             parameters = statement.parameters([id[0] if single else id for id in ids if id])
             select = statement.select.params(parameters)
@@ -123,7 +123,8 @@ class SessionAccess(Generic[M]):
 
         with self._alone() as session:
             dialect = session.get_bind(self._plan.mapper).dialect
-            rows = load_statement(self.all_rows.add_columns(*columns), columns, dialect)
+            stored = lookup.ids.layout.id_stored
+            rows = load_statement(self.all_rows.add_columns(*columns), stored, dialect)
             select = rows.select.params(rows.parameters(values))
             what = any_row(self._plan.model)
             found = await self._answer(session, select, by_value, what)
@@ -154,7 +155,7 @@ class SessionAccess(Generic[M]):
         """By arrays: one statement, and one text of it, for any number of ids."""
         model = self._plan.model
         dialect = session.get_bind(self._plan.mapper).dialect
-        statement = load_statement(rows, self._plan.id_columns, dialect)
+        statement = load_statement(rows, self._plan.layout.id_stored, dialect)
         select = statement.select.params(statement.parameters(ids))
         what = one_row(model, ids[0]) if len(ids) == 1 else any_row(model)
         return await self._answer(session, select, answer, what)

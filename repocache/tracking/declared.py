@@ -39,6 +39,7 @@ def _keys(
         return ()
     if set(each.columns) != set(columns):
         return None
-    places = [columns.index(column) for column in each.columns]
+    order = list(map(hash, columns))
+    places = [order.index(hash(column)) for column in each.columns]
     texts = key_texts(each.keys, [tuple(row[at] for at in places) for row in rows])
     return None if texts is None else tuple(texts)

@@ -67,7 +67,8 @@ class LockedRows:
 
         A row that was not there may have come meanwhile, so that what it is given counts.
         """
-        places = [self.columns.index(column) for column in each.columns]
+        order = list(map(hash, self.columns))
+        places = [order.index(hash(column)) for column in each.columns]
         taken: list[tuple[Id | None, Parameters]] = []
         for ids, row in zip(self.located, sent.rows, strict=True):
             for id in ids:

@@ -21,6 +21,7 @@ _READERS: Mapping[type, tuple[type, Callable[[Any], Any]]] = {
     uuid.UUID: (str, uuid.UUID),
     bytes: (str, lambda text: bytes.fromhex(text.removeprefix("\\x"))),
     datetime.date: (str, datetime.date.fromisoformat),
+    bool: (bool, bool),
 }
 """From the JSON that PostgreSQL's `to_jsonb` makes of a column, and the type of that: no other is
 an id."""
@@ -80,7 +81,7 @@ def _texts(owner: KeyColumns, rows: Iterable[Mapping[str, Any]]) -> frozenset[st
             for row in rows
             if not (owner.is_lookup and any(row[name] is None for name in names))
         ]
-        single = owner.keys.plain_type is not None
+        single = owner.keys.single
         return frozenset(owner.keys.text(id[0] if single else tuple(id)) for id in ids)
     except (KeyError, TypeError, ValueError, InvalidId):
         return None

@@ -17,6 +17,7 @@ from sqlalchemy.engine.cursor import CursorFetchStrategy, FullyBufferedCursorFet
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from repocache.errors import InvalidId
 from repocache.keys import Keys
 from repocache.tracking.dml import (
     Id,
@@ -83,7 +84,12 @@ def key_texts(keys: Keys, ids: Iterable[Id]) -> list[str] | None:
         parts = tuple(map(_part, id, keys.types))
         if None in parts:
             return None
-        texts.append(keys.text(parts[0] if single else parts))
+        try:
+            texts.append(keys.text(parts[0] if single else parts))
+        except InvalidId:
+            if not keys.has_forms:
+                raise
+            return None  # written by others than the column's type
     return texts
 
 
@@ -98,6 +104,12 @@ def _part(value: object, kind: type) -> object:
         return _uuid(value) if isinstance(value, str) else None
     if kind is bytes:
         return bytes(value) if isinstance(value, bytearray | memoryview | bytes) else None
+    if kind is datetime.datetime:
+        return (
+            datetime.datetime.fromisoformat(value.isoformat())
+            if isinstance(value, datetime.datetime)
+            else None
+        )
     if kind is datetime.date:
         return (
             datetime.date(value.year, value.month, value.day)

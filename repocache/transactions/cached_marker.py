@@ -19,6 +19,7 @@ from sqlalchemy.orm.attributes import instance_state
 
 from repocache.errors import CachedEntityRefused
 from repocache.events import CachedEntityChanged, Observer, ignore
+from repocache.transactions.not_loaded import NotLoaded
 
 
 class Misuse(Enum):
@@ -36,13 +37,15 @@ _OWNER = "repocache.owner"
 
 class CachedState(InstanceState[Any]):
     """The state of an entity that came from a cache. `owner`: the key prefix of the owner that it
-    is of, None once it is a session's own; `loading`: while the listeners of its load run."""
+    is of, None once it is a session's own; `loading`: while the listeners of its load run;
+    `brought_by_load`: its relationships can be asked for with the read."""
 
     __slots__ = ()
 
     owner: str | None = None
     loading = False
     origin = "came from the cache of owner"
+    brought_by_load = True
 
     def _modified_event(
         self,
@@ -63,6 +66,23 @@ class CachedState(InstanceState[Any]):
             if prefix is not None:
                 self.changed(prefix, "" if attr is None else attr.key)
         super()._modified_event(dict_, attr, previous, collection, is_userland)
+
+    @property
+    def callables(self) -> dict[str, Any]:
+        """Loaders of this entity's own: of one without a session, those that refuse."""
+        prefix = _owner_of(self) if self.session_id is None else None
+        if prefix is None or not self.brought_by_load:
+            own: dict[str, Any] = self.__dict__.get("callables", {})
+            return own
+        return NotLoaded(self, _named(self, prefix))
+
+    @callables.setter
+    def callables(self, loaders: dict[str, Any]) -> None:
+        self.__dict__["callables"] = loaders
+
+    @callables.deleter
+    def callables(self) -> None:
+        self.__dict__.pop("callables", None)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {_OWNER: self.owner}
@@ -86,6 +106,7 @@ class ReadState(CachedState):
     __slots__ = ()
 
     origin = "was read outside of the transaction, as"
+    brought_by_load = False
 
 
 class ToldState(CachedState):
@@ -129,6 +150,12 @@ def cached_by(instance: object) -> str | None:
     overwrite a newer row.
     """
     return _owner_of(instance_state(instance))
+
+
+def detached_name(state: InstanceState[Any]) -> str:
+    """How messages call an entity from a cache; empty: it is a session's own."""
+    prefix = _owner_of(state) if state.session_id is None else None
+    return "" if prefix is None else _named(state, prefix)
 
 
 def refusal(instance: object, prefix: str) -> CachedEntityRefused:

@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, make_url
+from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from repocache.mapping.plan import EntityPlan
 from tests.cache.exactly import exactly
 
 M = TypeVar("M")
+
+
+def dialect_of(name: str) -> Dialect:
+    """Of a database and driver, as in a URL."""
+    dialect: Dialect = make_url(f"{name}://").get_dialect()()
+    return dialect
 
 
 async def load_rows(

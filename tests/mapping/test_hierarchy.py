@@ -341,7 +341,7 @@ def test_a_mapping_that_ties_no_write_to_a_key_is_refused() -> None:
             EntityPlan.of(model, "prefix")
 
 
-def test_concrete_inheritance_is_refused() -> None:
+def test_what_reads_several_concrete_tables_is_refused_and_a_leaf_is_not() -> None:
     class Local(DeclarativeBase):
         pass
 
@@ -364,6 +364,10 @@ def test_concrete_inheritance_is_refused() -> None:
         id: Mapped[int] = mapped_column(primary_key=True)
 
     sa.orm.configure_mappers()
-    for model, words in ((Top, "Below: concrete"), (Below, "Below: concrete"), (Union, "Union")):
+    for model, words in ((Top, "give repositories to Below"), (Union, "to Member, and none")):
         with pytest.raises(MappingRefused, match=words):
             EntityPlan.of(model, "prefix")
+    for leaf in (Below, Member):
+        plan: EntityPlan[Any] = EntityPlan.of(leaf, "prefix")
+        assert [table.name for table in plan.tables] == [leaf.__tablename__]
+        assert sa.inspect(plan.entity((1,))).key[0] is leaf

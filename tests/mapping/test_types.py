@@ -29,8 +29,9 @@ from repocache.errors import CodecError, MappingRefused
 from repocache.mapping.kinds import kind_of
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
+from repocache.mapping.rules import MappingRules
 from repocache.testing import Endpoints
-from tests.mapping.compare import assert_alike, entity_pair, load_rows
+from tests.mapping.compare import assert_alike, dialect_of, entity_pair, load_rows
 from tests.mapping.conftest import MakeTables
 
 
@@ -246,7 +247,7 @@ def test_a_range_of_foreign_bounds_is_refused() -> None:
         sa.PickleType(),
         pg.BIT(3),
         sa.ARRAY(sa.PickleType()),
-        sa.Integer().with_variant(sa.PickleType(), "sqlite"),
+        sa.PickleType().with_variant(sa.Integer(), "sqlite"),
         sa.DateTime().with_variant(sa.Integer(), "sqlite"),
     ],
     ids=repr,
@@ -259,3 +260,15 @@ def test_a_type_that_is_not_known_is_refused(type_: TypeEngine[Any]) -> None:
     ):
         EntityPlan.of(model, "thing")
     EntityPlan.of(model, "thing", MappingOptions(not_loaded=("odd",)))
+
+
+def test_a_variant_for_another_database_is_no_reason_to_refuse() -> None:
+    columns: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
+        "day": (sa.DateTime().with_variant(sa.Integer(), "sqlite"), []),
+        "bag": (sa.Integer().with_variant(sa.PickleType(), "sqlite"), []),
+    }
+    model = model_of(columns)
+    plan = EntityPlan.of(model, "thing", rules=MappingRules(dialect_of("postgresql+asyncpg")))
+    assert [kind.python_type for kind in plan.layout.kinds] == [int, datetime.datetime, int]
+    with pytest.raises(MappingRefused, match=r"Thing.bag: PickleType"):
+        EntityPlan.of(model, "thing", rules=MappingRules(dialect_of("sqlite")))

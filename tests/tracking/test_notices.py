@@ -39,6 +39,9 @@ class Shouted(TypeDecorator[str]):
     impl = String
     cache_ok = True
 
+    def process_bind_param(self, value: str | None, dialect: object) -> str | None:
+        return None if value is None else value.upper()
+
 
 def notices(*owned: Owned, **places: Table) -> Notices:
     return Notices(
