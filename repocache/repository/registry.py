@@ -14,6 +14,7 @@ from repocache.errors import ConfigurationError
 from repocache.keys import KeySpace, owner_beside
 from repocache.mapping.count import count_plan
 from repocache.mapping.criteria import check_criteria
+from repocache.mapping.joined_view import JoinedShape, joined_shape, names_relationships
 from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
@@ -223,10 +224,17 @@ class Registry:
             each.name: self._lookup(repository, rows, each) for each in lookups_of(repository)
         }
         counts = {each.name: self._count(repository, rows, each) for each in counts_of(repository)}
+        shapes = views_of(repository)
+        joined: dict[type, JoinedShape[Any]] = {
+            shape: joined_shape(shape, plan.mapper)
+            for shape in shapes
+            if names_relationships(shape, plan.mapper)
+        }
         return Binding(
             keys,
             rows,
-            {shape: plan.view(shape) for shape in views_of(repository)},
+            {shape: plan.view(shape) for shape in shapes if shape not in joined},
+            joined,
             lookups,
             counts,
         )

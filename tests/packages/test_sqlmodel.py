@@ -16,7 +16,6 @@ needs("sqlmodel")
 
 from tests.packages.heroes import Hero, Level, Team  # noqa: E402  # not without the package
 
-
 HERO: Any = Hero  # type checkers take its attributes for values
 
 
