@@ -37,7 +37,8 @@ from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
 from repocache.repository.page import Page
-from repocache.repository.repository import Repository, View
+from repocache.repository.repository import Repository
+from repocache.repository.view import View
 from repocache.repository.work import UnitOfWork
 from repocache.routing.causal_session import CausalSession
 from repocache.scope import Scope

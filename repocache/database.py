@@ -116,14 +116,10 @@ class Database:
         self._advice = tuple(self._advise(self._topology.urls))
         self._topology.on_history(self._history_changed)
         nodes = Nodes(self._topology, self._routing, settings.observe)
+        states = state_maker(settings.misuse, settings.observe)
         dialect = self._topology.write_engine.dialect
-        self._registry = Registry(
-            classes,
-            nodes,
-            state_maker(settings.misuse, settings.observe),
-            MappingRules(dialect, settings.eager, settings.codecs),
-            redis=redis is not None,
-        )
+        rules = MappingRules(dialect, settings.eager, settings.codecs)
+        self._registry = Registry(classes, nodes, states, rules, redis=redis is not None)
         self._plan = DatabasePlan(
             settings=settings,
             topology=self._topology,
@@ -202,7 +198,7 @@ class Database:
 
     def __getitem__(self, repository: type[R]) -> R:
         """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for
-        another class than those given to the constructor."""
+        a class that was not given."""
         try:
             return cast("R", self._readers[repository])
         except KeyError:
@@ -217,15 +213,14 @@ class Database:
 
     @property
     def sessionmaker(self) -> Sessions[AsyncSession]:
-        """Makes plain sessions on the primary; `db.sessionmaker(class_=...)` is the maker of those
-        of another class, as SQLModel's. What they commit invalidates like a unit of work's."""
+        """Makes plain sessions on the primary; `db.sessionmaker(class_=...)` those of another
+        class, as SQLModel's. What they commit invalidates like a unit of work's."""
         self._require_started()
         entering = enter_scopes if self._registry.scopes else None
         return sessions_on(self._topology.write_engine, entering)
 
     def unit_of_work(self) -> UnitOfWork:
-        """`async with db.unit_of_work() as work:` one transaction on the primary; see
-        `UnitOfWork`."""
+        """`async with db.unit_of_work() as work:` one transaction on the primary."""
         return UnitOfWork(self.sessionmaker, self._started.watch, self._registry, self._observe)
 
     def causal_session(
@@ -311,8 +306,7 @@ class Database:
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
-        """Answer the repository's reads in this mode from now on, in this process; see
-        `CacheMode`."""
+        """Answer the repository's reads in this mode from now on, in this process."""
         readers = self._started.readers
         if not isinstance(mode, CacheMode):
             raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
@@ -396,7 +390,7 @@ class Database:
 
     @property
     def _started(self) -> Running:
-        """Raises NotStarted, and OtherLoop in another loop than the one it was entered in."""
+        """Raises NotStarted, and OtherLoop."""
         if self._running is None:
             raise NotStarted
         self._home.check()

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from operator import itemgetter
-from typing import Annotated, Any, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import msgspec
+from typing import Any, TypeVar, get_origin
 
 from repocache.codec.column import ColumnKind
 from repocache.errors import CodecError, ConfigurationError
 from repocache.mapping.entity import Row
 from repocache.mapping.kinds import PLAIN
 from repocache.mapping.stored import StoredColumn
+from repocache.mapping.view_shape import ShapeField, ViewShape, view_shape
 
 V = TypeVar("V")
 
@@ -38,43 +37,31 @@ class ViewColumn:
         return self.stored.kind
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Field:
-    name: str
-    annotation: Any
-    keyword: bool
-
-
 def view_maker(view: type[V], columns: Mapping[str, ViewColumn], width: int) -> Callable[[Row], V]:
-    """Makes such views of rows of that width. `view`: a frozen `msgspec.Struct` or a frozen
-    dataclass, its fields named as mapped attributes.
+    """Makes such views of rows of that width. `view`: a frozen `msgspec.Struct`, dataclass or
+    Pydantic model, its fields named as mapped attributes.
 
     Raises ConfigurationError, naming the field, for a view that is not frozen, a field that is no
     loaded column, can change, may be None without saying so, or is clearly of another type.
     """
-    fields = list(_fields(view))
-    if not fields:
-        raise ConfigurationError(f"view {view.__name__}: it has no fields")
-    for field in fields:
-        _check(f"view {view.__name__}.{field.name}", field, columns)
-    pick = picker(tuple(columns[field.name].at for field in fields), width)
-    makers = [_maker(view.__name__, field, columns[field.name]) for field in fields]
+    shape: ViewShape[V] = view_shape(view)
+    for field in shape.fields:
+        _check(shape, field, columns)
+    pick = picker(tuple(columns[field.name].at for field in shape.fields), width)
+    makers = [_maker(shape.name, field, columns[field.name]) for field in shape.fields]
     if any(makers):
         pick = _making(pick, makers)
-    make: Callable[..., V] = view
-    if any(field.keyword for field in fields):
-        names = [field.name for field in fields]
-        return lambda row: make(**dict(zip(names, pick(row), strict=True)))
-    return lambda row: make(*pick(row))
+    make = shape.make
+    return lambda row: make(pick(row))
 
 
-def _maker(view: str, field: _Field, column: ViewColumn) -> Callable[[Any], Any] | None:
+def _maker(view: str, field: ShapeField, column: ViewColumn) -> Callable[[Any], Any] | None:
     """Makes the field's value of what is stored; None: it is that value. Raises CodecError if the
     column's type makes anything else than the field is said to be, which all callers share."""
     value = column.stored.value
     if value is None:
         return None
-    allowed = tuple(type(None) if each is None else each for each in _options(field.annotation))
+    allowed = tuple(type(None) if each is None else each for each in field.options)
 
     def make(stored: Any) -> Any:
         made = value(stored)
@@ -112,40 +99,8 @@ def picker(indices: tuple[int, ...], width: int) -> Callable[[Row], Row]:
     return itemgetter(*indices)
 
 
-def _fields(view: type[Any]) -> Iterator[_Field]:
-    hints = get_type_hints(view, include_extras=True) if inspect.isclass(view) else {}
-    if inspect.isclass(view) and issubclass(view, msgspec.Struct):
-        frozen = view.__struct_config__.frozen
-        keywords = _keyword_fields(view)
-        found = [_Field(name, hints[name], name in keywords) for name in view.__struct_fields__]
-    elif dataclasses.is_dataclass(view) and inspect.isclass(view):
-        frozen = vars(view)["__dataclass_params__"].frozen
-        found = [
-            _Field(each.name, hints[each.name], each.kw_only is True)
-            for each in dataclasses.fields(view)
-            if each.init
-        ]
-    else:
-        raise ConfigurationError(
-            f"view {view!r}: give a frozen msgspec.Struct or a frozen dataclass"
-        )
-    if not frozen:
-        raise ConfigurationError(
-            f"view {view.__name__} is shared by all callers: declare it with frozen=True"
-        )
-    yield from found
-
-
-def _keyword_fields(view: type[msgspec.Struct]) -> frozenset[str]:
-    """Positional fields come first in a Struct's signature."""
-    parameters = inspect.signature(view).parameters.values()
-    return frozenset(
-        each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY
-    )
-
-
-def _check(name: str, field: _Field, columns: Mapping[str, ViewColumn]) -> None:
-    column = columns.get(field.name)
+def _check(shape: ViewShape[Any], field: ShapeField, columns: Mapping[str, ViewColumn]) -> None:
+    name, column = f"view {shape.name}.{field.name}", columns.get(field.name)
     if column is None:
         raise ConfigurationError(
             f"{name}: no column is loaded by this name, but {', '.join(sorted(columns))}"
@@ -157,9 +112,11 @@ def _check(name: str, field: _Field, columns: Mapping[str, ViewColumn]) -> None:
             f"{name}: its value can be changed in place, and a view is shared by all callers. "
             "Leave the field out, or read the entity"
         )
-    options = list(_options(field.annotation))
+    options = field.options
     if column.nullable and not any(option in (None, type(None), Any, object) for option in options):
         raise ConfigurationError(f"{name}: the column may be NULL: annotate it with `| None`")
+    if shape.validates:
+        options = [each for each in options if _is_plain(each)] or [Any]
     if column.stored.make is None and not any(_fits(column.kind, option) for option in options):
         wanted = (
             column.kind.sequence.__name__
@@ -169,9 +126,9 @@ def _check(name: str, field: _Field, columns: Mapping[str, ViewColumn]) -> None:
         raise ConfigurationError(f"{name}: the column gives {wanted}, not {field.annotation}")
 
 
-def _check_made(name: str, field: _Field) -> None:
+def _check_made(name: str, field: ShapeField) -> None:
     """Only of a plain type is it known that a value cannot be changed in place."""
-    for option in _options(field.annotation):
+    for option in field.options:
         if option in (None, type(None)):
             continue
         if option not in PLAIN and not (inspect.isclass(option) and issubclass(option, Enum)):
@@ -183,17 +140,11 @@ def _check_made(name: str, field: _Field) -> None:
             )
 
 
-def _options(annotation: Any) -> Iterator[Any]:
-    """The members of a union, without what wraps them."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        for each in get_args(annotation):
-            yield from _options(each)
-    elif get_origin(annotation) is Annotated:
-        yield from _options(get_args(annotation)[0])
-    elif isinstance(annotation, NewType):
-        yield from _options(annotation.__supertype__)
-    else:
-        yield annotation
+def _is_plain(option: Any) -> bool:
+    """Not a type of which a model makes, and checks, values of its own, as Pydantic's."""
+    found = get_origin(option) or option
+    module = getattr(found, "__module__", "").partition(".")[0]
+    return inspect.isclass(found) and module in sys.stdlib_module_names
 
 
 def _fits(kind: ColumnKind, annotation: Any) -> bool:

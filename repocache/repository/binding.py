@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from repocache.cache.entry import Row
 from repocache.cache.policies import Policy
 from repocache.keys import Keys
+from repocache.mapping.joined_view import JoinedShape
 from repocache.mapping.plan import EntityPlan
 from repocache.repository.access import Access, NodeAccess
 from repocache.repository.beside import CountBinding, KeyListBinding
@@ -26,8 +27,8 @@ M = TypeVar("M")
 class Binding(Generic[M]):
     """`keys`, `rows`: as they are cached. `ids`: of what callers name them by, and `plan` under
     these: they are others where the rows belong to a `scope`. `shapes`: the declared views' types
-    and what makes them from a row. `lookups`: by their names. `counts`: likewise. `key_lists`: of
-    relationships."""
+    and what makes them from a row; `joined`: of those that name relationships. `lookups`: by their
+    names. `counts`: likewise. `key_lists`: of relationships."""
 
     keys: Keys
     rows: Rows[M]
@@ -35,6 +36,7 @@ class Binding(Generic[M]):
     plan: EntityPlan[M]
     scope: ScopedOwner | None
     shapes: Mapping[type, Callable[[Row], Any]]
+    joined: Mapping[type, JoinedShape[Any]]
     lookups: Mapping[str, LookupBinding]
     counts: Mapping[str, CountBinding]
     key_lists: tuple[KeyListBinding, ...] = ()

@@ -16,7 +16,8 @@ from repocache.mapping.plan import EntityPlan
 from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
-from repocache.repository.repository import Repository, View
+from repocache.repository.repository import Repository
+from repocache.repository.view import View
 
 _NAMES: Mapping[type, str] = {
     KeyOwner: "owner",

@@ -14,6 +14,7 @@ from repocache.errors import ConfigurationError
 from repocache.keys import Keys, KeySpace, owner_beside
 from repocache.mapping.count import count_plan
 from repocache.mapping.criteria import check_criteria
+from repocache.mapping.joined_view import joined_shapes
 from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
@@ -238,13 +239,15 @@ class Registry:
             for each in lookups_of(repository)
         }
         counts = {each.name: self._count(repository, rows, each) for each in counts_of(repository)}
+        joined = joined_shapes(views_of(repository), plan.mapper)
         return Binding(
             ids if owner is None else Keys(repository.owner, kept.key),
             rows,
             ids,
             plan,
             owner,
-            {shape: plan.view(shape) for shape in views_of(repository)},
+            {shape: plan.view(shape) for shape in views_of(repository) if shape not in joined},
+            joined,
             lookups,
             counts,
         )

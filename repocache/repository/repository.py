@@ -6,14 +6,12 @@ Owns the few methods and the declaration. Where a read goes is `access`'s affair
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast, overload
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from sqlalchemy import ColumnExpressionArgument, Executable, Row, func, literal, select
 from sqlalchemy.orm.interfaces import ORMOption
 
-from repocache.cache.entry import CachedRow
-from repocache.cache.entry import Row as CachedValues
 from repocache.cache.policies import CacheAside, Policy
 from repocache.errors import NotFound, UsageError
 from repocache.keys import KeyOwner, shown
@@ -29,7 +27,6 @@ from repocache.routing.routing import ON_PRIMARY, on_replica
 
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741  # the id: short, since it stands in every signature
-V = TypeVar("V")
 
 
 class Repository(Generic[M, I]):
@@ -195,74 +192,3 @@ class Repository(Generic[M, I]):
         cache; the session's bookmark holds here too. Its reads raise DatabaseUnavailable if no
         replica may answer."""
         return type(self)(self._binding, self._binding.routed(on_replica(max_lag)))
-
-
-class View(Generic[V]):
-    """Declares a frozen view on a repository: `card = View(UserCard)`, then `users.card.get(7)`.
-
-    `shape`: a frozen `msgspec.Struct` or dataclass whose fields are named as mapped attributes; one
-    object, shared by all callers. Checked when the database is built: MappingRefused for fields
-    that are unknown or can be changed in place.
-    """
-
-    def __init__(self, shape: type[V]) -> None:
-        self.shape = shape
-        self._name = ""
-
-    def __set_name__(self, owner: type[object], name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, repository: None, owner: type[object]) -> View[V]: ...
-
-    @overload
-    def __get__(self, repository: Repository[Any, I], owner: type[object]) -> BoundView[I, V]: ...
-
-    def __get__(
-        self, repository: Repository[Any, I] | None, owner: type[object]
-    ) -> View[V] | BoundView[I, V]:
-        if repository is None:
-            return self
-        # One file, one thing.
-        bound: BoundView[I, V] = BoundView(repository._binding, repository._access, self.shape)  # noqa: SLF001
-        repository.__dict__[self._name] = bound  # found there from now on, without this call
-        return bound
-
-
-class BoundView(Generic[I, V]):
-    """A view of one repository's rows."""
-
-    def __init__(self, binding: Binding[Any], access: Access[Any], shape: type[V]) -> None:
-        self._access = access
-        self._check = binding.ids.check
-        self._distinct = binding.ids.distinct
-        self._plain_type = binding.ids.plain_type
-        self._peek = access.peek
-        self._shape = shape
-        self._make: Callable[[CachedValues], V] = binding.shapes[shape]
-
-    async def get(self, id: I) -> V | None:
-        """The view of this row, or None. Raises as `Repository.get`."""
-        if type(id) is not self._plain_type:
-            self._check(id)
-        cached = self._peek(id) or (await self._access.cached_rows((id,)))[id]
-        try:
-            # A cast would be one more call.
-            return cached.shapes[self._shape]  # type: ignore[no-any-return]
-        except KeyError:
-            return self._of(cached)
-
-    async def get_many(self, ids: Sequence[I]) -> dict[I, V]:
-        """The views of the rows that exist, in the order asked."""
-        cached_rows = await self._access.cached_rows(self._distinct(ids))
-        views = ((id, self._of(cached)) for id, cached in cached_rows.items())
-        return {id: view for id, view in views if view is not None}
-
-    def _of(self, cached: CachedRow) -> V | None:
-        try:
-            return cast("V", cached.shapes[self._shape])
-        except KeyError:
-            if cached.row is None:
-                return None
-        view = cached.shapes[self._shape] = self._make(cached.row)
-        return view

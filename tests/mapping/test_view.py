@@ -177,7 +177,7 @@ class Empty(msgspec.Struct, frozen=True):
     [
         (PLAN, Thawed, "Thawed is shared by all callers: declare it with frozen=True"),
         (PLAN, ThawedData, "ThawedData is shared by all callers"),
-        (PLAN, Plain, "give a frozen msgspec.Struct or a frozen dataclass"),
+        (PLAN, Plain, "give a frozen msgspec.Struct, dataclass or Pydantic model"),
         (PLAN, Card(name="n", id=1), "give a frozen"),
         (PLAN, dict, "give a frozen"),
         (PLAN, Empty, "no fields"),
