@@ -236,6 +236,9 @@ class Own(TypeDecorator[int]):
     impl = Integer
     cache_ok = True
 
+    def process_bind_param(self, value: Any, dialect: object) -> Any:
+        return value
+
 
 class Shifted(Integer):
     """Another value is sent than was given."""
