@@ -23,7 +23,6 @@ from repocache.errors import (
     NotFound,
     PrimaryBudgetExceeded,
     RepocacheError,
-    ScopeMissing,
     UsageError,
 )
 from repocache.events import LoggingObserver, Observers
@@ -83,7 +82,6 @@ __all__ = [
     "RepocacheError",
     "Repository",
     "Scope",
-    "ScopeMissing",
     "Settings",
     "ShadowCount",
     "TopologySettings",

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import func, select, text
 
-from repocache import Scope, ScopeMissing, Settings, UsageError
+from repocache import Scope, Settings, UsageError
+from repocache.errors import ScopeMissing
 from repocache.events import Served
 from repocache.testing import Endpoints, Servers
 from tests.scopes.papers_of import Folder, Folders, Paper, Papers, Sheet, Sheets, open_papers
