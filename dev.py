@@ -1,11 +1,12 @@
 """Run the project from a clean clone:
-`python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, check, faults, fuzz,
-simulate, benchmark, journeys, instructions, house.
+`python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, packages, check, faults,
+fuzz, simulate, benchmark, journeys, instructions, house.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
 the command needs; arguments are passed on to what is run. `benchmark` takes names, and options for
 each of them after the last. `oldest` runs the tests on the lower bounds of all dependencies
-(tests/oldest.txt), in `.venv-oldest`.
+(tests/oldest.txt), in `.venv-oldest`; `packages` those of other projects' mapped classes, with
+these projects' packages, in `.venv-packages`.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ EXTRAS = {
     "demo": "demo",
     "test": "test",
     "oldest": "test",
+    "packages": "mappings",
     "check": "test",
     "faults": "test",
     "fuzz": "test",
@@ -39,7 +41,7 @@ EXTRAS = {
 def python_of(name: str) -> Path:
     """The interpreter that runs a command. `python3.13 dev.py test` tests with that version, beside
     the environment that another one has made."""
-    folder = ".venv-oldest" if name == "oldest" else ".venv"
+    folder = ".venv-" + name if name in ("oldest", "packages") else ".venv"
     if made_by(ROOT / folder) not in (None, sys.version_info[:2]):
         folder += "-%d.%d" % sys.version_info[:2]
     return ROOT / folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -95,6 +97,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     if name in ("test", "oldest"):
         # Most tests wait for servers: two at a time, each with servers of its own.
         return [["-m", "pytest", *(arguments or ["-n", "2", "--dist", "loadfile"])]]
+    if name == "packages":
+        return [["-m", "pytest", *(arguments or ["-q", "tests/packages"])]]
     if name == "simulate":
         return [["-m", "proof.simulation", *arguments]]
     if name == "check":
