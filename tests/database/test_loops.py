@@ -136,7 +136,15 @@ def test_a_loop_that_was_closed_without_leaving_is_no_hindrance(
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_nodes_of_a_closed_loop_are_kept_by_nobody(repocache_endpoints: Endpoints) -> None:
     """Else their tasks complain when the process ends."""
-    db = made(repocache_endpoints)
+    with without_complaints():
+        nodes = nodes_of_a_closed_loop(repocache_endpoints)
+    assert [node() for node in nodes] == [None, None]
+
+
+def nodes_of_a_closed_loop(endpoints: Endpoints) -> list[weakref.ref[Any]]:
+    """Of a database that was entered again since. A function of its own: what it leaves is
+    collected here, and complains of nothing in the next test."""
+    db = made(endpoints)
     nodes = [weakref.ref(each) for each in db._topology._replicas]
 
     async def enters() -> None:
@@ -146,10 +154,9 @@ def test_the_nodes_of_a_closed_loop_are_kept_by_nobody(repocache_endpoints: Endp
         async with db:
             assert not {id(node()) for node in nodes} & set(map(id, db._topology._replicas))
 
-    with without_complaints():
-        in_a_loop_that_is_closed_at_once(enters())
-        in_new_loop(enters_again())
-    assert [node() for node in nodes] == [None, None]
+    in_a_loop_that_is_closed_at_once(enters())
+    in_new_loop(enters_again())
+    return nodes
 
 
 def test_leaving_what_a_closed_loop_entered_forgets_it(repocache_endpoints: Endpoints) -> None:
