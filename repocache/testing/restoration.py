@@ -113,6 +113,11 @@ _SHAPE = " UNION ALL ".join(
             AS text) FROM pg_class WHERE oid >= {USER_MADE} AND relpersistence <> 't'""",
         """SELECT 'pg_namespace ' || oid || ' ' || xmin FROM pg_namespace
             WHERE nspname !~ '^pg_(toast_)?temp_'""",
+        # Rights to what the database was born with.
+        f"""SELECT CAST(ROW(oid, proacl) AS text) FROM pg_proc
+            WHERE oid < {USER_MADE} AND proacl IS NOT NULL""",
+        f"""SELECT CAST(ROW(oid, relacl) AS text) FROM pg_class
+            WHERE oid < {USER_MADE} AND relacl IS NOT NULL""",
         """SELECT CAST(ROW(setrole, setconfig) AS text) FROM pg_db_role_setting WHERE setdatabase =
             (SELECT oid FROM pg_database WHERE datname = current_database())""",
         *(
@@ -120,6 +125,7 @@ _SHAPE = " UNION ALL ".join(
             for catalogue in (
                 *("pg_attrdef", "pg_constraint", "pg_trigger", "pg_proc", "pg_type", "pg_enum"),
                 *("pg_rewrite", "pg_policy", "pg_extension", "pg_largeobject_metadata"),
+                "pg_default_acl",
             )
         ),
         *(
