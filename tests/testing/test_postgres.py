@@ -149,3 +149,24 @@ def test_another_replica_follows_the_one_that_is_promoted(servers: Servers) -> N
     first.sql("INSERT INTO number VALUES (2)")
     second.await_position(first.position())
     assert number(second) == [("2",)]
+
+
+def test_a_question_that_replay_has_interrupted_is_asked_again(
+    repocache_servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server says of it comes in no order that a test could force."""
+    replica = repocache_servers.replicas[0]
+    asked, ask = [], type(replica).position
+    refusals = iter(["canceling statement due to conflict with recovery", "out of memory"])
+
+    def interrupted(server: PostgresServer) -> int:
+        asked.append(server.name)
+        if len(asked) % 2:
+            raise ServerError(next(refusals))
+        return ask(server)
+
+    monkeypatch.setattr(type(replica), "position", interrupted)
+    replica.await_position(0)
+    assert len(asked) == 2
+    with pytest.raises(ServerError, match="out of memory"):
+        replica.await_position(0)
