@@ -98,6 +98,8 @@ async def write(shop: Shop, papers: AnyPapers, step: Step, truth: Rows, title: s
         await work.commit()
 
 
+# The databases, in their own thread, draw random numbers while steps are drawn in this one.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module")
 @pytest.mark.parametrize("policy", POLICIES)
 async def test_nobody_is_given_what_is_another_s(
     repocache_endpoints: Endpoints, repocache_servers: Servers, policy: str
