@@ -104,7 +104,7 @@ class Rows(Generic[M]):
         return replace(
             self,
             primary_only=is_primary_only(relations),
-            hindrance=hindrance(relations),
+            hindrance=self.hindrance or hindrance(relations),
             places=tuple(relation.place for relation in relations if relation.place is not None),
             state=state,
         )

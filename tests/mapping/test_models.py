@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import httpx
@@ -13,13 +13,14 @@ import pytest
 from fastapi import FastAPI
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field
 from pydantic import field_validator as validator
-from sqlalchemy import ForeignKey
+from sqlalchemy import ForeignKey, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from repocache import ConfigurationError, Database, KeyList, KeyOwner, Repository, View
 from repocache.errors import CodecError
 from repocache.events import Served
+from repocache.mapping.joined_view import joined_shape
 from repocache.mapping.view_shape import view_shape
 from repocache.testing import Endpoints
 from tests.shop import Shop, open_shop
@@ -190,6 +191,26 @@ async def test_a_view_over_several_tables(shop: Shop) -> None:
     told = len(shop.seen.of(Served))
     assert await essays.out.get(1) == found[1]
     assert "database" not in {each.tier for each in shop.seen.of(Served)[told:]}
+
+
+class LineSet(msgspec.Struct, frozen=True):
+    notes: frozenset[NoteLine]
+
+
+class LineSequence(msgspec.Struct, frozen=True):
+    notes: Sequence[NoteLine]
+
+
+def test_what_collects_the_many() -> None:
+    essay = Essay(id=1, title="t", notes=[Note(id=1, words="good")])
+    for shape, notes in (
+        (LineSet, frozenset([NoteLine("good")])),
+        (LineSequence, (NoteLine("good"),)),
+        (EssayLine, [NoteLine("good")]),
+    ):
+        made: Any = joined_shape(shape, inspect(Essay)).make(essay)
+        assert made.notes == notes
+        assert type(made.notes) is type(notes)
 
 
 async def test_what_it_leads_to_is_never_old(shop: Shop) -> None:
