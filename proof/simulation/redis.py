@@ -34,6 +34,7 @@ from repocache.records import (
 )
 from repocache.records.message import Message
 from repocache.records.names import NOWHERE, UNKNOWN
+from repocache.records.registering import LOOK, REGISTER
 from repocache.records.scripts import (
     FILL,
     FILL_MANY,
@@ -378,6 +379,31 @@ def _release(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     return b":1\r\n"
 
 
+def _look(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
+    server, history, owner = [each.decode() for each in argv]
+    redis.records._server = server
+    seen = _now(redis.records.look(_bucket(keys[0]), owner, CallerHistory(history)))
+    if seen is None:
+        return _bulk(None)
+    floor = b"" if seen.floor is None else f"{seen.floor:016x}".encode()
+    return _array(seen.incarnation.encode(), floor, _lines(seen.shapes))
+
+
+def _register(redis: Redis, _keys: list[str], argv: list[bytes]) -> bytes:
+    server, history, confirmed, _, _, _, owner, *listed = [each.decode() for each in argv]
+    redis.records._server = server
+    terms = CallerHistory(history, confirmed == "1")
+    done = _now(redis.records.register(owner, listed, terms))
+    if done.history:
+        return _array(b"history", done.history.encode())
+    kind = b"full" if done.full else b"done"
+    return _array(kind, done.incarnation.encode(), _lines(done.shapes))
+
+
+def _lines(shapes: tuple[str, ...]) -> bytes:
+    return "".join(f"{each}\n" for each in shapes).encode()
+
+
 def _many(one: Script) -> Callable[[Redis, list[str], list[bytes]], bytes]:
     """The same script for many calls (`redis_link.script.MANY`)."""
 
@@ -401,6 +427,8 @@ SCRIPTS: dict[bytes, Callable[[Redis, list[str], list[bytes]], bytes]] = {
     INVALIDATE.sha.encode(): _invalidate,
     INTEND.sha.encode(): _intend,
     RELEASE.sha.encode(): _release,
+    LOOK.sha.encode(): _look,
+    REGISTER.sha.encode(): _register,
 }
 
 

@@ -12,17 +12,24 @@ from repocache.records.port import (
     Intent,
     IntentReply,
     Lease,
+    Look,
     OpenReply,
     OpenRequest,
     Put,
     Receipt,
     Records,
+    Registration,
+    Registrations,
     State,
     WriteLease,
     Writing,
 )
 from repocache.records.redis import RedisRecords
-from repocache.records.scripts import SCRIPTS
+from repocache.records.registering import REGISTERING
+from repocache.records.scripts import SCRIPTS as _SCRIPTS
+
+SCRIPTS = (*_SCRIPTS, *REGISTERING)
+"""All that are run here."""
 
 __all__ = [
     "NO_POSITIONS",
@@ -34,6 +41,7 @@ __all__ = [
     "Intent",
     "IntentReply",
     "Lease",
+    "Look",
     "MemoryRecords",
     "Namespace",
     "Nonces",
@@ -43,6 +51,8 @@ __all__ = [
     "Receipt",
     "Records",
     "RedisRecords",
+    "Registration",
+    "Registrations",
     "State",
     "WriteLease",
     "Writing",

@@ -22,13 +22,16 @@ from repocache.records.port import (
     Intent,
     IntentReply,
     Lease,
+    Look,
     OpenReply,
     OpenRequest,
     Put,
     Receipt,
+    Registration,
     State,
     WriteLease,
 )
+from repocache.records.registering import MOST_REGISTERED
 from repocache.records.stored import StoredValues
 
 T = TypeVar("T")
@@ -45,6 +48,7 @@ class _Record:
     highest: int = -1
     generations: dict[str, str] = field(default_factory=dict)
     shapes: dict[str, set[str]] = field(default_factory=dict)
+    registered: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def state(self) -> State:
@@ -237,6 +241,29 @@ class MemoryRecords:
         names = (*(text for _, text in intent.keys), *intent.owners)
         self._end_writes(intent.nonce, [(intent.bucket, name) for name in names])
         return _answered(None)
+
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+        record = self._records.get(bucket)
+        if record is None or not self._counts(record, terms):
+            return _answered(None)
+        return _answered(Look(record.incarnation, record.floor, record.registered.get(owner, ())))
+
+    def register(
+        self, owner: str, shapes: Sequence[str], terms: CallerHistory
+    ) -> Awaitable[Registration]:
+        record = self._record(owner_bucket(owner), terms)
+        if isinstance(record, str):
+            return _answered(Registration("", (), history=record))
+        listed = record.registered.get(owner, ())
+        after = tuple(dict.fromkeys([*listed, *shapes]))
+        if after == listed:
+            return _answered(Registration(record.incarnation, listed))
+        if len(after) > MOST_REGISTERED:
+            return _answered(Registration(record.incarnation, listed, full=True))
+        highest = record.highest if record.floor is None else record.floor
+        record = self._renew(owner_bucket(owner), terms.history)
+        record.highest, record.registered[owner] = highest, after
+        return _answered(Registration(record.incarnation, after))
 
     def _may_land(self, record: _Record, own: _Record, bucket: int, put: Put, nonce: str) -> bool:
         writes = self._writes.get((bucket, put.text), {})

@@ -206,8 +206,46 @@ class Receipt(NamedTuple):
     tip: str = ""
 
 
-class Records(Protocol):
-    """All nine send at once and answer later, so that many calls of one moment travel together.
+class Look(NamedTuple):
+    """What a record says of itself to who only looks: `floor` as in `State`; `shapes`: of the
+    cached queries that an owner has registered in it."""
+
+    incarnation: str
+    floor: int | None
+    shapes: tuple[str, ...] = ()
+
+
+class Registration(NamedTuple):
+    """`shapes`: all that the owner's record lists now. `full`: there was no room for all that were
+    to be. Or, if `history` is not empty nothing was done: the record belongs to that other one."""
+
+    incarnation: str
+    shapes: tuple[str, ...]
+    full: bool = False
+    history: str = ""
+
+
+class Registrations(Protocol):
+    """Which shapes of cached queries writers have to tell (protocol/queries.md). Both send at once
+    and answer later, and raise CacheUnavailable, at once or when awaited."""
+
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+        """At a record, which is left as it is, with the shapes that the owner has registered there.
+        None: there is none that counts."""
+        ...
+
+    def register(
+        self, owner: str, shapes: Sequence[str], terms: CallerHistory
+    ) -> Awaitable[Registration]:
+        """Shapes in the owner's record. If one is new the record is made anew, with all of them:
+        who wrote before told nobody, so that its floor is unknown, and what was read under the old
+        one is out of reach."""
+        ...
+
+
+class Records(Registrations, Protocol):
+    """All nine, and those of `Registrations`, send at once and answer later, so that many calls of
+    one moment travel together.
 
     Each raises CacheUnavailable, at once or when awaited.
     """

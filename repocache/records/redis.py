@@ -22,17 +22,22 @@ from repocache.records.port import (
     Intent,
     IntentReply,
     Lease,
+    Look,
     OpenReply,
     OpenRequest,
     Put,
     Receipt,
+    Registration,
 )
+from repocache.records.registering import LOOK, REGISTER
 from repocache.records.replies import (
     Answer,
     OneOf,
     Opening,
+    read_look,
     read_noted,
     read_receipt,
+    read_registration,
 )
 from repocache.records.scripts import (
     FILL,
@@ -215,6 +220,17 @@ class RedisRecords:
         names = (*(text for _, text in intent.keys), *intent.owners)
         reply = self._link.run(RELEASE, self._records(intent.bucket), (intent.nonce, *names))
         return Answer(reply, lambda _: None)
+
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+        own = (self._peer.server, terms.history, owner)
+        return Answer(self._link.run(LOOK, self._records(bucket), own), read_look)
+
+    def register(
+        self, owner: str, shapes: Sequence[str], terms: CallerHistory
+    ) -> Awaitable[Registration]:
+        own = (*self._head(terms), owner, *shapes)
+        keys = self._records(owner_bucket(owner))
+        return Answer(self._link.run(REGISTER, keys, own), read_registration)
 
     def _records(self, bucket: int, owners: Sequence[str] = ()) -> tuple[str, ...]:
         """The names of a bucket's record and of those of owners."""

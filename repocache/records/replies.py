@@ -13,9 +13,11 @@ from repocache.records.names import LEASE
 from repocache.records.port import (
     Generation,
     IntentReply,
+    Look,
     OpenReply,
     OpenRequest,
     Receipt,
+    Registration,
     State,
     WriteLease,
 )
@@ -131,6 +133,27 @@ def read_opened(reply: Reply) -> OpenReply:
 def _read_state(text: bytes) -> State:
     incarnation, seq, tip, floor = text.decode().split(" ")
     return State(incarnation, _number(seq), _number(floor, 16) if floor else None, tip)
+
+
+def read_look(reply: Reply) -> Look | None:
+    """The LOOK script's reply as a value."""
+    if reply is None:
+        return None
+    floor = _number(reply[1], 16) if reply[1] else None
+    return Look(reply[0].decode(), floor, _read_shapes(reply[2]))
+
+
+def read_registration(reply: Reply) -> Registration:
+    """The REGISTER script's reply as a value."""
+    if reply[0] == b"history":
+        return Registration("", (), history=reply[1].decode())
+    shapes = _read_shapes(reply[2])
+    return Registration(reply[1].decode(), shapes, full=reply[0] == b"full")
+
+
+def _read_shapes(text: bytes) -> tuple[str, ...]:
+    """What is no text is a shape that nobody knows."""
+    return tuple(text.decode(errors="replace").split("\n")[:-1])
 
 
 def read_receipt(bucket: int, tip: str, reply: Reply) -> Receipt:

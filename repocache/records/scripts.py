@@ -30,7 +30,7 @@ MOST_LEASES = 10_000
 # A missing record, one made by another server and one of another history count as missing
 # (protocol, State in Redis): old values, leases and floors are then out of reach, whatever brought
 # them back. So does what these scripts would not have written: it heals by being made anew.
-_RECORD = (
+RECORD = (
     """
 local function is_name(text) return #text <= 64 and string.match(text, '^%w+$') ~= nil end
 local function is_count(text)
@@ -137,7 +137,7 @@ end
 # The record remembers which fingerprints (shapes of a row, one for each release that is live) have
 # keys here, so that an invalidation by any release reaches the keys of all.
 _OPEN = (
-    _RECORD
+    RECORD
     + """
 local rec, own = look(KEYS[1], 'p:' .. ARGV[7]), look_at_owner(KEYS[2], ARGV[7])
 if rec.history or own.history then return {'history', rec.history or '', own.history or ''} end
@@ -254,7 +254,7 @@ return 1
 # (protocol, Write-through). Where commits of others are on their way it does not land, and their
 # write leases stay; a strict one needs its own, and takes it away.
 INVALIDATE = Script(
-    _RECORD
+    RECORD
     + """
 local at = 14
 """
@@ -336,7 +336,7 @@ return {'done', rec.incarnation, rec.seq, landed}
 # (protocol, Strict write-through). Write leases stand beside each other, since none may end
 # another's; and they do not expire, since a COMMIT may take long.
 INTEND = Script(
-    _RECORD
+    RECORD
     + """
 local at = 12
 """

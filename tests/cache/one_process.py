@@ -32,12 +32,14 @@ from repocache.records import (
     Intent,
     IntentReply,
     Lease,
+    Look,
     MemoryRecords,
     Namespace,
     Nonces,
     OpenReply,
     OpenRequest,
     Receipt,
+    Registration,
 )
 
 T = TypeVar("T")
@@ -213,6 +215,14 @@ class Away:
 
     def release(self, intent: Intent) -> Awaitable[None]:
         return self._through("release", lambda: self.real.release(intent))
+
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+        return self._through("look", lambda: self.real.look(bucket, owner, terms))
+
+    def register(
+        self, owner: str, shapes: Sequence[str], terms: CallerHistory
+    ) -> Awaitable[Registration]:
+        return self._through("register", lambda: self.real.register(owner, shapes, terms))
 
 
 class Seen(list[Event]):

@@ -21,6 +21,7 @@ from repocache.records import (
     Generation,
     Intent,
     Lease,
+    Look,
     MemoryRecords,
     Namespace,
     Nonces,
@@ -36,6 +37,7 @@ from repocache.records import (
 from repocache.records.authorship import Anybody
 from repocache.records.message import Message, parse
 from repocache.records.names import ABSENT, VALUE
+from repocache.records.registering import MOST_REGISTERED
 from repocache.records.scripts import MOST, MOST_VALUES
 from repocache.redis_link import Address, Link, ServerFacts
 from repocache.testing import Servers
@@ -594,3 +596,79 @@ async def test_an_intent_in_a_record_of_another_history_is_refused_until_confirm
     assert (await fit.records.intend(intent("a"), OTHER)).history == TERMS.history
     assert not (await fit.records.intend(intent("a"), OTHER._replace(confirmed=True))).history
     assert (await fit.records.open(ASK, OTHER)).kind == "written"
+
+
+async def test_a_look_changes_nothing(fit: Fit) -> None:
+    assert await fit.records.look(OWN, "user", TERMS) is None
+    assert fit.messages == []
+    opened = await fit.records.open(ASK, TERMS)
+    seen = await fit.records.look(OWN, "user", TERMS)
+    assert seen == Look(opened.owner.incarnation, None, ())
+    await fit.records.settle(OWN, TERMS, opened.owner.incarnation, 300)
+    assert await fit.records.look(OWN, "user", TERMS) == Look(opened.owner.incarnation, 300, ())
+    assert await fit.records.look(OWN, "user", OTHER) is None
+
+
+async def test_a_new_shape_makes_the_record_anew_and_its_floor_unknown(fit: Fit) -> None:
+    """Whoever wrote before told nobody, and a poll that was begun before settles nothing."""
+    held = await fill(fit)
+    before = await fit.records.look(OWN, "user", TERMS)
+    assert before is not None
+    await fit.records.settle(OWN, TERMS, before.incarnation, 300)
+    first = await fit.records.register("user", ["a=", "b="], TERMS)
+    assert first.incarnation != before.incarnation
+    assert (first.shapes, first.full) == (("a=", "b="), False)
+    assert fit.messages[-1].bucket == OWN
+    assert fit.messages[-1].incarnation == first.incarnation
+    assert not await fit.records.settle(OWN, TERMS, before.incarnation, 400)
+    looked = await fit.records.look(OWN, "user", TERMS)
+    assert looked == Look(first.incarnation, None, ("a=", "b="))
+    assert (await fit.records.open(ASK, TERMS)).kind == "lease", "what was there is out of reach"
+    assert not await fit.records.fill(held, TERMS, VALUE + b"late", 10.0)
+    # The highest position that was known is remembered.
+    await fit.records.settle(OWN, TERMS, first.incarnation, 200)
+    assert await fit.records.look(OWN, "user", TERMS) == Look(first.incarnation, 300, looked.shapes)
+
+
+async def test_a_known_shape_leaves_the_record_alone(fit: Fit) -> None:
+    first = await fit.records.register("user", ["a=", "b="], TERMS)
+    held = await fill(fit)
+    assert await fit.records.register("user", ["b="], TERMS) == first
+    assert (await fit.records.open(ASK, TERMS)).generation == held.generation
+    more = await fit.records.register("user", ["b=", "c="], TERMS)
+    assert more.shapes == ("a=", "b=", "c=")
+    assert more.incarnation != first.incarnation
+
+
+async def test_shapes_go_with_their_record(fit: Fit) -> None:
+    await fit.records.register("user", ["a="], TERMS)
+    await fit.records.change(Change(OWN, (), ("user",), None), TERMS)
+    looked = await fit.records.look(OWN, "user", TERMS)
+    assert looked is not None
+    assert looked.shapes == ()
+    again = await fit.records.register("user", ["b="], TERMS)
+    assert again.shapes == ("b=",)
+
+
+async def test_a_move_of_the_owner_leaves_its_shapes(fit: Fit) -> None:
+    first = await fit.records.register("user", ["a="], TERMS)
+    await fit.records.change(whole(100), TERMS)
+    looked = await fit.records.look(OWN, "user", TERMS)
+    assert looked is not None
+    assert (looked.incarnation, looked.shapes) == (first.incarnation, ("a=",))
+
+
+async def test_shapes_beyond_the_bound_are_refused_together(fit: Fit) -> None:
+    some = [f"s{number}" for number in range(MOST_REGISTERED)]
+    first = await fit.records.register("user", some, TERMS)
+    assert (len(first.shapes), first.full) == (MOST_REGISTERED, False)
+    more = await fit.records.register("user", ["one more"], TERMS)
+    assert (more.full, more.incarnation, more.shapes) == (True, first.incarnation, first.shapes)
+
+
+async def test_shapes_are_not_registered_in_another_history(fit: Fit) -> None:
+    await fit.records.register("user", ["a="], TERMS)
+    refused = await fit.records.register("user", ["a="], OTHER)
+    assert (refused.history, refused.shapes) == (TERMS.history, ())
+    anew = await fit.records.register("user", ["b="], OTHER._replace(confirmed=True))
+    assert anew.shapes == ("b=",)
