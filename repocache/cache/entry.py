@@ -93,7 +93,8 @@ asked for it. Its snapshots are taken after the call."""
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis."""
+    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis. `alone`:
+    each load is a statement of its own, for which no other waits."""
 
     keys: Keys
     fingerprint: str
@@ -102,6 +103,7 @@ class Source:
     load: Load
     id: Callable[[Row], Any]
     signature: Signature = UNSIGNED
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,11 @@ class Group(NamedTuple):
         return [load for load, _ in self.wanted]
 
 
+async def given(answer: OpenReply | None) -> OpenReply | None:
+    """What is known already."""
+    return answer
+
+
 class Loader:
     """Loads for one owner. A batch takes its leases and reads what a replica may answer; what needs
     the primary waits for that in a lane of its own, so that a primary which is frozen holds up
@@ -58,6 +63,7 @@ class Loader:
         self._source = source
         self._shares_sent = source.policy.shares_sent_loads
         self._from_replicas = source.policy.fills_from_replicas
+        self._alone = source.alone
         self._keeps = source.policy.local_ttl > 0
         self._shared = shared
         self._inflight = shared.inflight
@@ -139,6 +145,8 @@ class Loader:
                 self._deliver(load, answer.value)
             elif answer is not None and answer.kind == "wait":
                 self._shared.spawn(self._run_alone(load, self._wait(load, answer)))
+            elif self._alone:
+                self._shared.spawn(self._run_alone(load, given(answer)))
             elif answer is not None and answer.overdue:
                 self._shared.spawn(self._run_alone(load, self._take_over(load, answer)))
             else:

@@ -13,6 +13,7 @@ from repocache.errors import CacheUnavailable
 from repocache.events import Observer, Published, PublishFailed
 from repocache.history import is_newer
 from repocache.invalidation.batch import NOTHING, Batch, changes
+from repocache.invalidation.registered_tags import CommittedTags
 from repocache.records import NO_POSITIONS, CallerHistory, Change, Receipt, Records, Writing
 
 MOST_KEYS = 10_000
@@ -97,8 +98,11 @@ class PublishRetry:
         bus: Bus,
         position: Callable[[], Awaitable[tuple[str, int | None] | None]],
         observe: Observer,
+        tags: CommittedTags,
     ) -> None:
+        """`tags`: which of them move."""
         self._bus = bus
+        self._tags = tags
         self._position = position
         self._observe = observe
         self._waiting = NOTHING
@@ -145,7 +149,9 @@ class PublishRetry:
         if polled is None:
             raise CacheUnavailable("the primary's position cannot be had")
         history, position = polled
-        await self._bus.publish(batch, history, position)
+        told = await self._tags.ask(batch, history).narrowed()
+        if told or not batch:
+            await self._bus.publish(told, history, position)
 
     async def _deliver(self) -> None:
         batch, self._waiting = self._waiting, NOTHING

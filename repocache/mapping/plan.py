@@ -194,6 +194,14 @@ class EntityPlan(Generic[M]):
     def id_types(self) -> tuple[type, ...]:
         return tuple(each.type for each in self.key)
 
+    @property
+    def id_layout(self) -> RowLayout:
+        """Of rows that hold an id alone."""
+        stored = self.layout.id_stored
+        return RowLayout(
+            stored=stored, classes={}, ids=tuple(range(len(stored))), discriminator=None
+        )
+
     def codec(self, max_bytes: int = 1 << 20) -> RowCodec:
         """For this plan's rows."""
         return RowCodec(self.layout.kinds, max_bytes)

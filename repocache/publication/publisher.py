@@ -26,6 +26,7 @@ from repocache.history import is_newer
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.outbox import Mark
+from repocache.invalidation.registered_tags import CommittedTags
 from repocache.nodes.wal import PrimaryPosition
 from repocache.publication.seal import Sealing
 from repocache.publication.write_through import WriteThroughHook
@@ -83,6 +84,7 @@ class CommitPublisher:
         self,
         *,
         bus: Bus,
+        tags: CommittedTags,
         retry: PublishRetry,
         views: BucketViews,
         primary: CommitPrimary,
@@ -92,8 +94,9 @@ class CommitPublisher:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         observe: Observer,
     ) -> None:
-        """`spawn`: runs what outlives the commit."""
+        """`tags`: which of them move. `spawn`: runs what outlives the commit."""
         self._bus = bus
+        self._tags = tags
         self._retry = retry
         self._views = views
         self._primary = primary
@@ -130,11 +133,13 @@ class CommitPublisher:
     async def committed(self, transaction: Transaction, outcome: Outcome) -> None:
         """After COMMIT, whatever came of it. Sets the transaction's bookmark and advances the
         caller's session."""
-        batch = _batch(transaction)
+        changed = _batch(transaction)
         session = current_session()
         reads = None if session is None else session.reads()
+        asked = self._tags.ask(changed, self._line.history)
         polled = await self._polled(outcome)
         history, position = self._position(transaction, polled)
+        batch = await asked.narrowed()
         stores = self._stores and outcome is Outcome.COMMITTED
         writings = self._write_through.puts_by_bucket(transaction, history) if stores else {}
         told = bool(batch.keys or batch.owners)
@@ -142,7 +147,7 @@ class CommitPublisher:
             receipts = await self._bus.publish(batch, history, position, writings) if told else []
         except CacheUnavailable as error:
             receipts = []
-            self._retry.add(batch)
+            self._retry.add(changed)
             self._observe(PublishFailed(len(batch), str(error)))
         else:
             if transaction.rows and outcome is Outcome.COMMITTED:
@@ -160,8 +165,8 @@ class CommitPublisher:
             session.advance(transaction.bookmark)
         if outcome is Outcome.UNKNOWN:
             self._observe(CommitUnknown(transaction.xid or "", transaction.why))
-            if told:
-                self._spawn(self._publish_again(transaction.xid, batch))
+            if changed:
+                self._spawn(self._publish_again(transaction.xid, changed))
 
     async def _polled(self, outcome: Outcome) -> PrimaryPosition | None:
         """Never one from inside the transaction: its commit record comes after that."""

@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 from sqlalchemy import Executable, Select
 from sqlalchemy import Row as SqlRow
 from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
@@ -20,7 +21,9 @@ from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
+from repocache.errors import UsageError
 from repocache.repository.beside import CountBinding
+from repocache.repository.cached_queries import NOT_CACHED
 from repocache.repository.count_rows import CountAccess
 from repocache.repository.matches import (
     CachedLookup,
@@ -93,6 +96,15 @@ class Access(Protocol[M]):
         """Set these relationships of entities that were read here."""
         ...
 
+    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+        """The same, whose selects are cached under these keys of tags besides, for `ttl` seconds.
+        Raises UsageError where that is not to be had."""
+        ...
+
+    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+        """What the cached answer of a select depends on, in words. Raises UsageError."""
+        ...
+
 
 class NodeAccess(Generic[M]):
     """Reads nodes of the topology, past the cache."""
@@ -145,6 +157,12 @@ class NodeAccess(Generic[M]):
 
     async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
         await self._relationships.bring(entities, wanted)
+
+    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+        raise UsageError(NOT_CACHED)
+
+    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+        raise UsageError(NOT_CACHED)
 
 
 def past_caches(bookmark: Bookmark | None) -> Bookmark:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import TextClause
+from sqlalchemy import Table, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import ConfigurationError
@@ -40,11 +40,13 @@ from repocache.repository.declared import (
 )
 from repocache.repository.lookup import Lookup
 from repocache.repository.matches import LookupBinding
+from repocache.repository.query import EntryKeys, entry_owner
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
 from repocache.repository.scoped import OF_A_SCOPE, ScopedOwner
 from repocache.repository.scoping import scoped_owner, scopes_of
 from repocache.repository.storing import check_storing
+from repocache.repository.tag_owners import NO_TAGS, TagOwners
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
 from repocache.tracking.functions import (
@@ -85,7 +87,7 @@ class Registry:
     """One for each class. `state`: makes the states of their entities. `rules`: for all their
     mappings. `redis`: whether there is one.
 
-    `scopes`: by name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
+    `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
     in which table, and what leads from one table to another. `functions`: which may write. Both as
     the database says, once it was asked.
 
@@ -108,11 +110,9 @@ class Registry:
         self._registry: dict[AnyRepository, Binding[Any]] = {}
         self._bind(repositories, redis=redis)
         self.scopes = scopes_of(binding.scope for _, binding in self)
-        self.keys = KeySpace(
-            keys
-            for _, binding in self
-            for keys in (binding.keys, *(each.plan.keys for each in binding.beside))
-        )
+        cached = any(repository.queries is not None for repository, _ in self)
+        self.tags = TagOwners.of(self._tables()) if cached else NO_TAGS
+        self.keys = KeySpace([*self.tags.keys, *self._keys()])
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
         self._check_criteria()
@@ -197,12 +197,22 @@ class Registry:
         ).value
         self.owned = self._owned(catalog)
 
+    def _keys(self) -> Iterator[Keys]:
+        for repository, binding in self:
+            yield binding.keys
+            yield from (each.plan.keys for each in binding.beside)
+            if self.tags.tables:
+                yield EntryKeys(entry_owner(repository.owner))
+
+    def _tables(self) -> list[Table]:
+        """Of all metadata that repositories have tables in."""
+        own = [each for _, binding in self for each in binding.rows.plan.tables]
+        metadata = {id(table.metadata): table.metadata for table in own}
+        return [table for each in metadata.values() for table in each.tables.values()]
+
     def _owned(self, catalog: Catalog) -> OwnedTables:
         owned = [owned for _, binding in self for owned in binding.owned]
-        metadata = {id(table.metadata): table.metadata for each in owned for table in each.tables}
-        return OwnedTables(
-            owned, [table for each in metadata.values() for table in each.tables.values()], catalog
-        )
+        return OwnedTables([*owned, *self.tags.tables], self._tables(), catalog)
 
     def _check_criteria(self) -> None:
         dialect = self._nodes.topology.write_engine.dialect

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from sqlalchemy import ColumnExpressionArgument, Executable, Row, func, literal, select
 from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.policies import CacheAside, Policy
 from repocache.errors import NotFound, UsageError
@@ -18,12 +19,14 @@ from repocache.keys import KeyOwner, shown
 from repocache.mapping.options import MappingOptions
 from repocache.repository.access import Access
 from repocache.repository.binding import Binding
+from repocache.repository.cached_queries import CachedQueries
 from repocache.repository.columns import check_columns
 from repocache.repository.page import Page
 from repocache.repository.paging import Order, clauses, total_order
 from repocache.repository.paging import after as behind
 from repocache.repository.relations import Branch, Relations, branches
 from repocache.routing.routing import ON_PRIMARY, on_replica
+from repocache.tags import named_tag
 
 M = TypeVar("M")
 I = TypeVar("I")  # noqa: E741  # the id: short, since it stands in every signature
@@ -45,6 +48,7 @@ class Repository(Generic[M, I]):
     owner: ClassVar[KeyOwner]
     policy: ClassVar[Policy] = CacheAside()
     mapping: ClassVar[MappingOptions] = MappingOptions()
+    queries: ClassVar[CachedQueries | None] = None
 
     def __init__(self, binding: Binding[M] | None = None, access: Access[M] | None = None) -> None:
         name = type(self).__name__
@@ -181,6 +185,20 @@ class Repository(Generic[M, I]):
         counted = select(func.count()).select_from(self._binding.plan.model).where(*where)
         [(count,)] = await self._access.rows(counted)
         return int(count)
+
+    def cached(self, *, ttl: float | None = None, tags: Sequence[str] = ()) -> Self:
+        """The same repository, whose `find`, `page`, `rows`, `exists` and `count` are cached, until
+        a row is written that they depend on. `ttl`: seconds; None: as `queries` says. `tags`: the
+        application's own, of which `work.invalidate(tag)` tells. Raises UsageError in a database
+        that declares no `queries`."""
+        if isinstance(tags, str):
+            raise UsageError(f"cached(tags={tags!r}): give a sequence of texts, as in `({tags!r},)`")
+        return type(self)(self._binding, self._access.caching(ttl, list(map(named_tag, tags))))
+
+    def explain(self, statement: SelectBase) -> Sequence[str]:
+        """What invalidates the cached answer of this select: its tags, in words, a line each.
+        Raises UsageError for a statement that cannot be cached, saying why and what to do."""
+        return self._access.analysed(statement, entities=False)
 
     def on_primary(self) -> Self:
         """The same repository, reading the primary past the cache, for the caller who knows

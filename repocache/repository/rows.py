@@ -12,6 +12,7 @@ from sqlalchemy import CursorResult, Executable, Select
 from sqlalchemy import Row as SqlRow
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.entry import Row, RowRequest
 from repocache.engines.driver_errors import READ_ONLY, is_outdated, sqlstate
@@ -35,6 +36,7 @@ from repocache.mapping.statement import LoadStatement
 from repocache.nodes.reading import NodeRead
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
+from repocache.repository.answered import Answered, answered
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
 from repocache.routing.around import current_scopes
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
@@ -222,6 +224,17 @@ class Rows(Generic[M]):
             return await self._load_group(groups[0])
         both = await asyncio.gather(*map(self._load_group, groups))
         return {id: row for rows in both for id, row in rows.items()}
+
+    async def answer(self, statement: SelectBase, want: RowRequest) -> Answered:
+        """Of a select of columns, for the cache: on a node that has what is asked for."""
+
+        async def run(connection: AsyncConnection) -> Answered:
+            with readable(any_row(self.plan.model)):
+                return answered(await connection.execute(statement))
+
+        read = await self.nodes.topology.read(self._needed(want), run)
+        self._served(read, len(read.value.rows))
+        return read.value
 
     def _needed(self, want: RowRequest) -> ReadRequirement:
         """What is stored must be known to be within the limit of lag now: no time passes for it

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from sqlalchemy import Executable, Result, Select
 from sqlalchemy import Row as SqlRow
@@ -14,13 +14,16 @@ from sqlalchemy import inspect as inspect_entity
 from sqlalchemy import select as select_entities
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_polymorphic
+from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.entry import CachedRow, Row
 from repocache.cache.l1_reader import Peek, no_l1
+from repocache.errors import UsageError
 from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
 from repocache.repository.beside import CountBinding
+from repocache.repository.cached_queries import NOT_CACHED
 from repocache.repository.count_rows import CountAccess, CountsInWork
 from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.relations import Branch
@@ -111,6 +114,12 @@ class SessionAccess(Generic[M]):
             parameters = statement.parameters([id[0] if single else id for id in ids if id])
             select = statement.select.params(parameters)
             await self._answer(session, select, _entities, any_row(model))
+
+    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+        raise UsageError(NOT_CACHED)
+
+    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+        raise UsageError(NOT_CACHED)
 
     async def by_value(self, lookup: LookupPlan, values: Sequence[Any]) -> dict[Any, M]:
         """The entities of the rows that have these values in the lookup's columns: whatever the

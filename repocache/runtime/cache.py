@@ -26,8 +26,17 @@ from repocache.events import Degraded
 from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.invalidation.feed import Feed
+from repocache.invalidation.registered_tags import CommittedTags
 from repocache.keys import KeySpace
-from repocache.records import SCRIPTS, MemoryRecords, Namespace, Nonces, Records, RedisRecords
+from repocache.records import (
+    SCRIPTS,
+    MemoryRecords,
+    Namespace,
+    Nonces,
+    Records,
+    RedisRecords,
+    Registrations,
+)
 from repocache.records.authorship import authorship
 from repocache.records.sampler import NothingShared, RedisSampler, Sampler
 from repocache.redis_link import Address, Link
@@ -45,12 +54,13 @@ ALONE = (
 class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go
     there. `link`: to Redis, None where there is none. `sampler`: what lies in Redis, looked at from
-    outside of the read path. `retry`: what a commit could not publish."""
+    outside of the read path. `tags`: which of them commits move. `retry`: what a commit could not publish."""
 
     shared: ProcessCache
     link: Link | None
     sampler: Sampler
     bus: Bus
+    tags: CommittedTags
     retry: PublishRetry
     tasks: Tasks
     receivers: list[Receiver]
@@ -70,11 +80,12 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     primary: PrimaryWal,
     *,
     strict: bool,
+    tags: Callable[[Registrations], CommittedTags],
     recovered: Callable[[], None],
     grace: Grace,
 ) -> AsyncIterator[RunningCache]:
     """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to
-    evict nothing. `recovered`: is called when Redis is back. `grace`: how long leaving waits for
+    evict nothing. `tags`: which of them commits move. `recovered`: is called when Redis is back. `grace`: how long leaving waits for
     commits that are being published: they come first, and feeds end before them."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
@@ -107,7 +118,8 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         records = RedisRecords(link, namespace, nonces, author, channel, max_value=most)
         connected, sampler = link, RedisSampler(link, namespace, most)
     bus = Bus(records, settings.publish_timeout, observe, primary.met)
-    retry = PublishRetry(bus, primary.covering_position, observe)
+    committed = tags(records)
+    retry = PublishRetry(bus, primary.covering_position, observe, committed)
     with ending(views.down):
         async with connected, Tasks(grace, observe) as tasks:
             if address is None:
@@ -129,7 +141,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
             )
             with ending(partial(end_feeds, receivers)):
                 yield RunningCache(
-                    shared, link, sampler, bus, retry, tasks, receivers, channel, nonces
+                    shared, link, sampler, bus, committed, retry, tasks, receivers, channel, nonces
                 )
 
 

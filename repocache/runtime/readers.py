@@ -22,6 +22,7 @@ from repocache.repository.beside import CountBinding, KeyListBinding
 from repocache.repository.binding import Binding
 from repocache.repository.key_lists import CachedKeyList
 from repocache.repository.matches import CachedLookup, LookupBinding
+from repocache.repository.query_access import QueryAccess
 from repocache.repository.registry import Registry
 from repocache.repository.relationships import ById, CachedTargets, Members
 from repocache.repository.repository import Repository
@@ -30,6 +31,7 @@ from repocache.repository.storing import source_of
 from repocache.routing.around import current_session
 from repocache.routing.routing import ON_PRIMARY
 from repocache.runtime.cache import RunningCache
+from repocache.runtime.queries import RunningQueries
 from repocache.settings import Settings
 from repocache.verification.shadow import Shadow
 from repocache.verification.verifier import Examined, Verifier
@@ -71,9 +73,11 @@ def readers(
     settings: Settings,
     signing: Signing,
     verifier: Verifier,
+    *,
+    queries: RunningQueries | None,
 ) -> Mapping[type[Repository[Any, Any]], RepositoryReader]:
-    """One for each repository."""
-    opening = _Opening(cache, settings, signing, verifier)
+    """One for each repository. `queries`: None: nothing is cached by queries."""
+    opening = _Opening(cache, settings, signing, verifier, queries)
     return {repository: opening.reader(repository, binding) for repository, binding in registry}
 
 
@@ -82,9 +86,15 @@ class _Opening:
     which is complete once the last reader is made."""
 
     def __init__(
-        self, cache: RunningCache, settings: Settings, signing: Signing, verifier: Verifier
+        self,
+        cache: RunningCache,
+        settings: Settings,
+        signing: Signing,
+        verifier: Verifier,
+        queries: RunningQueries | None,
     ) -> None:
         self._cache = cache
+        self._queries = queries
         self._settings = settings
         self._signing = signing
         self._verifier = verifier
@@ -96,7 +106,7 @@ class _Opening:
     ) -> RepositoryReader:
         tiered, shadow = self._tiers(binding.keys, binding.rows, repository.policy)
         opened = {each: self._beside(each, repository.policy) for each in self._kept(binding)}
-        access = CachedAccess(
+        access: QueryAccess[Any] = QueryAccess(
             binding.rows,
             tiered,
             shadow.compared,
@@ -114,6 +124,8 @@ class _Opening:
             },
             cached=CachedTargets(self._by_class, self._lists),
         )
+        if self._queries is not None:
+            access = access.with_queries(self._queries.of(repository, binding.rows))
         for each in binding.key_lists:
             if each in opened:
                 listed = CachedKeyList(each.plan, opened[each].ids, opened[each].wrong)

@@ -8,16 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from repocache.cache.signature import Signing
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.outbox import OutboxMode
+from repocache.invalidation.registered_tags import CommittedTags, NoTags, RegisteredTags
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
 from repocache.redis_link import Address
+from repocache.queries.known import ShapeBook
+from repocache.records import Registrations
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
@@ -26,11 +30,13 @@ from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
+from repocache.runtime.queries import open_queries
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
 from repocache.runtime.subjects import open_subjects
 from repocache.settings import Settings
 from repocache.subjects import Subjects
 from repocache.tracking.listener import Tracker
+from repocache.tracking.shaped import KnownShapes
 from repocache.transactions.changes import Changes
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.verification.verifier import Verifier
@@ -85,6 +91,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     """
     settings, topology, registry = plan.settings, plan.topology, plan.registry
     observe, grace, primary = settings.observe, topology.grace, PrimaryWal(topology)
+    book = ShapeBook()
     await stack.enter_async_context(topology)
     await registry.locate()
     outbox = await stack.enter_async_context(outbox_of(plan))
@@ -95,6 +102,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             registry.keys,
             primary,
             strict=any(each.policy.holds_readers_back for each, _ in registry),
+            tags=partial(committed_tags, plan, book),
             recovered=outbox.wake,
             grace=grace,
         )
@@ -112,6 +120,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     )
     publisher = CommitPublisher(
         bus=cache.bus,
+        tags=cache.tags,
         retry=cache.retry,
         views=cache.shared.views,
         primary=primary,
@@ -122,7 +131,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         observe=observe,
     )
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
-    watch = watched(plan, publisher, cache, stack)
+    watch = watched(plan, publisher, cache, book, stack)
     verifier = Verifier(
         to_examine(registry, settings, plan.signing),
         local=cache.shared.local,
@@ -136,19 +145,42 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         watch=watch,
         verifier=verifier,
         subjects=open_subjects(cache, plan.routing, settings, observe),
-        readers=readers(registry, cache, settings, plan.signing, verifier),
+        readers=readers(
+            registry,
+            cache,
+            settings,
+            plan.signing,
+            verifier,
+            queries=open_queries(registry, cache, settings, plan.signing, book),
+        ),
+    )
+
+
+def committed_tags(
+    plan: DatabasePlan, book: ShapeBook, registrations: Registrations
+) -> CommittedTags:
+    """Which tags commits move: those of the shapes that are registered."""
+    tags, settings = plan.registry.tags, plan.settings
+    if not tags.tables:
+        return NoTags()
+    return RegisteredTags(
+        registrations, tags.prefixes, book.learn, settings.publish_timeout, settings.observe
     )
 
 
 def watched(
-    plan: DatabasePlan, publisher: CommitPublisher, cache: RunningCache, stack: AsyncExitStack
+    plan: DatabasePlan,
+    publisher: CommitPublisher,
+    cache: RunningCache,
+    shapes: KnownShapes,
+    stack: AsyncExitStack,
 ) -> CommitWatch:
     """The primary's engine, whose commits are followed from now on: what they change, what their
     sessions see, and the commit itself, which is the first to end."""
     engine, registry = plan.topology.write_engine, plan.registry
     watch = CommitWatch(engine, publisher, cache.tasks.spawn_to_end, Changes)
     of, observe = watch.transaction_of, plan.settings.observe
-    tracker = Tracker(engine, registry.owned, of, observe, registry.functions)
+    tracker = Tracker(engine, registry.owned, of, observe, registry.functions, shapes)
     stack.callback(tracker.stop)
     stack.callback(SeenTransactions(engine, plan.routing, plan.topology).stop)
     stack.push_async_callback(watch.close, plan.topology.grace)

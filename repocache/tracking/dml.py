@@ -28,7 +28,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import ClauseElement, Grouping
 from sqlalchemy.types import Integer, NullType
 
-from repocache.tracking.owners import KeyColumns, Owners
+from repocache.tracking.owners import BareTag, KeyColumns, Owners
 
 Id = tuple[Any, ...]
 """An id's parts as the application or the database gave them, in the key's order."""
@@ -115,6 +115,16 @@ class Sent:
             return owners.keyed
         set_columns = self.sets(owners)
         return [each for each in owners.keyed if each.is_moved(set_columns)]
+
+    def moved(self, bare: Sequence[BareTag], set_columns: frozenset[str]) -> list[str]:
+        """The texts of those whose rows it changes; an UPDATE by what it sets."""
+        if not isinstance(self.statement, Update):
+            return [each.text for each in bare]
+        return [
+            each.text
+            for each in bare
+            if not set_columns.isdisjoint(column.key for column in each.moved_by)
+        ]
 
     def values(self, bind: BindParameter[Any], row: Parameters) -> list[Any] | None:
         """What a parameter stood for; None: it was not sent, as a value that is rendered into the

@@ -28,9 +28,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.selectable import TextualSelect
+from sqlalchemy.sql.visitors import ExternallyTraversible
 
 from repocache.engines.listeners import Listeners
 from repocache.events import Observer, UndeclaredWrite
+from repocache.queries.shape import Shape
 from repocache.tracking.asking import Asked, asked_for
 from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
 from repocache.tracking.dml import (
@@ -46,10 +48,14 @@ from repocache.tracking.functions import NO_FUNCTIONS, Functions
 from repocache.tracking.locked import LockedRows, asked_before, locked_rows
 from repocache.tracking.owners import KeyColumns, Owners
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
+from repocache.tracking.shaped import KnownShapes, NoShapes, with_shapes
 from repocache.tracking.tables import OwnedTables
 from repocache.transactions.changes import MOST_KEYS, Changes
 from repocache.transactions.sql_text import Judgement, judge
 from repocache.transactions.transaction import Transaction
+
+NO_SHAPES = NoShapes()
+_MOST_SHAPED = 512
 
 
 class Tracker:
@@ -68,8 +74,11 @@ class Tracker:
         transaction_of: Callable[[Connection], Transaction],
         observe: Observer,
         functions: Functions = NO_FUNCTIONS,
+        shapes: KnownShapes = NO_SHAPES,
     ) -> None:
         self._tables = tables
+        self._shapes = shapes
+        self._shaped: dict[Table, tuple[Sequence[Shape], Owners]] = {}
         self._transaction_of = transaction_of
         self._observe = observe
         self._functions = functions
@@ -118,7 +127,7 @@ class Tracker:
         if sent is None:
             return False
         asked = asked_for(
-            sent, self._tables.of(sent.statement.table), self._equalities(sent), context
+            sent, self._owners_of(sent.statement.table), self._equalities(sent), context
         )
         if asked is None:
             return False
@@ -149,8 +158,21 @@ class Tracker:
         if getattr(context.compiled, "ctes", None):
             self._suspect_ctes(connection, context)
 
+    def _owners_of(self, table: ExternallyTraversible) -> Owners:
+        """Whom a write to this table concerns, with the tags that are known by now."""
+        owners = self._tables.of(table)
+        if not owners.tags or not isinstance(table, Table):
+            return owners
+        shapes = self._shapes.of(owners.tags)
+        known = self._shaped.get(table)
+        if known is None or known[0] is not shapes:
+            if len(self._shaped) >= _MOST_SHAPED:
+                self._shaped.clear()
+            known = self._shaped[table] = (shapes, with_shapes(owners, table, shapes))
+        return known[1]
+
     def _touch(self, changes: Changes, sent: Sent, result: CursorResult[Any]) -> None:
-        owners = self._tables.of(sent.statement.table)
+        owners = self._owners_of(sent.statement.table)
         if owners.untold:
             changes.unseen(sent.compiled.string)
         set_columns = sent.sets(owners)
@@ -164,14 +186,16 @@ class Tracker:
                 changes.touch(prefix, keys)
         for prefix in moved:
             changes.touch(prefix, None)
+        if owners.known and owners.tags not in moved:
+            changes.touch(owners.tags, [owners.known, *sent.moved(owners.bare, set_columns)])
         for each in sent.concerned(owners) if owners.lookups else owners.keyed:
-            if each.keys.prefix not in moved:
+            if each.owner not in moved:
                 # More are not told one by one: no key is made, which would stop the loop.
                 few = sent.count <= MOST_KEYS
                 ids = self._touched_ids(each, sent, owners, result) if few else None
                 if ids is not None and each.is_lookup:
                     ids = [id for id in ids if None not in id]
-                changes.touch(each.keys.prefix, None if ids is None else key_texts(each.keys, ids))
+                changes.touch(each.owner, None if ids is None else key_texts(each.keys, ids))
 
     def _touched_ids(
         self, each: KeyColumns, sent: Sent, owners: Owners, result: CursorResult[Any]
@@ -238,7 +262,7 @@ class Tracker:
         context: DefaultExecutionContext,
         _executemany: bool,
     ) -> None:
-        if self._tables.has_lookups and (context.isupdate or context.isdelete):
+        if context.isupdate or context.isdelete:
             self._look_before(connection, context)
         if context.isdelete:
             self._ask_about(connection, context)
@@ -261,7 +285,7 @@ class Tracker:
         sent = Sent.by(context)
         if sent is None or not isinstance(sent.statement.table, Table):
             return
-        owners = self._tables.of(sent.statement.table)
+        owners = self._owners_of(sent.statement.table)
         columns = asked_before(sent, owners) if owners.lookups else ()
         if columns and self._may_ask(connection, (sent.statement.table,)):
             options = {

@@ -20,13 +20,22 @@ class Owned:
 
     `reads`: tables that its rows are computed from besides. `moved_by`: an UPDATE that sets none of
     these columns is not the owner's affair, as of a lookup, whose rows are a value and an id; None:
-    any UPDATE is.
+    any UPDATE is. `tagged`: the table whose tags these keys are.
     """
 
     keys: Keys
     tables: Mapping[Table, tuple[Column[Any], ...]]
     reads: frozenset[TableClause] = frozenset()
     moved_by: frozenset[Column[Any]] | None = None
+    tagged: Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BareTag:
+    """The tag of a shape without conditions: it moves with any row. `moved_by`: as of `Owned`."""
+
+    text: str
+    moved_by: frozenset[Column[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,11 @@ class KeyColumns:
     columns: tuple[Column[Any], ...]
     trusted: bool
     moved_by: frozenset[Column[Any]] | None = None
+
+    @property
+    def owner(self) -> str:
+        """The owner's prefix, with which a shape's begins."""
+        return self.keys.prefix.partition(":")[0]
 
     @property
     def is_lookup(self) -> bool:
@@ -62,6 +76,10 @@ class Owners:
     who cannot be asked about. `columns`: all id columns of `keyed`. `unsaid`: keys of columns among
     all these that an UPDATE sets without saying so (`onupdate`, `Computed`). `untold`: triggers
     write in its place, nobody knows what. `lookups`: those of `keyed` that are.
+
+    `tags`: the prefix of the owner of the table's own tags, which is among `written` as long as no
+    shapes are known; empty: there is none, or what is written says nothing of the rows. `known`:
+    the key that says which shapes are (`tags.known_shapes`); `bare`: of those without conditions.
     """
 
     keyed: tuple[KeyColumns, ...] = ()
@@ -72,6 +90,9 @@ class Owners:
     unsaid: frozenset[str] = frozenset()
     untold: bool = False
     lookups: tuple[KeyColumns, ...] = ()
+    tags: str = ""
+    known: str = ""
+    bare: tuple[BareTag, ...] = ()
 
     @property
     def deleted(self) -> frozenset[str]:
@@ -82,7 +103,7 @@ class Owners:
     def all(self) -> frozenset[str]:
         """Prefixes of everybody whom any write may concern."""
         return self.written.union(
-            self.deleted, *self.updated.values(), (each.keys.prefix for each in self.keyed)
+            self.deleted, *self.updated.values(), (each.owner for each in self.keyed)
         )
 
 

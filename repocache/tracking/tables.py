@@ -152,9 +152,16 @@ class OwnedTables:
             cascade=cascade if cascade.owners else None,
             updated=updated,
             columns=columns,
-            unsaid=_unsaid(table).intersection([*updated, *(column.key for column in watched)]),
+            unsaid=unsaid_of(table).intersection([*updated, *(column.key for column in watched)]),
             untold=self._places.place(table) in self._catalog.untold,
+            tags=self._tags_of(table),
         )
+
+    def _tags_of(self, table: Table) -> str:
+        """None where the database rewrites rows: what was given says nothing of them."""
+        if self._places.place(table) in self._catalog.rewritten:
+            return ""
+        return next((each.keys.prefix for each in self._owned if each.tagged is table), "")
 
     def _key_columns(
         self, owned: Owned, table: Table, columns: tuple[Column[Any], ...]
@@ -330,7 +337,8 @@ def _placed(owned: Owned, places: Places) -> Owned:
         for table, columns in owned.tables.items()
     }
     moved_by = owned.moved_by and frozenset(map(places.column, owned.moved_by))
-    return replace(owned, tables=tables, moved_by=moved_by)
+    tagged = None if owned.tagged is None else places.table(owned.tagged)
+    return replace(owned, tables=tables, moved_by=moved_by, tagged=tagged)
 
 
 def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owners:
@@ -343,7 +351,7 @@ def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owne
         return Owners(written=owners.all, untold=owners.untold)
     keys = {column.key: named[column.name].key for column in columns if column.name in named}
     updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
-    unsaid = _unsaid(table).intersection([*updated, *(column.key for column in watched)])
+    unsaid = unsaid_of(table).intersection([*updated, *(column.key for column in watched)])
     return replace(
         owners,
         keyed=keyed,
@@ -368,7 +376,7 @@ def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumn
     return KeyColumns(each.keys, columns, trusted, moved_by)
 
 
-def _unsaid(table: Table) -> frozenset[str]:
+def unsaid_of(table: Table) -> frozenset[str]:
     """Keys of the columns that an UPDATE may set without saying so."""
     return frozenset(
         column.key

@@ -1,0 +1,46 @@
+"""How the answers of a repository's selects are cached: a frozen value, chosen on the
+repository."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from repocache.cache.policies import CacheAside
+from repocache.errors import ConfigurationError
+
+
+NOT_CACHED = (
+    "selects are not cached here: declare `queries = CachedQueries(ttl=60)` on a repository of this "
+    "database, and read by `db[...]`, not by `on_primary()`, `on_replica()` or `work[...]`"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedQueries:
+    """Answers of `find`, `page`, `rows`, `exists` and `count` are cached, until a row is written
+    that they depend on.
+
+    `ttl`: seconds in Redis; the safety net under the invalidation. `local_ttl`: seconds in this
+    process, never longer than `ttl`; 0: not there. `jitter`: share of both that is taken off at
+    random, 0 to 0.5. `by_default`: without it only what is asked for by `cached()` is.
+
+    Raises ConfigurationError for times that make no sense.
+    """
+
+    ttl: float = 60.0
+    local_ttl: float = 5.0
+    jitter: float = 0.1
+    by_default: bool = True
+    policy: CacheAside = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            policy = CacheAside(self.ttl, self.local_ttl, 0.0, self.jitter)
+        except ConfigurationError as error:
+            raise ConfigurationError(str(error).replace("CacheAside", "CachedQueries")) from error
+        object.__setattr__(self, "policy", policy)
+        object.__setattr__(self, "local_ttl", policy.local_ttl)
+        if not isinstance(self.by_default, bool):
+            raise ConfigurationError(
+                f"CachedQueries(by_default={self.by_default!r}): give True or False"
+            )

@@ -1,0 +1,128 @@
+"""Reads whose answers are cached by their statements: of entities the ids, of columns the rows.
+
+The entities themselves come from their own entries, so that a changed title throws no list away. An
+entity that is gone says that the entry is older than its row: the database is asked, past the
+entry.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
+
+from sqlalchemy import Executable, Select
+from sqlalchemy import Row as SqlRow
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.selectable import SelectBase
+
+from repocache.cache.switch import CacheMode
+from repocache.mapping.key_columns import values_of
+from repocache.queries.shape import Shape
+from repocache.repository.access import CachedAccess
+from repocache.repository.answered import Answered
+from repocache.repository.cached_queries import CachedQueries
+from repocache.repository.query import Query, query_name
+from repocache.repository.query_cache import QueryCache
+from repocache.routing.around import current_session
+
+M = TypeVar("M")
+
+LONGEST_NAMES = 16
+"""Tags of the application's own on one read."""
+
+
+class Analyst(Protocol):
+    """Knows what a statement depends on."""
+
+    def tags(self, statement: SelectBase, *, entities: bool) -> Mapping[str, Shape]:
+        """The keys of its tags, with their shapes. `entities`: only ids are kept of its answer.
+        Raises UsageError for what cannot be cached."""
+        ...
+
+    def words(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+        """The same for people. Raises UsageError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """How one repository's selects are cached. `named`: keys of the application's own tags.
+    `caches`: of a repository, by how long its answers are kept."""
+
+    plan: CachedQueries
+    named: tuple[str, ...]
+    analyst: Analyst
+    caches: Callable[[CachedQueries], QueryCache]
+    dialect: Dialect
+
+    def of(self, statement: SelectBase, *, entities: bool) -> Query:
+        """Raises UsageError for what cannot be cached."""
+        tags: dict[str, Shape | None] = {**self.analyst.tags(statement, entities=entities)}
+        tags.update(dict.fromkeys(self.named))
+        name = query_name(statement, self.dialect, entities, self.plan.ttl, self.named)
+        return Query(statement, name, tags)
+
+
+class QueryAccess(CachedAccess[M]):
+    """The fit of `Access` whose selects are cached too."""
+
+    queries: Queries
+
+    def with_queries(self, queries: Queries) -> Self:
+        """The same, whose selects are cached so."""
+        found = copy.copy(self)
+        found.queries = queries
+        return found
+
+    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+        queries = self.queries
+        plan = queries.plan
+        if ttl is not None:
+            local = min(ttl, plan.local_ttl)
+            plan = CachedQueries(ttl, local, plan.jitter)
+        return self.with_queries(
+            replace(queries, plan=replace(plan, by_default=True), named=tuple(named))
+        )
+
+    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+        return self.queries.analyst.words(statement, entities=entities)
+
+    async def select(self, statement: Select[Any]) -> list[M]:
+        if not self._cached_now:
+            return await super().select(statement)
+        plan, layout = self._rows.plan, self._rows.plan.id_layout
+        ids_of = statement.with_only_columns(*layout.expressions, maintain_column_froms=True)
+        cached = await self._answer(ids_of, entities=True)
+        if cached is None:
+            return await super().select(statement)
+        id_of_row = values_of(layout, layout.ids, plan.key)
+        ids = [id_of_row(row) for row in cached.rows]
+        found = await self.entities(list(dict.fromkeys(ids)))
+        if not found.keys() >= set(ids):
+            return await super().select(statement)
+        return [found[id] for id in ids]
+
+    async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
+        if not self._cached_now or not isinstance(statement, SelectBase):
+            return await super().rows(statement)
+        cached = await self._answer(statement, entities=False)
+        if cached is None:
+            return await super().rows(statement)
+        return cached.served(statement)
+
+    @property
+    def _cached_now(self) -> bool:
+        """A session with monotonic reads takes nothing from caches."""
+        self._require_started()
+        return (
+            self.queries.plan.by_default
+            and self._cache.switch.mode is CacheMode.ON
+            and not (self._monotonic and current_session() is not None)
+        )
+
+    async def _answer(self, statement: SelectBase, *, entities: bool) -> Answered | None:
+        bookmark = None if current_session() is None else self._asking()
+        query = self.queries.of(statement, entities=entities)
+        return await self.queries.caches(self.queries.plan).answer(query, bookmark)

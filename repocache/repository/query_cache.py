@@ -1,0 +1,99 @@
+"""THE path of a cached select: tokens, entry, database. One of these for each repository.
+
+Tokens first: an entry is named by those that were there before the database was asked, and its
+floors are read after them (protocol/queries.md, rules 2 to 5). So an answer is never found under a
+token that is younger than what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.sql.selectable import SelectBase
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import Row, RowRequest
+from repocache.cache.settler import Line, Settler
+from repocache.cache.tiered import TieredCache
+from repocache.errors import CacheUnavailable
+from repocache.keys import bucket_of, owner_bucket
+from repocache.records import CallerHistory, Look, Registrations
+from repocache.repository.answered import Answered
+from repocache.repository.query import EntryId, Query, entry_id
+from repocache.repository.tokens import Tokens
+
+
+Execute = Callable[[SelectBase, RowRequest], Awaitable[Answered]]
+"""Answers a select on a node that has what is asked for; its snapshot is taken after the call."""
+
+
+class QueryLoader:
+    """Answers entries' misses."""
+
+    def __init__(
+        self, registrations: Registrations, settler: Settler, line: Line, execute: Execute
+    ) -> None:
+        self._registrations = registrations
+        self._settler = settler
+        self._line = line
+        self._execute = execute
+
+    async def load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row]:
+        """Each is a statement of its own. See `cache.entry.Load`."""
+        found = {}
+        for want in wanted:
+            id: EntryId = want.id
+            floor = await self._floor(id.query, want) if want.fills else want.floor
+            answer = await self._execute(id.query.statement, want._replace(floor=floor))
+            found[want.id] = (str(id), *answer)
+        return found
+
+    async def _floor(self, query: Query, want: RowRequest) -> int | None:
+        """The highest of the records under which the tokens lie, read after these; None: one is
+        unknown."""
+        terms, floors = CallerHistory(want.history), [want.floor]
+        records = dict.fromkeys(
+            record
+            for tag in query.tags
+            for record in (bucket_of(tag), owner_bucket(tag.partition(":")[0]))
+        )
+        try:
+            pending = [self._registrations.look(each, "", terms) for each in records]
+            for record, look in zip(records, pending, strict=True):
+                floors.append(self._floor_of(record, await look))
+        except CacheUnavailable:
+            return None
+        known = [floor for floor in floors if floor is not None]
+        return max(known) if len(known) == len(floors) else None
+
+    def _floor_of(self, record: int, look: Look | None) -> int | None:
+        if look is None:
+            return None
+        self._settler.settle(record, look.incarnation, look.floor)
+        return look.floor
+
+
+@dataclass(frozen=True, slots=True)
+class QueryCache:
+    """`entries`: of one repository, as they are cached."""
+
+    tokens: Tokens
+    entries: TieredCache
+
+    async def answer(self, query: Query, bookmark: Bookmark | None) -> Answered | None:
+        """None: it cannot be cached now. Raises what the database raises."""
+        tokens = self.tokens.at_hand(tuple(query.tags))
+        if tokens is None:
+            tokens = await self.tokens.read(query.tags, bookmark)
+        if tokens is None:
+            return None
+        id = entry_id(query, tokens)
+        cached = self.entries.peek_for_caller(id)
+        if cached is None:
+            cached = await self.entries.read_past_l1(id, bookmark)
+        if cached.row is None:
+            return None
+        _, names, rows = cached.row
+        return Answered(names, rows)

@@ -1,0 +1,122 @@
+"""Cached queries of a running database: what they share, and what each repository has of its
+own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.sql.selectable import SelectBase
+
+from repocache.cache.entry import RowRequest, Source
+from repocache.cache.signature import Signing
+from repocache.cache.tiered import TieredCache
+from repocache.errors import UsageError
+from repocache.queries.known import ShapeBook
+from repocache.repository.answered import Answered
+from repocache.repository.cached_queries import CachedQueries
+from repocache.repository.query import EntryCodec, EntryKeys, entry_owner, id_of_entry
+from repocache.repository.query_access import Queries
+from repocache.repository.query_analyst import StatementAnalyst
+from repocache.repository.query_cache import QueryCache, QueryLoader
+from repocache.repository.registrar import Registrar
+from repocache.repository.registry import Registry
+from repocache.repository.repository import Repository
+from repocache.repository.rows import Rows
+from repocache.repository.tokens import Tokens
+from repocache.routing.around import current_session
+from repocache.runtime.cache import RunningCache
+from repocache.settings import Settings
+
+FORM = "query1"
+"""In the place of the fingerprint of a row's shape: an entry says its columns' types itself."""
+ONLY_ASKED = CachedQueries(by_default=False)
+"""Of a repository that declares nothing."""
+MOST_TIMES = 64
+"""Different times of one repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningQueries:
+    """`tokens`: of all tags of a database. `analyst`: knows what statements depend on."""
+
+    tokens: Tokens
+    analyst: StatementAnalyst
+    cache: RunningCache
+    settings: Settings
+    signing: Signing
+
+    def of(self, repository: type[Repository[Any, Any]], rows: Rows[Any]) -> Queries:
+        """One repository's."""
+        plan = repository.queries or ONLY_ASKED
+        caches = EntryCaches(self._opener(repository, rows))
+        dialect = rows.nodes.topology.write_engine.dialect
+        return Queries(plan, (), self.analyst, caches, dialect)
+
+    def _opener(
+        self, repository: type[Repository[Any, Any]], rows: Rows[Any]
+    ) -> Callable[[CachedQueries], QueryCache]:
+        shared = self.cache.shared
+
+        async def execute(statement: SelectBase, want: RowRequest) -> Answered:
+            return await rows.answer(statement, want)
+
+        loader = QueryLoader(shared.records, shared.settler, shared.primary.lineage, execute)
+        fingerprint = self.signing.fingerprint(FORM)
+
+        def opened(plan: CachedQueries) -> QueryCache:
+            source = Source(
+                EntryKeys(entry_owner(repository.owner)),
+                fingerprint,
+                plan.policy,
+                EntryCodec(),
+                loader.load,
+                id_of_entry,
+                self.signing.signature(fingerprint),
+                alone=True,
+            )
+            return QueryCache(self.tokens, TieredCache(source, shared, current_session))
+
+        return opened
+
+
+class EntryCaches:
+    """Of one repository, by how long its answers are kept."""
+
+    def __init__(self, opened: Callable[[CachedQueries], QueryCache]) -> None:
+        self._opened = opened
+        self._by_plan: dict[CachedQueries, QueryCache] = {}
+
+    def __call__(self, plan: CachedQueries) -> QueryCache:
+        """Raises UsageError for too many different times."""
+        found = self._by_plan.get(plan)
+        if found is None:
+            if len(self._by_plan) >= MOST_TIMES:
+                raise UsageError(
+                    f"cached(ttl={plan.ttl}): there are {MOST_TIMES} different times already; give "
+                    "one of a few"
+                )
+            found = self._by_plan[plan] = self._opened(plan)
+        return found
+
+
+def open_queries(
+    registry: Registry, cache: RunningCache, settings: Settings, signing: Signing, book: ShapeBook
+) -> RunningQueries | None:
+    """None: nothing is cached by queries."""
+    if not registry.tags.tables:
+        return None
+    shared = cache.shared
+    line, observe = shared.primary.lineage, settings.observe
+    registrar = Registrar(shared.records, shared.views, line, book, observe)
+    plans = [repository.queries or ONLY_ASKED for repository, _ in registry]
+    tokens = Tokens(
+        [each.prefix for each in registry.tags.keys],
+        shared,
+        registrar,
+        local_ttl=max(plan.local_ttl for plan in plans),
+        signing=signing,
+        session_of=current_session,
+    )
+    return RunningQueries(tokens, StatementAnalyst(registry), cache, settings, signing)
