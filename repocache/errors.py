@@ -80,6 +80,10 @@ class InvalidId(UsageError):
     """The id is not of the key's type."""
 
 
+class QueryRefused(UsageError):
+    """The answer to this statement cannot be cached rightly."""
+
+
 class ScopeMissing(UsageError):
     """Rows of a scope are read within `async with db.scoped(...)` alone."""
 

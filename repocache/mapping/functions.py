@@ -22,7 +22,7 @@ STEADY = frozenset(
 )
 """Those that need nothing of the connection either."""
 
-_SELF_CONTAINED = STEADY | frozenset(
+SELF_CONTAINED = STEADY | frozenset(
     """
     count sum min max avg every bool_and bool_or array_agg string_agg json_agg jsonb_agg
         json_object_agg jsonb_object_agg
@@ -54,6 +54,6 @@ def unseen_in(expression: ColumnElement[Any]) -> str:
             return f"the text {str(part)!r}"
         name = called(part)
         strange = set(getattr(part, "packagenames", ())) - {"pg_catalog"}
-        if name and (strange or name not in _SELF_CONTAINED):
+        if name and (strange or name not in SELF_CONTAINED):
             return f"the function {name}"
     return ""

@@ -1,0 +1,1 @@
+"""Cached queries: from a statement to the shapes and tags that invalidate its answer."""
