@@ -32,6 +32,7 @@ from repocache.keys import Follow, KeyOwner
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.rules import Eager
 from repocache.redis_link import LinkSettings
+from repocache.repository.cached_queries import CachedQueries
 from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
@@ -52,6 +53,7 @@ __all__ = [
     "CacheMode",
     "CacheSettings",
     "CachedEntityRefused",
+    "CachedQueries",
     "CausalSession",
     "Changed",
     "ChangedAll",

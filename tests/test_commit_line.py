@@ -48,6 +48,7 @@ def test_a_commit_is_of_the_line_that_its_connection_writes(
     primary: Any = Primary(history)
     commits = CommitPublisher(
         bus=nobody,
+        tags=nobody,
         retry=nobody,
         views=nobody,
         primary=primary,

@@ -39,6 +39,7 @@ from repocache.cache.values import Values
 from repocache.errors import CodecError
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
+from repocache.invalidation.registered_tags import NoTags
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
@@ -140,6 +141,7 @@ class Service:
                 KeySpace(keys),
                 primary_wal,
                 strict=True,
+                tags=lambda _: NoTags(),
                 recovered=outbox.wake,
                 grace=topology.grace,
             )
@@ -164,6 +166,7 @@ class Service:
         )
         commits = CommitPublisher(
             bus=cache.bus,
+            tags=cache.tags,
             retry=cache.retry,
             views=cache.shared.views,
             primary=primary_wal,

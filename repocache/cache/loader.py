@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from repocache.cache.entry import CachedRow, RowRequest, Source
 from repocache.cache.inflight import UNKNOWN_VIEWS, InflightLoad, may_join
@@ -143,12 +143,8 @@ class Loader:
         for load, answer in answers:
             if answer is not None and answer.kind == "value":
                 self._deliver(load, answer.value)
-            elif answer is not None and answer.kind == "wait":
-                self._shared.spawn(self._run_alone(load, self._wait(load, answer)))
-            elif self._alone:
-                self._shared.spawn(self._run_alone(load, given(answer)))
-            elif answer is not None and answer.overdue:
-                self._shared.spawn(self._run_alone(load, self._take_over(load, answer)))
+            elif (apart := self._apart(load, answer)) is not None:
+                self._shared.spawn(self._run_alone(load, apart))
             else:
                 if answer is not None and answer.kind == "lease":
                     leased[load] = answer
@@ -165,6 +161,17 @@ class Loader:
                 reads.append(self._read(Group(wanted, held)))
         self._ask_primary()
         await asyncio.gather(*reads)
+
+    def _apart(
+        self, load: InflightLoad, answer: OpenReply | None
+    ) -> Coroutine[Any, Any, OpenReply | None] | None:
+        """How a load goes on that leaves its batch, so that no other waits for it; None: it
+        stays."""
+        if answer is not None and answer.kind == "wait":
+            return self._wait(load, answer)
+        if answer is not None and answer.overdue:
+            return self._take_over(load, answer)
+        return given(answer) if self._alone else None
 
     async def _read(self, group: Group) -> None:
         """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a

@@ -181,9 +181,7 @@ def _analysis(sheet: Sheet, value_of: ValueOf) -> Analysis:
         tags.update(_tags(occurrence, alternatives))
         if alternatives == ANY_ROW:
             coarse.append(Coarse(occurrence.place, _why(occurrence, sheet)))
-    return Analysis(
-        tuple(sorted(tags, key=lambda tag: tag.text)), tuple(dict.fromkeys(coarse))
-    )
+    return Analysis(tuple(sorted(tags, key=lambda tag: tag.text)), tuple(dict.fromkeys(coarse)))
 
 
 def _alternatives(occurrence: Occurrence, value_of: ValueOf) -> Alternatives:
@@ -205,7 +203,9 @@ def _fitted(found: list[Alternatives], most: int) -> list[Alternatives]:
 def _tags(occurrence: Occurrence, alternatives: Alternatives) -> Iterator[Tag]:
     for columns, values in alternatives.of.items():
         shape = Shape(
-            occurrence.place, columns, ALL if occurrence.everything else frozenset(occurrence.columns)
+            occurrence.place,
+            columns,
+            ALL if occurrence.everything else frozenset(occurrence.columns),
         )
         for row in values:
             yield Tag(shape, row)

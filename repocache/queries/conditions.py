@@ -124,7 +124,7 @@ def condition_of(clause: object, find: Find) -> Condition:
     if isinstance(clause, AsBoolean) and clause.operator in (operators.is_true, operators.is_false):
         return _truth(clause.element, clause.operator is operators.is_true, find)
     if isinstance(clause, ColumnClause):
-        return _truth(clause, True, find)  # noqa: FBT003 - it is the value
+        return _truth(clause, True, find)
     if isinstance(clause, BinaryExpression):
         return _comparison(clause, find)
     return NOTHING_SAID

@@ -21,7 +21,7 @@ _PLAIN = 10**_MOST_ZEROS
 _MOST_BITS = 8_192
 
 
-class NoValueText(Exception):  # noqa: N818 - caught by this package alone
+class NoValueText(Exception):
     """No condition can have this value."""
 
 

@@ -101,7 +101,7 @@ class Access(Protocol[M]):
         Raises UsageError where that is not to be had."""
         ...
 
-    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+    def analysed(self, statement: SelectBase) -> Sequence[str]:
         """What the cached answer of a select depends on, in words. Raises UsageError."""
         ...
 
@@ -161,7 +161,7 @@ class NodeAccess(Generic[M]):
     def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
         raise UsageError(NOT_CACHED)
 
-    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+    def analysed(self, statement: SelectBase) -> Sequence[str]:
         raise UsageError(NOT_CACHED)
 
 

@@ -30,7 +30,8 @@ class Answered(NamedTuple):
         rows = self.rows if not enums else tuple(_with_members(self.rows, enums))
         if any(type(value) in _SHARED for row in rows for value in row):
             rows = copy.deepcopy(rows)
-        return IteratorResult(SimpleResultMetaData(self.names), iter(rows)).all()
+        result: IteratorResult[Any] = IteratorResult(SimpleResultMetaData(self.names), iter(rows))
+        return result.all()
 
 
 def answered(result: CursorResult[Any]) -> Answered:

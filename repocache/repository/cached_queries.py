@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from repocache.cache.policies import CacheAside
 from repocache.errors import ConfigurationError
 
-
 NOT_CACHED = (
-    "selects are not cached here: declare `queries = CachedQueries(ttl=60)` on a repository of this "
-    "database, and read by `db[...]`, not by `on_primary()`, `on_replica()` or `work[...]`"
+    "selects are not cached here: declare `queries = CachedQueries(ttl=60)` on a repository of "
+    "this database, and read by `db[...]`, not by `on_primary()`, `on_replica()` or `work[...]`"
 )
 
 

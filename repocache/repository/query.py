@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import SelectBase
 
@@ -34,6 +33,8 @@ class Query:
 
 class EntryId(str):
     """The id of an entry, with the query that it answers."""
+
+    __slots__ = ("query",)
 
     query: Query
 

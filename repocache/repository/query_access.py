@@ -36,13 +36,13 @@ LONGEST_NAMES = 16
 class Analyst(Protocol):
     """Knows what a statement depends on."""
 
-    def tags(self, statement: SelectBase, *, entities: bool) -> Mapping[str, Shape]:
-        """The keys of its tags, with their shapes. `entities`: only ids are kept of its answer.
-        Raises UsageError for what cannot be cached."""
+    def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
+        """The keys of its tags, with their shapes. Raises QueryRefused for what cannot be
+        cached."""
         ...
 
-    def words(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
-        """The same for people. Raises UsageError."""
+    def words(self, statement: SelectBase) -> Sequence[str]:
+        """The same for people. Raises QueryRefused."""
         ...
 
 
@@ -57,11 +57,11 @@ class Queries:
     caches: Callable[[CachedQueries], QueryCache]
     dialect: Dialect
 
-    def of(self, statement: SelectBase, *, entities: bool) -> Query:
-        """Raises UsageError for what cannot be cached."""
-        tags: dict[str, Shape | None] = {**self.analyst.tags(statement, entities=entities)}
+    def of(self, statement: SelectBase) -> Query:
+        """Raises QueryRefused for what cannot be cached."""
+        tags: dict[str, Shape | None] = {**self.analyst.tags(statement)}
         tags.update(dict.fromkeys(self.named))
-        name = query_name(statement, self.dialect, entities, self.plan.ttl, self.named)
+        name = query_name(statement, self.dialect, self.plan.ttl, self.named)
         return Query(statement, name, tags)
 
 
@@ -86,15 +86,15 @@ class QueryAccess(CachedAccess[M]):
             replace(queries, plan=replace(plan, by_default=True), named=tuple(named))
         )
 
-    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
-        return self.queries.analyst.words(statement, entities=entities)
+    def analysed(self, statement: SelectBase) -> Sequence[str]:
+        return self.queries.analyst.words(statement)
 
     async def select(self, statement: Select[Any]) -> list[M]:
         if not self._cached_now:
             return await super().select(statement)
         plan, layout = self._rows.plan, self._rows.plan.id_layout
         ids_of = statement.with_only_columns(*layout.expressions, maintain_column_froms=True)
-        cached = await self._answer(ids_of, entities=True)
+        cached = await self._answer(ids_of)
         if cached is None:
             return await super().select(statement)
         id_of_row = values_of(layout, layout.ids, plan.key)
@@ -107,7 +107,7 @@ class QueryAccess(CachedAccess[M]):
     async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         if not self._cached_now or not isinstance(statement, SelectBase):
             return await super().rows(statement)
-        cached = await self._answer(statement, entities=False)
+        cached = await self._answer(statement)
         if cached is None:
             return await super().rows(statement)
         return cached.served(statement)
@@ -122,7 +122,7 @@ class QueryAccess(CachedAccess[M]):
             and not (self._monotonic and current_session() is not None)
         )
 
-    async def _answer(self, statement: SelectBase, *, entities: bool) -> Answered | None:
+    async def _answer(self, statement: SelectBase) -> Answered | None:
         bookmark = None if current_session() is None else self._asking()
-        query = self.queries.of(statement, entities=entities)
+        query = self.queries.of(statement)
         return await self.queries.caches(self.queries.plan).answer(query, bookmark)

@@ -24,7 +24,6 @@ from repocache.repository.answered import Answered
 from repocache.repository.query import EntryId, Query, entry_id
 from repocache.repository.tokens import Tokens
 
-
 Execute = Callable[[SelectBase, RowRequest], Awaitable[Answered]]
 """Answers a select on a node that has what is asked for; its snapshot is taken after the call."""
 

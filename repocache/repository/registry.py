@@ -25,6 +25,11 @@ from repocache.mapping.scoped import scoped_plan
 from repocache.mapping.statement import load_statement
 from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
 from repocache.nodes.selection import ReadRequirement
+from repocache.queries.sources import Sources
+from repocache.queries.steady_functions import (
+    immutable_functions,
+    immutable_functions_statement,
+)
 from repocache.repository.beside import Beside, CountBinding, KeyListBinding
 from repocache.repository.binding import Binding
 from repocache.repository.counts import Count
@@ -46,7 +51,7 @@ from repocache.repository.rows import Nodes, Rows
 from repocache.repository.scoped import OF_A_SCOPE, ScopedOwner
 from repocache.repository.scoping import scoped_owner, scopes_of
 from repocache.repository.storing import check_storing
-from repocache.repository.tag_owners import NO_TAGS, TagOwners
+from repocache.repository.tag_owners import NO_TAGS, TagOwners, cached_sources
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
 from repocache.tracking.functions import (
@@ -87,7 +92,8 @@ class Registry:
     """One for each class. `state`: makes the states of their entities. `rules`: for all their
     mappings. `redis`: whether there is one.
 
-    `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
+    `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by
+    name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
     in which table, and what leads from one table to another. `functions`: which may write. Both as
     the database says, once it was asked.
 
@@ -115,6 +121,7 @@ class Registry:
         self.keys = KeySpace([*self.tags.keys, *self._keys()])
         self.owned = self._owned(NOTHING)
         self.functions = NO_FUNCTIONS
+        self.sources = self._sources(NOTHING, frozenset())
         self._check_criteria()
 
     def _bind(self, repositories: Iterable[AnyRepository], *, redis: bool) -> None:
@@ -187,15 +194,25 @@ class Registry:
             return
         statement = catalog_statement(self.owned.concerning)
 
-        async def run(connection: AsyncConnection) -> tuple[Catalog, Functions]:
+        async def run(
+            connection: AsyncConnection,
+        ) -> tuple[Catalog, Functions, frozenset[str]]:
             catalog = Catalog.of((await connection.execute(statement)).scalar_one())
             answer = (await connection.execute(functions_statement())).scalar_one()
-            return catalog, DatabaseFunctions.read(answer)
+            steady = await connection.execute(immutable_functions_statement())
+            functions = DatabaseFunctions.read(answer)
+            return catalog, functions, immutable_functions(steady.scalars())
 
-        catalog, self.functions = (
+        catalog, self.functions, steady = (
             await topology.read(ReadRequirement(primary="asked", asked=True), run)
         ).value
         self.owned = self._owned(catalog)
+        self.sources = self._sources(catalog, steady)
+
+    def _sources(self, catalog: Catalog, steady: frozenset[str]) -> Sources:
+        """`steady`: names of functions."""
+        dialect = self._nodes.topology.write_engine.dialect
+        return cached_sources(self._tables() if self.tags.tables else (), catalog, steady, dialect)
 
     def _keys(self) -> Iterator[Keys]:
         for repository, binding in self:

@@ -192,13 +192,15 @@ class Repository(Generic[M, I]):
         application's own, of which `work.invalidate(tag)` tells. Raises UsageError in a database
         that declares no `queries`."""
         if isinstance(tags, str):
-            raise UsageError(f"cached(tags={tags!r}): give a sequence of texts, as in `({tags!r},)`")
+            raise UsageError(
+                f"cached(tags={tags!r}): give a sequence of texts, as in `({tags!r},)`"
+            )
         return type(self)(self._binding, self._access.caching(ttl, list(map(named_tag, tags))))
 
     def explain(self, statement: SelectBase) -> Sequence[str]:
         """What invalidates the cached answer of this select: its tags, in words, a line each.
         Raises UsageError for a statement that cannot be cached, saying why and what to do."""
-        return self._access.analysed(statement, entities=False)
+        return self._access.analysed(statement)
 
     def on_primary(self) -> Self:
         """The same repository, reading the primary past the cache, for the caller who knows

@@ -230,7 +230,7 @@ class Rows(Generic[M]):
 
         async def run(connection: AsyncConnection) -> Answered:
             with readable(any_row(self.plan.model)):
-                return answered(await connection.execute(statement))
+                return answered(await connection.execute(cast("Executable", statement)))
 
         read = await self.nodes.topology.read(self._needed(want), run)
         self._served(read, len(read.value.rows))

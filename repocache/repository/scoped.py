@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from sqlalchemy import Executable, Select
 from sqlalchemy import Row as SqlRow
 from sqlalchemy.orm import InstrumentedAttribute, Mapper
+from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.entry import CachedRow
 from repocache.cache.l1_reader import Peek, no_l1
-from repocache.errors import ConfigurationError, ScopeMissing
+from repocache.errors import ConfigurationError, ScopeMissing, UsageError
 from repocache.mapping.scoped import ScopedColumn, scoped_id
 from repocache.repository.access import NONE, Access
 from repocache.repository.count_rows import CountAccess
@@ -114,6 +115,19 @@ class ScopedAccess(Generic[M]):
 
     async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
         await self._access.bring(entities, wanted)
+
+    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+        raise UsageError(self._uncached)
+
+    def analysed(self, statement: SelectBase) -> Sequence[str]:
+        raise UsageError(self._uncached)
+
+    @property
+    def _uncached(self) -> str:
+        return (
+            f"selects of {self._owner.repository} are not cached: each value of the scope "
+            f"{self._owner.scope.name!r} has answers of its own. Read by id, or without `cached()`"
+        )
 
 
 class ScopedMatches(Generic[M]):

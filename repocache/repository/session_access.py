@@ -118,7 +118,7 @@ class SessionAccess(Generic[M]):
     def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
         raise UsageError(NOT_CACHED)
 
-    def analysed(self, statement: SelectBase, *, entities: bool) -> Sequence[str]:
+    def analysed(self, statement: SelectBase) -> Sequence[str]:
         raise UsageError(NOT_CACHED)
 
     async def by_value(self, lookup: LookupPlan, values: Sequence[Any]) -> dict[Any, M]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import starmap
 
 from sqlalchemy import Table
+from sqlalchemy.engine import Dialect
 
 from repocache.keys import Keys
+from repocache.queries.shape import Place
+from repocache.queries.sources import Sources
 from repocache.tags import NAMED, TagKeys, tag_owner
 from repocache.tracking import Owned
+from repocache.tracking.catalog import Catalog
 from repocache.tracking.places import place_of
 
 
@@ -38,6 +43,16 @@ class TagOwners:
     def keys(self) -> list[Keys]:
         """All owners', with that of the application's own tags."""
         return [TagKeys(NAMED), *(each.keys for each in self.tables)] if self.tables else []
+
+
+def cached_sources(
+    tables: Iterable[Table], catalog: Catalog, steady: frozenset[str], dialect: Dialect
+) -> Sources:
+    """What statements may read whose answers are cached. `steady`: names of functions, as the
+    database says."""
+    beneath = {Place(*over): list(starmap(Place, under)) for over, under in catalog.beneath.items()}
+    same = {Place(*name): Place(*place) for name, place in catalog.same.items()}
+    return Sources(tables, beneath, same, steady, dialect)
 
 
 NO_TAGS = TagOwners()

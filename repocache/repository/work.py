@@ -12,6 +12,7 @@ from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.scoped import ScopedMatches
 from repocache.repository.session_access import SessionAccess
+from repocache.tags import NAMED, named_tag
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.transactions.unit_of_work import PrimaryTransaction
 
@@ -43,6 +44,11 @@ class UnitOfWork(PrimaryTransaction):
                 name: ScopedMatches(each, binding.scope) for name, each in access.lookups.items()
             }
         return repository(binding, access)
+
+    def invalidate(self, tag: str) -> None:
+        """What is cached under this tag of the application's own, by `cached(tags=...)`, counts no
+        longer once this commits. Raises UsageError for what is no tag."""
+        self.declare(NAMED.prefix, (named_tag(tag),))
 
     def changes(self, repository: type[Repository[Any, I]], ids: Sequence[I] | None = None) -> None:
         """Say what textual SQL touches; without ids: every row of the repository. Whoever else has

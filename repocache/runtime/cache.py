@@ -54,7 +54,8 @@ ALONE = (
 class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go
     there. `link`: to Redis, None where there is none. `sampler`: what lies in Redis, looked at from
-    outside of the read path. `tags`: which of them commits move. `retry`: what a commit could not publish."""
+    outside of the read path. `tags`: which of them commits move. `retry`: what a commit could not
+    publish."""
 
     shared: ProcessCache
     link: Link | None
@@ -85,8 +86,9 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     grace: Grace,
 ) -> AsyncIterator[RunningCache]:
     """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to
-    evict nothing. `tags`: which of them commits move. `recovered`: is called when Redis is back. `grace`: how long leaving waits for
-    commits that are being published: they come first, and feeds end before them."""
+    evict nothing. `tags`: which of them commits move. `recovered`: is called when Redis is back.
+    `grace`: how long leaving waits for commits that are being published: they come first, and feeds
+    end before them."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     loads = InflightLoads()

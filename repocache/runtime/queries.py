@@ -3,18 +3,16 @@ own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy.sql.selectable import SelectBase
-
-from repocache.cache.entry import RowRequest, Source
+from repocache.cache.entry import Source
 from repocache.cache.signature import Signing
 from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
 from repocache.queries.known import ShapeBook
-from repocache.repository.answered import Answered
+from repocache.queries.shape import Place
 from repocache.repository.cached_queries import CachedQueries
 from repocache.repository.query import EntryCodec, EntryKeys, entry_owner, id_of_entry
 from repocache.repository.query_access import Queries
@@ -57,17 +55,14 @@ class RunningQueries:
     def _opener(
         self, repository: type[Repository[Any, Any]], rows: Rows[Any]
     ) -> Callable[[CachedQueries], QueryCache]:
-        shared = self.cache.shared
-
-        async def execute(statement: SelectBase, want: RowRequest) -> Answered:
-            return await rows.answer(statement, want)
-
-        loader = QueryLoader(shared.records, shared.settler, shared.primary.lineage, execute)
+        shared, owner = self.cache.shared, entry_owner(repository.owner)
+        answer = replace(rows, owner=owner.prefix).answer
+        loader = QueryLoader(shared.records, shared.settler, shared.primary.lineage, answer)
         fingerprint = self.signing.fingerprint(FORM)
 
         def opened(plan: CachedQueries) -> QueryCache:
             source = Source(
-                EntryKeys(entry_owner(repository.owner)),
+                EntryKeys(owner),
                 fingerprint,
                 plan.policy,
                 EntryCodec(),
@@ -119,4 +114,15 @@ def open_queries(
         signing=signing,
         session_of=current_session,
     )
-    return RunningQueries(tokens, StatementAnalyst(registry), cache, settings, signing)
+    analyst = StatementAnalyst(registry.sources, scoped_tables(registry))
+    return RunningQueries(tokens, analyst, cache, settings, signing)
+
+
+def scoped_tables(registry: Registry) -> Mapping[Place, str]:
+    """Those of scopes' rows, with their repositories."""
+    return {
+        registry.sources.place(table): repository.__name__
+        for repository, binding in registry
+        if binding.scope is not None
+        for table in binding.rows.plan.tables
+    }

@@ -67,7 +67,7 @@ def to_examine(registry: Registry, settings: Settings, signing: Signing) -> dict
     return found
 
 
-def readers(
+def readers(  # noqa: PLR0913  # keyword-only, the last
     registry: Registry,
     cache: RunningCache,
     settings: Settings,

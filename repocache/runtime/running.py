@@ -19,9 +19,9 @@ from repocache.invalidation.registered_tags import CommittedTags, NoTags, Regist
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
-from repocache.redis_link import Address
 from repocache.queries.known import ShapeBook
 from repocache.records import Registrations
+from repocache.redis_link import Address
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
@@ -180,7 +180,7 @@ def watched(
     engine, registry = plan.topology.write_engine, plan.registry
     watch = CommitWatch(engine, publisher, cache.tasks.spawn_to_end, Changes)
     of, observe = watch.transaction_of, plan.settings.observe
-    tracker = Tracker(engine, registry.owned, of, observe, registry.functions, shapes)
+    tracker = Tracker(engine, registry.owned, of, observe, registry.functions, shapes=shapes)
     stack.callback(tracker.stop)
     stack.callback(SeenTransactions(engine, plan.routing, plan.topology).stop)
     stack.push_async_callback(watch.close, plan.topology.grace)

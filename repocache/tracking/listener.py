@@ -67,13 +67,14 @@ class Tracker:
     connection; what the database does by itself beyond what `OwnedTables` knows.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only, the last
         self,
         engine: AsyncEngine,
         tables: OwnedTables,
         transaction_of: Callable[[Connection], Transaction],
         observe: Observer,
         functions: Functions = NO_FUNCTIONS,
+        *,
         shapes: KnownShapes = NO_SHAPES,
     ) -> None:
         self._tables = tables

@@ -1,0 +1,49 @@
+"""What a statement's cached answer depends on, as keys of tags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy.sql.selectable import SelectBase
+
+from repocache.errors import QueryRefused
+from repocache.queries.analysis import Analysis, ids_only, shapes_of
+from repocache.queries.shape import Place, Shape
+from repocache.queries.shape_keys import tag_key
+from repocache.queries.sources import Sources
+
+
+class StatementAnalyst:
+    """Of one database. `scoped`: tables of which each reader sees rows of his own, by their
+    repositories."""
+
+    def __init__(self, sources: Sources, scoped: Mapping[Place, str]) -> None:
+        self._sources = sources
+        self._scoped = scoped
+
+    def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
+        """The keys of its tags, with their shapes. Raises QueryRefused for what cannot be
+        cached."""
+        return {tag_key(tag): tag.shape for tag in self._analysed(statement).tags}
+
+    def words(self, statement: SelectBase) -> Sequence[str]:
+        """The same for people, a line each. Of a select of entities their ids alone are kept.
+        Raises QueryRefused."""
+        described = getattr(statement, "column_descriptions", ())
+        if any(each["entity"] is each["expr"] for each in described):
+            return str(
+                self._checked(shapes_of(ids_only(statement), self._sources, entities=True))  # type: ignore[arg-type]
+            ).splitlines()
+        return str(self._analysed(statement)).splitlines()
+
+    def _analysed(self, statement: SelectBase) -> Analysis:
+        return self._checked(shapes_of(statement, self._sources))
+
+    def _checked(self, analysis: Analysis) -> Analysis:
+        for place in analysis.places:
+            if place in self._scoped:
+                raise QueryRefused(
+                    f"{place.text} belongs to the scope of {self._scoped[place]}, so that each "
+                    "reader has an answer of his own: read it with `on_replica()`, or by id"
+                )
+        return analysis
