@@ -22,8 +22,9 @@ from repocache.errors import QueryRefused, UsageError
 from repocache.queries.alternatives import ANY_ROW, MOST_TAGS, Alternatives, both, narrowed
 from repocache.queries.conditions import ValueOf
 from repocache.queries.loaders import second_statement
-from repocache.queries.recorder import Occurrence, Recorder, Sheet
+from repocache.queries.recorder import Recorder
 from repocache.queries.shape import ALL, Place, Shape, Tag
+from repocache.queries.sheet import Occurrence, Sheet
 from repocache.queries.sources import Sources
 
 NOT_GIVEN: Mapping[str, Any] = {}
@@ -181,9 +182,7 @@ def _analysis(sheet: Sheet, value_of: ValueOf) -> Analysis:
         tags.update(_tags(occurrence, alternatives))
         if alternatives == ANY_ROW:
             coarse.append(Coarse(occurrence.place, _why(occurrence, sheet)))
-    return Analysis(
-        tuple(sorted(tags, key=lambda tag: tag.text)), tuple(dict.fromkeys(coarse))
-    )
+    return Analysis(tuple(sorted(tags, key=lambda tag: tag.text)), tuple(dict.fromkeys(coarse)))
 
 
 def _alternatives(occurrence: Occurrence, value_of: ValueOf) -> Alternatives:
@@ -205,7 +204,9 @@ def _fitted(found: list[Alternatives], most: int) -> list[Alternatives]:
 def _tags(occurrence: Occurrence, alternatives: Alternatives) -> Iterator[Tag]:
     for columns, values in alternatives.of.items():
         shape = Shape(
-            occurrence.place, columns, ALL if occurrence.everything else frozenset(occurrence.columns)
+            occurrence.place,
+            columns,
+            ALL if occurrence.everything else frozenset(occurrence.columns),
         )
         for row in values:
             yield Tag(shape, row)
