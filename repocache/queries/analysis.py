@@ -22,8 +22,9 @@ from repocache.errors import QueryRefused, UsageError
 from repocache.queries.alternatives import ANY_ROW, MOST_TAGS, Alternatives, both, narrowed
 from repocache.queries.conditions import ValueOf
 from repocache.queries.loaders import second_statement
-from repocache.queries.recorder import Occurrence, Recorder, Sheet
+from repocache.queries.recorder import Recorder
 from repocache.queries.shape import ALL, Place, Shape, Tag
+from repocache.queries.sheet import Occurrence, Sheet
 from repocache.queries.sources import Sources
 
 NOT_GIVEN: Mapping[str, Any] = {}

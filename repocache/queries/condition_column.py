@@ -33,11 +33,11 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import NullType, TypeEngine
 
-from repocache.errors import MappingRefused
+from repocache.errors import CodecError, MappingRefused
 from repocache.keys import is_key_type
 from repocache.mapping.key_columns import key_parts
 from repocache.mapping.stored import StoredColumn, stored_column
-from repocache.queries.value_text import NoValueText, value_text
+from repocache.queries.value_text import value_text
 
 _KINDS = (Boolean, Integer, Numeric, String, Uuid, Date, DateTime, LargeBinary)
 _DETERMINISTIC = re.compile(
@@ -53,7 +53,7 @@ equal."""
 class ConditionColumn:
     """A column that may be a condition. Make it with `condition_column`.
 
-    `column`: of the known table. `text`: of a value that it is compared with; raises NoValueText
+    `column`: of the known table. `text`: of a value that it is compared with; raises CodecError
     for one that it may not be compared with here.
     """
 
@@ -127,9 +127,9 @@ def _plain_text(
         if python_type is Decimal and type(value) is int:
             value = Decimal(value)
         if not _has_type(value, python_type):
-            raise NoValueText(f"{type(value).__name__} is not {python_type.__name__}")
+            raise CodecError(f"{type(value).__name__} is not {python_type.__name__}")
         if form is not None and _formed(form, value) != value:
-            raise NoValueText("the database writes it in another form")
+            raise CodecError("the database writes it in another form")
         _check_exact(stored.leaf, value)
         return value_text(value)
 
@@ -143,7 +143,7 @@ def _made_text(stored: StoredColumn) -> Callable[[Any], str]:
     def text(value: Any) -> str:
         given = value if normal is None else _formed(normal, value)
         if not is_key_type(type(value)) or type(given) is not type(value) or given != value:
-            raise NoValueText("a row that has it gives another value for it")
+            raise CodecError("a row that has it gives another value for it")
         _check_exact(stored.leaf, value if bind is None else bind(value))
         return value_text(value)
 
@@ -155,7 +155,7 @@ def _formed(form: Callable[[Any], Any], value: Any) -> Any:
         return form(value)
     except Exception as error:
         # A type of the application's own may raise anything.
-        raise NoValueText(f"the column does not take it: {type(error).__name__}") from error
+        raise CodecError(f"the column does not take it: {type(error).__name__}") from error
 
 
 def _has_type(value: object, wanted: type) -> bool:
@@ -170,9 +170,9 @@ def _check_exact(leaf: TypeEngine[Any], value: object) -> None:
     if isinstance(value, Decimal) and value.is_finite() and scale is not None:
         exponent = value.normalize().as_tuple().exponent
         if isinstance(exponent, int) and -exponent > scale:
-            raise NoValueText("the column rounds it")
+            raise CodecError("the column rounds it")
     precision = getattr(leaf, "precision", None)
     if isinstance(value, datetime.datetime) and precision is not None:
         unit = 10 ** max(0, 6 - int(precision))
         if value.microsecond % unit:
-            raise NoValueText("the column rounds it")
+            raise CodecError("the column rounds it")

@@ -26,9 +26,9 @@ from sqlalchemy.sql.elements import (
 )
 from sqlalchemy.sql.lambdas import LambdaElement
 
+from repocache.errors import CodecError
 from repocache.queries.alternatives import ANY_ROW, Alternatives, both, either, equal
 from repocache.queries.condition_column import ConditionColumn
-from repocache.queries.value_text import NoValueText
 
 ValueOf = Callable[[BindParameter[Any]], Any]
 """What a parameter stands for at this call."""
@@ -65,7 +65,7 @@ class Equal:
                 for row in rows
                 if None not in row  # NULL equals nothing
             ]
-        except (NoValueText, TypeError, ValueError):
+        except (CodecError, TypeError, ValueError):
             return ANY_ROW
         return equal([column.column.name for column in self.columns], texts)
 
@@ -178,6 +178,7 @@ def _equal_any(left: object, array: object, find: Find) -> Condition:
     if found is None or not isinstance(array, BindParameter):
         return NOTHING_SAID
     kind = array.type
-    if not isinstance(kind, types.ARRAY) or not found[1].takes(kind.item_type):
+    item = kind.item_type if isinstance(kind, types.ARRAY) else kind
+    if not found[1].takes(item):
         return NOTHING_SAID
     return Equal(found[0], (found[1],), array, many=True)

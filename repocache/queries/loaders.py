@@ -5,7 +5,7 @@ Owns the look at loader options and at what mapped classes load eagerly by defau
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import inspect
@@ -29,7 +29,7 @@ def second_statement(statement: Any) -> str:
     return next((name for mapper in mappers for name in _eager(mapper)), "")
 
 
-def _entities(described: list[Mapping[str, Any]]) -> Iterator[Mapper[Any]]:
+def _entities(described: Iterable[Mapping[str, Any]]) -> Iterator[Mapper[Any]]:
     for each in described:
         if each.get("entity") is not None and each["entity"] is each["expr"]:
             yield inspect(each["entity"]).mapper

@@ -15,16 +15,15 @@ from typing import Any
 from sqlalchemy import Alias, String
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.postgresql.base import PGCompiler
-from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BindParameter, ColumnClause, Grouping, Label
 from sqlalchemy.sql.expression import Join, TableClause
 from sqlalchemy.sql.selectable import FromGrouping
 
 from repocache.errors import QueryRefused
 from repocache.queries.condition_column import ConditionColumn
-from repocache.queries.conditions import Condition, condition_of
-from repocache.queries.shape import Place
-from repocache.queries.sources import Sources
+from repocache.queries.conditions import condition_of
+from repocache.queries.sheet import Occurrence, Sheet
 from repocache.queries.steady_functions import is_steady
 
 _CONSTANT = re.compile(r"-?\d+(\.\d+)?|null|true|false", re.IGNORECASE)
@@ -32,57 +31,6 @@ _OPERATOR = re.compile(
     r"[^\w()]+|(not |is |distinct |from |at |time |zone |similar |to |overlaps )+", re.IGNORECASE
 )
 _SYSTEM = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
-
-
-@dataclass(eq=False)
-class Occurrence:
-    """A table in one place of a statement. `columns`: names of those that were rendered.
-    `everything`: its rows as wholes. `conditions`: all of which each row of it that counts
-    satisfies."""
-
-    number: int
-    place: Place
-    columns: set[str] = field(default_factory=set)
-    everything: bool = False
-    conditions: list[Condition] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Sheet:
-    """What was noted of one statement. `only_ids`: of its answer only the primary keys of its one
-    entity are kept. `declared`: the application has named the tables of what is textual.
-    `whole`: places any write to which concerns it, with the reason. `unfit`: why columns that are
-    compared with values are no conditions."""
-
-    sources: Sources
-    only_ids: bool = False
-    declared: bool = False
-    occurrences: list[Occurrence] = field(default_factory=list)
-    whole: dict[Place, str] = field(default_factory=dict)
-    unfit: dict[tuple[Place, str], str] = field(default_factory=dict)
-
-    def refuse_text(self, sql: str) -> None:
-        """Raises QueryRefused, unless its tables are declared."""
-        if not self.declared:
-            raise QueryRefused(
-                f"the statement contains the text {sql[:200]!r}, and nobody sees which tables it "
-                "reads: write it with SQLAlchemy's expressions, or name all that it reads in "
-                "tables=[...]"
-            )
-
-    def refuse_own_compilers(self, statement: Any) -> None:
-        """Elements that a function of the application's own renders, whatever that does. Raises
-        QueryRefused, unless tables are declared."""
-        for element in visitors.iterate(statement):
-            dispatcher = getattr(type(element), "_compiler_dispatcher", None)
-            specs = getattr(dispatcher, "specs", {})
-            own = specs.get("postgresql") or specs.get("default")
-            if own is not None and own.__name__ != "_wrap_existing_dispatch":
-                self.refuse_text(f"{type(element).__name__}, compiled by a function")
-
-    def add_whole(self, place: Place, why: str) -> None:
-        for each in self.sources.whole(place):
-            self.whole.setdefault(each, why)
 
 
 @dataclass(eq=False)
@@ -125,23 +73,25 @@ class Recorder(PGCompiler):
         if self._muted:
             self._scopes.append(_Scope())
             return froms
-        if select._for_update_arg is not None:
+        if select._for_update_arg is not None:  # noqa: SLF001 - no public way to ask, here and below
             raise QueryRefused(
                 "the statement locks rows (FOR UPDATE or FOR SHARE), and a cached answer locks "
                 "none: read them in a unit of work"
             )
-        for hint in [*select._hints.values(), *(each[1] for each in select._statement_hints)]:
+        hints = [*select._hints.values(), *(each[1] for each in select._statement_hints)]  # noqa: SLF001
+        for hint in hints:
             self._sheet.refuse_text(hint)
         self._sheet.refuse_own_compilers(select)
         ids = top and self._sheet.only_ids
-        scope = _Scope(hides=ids or (exists and not select._distinct), keys=ids)
+        hides = ids or (exists and not select._distinct)  # noqa: SLF001
+        scope = _Scope(hides=hides, keys=ids)
         self._scopes.append(scope)
         for each in froms:
             for leaf in _leaves(each):
                 scope.leaves[hash(leaf)] = self._occurrence(leaf)
         for each in froms:
             self._take_joins(each)
-        self._take(list(select._where_criteria), list(scope.leaves.values()))
+        self._take(select._where_criteria, list(scope.leaves.values()))  # noqa: SLF001
         return froms
 
     def _occurrence(self, leaf: TableClause | Alias) -> Occurrence:
@@ -342,14 +292,14 @@ class Recorder(PGCompiler):
 
     def visit_tstring(self, tstring: Any, *args: Any, **kw: Any) -> str:
         self._sheet.refuse_text(str(tstring))
-        return str(super().visit_tstring(tstring, *args, **kw))  # type: ignore[misc]
+        return str(super().visit_tstring(tstring, *args, **kw))
 
     def visit_tablesample(self, tablesample: Any, *args: Any, **kw: Any) -> str:
         raise QueryRefused(
             "the statement takes a sample (TABLESAMPLE), another one at each read: read it uncached"
         )
 
-    def visit_sequence(self, sequence: Any, **kw: Any) -> str:
+    def visit_sequence(self, *args: Any, **kw: Any) -> str:
         raise QueryRefused("the statement draws from a sequence: run it in a unit of work")
 
     def visit_insert(self, insert_stmt: Any, *args: Any, **kw: Any) -> str:

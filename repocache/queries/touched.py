@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from repocache.errors import CodecError
 from repocache.queries.shape import AllColumns, Shape
-from repocache.queries.value_text import NoValueText, value_text
+from repocache.queries.value_text import value_text
 
 Image = Mapping[str, Any]
 """Values of a row by the names of its columns, as SQLAlchemy gives them for what the database has
@@ -65,7 +66,7 @@ def _add_tag(shape: Shape, image: Image, found: set[str]) -> None:
             return  # NULL equals nothing
         try:
             values.append(value_text(value))
-        except NoValueText:
+        except CodecError:
             return  # no condition has such a value
     found.add(shape.tag_text(values))
 

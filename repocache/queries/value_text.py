@@ -14,6 +14,8 @@ from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
+from repocache.errors import CodecError
+
 LONGEST_VALUE = 64
 """Characters of a value's text; of a longer one its hash is taken."""
 _MOST_ZEROS = 40
@@ -21,16 +23,12 @@ _PLAIN = 10**_MOST_ZEROS
 _MOST_BITS = 8_192
 
 
-class NoValueText(Exception):
-    """No condition can have this value."""
-
-
 def value_text(value: object) -> str:
     """Of a value that is not None, as SQLAlchemy gives it in a row: at most 64 characters of
     letters, digits and `_ . - ~ % #`.
 
     An integer and a Decimal of the same number have one text, and so have moments that are the
-    same in two time zones. Raises NoValueText for a value of another type than a key may have, and
+    same in two time zones. Raises CodecError for a value of another type than a key may have, and
     for what is no number.
     """
     text = _writer(type(value))(value)
@@ -62,12 +60,12 @@ def _writer(kind: type) -> Callable[[Any], str]:
 
 
 def _none(value: object) -> str:
-    raise NoValueText(f"a value of type {type(value).__name__} cannot be in a tag")
+    raise CodecError(f"a value of type {type(value).__name__} cannot be in a tag")
 
 
 def _number(value: Decimal) -> str:
     if not value.is_finite():
-        raise NoValueText(f"{value} is no number")
+        raise CodecError(f"{value} is no number")
     sign, digits, exponent = value.as_tuple()
     assert isinstance(exponent, int)
     written = "".join(map(str, digits)).lstrip("0")
@@ -86,7 +84,7 @@ def _integer(value: int) -> str:
     if -_PLAIN < value < _PLAIN:
         return str(value)
     if value.bit_length() > _MOST_BITS:
-        raise NoValueText("an integer of thousands of digits is in no column")
+        raise CodecError("an integer of thousands of digits is in no column")
     return _number(Decimal(value))
 
 
@@ -94,7 +92,7 @@ def _moment(value: datetime.datetime) -> str:
     try:
         zoned = value if value.tzinfo is None else value.astimezone(datetime.UTC)
     except OverflowError as error:
-        raise NoValueText(f"{value} has no moment in UTC") from error
+        raise CodecError(f"{value} has no moment in UTC") from error
     return quote(zoned.replace(fold=0).isoformat(), safe="")
 
 
