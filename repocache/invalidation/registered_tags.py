@@ -16,17 +16,17 @@ from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Observer
 from repocache.invalidation.batch import Batch
 from repocache.keys import owner_bucket
-from repocache.records import CallerHistory, Look, Registrations
+from repocache.records import CallerHistory, LookReply, Registrations
 from repocache.tags import ToldTags, shape_id, told_tags
 
 Learn = Callable[[str, Sequence[str]], None]
 """Is told the shapes that an owner's record lists, by the owner's prefix."""
-Pending: TypeAlias = "Awaitable[Look | None] | None"
+Pending: TypeAlias = "Awaitable[LookReply | None] | None"
 """What a record answers; None: it could not be asked."""
 Answered: TypeAlias = "Callable[[Batch, Mapping[str, Pending]], Awaitable[Batch]]"
 
 
-def narrowed(batch: Batch, told: Mapping[str, ToldTags], looks: Mapping[str, Look | None]) -> Batch:
+def narrowed(batch: Batch, told: Mapping[str, ToldTags], looks: Mapping[str, LookReply | None]) -> Batch:
     """The batch with the tags that are to move. `told`: of owners, what the commit knew; `looks`:
     at the records of these, and of those who changed as a whole.
 
@@ -116,7 +116,7 @@ class RegisteredTags:
         return AskedTags(batch, pending, self._answer)
 
     async def _answer(self, batch: Batch, pending: Mapping[str, Pending]) -> Batch:
-        looks: dict[str, Look | None] = dict.fromkeys(pending)
+        looks: dict[str, LookReply | None] = dict.fromkeys(pending)
         try:
             async with asyncio.timeout(self._deadline):
                 for owner, look in pending.items():

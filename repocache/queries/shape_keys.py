@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from repocache.errors import InvalidId
+from repocache.errors import CodecError, InvalidId
 from repocache.keys import KeyOwner, Keys, is_key_type
 from repocache.queries.shape import Shape, Tag
-from repocache.queries.value_text import NoValueText, value_text
+from repocache.queries.value_text import value_text
 from repocache.tags import shape_id, tag_owner
 
 _HASHED = "%h"
@@ -40,7 +40,7 @@ class ShapeKeys(Keys):
         values = (id,) if self.single else id
         try:
             return _text(self.prefix, list(map(value_text, values)))
-        except NoValueText as error:
+        except CodecError as error:
             raise InvalidId(f"{self.prefix}: {error}") from error
 
     @property

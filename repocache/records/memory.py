@@ -22,7 +22,7 @@ from repocache.records.port import (
     Intent,
     IntentReply,
     Lease,
-    Look,
+    LookReply,
     OpenReply,
     OpenRequest,
     Put,
@@ -242,11 +242,11 @@ class MemoryRecords:
         self._end_writes(intent.nonce, [(intent.bucket, name) for name in names])
         return _answered(None)
 
-    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[LookReply | None]:
         record = self._records.get(bucket)
         if record is None or not self._counts(record, terms):
             return _answered(None)
-        return _answered(Look(record.incarnation, record.floor, record.registered.get(owner, ())))
+        return _answered(LookReply(record.incarnation, record.floor, record.registered.get(owner, ())))
 
     def register(
         self, owner: str, shapes: Sequence[str], terms: CallerHistory

@@ -206,7 +206,7 @@ class Receipt(NamedTuple):
     tip: str = ""
 
 
-class Look(NamedTuple):
+class LookReply(NamedTuple):
     """What a record says of itself to who only looks: `floor` as in `State`; `shapes`: of the
     cached queries that an owner has registered in it."""
 
@@ -229,7 +229,7 @@ class Registrations(Protocol):
     """Which shapes of cached queries writers have to tell (protocol/queries.md). Both send at once
     and answer later, and raise CacheUnavailable, at once or when awaited."""
 
-    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[LookReply | None]:
         """At a record, which is left as it is, with the shapes that the owner has registered there.
         None: there is none that counts."""
         ...

@@ -22,7 +22,7 @@ from repocache.records.port import (
     Intent,
     IntentReply,
     Lease,
-    Look,
+    LookReply,
     OpenReply,
     OpenRequest,
     Put,
@@ -221,7 +221,7 @@ class RedisRecords:
         reply = self._link.run(RELEASE, self._records(intent.bucket), (intent.nonce, *names))
         return Answer(reply, lambda _: None)
 
-    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[LookReply | None]:
         own = (self._peer.server, terms.history, owner)
         return Answer(self._link.run(LOOK, self._records(bucket), own), read_look)
 

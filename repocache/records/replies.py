@@ -13,7 +13,7 @@ from repocache.records.names import LEASE
 from repocache.records.port import (
     Generation,
     IntentReply,
-    Look,
+    LookReply,
     OpenReply,
     OpenRequest,
     Receipt,
@@ -135,12 +135,12 @@ def _read_state(text: bytes) -> State:
     return State(incarnation, _number(seq), _number(floor, 16) if floor else None, tip)
 
 
-def read_look(reply: Reply) -> Look | None:
+def read_look(reply: Reply) -> LookReply | None:
     """The LOOK script's reply as a value."""
     if reply is None:
         return None
     floor = _number(reply[1], 16) if reply[1] else None
-    return Look(reply[0].decode(), floor, _read_shapes(reply[2]))
+    return LookReply(reply[0].decode(), floor, _read_shapes(reply[2]))
 
 
 def read_registration(reply: Reply) -> Registration:

@@ -19,7 +19,7 @@ from repocache.cache.settler import Line, Settler
 from repocache.cache.tiered import TieredCache
 from repocache.errors import CacheUnavailable
 from repocache.keys import bucket_of, owner_bucket
-from repocache.records import CallerHistory, Look, Registrations
+from repocache.records import CallerHistory, LookReply, Registrations
 from repocache.repository.answered import Answered
 from repocache.repository.query import EntryId, Query, entry_id
 from repocache.repository.tokens import Tokens
@@ -67,7 +67,7 @@ class QueryLoader:
         known = [floor for floor in floors if floor is not None]
         return max(known) if len(known) == len(floors) else None
 
-    def _floor_of(self, record: int, look: Look | None) -> int | None:
+    def _floor_of(self, record: int, look: LookReply | None) -> int | None:
         if look is None:
             return None
         self._settler.settle(record, look.incarnation, look.floor)

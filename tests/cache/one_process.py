@@ -32,7 +32,7 @@ from repocache.records import (
     Intent,
     IntentReply,
     Lease,
-    Look,
+    LookReply,
     MemoryRecords,
     Namespace,
     Nonces,
@@ -216,7 +216,7 @@ class Away:
     def release(self, intent: Intent) -> Awaitable[None]:
         return self._through("release", lambda: self.real.release(intent))
 
-    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[Look | None]:
+    def look(self, bucket: int, owner: str, terms: CallerHistory) -> Awaitable[LookReply | None]:
         return self._through("look", lambda: self.real.look(bucket, owner, terms))
 
     def register(

@@ -21,7 +21,7 @@ from repocache.records import (
     Generation,
     Intent,
     Lease,
-    Look,
+    LookReply,
     MemoryRecords,
     Namespace,
     Nonces,
@@ -603,9 +603,9 @@ async def test_a_look_changes_nothing(fit: Fit) -> None:
     assert fit.messages == []
     opened = await fit.records.open(ASK, TERMS)
     seen = await fit.records.look(OWN, "user", TERMS)
-    assert seen == Look(opened.owner.incarnation, None, ())
+    assert seen == LookReply(opened.owner.incarnation, None, ())
     await fit.records.settle(OWN, TERMS, opened.owner.incarnation, 300)
-    assert await fit.records.look(OWN, "user", TERMS) == Look(opened.owner.incarnation, 300, ())
+    assert await fit.records.look(OWN, "user", TERMS) == LookReply(opened.owner.incarnation, 300, ())
     assert await fit.records.look(OWN, "user", OTHER) is None
 
 
@@ -622,12 +622,12 @@ async def test_a_new_shape_makes_the_record_anew_and_its_floor_unknown(fit: Fit)
     assert fit.messages[-1].incarnation == first.incarnation
     assert not await fit.records.settle(OWN, TERMS, before.incarnation, 400)
     looked = await fit.records.look(OWN, "user", TERMS)
-    assert looked == Look(first.incarnation, None, ("a=", "b="))
+    assert looked == LookReply(first.incarnation, None, ("a=", "b="))
     assert (await fit.records.open(ASK, TERMS)).kind == "lease", "what was there is out of reach"
     assert not await fit.records.fill(held, TERMS, VALUE + b"late", 10.0)
     # The highest position that was known is remembered.
     await fit.records.settle(OWN, TERMS, first.incarnation, 200)
-    assert await fit.records.look(OWN, "user", TERMS) == Look(first.incarnation, 300, looked.shapes)
+    assert await fit.records.look(OWN, "user", TERMS) == LookReply(first.incarnation, 300, looked.shapes)
 
 
 async def test_a_known_shape_leaves_the_record_alone(fit: Fit) -> None:
