@@ -26,7 +26,9 @@ Pending: TypeAlias = "Awaitable[LookReply | None] | None"
 Answered: TypeAlias = "Callable[[Batch, Mapping[str, Pending]], Awaitable[Batch]]"
 
 
-def narrowed(batch: Batch, told: Mapping[str, ToldTags], looks: Mapping[str, LookReply | None]) -> Batch:
+def narrowed(
+    batch: Batch, told: Mapping[str, ToldTags], looks: Mapping[str, LookReply | None]
+) -> Batch:
     """The batch with the tags that are to move. `told`: of owners, what the commit knew; `looks`:
     at the records of these, and of those who changed as a whole.
 

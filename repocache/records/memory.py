@@ -246,7 +246,9 @@ class MemoryRecords:
         record = self._records.get(bucket)
         if record is None or not self._counts(record, terms):
             return _answered(None)
-        return _answered(LookReply(record.incarnation, record.floor, record.registered.get(owner, ())))
+        return _answered(
+            LookReply(record.incarnation, record.floor, record.registered.get(owner, ()))
+        )
 
     def register(
         self, owner: str, shapes: Sequence[str], terms: CallerHistory

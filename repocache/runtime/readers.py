@@ -106,7 +106,8 @@ class _Opening:
     ) -> RepositoryReader:
         tiered, shadow = self._tiers(binding.keys, binding.rows, repository.policy)
         opened = {each: self._beside(each, repository.policy) for each in self._kept(binding)}
-        access: QueryAccess[Any] = QueryAccess(
+        fit = CachedAccess if self._queries is None else QueryAccess
+        access: CachedAccess[Any] = fit(
             binding.rows,
             tiered,
             shadow.compared,
@@ -124,7 +125,7 @@ class _Opening:
             },
             cached=CachedTargets(self._by_class, self._lists),
         )
-        if self._queries is not None:
+        if self._queries is not None and isinstance(access, QueryAccess):
             access = access.with_queries(self._queries.of(repository, binding.rows))
         for each in binding.key_lists:
             if each in opened:

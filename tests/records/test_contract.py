@@ -605,7 +605,9 @@ async def test_a_look_changes_nothing(fit: Fit) -> None:
     seen = await fit.records.look(OWN, "user", TERMS)
     assert seen == LookReply(opened.owner.incarnation, None, ())
     await fit.records.settle(OWN, TERMS, opened.owner.incarnation, 300)
-    assert await fit.records.look(OWN, "user", TERMS) == LookReply(opened.owner.incarnation, 300, ())
+    assert await fit.records.look(OWN, "user", TERMS) == LookReply(
+        opened.owner.incarnation, 300, ()
+    )
     assert await fit.records.look(OWN, "user", OTHER) is None
 
 
@@ -627,7 +629,9 @@ async def test_a_new_shape_makes_the_record_anew_and_its_floor_unknown(fit: Fit)
     assert not await fit.records.fill(held, TERMS, VALUE + b"late", 10.0)
     # The highest position that was known is remembered.
     await fit.records.settle(OWN, TERMS, first.incarnation, 200)
-    assert await fit.records.look(OWN, "user", TERMS) == LookReply(first.incarnation, 300, looked.shapes)
+    assert await fit.records.look(OWN, "user", TERMS) == LookReply(
+        first.incarnation, 300, looked.shapes
+    )
 
 
 async def test_a_known_shape_leaves_the_record_alone(fit: Fit) -> None:
