@@ -23,6 +23,7 @@ FLOORS = [
     {"routing", "mapping"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},
+    {"behind"},
     {"runtime", "environment"},
     {"database"},
     {"testing", "alembic_ops", "http", "fastapi"},

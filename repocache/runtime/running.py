@@ -10,6 +10,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from repocache.behind.declared import BehindBinding
+from repocache.behind.write_behind import AnyBehind
 from repocache.cache.signature import Signing
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
@@ -23,6 +25,7 @@ from repocache.repository.repository import Repository
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
 from repocache.routing.routing import Routing
 from repocache.routing.seen import SeenTransactions
+from repocache.runtime.behind import Behinds, open_behind
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
@@ -48,6 +51,7 @@ class DatabasePlan:
     address: Address | None
     signing: Signing
     lives: Lives
+    behind: Mapping[AnyBehind, BehindBinding]
 
     @property
     def is_shared(self) -> bool:
@@ -66,6 +70,7 @@ class Running:
     verifier: Verifier
     subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
+    behind: Behinds
 
     def new_history(self) -> None:
         """What was cached, or derived, in this process may hold commits that the new primary never
@@ -137,6 +142,16 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         verifier=verifier,
         subjects=open_subjects(cache, plan.routing, settings, observe),
         readers=readers(registry, cache, settings, plan.signing, verifier),
+        behind=await stack.enter_async_context(
+            open_behind(
+                plan.behind,
+                settings=settings,
+                topology=topology,
+                address=plan.address,
+                cache=cache,
+                watch=watch,
+            )
+        ),
     )
 
 
