@@ -45,9 +45,6 @@ class Change:
         return 32 + sum(len(each) + 16 for each in self.sets.values()) + 24 * len(self.adds)
 
 
-NOTHING = Change()
-
-
 def together(changes: Iterable[tuple[str, Change]]) -> dict[str, Change]:
     """By key, in the order in which each came first; those of one key as one."""
     found: dict[str, Change] = {}

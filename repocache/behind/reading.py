@@ -59,7 +59,7 @@ class PendingReader(Generic[M]):
             for tail in tails[id]:
                 position = positions.get(tail.stream.names.items, UNWRITTEN)
                 change = tail.pending(key, position)
-                if change.names:
+                if change is not None:
                     row = self._applied(row, id, change)
             if row is not None:
                 found[id] = self._columns.plan.entity(row)

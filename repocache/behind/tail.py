@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from functools import reduce
 
-from repocache.behind.change import NOTHING, Change, unpack
+from repocache.behind.change import Change, unpack
 from repocache.behind.positions import Item, Positions, StreamId
 from repocache.behind.streams import Stream
 from repocache.errors import CodecError
@@ -53,13 +54,12 @@ class Tail:
                 self._keep(item)
             self._done = asked
 
-    def pending(self, key: str, positions: Positions) -> Change:
-        """What is to be done to the row of this key still, `positions`: that were read with it."""
-        found = NOTHING
-        for item, change in self._by_key.get(key, ()):
-            if not positions.covers(item.life, item.id):
-                found = found.then(change)
-        return found
+    def pending(self, key: str, positions: Positions) -> Change | None:
+        """What is to be done to the row of this key still, None: nothing. `positions`: that were
+        read with it."""
+        held = self._by_key.get(key, ())
+        changes = [each for item, each in held if not positions.covers(item.life, item.id)]
+        return reduce(Change.then, changes) if changes else None
 
     def settle(self, positions: Positions) -> None:
         """What was read says what is written: nobody asks for that again."""
