@@ -112,7 +112,7 @@ def page_views(flush: Flush, name: str = "PageViews") -> type[WriteBehind[PageVi
     """Of the same owner, flushed otherwise."""
     kind = WriteBehind[PageView, int]
 
-    class Other(kind):  # type: ignore[valid-type,misc]
+    class Other(kind):
         owner = KeyOwner("pageview")
 
     Other.flush = flush

@@ -55,7 +55,7 @@ STATEMENTS: Mapping[str, str] = {
     **{name: on_table(getattr(outbox, name), "public.repocache_outbox").text for name in OF_OUTBOX},
     **{name: on_table(getattr(held, name), "public.repocache_outbox").text for name in OF_HELD},
     "autogenerate's triggers": autogenerate._TRIGGERS.text,
-    "autogenerate's outbox": autogenerate._OUTBOX.text,
+    "autogenerate's outbox": autogenerate._TABLE.text,
 }
 DEPENDS = """
 SELECT pg_describe_object(refclassid, refobjid, 0) FROM pg_depend
