@@ -22,11 +22,11 @@ from repocache.transactions.unit_of_work import PrimaryTransaction
 IDLE = "15s"
 """How long PostgreSQL keeps the lock of a flusher that says nothing any more."""
 _PREPARE = select(
-    func.set_config("idle_in_transaction_session_timeout", IDLE, True),
+    func.pg_catalog.set_config("idle_in_transaction_session_timeout", IDLE, True),
     # What is flushed leaves Redis: it has to be on the disk by then.
-    func.set_config(
+    func.pg_catalog.set_config(
         "synchronous_commit",
-        func.replace(func.current_setting("synchronous_commit"), "off", "on"),
+        func.pg_catalog.replace(func.pg_catalog.current_setting("synchronous_commit"), "off", "on"),
         True,
     ),
 )
@@ -114,7 +114,12 @@ class FlushTransaction:
         asked = select(table.c.positions).where(table.c.stream == stream).with_for_update()
         found = (await session.execute(asked)).scalar_one_or_none()
         if found is None:
-            first = {"stream": stream, "positions": [], "changes": 0, "flushed": func.now()}
+            first = {
+                "stream": stream,
+                "positions": [],
+                "changes": 0,
+                "flushed": func.pg_catalog.clock_timestamp(),
+            }
             await session.execute(upsert(table).values(first).on_conflict_do_nothing())
             found = (await session.execute(asked)).scalar_one()
         return Positions.read(found)
@@ -128,7 +133,7 @@ class FlushTransaction:
             moved.values(
                 positions=positions.stored,
                 changes=table.c.changes + sum(each.changes for each in new),
-                flushed=func.clock_timestamp(),
+                flushed=func.pg_catalog.clock_timestamp(),
             )
         )
 

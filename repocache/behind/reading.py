@@ -97,7 +97,11 @@ class PendingReader(Generic[M]):
         """One statement is one moment, and has a row even if there is none of the class."""
         table = self._tables.positions
         held = (
-            select(func.jsonb_object_agg(table.c.stream, table.c.positions).label("positions"))
+            select(
+                func.pg_catalog.jsonb_object_agg(table.c.stream, table.c.positions).label(
+                    "positions"
+                )
+            )
             .where(table.c.stream.in_(streams))
             .subquery("held")
         )

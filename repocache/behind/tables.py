@@ -67,7 +67,9 @@ class BehindTables:
             Column("key", Text, nullable=False),
             Column("change", LargeBinary, nullable=False),
             Column("why", Text, nullable=False),
-            Column("since", DateTime(timezone=True), server_default=func.clock_timestamp()),
+            Column(
+                "since", DateTime(timezone=True), server_default=func.pg_catalog.clock_timestamp()
+            ),
         )
 
     async def check(self, topology: Topology) -> None:
