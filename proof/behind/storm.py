@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter as Tally
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -82,13 +82,14 @@ class Storm:
         """Raises RuntimeError if a process dies that nobody has killed."""
         await make_tables(self._primary)
         began = time.monotonic()
-        async with self._processes(self._plan.flushers) as self._flushers:
-            each = self._plan.increments // self._plan.adders
+        each = self._plan.increments // self._plan.adders
+        async with (
+            self._processes([(-1, 0)] * self._plan.flushers) as self._flushers,
+            self._processes([(n, each) for n in range(self._plan.adders)]) as adders,
+        ):
             faults = asyncio.create_task(self._faults())
             try:
-                accounts = await asyncio.gather(
-                    *(self._adder(number, each) for number in range(self._plan.adders))
-                )
+                accounts = await asyncio.gather(*map(account_of, adders))
             finally:
                 faults.cancel()
                 await asyncio.wait([faults])
@@ -99,23 +100,14 @@ class Storm:
         self._outcome.seconds = time.monotonic() - began
         return self._outcome
 
-    async def _adder(self, number: int, increments: int) -> Account:
-        process = await self._start(number, increments)
-        try:
-            assert process.stdout is not None
-            line = await process.stdout.readline()
-            if await process.wait() or not line:
-                raise RuntimeError(f"adder {number} died")
-            return msgspec.json.decode(line, type=Account)
-        finally:
-            await killed(process)
-
     async def _start(self, number: int, increments: int = 0) -> Process:
         order = Order(self._primary, self._servers.redis.url, number, increments)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-W", "error", "-m", "proof.behind.worker"),
             msgspec.json.encode(order).decode(),
             stdout=asyncio.subprocess.PIPE,
+            # One that finds no database when it starts is begun again.
+            stderr=asyncio.subprocess.DEVNULL if number < 0 else None,
             cwd=ROOT,
         )
         if number >= 0:
@@ -125,16 +117,19 @@ class Storm:
         return process
 
     @asynccontextmanager
-    async def _processes(self, many: int) -> AsyncIterator[list[Process]]:
-        running = [await self._start(-1) for _ in range(many)]
+    async def _processes(self, orders: Iterable[tuple[int, int]]) -> AsyncIterator[list[Process]]:
+        """With these numbers, and increments to make."""
+        running: list[Process] = []
         try:
+            for number, increments in orders:
+                running.append(await self._start(number, increments))
             yield running
         finally:
             for process in running:
                 await killed(process)
 
     async def _faults(self) -> None:
-        """For ever. A flusher that found no database at its start is dead, and begun again."""
+        """For ever."""
         kinds = ("flusher killed", "flusher killed", "flusher frozen", "database killed",
                  "database stopped", "connections to Redis cut")  # fmt: skip
         while True:
@@ -198,6 +193,15 @@ class Storm:
             wanted = (hits[id], Decimal(weight[id]) / 1000 if weight[id] else None, last)
             if found.get(id) != wanted:
                 outcome.wrong.append(f"counter {id}: {found.get(id)}, and it should be {wanted}")
+
+
+async def account_of(adder: Process) -> Account:
+    """Once it has made all of its increments. Raises RuntimeError if it died."""
+    assert adder.stdout is not None
+    line = await adder.stdout.readline()
+    if await adder.wait() or not line:
+        raise RuntimeError("an adder died")
+    return msgspec.json.decode(line, type=Account)
 
 
 async def flushed(behind: Counters) -> None:

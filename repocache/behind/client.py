@@ -84,7 +84,6 @@ def _options(address: Address, timeout: float) -> dict[str, Any]:
         "password": address.password or None,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
-        "client_name": "repocache-behind",
     }
 
 

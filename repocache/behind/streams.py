@@ -143,8 +143,7 @@ class Stream:
 
 
 async def _run(redis: Redis, script: str, keys: Iterable[str], given: Iterable[str | int]) -> Any:
-    names = tuple(keys)
-    return await redis.eval(script, len(names), *names, *map(str, given))
+    return await redis.register_script(script)(keys=list(keys), args=list(map(str, given)))
 
 
 def _behind(id: StreamId) -> str:
