@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from proof.behind.storm import make_tables
-from proof.behind.words import Adding
+from proof.behind.words import Counter
 from proof.behind.worker import QUIET
-from repocache import Database
+from repocache import Database, Flush, KeyOwner, WriteBehind
 from repocache.errors import BehindUnavailable
 from repocache.testing import Layout, Servers, embedded_servers
 from tests.shop import until
@@ -22,6 +22,13 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "RDB only: save 1 1": ("appendonly no", "save 1 1"),
     "no persistence": ("appendonly no", 'save ""'),
 }
+
+
+class Accepting(WriteBehind[Counter, int]):
+    """Flushes nothing by itself."""
+
+    owner = KeyOwner("counter")
+    flush = Flush(every=86_400.0, most=10**9, backlog=10**9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +53,10 @@ async def loss(servers: Servers, setting: str, seconds: float) -> Loss:
     url = servers.primary.url(database="losses")
     accepted = 0
     loop = asyncio.get_running_loop()
-    async with Database(url, redis=servers.redis.url, repositories=[Adding], settings=QUIET) as db:
-        counters = db[Adding]
+    async with Database(
+        url, redis=servers.redis.url, repositories=[Accepting], settings=QUIET
+    ) as db:
+        counters = db[Accepting]
 
         async def add(number: int) -> None:
             nonlocal accepted
@@ -69,7 +78,7 @@ async def loss(servers: Servers, setting: str, seconds: float) -> Loss:
     return Loss(setting, rate, accepted, kept)
 
 
-async def is_back(counters: Adding) -> bool:
+async def is_back(counters: Accepting) -> bool:
     try:
         await counters.backlog()
     except BehindUnavailable:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from repocache.behind.change import Change, pack
+from repocache.behind.change import RowChange, pack
 from repocache.behind.flush import Flush
 from repocache.behind.scripts import ACCEPT
 from repocache.behind.streams import StreamNames
@@ -40,11 +40,11 @@ class _Call:
     """Changes that go together, and who waits for them."""
 
     def __init__(self) -> None:
-        self.changes: dict[str, Change] = {}
+        self.changes: dict[str, RowChange] = {}
         self.waiting: list[asyncio.Future[None]] = []
         self.size = 0
 
-    def add(self, key: str, change: Change) -> asyncio.Future[None]:
+    def add(self, key: str, change: RowChange) -> asyncio.Future[None]:
         before = self.changes.get(key)
         self.changes[key] = change if before is None else before.then(change)
         self.size += change.size
@@ -83,7 +83,7 @@ class Acceptor:
         self._number = 0
         self._life = ""
 
-    async def accept(self, key: str, change: Change) -> None:
+    async def accept(self, key: str, change: RowChange) -> None:
         """Returns once Redis has it. Raises BacklogFull and BehindUnavailable, and then it is not
         accepted; AcceptanceUnknown, and then it may be; NotStarted. A caller that is cancelled
         takes nothing back."""

@@ -20,19 +20,19 @@ _DECODER = msgspec.msgpack.Decoder(list[_Packed])
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RowChange:
     """`sets`: encoded values by attribute. `adds`: numbers by attribute, added to what is set, or
     to what the row has."""
 
     sets: Mapping[str, bytes] = field(default_factory=dict)
     adds: Mapping[str, Number] = field(default_factory=dict)
 
-    def then(self, later: Change) -> Change:
+    def then(self, later: RowChange) -> RowChange:
         """Both as one: of two values the later one counts, also against what was added before."""
         adds = {name: number for name, number in self.adds.items() if name not in later.sets}
         for name, number in later.adds.items():
             adds[name] = adds.get(name, 0) + number
-        return Change({**self.sets, **later.sets}, adds)
+        return RowChange({**self.sets, **later.sets}, adds)
 
     @property
     def names(self) -> frozenset[str]:
@@ -45,16 +45,16 @@ class Change:
         return 32 + sum(len(each) + 16 for each in self.sets.values()) + 24 * len(self.adds)
 
 
-def together(changes: Iterable[tuple[str, Change]]) -> dict[str, Change]:
+def together(changes: Iterable[tuple[str, RowChange]]) -> dict[str, RowChange]:
     """By key, in the order in which each came first; those of one key as one."""
-    found: dict[str, Change] = {}
+    found: dict[str, RowChange] = {}
     for key, change in changes:
         before = found.get(key)
         found[key] = change if before is None else before.then(change)
     return found
 
 
-def pack(changes: Mapping[str, Change]) -> bytes:
+def pack(changes: Mapping[str, RowChange]) -> bytes:
     """By key. Numbers are text: sums may have more than 64 bits, and decimals all their digits."""
     return _ENCODER.encode(
         [
@@ -64,11 +64,11 @@ def pack(changes: Mapping[str, Change]) -> bytes:
     )
 
 
-def unpack(data: bytes) -> list[tuple[str, Change]]:
+def unpack(data: bytes) -> list[tuple[str, RowChange]]:
     """What `pack` made. Raises CodecError, whatever the bytes."""
     try:
         return [
-            (key, Change(sets, {name: _number(text) for name, text in adds.items()}))
+            (key, RowChange(sets, {name: _number(text) for name, text in adds.items()}))
             for key, sets, adds in _DECODER.decode(data)
         ]
     except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:

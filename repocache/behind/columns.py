@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Column, Float, Integer, Numeric, Table
 
-from repocache.behind.change import Change, Number
+from repocache.behind.change import Number, RowChange
 from repocache.codec.row import RowCodec
 from repocache.errors import (
     CachedEntityRefused,
@@ -122,15 +122,15 @@ class WrittenColumns(Generic[M]):
             for column in self.table.columns
         )
 
-    def adding(self, values: Mapping[str, object]) -> Change:
+    def adding(self, values: Mapping[str, object]) -> RowChange:
         """Raises UsageError for what is no number, or no column that is added to."""
         if not values:
             raise UsageError(f"add: name what is added to, as in add(id, {self._example()}=1)")
-        return Change(
+        return RowChange(
             adds={name: self._column("add", name).check(each) for name, each in values.items()}
         )
 
-    def setting(self, entity: M) -> tuple[Any, Change]:
+    def setting(self, entity: M) -> tuple[Any, RowChange]:
         """The id, and the columns that the entity has. Raises UsageError, CachedEntityRefused,
         InvalidId."""
         model = self.plan.model
@@ -150,9 +150,9 @@ class WrittenColumns(Generic[M]):
             for name, each in self.by_name.items()
             if name in values and each.column.computed is None
         }
-        return id, Change(sets=sets)
+        return id, RowChange(sets=sets)
 
-    def applied(self, row: Row | None, id: Any, change: Change) -> Row | None:
+    def applied(self, row: Row | None, id: Any, change: RowChange) -> Row | None:
         """The row once the change is written; None: there will be none. Raises CodecError."""
         if row is None:
             if not self.makes_rows(change.names):
@@ -172,7 +172,7 @@ class WrittenColumns(Generic[M]):
             made[each.at] = each.added(made[each.at], number)
         return tuple(made)
 
-    def values(self, change: Change) -> tuple[dict[str, Any], dict[str, Number]]:
+    def values(self, change: RowChange) -> tuple[dict[str, Any], dict[str, Number]]:
         """What is set, as statements take it, and what is added to what the row has. Raises
         CodecError for an attribute, or bytes, that this release does not know."""
         sets: dict[str, Any] = {}

@@ -13,11 +13,11 @@ from typing import Any
 
 from sqlalchemy import Select, delete, func, select, update
 
-from repocache.behind.change import Change, Number, unpack
+from repocache.behind.change import Number, RowChange, unpack
 from repocache.behind.columns import WrittenColumns
 from repocache.behind.flushing import Opening
 from repocache.behind.tables import BehindTables
-from repocache.behind.writing import ChangeWriter
+from repocache.behind.writing import ChangeStatements
 from repocache.errors import CodecError, RepocacheError, UsageError
 from repocache.keys import shown
 from repocache.transactions.unit_of_work import PrimaryTransaction
@@ -47,7 +47,7 @@ class DeadLetters:
         opening: Opening,
         tables: BehindTables,
         columns: WrittenColumns[Any],
-        writer: ChangeWriter,
+        writer: ChangeStatements,
         check: Callable[[], None],
     ) -> None:
         """`check`: raises NotStarted once the database was left."""
@@ -131,13 +131,13 @@ class DeadLetters:
         return next(iter(refused.values()), "")
 
     def _letter(self, row: Any) -> DeadLetter:
-        change = Change()
+        change = RowChange()
         with suppress(CodecError, ValueError):  # it is no single change
             [(_, change)] = unpack(row.change)
         sets = {name: value for name in change.sets for value in self._value(name, change)}
         return DeadLetter(row.id, row.key, sets, change.adds, row.why, row.since)
 
-    def _value(self, name: str, change: Change) -> Sequence[Any]:
+    def _value(self, name: str, change: RowChange) -> Sequence[Any]:
         try:
             column = self._columns.by_name[name]
             return [column.sent(column.decode(change.sets[name]))]

@@ -49,7 +49,7 @@ class Flusher:
         self._turn = asyncio.Lock()
 
     async def run(self) -> None:
-        """For ever: looks twice in each interval, so that an item waits one and a half at most.
+        """For ever: looks twice in each interval, so that an item waits about one at most.
         What goes wrong is an event, and it is tried again."""
         failed = 0
         while True:

@@ -12,10 +12,10 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from repocache.behind.change import Change, pack, together, unpack
+from repocache.behind.change import RowChange, pack, together, unpack
 from repocache.behind.positions import Item, Positions
 from repocache.behind.tables import BehindTables
-from repocache.behind.writing import ChangeWriter
+from repocache.behind.writing import ChangeStatements
 from repocache.errors import CodecError
 from repocache.transactions.unit_of_work import PrimaryTransaction
 
@@ -50,7 +50,7 @@ class FlushTransaction:
     """Of one owner. `opening`: a transaction on the primary, whose commit invalidates."""
 
     def __init__(
-        self, owner: str, opening: Opening, tables: BehindTables, writer: ChangeWriter
+        self, owner: str, opening: Opening, tables: BehindTables, writer: ChangeStatements
     ) -> None:
         self._owner = owner
         self._opening = opening
@@ -147,9 +147,9 @@ class FlushTransaction:
         await session.execute(insert(self._tables.dead), rows)
 
 
-def _read(items: Iterable[Item]) -> tuple[dict[str, Change], list[tuple[str, bytes, str]]]:
+def _read(items: Iterable[Item]) -> tuple[dict[str, RowChange], list[tuple[str, bytes, str]]]:
     """The changes by key, and what cannot be read."""
-    changes: list[tuple[str, Change]] = []
+    changes: list[tuple[str, RowChange]] = []
     dead: list[tuple[str, bytes, str]] = []
     for item in items:
         try:

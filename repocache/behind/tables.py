@@ -37,10 +37,9 @@ SELECT wanted.name, class.oid IS NOT NULL,
     AND pg_catalog.has_table_privilege(class.oid, 'UPDATE'::text)
     AND pg_catalog.has_table_privilege(class.oid, 'DELETE'::text), false)
 FROM pg_catalog.unnest(CAST(:names AS text[])) AS wanted (name)
-LEFT JOIN (SELECT c.oid, c.relname, c.relnamespace FROM pg_catalog.pg_class AS c
-  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-  WHERE n.nspname = CAST(:schema AS name) AND c.relkind = 'r' AND c.relpersistence = 'p'
-) AS class ON class.relname = wanted.name
+LEFT JOIN pg_catalog.pg_namespace AS place ON place.nspname = CAST(:schema AS name)
+LEFT JOIN pg_catalog.pg_class AS class ON class.relname = wanted.name
+  AND class.relnamespace = place.oid AND class.relkind = 'r' AND class.relpersistence = 'p'
 """
 )
 

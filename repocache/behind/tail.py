@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Iterator
 from functools import reduce
 
-from repocache.behind.change import Change, unpack
+from repocache.behind.change import RowChange, unpack
 from repocache.behind.positions import Item, Positions, StreamId
 from repocache.behind.streams import Stream
 from repocache.errors import CodecError
 
-_Held = tuple[Item, Change]
+_Held = tuple[Item, RowChange]
 
 
 class Tail:
@@ -31,7 +31,7 @@ class Tail:
         self.stream = stream
         self._life = ""
         self._last: StreamId | None = None
-        self._items: deque[tuple[Item, list[tuple[str, Change]]]] = deque()
+        self._items: deque[tuple[Item, list[tuple[str, RowChange]]]] = deque()
         self._by_key: dict[str, list[_Held]] = {}
         self._turn = asyncio.Lock()
         self._begun = 0
@@ -54,12 +54,12 @@ class Tail:
                 self._keep(item)
             self._done = asked
 
-    def pending(self, key: str, positions: Positions) -> Change | None:
+    def pending(self, key: str, positions: Positions) -> RowChange | None:
         """What is to be done to the row of this key still, None: nothing. `positions`: that were
         read with it."""
         held = self._by_key.get(key, ())
         changes = [each for item, each in held if not positions.covers(item.life, item.id)]
-        return reduce(Change.then, changes) if changes else None
+        return reduce(RowChange.then, changes) if changes else None
 
     def settle(self, positions: Positions) -> None:
         """What was read says what is written: nobody asks for that again."""
@@ -84,7 +84,7 @@ class Tail:
         self._last = None
 
 
-def _readable(item: Item) -> Iterator[tuple[str, Change]]:
+def _readable(item: Item) -> Iterator[tuple[str, RowChange]]:
     """Nothing of what will be a dead letter."""
     try:
         yield from unpack(item.data)

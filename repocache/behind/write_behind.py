@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from repocache.behind.accepting import Acceptor
-from repocache.behind.change import Change, Number
+from repocache.behind.change import Number, RowChange
 from repocache.behind.columns import WrittenColumns
 from repocache.behind.dead_letters import DeadLetters
 from repocache.behind.flush import Flush
@@ -48,7 +48,7 @@ class OpenBehind(Generic[M]):
     dead: DeadLetters
     check: Callable[[], None]
 
-    async def accept(self, key: str, change: Change) -> None:
+    async def accept(self, key: str, change: RowChange) -> None:
         """In the stream of this key."""
         self.check()
         await self.acceptors[bucket_of(key) % len(self.acceptors)].accept(key, change)

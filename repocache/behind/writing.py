@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from repocache.behind.change import Change, Number
+from repocache.behind.change import Number, RowChange
 from repocache.behind.columns import WrittenColumns
 from repocache.engines.driver_errors import sqlstate
 from repocache.errors import CodecError, InvalidId, OwnerClash
@@ -42,7 +42,7 @@ class _Row(NamedTuple):
         return tuple(sorted(self.set)), tuple(sorted(self.added))
 
 
-class ChangeWriter:
+class ChangeStatements:
     """For one mapped class. `loading`: its rows by ids."""
 
     def __init__(self, columns: WrittenColumns[Any], loading: LoadStatement) -> None:
@@ -53,7 +53,7 @@ class ChangeWriter:
         ]
 
     async def write(
-        self, work: PrimaryTransaction, changes: Mapping[str, Change]
+        self, work: PrimaryTransaction, changes: Mapping[str, RowChange]
     ) -> dict[str, str]:
         """In this transaction. Those that the database refuses, or that this release cannot read,
         by key, and why; they are left out. Raises what else goes wrong."""
@@ -72,7 +72,7 @@ class ChangeWriter:
             await self._write_shape(work, rows, refused)
         return refused
 
-    def _row(self, key: str, change: Change) -> _Row:
+    def _row(self, key: str, change: RowChange) -> _Row:
         id = self._columns.keys.id(key)
         self._columns.keys.check(id)
         sets, adds = self._columns.values(change)

@@ -27,7 +27,7 @@ from repocache.behind.streams import Stream, StreamNames
 from repocache.behind.tables import BehindTables
 from repocache.behind.tail import Tail
 from repocache.behind.write_behind import AnyBehind, OpenBehind, WriteBehind
-from repocache.behind.writing import ChangeWriter
+from repocache.behind.writing import ChangeStatements
 from repocache.errors import NotStarted, RepocacheError
 from repocache.events import BacklogLeft, Degraded, Observer
 from repocache.keys import bucket_of
@@ -118,7 +118,7 @@ async def _open(binding: BehindBinding, ground: _Ground) -> OpenBehind[Any]:
     flush, link = binding.declared.flush, ground.cache.link
     assert link is not None
     columns, loading, owner = binding.columns, binding.loading, binding.owner
-    writer = ChangeWriter(columns, loading)
+    writer = ChangeStatements(columns, loading)
     transaction = FlushTransaction(owner, ground.opening, ground.tables, writer)
     names = [StreamNames(ground.settings.app, owner, at) for at in range(MOST_STREAMS)]
     written = await transaction.numbers([each.items for each in names])

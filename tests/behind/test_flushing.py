@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from sqlalchemy.exc import DBAPIError
 
 from repocache import Flush, WriteBehind
-from repocache.behind.change import Change, pack
+from repocache.behind.change import RowChange, pack
 from repocache.behind.flusher import Flusher
 from repocache.behind.positions import KEPT, Item, Positions
 from repocache.errors import AcceptedLost, DatabaseUnavailable
@@ -92,6 +92,8 @@ async def test_caches_of_the_rows_are_told(one: Counting, other: Counting) -> No
 
 async def test_items_that_two_flush_are_written_once(one: Counting, other: Counting) -> None:
     """The lease has ended under the first."""
+    await one.db[PageViews].add(8, hits=1)
+    await one.db[PageViews].flushed()
     for _ in range(5):
         await one.db[PageViews].add(7, hits=1)
     items = await waiting(one.db[PageViews])
@@ -197,7 +199,7 @@ async def test_another_life_of_the_stream_is_not_covered_by_the_position(
     await views.flushed()
     assert (await one.db[PageViews].require(7)).hits == 1
     repocache_servers.redis.command("FLUSHALL")
-    data = pack({"pageview:7": Change(adds={"hits": 10})})
+    data = pack({"pageview:7": RowChange(adds={"hits": 10})})
     async with Redis.from_url(repocache_endpoints.redis) as redis:
         await redis.hset(f"{STATE}:state", mapping={"i": "x", "r": "x", "a": "1", "f": "0"})
         await redis.xadd(f"{STATE}:items", {"i": "x", "n": 1, "c": 1, "d": data}, id="5-0")
