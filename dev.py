@@ -1,6 +1,6 @@
 """Run the project from a clean clone:
 `python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, packages, check, faults,
-fuzz, simulate, benchmark, journeys, instructions, house.
+behind, fuzz, simulate, benchmark, journeys, instructions, house.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
 the command needs; arguments are passed on to what is run. `benchmark` takes names, and options for
@@ -29,6 +29,7 @@ EXTRAS = {
     "packages": "mappings",
     "check": "test",
     "faults": "test",
+    "behind": "test",
     "fuzz": "test",
     "simulate": "test",
     "benchmark": "benchmark",
@@ -88,8 +89,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     """What a command runs, each the arguments of the environment's Python."""
     if name == "demo":
         return [["-m", "repocache", "demo", *arguments]]
-    if name == "faults":
-        return [["-m", "proof.faults", *arguments]]
+    if name in ("faults", "behind"):
+        return [["-m", "proof." + name, *arguments]]
     if name == "fuzz":
         return [["-m", "tests.fuzz", *arguments]]
     if name in COUNTERS:

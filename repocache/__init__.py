@@ -5,6 +5,8 @@ The public names. `repocache.errors`, `repocache.events`, `repocache.fastapi`, `
 `repocache.records`, `repocache.redis_link` and `repocache.testing` are public by their own names.
 """
 
+from repocache.behind.flush import Flush
+from repocache.behind.write_behind import WriteBehind
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside, WriteThrough
@@ -14,6 +16,7 @@ from repocache.database import Database
 from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.errors import (
+    BacklogFull,
     CachedEntityRefused,
     ChangesLost,
     CommitOutcomeUnknown,
@@ -48,6 +51,7 @@ from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
 
 __all__ = [
+    "BacklogFull",
     "Bookmark",
     "CacheAside",
     "CacheMode",
@@ -66,6 +70,7 @@ __all__ = [
     "DatabaseUnavailable",
     "Eager",
     "EngineSettings",
+    "Flush",
     "Follow",
     "InvalidId",
     "KeyList",
@@ -91,5 +96,6 @@ __all__ = [
     "UsageError",
     "Verification",
     "View",
+    "WriteBehind",
     "WriteThrough",
 ]

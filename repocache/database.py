@@ -13,6 +13,8 @@ from typing import Any, Self, TypeVar, cast
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from repocache.background.home import Home
+from repocache.behind.declared import bindings, parted
+from repocache.behind.write_behind import WriteBehind
 from repocache.bookmark import Bookmark
 from repocache.cache.signature import Signing
 from repocache.cache.switch import CacheMode
@@ -39,6 +41,7 @@ from repocache.routing.around import scoped
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
+from repocache.runtime.given import given_or_default
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.scope import ScopeValue
@@ -52,7 +55,8 @@ from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
-R = TypeVar("R", bound=Repository[Any, Any])
+R = TypeVar("R", bound=Repository[Any, Any] | WriteBehind[Any, Any])
+Declared = type[Repository[Any, Any] | WriteBehind[Any, Any]]
 
 FEED_ROOM = 10_000
 """Changes that wait for one slow reader of `invalidations`."""
@@ -69,7 +73,7 @@ class Database:
     (`Replica(url, weight=...)` where one needs more). `redis`: redis://, rediss:// or unix:// URL,
     an `Address`, or a client of redis-py's, of which the address alone is taken; None: this process
     caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
-    `repositories`: every repository class, so that owners are known before the first write.
+    `repositories`: every repository and write-behind class, whose owners are so known at first.
     `engine`: what connections are told beyond a URL.
 
     Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and
@@ -83,23 +87,16 @@ class Database:
         *,
         replicas: Sequence[DatabaseUrl | Replica] = (),
         redis: str | UrlObject | SecretText | Address | RedisClient | None = None,
-        repositories: Iterable[type[Repository[Any, Any]]] = (),
+        repositories: Iterable[Declared] = (),
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
     ) -> None:
-        settings = Settings() if settings is None else settings
-        if not isinstance(settings, Settings):
-            raise ConfigurationError(
-                f"Database(settings={type(settings).__name__}): give Settings(...)"
-            )
-        engine = EngineSettings() if engine is None else engine
-        if not isinstance(engine, EngineSettings):
-            raise ConfigurationError(
-                f"Database(engine={type(engine).__name__}): give EngineSettings(...)"
-            )
+        settings = given_or_default("settings", settings, Settings)
+        engine = given_or_default("engine", engine, EngineSettings)
         self.settings = settings = replace(settings, observe=guarded(settings.observe))
         self._observe = settings.observe
-        classes = checked(repositories)
+        given, behind = parted(repositories)
+        classes = checked(given)
         longest = max(
             (each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window
         )
@@ -120,6 +117,7 @@ class Database:
         dialect = self._topology.write_engine.dialect
         rules = MappingRules(dialect, settings.eager, settings.codecs)
         self._registry = Registry(classes, nodes, states, rules, redis=redis is not None)
+        owners = self._registry.keys
         self._plan = DatabasePlan(
             settings=settings,
             topology=self._topology,
@@ -128,18 +126,19 @@ class Database:
             address=address,
             signing=Signing(settings.app, settings.secrets if settings.sign_values else ()),
             lives=Lives(settings.window, stickiness.uncovered, self._topology.now),
+            behind=bindings(behind, owners, states, rules, redis=redis is not None),
         )
         self._home = Home()
         self._stack = AsyncExitStack()
         self._running: Running | None = None
-        self._readers: dict[type[Repository[Any, Any]], Repository[Any, Any]] = {}
+        self._readers: dict[type[Any], Any] = {}
 
     @classmethod
     def from_env(
         cls,
         prefix: str = "REPOCACHE_",
         *,
-        repositories: Iterable[type[Repository[Any, Any]]] = (),
+        repositories: Iterable[Declared] = (),
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
         environ: Mapping[str, str] | None = None,
@@ -175,6 +174,7 @@ class Database:
                 self._observe(each)
             self._running, self._stack = found, stack.pop_all()
         self._readers = {each: reader.repository for each, reader in found.readers.items()}
+        self._readers.update(found.behind)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -197,13 +197,13 @@ class Database:
             self._running.new_history()
 
     def __getitem__(self, repository: type[R]) -> R:
-        """The repository that reads through the cache. Raises NotStarted, or ConfigurationError for
-        a class that was not given."""
-        try:
+        """The repository that reads through the cache, or the write-behind. Raises NotStarted, or
+        ConfigurationError for a class that was not given."""
+        if repository in self._readers:
             return cast("R", self._readers[repository])
-        except KeyError:
+        if repository not in self._plan.behind:
             _ = self._registry[repository]
-            raise NotStarted from None
+        raise NotStarted
 
     @property
     def engine(self) -> AsyncEngine:

@@ -18,6 +18,10 @@ RepocacheError
         PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
         CommitOutcomeUnknown    the connection was lost during COMMIT
     CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
+    BehindUnavailable           Redis cannot answer, which has what is not in the database yet
+        AcceptanceUnknown       the connection was lost before Redis said whether it has a change
+    BacklogFull                 more changes wait to be written than may
+    AcceptedLost                Redis has lost changes that were accepted
     StrictWriteRefused          Redis could not hold back the readers of what was about to be
         written
     CodecError                  a value that cannot be encoded or decoded
@@ -120,6 +124,23 @@ class CommitOutcomeUnknown(DatabaseUnavailable):
 
 class CacheUnavailable(RepocacheError):
     """Redis cannot answer."""
+
+
+class BehindUnavailable(RepocacheError):
+    """Redis cannot answer, which accepts what is written behind and has what is pending."""
+
+
+class AcceptanceUnknown(BehindUnavailable):
+    """The connection was lost before Redis said whether it has the change: it may or may not be
+    accepted."""
+
+
+class BacklogFull(RepocacheError):
+    """More changes wait to be written than may: nothing of these was accepted."""
+
+
+class AcceptedLost(RepocacheError):
+    """Changes that were accepted are gone from Redis, and are not in the database."""
 
 
 class StrictWriteRefused(RepocacheError):

@@ -24,6 +24,7 @@ FLOORS = [
     {"queries"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},
+    {"behind"},
     {"runtime", "environment"},
     {"database"},
     {"testing", "alembic_ops", "http", "fastapi"},

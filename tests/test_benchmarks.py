@@ -17,6 +17,7 @@ JUDGED = [
     "misses",
     "commits",
     "write_through",
+    "write_behind",
     "invalidation",
     "reads",
     "fixtures",

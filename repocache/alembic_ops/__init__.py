@@ -1,7 +1,8 @@
-"""Alembic operations for the outbox and its triggers: `import repocache.alembic_ops` in a migration
-or in `env.py`.
+"""Alembic operations for the outbox, its triggers and write-behind: `import repocache.alembic_ops`
+in a migration or in `env.py`.
 
-`op.create_repocache_outbox()`, `op.create_invalidation_trigger("users")` and their drops; `declare`
+`op.create_repocache_outbox()`, `op.create_invalidation_trigger("users")`,
+`op.create_repocache_write_behind()` and their drops; `declare`
 lets autogenerate find what is missing. Importing registers them with Alembic, which has no other
 way.
 """
@@ -14,14 +15,18 @@ from repocache.alembic_ops.autogenerate import declare
 from repocache.alembic_ops.operations import (
     CreateInvalidationTrigger,
     CreateOutbox,
+    CreateWriteBehind,
     DropInvalidationTrigger,
     DropOutbox,
+    DropWriteBehind,
 )
 
 __all__ = [
     "CreateInvalidationTrigger",
     "CreateOutbox",
+    "CreateWriteBehind",
     "DropInvalidationTrigger",
     "DropOutbox",
+    "DropWriteBehind",
     "declare",
 ]

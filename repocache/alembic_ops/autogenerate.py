@@ -15,14 +15,19 @@ from sqlalchemy import Connection, MetaData, text
 from repocache.alembic_ops.operations import (
     CreateInvalidationTrigger,
     CreateOutbox,
+    CreateWriteBehind,
     DropInvalidationTrigger,
     DropOutbox,
+    DropWriteBehind,
 )
+from repocache.behind.tables import DEAD_LETTERS, POSITIONS
 from repocache.errors import ConfigurationError
 from repocache.invalidation.identifier import checked, checked_all, listed
 from repocache.invalidation.outbox import TABLE
 
 _DECLARED = "repocache"
+OURS = (TABLE, POSITIONS, DEAD_LETTERS)
+"""Tables that no metadata has, and nobody drops for that."""
 _TRIGGERS = text(
     """
     SELECT n.nspname, c.relname, t.tgargs
@@ -32,7 +37,7 @@ _TRIGGERS = text(
         AND t.tgparentid = CAST(0 AS oid)
     """
 )
-_OUTBOX = text(
+_TABLE = text(
     """
     SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = CAST(:schema AS name) AND c.relname = CAST(:table AS name)
@@ -42,22 +47,25 @@ _OUTBOX = text(
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`outbox`: what makes it; `triggers`: watched tables by (schema, name), with the columns that
-    they carry besides the key."""
+    """`outbox`, `behind`: what makes them, None: it is not wanted; `triggers`: watched tables by
+    (schema, name), with the columns that they carry besides the key."""
 
     outbox: CreateOutbox
     triggers: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    behind: CreateWriteBehind | None = None
 
 
-def declare(
+def declare(  # noqa: PLR0913  # keyword-only, the last
     metadata: MetaData,
     triggers: Mapping[str, Sequence[str]] | Iterable[str] = (),
     schema: str = "public",
     grant_to: Sequence[str] = (),
     owner: str = "",
+    *,
+    write_behind: bool = False,
 ) -> None:
     """In `env.py`: this metadata's database has an outbox, and triggers on these tables, named as
-    in the metadata.
+    in the metadata; with `write_behind` its tables, too.
 
     `triggers`: names, or names with the columns that they carry; the rest as in
     `create_repocache_outbox`. Raises ConfigurationError for a table that the metadata does not
@@ -75,7 +83,11 @@ def declare(
         table = metadata.tables[name]
         place = checked("schema", table.schema or "public"), checked("table", str(table.name))
         found[place] = checked_all(f"triggers[{name!r}]", columns)
-    metadata.info[_DECLARED] = Declared(CreateOutbox(schema, grant_to, owner), found)
+    metadata.info[_DECLARED] = Declared(
+        CreateOutbox(schema, grant_to, owner),
+        found,
+        CreateWriteBehind(schema, grant_to) if write_behind else None,
+    )
 
 
 @comparators.dispatch_for("schema", priority=DispatchPriority.LAST)
@@ -83,7 +95,7 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> 
     ours = [
         op
         for op in upgrade.ops
-        if isinstance(op, DropTableOp | ModifyTableOps) and op.table_name == TABLE
+        if isinstance(op, DropTableOp | ModifyTableOps) and op.table_name in OURS
     ]
     upgrade.ops[:] = [op for op in upgrade.ops if op not in ours]
     declared = next(
@@ -94,8 +106,10 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> 
         return
     assert isinstance(declared, Declared)
     schema_of_outbox = declared.outbox.schema
-    if connection.execute(_OUTBOX, {"schema": schema_of_outbox, "table": TABLE}).first() is None:
-        upgrade.ops.append(declared.outbox)
+    for table, operation in ((TABLE, declared.outbox), (POSITIONS, declared.behind)):
+        asked = {"schema": schema_of_outbox, "table": table}
+        if operation is not None and connection.execute(_TABLE, asked).first() is None:
+            upgrade.ops.append(operation)
     there = _triggers(connection)
     for (schema, table), columns in there.items():
         if declared.triggers.get((schema, table)) != columns:
@@ -129,6 +143,17 @@ def _render_create(_: AutogenContext, op: CreateOutbox) -> str:
 @renderers.dispatch_for(DropOutbox)
 def _render_drop(_: AutogenContext, op: DropOutbox) -> str:
     return f"op.drop_repocache_outbox({_arguments(schema=op.schema)})"
+
+
+@renderers.dispatch_for(CreateWriteBehind)
+def _render_create_behind(_: AutogenContext, op: CreateWriteBehind) -> str:
+    given = _arguments(schema=op.schema, grant_to=op.grant_to)
+    return f"op.create_repocache_write_behind({given})"
+
+
+@renderers.dispatch_for(DropWriteBehind)
+def _render_drop_behind(_: AutogenContext, op: DropWriteBehind) -> str:
+    return f"op.drop_repocache_write_behind({_arguments(schema=op.schema)})"
 
 
 @renderers.dispatch_for(CreateInvalidationTrigger)

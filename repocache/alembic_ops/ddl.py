@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from repocache.behind.tables import DEAD_LETTERS, POSITIONS
 from repocache.invalidation.identifier import literal, quoted
 from repocache.invalidation.outbox import CHANNEL, TABLE
 from repocache.invalidation.outbox_table import WAKE
@@ -80,6 +81,52 @@ def drop_outbox(schema: str) -> list[str]:
         f"DROP FUNCTION {at}{WAKE}()",
         f"DROP FUNCTION {at}{_NOTICE}()",
     ]
+
+
+def create_write_behind(schema: str, grant_to: Sequence[str]) -> list[str]:
+    """How far each stream is written, one row for each, and the dead letters. `grant_to`: as of the
+    outbox.
+
+    The first is updated by each flush: it is vacuumed by count, and its pages have room.
+    """
+    at = f"{quoted(schema, 'schema')}."
+    positions = f"""
+CREATE TABLE {at}{POSITIONS} (
+  stream text PRIMARY KEY,
+  positions jsonb NOT NULL,
+  changes bigint NOT NULL,
+  flushed timestamptz NOT NULL
+) WITH (
+  fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+  autovacuum_vacuum_cost_delay = 0
+)"""
+    dead = f"""
+CREATE TABLE {at}{DEAD_LETTERS} (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  owner text NOT NULL,
+  key text NOT NULL,
+  change bytea NOT NULL,
+  why text NOT NULL,
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+)"""
+    index = f"CREATE INDEX {DEAD_LETTERS}_owner ON {at}{DEAD_LETTERS} (owner, id)"
+    said = {
+        POSITIONS: "repocache: how far each stream of a WriteBehind is written",
+        DEAD_LETTERS: "repocache: changes of a WriteBehind that the database refused",
+    }
+    comments = [f"COMMENT ON TABLE {at}{name} IS '{words}'" for name, words in said.items()]
+    granted = [
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {at}{name} TO {quoted(role, 'grant_to')}"
+        for role in grant_to
+        for name in said
+    ]
+    return [positions, dead, index, *comments, *granted]
+
+
+def drop_write_behind(schema: str) -> list[str]:
+    """Both."""
+    at = f"{quoted(schema, 'schema')}."
+    return [f"DROP TABLE {at}{DEAD_LETTERS}", f"DROP TABLE {at}{POSITIONS}"]
 
 
 def create_trigger(

@@ -1,4 +1,4 @@
-"""The four operations, each with its reverse."""
+"""The six operations, each with its reverse."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from alembic.operations import MigrateOperation, Operations
 from sqlalchemy import text
 
-from repocache.alembic_ops.ddl import create_outbox, create_trigger, drop_outbox, drop_trigger
+from repocache.alembic_ops.ddl import (
+    create_outbox,
+    create_trigger,
+    create_write_behind,
+    drop_outbox,
+    drop_trigger,
+    drop_write_behind,
+)
 from repocache.invalidation.identifier import checked, checked_all
 
 
@@ -66,6 +73,50 @@ class DropOutbox(MigrateOperation):
 
     def reverse(self) -> CreateOutbox:
         return CreateOutbox(self.schema, self.grant_to, self.owner)
+
+
+@Operations.register_operation("create_repocache_write_behind")
+class CreateWriteBehind(MigrateOperation):
+    """The tables of every `WriteBehind`: how far streams are written, and the dead letters."""
+
+    def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
+        self.schema = checked("schema", schema)
+        self.grant_to = checked_all("grant_to", grant_to)
+
+    @classmethod
+    def create_repocache_write_behind(
+        cls, operations: Operations, schema: str = "public", grant_to: Sequence[str] = ()
+    ) -> None:
+        """`op.create_repocache_write_behind()`. `schema`: as in `Settings(outbox_schema=...)`;
+        `grant_to`: the roles that flush, where they are not the one that migrates."""
+        operations.invoke(cls(schema, grant_to))
+
+    def to_diff_tuple(self) -> tuple[object, ...]:
+        return ("create_repocache_write_behind", self.schema)
+
+    def reverse(self) -> DropWriteBehind:
+        return DropWriteBehind(self.schema, self.grant_to)
+
+
+@Operations.register_operation("drop_repocache_write_behind")
+class DropWriteBehind(MigrateOperation):
+    """The reverse of `CreateWriteBehind`."""
+
+    def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
+        self.schema = checked("schema", schema)
+        self.grant_to = checked_all("grant_to", grant_to)
+
+    @classmethod
+    def drop_repocache_write_behind(cls, operations: Operations, schema: str = "public") -> None:
+        """`op.drop_repocache_write_behind()`. Dead letters are lost, and so is how far streams are
+        written: what waits in them would count twice. Flush before."""
+        operations.invoke(cls(schema))
+
+    def to_diff_tuple(self) -> tuple[object, ...]:
+        return ("drop_repocache_write_behind", self.schema)
+
+    def reverse(self) -> CreateWriteBehind:
+        return CreateWriteBehind(self.schema, self.grant_to)
 
 
 @Operations.register_operation("create_invalidation_trigger")
@@ -169,3 +220,13 @@ def _create_trigger(operations: Operations, operation: CreateInvalidationTrigger
 @Operations.implementation_for(DropInvalidationTrigger)
 def _drop_trigger(operations: Operations, operation: DropInvalidationTrigger) -> None:
     _run(operations, drop_trigger(operation.table, operation.schema))
+
+
+@Operations.implementation_for(CreateWriteBehind)
+def _create_write_behind(operations: Operations, operation: CreateWriteBehind) -> None:
+    _run(operations, create_write_behind(operation.schema, operation.grant_to))
+
+
+@Operations.implementation_for(DropWriteBehind)
+def _drop_write_behind(operations: Operations, operation: DropWriteBehind) -> None:
+    _run(operations, drop_write_behind(operation.schema))

@@ -1,6 +1,7 @@
 """What happened, as frozen values handed to one observer. Metrics, logs and the live view are
 observers."""
 
+from repocache.events.behind import BacklogLeft, DeadLettered, FlushFailed, WrittenBehind
 from repocache.events.channel import ChannelDown, ChannelUp, GapSeen, Invalidated
 from repocache.events.commits import (
     CommitUnknown,
@@ -36,6 +37,7 @@ from repocache.events.reads import (
 )
 
 __all__ = [
+    "BacklogLeft",
     "BookmarkRefused",
     "CacheFailed",
     "CachedEntityChanged",
@@ -43,9 +45,11 @@ __all__ = [
     "ChannelUp",
     "ClockJumped",
     "CommitUnknown",
+    "DeadLettered",
     "Degraded",
     "Event",
     "Filled",
+    "FlushFailed",
     "GapSeen",
     "HistoryChanged",
     "HookFailed",
@@ -74,6 +78,7 @@ __all__ = [
     "Unguarded",
     "ValueRefused",
     "Verified",
+    "WrittenBehind",
     "guarded",
     "ignore",
 ]

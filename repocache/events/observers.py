@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from repocache.events.behind import BacklogLeft, DeadLettered, FlushFailed
 from repocache.events.channel import ChannelDown, ChannelUp
 from repocache.events.commits import CommitUnknown, HookFailed, PublishFailed, UndeclaredWrite
 from repocache.events.event import Event
@@ -42,6 +43,9 @@ _WARNINGS: frozenset[type[Event]] = frozenset(
         Unguarded,
         HookFailed,
         TaskFailed,
+        FlushFailed,
+        DeadLettered,
+        BacklogLeft,
     }
 )
 

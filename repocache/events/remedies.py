@@ -62,6 +62,12 @@ BY_KIND: Mapping[str, str] = {
     "CachedEntityChanged": (
         "load it in the transaction that changes it: work[Repository].require(id)"
     ),
+    "FlushFailed": (
+        "it is tried again by itself; look at the primary, at Redis, and at the rights in the "
+        "tables that the migration made"
+    ),
+    "DeadLettered": ("db[...].dead.list() has them; replay() once the cause is mended, or drop()"),
+    "BacklogLeft": "start a process with this class: it flushes what waits",
     "HookFailed": "the commit stands; mend the hook, which should not raise",
     "TaskFailed": "it does not run any more: restart the process, and report it",
 }

@@ -31,12 +31,13 @@ _NAMES: Mapping[type, str] = {
 _BESIDE = (View, Lookup, KeyList, Count)
 
 
-def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
-    """What the class says for `M` and `I`, also through generic classes of the user's own between.
+def model_and_id(repository: type[Any], base: type[Any] = Repository) -> tuple[type, Any]:
+    """What the class says for `M` and `I` of the base, also through generic classes of the user's
+    own between.
 
     Raises ConfigurationError if it does not.
     """
-    found: list[Any] = [*_arguments(repository, Repository)]
+    found: list[Any] = [*_arguments(repository, base)]
     if (
         len(found) != 2
         or any(isinstance(each, TypeVar) for each in found)
@@ -44,7 +45,7 @@ def model_and_id(repository: type[Repository[Any, Any]]) -> tuple[type, Any]:
     ):
         raise ConfigurationError(
             f"{repository.__name__}: name the entity and the type of its id, as in "
-            f"`class {repository.__name__}(Repository[User, int])`"
+            f"`class {repository.__name__}({base.__name__}[User, int])`"
         )
     return found[0], found[1]
 
@@ -108,7 +109,7 @@ def declared_types(id_type: Any) -> tuple[Any, ...]:
     return (id_type,)
 
 
-def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_type: Any) -> Keys:
+def make_keys(repository: type[Any], plan: EntityPlan[Any], id_type: Any) -> Keys:
     """The keys of the declared id. Raises ConfigurationError if it is not the type of the primary
     key."""
     types = plan.id_types
@@ -126,9 +127,7 @@ def make_keys(repository: type[Repository[Any, Any]], plan: EntityPlan[Any], id_
     return Keys(repository.owner, plan.key, make)
 
 
-def _check_order(
-    repository: type[Repository[Any, Any]], id_type: Any, plan: EntityPlan[Any]
-) -> None:
+def _check_order(repository: type[Any], id_type: Any, plan: EntityPlan[Any]) -> None:
     """Fields named as the key's attributes but in another order would be swapped unseen where types
     are equal."""
     fields = list(id_type._fields)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from repocache.background.tasks import Grace, Tasks
+from repocache.behind.scripts import BEHIND_SCRIPTS
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.inflight import InflightLoads
 from repocache.cache.local_store import LocalStore
@@ -113,7 +114,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         link = Link(
             address,
             channel,
-            scripts=(*SCRIPTS, *SUBJECT_SCRIPTS),
+            scripts=(*SCRIPTS, *SUBJECT_SCRIPTS, *BEHIND_SCRIPTS),
             channels=(namespace.channel,),
             settings=settings.link,
         )

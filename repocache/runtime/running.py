@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from repocache.behind.declared import BehindBinding
+from repocache.behind.write_behind import AnyBehind
 from repocache.cache.signature import Signing
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
@@ -27,6 +29,7 @@ from repocache.repository.repository import Repository
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
 from repocache.routing.routing import Routing
 from repocache.routing.seen import SeenTransactions
+from repocache.runtime.behind import Behinds, open_behind
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
@@ -54,6 +57,7 @@ class DatabasePlan:
     address: Address | None
     signing: Signing
     lives: Lives
+    behind: Mapping[AnyBehind, BehindBinding]
 
     @property
     def is_shared(self) -> bool:
@@ -72,6 +76,7 @@ class Running:
     verifier: Verifier
     subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
+    behind: Behinds
 
     def new_history(self) -> None:
         """What was cached, or derived, in this process may hold commits that the new primary never
@@ -152,6 +157,16 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             plan.signing,
             verifier,
             queries=open_queries(registry, cache, settings, plan.signing, book),
+        ),
+        behind=await stack.enter_async_context(
+            open_behind(
+                plan.behind,
+                settings=settings,
+                topology=topology,
+                address=plan.address,
+                cache=cache,
+                watch=watch,
+            )
         ),
     )
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache.alembic_ops import autogenerate
 from repocache.alembic_ops.ddl import create_outbox
+from repocache.behind import tables
 from repocache.engines import lent, server
 from repocache.invalidation import held, outbox, outbox_table, seal
 from repocache.invalidation.outbox import on_table
@@ -54,8 +55,9 @@ STATEMENTS: Mapping[str, str] = {
     "seal": on_table(seal._SEAL, "public.repocache_outbox").text,
     **{name: on_table(getattr(outbox, name), "public.repocache_outbox").text for name in OF_OUTBOX},
     **{name: on_table(getattr(held, name), "public.repocache_outbox").text for name in OF_HELD},
+    "write-behind": tables._RIGHTS.text,
     "autogenerate's triggers": autogenerate._TRIGGERS.text,
-    "autogenerate's outbox": autogenerate._OUTBOX.text,
+    "autogenerate's outbox": autogenerate._TABLE.text,
 }
 DEPENDS = """
 SELECT pg_describe_object(refclassid, refobjid, 0) FROM pg_depend
