@@ -12,6 +12,8 @@ from repocache.cache.entry import CacheSettings
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.codec.column import ColumnCodec
+from repocache.computed.read_through import ReadThrough, read_through
+from repocache.computed.reader import Reader
 from repocache.database import Database
 from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica, TopologySettings
@@ -85,6 +87,8 @@ __all__ = [
     "OutboxMode",
     "Page",
     "PrimaryBudgetExceeded",
+    "ReadThrough",
+    "Reader",
     "Replica",
     "RepocacheError",
     "Repository",
@@ -98,4 +102,5 @@ __all__ = [
     "View",
     "WriteBehind",
     "WriteThrough",
+    "read_through",
 ]

@@ -13,11 +13,11 @@ from typing import Any, Self, TypeVar, cast
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from repocache.background.home import Home
-from repocache.behind.declared import bindings, parted
-from repocache.behind.write_behind import WriteBehind
+from repocache.behind.declared import bindings
 from repocache.bookmark import Bookmark
 from repocache.cache.signature import Signing
 from repocache.cache.switch import CacheMode
+from repocache.computed.declared import keys_of
 from repocache.engines.database_url import DatabaseUrl
 from repocache.engines.engine import make_engine
 from repocache.engines.engine_settings import EngineSettings
@@ -32,7 +32,7 @@ from repocache.nodes.topology import NodeStatus, Topology
 from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
 from repocache.redis_link import Address, RedisClient, address_of
-from repocache.repository.registry import Registry, checked
+from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
 from repocache.repository.scoping import checked_values, engines_for, enter_scopes
@@ -41,7 +41,7 @@ from repocache.routing.around import scoped
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
-from repocache.runtime.given import given_or_default
+from repocache.runtime.given import Declarations, Declared, Readable, given_or_default
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.scope import ScopeValue
@@ -55,8 +55,7 @@ from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
-R = TypeVar("R", bound=Repository[Any, Any] | WriteBehind[Any, Any])
-Declared = type[Repository[Any, Any] | WriteBehind[Any, Any]]
+R = TypeVar("R", bound=Readable)
 
 FEED_ROOM = 10_000
 """Changes that wait for one slow reader of `invalidations`."""
@@ -95,11 +94,9 @@ class Database:
         engine = given_or_default("engine", engine, EngineSettings)
         self.settings = settings = replace(settings, observe=guarded(settings.observe))
         self._observe = settings.observe
-        given, behind = parted(repositories)
-        classes = checked(given)
-        longest = max(
-            (each.policy.ttl + each.policy.local_ttl for each in classes), default=settings.window
-        )
+        declared = Declarations.of(repositories)
+        classes, computed = declared.repositories, declared.computed
+        longest = max([settings.window, *declared.lives])
         longest = last_fill(longest, settings.cache.lease, settings.topology.staleness)
         secrets, unsigned = settings.secrets, settings.accept_unsigned
         signer = BookmarkSigner(secrets, accept_unsigned=unsigned) if secrets else None
@@ -116,7 +113,9 @@ class Database:
         states = state_maker(settings.misuse, settings.observe)
         dialect = self._topology.write_engine.dialect
         rules = MappingRules(dialect, settings.eager, settings.codecs)
-        self._registry = Registry(classes, nodes, states, rules, redis=redis is not None)
+        self._registry = Registry(
+            classes, nodes, states, rules, redis=redis is not None, beside=keys_of(computed)
+        )
         owners = self._registry.keys
         self._plan = DatabasePlan(
             settings=settings,
@@ -126,7 +125,9 @@ class Database:
             address=address,
             signing=Signing(settings.app, settings.secrets if settings.sign_values else ()),
             lives=Lives(settings.window, stickiness.uncovered, self._topology.now),
-            behind=bindings(behind, owners, states, rules, redis=redis is not None),
+            behind=bindings(declared.behind, owners, states, rules, redis=redis is not None),
+            computed=computed,
+            nodes=nodes,
         )
         self._home = Home()
         self._stack = AsyncExitStack()
@@ -175,6 +176,7 @@ class Database:
             self._running, self._stack = found, stack.pop_all()
         self._readers = {each: reader.repository for each, reader in found.readers.items()}
         self._readers.update(found.behind)
+        self._readers.update(found.computed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -201,8 +203,7 @@ class Database:
         ConfigurationError for a class that was not given."""
         if repository in self._readers:
             return cast("R", self._readers[repository])
-        if repository not in self._plan.behind:
-            _ = self._registry[repository]
+        self._plan.check_declared(repository)
         raise NotStarted
 
     @property

@@ -24,7 +24,7 @@ FLOORS = [
     {"queries"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},
-    {"behind"},
+    {"behind", "computed"},
     {"runtime", "environment"},
     {"database"},
     {"testing", "alembic_ops", "http", "fastapi"},

@@ -43,3 +43,7 @@ class CachedQueries:
             raise ConfigurationError(
                 f"CachedQueries(by_default={self.by_default!r}): give True or False"
             )
+
+
+ONLY_ASKED = CachedQueries(by_default=False)
+"""Of a repository that declares nothing."""

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.switch import CacheMode
+from repocache.errors import UsageError
 from repocache.mapping.key_columns import values_of
 from repocache.queries.shape import Shape
 from repocache.repository.access import CachedAccess
@@ -80,6 +81,12 @@ class QueryAccess(CachedAccess[M]):
         queries = self.queries
         plan = queries.plan
         if ttl is not None:
+            if ttl > plan.ttl:
+                raise UsageError(
+                    f"cached(ttl={ttl}): give at most the {plan.ttl} seconds of the repository's "
+                    f"`queries`, or declare `queries = CachedQueries(ttl={ttl})` there: how long a "
+                    "commit that could not be published is remembered depends on it"
+                )
             local = min(ttl, plan.local_ttl)
             plan = CachedQueries(ttl, local, plan.jitter)
         return self.with_queries(

@@ -15,13 +15,10 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest
-from repocache.cache.settler import Line, Settler
 from repocache.cache.tiered import TieredCache
-from repocache.errors import CacheUnavailable
-from repocache.keys import bucket_of, owner_bucket
-from repocache.records import CallerHistory, LookReply, Registrations
 from repocache.repository.answered import Answered
 from repocache.repository.query import EntryId, Query, entry_id
+from repocache.repository.tag_floors import TagFloors
 from repocache.repository.tokens import Tokens
 
 Execute = Callable[[SelectBase, RowRequest], Awaitable[Answered]]
@@ -31,12 +28,8 @@ Execute = Callable[[SelectBase, RowRequest], Awaitable[Answered]]
 class QueryLoader:
     """Answers entries' misses."""
 
-    def __init__(
-        self, registrations: Registrations, settler: Settler, line: Line, execute: Execute
-    ) -> None:
-        self._registrations = registrations
-        self._settler = settler
-        self._line = line
+    def __init__(self, floors: TagFloors, execute: Execute) -> None:
+        self._floors = floors
         self._execute = execute
 
     async def load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row]:
@@ -44,34 +37,10 @@ class QueryLoader:
         found = {}
         for want in wanted:
             id: EntryId = want.id
-            floor = await self._floor(id.query, want) if want.fills else want.floor
-            answer = await self._execute(id.query.statement, want._replace(floor=floor))
+            above = await self._floors.above(want, id.query.tags)
+            answer = await self._execute(id.query.statement, above)
             found[want.id] = (str(id), *answer)
         return found
-
-    async def _floor(self, query: Query, want: RowRequest) -> int | None:
-        """The highest of the records under which the tokens lie, read after these; None: one is
-        unknown."""
-        terms, floors = CallerHistory(want.history), [want.floor]
-        records = dict.fromkeys(
-            record
-            for tag in query.tags
-            for record in (bucket_of(tag), owner_bucket(tag.partition(":")[0]))
-        )
-        try:
-            pending = [self._registrations.look(each, "", terms) for each in records]
-            for record, look in zip(records, pending, strict=True):
-                floors.append(self._floor_of(record, await look))
-        except CacheUnavailable:
-            return None
-        known = [floor for floor in floors if floor is not None]
-        return max(known) if len(known) == len(floors) else None
-
-    def _floor_of(self, record: int, look: LookReply | None) -> int | None:
-        if look is None:
-            return None
-        self._settler.settle(record, look.incarnation, look.floor)
-        return look.floor
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from repocache.queries.steady_functions import (
 )
 from repocache.repository.beside import Beside, CountBinding, KeyListBinding
 from repocache.repository.binding import Binding
+from repocache.repository.cached_queries import ONLY_ASKED
 from repocache.repository.counts import Count
 from repocache.repository.declared import (
     check_declaration,
@@ -88,9 +89,17 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
     return found
 
 
+def lives_of(repositories: Iterable[AnyRepository]) -> Iterator[float]:
+    """Seconds for which what is cached of them may be kept."""
+    for each in repositories:
+        yield each.policy.ttl + each.policy.local_ttl
+        yield (each.queries or ONLY_ASKED).ttl + (each.queries or ONLY_ASKED).local_ttl
+
+
 class Registry:
     """One for each class. `state`: makes the states of their entities. `rules`: for all their
-    mappings. `redis`: whether there is one.
+    mappings. `redis`: whether there is one. `beside`: keys of what is cached
+    with tags, and belongs to no repository.
 
     `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by
     name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
@@ -101,7 +110,7 @@ class Registry:
     declares.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only, the last
         self,
         repositories: Iterable[AnyRepository],
         nodes: Nodes,
@@ -109,14 +118,16 @@ class Registry:
         rules: MappingRules,
         *,
         redis: bool,
+        beside: Sequence[Keys] = (),
     ) -> None:
         self._nodes = nodes
+        self._beside = beside
         self._state = state
         self._rules = rules
         self._registry: dict[AnyRepository, Binding[Any]] = {}
         self._bind(repositories, redis=redis)
         self.scopes = scopes_of(binding.scope for _, binding in self)
-        cached = any(repository.queries is not None for repository, _ in self)
+        cached = beside or any(repository.queries is not None for repository, _ in self)
         self.tags = TagOwners.of(self._tables()) if cached else NO_TAGS
         self.keys = KeySpace([*self.tags.keys, *self._keys()])
         self.owned = self._owned(NOTHING)
@@ -215,6 +226,7 @@ class Registry:
         return cached_sources(self._tables() if self.tags.tables else (), catalog, steady, dialect)
 
     def _keys(self) -> Iterator[Keys]:
+        yield from self._beside
         for repository, binding in self:
             yield binding.keys
             yield from (each.plan.keys for each in binding.beside)

@@ -227,23 +227,10 @@ class Rows(Generic[M]):
 
     async def answer(self, statement: SelectBase, want: RowRequest) -> Answered:
         """Of a select of columns, for the cache: on a node that has what is asked for."""
-
-        async def run(connection: AsyncConnection) -> Answered:
-            with readable(any_row(self.plan.model)):
-                return answered(await connection.execute(cast("Executable", statement)))
-
-        read = await self.nodes.topology.read(self._needed(want), run)
-        self._served(read, len(read.value.rows))
-        return read.value
+        return await answer_of(self.nodes, statement, want, self.owner, self._route)
 
     def _needed(self, want: RowRequest) -> ReadRequirement:
-        """What is stored must be known to be within the limit of lag now: no time passes for it
-        while the primary is not heard, and the bookmark of a commit that nobody published would end
-        before what was stored."""
-        need = need_of(want.floor, want.bookmark, want.history, self._route)
-        if want.fills and not need.primary:
-            return replace(need, fresh=self.nodes.topology.settings.max_lag)
-        return need
+        return needed(self.nodes, want, self._route)
 
     async def _load_group(
         self, group: Sequence[tuple[Sequence[RowRequest], ReadRequirement]]
@@ -304,6 +291,36 @@ class Rows(Generic[M]):
         brought = await read(routing.need(0, route))
         session.saw(look, brought.stamp)
         return brought.value
+
+
+def needed(nodes: Nodes, want: RowRequest, route: Route) -> ReadRequirement:
+    """What is stored must be known to be within the limit of lag now: no time passes for it while
+    the primary is not heard, and the bookmark of a commit that nobody published would end before
+    what was stored."""
+    need = need_of(want.floor, want.bookmark, want.history, route)
+    if want.fills and not need.primary:
+        return replace(need, fresh=nodes.topology.settings.max_lag)
+    return need
+
+
+async def answer_of(
+    nodes: Nodes,
+    statement: SelectBase,
+    want: RowRequest,
+    owner: str,
+    route: Route = ANYWHERE,
+) -> Answered:
+    """Of a select of columns, on a node that has what is asked for. `owner`: prefix, for
+    events."""
+
+    async def run(connection: AsyncConnection) -> Answered:
+        with readable("a row of a query"):
+            return answered(await connection.execute(cast("Executable", statement)))
+
+    read = await nodes.topology.read(needed(nodes, want, route), run)
+    count = len(read.value.rows)
+    nodes.observe(Served(owner, "database", read.node, read.why, count))
+    return read.value
 
 
 def alike(wanted: Sequence[RowRequest]) -> Iterable[Sequence[RowRequest]]:

@@ -96,6 +96,11 @@ class Tokens:
         could not be registered, so that nobody would tell its tags."""
         if not await self._registrar.register(each for each in tags.values() if each is not None):
             return None
+        return await self.known(tuple(tags), bookmark)
+
+    async def known(self, tags: Sequence[str], bookmark: Bookmark | None) -> list[str] | None:
+        """Those of tags whose shapes were registered by whoever named them. None: one is lost, and
+        this process has not registered its shape."""
         by_owner: dict[str, list[str]] = {}
         for tag in tags:
             by_owner.setdefault(_prefix(tag), []).append(tag)
@@ -106,7 +111,7 @@ class Tokens:
                 found |= {tag: each.row[1] for tag, each in rows.items() if each.row is not None}
         except CodecError:
             return None
-        return [found[tag] for tag in tags] if found.keys() >= tags.keys() else None
+        return [found[tag] for tag in tags] if found.keys() >= set(tags) else None
 
     async def _load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
         """Fresh ones, under the leases that were taken. Not where the shape is not registered in

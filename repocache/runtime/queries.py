@@ -3,7 +3,7 @@ own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
 from repocache.queries.known import ShapeBook
 from repocache.queries.shape import Place
-from repocache.repository.cached_queries import CachedQueries
+from repocache.repository.cached_queries import ONLY_ASKED, CachedQueries
 from repocache.repository.query import EntryCodec, EntryKeys, entry_owner, id_of_entry
 from repocache.repository.query_access import Queries
 from repocache.repository.query_analyst import StatementAnalyst
@@ -22,6 +22,7 @@ from repocache.repository.registrar import Registrar
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Rows
+from repocache.repository.tag_floors import TagFloors
 from repocache.repository.tokens import Tokens
 from repocache.routing.around import current_session
 from repocache.runtime.cache import RunningCache
@@ -29,8 +30,6 @@ from repocache.settings import Settings
 
 FORM = "query1"
 """In the place of the fingerprint of a row's shape: an entry says its columns' types itself."""
-ONLY_ASKED = CachedQueries(by_default=False)
-"""Of a repository that declares nothing."""
 MOST_TIMES = 64
 """Different times of one repository."""
 
@@ -57,7 +56,7 @@ class RunningQueries:
     ) -> Callable[[CachedQueries], QueryCache]:
         shared, owner = self.cache.shared, entry_owner(repository.owner)
         answer = replace(rows, owner=owner.prefix).answer
-        loader = QueryLoader(shared.records, shared.settler, shared.primary.lineage, answer)
+        loader = QueryLoader(TagFloors(shared.records, shared.settler), answer)
         fingerprint = self.signing.fingerprint(FORM)
 
         def opened(plan: CachedQueries) -> QueryCache:
@@ -96,21 +95,27 @@ class EntryCaches:
         return found
 
 
-def open_queries(
-    registry: Registry, cache: RunningCache, settings: Settings, signing: Signing, book: ShapeBook
+def open_queries(  # noqa: PLR0913  # keyword-only, the last
+    registry: Registry,
+    cache: RunningCache,
+    settings: Settings,
+    signing: Signing,
+    book: ShapeBook,
+    *,
+    computed: Iterable[float],
 ) -> RunningQueries | None:
-    """None: nothing is cached by queries."""
+    """None: nothing is cached with tags. `computed`: the times that computed values are in L1."""
     if not registry.tags.tables:
         return None
     shared = cache.shared
     line, observe = shared.primary.lineage, settings.observe
     registrar = Registrar(shared.records, shared.views, line, book, observe)
-    plans = [repository.queries or ONLY_ASKED for repository, _ in registry]
+    lives = [(repository.queries or ONLY_ASKED).local_ttl for repository, _ in registry]
     tokens = Tokens(
         [each.prefix for each in registry.tags.keys],
         shared,
         registrar,
-        local_ttl=max(plan.local_ttl for plan in plans),
+        local_ttl=max([*lives, *computed]),
         signing=signing,
         session_of=current_session,
     )

@@ -14,6 +14,8 @@ from typing import Any
 from repocache.behind.declared import BehindBinding
 from repocache.behind.write_behind import AnyBehind
 from repocache.cache.signature import Signing
+from repocache.computed.declared import AnyComputed, ComputedBinding
+from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.outbox import OutboxMode
@@ -26,11 +28,13 @@ from repocache.records import Registrations
 from repocache.redis_link import Address
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
+from repocache.repository.rows import Nodes
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
 from repocache.routing.routing import Routing
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.behind import Behinds, open_behind
 from repocache.runtime.cache import RunningCache, open_cache
+from repocache.runtime.computed import open_computed
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.queries import open_queries
@@ -58,6 +62,13 @@ class DatabasePlan:
     signing: Signing
     lives: Lives
     behind: Mapping[AnyBehind, BehindBinding]
+    computed: Mapping[AnyComputed, ComputedBinding]
+    nodes: Nodes
+
+    def check_declared(self, given: type[Any]) -> None:
+        """Raises ConfigurationError for a class that was not given."""
+        if given not in self.behind and given not in self.computed:
+            _ = self.registry[given]
 
     @property
     def is_shared(self) -> bool:
@@ -77,6 +88,7 @@ class Running:
     subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
     behind: Behinds
+    computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
 
     def new_history(self) -> None:
         """What was cached, or derived, in this process may hold commits that the new primary never
@@ -137,6 +149,14 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     )
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
     watch = watched(plan, publisher, cache, book, stack)
+    queries = open_queries(
+        registry,
+        cache,
+        settings,
+        plan.signing,
+        book,
+        computed=[each.policy.local_ttl for each in plan.computed],
+    )
     verifier = Verifier(
         to_examine(registry, settings, plan.signing),
         local=cache.shared.local,
@@ -156,8 +176,9 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             settings,
             plan.signing,
             verifier,
-            queries=open_queries(registry, cache, settings, plan.signing, book),
+            queries=queries,
         ),
+        computed=open_computed(plan.computed, queries, plan.nodes),
         behind=await stack.enter_async_context(
             open_behind(
                 plan.behind,

@@ -1,0 +1,132 @@
+"""Computed values of a running database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from sqlalchemy.sql.selectable import SelectBase
+
+from repocache.bookmark import Bookmark
+from repocache.cache.entry import RowRequest, Source
+from repocache.cache.tiered import TieredCache
+from repocache.computed.declared import AnyComputed, ComputedBinding
+from repocache.computed.key import LOADED, ValueKeys
+from repocache.computed.loading import Loading
+from repocache.computed.read_through import ReadThrough
+from repocache.computed.values import (
+    ComputedValues,
+    HintCodec,
+    HintLoader,
+    ValueId,
+    ValueLoader,
+)
+from repocache.invalidation.batch import Batch
+from repocache.keys import owner_beside
+from repocache.queries.shape import Shape
+from repocache.repository.answered import Answered
+from repocache.repository.rows import Nodes, answer_of
+from repocache.repository.tag_floors import TagFloors
+from repocache.routing.around import current_session
+from repocache.runtime.queries import RunningQueries
+from repocache.tags import NAMED, TagKeys
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReading:
+    """What readers ask of a database. `owner`: prefix, for events."""
+
+    queries: RunningQueries
+    nodes: Nodes
+    floors: TagFloors
+    owner: str
+
+    def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
+        return self.queries.analyst.tags(statement)
+
+    def is_named(self, tag: str) -> bool:
+        return tag.startswith(f"{NAMED.prefix}:")
+
+    async def tokens(
+        self, tags: Mapping[str, Shape | None], bookmark: Bookmark | None
+    ) -> list[str] | None:
+        tokens = self.queries.tokens
+        return tokens.at_hand(tuple(tags)) or await tokens.read(tags, bookmark)
+
+    async def answer(
+        self, statement: SelectBase, want: RowRequest, tags: Sequence[str]
+    ) -> Answered:
+        above = await self.floors.above(want, tags)
+        return await answer_of(self.nodes, statement, above, self.owner)
+
+
+def open_computed(
+    bindings: Mapping[AnyComputed, ComputedBinding], queries: RunningQueries | None, nodes: Nodes
+) -> Mapping[AnyComputed, ReadThrough[Any, Any]]:
+    """One for each class."""
+    if queries is None:
+        return {}
+    return {each: _opened(binding, queries, nodes) for each, binding in bindings.items()}
+
+
+def _opened(
+    binding: ComputedBinding, queries: RunningQueries, nodes: Nodes
+) -> ReadThrough[Any, Any]:
+    shared, declared = queries.cache.shared, binding.declared
+    owner = declared.owner
+    reading = NodeReading(queries, nodes, TagFloors(shared.records, shared.settler), owner.prefix)
+    loading = Loading(declared.uncalled(), reading, shared.spawn)
+    fingerprint = queries.signing.fingerprint(binding.codec.fingerprint)
+    signature = queries.signing.signature(fingerprint)
+    values = TieredCache(
+        Source(
+            ValueKeys(owner_beside(owner, LOADED)),
+            fingerprint,
+            declared.policy,
+            binding.codec,
+            ValueLoader(loading.compute).load,
+            _first,
+            signature,
+            alone=True,
+        ),
+        shared,
+        current_session,
+    )
+
+    async def keep(id: ValueId, want: RowRequest) -> object:
+        return await values.read_past_l1(id, want.bookmark)
+
+    hints = TieredCache(
+        Source(
+            TagKeys(owner),
+            fingerprint,
+            replace(declared.policy, negative_ttl=0.0),
+            HintCodec(),
+            HintLoader(loading.compute, keep).load,
+            _first,
+            signature,
+            alone=True,
+        ),
+        shared,
+        current_session,
+    )
+    return declared(
+        ComputedValues(
+            binding.keys,
+            hints=hints,
+            values=values,
+            tokens=queries.tokens,
+            asking=nodes.routing.asking,
+            forget=partial(_forget, queries, owner.prefix),
+        )
+    )
+
+
+def _forget(queries: RunningQueries, prefix: str, texts: Sequence[str]) -> None:
+    queries.cache.retry.add(Batch({prefix: frozenset(map(str, texts))}))
+
+
+def _first(row: Sequence[Any]) -> Any:
+    return row[0]
