@@ -16,7 +16,6 @@ from repocache.background.home import Home
 from repocache.behind.declared import bindings
 from repocache.bookmark import Bookmark
 from repocache.cache.signature import Signing
-from repocache.cache.switch import CacheMode
 from repocache.computed.declared import keys_of
 from repocache.engines.database_url import DatabaseUrl
 from repocache.engines.engine import make_engine
@@ -24,9 +23,8 @@ from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica
 from repocache.environment.reading import Environment
 from repocache.errors import ConfigurationError, NotStarted, UsageError
-from repocache.events import Switched, guarded
+from repocache.events import guarded
 from repocache.invalidation.feed import Audience, Feed
-from repocache.invalidation.held import Held
 from repocache.mapping.rules import MappingRules
 from repocache.nodes.topology import NodeStatus, Topology
 from repocache.publication.publisher import Lives
@@ -42,7 +40,7 @@ from repocache.routing.causal_session import CausalSession
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
 from repocache.runtime.given import Declarations, Declared, Readable, given_or_default
-from repocache.runtime.outbox import RunningOutbox
+from repocache.runtime.operations import Operations
 from repocache.runtime.running import DatabasePlan, Running, start
 from repocache.scope import ScopeValue
 from repocache.settings import Settings
@@ -51,8 +49,6 @@ from repocache.subjects import Subjects
 from repocache.transactions.cached_marker import state_maker
 from repocache.transactions.reading_session import reading_session
 from repocache.transactions.session_factory import Sessions, sessions_on
-from repocache.verification.shadow import ShadowCount
-from repocache.verification.verdict import Verification
 
 I = TypeVar("I")  # noqa: E741  # as in Repository
 R = TypeVar("R", bound=Readable)
@@ -61,7 +57,7 @@ FEED_ROOM = 10_000
 """Changes that wait for one slow reader of `invalidations`."""
 
 
-class Database:
+class Database(Operations):
     """A primary, its replicas and a cache; an async context manager, one for each process.
 
     It belongs to the event loop that it is entered in until it is left there, and may then be
@@ -306,35 +302,6 @@ class Database:
         window, now = self.settings.window, self._topology.now
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)
 
-    def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
-        """Answer the repository's reads in this mode from now on, in this process."""
-        readers = self._started.readers
-        if not isinstance(mode, CacheMode):
-            raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
-        binding = self._registry[repository]
-        readers[repository].turn(mode)
-        self._observe(Switched(binding.keys.prefix, mode.value))
-
-    def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
-        """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
-        readers = self._started.readers
-        _ = self._registry[repository]
-        return readers[repository].shadow.count
-
-    async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
-        """Compare up to `samples` values of each tier, drawn at random, with the primary, and
-        invalidate those that are wrong: older than the primary's row for `within` seconds or more,
-        which is how long an invalidation may be on its way. L1 is this process's own.
-
-        Raises CacheUnavailable if Redis is away, DatabaseUnavailable if the primary is.
-        """
-        verifier = self._started.verifier
-        if samples < 1 or not within >= 0:
-            raise ConfigurationError(
-                f"verify(samples={samples}, within={within}): give 1 or more, and seconds"
-            )
-        return await verifier.verify(samples, within)
-
     async def changes(
         self,
         session: AsyncSession,
@@ -349,21 +316,6 @@ class Database:
         changes = watch.transaction_of(connection).changes
         for prefix, keys in declared:
             changes.declare(prefix, keys)
-
-    @property
-    def is_durable(self) -> bool:
-        """Whether commits write the outbox, so that no invalidation is lost with this process."""
-        return isinstance(self._started.outbox, RunningOutbox)
-
-    @property
-    def outbox(self) -> Held:
-        """What waits there, and what was put aside. Raises ConfigurationError without one."""
-        outbox = self._started.outbox
-        if not isinstance(outbox, RunningOutbox):
-            raise ConfigurationError(
-                "this database has no outbox: op.create_repocache_outbox() makes one"
-            )
-        return outbox.held
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

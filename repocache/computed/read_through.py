@@ -24,7 +24,7 @@ P = ParamSpec("P")
 MOST_TOGETHER = 512
 
 
-class Found(Protocol[K, V]):
+class ReadValues(Protocol[K, V]):
     """What a `ReadThrough` of a running database reads by."""
 
     async def values(self, keys: Sequence[K]) -> dict[K, V]:
@@ -56,7 +56,7 @@ class ReadThrough(Generic[K, V]):
     policy: ClassVar[Policy] = CacheAside()
     together: ClassVar[int] = 16
 
-    def __init__(self, found: Found[K, V] | None = None) -> None:
+    def __init__(self, found: ReadValues[K, V] | None = None) -> None:
         if found is None:
             name = type(self).__name__
             raise UsageError(f"{name}() belongs to a database: use db[{name}]")

@@ -62,7 +62,7 @@ class ValueId(str):
     held: Computed | None
 
 
-class Moved(CodecError):
+class MovedValue(CodecError):
     """A value was computed of other tags, or under other tokens, than those that it was asked for
     under: it is the callers', and is not kept under that name."""
 
@@ -123,14 +123,14 @@ class ComputedValues:
             if cached is None:
                 cached = await self._hints.read_past_l1(text, bookmark)
             return await self._under_tokens(text, cached, bookmark)
-        except Moved as moved:
+        except MovedValue as moved:
             self._forget([text])
             return moved.computed.value
 
     async def _under_tokens(
         self, text: KeyText, cached: CachedRow, bookmark: Bookmark | None
     ) -> Any:
-        """Under the tokens of now, of the tags that the hint names. Raises Moved."""
+        """Under the tokens of now, of the tags that the hint names. Raises MovedValue."""
         assert cached.row is not None
         hint = Hint(*cached.row)
         tokens = await self._tokens_of(hint.tags, bookmark)
@@ -178,7 +178,7 @@ class HintLoader:
         for want in wanted:
             computed = await self._compute(want.id, want)
             if computed.tokens is None:
-                found[want.id] = Moved(computed)
+                found[want.id] = MovedValue(computed)
                 continue
             if want.fills:
                 await self._keep(value_id(want.id, computed.tokens, computed), want)
@@ -199,7 +199,7 @@ class ValueLoader:
             id: ValueId = want.id
             computed = id.held or await self._compute(id.text, want)
             if computed.tokens is None or value_id(id.text, computed.tokens) != id:
-                found[id] = Moved(computed)
+                found[id] = MovedValue(computed)
             elif computed.value is not None:
                 found[id] = (str(id), computed.value)
         return found

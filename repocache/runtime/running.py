@@ -15,6 +15,7 @@ from repocache.behind.declared import BehindBinding
 from repocache.behind.write_behind import AnyBehind
 from repocache.cache.signature import Signing
 from repocache.computed.declared import AnyComputed, ComputedBinding
+from repocache.computed.key import key_owners
 from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
@@ -26,6 +27,7 @@ from repocache.publication.write_through import WriteThroughHook, WriteThroughOw
 from repocache.queries.known import ShapeBook
 from repocache.records import Registrations
 from repocache.redis_link import Address
+from repocache.repository.query import entry_owner
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
@@ -69,6 +71,16 @@ class DatabasePlan:
         """Raises ConfigurationError for a class that was not given."""
         if given not in self.behind and given not in self.computed:
             _ = self.registry[given]
+
+    def prefixes(self, declared: type[Any]) -> list[str]:
+        """Of all owners of what is cached of a class. Raises ConfigurationError for one that was
+        not given."""
+        if declared in self.computed:
+            return [keys.prefix for keys in key_owners(declared.owner)]
+        binding = self.registry[declared]
+        beside = [each.plan.keys.prefix for each in binding.beside]
+        entries = [entry_owner(declared.owner).prefix] if self.registry.tags.tables else []
+        return [binding.keys.prefix, *beside, *entries]
 
     @property
     def is_shared(self) -> bool:

@@ -191,3 +191,24 @@ async def test_explain_says_what_invalidates(library: Shop) -> None:
     said = "\n".join(library.db[Books].explain(select(Book).where(Book.author_id == 5)))
     assert "books" in said
     assert "author_id" in said
+
+
+async def test_clear_forgets_all_of_a_repository_everywhere(library: Shop, other: Shop) -> None:
+    for shop in (library, other):
+        await settled(shop, lambda shop=shop: shop.db[Books].of(1))
+    await library.db.clear(Books)
+    await until(lambda: other.db[Books]._access.peek(11) is None, "the message has come")
+    before = statements(other)
+    assert await other.db[Books].of(1) == ["a1", "b1"]
+    assert statements(other) == before + 1
+
+
+async def test_warm_brings_rows_into_the_caches(library: Shop, other: Shop) -> None:
+    assert await library.db.warm(Books, [11, 12, 21, 999]) == 3
+    seen = len(other.seen)
+    assert len(await other.db[Books].get_many([11, 12, 21])) == 3
+    assert not [
+        each
+        for each in other.seen[seen:]
+        if isinstance(each, Served) and each.tier == "database" and each.owner == "book"
+    ]

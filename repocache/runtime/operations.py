@@ -1,0 +1,98 @@
+"""What operators ask of a running database: which caches answer, whether they are right, what is to
+be forgotten or fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from repocache.cache.switch import CacheMode
+from repocache.errors import ConfigurationError
+from repocache.events import Observer, Switched
+from repocache.invalidation.batch import Batch
+from repocache.invalidation.held import Held
+from repocache.repository.registry import Registry
+from repocache.repository.repository import Repository
+from repocache.runtime.outbox import RunningOutbox
+from repocache.runtime.running import DatabasePlan, Running
+from repocache.verification.shadow import ShadowCount
+from repocache.verification.verdict import Verification
+
+I = TypeVar("I")  # noqa: E741  # as in Repository
+
+WARMED_AT_ONCE = 512
+"""Ids of one statement."""
+
+
+class Operations:
+    """The part of `Database` that operators use."""
+
+    _plan: DatabasePlan
+    _registry: Registry
+    _observe: Observer
+
+    @property
+    def _started(self) -> Running:
+        raise NotImplementedError
+
+    def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
+        """Answer the repository's reads in this mode from now on, in this process."""
+        readers = self._started.readers
+        if not isinstance(mode, CacheMode):
+            raise ConfigurationError(f"switch({mode!r}): give a CacheMode, as in CacheMode.OFF")
+        binding = self._registry[repository]
+        readers[repository].turn(mode)
+        self._observe(Switched(binding.keys.prefix, mode.value))
+
+    def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
+        """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
+        readers = self._started.readers
+        _ = self._registry[repository]
+        return readers[repository].shadow.count
+
+    async def verify(self, samples: int = 1_000, within: float = 2.0) -> Verification:
+        """Compare up to `samples` values of each tier, drawn at random, with the primary, and
+        invalidate those that are wrong: older than the primary's row for `within` seconds or more,
+        which is how long an invalidation may be on its way. L1 is this process's own.
+
+        Raises CacheUnavailable if Redis is away, DatabaseUnavailable if the primary is.
+        """
+        verifier = self._started.verifier
+        if samples < 1 or not within >= 0:
+            raise ConfigurationError(
+                f"verify(samples={samples}, within={within}): give 1 or more, and seconds"
+            )
+        return await verifier.verify(samples, within)
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether commits write the outbox, so that no invalidation is lost with this process."""
+        return isinstance(self._started.outbox, RunningOutbox)
+
+    @property
+    def outbox(self) -> Held:
+        """What waits there, and what was put aside. Raises ConfigurationError without one."""
+        outbox = self._started.outbox
+        if not isinstance(outbox, RunningOutbox):
+            raise ConfigurationError(
+                "this database has no outbox: op.create_repocache_outbox() makes one"
+            )
+        return outbox.held
+
+    async def clear(self, declared: type[Any]) -> None:
+        """Forget all that is cached of a repository, or of a `ReadThrough`, in every process: of a
+        repository also its lookups, key lists, counts and the answers of its selects. One change
+        for each, however much is cached. Raises CacheUnavailable if Redis is away, and
+        ConfigurationError for a class that was not given."""
+        retry = self._started.cache.retry
+        await retry.deliver(Batch({}, frozenset(self._plan.prefixes(declared))))
+
+    async def warm(self, repository: type[Repository[Any, I]], ids: Sequence[I]) -> int:
+        """Bring the rows of these ids into the caches, some hundred by a statement; how many there
+        are. Raises InvalidId, and DatabaseUnavailable."""
+        readers, _ = self._started.readers, self._registry[repository]
+        reader = readers[repository].repository
+        found = 0
+        for begin in range(0, len(ids), WARMED_AT_ONCE):
+            found += len(await reader.get_many(ids[begin : begin + WARMED_AT_ONCE]))
+        return found
