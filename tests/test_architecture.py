@@ -21,6 +21,7 @@ FLOORS = [
     {"records"},
     {"nodes", "transactions", "cache", "invalidation", "subjects"},
     {"routing", "mapping"},
+    {"queries"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},
     {"runtime", "environment"},

@@ -28,7 +28,7 @@ def _name(name: str) -> str:
     return quoted(name).replace(".", "%2E")
 
 
-class Place(NamedTuple):
+class TablePlace(NamedTuple):
     """Where a table is. `schema`: that of a table which names none is `public`."""
 
     schema: str
@@ -74,7 +74,7 @@ class Shape:
     database.
     """
 
-    place: Place
+    place: TablePlace
     conditions: tuple[str, ...] = ()
     matters: frozenset[str] | AllColumns = frozenset()
 
@@ -109,7 +109,7 @@ class Shape:
             raise CodecError(f"{text[:200]!r} is the text of no shape")
         schema, table, conditions, matters = match.groups()
         shape = cls(
-            Place(unquote(schema), unquote(table)),
+            TablePlace(unquote(schema), unquote(table)),
             tuple(_names(conditions)),
             ALL if matters == "*" else frozenset(_names(matters)),
         )
