@@ -41,6 +41,9 @@ class Outlines:
         self._most = most
         self._known: OrderedDict[object, _Outline | str] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def analysis(
         self,
         statement: Any,

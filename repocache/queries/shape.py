@@ -79,7 +79,7 @@ class Shape:
     matters: frozenset[str] | AllColumns = frozenset()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "conditions", tuple(sorted(self.conditions)))
+        object.__setattr__(self, "conditions", tuple(sorted(set(self.conditions))))
         if not isinstance(self.matters, AllColumns):
             object.__setattr__(self, "matters", frozenset(self.matters).difference(self.conditions))
 
@@ -114,7 +114,7 @@ class Shape:
             ALL if matters == "*" else frozenset(_names(matters)),
         )
         if shape.text != text:
-            raise CodecError(f"{text[:200]!r} is not as a shape writes itself")
+            raise CodecError(f"{text[:200]!r} is the text of no shape, which would write itself otherwise")
         return shape
 
     def tag_text(self, values: Collection[str]) -> str:

@@ -77,7 +77,7 @@ class Table:
             return before, None, frozenset()
         names = self._random.sample(sorted(before), self._random.choice((1, 1, 2)))
         if "id" in names and self._random.random() < 0.8:
-            names = [sorted(before)[-1]]
+            names = [max(before)]
         new = self._row()
         after = before | {name: new[name] for name in names}
         sent = update(table).where(table.c.id == before["id"])
