@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import enum
-import uuid
-from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import (
-    CHAR,
-    DateTime,
     Float,
     Integer,
-    MetaData,
-    Numeric,
     String,
-    Table,
-    Text,
     and_,
     any_,
     bindparam,
@@ -47,32 +36,17 @@ from sqlalchemy import (
     values,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, CITEXT, DOMAIN, TIMESTAMP
-from sqlalchemy.orm import (
-    DeclarativeBase,
-    Mapped,
-    aliased,
-    contains_eager,
-    joinedload,
-    load_only,
-    mapped_column,
-    relationship,
-    selectinload,
-    with_loader_criteria,
-    with_polymorphic,
-)
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import aliased, joinedload, load_only, with_loader_criteria
 
-from repocache.queries.outlines import Outlines, ids_only, shapes_of
-from repocache.queries.shape import TablePlace
-from repocache.queries.sources import Sources
+from repocache.queries.outlines import shapes_of
 from tests.queries.blog import SOURCES, Author, Label, Post
 
-P, L, A = Post.__table__, Label.__table__, Author.__table__
+P, A = Post.__table__, Author.__table__
 
 
-def tags(statement: Any, sources: Sources = SOURCES, **options: Any) -> set[str]:
-    return {tag.text for tag in shapes_of(statement, sources, **options).tags}
+def tags(statement: Any, **options: Any) -> set[str]:
+    return {tag.text for tag in shapes_of(statement, SOURCES, **options).tags}
 
 
 def post(conditions: str, matters: str, *pairs: str) -> set[str]:
@@ -123,7 +97,10 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
         (one.where(Post.author_id != 5), post("", "author_id,id")),
         (one.where(Post.author_id.not_in([5])), post("", "author_id,id")),
         (one.where(not_(Post.author_id == 5)), post("", "author_id,id")),
-        (one.where(not_(and_(Post.author_id == 5, Post.kind == "a"))), post("", "author_id,id,kind")),
+        (
+            one.where(not_(and_(Post.author_id == 5, Post.kind == "a"))),
+            post("", "author_id,id,kind"),
+        ),
         (one.where(Post.author_id > 5), post("", "author_id,id")),
         (one.where(Post.author_id == Post.score), post("", "author_id,id,score")),
         (one.where(Post.author_id == Post.score + 1), post("", "author_id,id,score")),
@@ -172,15 +149,24 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             one.where(tuple_(Post.kind, Post.author_id).in_([("a", 5), ("b", 6), ("c", None)])),
             post("author_id,kind", "id", "author_id=5&kind=a", "author_id=6&kind=b"),
         ),
-        (one.where(Post.author_id == any_([5, 6])), post("author_id", "id", "author_id=5", "author_id=6")),
+        (
+            one.where(Post.author_id == any_([5, 6])),
+            post("author_id", "id", "author_id=5", "author_id=6"),
+        ),
         (
             one.where(Post.author_id == any_(literal([5], ARRAY(Integer)))),
             post("author_id", "id", "author_id=5"),
         ),
         (one.where(Post.author_id < any_([5, 6])), post("", "author_id,id")),
         # What else is read.
-        (one.where(Post.author_id == 5).order_by(Post.score), post("author_id", "id,score", "author_id=5")),
-        (one.where(Post.author_id == 5).order_by(Post.author_id), post("author_id", "id", "author_id=5")),
+        (
+            one.where(Post.author_id == 5).order_by(Post.score),
+            post("author_id", "id,score", "author_id=5"),
+        ),
+        (
+            one.where(Post.author_id == 5).order_by(Post.author_id),
+            post("author_id", "id", "author_id=5"),
+        ),
         (select(func.count()).select_from(Post), post("", "")),
         (select(func.count("*")).select_from(Post), post("", "")),
         (select(literal_column("*")).select_from(P), post("", "*")),
@@ -210,7 +196,9 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("kind", "id", "kind=a") | _tags("label", "word", "post_id", "word=a"),
         ),
         (
-            one.outerjoin(Label, and_(Label.post_id == Post.id, Label.word == "a", Post.kind == "a")),
+            one.outerjoin(
+                Label, and_(Label.post_id == Post.id, Label.word == "a", Post.kind == "a")
+            ),
             post("", "id,kind") | _tags("label", "word", "post_id", "word=a"),
         ),
         (
@@ -219,17 +207,25 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
         ),
         (
             one.join(
-                Label, and_(Label.post_id == Post.id, Label.word == "a", Post.kind == "a"), full=True
+                Label,
+                and_(Label.post_id == Post.id, Label.word == "a", Post.kind == "a"),
+                full=True,
             ),
             post("", "id,kind") | _tags("label", "", "post_id,word"),
         ),
         (
-            select(Label.id)
-            .outerjoin(Post.__table__.join(A, and_(A.c.id == P.c.author_id, A.c.city == "a")), P.c.id == Label.post_id),
-            post("", "author_id,id") | _tags("author", "city", "id", "city=a") | _tags("label", "", "id,post_id"),
+            select(Label.id).outerjoin(
+                Post.__table__.join(A, and_(A.c.id == P.c.author_id, A.c.city == "a")),
+                P.c.id == Label.post_id,
+            ),
+            post("", "author_id,id")
+            | _tags("author", "city", "id", "city=a")
+            | _tags("label", "", "id,post_id"),
         ),
         (
-            one.join(other, and_(other.score == Post.score, other.kind == "b")).where(Post.kind == "a"),
+            one.join(other, and_(other.score == Post.score, other.kind == "b")).where(
+                Post.kind == "a"
+            ),
             post("kind", "id,score", "kind=a") | post("kind", "score", "kind=b"),
         ),
         (
@@ -250,10 +246,17 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("", "id") | _tags("label", "word", "id,post_id,weight", "word=a"),
         ),
         (
-            one.where(select(func.unnest(literal_column("null")), Label.id).where(Label.word == "a").exists()),
+            one.where(
+                select(func.unnest(literal_column("null")), Label.id)
+                .where(Label.word == "a")
+                .exists()
+            ),
             post("", "id") | _tags("label", "word", "", "word=a"),
         ),
-        (one.where(Post.labels.any(Label.word == "a")), post("", "id") | _tags("label", "word", "post_id", "word=a")),
+        (
+            one.where(Post.labels.any(Label.word == "a")),
+            post("", "id") | _tags("label", "word", "post_id", "word=a"),
+        ),
         (
             one.where(Post.author.has(Author.city == "a")),
             post("", "author_id,id") | _tags("author", "city", "id", "city=a"),
@@ -263,7 +266,9 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("", "author_id,id") | _tags("author", "city", "id", "city=a"),
         ),
         (
-            one.where(Post.author_id == select(Author.id).where(Author.city == "a").scalar_subquery()),
+            one.where(
+                Post.author_id == select(Author.id).where(Author.city == "a").scalar_subquery()
+            ),
             post("", "author_id,id") | _tags("author", "city", "id", "city=a"),
         ),
         (
@@ -276,13 +281,21 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("author_id", "id,kind", "author_id=5") | _tags("label", "", "post_id"),
         ),
         (
-            select(Author.id, lateral(select(Post.id).where(Post.author_id == Author.id, Post.kind == "a")).c.id),
+            select(
+                Author.id,
+                lateral(select(Post.id).where(Post.author_id == Author.id, Post.kind == "a")).c.id,
+            ),
             post("kind", "author_id,id", "kind=a") | _tags("author", "", "id"),
         ),
-        (select(tree.c.id), _tags("label", "word", "id,post_id", "word=a") | _tags("label", "", "id,post_id")),
+        (
+            select(tree.c.id),
+            _tags("label", "word", "id,post_id", "word=a") | _tags("label", "", "id,post_id"),
+        ),
         # Set operations.
         (
-            union(one.where(Post.kind == "a"), select(Label.id).where(Label.word == "b")).order_by("id"),
+            union(one.where(Post.kind == "a"), select(Label.id).where(Label.word == "b")).order_by(
+                "id"
+            ),
             post("kind", "id", "kind=a") | _tags("label", "word", "id", "word=b"),
         ),
         (except_(one, select(Label.post_id)), post("", "id") | _tags("label", "", "post_id")),
@@ -301,10 +314,15 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
         # The ORM's own.
         (one.options(with_loader_criteria(Post, Post.kind == "a")), post("kind", "id", "kind=a")),
         (
-            select(Post).options(load_only(Post.kind), joinedload(Post.author).load_only(Author.city)),
-            post("", "author_id,id,kind") | _tags("author", "", "city,id") ,
+            select(Post).options(
+                load_only(Post.kind), joinedload(Post.author).load_only(Author.city)
+            ),
+            post("", "author_id,id,kind") | _tags("author", "", "city,id"),
         ),
-        (lambda_stmt(lambda: select(Post.id).where(Post.kind == "a")), post("kind", "id", "kind=a")),
+        (
+            lambda_stmt(lambda: select(Post.id).where(Post.kind == "a")),
+            post("kind", "id", "kind=a"),
+        ),
     ],
     ids=lambda value: " ".join(str(value).split())[:80] if not isinstance(value, set) else "",
 )
