@@ -29,7 +29,7 @@ from sqlalchemy import (
     String,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.dialects.postgresql import CITEXT, DOMAIN
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import NullType, TypeEngine
 
@@ -66,6 +66,7 @@ class ConditionColumn:
         own = self.column.type
         if kind is own or isinstance(kind, NullType):
             return True
+        own, kind = _at_bottom(own), _at_bottom(kind)
         if kind._variant_mapping or own._variant_mapping:  # noqa: SLF001 - no public way to ask
             return False
         if _is_plain(kind, Integer) and _is_plain(own, Integer | Numeric):
@@ -92,18 +93,24 @@ def condition_column(column: Column[Any], dialect: Dialect) -> ConditionColumn |
 
 def _unfit(leaf: TypeEngine[Any]) -> str:
     """Why values of it may be equal and look different; empty: they may not."""
-    collations = [getattr(leaf, "collation", None)]
-    while isinstance(leaf, DOMAIN):
-        leaf = leaf.data_type
-        collations.append(getattr(leaf, "collation", None))
+    collations = [getattr(leaf, "collation", None), getattr(_at_bottom(leaf), "collation", None)]
+    leaf = _at_bottom(leaf)
     if isinstance(leaf, CHAR | NCHAR):
         return "is padded with blanks"
+    if isinstance(leaf, CITEXT):
+        return "may find values equal that look different"
     if not isinstance(leaf, _KINDS) or not _is_its_own(leaf):
         return "may find values equal that look different"
     if isinstance(leaf, Float) or (isinstance(leaf, Numeric) and not leaf.asdecimal):
         return "gives numbers that are rounded"
     unknown = [each for each in collations if each and not _DETERMINISTIC.fullmatch(each)]
     return f"has the collation {unknown[0]!r}, which may find texts equal" if unknown else ""
+
+
+def _at_bottom(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    while isinstance(kind, DOMAIN):
+        kind = kind.data_type
+    return kind
 
 
 def _is_its_own(kind: TypeEngine[Any]) -> bool:
@@ -164,8 +171,7 @@ def _has_type(value: object, wanted: type) -> bool:
 
 def _check_exact(leaf: TypeEngine[Any], value: object) -> None:
     """A value is cast to the column's type before it is compared, which may round it."""
-    while isinstance(leaf, DOMAIN):
-        leaf = leaf.data_type
+    leaf = _at_bottom(leaf)
     scale = getattr(leaf, "scale", None)
     if isinstance(value, Decimal) and value.is_finite() and scale is not None:
         exponent = value.normalize().as_tuple().exponent

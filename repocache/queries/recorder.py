@@ -12,13 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Alias, String
+from sqlalchemy import ARRAY, Alias, Date, DateTime, String, Time
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BindParameter, ColumnClause, Grouping, Label
 from sqlalchemy.sql.expression import Join, TableClause
 from sqlalchemy.sql.selectable import FromGrouping
+from sqlalchemy.types import NullType
 
 from repocache.errors import QueryRefused
 from repocache.queries.condition_column import ConditionColumn
@@ -258,9 +259,12 @@ class Recorder(PGCompiler):
         clause = cast.clause
         while isinstance(clause, Grouping):
             clause = clause.element
-        if isinstance(clause, BindParameter) and isinstance(clause.type, String):
-            kind = cast.type.dialect_impl(self.dialect)
-            if type(kind).__name__.upper().startswith(("DATE", "TIME", "_DATE", "_TIME")):
+        if isinstance(clause, BindParameter) and isinstance(clause.type, String | NullType):
+            kind = cast.type
+            while isinstance(kind, ARRAY):
+                kind = kind.item_type
+            # There is no public way to ask what a type is at bottom.
+            if kind._type_affinity in (Date, DateTime, Time):  # noqa: SLF001
                 raise QueryRefused(
                     "the statement casts a text to a date or time, which may say 'now': pass a "
                     "date or a datetime"

@@ -28,7 +28,7 @@ def _name(name: str) -> str:
     return quoted(name).replace(".", "%2E")
 
 
-class Place(NamedTuple):
+class TablePlace(NamedTuple):
     """Where a table is. `schema`: that of a table which names none is `public`."""
 
     schema: str
@@ -74,12 +74,12 @@ class Shape:
     database.
     """
 
-    place: Place
+    place: TablePlace
     conditions: tuple[str, ...] = ()
     matters: frozenset[str] | AllColumns = frozenset()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "conditions", tuple(sorted(self.conditions)))
+        object.__setattr__(self, "conditions", tuple(sorted(set(self.conditions))))
         if not isinstance(self.matters, AllColumns):
             object.__setattr__(self, "matters", frozenset(self.matters).difference(self.conditions))
 
@@ -109,12 +109,12 @@ class Shape:
             raise CodecError(f"{text[:200]!r} is the text of no shape")
         schema, table, conditions, matters = match.groups()
         shape = cls(
-            Place(unquote(schema), unquote(table)),
+            TablePlace(unquote(schema), unquote(table)),
             tuple(_names(conditions)),
             ALL if matters == "*" else frozenset(_names(matters)),
         )
         if shape.text != text:
-            raise CodecError(f"{text[:200]!r} is not as a shape writes itself")
+            raise CodecError(f"{text[:200]!r} is the text of no shape, which would write itself otherwise")
         return shape
 
     def tag_text(self, values: Collection[str]) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.sql import visitors
 
 from repocache.errors import QueryRefused
 from repocache.queries.conditions import Condition
-from repocache.queries.shape import Place
+from repocache.queries.shape import TablePlace
 from repocache.queries.sources import Sources
 
 
@@ -24,7 +24,7 @@ class Occurrence:
     satisfies."""
 
     number: int
-    place: Place
+    place: TablePlace
     columns: set[str] = field(default_factory=set)
     everything: bool = False
     conditions: list[Condition] = field(default_factory=list)
@@ -41,8 +41,8 @@ class Sheet:
     only_ids: bool = False
     declared: bool = False
     occurrences: list[Occurrence] = field(default_factory=list)
-    whole: dict[Place, str] = field(default_factory=dict)
-    unfit: dict[tuple[Place, str], str] = field(default_factory=dict)
+    whole: dict[TablePlace, str] = field(default_factory=dict)
+    unfit: dict[tuple[TablePlace, str], str] = field(default_factory=dict)
 
     def refuse_text(self, sql: str) -> None:
         """Raises QueryRefused, unless its tables are declared."""
@@ -63,6 +63,6 @@ class Sheet:
             if own is not None and own.__name__ != "_wrap_existing_dispatch":
                 self.refuse_text(f"{type(element).__name__}, compiled by a function")
 
-    def add_whole(self, place: Place, why: str) -> None:
+    def add_whole(self, place: TablePlace, why: str) -> None:
         for each in self.sources.whole(place):
             self.whole.setdefault(each, why)

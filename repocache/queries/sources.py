@@ -17,12 +17,12 @@ from sqlalchemy.sql.expression import TableClause
 
 from repocache.errors import QueryRefused
 from repocache.queries.condition_column import ConditionColumn, condition_column
-from repocache.queries.shape import Place
+from repocache.queries.shape import TablePlace
 
 
-def place_of(table: TableClause) -> Place:
+def place_of(table: TableClause) -> TablePlace:
     """Schema and name; without a schema it is PostgreSQL's `public`."""
-    return Place(table.schema or "public", table.name)
+    return TablePlace(table.schema or "public", table.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,12 @@ class Sources:
     """
 
     tables: Iterable[Table]
-    beneath: Mapping[Place, Collection[Place]] = field(default_factory=dict)
-    same: Mapping[Place, Place] = field(default_factory=dict)
+    beneath: Mapping[TablePlace, Collection[TablePlace]] = field(default_factory=dict)
+    same: Mapping[TablePlace, TablePlace] = field(default_factory=dict)
     functions: frozenset[str] = frozenset()
     dialect: Dialect = field(default_factory=PGDialect_asyncpg)
-    _columns: dict[Place, dict[str, Column[Any]]] = field(default_factory=dict, init=False)
-    _verdicts: dict[tuple[Place, str], ConditionColumn | str] = field(
+    _columns: dict[TablePlace, dict[str, Column[Any]]] = field(default_factory=dict, init=False)
+    _verdicts: dict[tuple[TablePlace, str], ConditionColumn | str] = field(
         default_factory=dict, init=False
     )
 
@@ -50,18 +50,18 @@ class Sources:
             for column in table.columns:
                 columns.setdefault(column.name, column)
 
-    def place(self, table: TableClause) -> Place:
+    def place(self, table: TableClause) -> TablePlace:
         """The place that stands for where the table is, known or not."""
         place = place_of(table)
-        return Place(*self.same.get(place, place))
+        return TablePlace(*self.same.get(place, place))
 
-    def is_known(self, place: Place) -> bool:
+    def is_known(self, place: TablePlace) -> bool:
         return place in self._columns
 
-    def is_view(self, place: Place) -> bool:
+    def is_view(self, place: TablePlace) -> bool:
         return place in self.beneath
 
-    def condition(self, place: Place, name: str) -> ConditionColumn | str:
+    def condition(self, place: TablePlace, name: str) -> ConditionColumn | str:
         """The column of a known place as a condition, or why it cannot be one."""
         verdict = self._verdicts.get((place, name))
         if verdict is None:
@@ -74,15 +74,15 @@ class Sources:
             self._verdicts[place, name] = verdict
         return verdict
 
-    def whole(self, place: Place) -> frozenset[Place]:
+    def whole(self, place: TablePlace) -> frozenset[TablePlace]:
         """The places to which a write may change the rows of this one, whatever it writes."""
-        beneath = [Place(*each) for each in self.beneath.get(place, ())]
-        return frozenset([Place(*self.same.get(each, each)) for each in beneath] or [place])
+        beneath = [TablePlace(*each) for each in self.beneath.get(place, ())]
+        return frozenset([TablePlace(*self.same.get(each, each)) for each in beneath] or [place])
 
-    def declared(self, tables: Iterable[object]) -> frozenset[Place]:
+    def declared(self, tables: Iterable[object]) -> frozenset[TablePlace]:
         """The places of tables that the application names: mapped classes, Tables, or texts as
         "post" and "shop.post". Raises QueryRefused for any other."""
-        found: set[Place] = set()
+        found: set[TablePlace] = set()
         for each in tables:
             for place in self._named(each):
                 if not self.is_known(place):
@@ -93,14 +93,14 @@ class Sources:
                 found |= self.whole(place)
         return frozenset(found)
 
-    def _named(self, given: object) -> list[Place]:
+    def _named(self, given: object) -> list[TablePlace]:
         if isinstance(given, str):
             schema, _, name = given.rpartition(".")
-            place = Place(schema or "public", name)
-            return [Place(*self.same.get(place, place))]
+            place = TablePlace(schema or "public", name)
+            return [TablePlace(*self.same.get(place, place))]
         mapper = inspect(given, raiseerr=False)
         tables = mapper.tables if isinstance(mapper, Mapper) else [given]
         return [
-            self.place(table) if isinstance(table, TableClause) else Place("", repr(given))
+            self.place(table) if isinstance(table, TableClause) else TablePlace("", repr(given))
             for table in tables
         ]

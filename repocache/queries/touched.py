@@ -40,7 +40,7 @@ def touched(
     triggers; None: any may have.
 
     A column that an image lacks and a shape needs, and both images None, cost the table's token,
-    `Place.text`.
+    `TablePlace.text`.
     """
     found: set[str] = set()
     images = [image for image in (before, after) if image is not None]

@@ -14,7 +14,6 @@ from typing import Any, Protocol, Self, TypeVar
 
 from sqlalchemy import Executable, Select
 from sqlalchemy import Row as SqlRow
-from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.switch import CacheMode
@@ -24,7 +23,7 @@ from repocache.queries.shape import Shape
 from repocache.repository.access import CachedAccess
 from repocache.repository.answered import Answered
 from repocache.repository.cached_queries import CachedQueries
-from repocache.repository.query import Query, query_name
+from repocache.repository.query import Query, QueryNames
 from repocache.repository.query_cache import QueryCache
 from repocache.routing.around import current_session
 
@@ -56,13 +55,13 @@ class Queries:
     named: tuple[str, ...]
     analyst: Analyst
     caches: Callable[[CachedQueries], QueryCache]
-    dialect: Dialect
+    names: QueryNames
 
     def of(self, statement: SelectBase) -> Query:
         """Raises QueryRefused for what cannot be cached."""
         tags: dict[str, Shape | None] = {**self.analyst.tags(statement)}
         tags.update(dict.fromkeys(self.named))
-        name = query_name(statement, self.dialect, self.plan.ttl, self.named)
+        name = self.names.name(statement, self.plan.ttl, self.named)
         return Query(statement, name, tags)
 
 

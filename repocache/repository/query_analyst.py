@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
+from sqlalchemy import Select
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.errors import QueryRefused
-from repocache.queries.analysis import Analysis, ids_only, shapes_of
-from repocache.queries.shape import Place, Shape
+from repocache.queries.analysis import Analysis
+from repocache.queries.outlines import Outlines, ids_only
+from repocache.queries.shape import Shape, TablePlace
 from repocache.queries.shape_keys import tag_key
 from repocache.queries.sources import Sources
 
@@ -17,8 +20,8 @@ class StatementAnalyst:
     """Of one database. `scoped`: tables of which each reader sees rows of his own, by their
     repositories."""
 
-    def __init__(self, sources: Sources, scoped: Mapping[Place, str]) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sources, scoped: Mapping[TablePlace, str]) -> None:
+        self._outlines = Outlines(sources)
         self._scoped = scoped
 
     def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
@@ -31,13 +34,12 @@ class StatementAnalyst:
         Raises QueryRefused."""
         described = getattr(statement, "column_descriptions", ())
         if any(each["entity"] is each["expr"] for each in described):
-            return str(
-                self._checked(shapes_of(ids_only(statement), self._sources, entities=True))  # type: ignore[arg-type]
-            ).splitlines()
+            ids = ids_only(cast("Select[Any]", statement))
+            return str(self._checked(self._outlines.analysis(ids, entities=True))).splitlines()
         return str(self._analysed(statement)).splitlines()
 
     def _analysed(self, statement: SelectBase) -> Analysis:
-        return self._checked(shapes_of(statement, self._sources))
+        return self._checked(self._outlines.analysis(statement))
 
     def _checked(self, analysis: Analysis) -> Analysis:
         for place in analysis.places:

@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Dialect
 
 from repocache.keys import Keys
-from repocache.queries.shape import Place
+from repocache.queries.shape import TablePlace
 from repocache.queries.sources import Sources
 from repocache.tags import NAMED, TagKeys, tag_owner
 from repocache.tracking import Owned
@@ -50,8 +50,11 @@ def cached_sources(
 ) -> Sources:
     """What statements may read whose answers are cached. `steady`: names of functions, as the
     database says."""
-    beneath = {Place(*over): list(starmap(Place, under)) for over, under in catalog.beneath.items()}
-    same = {Place(*name): Place(*place) for name, place in catalog.same.items()}
+    beneath = {
+        TablePlace(*over): list(starmap(TablePlace, under))
+        for over, under in catalog.beneath.items()
+    }
+    same = {TablePlace(*name): TablePlace(*place) for name, place in catalog.same.items()}
     return Sources(tables, beneath, same, steady, dialect)
 
 

@@ -12,9 +12,9 @@ from repocache.cache.signature import Signing
 from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
 from repocache.queries.known import ShapeBook
-from repocache.queries.shape import Place
+from repocache.queries.shape import TablePlace
 from repocache.repository.cached_queries import ONLY_ASKED, CachedQueries
-from repocache.repository.query import EntryCodec, EntryKeys, entry_owner, id_of_entry
+from repocache.repository.query import EntryCodec, EntryKeys, QueryNames, entry_owner, id_of_entry
 from repocache.repository.query_access import Queries
 from repocache.repository.query_analyst import StatementAnalyst
 from repocache.repository.query_cache import QueryCache, QueryLoader
@@ -48,8 +48,8 @@ class RunningQueries:
         """One repository's."""
         plan = repository.queries or ONLY_ASKED
         caches = EntryCaches(self._opener(repository, rows))
-        dialect = rows.nodes.topology.write_engine.dialect
-        return Queries(plan, (), self.analyst, caches, dialect)
+        names = QueryNames(rows.nodes.topology.write_engine.dialect)
+        return Queries(plan, (), self.analyst, caches, names)
 
     def _opener(
         self, repository: type[Repository[Any, Any]], rows: Rows[Any]
@@ -123,7 +123,7 @@ def open_queries(  # noqa: PLR0913  # keyword-only, the last
     return RunningQueries(tokens, analyst, cache, settings, signing)
 
 
-def scoped_tables(registry: Registry) -> Mapping[Place, str]:
+def scoped_tables(registry: Registry) -> Mapping[TablePlace, str]:
     """Those of scopes' rows, with their repositories."""
     return {
         registry.sources.place(table): repository.__name__

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -220,7 +219,7 @@ async def test_an_error_of_load_is_the_caller_s_and_not_kept(library: Shop) -> N
             raise Failing
         return dict.fromkeys(keys, 1)
 
-    library.db[Rates]  # noqa: B018 - it is declared
+    library.db[Rates]
     before, Rates.load = Rates.load, load  # type: ignore[method-assign]
     try:
         with pytest.raises(Failing):

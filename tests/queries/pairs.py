@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, delete, insert, update
 from sqlalchemy.orm import Session
 
-from repocache.queries.analysis import Analysis, ids_only, shapes_of
+from repocache.queries.analysis import Analysis
+from repocache.queries.outlines import Outlines, ids_only
 from repocache.queries.sources import place_of
 from repocache.queries.touched import touched
 from tests.queries.blog import MODELS, SOURCES, Base
@@ -76,7 +77,7 @@ class Table:
             return before, None, frozenset()
         names = self._random.sample(sorted(before), self._random.choice((1, 1, 2)))
         if "id" in names and self._random.random() < 0.8:
-            names = [sorted(before)[-1]]
+            names = [max(before)]
         new = self._row()
         after = before | {name: new[name] for name in names}
         sent = update(table).where(table.c.id == before["id"])
@@ -111,13 +112,14 @@ class Pairs:
         self._connection = connection
         self._random = random
         self._drawing = Drawing(random, full=full)
+        self._outlines = Outlines(SOURCES)
 
     def statement(self) -> None:
         """Raises Missed."""
         drawn = self._drawing.statement()
         if drawn.entities:
             drawn = dataclasses.replace(drawn, statement=ids_only(drawn.statement))
-        analysis = shapes_of(drawn.statement, SOURCES, entities=drawn.entities)
+        analysis = self._outlines.analysis(drawn.statement, entities=drawn.entities)
         tables = [Table(model, self._random) for model in MODELS]
         for table in tables:
             self._connection.execute(delete(table.model))

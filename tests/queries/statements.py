@@ -111,10 +111,12 @@ class Drawing:
                 on = and_(on, self._condition([*sources, right], 1))
             kind = self._random.random()
             full = self._full and kind < 0.12
-            query = query.join_from(
-                left.entity, right.entity, on, isouter=kind < 0.5 and not full, full=full
-            ) if len(sources) == 1 else query.join(
-                right.entity, on, isouter=kind < 0.5 and not full, full=full
+            query = (
+                query.join_from(
+                    left.entity, right.entity, on, isouter=kind < 0.5 and not full, full=full
+                )
+                if len(sources) == 1
+                else query.join(right.entity, on, isouter=kind < 0.5 and not full, full=full)
             )
             sources.append(right)
         return query, sources
@@ -124,7 +126,9 @@ class Drawing:
     def _condition(self, sources: list[_Source], depth: int) -> ColumnElement[bool]:
         chosen = self._random.random()
         if depth > 0 and chosen < 0.35:
-            parts = [self._condition(sources, depth - 1) for _ in range(self._random.choice((2, 3)))]
+            parts = [
+                self._condition(sources, depth - 1) for _ in range(self._random.choice((2, 3)))
+            ]
             return and_(*parts) if self._random.random() < 0.5 else or_(*parts)
         if depth > 0 and chosen < 0.4:
             return not_(self._condition(sources, depth - 1))
@@ -233,10 +237,11 @@ class Drawing:
         root = self._source()
         kind = self._random.randrange(6)
         names = self._random.sample(root.names, 2)
+        names = ["id", names[1]] if deep else names  # it is joined by its first
         columns = [root.column(name).label(f"c{at}") for at, name in enumerate(names)]
         if kind == 0 and not deep:
             number = self._random.choice(
-                (func.count(), func.sum(root.entity.id), func.min(root.column(names[0])))
+                (func.count(), func.sum(root.entity.id), func.max(root.entity.id))
             )
             query, sources = self._from(select(number), root)
             return query.where(*self._conditions(sources)), True
@@ -265,15 +270,17 @@ class Drawing:
 
     def _nested(self) -> Select[Any]:
         inner, _ = self._rows(deep=True)
-        table = inner.cte() if self._random.random() < 0.5 else inner.subquery()
+        common = self._random.random() < 0.5
+        table = inner.cte() if common else inner.subquery()
         other = self._source()
         query = select(table.c.c1, other.column("id")).select_from(table)
         on = and_(table.c.c0 == other.column("id"), self._condition([other], 1))
         query = query.join(other.entity, on, isouter=self._random.random() < 0.4)
         if self._random.random() < 0.5:
             query = query.where(self._condition([other], 1))
-        if self._random.random() < 0.2:
-            query = query.where(exists().where(table.c.c0 == 1))
+        if common and self._random.random() < 0.4:
+            again = table.alias()
+            query = query.where(exists().where(again.c.c0 == table.c.c0, again.c.c1.is_not(None)))
         return query
 
     def _compound(self) -> CompoundSelect[Any] | Select[Any]:
