@@ -7,12 +7,10 @@ tokens of its tags: an answer is found as long as none of these has moved, and n
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.entry import Row
@@ -20,8 +18,6 @@ from repocache.codec.anything import pack_rows, unpack_rows
 from repocache.errors import CodecError
 from repocache.keys import KeyOwner, Keys, owner_beside
 from repocache.queries.shape import Shape
-
-MOST_STRUCTURES = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,38 +48,8 @@ def entry_id(query: Query, tokens: Sequence[str]) -> EntryId:
     return found
 
 
-class QueryNames:
-    """Names statements with their values, the same in every process. Statements of one structure
-    are compiled once, as SQLAlchemy does with what it executes."""
-
-    def __init__(self, dialect: Dialect, most: int = MOST_STRUCTURES) -> None:
-        """`most`: structures that are remembered."""
-        self._dialect = dialect
-        self._most = most
-        self._known: OrderedDict[object, bytes] = OrderedDict()
-
-    def name(self, statement: SelectBase, *more: object) -> bytes:
-        """`more`: what its entry is made by besides."""
-        key = statement._generate_cache_key()  # noqa: SLF001 - there is no public way to ask
-        if key is None:
-            compiled = statement.compile(dialect=self._dialect)
-            return _digest(self._structure(statement), sorted(compiled.params.items()), more)
-        structure = self._known.get(key.key)
-        if structure is None:
-            structure = self._known[key.key] = self._structure(statement)
-            if len(self._known) > self._most:
-                self._known.popitem(last=False)
-        values = [bind.effective_value for bind in key.bindparams]
-        return _digest(structure, values, getattr(key, "params", None), more)
-
-    def _structure(self, statement: SelectBase) -> bytes:
-        """The text, and the types of what it gives: a release that has another type for a column
-        reads nothing of this one."""
-        compiled = statement.compile(dialect=self._dialect)
-        return _digest(str(compiled), [str(each.type) for each in statement.selected_columns])
-
-
-def _digest(*parts: object) -> bytes:
+def digest_of(*parts: object) -> bytes:
+    """The same in every process for parts that `repr` tells apart."""
     text = "\0".join(map(repr, parts)).encode(errors="surrogatepass")
     return hashlib.blake2b(text, digest_size=20).digest()
 

@@ -8,9 +8,9 @@ entry.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Executable, Select
 from sqlalchemy import Row as SqlRow
@@ -19,31 +19,19 @@ from sqlalchemy.sql.selectable import SelectBase
 from repocache.cache.switch import CacheMode
 from repocache.errors import UsageError
 from repocache.mapping.key_columns import values_of
-from repocache.queries.shape import Shape
 from repocache.repository.access import CachedAccess
 from repocache.repository.answered import Answered
 from repocache.repository.cached_queries import CachedQueries
-from repocache.repository.query import Query, QueryNames
+from repocache.repository.query import Query
 from repocache.repository.query_cache import QueryCache
+from repocache.repository.statements import Statements
+from repocache.repository.still_answers import still_answers
 from repocache.routing.around import current_session
 
 M = TypeVar("M")
 
 LONGEST_NAMES = 16
 """Tags of the application's own on one read."""
-
-
-class Analyst(Protocol):
-    """Knows what a statement depends on."""
-
-    def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
-        """The keys of its tags, with their shapes. Raises QueryRefused for what cannot be
-        cached."""
-        ...
-
-    def words(self, statement: SelectBase) -> Sequence[str]:
-        """The same for people. Raises QueryRefused."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +41,12 @@ class Queries:
 
     plan: CachedQueries
     named: tuple[str, ...]
-    analyst: Analyst
+    statements: Statements
     caches: Callable[[CachedQueries], QueryCache]
-    names: QueryNames
 
     def of(self, statement: SelectBase) -> Query:
         """Raises QueryRefused for what cannot be cached."""
-        tags: dict[str, Shape | None] = {**self.analyst.tags(statement)}
-        tags.update(dict.fromkeys(self.named))
-        name = self.names.name(statement, self.plan.ttl, self.named)
-        return Query(statement, name, tags)
+        return self.statements.query(statement, self.plan.ttl, self.named)
 
 
 class QueryAccess(CachedAccess[M]):
@@ -93,27 +77,29 @@ class QueryAccess(CachedAccess[M]):
         )
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:
-        return self.queries.analyst.words(statement)
+        return self.queries.statements.analyst.words(statement)
 
     async def select(self, statement: Select[Any]) -> list[M]:
         if not self._cached_now:
             return await super().select(statement)
         plan, layout = self._rows.plan, self._rows.plan.id_layout
         ids_of = statement.with_only_columns(*layout.expressions, maintain_column_froms=True)
-        cached = await self._answer(ids_of)
+        query = self.queries.of(ids_of)
+        cached = await self._answer(query)
         if cached is None:
             return await super().select(statement)
         id_of_row = values_of(layout, layout.ids, plan.key)
         ids = [id_of_row(row) for row in cached.rows]
         found = await self.entities(list(dict.fromkeys(ids)))
-        if not found.keys() >= set(ids):
+        answers = still_answers(query, plan.mapper)
+        if not found.keys() >= set(ids) or not all(map(answers, found.values())):
             return await super().select(statement)
         return [found[id] for id in ids]
 
     async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         if not self._cached_now or not isinstance(statement, SelectBase):
             return await super().rows(statement)
-        cached = await self._answer(statement)
+        cached = await self._answer(self.queries.of(statement))
         if cached is None:
             return await super().rows(statement)
         return cached.served(statement)
@@ -128,7 +114,6 @@ class QueryAccess(CachedAccess[M]):
             and not (self._monotonic and current_session() is not None)
         )
 
-    async def _answer(self, statement: SelectBase) -> Answered | None:
+    async def _answer(self, query: Query) -> Answered | None:
         bookmark = None if current_session() is None else self._asking()
-        query = self.queries.of(statement)
         return await self.queries.caches(self.queries.plan).answer(query, bookmark)

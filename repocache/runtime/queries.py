@@ -14,7 +14,7 @@ from repocache.errors import UsageError
 from repocache.queries.known import ShapeBook
 from repocache.queries.shape import TablePlace
 from repocache.repository.cached_queries import ONLY_ASKED, CachedQueries
-from repocache.repository.query import EntryCodec, EntryKeys, QueryNames, entry_owner, id_of_entry
+from repocache.repository.query import EntryCodec, EntryKeys, entry_owner, id_of_entry
 from repocache.repository.query_access import Queries
 from repocache.repository.query_analyst import StatementAnalyst
 from repocache.repository.query_cache import QueryCache, QueryLoader
@@ -22,6 +22,7 @@ from repocache.repository.registrar import Registrar
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Rows
+from repocache.repository.statements import Statements
 from repocache.repository.tag_floors import TagFloors
 from repocache.repository.tokens import Tokens
 from repocache.routing.around import current_session
@@ -48,8 +49,8 @@ class RunningQueries:
         """One repository's."""
         plan = repository.queries or ONLY_ASKED
         caches = EntryCaches(self._opener(repository, rows))
-        names = QueryNames(rows.nodes.topology.write_engine.dialect)
-        return Queries(plan, (), self.analyst, caches, names)
+        statements = Statements(self.analyst, rows.nodes.topology.write_engine.dialect)
+        return Queries(plan, (), statements, caches)
 
     def _opener(
         self, repository: type[Repository[Any, Any]], rows: Rows[Any]

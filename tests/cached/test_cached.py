@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from repocache.errors import QueryRefused, UsageError
 from repocache.events import Served
+from repocache.invalidation.batch import Batch
 from tests.cached.library import Author, Authors, Book, Books, Genre
 from tests.shop import Shop, until
 
@@ -212,3 +213,21 @@ async def test_warm_brings_rows_into_the_caches(library: Shop, other: Shop) -> N
         for each in other.seen[seen:]
         if isinstance(each, Served) and each.tier == "database" and each.owner == "book"
     ]
+
+
+async def test_an_entity_that_answers_no_more_says_that_the_list_is_older(library: Shop) -> None:
+    """1. A list is cached; 2. its row moves, of which the tag is not told yet, and the row is."""
+    books = library.db[Books]
+    await settled(library, lambda: books.of(1))
+    async with library.db.engine.connect() as outside:
+        raw = await outside.get_raw_connection()
+        await raw.driver_connection.execute("UPDATE books SET author_id = 2 WHERE id = 11")
+    await until(lambda: replayed(library), "replicas show it")
+    await library.db._started.cache.retry.deliver(Batch({"book": frozenset({"book:11"})}))
+    assert await books.of(1) == ["b1"]
+
+
+async def replayed(shop: Shop) -> bool:
+    read = select(Book.author_id).where(Book.id == 11)
+    [[(author,)], [(again,)]] = [await shop.db[Books].on_replica().rows(read) for _ in range(2)]
+    return author == again == 2
