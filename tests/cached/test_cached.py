@@ -221,7 +221,8 @@ async def test_an_entity_that_answers_no_more_says_that_the_list_is_older(librar
     await settled(library, lambda: books.of(1))
     async with library.db.engine.connect() as outside:
         raw = await outside.get_raw_connection()
-        await raw.driver_connection.execute("UPDATE books SET author_id = 2 WHERE id = 11")
+        driver: Any = raw.driver_connection
+        await driver.execute("UPDATE books SET author_id = 2 WHERE id = 11")
     await until(lambda: replayed(library), "replicas show it")
     await library.db._started.cache.retry.deliver(Batch({"book": frozenset({"book:11"})}))
     assert await books.of(1) == ["b1"]
@@ -230,4 +231,4 @@ async def test_an_entity_that_answers_no_more_says_that_the_list_is_older(librar
 async def replayed(shop: Shop) -> bool:
     read = select(Book.author_id).where(Book.id == 11)
     [[(author,)], [(again,)]] = [await shop.db[Books].on_replica().rows(read) for _ in range(2)]
-    return author == again == 2
+    return bool(author == again == 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import types
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ class Rates(ReadThrough[str, int]):
 async def pages(author: int, *, reader: Reader) -> int | None:
     CALLS.append(author)
     [(count,)] = await reader.execute(select(func.sum(Book.pages)).where(Book.author_id == author))
-    return count
+    return None if count is None else int(count)
 
 
 ALL = (Authors, Books, Shelves, Rates, pages)
@@ -260,8 +261,6 @@ async def loads(self: Any, keys: Any, reader: Any) -> Any:
 def test_what_cannot_be_kept_is_refused_at_construction(
     bases: Any, declared: dict[str, Any], said: str
 ) -> None:
-    import types
-
     cls = types.new_class(
         "Bad", (bases,), exec_body=lambda ns: ns.update({"load": loads} | declared)
     )
