@@ -204,7 +204,7 @@ async def test_one_function(library: Shop) -> None:
     async with library.db.causal_session(None):
         assert await library.db[pages](1) == 107
     with pytest.raises(InvalidId):
-        await library.db[pages]("1")  # type: ignore[arg-type]
+        await library.db[pages]("1")
     with pytest.raises(TypeError):
         await library.db[pages]()
 
