@@ -21,7 +21,10 @@ from sqlalchemy.orm import (
 from repocache.errors import QueryRefused
 from repocache.queries.outlines import ids_only, shapes_of
 from repocache.queries.sources import Sources
-from tests.queries.blog import SOURCES, Author, Label, Post
+from tests.queries import blog
+from tests.queries.blog import SOURCES, Author, Label
+
+Post: Any = blog.Post
 
 
 class Base(DeclarativeBase):
@@ -76,7 +79,7 @@ def ids(statement: Any, sources: Sources = SOURCES) -> list[str]:
         ),
         # By a label or a name, what is not among the columns is read all the same.
         (
-            select(Post).order_by(Post.label_count),  # type: ignore[attr-defined]
+            select(Post).order_by(Post.label_count),
             ["public.label(word)[id,post_id] word=a", "public.post()[id]"],
         ),
         # So is what is within a subquery.

@@ -188,7 +188,7 @@ def test_a_parameter_that_nobody_gives() -> None:
 
 @pytest.mark.parametrize("many", [False, True])
 def test_parameters_by_name(many: bool) -> None:
-    who = bindparam("who", expanding=many)
+    who: Any = bindparam("who", expanding=many)
     statement = one.where(Post.author_id.in_(who) if many else Post.author_id == who)
     given: Any = [5] if many else 5
     expected = ["public.post(author_id)[id] author_id=5"]

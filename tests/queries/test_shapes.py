@@ -40,9 +40,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased, joinedload, load_only, with_loader_criteria
 
 from repocache.queries.outlines import shapes_of
-from tests.queries.blog import SOURCES, Author, Label, Post
+from tests.queries import blog
+from tests.queries.blog import SOURCES, Author, Label
 
-P, A = Post.__table__, Author.__table__
+Post: Any = blog.Post
+P: Any = Post.__table__
+A: Any = Author.__table__
+any_of: Any = any_
 
 
 def tags(statement: Any, **options: Any) -> set[str]:
@@ -150,14 +154,14 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("author_id,kind", "id", "author_id=5&kind=a", "author_id=6&kind=b"),
         ),
         (
-            one.where(Post.author_id == any_([5, 6])),
+            one.where(Post.author_id == any_of([5, 6])),
             post("author_id", "id", "author_id=5", "author_id=6"),
         ),
         (
-            one.where(Post.author_id == any_(literal([5], ARRAY(Integer)))),
+            one.where(Post.author_id == any_of(literal([5], ARRAY(Integer)))),
             post("author_id", "id", "author_id=5"),
         ),
-        (one.where(Post.author_id < any_([5, 6])), post("", "author_id,id")),
+        (one.where(Post.author_id < any_of([5, 6])), post("", "author_id,id")),
         # What else is read.
         (
             one.where(Post.author_id == 5).order_by(Post.score),
