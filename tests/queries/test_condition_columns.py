@@ -31,6 +31,7 @@ from sqlalchemy import (
     Text,
     Time,
     Uuid,
+    any_,
     bindparam,
     insert,
     literal,
@@ -210,6 +211,17 @@ def test_other_columns_matter(kind: TypeEngine[Any], why: str) -> None:
 @pytest.mark.parametrize("kind, value", REFUSED_VALUES, ids=str)
 def test_other_values_say_nothing(kind: TypeEngine[Any], value: object) -> None:
     assert _conditions(_table(kind), value) == ()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_value_of_another_type_says_nothing(many: bool) -> None:
+    """It is cast to that first, which rounds it."""
+    table, other = _table(Numeric(10, 2)), Numeric(10, 0)
+    condition: Any = table.c.v == literal(D("1.5"), other)
+    if many:
+        condition = table.c.v == any_(literal([D("1.5")], ARRAY(other)))
+    found = shapes_of(select(table.c.id).where(condition), Sources([table]))
+    assert [tag.text for tag in found.tags] == ["public.thing()[id,v]"]
 
 
 async def test_a_value_that_is_rounded_finds_another(repocache_endpoints: Endpoints) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, func, literal, select
+from sqlalchemy import ForeignKey, func, inspect, literal, select
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     aliased,
+    column_property,
     joinedload,
     mapped_column,
     selectinload,
@@ -55,6 +56,15 @@ class Manager(Employee):
     __mapper_args__ = {"polymorphic_identity": "manager"}  # noqa: RUF012
 
 
+class Desk(Base):
+    __tablename__ = "desk"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+shared = select(Manager.id).where(Manager.level == 3).cte("shared")
+inspect(Desk).add_property(
+    "chiefs", column_property(select(func.count()).select_from(shared).scalar_subquery())
+)
 FIRM = Sources(Base.metadata.tables.values())
 other = aliased(Post)
 eager = joinedload(Post.author)
@@ -113,6 +123,11 @@ def test_selected_columns_do_not_matter(statement: Any, expected: list[str]) -> 
         (
             select(with_polymorphic(Employee, [Manager])).where(Employee.name == "a"),
             ["public.employee(name)[id] name=a", "public.manager()[id]"],
+        ),
+        # Rendered among the columns, which do not matter, and named again where it does.
+        (
+            select(Desk).where(Desk.id.in_(select(shared.c.id))),
+            ["public.desk()[id]", "public.manager(level)[id] level=3"],
         ),
         (select(Employee).where(Employee.shout == "A"), ["public.employee()[id,name]"]),
     ],

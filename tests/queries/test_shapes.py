@@ -162,6 +162,10 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("author_id", "id", "author_id=5"),
         ),
         (one.where(Post.author_id < any_of([5, 6])), post("", "author_id,id")),
+        (
+            one.where(tuple_(Post.kind, Label.word).in_([("a", "b")])),
+            post("", "id,kind") | _tags("label", "", "word"),
+        ),
         # What else is read.
         (
             one.where(Post.author_id == 5).order_by(Post.score),
@@ -295,6 +299,13 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             select(tree.c.id),
             _tags("label", "word", "id,post_id", "word=a") | _tags("label", "", "id,post_id"),
         ),
+        (
+            one.where(
+                Post.kind == "a",
+                exists().where(other.score == Post.author_id, other.kind == "b"),
+            ),
+            post("kind", "author_id,id", "kind=a") | post("kind", "score", "kind=b"),
+        ),
         # Set operations.
         (
             union(one.where(Post.kind == "a"), select(Label.id).where(Label.word == "b")).order_by(
@@ -310,6 +321,7 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
         (select(func.generate_series(1, 3)), set()),
         (select(values(column("x", Integer), name="v").data([(1,)]).c.x), set()),
         # The same table by other objects.
+        (select(P.alias("x").alias("y").c.id), post("", "id") | post("", "*")),
         (select(table("post", column("id"))), post("", "id")),
         (
             select(table("post", column("id"), column("kind")).c.id).where(column("kind") == "a"),
@@ -328,7 +340,7 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("kind", "id", "kind=a"),
         ),
     ],
-    ids=lambda value: " ".join(str(value).split())[:80] if not isinstance(value, set) else "",
+    ids=lambda value: " ".join(sorted(value))[:60] if isinstance(value, set) else "",
 )
 def test_the_tags_of(statement: Any, expected: set[str]) -> None:
     assert tags(statement) == expected
