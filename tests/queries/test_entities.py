@@ -127,7 +127,7 @@ def test_selected_columns_do_not_matter(statement: Any, expected: list[str]) -> 
         # Rendered among the columns, which do not matter, and named again where it does.
         (
             select(Desk).where(Desk.id.in_(select(shared.c.id))),
-            ["public.desk()[id]", "public.manager(level)[id] level=3"],
+            ["public.desk()[id]", "public.employee()[id]", "public.manager(level)[id] level=3"],
         ),
         (select(Employee).where(Employee.shout == "A"), ["public.employee()[id,name]"]),
     ],
