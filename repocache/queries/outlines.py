@@ -191,6 +191,11 @@ def _plain(statement: Any) -> Any:
 
 def _check_answer(statement: Any, *, entities: bool) -> None:
     """Raises QueryRefused."""
+    if "schema_translate_map" in statement.get_execution_options():
+        raise QueryRefused(
+            "the statement has a schema_translate_map of its own, so that its tables are others "
+            "than those that it names: read it uncached"
+        )
     if entities:
         described = getattr(statement, "column_descriptions", ())
         if not isinstance(statement, Select) or not _is_one_entity(described):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from repocache.queries.sources import Sources
@@ -42,12 +42,13 @@ class Label(Base):
     weight: Mapped[int | None]
 
 
-Post.label_count = column_property(  # type: ignore[attr-defined]
+label_count = column_property(
     select(func.count(Label.id))
     .where(Label.post_id == Post.id, Label.word == "a")
     .correlate_except(Label)
     .scalar_subquery()
 )
+inspect(Post).add_property("label_count", label_count)
 
 MODELS = (Author, Post, Label)
 SOURCES = Sources(Base.metadata.tables.values())

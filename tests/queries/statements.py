@@ -26,7 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased, with_loader_criteria
 
-from tests.queries.blog import MODELS, Author, Label, Post
+from tests.queries import blog
+from tests.queries.blog import MODELS, Author, Label
+
+Post: Any = blog.Post
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "id": (1, 2, 3, 4, 5),
@@ -189,8 +192,8 @@ class Drawing:
             return number.scalar_subquery() == self._random.choice((0, 1))
         if kind == 3 and left.model is Post:
             word = self._random.choice(VALUES["word"])
-            found = left.entity.labels.any(Label.word == word)
-            return not_(found) if self._random.random() < 0.4 else found
+            some_label: ColumnElement[bool] = left.entity.labels.any(Label.word == word)
+            return not_(some_label) if self._random.random() < 0.4 else some_label
         if left.model is Post:
             has: ColumnElement[bool] = left.entity.author.has(city=self._random.choice(("a", "b")))
             return has
@@ -246,8 +249,8 @@ class Drawing:
             query, sources = self._from(select(number), root)
             return query.where(*self._conditions(sources)), True
         if kind == 1:
-            number = func.count(root.entity.id).label("c1")
-            query, sources = self._from(select(columns[0], number), root)
+            size = func.count(root.entity.id).label("c1")
+            query, sources = self._from(select(columns[0], size), root)
             query = query.where(*self._conditions(sources)).group_by(root.column(names[0]))
             if self._random.random() < 0.5:
                 query = query.having(func.count(root.entity.id) > 1)

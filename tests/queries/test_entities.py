@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, func, literal, select
+from sqlalchemy import ForeignKey, func, inspect, literal, select
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     aliased,
+    column_property,
     joinedload,
     mapped_column,
     selectinload,
@@ -21,7 +22,10 @@ from sqlalchemy.orm import (
 from repocache.errors import QueryRefused
 from repocache.queries.outlines import ids_only, shapes_of
 from repocache.queries.sources import Sources
-from tests.queries.blog import SOURCES, Author, Label, Post
+from tests.queries import blog
+from tests.queries.blog import SOURCES, Author, Label
+
+Post: Any = blog.Post
 
 
 class Base(DeclarativeBase):
@@ -52,6 +56,15 @@ class Manager(Employee):
     __mapper_args__ = {"polymorphic_identity": "manager"}  # noqa: RUF012
 
 
+class Desk(Base):
+    __tablename__ = "desk"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+shared = select(Manager.id).where(Manager.level == 3).cte("shared")
+inspect(Desk).add_property(
+    "chiefs", column_property(select(func.count()).select_from(shared).scalar_subquery())
+)
 FIRM = Sources(Base.metadata.tables.values())
 other = aliased(Post)
 eager = joinedload(Post.author)
@@ -76,7 +89,7 @@ def ids(statement: Any, sources: Sources = SOURCES) -> list[str]:
         ),
         # By a label or a name, what is not among the columns is read all the same.
         (
-            select(Post).order_by(Post.label_count),  # type: ignore[attr-defined]
+            select(Post).order_by(Post.label_count),
             ["public.label(word)[id,post_id] word=a", "public.post()[id]"],
         ),
         # So is what is within a subquery.
@@ -110,6 +123,11 @@ def test_selected_columns_do_not_matter(statement: Any, expected: list[str]) -> 
         (
             select(with_polymorphic(Employee, [Manager])).where(Employee.name == "a"),
             ["public.employee(name)[id] name=a", "public.manager()[id]"],
+        ),
+        # Rendered among the columns, which do not matter, and named again where it does.
+        (
+            select(Desk).where(Desk.id.in_(select(shared.c.id))),
+            ["public.desk()[id]", "public.employee()[id]", "public.manager(level)[id] level=3"],
         ),
         (select(Employee).where(Employee.shout == "A"), ["public.employee()[id,name]"]),
     ],

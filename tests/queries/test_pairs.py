@@ -1,6 +1,7 @@
 """A write that changes an answer moves one of its tags: statements and writes drawn at random."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,11 +9,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache.queries import touched
+from repocache.queries import outlines, touched
 from repocache.queries.alternatives import Alternatives
 from repocache.queries.conditions import Some
 from repocache.queries.outlines import Outlines, ids_only, shapes_of
 from repocache.queries.recorder import Recorder
+from repocache.queries.sheet import Sheet
 from repocache.testing import Endpoints
 from tests.fuzzing import TIMES, examples
 from tests.queries.blog import SOURCES, Base, Post
@@ -78,10 +80,19 @@ def test_a_structure_that_is_known_gives_what_a_first_look_gives() -> None:
     assert len(known) < 590, "or none was known"
 
 
-def test_the_longest_unused_structure_is_forgotten() -> None:
+def test_the_longest_unused_structure_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+
+    class Counted(Recorder):
+        def __init__(self, statement: Any, sheet: Sheet) -> None:
+            looked_at.append(statement)
+            super().__init__(statement, sheet)
+
+    monkeypatch.setattr(outlines, "Recorder", Counted)
     known = Outlines(SOURCES, most=2)
-    one, two, three = (select(Post.id).where(Post.id > 0).limit(at) for at in (None, 1, 1))
-    three = three.offset(1)
+    one = select(Post.id)
+    two, three = one.limit(1), one.offset(1)
     for statement in (one, two, one, three, one):
         known.analysis(statement)
+    assert looked_at == [one, two, three]
     assert len(known) == 2

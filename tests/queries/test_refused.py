@@ -104,6 +104,7 @@ def _elsewhere(element: Elsewhere, compiler: Any, **kw: Any) -> str:
         (select(insert(Label).values(id=1).returning(Label.id).cte().c.id), r"writes \(INSERT\)"),
         (select(update(Label).returning(Label.id).cte().c.id), r"writes \(UPDATE\)"),
         (one.add_cte(delete(Label).cte()), r"writes \(DELETE\)"),
+        (one.execution_options(schema_translate_map={None: "shop"}), "schema_translate_map"),
         (delete(Post), "Delete is no statement that reads: give a select"),
         (insert(Post), "Insert is no statement"),
         (Post, "no statement that reads"),
@@ -143,6 +144,13 @@ def test_text_whose_tables_are_named(tables: list[object]) -> None:
     ]
     assert "declared by tables=" in str(found)
     assert "public.post(kind)" not in str(shapes_of(text("x"), SOURCES, tables=tables))
+
+
+def test_after_textual_exists_columns_still_matter() -> None:
+    textual = text("SELECT rank FROM author").columns(Author.rank).exists()
+    statement = one.where(textual, Post.id.in_(select(Label.post_id)))
+    found = shapes_of(statement, SOURCES, tables=[Author])
+    assert "public.label()[post_id]" in {tag.text for tag in found.tags}
 
 
 @pytest.mark.parametrize("given", ["nowhere", 5, stranger, "shop.post"])
@@ -188,7 +196,7 @@ def test_a_parameter_that_nobody_gives() -> None:
 
 @pytest.mark.parametrize("many", [False, True])
 def test_parameters_by_name(many: bool) -> None:
-    who = bindparam("who", expanding=many)
+    who: Any = bindparam("who", expanding=many)
     statement = one.where(Post.author_id.in_(who) if many else Post.author_id == who)
     given: Any = [5] if many else 5
     expected = ["public.post(author_id)[id] author_id=5"]

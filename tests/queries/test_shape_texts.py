@@ -8,7 +8,7 @@ from repocache.errors import CodecError
 from repocache.queries.shape import ALL, Shape, TablePlace, Tag
 from repocache.queries.value_text import LONGEST_VALUE, value_text
 
-NAMES = st.text(st.characters(exclude_categories=()), min_size=1, max_size=12)
+NAMES = st.text(min_size=1, max_size=12)
 SHAPES = st.builds(
     Shape,
     st.builds(TablePlace, NAMES, NAMES),

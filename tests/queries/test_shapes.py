@@ -40,9 +40,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import aliased, joinedload, load_only, with_loader_criteria
 
 from repocache.queries.outlines import shapes_of
-from tests.queries.blog import SOURCES, Author, Label, Post
+from tests.queries import blog
+from tests.queries.blog import SOURCES, Author, Label
 
-P, A = Post.__table__, Author.__table__
+Post: Any = blog.Post
+P: Any = Post.__table__
+A: Any = Author.__table__
+any_of: Any = any_
 
 
 def tags(statement: Any, **options: Any) -> set[str]:
@@ -150,14 +154,18 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("author_id,kind", "id", "author_id=5&kind=a", "author_id=6&kind=b"),
         ),
         (
-            one.where(Post.author_id == any_([5, 6])),
+            one.where(Post.author_id == any_of([5, 6])),
             post("author_id", "id", "author_id=5", "author_id=6"),
         ),
         (
-            one.where(Post.author_id == any_(literal([5], ARRAY(Integer)))),
+            one.where(Post.author_id == any_of(literal([5], ARRAY(Integer)))),
             post("author_id", "id", "author_id=5"),
         ),
-        (one.where(Post.author_id < any_([5, 6])), post("", "author_id,id")),
+        (one.where(Post.author_id < any_of([5, 6])), post("", "author_id,id")),
+        (
+            one.where(tuple_(Post.kind, Label.word).in_([("a", "b")])),
+            post("", "id,kind") | _tags("label", "", "word"),
+        ),
         # What else is read.
         (
             one.where(Post.author_id == 5).order_by(Post.score),
@@ -291,6 +299,13 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             select(tree.c.id),
             _tags("label", "word", "id,post_id", "word=a") | _tags("label", "", "id,post_id"),
         ),
+        (
+            one.where(
+                Post.kind == "a",
+                exists().where(other.score == Post.author_id, other.kind == "b"),
+            ),
+            post("kind", "author_id,id", "kind=a") | post("kind", "score", "kind=b"),
+        ),
         # Set operations.
         (
             union(one.where(Post.kind == "a"), select(Label.id).where(Label.word == "b")).order_by(
@@ -306,6 +321,7 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
         (select(func.generate_series(1, 3)), set()),
         (select(values(column("x", Integer), name="v").data([(1,)]).c.x), set()),
         # The same table by other objects.
+        (select(P.alias("x").alias("y").c.id), post("", "id") | post("", "*")),
         (select(table("post", column("id"))), post("", "id")),
         (
             select(table("post", column("id"), column("kind")).c.id).where(column("kind") == "a"),
@@ -324,7 +340,7 @@ tree = tree.union_all(select(Label.id, Label.post_id).where(Label.post_id == tre
             post("kind", "id", "kind=a"),
         ),
     ],
-    ids=lambda value: " ".join(str(value).split())[:80] if not isinstance(value, set) else "",
+    ids=lambda value: " ".join(sorted(value))[:60] if isinstance(value, set) else "",
 )
 def test_the_tags_of(statement: Any, expected: set[str]) -> None:
     assert tags(statement) == expected
