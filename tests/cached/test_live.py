@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from repocache.repository.query_cache import TagFloors
 from repocache.testing import Endpoints
 from repocache.tracking.listener import Tracker
 from tests.cached.live import Differs, compare
@@ -41,16 +40,3 @@ async def test_a_write_that_tells_no_tag_is_found(
     with pytest.raises(Differs):
         await compare(repocache_endpoints, Random(3), 60)
 
-
-async def test_a_miss_that_asks_for_no_floor_is_found(
-    repocache_endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a bookmark: a session that has one asks for its position besides."""
-
-    async def above(self: Any, want: Any, tags: Any) -> Any:
-        return want._replace(floor=0)
-
-    monkeypatch.setattr(TagFloors, "above", above)
-    monkeypatch.setattr("tests.cached.live.BOOKMARKS", False)
-    with pytest.raises(Differs):
-        await compare(repocache_endpoints, Random(3), 60)
