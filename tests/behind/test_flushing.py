@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from repocache import Flush, WriteBehind
@@ -110,6 +111,35 @@ async def test_items_that_two_flush_are_written_once(one: Counting, other: Count
     await one.db[PageViews].flushed()
     assert await hits(one) == 6
     assert await waiting(one.db[PageViews]) == []
+
+
+async def test_what_another_stream_holds_is_not_taken_out(
+    one: Counting, repocache_servers: Servers, repocache_endpoints: Endpoints
+) -> None:
+    """1. A flush commits; 2. Redis loses all, and has an item of that id again; 3. the flush takes
+    out what it has written."""
+    await one.db[PageViews].add(7, hits=1)
+    [item] = await waiting(one.db[PageViews])
+    await flusher(one.db[PageViews])._transaction.flush(f"{STATE}:items", [item])
+    repocache_servers.redis.command("FLUSHALL")
+    data = pack({"pageview:7": RowChange(adds={"hits": 10})})
+    async with Redis.from_url(repocache_endpoints.redis) as redis:
+        await redis.hset(f"{STATE}:state", mapping={"i": "x", "r": "x", "a": "1", "f": "0"})
+        await redis.xadd(f"{STATE}:items", {"i": "x", "n": 1, "c": 1, "d": data}, id=item.text)
+    assert await flusher(one.db[PageViews]).stream.trim(item) is None
+    await one.db[PageViews].flushed()
+    assert await hits(one) == 11
+
+
+async def test_what_leaves_redis_is_on_the_disk(one: Counting) -> None:
+    transaction = flusher(one.db[PageViews])._transaction
+    for given, wanted in (("off", "on"), ("local", "local"), ("remote_write", "remote_write")):
+        async with transaction._opening() as work:
+            await work.session.execute(text(f"SET LOCAL synchronous_commit = {given}"))
+            await transaction._locked(work.session, "a stream")
+            shown = await work.session.execute(text("SHOW synchronous_commit"))
+            assert shown.scalar_one() == wanted
+            await work.rollback()
 
 
 async def test_nobody_flushes_while_another_has_the_lease(
