@@ -92,24 +92,38 @@ async def test_caches_of_the_rows_are_told(one: Counting, other: Counting) -> No
 
 
 async def test_items_that_two_flush_are_written_once(one: Counting, other: Counting) -> None:
-    """The lease has ended under the first."""
-    await one.db[PageViews].add(8, hits=1)
+    """The lease has ended under the first. All of them have the items, and wait: one for the row,
+    the others for it."""
+    await one.db[PageViews].add(7, hits=1)
     await one.db[PageViews].flushed()
     for _ in range(5):
         await one.db[PageViews].add(7, hits=1)
     items = await waiting(one.db[PageViews])
-    done = await asyncio.gather(
-        *(
-            flusher(place.db[PageViews])._transaction.flush(f"{STATE}:items", items)
+    async with one.db.engine.connect() as connection:
+        await connection.execute(text("SELECT FROM page_views FOR UPDATE"))
+        flushing = [
+            asyncio.create_task(
+                flusher(place.db[PageViews])._transaction.flush(f"{STATE}:items", items)
+            )
             for place in (one, other, one, other)
-        )
-    )
+        ]
+
+        async def all_wait() -> bool:
+            rows = await one.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                "AND datname = current_database()"
+            )
+            return len(rows) == 4
+
+        await until(all_wait, "all wait")
+        await connection.rollback()
+    done = await asyncio.gather(*flushing)
     assert sorted(each.changes for each in done) == [0, 0, 0, 5]
-    assert await hits(one) == 5
-    await other.db[PageViews].add(7, hits=1)
-    assert (await one.db[PageViews].require(7)).hits == 6, "written, and in the stream still"
-    await one.db[PageViews].flushed()
     assert await hits(one) == 6
+    await other.db[PageViews].add(7, hits=1)
+    assert (await one.db[PageViews].require(7)).hits == 7, "written, and in the stream still"
+    await one.db[PageViews].flushed()
+    assert await hits(one) == 7
     assert await waiting(one.db[PageViews]) == []
 
 
