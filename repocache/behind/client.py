@@ -7,9 +7,9 @@ Owns how an `Address` becomes its client, and that it speaks to the server that 
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -46,12 +46,25 @@ class _ManagedEncrypted(SentinelManagedSSLConnection):
         self.ssl_context.context = context
 
 
-def client_to(address: Address, timeout: float) -> Redis:
+class Clients(NamedTuple):
+    """`redis`: the client. `sentinels`: those by which it finds the master."""
+
+    redis: Redis
+    sentinels: Sequence[Redis] = ()
+
+    async def close(self) -> None:
+        """All of their connections."""
+        for each in (self.redis, *self.sentinels):
+            await each.aclose()
+            await each.connection_pool.disconnect()
+
+
+def client_to(address: Address, timeout: float) -> Clients:
     """`timeout`: seconds for connecting, and for each reply. Raises ConfigurationError for TLS
     files that cannot be used."""
     context = None if address.tls is None else address.tls.context()
     if not address.sentinels:
-        return Redis(connection_pool=_pool(address, context, timeout))
+        return Clients(Redis(connection_pool=_pool(address, context, timeout)))
     sentinel: Any = Sentinel([])  # type: ignore[no-untyped-call]
     sentinel.sentinels = [
         Redis(connection_pool=_pool(each, context, timeout)) for each in address.sentinels
@@ -62,7 +75,7 @@ def client_to(address: Address, timeout: float) -> Redis:
         options |= {"connection_class": _ManagedEncrypted, "context": context}
     make: Any = SentinelConnectionPool
     pool = make(address.service, sentinel, is_master=True, **options)
-    return Redis(connection_pool=pool)
+    return Clients(Redis(connection_pool=pool), sentinel.sentinels)
 
 
 def _pool(
@@ -94,29 +107,28 @@ class SideClient:
     on an old connection to the old one would not show it.
     """
 
-    def __init__(self, make: Callable[[], Redis], peer: Peer) -> None:
+    def __init__(self, make: Callable[[], Clients], peer: Peer) -> None:
         self._make = make
         self._peer = peer
-        self._client: Redis | None = None
+        self._clients: Clients | None = None
         self._known = ""
 
     async def __aenter__(self) -> Self:
-        self._client = self._make()
+        self._clients = self._make()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-            await client.connection_pool.disconnect()
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            await clients.close()
 
     @asynccontextmanager
     async def ready(self) -> AsyncIterator[Redis]:
         """The client, once it is known whom it speaks to. Raises BehindUnavailable, also for what
         is done with it."""
-        client = self._client
-        if client is None:
+        if self._clients is None:
             raise BehindUnavailable("Redis: the database is not started, or was left")
+        client = self._clients.redis
         try:
             if self._peer.server != self._known:
                 await self._meet(client)
