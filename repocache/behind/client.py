@@ -6,20 +6,22 @@ Owns how an `Address` becomes its client, and that it speaks to the server that 
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio import UnixDomainSocketConnection as SocketConnection
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
+from redis.backoff import NoBackoff
 
 from repocache.errors import BehindUnavailable
 from repocache.records.redis import Peer
@@ -28,6 +30,10 @@ from repocache.redis_link import Address, Identity
 
 MOST = 8
 """Connections of a process at once."""
+CLOSING = 5.0
+"""Seconds that closing waits for what is asked still, whose replies have deadlines."""
+T = TypeVar("T")
+Operation = Callable[[Redis], Awaitable[T]]
 
 
 class _Encrypted(SSLConnection):
@@ -97,6 +103,7 @@ def _options(address: Address, timeout: float) -> dict[str, Any]:
         "password": address.password or None,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 1),
     }
 
 
@@ -105,6 +112,9 @@ class SideClient:
 
     1. Redis fails over, and the link follows; 2. a change is accepted by the new master; 3. a read
     on an old connection to the old one would not show it.
+
+    redis-py loses cancellations: each operation is a task of this client, so that a caller that is
+    cancelled goes at once, and the operation goes on to its end.
     """
 
     def __init__(self, make: Callable[[], Clients], peer: Peer) -> None:
@@ -112,6 +122,7 @@ class SideClient:
         self._peer = peer
         self._clients: Clients | None = None
         self._known = ""
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         self._clients = self._make()
@@ -119,28 +130,34 @@ class SideClient:
 
     async def __aexit__(self, *_: object) -> None:
         clients, self._clients = self._clients, None
+        if self._running:
+            await asyncio.wait(self._running, timeout=CLOSING)
         if clients is not None:
             await clients.close()
 
-    @asynccontextmanager
-    async def ready(self) -> AsyncIterator[Redis]:
-        """The client, once it is known whom it speaks to. Raises BehindUnavailable, also for what
-        is done with it."""
+    async def run(self, operation: Operation[T]) -> T:
+        """What it gives, once it is known which server it speaks to. Raises BehindUnavailable,
+        whatever fails."""
         if self._clients is None:
             raise BehindUnavailable("Redis: the database is not started, or was left")
-        client = self._clients.redis
+        task = asyncio.get_running_loop().create_task(self._run(self._clients.redis, operation))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _run(self, redis: Redis, operation: Operation[T]) -> T:
         try:
             if self._peer.server != self._known:
-                await self._meet(client)
-            yield client
+                await self._meet(redis)
+            return await operation(redis)
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             self._known = ""
             raise BehindUnavailable(f"Redis: {in_brief(error)}") from error
 
-    async def _meet(self, client: Redis) -> None:
-        await client.connection_pool.disconnect(inuse_connections=False)
+    async def _meet(self, redis: Redis) -> None:
+        await redis.connection_pool.disconnect(inuse_connections=False)
         wanted = self._peer.server
-        facts: dict[str, Any] = {**await client.info("server"), **await client.info("replication")}
+        facts: dict[str, Any] = {**await redis.info("server"), **await redis.info("replication")}
         found = str(Identity.of({name: str(value) for name, value in facts.items()}))
         if found != wanted:
             raise BehindUnavailable(

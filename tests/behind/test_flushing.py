@@ -299,6 +299,21 @@ async def test_what_redis_has_lost_is_said(one: Counting, repocache_servers: Ser
     assert await hits(one) == 2
 
 
+async def test_a_cancelled_caller_goes_at_once(one: Counting) -> None:
+    """redis-py loses cancellations now and then."""
+    for _ in range(150):
+
+        async def ask() -> None:
+            while True:
+                await one.db[PageViews].backlog()
+
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(0.001)
+        asking.cancel()
+        done, _ = await asyncio.wait([asking], timeout=5)
+        assert done
+
+
 async def test_leaving_flushes(repocache_endpoints: Endpoints, one: Counting) -> None:
     async with counting(repocache_endpoints, [PageViews]) as place:
         adding = [asyncio.create_task(place.db[PageViews].add(7, hits=1)) for _ in range(5)]
