@@ -6,20 +6,22 @@ Owns how an `Address` becomes its client, and that it speaks to the server that 
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any, Self
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Self, TypeVar
 
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio import UnixDomainSocketConnection as SocketConnection
+from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import (
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
     SentinelManagedSSLConnection,
 )
+from redis.backoff import NoBackoff
 
 from repocache.errors import BehindUnavailable
 from repocache.records.redis import Peer
@@ -28,6 +30,10 @@ from repocache.redis_link import Address, Identity
 
 MOST = 8
 """Connections of a process at once."""
+CLOSING = 5.0
+"""Seconds that closing waits for what is asked still, whose replies have deadlines."""
+T = TypeVar("T")
+Operation = Callable[[Redis], Awaitable[T]]
 
 
 class _Encrypted(SSLConnection):
@@ -46,12 +52,25 @@ class _ManagedEncrypted(SentinelManagedSSLConnection):
         self.ssl_context.context = context
 
 
-def client_to(address: Address, timeout: float) -> Redis:
+class Clients(NamedTuple):
+    """`redis`: the client. `sentinels`: those by which it finds the master."""
+
+    redis: Redis
+    sentinels: Sequence[Redis] = ()
+
+    async def close(self) -> None:
+        """All of their connections."""
+        for each in (self.redis, *self.sentinels):
+            await each.aclose()
+            await each.connection_pool.disconnect()
+
+
+def client_to(address: Address, timeout: float) -> Clients:
     """`timeout`: seconds for connecting, and for each reply. Raises ConfigurationError for TLS
     files that cannot be used."""
     context = None if address.tls is None else address.tls.context()
     if not address.sentinels:
-        return Redis(connection_pool=_pool(address, context, timeout))
+        return Clients(Redis(connection_pool=_pool(address, context, timeout)))
     sentinel: Any = Sentinel([])  # type: ignore[no-untyped-call]
     sentinel.sentinels = [
         Redis(connection_pool=_pool(each, context, timeout)) for each in address.sentinels
@@ -62,7 +81,7 @@ def client_to(address: Address, timeout: float) -> Redis:
         options |= {"connection_class": _ManagedEncrypted, "context": context}
     make: Any = SentinelConnectionPool
     pool = make(address.service, sentinel, is_master=True, **options)
-    return Redis(connection_pool=pool)
+    return Clients(Redis(connection_pool=pool), sentinel.sentinels)
 
 
 def _pool(
@@ -84,6 +103,7 @@ def _options(address: Address, timeout: float) -> dict[str, Any]:
         "password": address.password or None,
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
+        "retry": Retry(NoBackoff(), 1),
     }
 
 
@@ -92,43 +112,52 @@ class SideClient:
 
     1. Redis fails over, and the link follows; 2. a change is accepted by the new master; 3. a read
     on an old connection to the old one would not show it.
+
+    redis-py loses cancellations: each operation is a task of this client, so that a caller that is
+    cancelled goes at once, and the operation goes on to its end.
     """
 
-    def __init__(self, make: Callable[[], Redis], peer: Peer) -> None:
+    def __init__(self, make: Callable[[], Clients], peer: Peer) -> None:
         self._make = make
         self._peer = peer
-        self._client: Redis | None = None
+        self._clients: Clients | None = None
         self._known = ""
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        self._client = self._make()
+        self._clients = self._make()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
-            await client.connection_pool.disconnect()
+        clients, self._clients = self._clients, None
+        if self._running:
+            await asyncio.wait(self._running, timeout=CLOSING)
+        if clients is not None:
+            await clients.close()
 
-    @asynccontextmanager
-    async def ready(self) -> AsyncIterator[Redis]:
-        """The client, once it is known whom it speaks to. Raises BehindUnavailable, also for what
-        is done with it."""
-        client = self._client
-        if client is None:
+    async def run(self, operation: Operation[T]) -> T:
+        """What it gives, once it is known which server it speaks to. Raises BehindUnavailable,
+        whatever fails."""
+        if self._clients is None:
             raise BehindUnavailable("Redis: the database is not started, or was left")
+        task = asyncio.get_running_loop().create_task(self._run(self._clients.redis, operation))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _run(self, redis: Redis, operation: Operation[T]) -> T:
         try:
             if self._peer.server != self._known:
-                await self._meet(client)
-            yield client
+                await self._meet(redis)
+            return await operation(redis)
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             self._known = ""
             raise BehindUnavailable(f"Redis: {in_brief(error)}") from error
 
-    async def _meet(self, client: Redis) -> None:
-        await client.connection_pool.disconnect(inuse_connections=False)
+    async def _meet(self, redis: Redis) -> None:
+        await redis.connection_pool.disconnect(inuse_connections=False)
         wanted = self._peer.server
-        facts: dict[str, Any] = {**await client.info("server"), **await client.info("replication")}
+        facts: dict[str, Any] = {**await redis.info("server"), **await redis.info("replication")}
         found = str(Identity.of({name: str(value) for name, value in facts.items()}))
         if found != wanted:
             raise BehindUnavailable(

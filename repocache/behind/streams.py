@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -16,7 +17,7 @@ from repocache.keys import cut
 
 PAGE = 64
 """Items of one reply: each is of at most some 256 KB."""
-FIRST = "-"
+FIRST, LAST = "-", "+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,7 @@ class Stream:
         item has waited so many seconds, or `most` changes wait."""
         keys = (self.names.items, self.names.state, self.names.lease)
         given = (holder, _milliseconds(lease), _milliseconds(waited), most)
-        async with self._client.ready() as redis:
-            granted, age, left = await _run(redis, TAKE, keys, given)
+        granted, age, left = await self._run(TAKE, keys, given)
         return Turn(bool(granted), age / 1000, left)
 
     async def look(self) -> Turn:
@@ -81,8 +81,7 @@ class Stream:
 
     async def give_back(self, holder: str) -> None:
         """Nobody has to wait for the lease's end."""
-        async with self._client.ready() as redis:
-            await _run(redis, GIVE_BACK, (self.names.lease,), (holder,))
+        await self._run(GIVE_BACK, (self.names.lease,), (holder,))
 
     async def first(self, most: int) -> list[Item]:
         """The oldest items, until they have `most` changes together."""
@@ -97,24 +96,18 @@ class Stream:
 
     async def last(self) -> Item | None:
         """None if nothing waits."""
-        async with self._client.ready() as redis:
-            found = await redis.xrevrange(self.names.items, count=1)
-        return next(_items(found), None)
+        return next(_items(await self._client.run(self._last)), None)
 
     async def has(self, item: Item) -> bool:
         """Whether it is there still."""
-        async with self._client.ready() as redis:
-            found = await redis.xrange(self.names.items, item.text, item.text)
+        found = await self._client.run(partial(self._between, item.text, item.text))
         return any(each.life == item.life for each in _items(found))
 
     async def since(self, life: str, id: StreamId | None) -> tuple[str, list[Item]]:
         """The life, and what came after the id, None: all. All, too, if it is another life than
         this one."""
         start = FIRST if id is None else _behind(id)
-        async with self._client.ready() as redis, redis.pipeline(transaction=True) as asked:
-            asked.hget(self.names.state, "i")
-            asked.xrange(self.names.items, start, count=PAGE)
-            name, page = await asked.execute()
+        name, page = await self._client.run(partial(self._with_life, start))
         now = (name or b"").decode()
         if now != life and id is not None:
             return await self.since(now, None)
@@ -127,23 +120,38 @@ class Stream:
         """Take out what is written, up to this item. How many changes wait still; None: it is
         another stream by now, and nothing was taken out."""
         given = (last.text, last.life, _behind(last.id))
-        async with self._client.ready() as redis:
-            left = int(await _run(redis, TRIM, (self.names.items, self.names.state), given))
+        left = int(await self._run(TRIM, (self.names.items, self.names.state), given))
         return None if left < 0 else left
 
     async def _from(self, start: str) -> AsyncIterator[Item]:
         while True:
-            async with self._client.ready() as redis:
-                page = list(_items(await redis.xrange(self.names.items, start, count=PAGE)))
+            page = list(_items(await self._client.run(partial(self._between, start, LAST))))
             for item in page:
                 yield item
             if len(page) < PAGE:
                 return
             start = _behind(page[-1].id)
 
+    async def _last(self, redis: Redis) -> Any:
+        return await redis.xrevrange(self.names.items, count=1)
 
-async def _run(redis: Redis, script: str, keys: Iterable[str], given: Iterable[str | int]) -> Any:
-    return await redis.register_script(script)(keys=list(keys), args=list(map(str, given)))
+    async def _between(self, first: str, last: str, redis: Redis) -> Any:
+        return await redis.xrange(self.names.items, first, last, count=PAGE)
+
+    async def _with_life(self, start: str, redis: Redis) -> Any:
+        """Both at one moment."""
+        async with redis.pipeline(transaction=True) as asked:
+            asked.hget(self.names.state, "i")
+            asked.xrange(self.names.items, start, count=PAGE)
+            return await asked.execute()
+
+    async def _run(self, script: str, keys: Sequence[str], given: Iterable[str | int]) -> Any:
+        words = [str(each) for each in given]
+
+        async def run(redis: Redis) -> Any:
+            return await redis.register_script(script)(keys=list(keys), args=words)
+
+        return await self._client.run(run)
 
 
 def _behind(id: StreamId) -> str:

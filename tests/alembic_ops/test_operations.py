@@ -14,6 +14,7 @@ from sqlalchemy import MetaData
 
 from repocache.alembic_ops import declare
 from repocache.alembic_ops.ddl import create_trigger
+from repocache.behind.tables import DEAD_LETTERS, POSITIONS
 from repocache.errors import ConfigurationError
 from repocache.invalidation.identifier import quoted
 from repocache.invalidation.outbox import TABLE
@@ -43,11 +44,13 @@ def test_the_librarys_own_migrations_there_and_back(ours: Config, sql: Sql) -> N
 
 
 def test_each_version_upgrades_with_rows_in_it(ours: Config, sql: Sql) -> None:
-    """One so far: whoever adds the next finds here that rows of the one before are still
-    delivered."""
+    """Whoever adds the next finds here that rows of those before are still what they were."""
     command.upgrade(ours, "0001")
     sql(f'INSERT INTO {TABLE} (source, notices) VALUES (NULL, \'[{{"k": [], "o": []}}]\')')
+    command.upgrade(ours, "0002")
+    sql(f"INSERT INTO {POSITIONS} VALUES ('a', '[]', 1, now())")
     command.upgrade(ours, "head")
+    assert sql(f"SELECT stream, positions, changes FROM {POSITIONS}") == [("a", [], 1)]
     assert sql(f"SELECT source, notices->0->'k' FROM {TABLE}") == [(None, [])]
 
 
@@ -82,6 +85,31 @@ def test_autogenerate_finds_what_is_declared_and_then_nothing(
     ]
     command.downgrade(config, "base")
     assert (sql(TRIGGERS), sql(MADE)) == ([], [(0,)])
+
+
+def test_autogenerate_finds_the_tables_of_write_behind_and_then_nothing(
+    theirs: Theirs, sql: Sql, tmp_path: Path
+) -> None:
+    config = theirs("declare(metadata, write_behind=True)")
+    command.revision(config, "one", autogenerate=True, rev_id="1")
+    [written] = (tmp_path / "versions").glob("1_*.py")
+    source = written.read_text().replace(
+        "from alembic import op\n", "from alembic import op\nimport repocache.alembic_ops\n"
+    )
+    assert [line.strip() for line in source.splitlines() if line.strip().startswith("op.")] == [
+        "op.create_repocache_outbox()",
+        "op.create_repocache_write_behind()",
+        "op.drop_repocache_write_behind()",
+        "op.drop_repocache_outbox()",
+    ]
+    written.write_text(source)
+    command.upgrade(config, "head")
+    command.check(config)
+    command.check(theirs("declare(metadata)"))
+    command.downgrade(config, "base")
+    assert sql(f"SELECT to_regclass('{POSITIONS}'), to_regclass('{DEAD_LETTERS}')") == [
+        (None, None)
+    ]
 
 
 def test_who_declares_nothing_is_not_told_to_drop_it(

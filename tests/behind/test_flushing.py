@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from repocache import Flush, WriteBehind
@@ -91,25 +92,68 @@ async def test_caches_of_the_rows_are_told(one: Counting, other: Counting) -> No
 
 
 async def test_items_that_two_flush_are_written_once(one: Counting, other: Counting) -> None:
-    """The lease has ended under the first."""
-    await one.db[PageViews].add(8, hits=1)
+    """The lease has ended under the first. All of them have the items, and wait: one for the row,
+    the others for it."""
+    await one.db[PageViews].add(7, hits=1)
     await one.db[PageViews].flushed()
     for _ in range(5):
         await one.db[PageViews].add(7, hits=1)
     items = await waiting(one.db[PageViews])
-    done = await asyncio.gather(
-        *(
-            flusher(place.db[PageViews])._transaction.flush(f"{STATE}:items", items)
+    async with one.db.engine.connect() as connection:
+        await connection.execute(text("SELECT FROM page_views FOR UPDATE"))
+        flushing = [
+            asyncio.create_task(
+                flusher(place.db[PageViews])._transaction.flush(f"{STATE}:items", items)
+            )
             for place in (one, other, one, other)
-        )
-    )
+        ]
+
+        async def all_wait() -> bool:
+            rows = await one.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+                "AND datname = current_database()"
+            )
+            return len(rows) == 4
+
+        await until(all_wait, "all wait")
+        await connection.rollback()
+    done = await asyncio.gather(*flushing)
     assert sorted(each.changes for each in done) == [0, 0, 0, 5]
-    assert await hits(one) == 5
-    await other.db[PageViews].add(7, hits=1)
-    assert (await one.db[PageViews].require(7)).hits == 6, "written, and in the stream still"
-    await one.db[PageViews].flushed()
     assert await hits(one) == 6
+    await other.db[PageViews].add(7, hits=1)
+    assert (await one.db[PageViews].require(7)).hits == 7, "written, and in the stream still"
+    await one.db[PageViews].flushed()
+    assert await hits(one) == 7
     assert await waiting(one.db[PageViews]) == []
+
+
+async def test_what_another_stream_holds_is_not_taken_out(
+    one: Counting, repocache_servers: Servers, repocache_endpoints: Endpoints
+) -> None:
+    """1. A flush commits; 2. Redis loses all, and has an item of that id again; 3. the flush takes
+    out what it has written."""
+    await one.db[PageViews].add(7, hits=1)
+    [item] = await waiting(one.db[PageViews])
+    await flusher(one.db[PageViews])._transaction.flush(f"{STATE}:items", [item])
+    repocache_servers.redis.command("FLUSHALL")
+    data = pack({"pageview:7": RowChange(adds={"hits": 10})})
+    async with Redis.from_url(repocache_endpoints.redis) as redis:
+        await redis.hset(f"{STATE}:state", mapping={"i": "x", "r": "x", "a": "1", "f": "0"})
+        await redis.xadd(f"{STATE}:items", {"i": "x", "n": 1, "c": 1, "d": data}, id=item.text)
+    assert await flusher(one.db[PageViews]).stream.trim(item) is None
+    await one.db[PageViews].flushed()
+    assert await hits(one) == 11
+
+
+async def test_what_leaves_redis_is_on_the_disk(one: Counting) -> None:
+    transaction = flusher(one.db[PageViews])._transaction
+    for given, wanted in (("off", "on"), ("local", "local"), ("remote_write", "remote_write")):
+        async with transaction._opening() as work:
+            await work.session.execute(text(f"SET LOCAL synchronous_commit = {given}"))
+            await transaction._locked(work.session, "a stream")
+            shown = await work.session.execute(text("SHOW synchronous_commit"))
+            assert shown.scalar_one() == wanted
+            await work.rollback()
 
 
 async def test_nobody_flushes_while_another_has_the_lease(
@@ -253,6 +297,23 @@ async def test_what_redis_has_lost_is_said(one: Counting, repocache_servers: Ser
     await views.add(7, hits=2)
     await views.flushed()
     assert await hits(one) == 2
+
+
+async def test_a_cancelled_caller_goes_at_once(one: Counting) -> None:
+    """redis-py loses cancellations now and then."""
+    stream = flusher(one.db[PageViews]).stream
+
+    async def ask() -> None:
+        while True:
+            await stream.since("", None)
+            await stream.look()
+
+    for number in range(200):
+        asking = asyncio.create_task(ask())
+        await asyncio.sleep(number * 2e-5)
+        asking.cancel()
+        done, _ = await asyncio.wait([asking], timeout=5)
+        assert done
 
 
 async def test_leaving_flushes(repocache_endpoints: Endpoints, one: Counting) -> None:
