@@ -296,8 +296,8 @@ class Database(Operations):
 
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by
-        anybody; see `Feed`."""
-        receivers, keys = self._started.cache.receivers, self._registry[repository].keys
+        anybody; see `Feed`. Raises UsageError where the policy tells nobody of changes."""
+        receivers, keys = self._started.cache.receivers, self._registry.told(repository).keys
         audience = Audience(receivers, self._home, lambda: self._topology.history)
         window, now = self.settings.window, self._topology.now
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)

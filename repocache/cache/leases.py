@@ -41,6 +41,7 @@ class Leases:
     def __init__(self, source: Source, shared: ProcessCache, values: Values) -> None:
         self._owner = source.keys.prefix
         self._fingerprint = source.fingerprint
+        self._life = shared.settings.lease if source.policy.stores_values else 0.0
         self._shared = shared
         self._values = values
         self._views = shared.views
@@ -158,7 +159,7 @@ class Leases:
             self._owner,
             self._fingerprint,
             load.text,
-            self._shared.settings.lease,
+            self._life,
             load.refused,
             load.over,
         )
@@ -174,12 +175,29 @@ class Leases:
         given = [
             Fill(self._lease(load, answer), NOT_KEPT, 1.0)
             for load, answer in answered
-            if answer.kind == "lease"
+            if answer.kind == "lease" and self._life
         ]
         try:
             self._shared.records.fill_all(given, terms)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
+
+    async def store(
+        self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
+    ) -> set[InflightLoad]:
+        """Offer the rows for the leases. Those that L1 may keep, if nothing has met them: Redis has
+        taken the row, or it takes none of this owner's. Then what keeps out of L1 is what came
+        since the records were asked: no message that was published later can be missed unnoticed,
+        and of what was published before they have told the floor."""
+        if self._life:
+            return await self.landed(self.fill(rows))
+        self._settle(rows)
+        return {load for load, _, _ in rows}
+
+    def _settle(self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]) -> None:
+        for load, answer, _ in rows:
+            self._shared.settler.settle(load.bucket, answer.incarnation, answer.floor)
+            self._shared.settler.settle(load.own, answer.owner.incarnation, answer.owner.floor)
 
     def fill(
         self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
@@ -195,9 +213,7 @@ class Leases:
             fills.append(Fill(self._lease(load, answer), value, life))
         try:
             landing = self._shared.records.fill_all(fills, terms)
-            for load, answer, _ in rows:
-                self._shared.settler.settle(load.bucket, answer.incarnation, answer.floor)
-                self._shared.settler.settle(load.own, answer.owner.incarnation, answer.owner.floor)
+            self._settle(rows)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
             return []

@@ -204,10 +204,9 @@ class Loader:
                 self._fail([load], row)
             else:
                 self._answer(load, CachedRow(row), "database")
-        fills = self._leases.fill(
+        landed = await self._leases.store(
             [(load, answer, load.cached.row) for load, answer in leased if load.cached is not None]
         )
-        landed = await self._leases.landed(fills)
         for load, _ in wanted:
             if load not in unread:
                 self._end(load, landed=load in landed)

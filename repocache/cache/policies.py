@@ -27,13 +27,45 @@ class Policy:
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_times(self)
 
     @property
-    def invalidating(self) -> CacheAside:
-        """The same times, where a commit only invalidates: of lookups, for it writes rows, and not
-        who has which value."""
-        return CacheAside(self.ttl, self.local_ttl, self.negative_ttl, self.jitter)
+    def invalidating(self) -> Policy:
+        """The same, where a commit only invalidates: of lookups, for it writes rows, and not who
+        has which value."""
+        return self
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which a value may be met, in Redis and then in a process that took it at the
+        last moment."""
+        return self.ttl + self.local_ttl
+
+    @property
+    def caches(self) -> bool:
+        """Whether reads ask the tiers and fill them; else they go to the database, coalesced."""
+        return True
+
+    @property
+    def stores_values(self) -> bool:
+        """Whether values lie in Redis. Else L1 alone has them: no lease is taken for what nobody
+        else will find."""
+        return True
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether a commit says anything of what it wrote."""
+        return True
+
+    @property
+    def tells_inserts(self) -> bool:
+        """Whether it tells new rows too, for a negative entry may say that there are none."""
+        return True
+
+    @property
+    def primary_alone(self) -> bool:
+        """Whether every read is the primary's, lists and counts too."""
+        return False
 
     @property
     def stores_on_commit(self) -> bool:
@@ -91,9 +123,13 @@ class WriteThrough(Policy):
     strict: bool = False
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_times(self)
         if self.strict:
             object.__setattr__(self, "local_ttl", 0.0)
+
+    @property
+    def invalidating(self) -> Policy:
+        return CacheAside(self.ttl, self.local_ttl, self.negative_ttl, self.jitter)
 
     @property
     def stores_on_commit(self) -> bool:
@@ -116,7 +152,9 @@ class WriteThrough(Policy):
         return not self.strict
 
 
-def _check(policy: Policy) -> None:
+def check_times(policy: Policy) -> None:
+    """Raises ConfigurationError for those that make no sense; `local_ttl` and `negative_ttl` become
+    no longer than `ttl`."""
     name = type(policy).__name__
     for each in ("ttl", "local_ttl", "negative_ttl", "jitter"):
         if not isinstance(getattr(policy, each), int | float):
@@ -124,7 +162,7 @@ def _check(policy: Policy) -> None:
     if not 0 < policy.ttl <= 30 * 86_400:
         raise ConfigurationError(
             f"{name}(ttl={policy.ttl}): give seconds, more than 0 and at most 30 days; "
-            "to leave an owner uncached read it with `find`"
+            "to leave an owner uncached give Uncached()"
         )
     for each in ("local_ttl", "negative_ttl"):
         if not getattr(policy, each) >= 0:

@@ -42,6 +42,7 @@ class TieredCache:
         self._keys = source.keys
         self._fingerprint = source.fingerprint
         self._reads_by_name = source.policy.reads_by_name
+        self._caches = source.policy.caches
         self._shared = shared
         self._views = shared.views
         self._inflight = shared.inflight
@@ -102,11 +103,11 @@ class TieredCache:
         is noted before).
 
         Never for a strict owner: the name may be that of an old generation, and only the script
-        sees write leases.
+        sees write leases. Nor where no values lie in Redis.
         """
         text = self._keys.text(id)
         asked = InflightLoad((self._owner, id), text, bucket_of(text), self._own, bookmark)
-        asked.direct = not self.switch.shared or (
+        asked.direct = not (self._caches and self.switch.shared) or (
             bookmark is not None and not bookmark.takes_cached
         )
         beliefs = self._views.beliefs

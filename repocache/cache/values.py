@@ -55,6 +55,9 @@ class Values:
                 raise CodecError(f"{length} bytes are more than max_value={self._max_value}")
             value = self._signature.unsign(text, value)
             if value == ABSENT:
+                if not self._policy.negative_ttl:
+                    # Of a release that keeps them: nobody would tell it of a row that is new.
+                    raise CodecError("there is a negative entry, and the policy keeps none")
                 return CachedRow(None)
             if value[:1] != VALUE:
                 raise CodecError(f"a value does not begin with {value[:1]!r}")

@@ -55,7 +55,7 @@ def keys_of(computed: Mapping[AnyComputed, ComputedBinding]) -> list[Keys]:
 
 def lives_of_computed(computed: Iterable[AnyComputed]) -> list[float]:
     """Seconds for which their values may be kept."""
-    return [each.policy.ttl + each.policy.local_ttl for each in computed]
+    return [each.policy.longest for each in computed]
 
 
 def _binding(each: AnyComputed) -> ComputedBinding:

@@ -114,7 +114,9 @@ class Shape:
             ALL if matters == "*" else frozenset(_names(matters)),
         )
         if shape.text != text:
-            raise CodecError(f"{text[:200]!r} is the text of no shape, which would write itself otherwise")
+            raise CodecError(
+                f"{text[:200]!r} is the text of no shape, which would write itself otherwise"
+            )
         return shape
 
     def tag_text(self, values: Collection[str]) -> str:

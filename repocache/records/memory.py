@@ -130,10 +130,11 @@ class MemoryRecords:
             stored = None
         if stored is not None and not stored.startswith(LEASE):
             return _answered(state("value", value=stored))
-        if stored is not None:
+        if stored is not None and ask.life:
             return _answered(state("wait", wait=expires - self._clock()))
         nonce = self._nonces()
-        self._stored.lease(name, LEASE + nonce.encode(), ask.life)
+        if ask.life:
+            self._stored.lease(name, LEASE + nonce.encode(), ask.life)
         return _answered(state("lease", nonce=nonce))
 
     def open_all(

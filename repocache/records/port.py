@@ -24,7 +24,8 @@ class CallerHistory(NamedTuple):
 
 class OpenRequest(NamedTuple):
     """A key that was missed: give me its value, or a lease to fill it. `bucket`, `own`: of the key
-    and of its owner. `life`: of the lease, in seconds.
+    and of its owner. `life`: of the lease, in seconds; 0: nothing is to be filled, so that none is
+    left, and who asks is told what he would have to read.
 
     `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it
     gives way to a lease. `over`: nonces of write leases past their deadline whose transactions are

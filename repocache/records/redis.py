@@ -148,7 +148,7 @@ class RedisRecords:
     def _opening(self, ask: OpenRequest, terms: CallerHistory) -> Call:
         own: tuple[str | int, ...] = (
             *(ask.owner, ask.fingerprint, ask.text, self._nonce()),
-            *(_milliseconds(ask.life), ask.refused, self._max_value),
+            *(_milliseconds(ask.life) if ask.life else 0, ask.refused, self._max_value),
             *ask.over,
         )
         return (self._names[ask.bucket], self._names[ask.own]), (*self._head(terms), *own)

@@ -184,7 +184,7 @@ if now then
   local left = redis.call('PTTL', key)
   if left >= 0 and left <= 10 * ARGV[11] then return answer('wait', left) end
 end
-redis.call('SET', key, 'L' .. ARGV[10], 'PX', ARGV[11])
+if ARGV[11] ~= '0' then redis.call('SET', key, 'L' .. ARGV[10], 'PX', ARGV[11]) end
 return answer('lease', ARGV[10])
 """.replace("LONGEST_LEASE", str(LONGEST_LEASE))
 )

@@ -8,6 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from inspect import getattr_static
 from typing import Any, TypeVar, get_args, get_origin
 
+from repocache.cache.few_tiers import (
+    AlwaysConsistent,
+    LocalOnly,
+    SharedOnly,
+    Uncached,
+    WriteAround,
+)
 from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
@@ -21,8 +28,8 @@ from repocache.repository.view import View
 
 _NAMES: Mapping[type, str] = {
     KeyOwner: "owner",
-    CacheAside: "policy",
-    WriteThrough: "policy",
+    **dict.fromkeys((CacheAside, WriteThrough, WriteAround, LocalOnly, SharedOnly), "policy"),
+    **dict.fromkeys((Uncached, AlwaysConsistent), "policy"),
     MappingOptions: "mapping",
 }
 """What is looked for under which name."""

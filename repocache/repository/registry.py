@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Table, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.errors import ConfigurationError
+from repocache.errors import ConfigurationError, UsageError
 from repocache.keys import Keys, KeySpace, owner_beside
 from repocache.mapping.count import count_plan
 from repocache.mapping.criteria import check_criteria
@@ -92,7 +92,7 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 def lives_of(repositories: Iterable[AnyRepository]) -> Iterator[float]:
     """Seconds for which what is cached of them may be kept."""
     for each in repositories:
-        yield each.policy.ttl + each.policy.local_ttl
+        yield each.policy.longest
         yield (each.queries or ONLY_ASKED).ttl + (each.queries or ONLY_ASKED).local_ttl
 
 
@@ -163,6 +163,17 @@ class Registry:
                 f"{name} is not one of this database's repositories: name it in "
                 "Database(repositories=[...])"
             ) from None
+
+    def told(self, repository: type[Any]) -> Binding[Any]:
+        """As `[repository]`. Raises UsageError for one whose commits tell nobody what changed."""
+        binding = self[repository]
+        if not repository.policy.tells_changes:
+            raise UsageError(
+                f"invalidations({repository.__name__}): under its policy, {repository.policy!r}, "
+                "commits tell nobody what they changed: give CacheAside, or "
+                "WriteAround(fill=False) for rows that are told and not cached"
+            )
+        return binding
 
     def declared(
         self, repository: type[Any], ids: Sequence[Any] | None
@@ -240,7 +251,7 @@ class Registry:
         return [table for each in metadata.values() for table in each.tables.values()]
 
     def _owned(self, catalog: Catalog) -> OwnedTables:
-        owned = [owned for _, binding in self for owned in binding.owned]
+        owned = [each for repo, binding in self for each in binding.owned(repo.policy)]
         return OwnedTables([*owned, *self.tags.tables], self._tables(), catalog)
 
     def _check_criteria(self) -> None:
@@ -269,6 +280,7 @@ class Registry:
             kept.statement_for(dialect),
             self._nodes,
             ids.prefix,
+            primary_only=repository.policy.primary_alone,
             strict=not repository.policy.fills_from_replicas,
             scope=repository.owner.scope,
             hindrance="" if owner is None else OF_A_SCOPE,

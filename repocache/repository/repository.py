@@ -210,5 +210,13 @@ class Repository(Generic[M, I]):
     def on_replica(self, max_lag: float | None = None) -> Self:
         """The same repository, reading only replicas, at most `max_lag` seconds behind, past the
         cache; the session's bookmark holds here too. Its reads raise DatabaseUnavailable if no
-        replica may answer."""
+        replica may answer. Raises UsageError where the policy promises what no replica can: of
+        `WriteThrough(strict=True)` and `AlwaysConsistent`."""
+        if not self.policy.fills_from_replicas:
+            name = type(self).__name__
+            raise UsageError(
+                f"{name}.on_replica(): {name}.policy promises that nothing read is older than what "
+                "was committed, and a replica lags: read without it, or declare a second "
+                "repository of the class, with an owner and a policy of its own"
+            )
         return type(self)(self._binding, self._binding.routed(on_replica(max_lag)))
