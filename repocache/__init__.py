@@ -16,6 +16,7 @@ from repocache.cache.few_tiers import (
     Uncached,
     WriteAround,
 )
+from repocache.cache.freshness import Freshness
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.codec.column import ColumnCodec
@@ -82,6 +83,7 @@ __all__ = [
     "EngineSettings",
     "Flush",
     "Follow",
+    "Freshness",
     "InvalidId",
     "KeyList",
     "KeyOwner",

@@ -120,7 +120,7 @@ class Database(Operations):
             registry=self._registry,
             address=address,
             signing=Signing(settings.app, settings.secrets if settings.sign_values else ()),
-            lives=Lives(settings.window, stickiness.uncovered, self._topology.now),
+            lives=Lives(settings.window, longest, self._topology.now, self._registry.asides),
             behind=bindings(declared.behind, owners, states, rules, redis=redis is not None),
             computed=computed,
             nodes=nodes,

@@ -93,8 +93,9 @@ asked for it. Its snapshots are taken after the call."""
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis. `alone`:
-    each load is a statement of its own, for which no other waits."""
+    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis. `entity`:
+    what a function of the application's is given of a row. `alone`: each load is a statement of its
+    own, for which no other waits."""
 
     keys: Keys
     fingerprint: str
@@ -104,6 +105,7 @@ class Source:
     id: Callable[[Row], Any]
     signature: Signature = UNSIGNED
     alone: bool = False
+    entity: Callable[[Row], Any] = tuple
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from repocache.cache.policies import Policy, check_times
+from repocache.cache.policies import Policy, check_freshness, check_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Uncached(Policy):
     jitter: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """There are no times."""
+        check_freshness(self)
 
     @property
     def caches(self) -> bool:

@@ -19,6 +19,9 @@ from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Filled
 from repocache.records import CallerHistory, Fill, Lease, OpenReply, OpenRequest
 
+RENEWED = 10.0 * 365 * 86_400
+"""Seconds: longer than any row has to live."""
+
 
 def knows_of(load: InflightLoad, answer: OpenReply) -> bool:
     """Whether a value counts for the load's session: only in the records that it wrote in, not
@@ -41,6 +44,7 @@ class Leases:
     def __init__(self, source: Source, shared: ProcessCache, values: Values) -> None:
         self._owner = source.keys.prefix
         self._fingerprint = source.fingerprint
+        self._keep = source.policy.freshness.fail_safe
         self._life = shared.settings.lease if source.policy.stores_values else 0.0
         self._shared = shared
         self._values = values
@@ -162,20 +166,22 @@ class Leases:
             self._life,
             load.refused,
             load.over,
+            RENEWED if load.renews else self._keep,
         )
 
     def _lease(self, load: InflightLoad, answer: OpenReply) -> Lease:
-        return Lease(self._ask_for(load), answer.incarnation, answer.generation, answer.nonce)
+        under = answer.incarnation, answer.generation
+        return Lease(self._ask_for(load), *under, answer.nonce, answer.beside)
 
     def release(
         self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory
     ) -> None:
         """Leases under which nothing will be filled: who asks next, perhaps the same load, would
-        wait for them."""
+        wait for them. Nobody waits for a renewal's: it is not tried again before it ends."""
         given = [
             Fill(self._lease(load, answer), NOT_KEPT, 1.0)
             for load, answer in answered
-            if answer.kind == "lease" and self._life
+            if answer.kind == "lease" and self._life and not load.renews
         ]
         try:
             self._shared.records.fill_all(given, terms)

@@ -3,7 +3,7 @@ class is looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -174,6 +174,17 @@ class Registry:
                 "WriteAround(fill=False) for rows that are told and not cached"
             )
         return binding
+
+    @property
+    def asides(self) -> Mapping[str, float]:
+        """Owners whose rows are kept aside when they are taken away, and for how many seconds."""
+        policies = {
+            keys.prefix: policy
+            for repository, binding in self
+            for keys, _, policy in binding.cached(repository.policy)
+        }
+        asides = {prefix: policy.freshness.fail_safe for prefix, policy in policies.items()}
+        return {prefix: seconds for prefix, seconds in asides.items() if seconds}
 
     def declared(
         self, repository: type[Any], ids: Sequence[Any] | None
