@@ -9,7 +9,7 @@ not be shown to another that waits for the same load. The load goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from repocache.cache.entry import CachedRow, Source
 from repocache.cache.inflight import InflightLoad, is_known
@@ -21,21 +21,7 @@ from repocache.events import CacheFailed, Served
 from repocache.records.names import ASIDE
 
 
-class NoFallback:
-    """Whoever waits, waits for the database."""
-
-    def began(self) -> float:
-        """When a caller came, in seconds on the loop's clock."""
-        return 0.0
-
-    def answer(
-        self, asked: InflightLoad, loading: asyncio.Future[CachedRow], since: float
-    ) -> Awaitable[CachedRow]:
-        """`asked`: the caller's own. `since`: when he began. Raises what the load raises."""
-        return loading
-
-
-class Fallback(NoFallback):
+class Fallback:
     """Of one owner, as its policy's freshness has it."""
 
     def __init__(
@@ -52,12 +38,11 @@ class Fallback(NoFallback):
         self._values = values
         self._session_of = session_of
 
-    def began(self) -> float:
-        return asyncio.get_running_loop().time()
-
     async def answer(
         self, asked: InflightLoad, loading: asyncio.Future[CachedRow], since: float
     ) -> CachedRow:
+        """`asked`: the caller's own. `since`: when he came, in seconds on the loop's clock. Raises
+        what the load raises, and DatabaseUnavailable when he has waited long enough."""
         error: DatabaseUnavailable
         try:
             return await self._waited(asked, loading, since)
@@ -91,7 +76,7 @@ class Fallback(NoFallback):
         """Never for who may have written it: whose bookmark names a bucket that it lies under, or
         does not tell all of them, or is not covered. Such a bookmark lives as long as the row is
         kept aside (`publication.publisher`)."""
-        if not self._freshness.fail_safe or not is_no_writer(asked):
+        if not self._freshness.fail_safe or not has_not_written(asked):
             return None
         names, views = self._shared.namespace, self._shared.views
         view, own = views.get(asked.bucket), views.get(asked.own)
@@ -107,7 +92,7 @@ class Fallback(NoFallback):
         return None if value is None else self._values.decode(asked.text, value, asked.key[1])
 
 
-def is_no_writer(asked: InflightLoad) -> bool:
+def has_not_written(asked: InflightLoad) -> bool:
     """Whether the caller's session has written nothing in the buckets of the key and of its
     owner."""
     bookmark = asked.bookmark

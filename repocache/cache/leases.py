@@ -195,15 +195,8 @@ class Leases:
         taken the row, or it takes none of this owner's. Then what keeps out of L1 is what came
         since the records were asked: no message that was published later can be missed unnoticed,
         and of what was published before they have told the floor."""
-        if self._life:
-            return await self.landed(self.fill(rows))
-        self._settle(rows)
-        return {load for load, _, _ in rows}
-
-    def _settle(self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]) -> None:
-        for load, answer, _ in rows:
-            self._shared.settler.settle(load.bucket, answer.incarnation, answer.floor)
-            self._shared.settler.settle(load.own, answer.owner.incarnation, answer.owner.floor)
+        fills = self.fill(rows)
+        return await self.landed(fills) if self._life else {load for load, _, _ in rows}
 
     def fill(
         self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
@@ -211,7 +204,7 @@ class Leases:
         """Offer the rows for the leases."""
         terms = CallerHistory(self._line.history)
         fills: list[Fill] = []
-        for load, answer, row in rows:
+        for load, answer, row in rows if self._life else ():
             value, life = self._values.encode(load.text, row)
             if load.cached is not None:
                 load.cached.length = len(value)
@@ -219,11 +212,13 @@ class Leases:
             fills.append(Fill(self._lease(load, answer), value, life))
         try:
             landing = self._shared.records.fill_all(fills, terms)
-            self._settle(rows)
+            for load, answer, _ in rows:
+                self._shared.settler.settle(load.bucket, answer.incarnation, answer.floor)
+                self._shared.settler.settle(load.own, answer.owner.incarnation, answer.owner.floor)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
             return []
-        return [(load, landed) for (load, _, _), landed in zip(rows, landing, strict=True)]
+        return [(load, landed) for (load, _, _), landed in zip(rows, landing, strict=False)]
 
     async def landed(
         self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]

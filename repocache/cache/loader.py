@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-from repocache.cache.entry import CachedRow, RowRequest, Source
+from repocache.cache.entry import CachedRow, Row, RowRequest, Source
 from repocache.cache.freshness import Age
 from repocache.cache.inflight import UNKNOWN_VIEWS, InflightLoad, may_join
 from repocache.cache.lane import Lane
@@ -75,6 +75,7 @@ class Loader:
         self._tier = tier
         self.l2_hit = Served(source.keys.prefix, "l2", "", "a value")
         self._leases = Leases(source, shared, values)
+        self._timed = source.policy.freshness.refresh_early
         self.renewals = Renewals(source, shared.inflight, self._enqueue, shared.observe)
         self._queue: list[InflightLoad] = []
         self._batches = Lane(shared.spawn, self._fail)
@@ -195,11 +196,8 @@ class Loader:
         """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a
         lease."""
         wanted, leased = group
-        clock = asyncio.get_running_loop().time
-        began = clock()
         try:
-            rows = await self._source.load([want for _, want in wanted])
-            self.renewals.loaded(clock() - began)
+            rows = await self._rows([want for _, want in wanted])
         except BaseException as error:
             self._leases.release(leased, CallerHistory(self._line.history))
             if not isinstance(error, Exception):
@@ -234,6 +232,15 @@ class Loader:
         for load, _ in wanted:
             if load not in unread:
                 self._end(load, landed=load in landed)
+
+    async def _rows(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
+        if not self._timed:
+            return await self._source.load(wanted)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        rows = await self._source.load(wanted)
+        self.renewals.loaded(clock() - began)
+        return rows
 
     def _deliver(self, load: InflightLoad, answer: OpenReply) -> None:
         cached = self._values.decode(load.text, answer.value, load.key[1])

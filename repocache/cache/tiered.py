@@ -15,7 +15,7 @@ from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
 from repocache.cache.belief import BucketView
 from repocache.cache.entry import CachedRow, Source
-from repocache.cache.fallback import Fallback, NoFallback
+from repocache.cache.fallback import Fallback
 from repocache.cache.freshness import Age
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.l1_reader import Peek, Session, l1_peek, observed
@@ -53,11 +53,8 @@ class TieredCache:
         self._loader = Loader(source, shared, self._values, self.switch.tier)
         self._renewals = self._loader.renewals
         self._aged = source.policy.freshness.is_aged
-        self._fallback = (
-            Fallback(source, shared, self._values, session_of)
-            if source.policy.freshness.falls_back
-            else NoFallback()
-        )
+        self._fallback = Fallback(source, shared, self._values, session_of)
+        self._falls_back = source.policy.freshness.falls_back
         self.peek_l1 = self._peek(self.switch.tier, session_of)
         self.peek_for_caller = self._peek(self.switch.callers, session_of)
 
@@ -75,12 +72,14 @@ class TieredCache:
 
     async def read_past_l1(self, id: Any, bookmark: Bookmark | None) -> CachedRow:
         """One id that L1 had not. As `get_many`."""
-        since, load = self._fallback.began(), self._ask(id, bookmark)
+        if self._falls_back:
+            return (await self.get_many((id,), bookmark))[id]
+        load = self._ask(id, bookmark)
         if load.reply is not None:
             cached = await self._answer(load)
             if cached is not None:
                 return cached
-        return await self._fallback.answer(load, self._loader.load(load), since)
+        return await self._loader.load(load)
 
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, CachedRow]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if
@@ -90,7 +89,7 @@ class TieredCache:
         """
         found: dict[Any, CachedRow | None] = {}
         asked: list[tuple[Any, InflightLoad]] = []
-        since = self._fallback.began()
+        since = asyncio.get_running_loop().time() if self._falls_back else None
         for number, id in enumerate(ids, 1):
             found[id] = cached = self.peek_l1(id)
             if cached is None:
@@ -105,7 +104,9 @@ class TieredCache:
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         for id, load, answer in loads:
-            found[id] = await self._fallback.answer(load, answer, since)
+            found[id] = await (
+                self._fallback.answer(load, answer, since) if since is not None else answer
+            )
         return cast("dict[Any, CachedRow]", found)
 
     def _ask(self, id: Any, bookmark: Bookmark | None) -> InflightLoad:

@@ -27,6 +27,7 @@ class Values:
         self._codec = source.codec
         self._id = source.id
         self._policy = source.policy
+        self._beyond = source.policy.freshness.beyond
         self._entity = source.entity
         self._signature = source.signature
         self._max_value = max_value
@@ -49,7 +50,7 @@ class Values:
         except CodecError as error:
             self._observe(ValueRefused(text, str(error)))
             return NOT_KEPT, NO_LIFE
-        return value, ttl * less + policy.freshness.beyond
+        return value, ttl * less + self._beyond
 
     def _ttl(self, row: Row | None) -> float:
         """Seconds, 0: it is not kept."""
