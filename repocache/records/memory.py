@@ -316,9 +316,10 @@ class MemoryRecords:
         for shape in record.shapes.get(owner, ()):
             ask = OpenRequest(bucket, 0, owner, shape, text, 0.0)
             name = self._name(ask, *under)
-            value = self._stored.get(name)[0] or b""
-            if aside and value.startswith(VALUE):
-                self._stored.store(self._name(ask, *under, ASIDE), value, aside)
+            value, expires = self._stored.get(name)
+            if aside and value is not None and value.startswith(VALUE):
+                life = min(aside, expires - self._clock())
+                self._stored.store(self._name(ask, *under, ASIDE), value, life)
             self._stored.drop(name)
             self._stored.drop(self._name(ask, *under, BESIDE))
 

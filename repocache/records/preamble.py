@@ -88,8 +88,9 @@ end
 )
 
 # KEYS[1] the record, the others those of owners, who are named from ARGV[at] on, each with the
-# milliseconds for which a row that is taken away is kept aside. A generation that was never moved
-# is called as its record's incarnation is: no name is used twice.
+# milliseconds for which a row that is taken away is kept aside: but no longer than it would have
+# been there, for who heard of no publication of his write trusts no cache for just so long.
+# A generation that was never moved is called as its record's incarnation is: no name is used twice.
 OWNERS = """
 local rec, owners = look(KEYS[1]), {}
 local foreign = rec.history
@@ -114,10 +115,8 @@ local function drop(owner, text)
   for shape in string.gmatch(own.shapes or '', '[^,]+') do
     local key, beside, aside = names(under(own), shape, text)
     local is = own.aside > 0 and redis.pcall('GETRANGE', key, 0, 0)
-    if is == 'V' then
-      redis.call('RENAME', key, aside)
-      redis.call('PEXPIRE', aside, own.aside)
-    end
+    local left = is == 'V' and math.min(redis.call('PTTL', key), own.aside)
+    if left and left > 0 then redis.call('SET', aside, redis.call('GET', key), 'PX', left) end
     redis.call('DEL', key, beside)
   end
 end
