@@ -31,6 +31,8 @@ from repocache.records import CallerHistory, OpenReply
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
+LAST_LOOK = 0.1
+"""Seconds after somebody else's lease has ended, in which one of those who wait takes the next."""
 OLDER = (
     "no node may answer: the primary here has been replaced, as the session or the record of "
     "the key knows"
@@ -299,7 +301,7 @@ class Loader:
     async def _wait(self, load: InflightLoad, answer: OpenReply) -> OpenReply:
         """Somebody else loads it: look again until it is there."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + min(answer.wait, self._shared.settings.patience)
+        until = loop.time() + min(answer.wait + LAST_LOOK, self._shared.settings.patience)
         pause = 0.002
         while loop.time() < until:
             await asyncio.sleep(pause)

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from typing import Any
 
+from repocache.cache.absences import Absences
 from repocache.cache.entry import CachedRow, Row, Source
 from repocache.errors import CodecError
 from repocache.events import CacheFailed, Observer, ValueRefused
@@ -27,6 +29,7 @@ class Values:
         self._codec = source.codec
         self._id = source.id
         self._policy = source.policy
+        self.absences = Absences(source.policy.negative_ttl, time.monotonic)
         self._beyond = source.policy.freshness.beyond
         self._entity = source.entity
         self._signature = source.signature
@@ -42,7 +45,9 @@ class Values:
         if len(text) > LONGEST or not ttl:
             return NOT_KEPT, NO_LIFE
         if row is None:
-            return self._signature.sign(text, ABSENT), policy.negative_ttl * less
+            if not self.absences.admits():
+                return NOT_KEPT, NO_LIFE
+            return self._signature.sign(text, ABSENT), ttl * less
         try:
             value = self._signature.sign(text, VALUE + self._codec.encode(row))
             if len(value) > self._max_value:
