@@ -77,6 +77,7 @@ class Loader:
         self._tier = tier
         self.l2_hit = Served(source.keys.prefix, "l2", "", "a value")
         self._leases = Leases(source, shared, values)
+        self._aged = source.policy.freshness.is_aged
         self._timed = source.policy.freshness.refresh_early
         self.renewals = Renewals(source, shared.inflight, self._enqueue, shared.observe)
         self._queue: list[InflightLoad] = []
@@ -155,7 +156,8 @@ class Loader:
             else:
                 if answer is not None and answer.kind == "lease":
                     leased[load] = answer
-                    self._keep_beside(load, answer)
+                    if answer.beside:
+                        self._keep_beside(load, answer)
                 if (want := self._request(load, answer, history)) is not None:
                     groups[want.primary, want.bookmark is not None].append((load, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may
@@ -185,6 +187,8 @@ class Loader:
         self, answers: Sequence[tuple[InflightLoad, OpenReply | None]]
     ) -> Sequence[tuple[InflightLoad, OpenReply | None]]:
         """Without the renewals that somebody else is at, or nobody can be."""
+        if not self._aged:
+            return answers
         over = {
             load
             for load, answer in answers
@@ -192,7 +196,7 @@ class Loader:
         }
         for load in over:
             self._inflight.end(load)
-        return [each for each in answers if each[0] not in over] if over else answers
+        return [each for each in answers if each[0] not in over]
 
     async def _read(self, group: Group) -> None:
         """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a

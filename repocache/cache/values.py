@@ -41,7 +41,8 @@ class Values:
         stored."""
         policy = self._policy
         less = 1.0 - policy.jitter * random.random()  # noqa: S311  # jitter
-        ttl = self._ttl(row)
+        plain = row is not None and policy.freshness.ttl_of is None
+        ttl = policy.ttl if plain else self._ttl(row)
         if len(text) > LONGEST or not ttl:
             return NOT_KEPT, NO_LIFE
         if row is None:

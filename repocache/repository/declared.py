@@ -100,6 +100,11 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
         raise ConfigurationError(
             f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`"
         )
+    if repository.queries is not None and repository.policy.primary_alone:
+        raise ConfigurationError(
+            f"{name}.queries={repository.queries!r}: under {repository.policy!r} lists are the "
+            "primary's, and cached ones are not: leave it out, or give another policy"
+        )
     if not isinstance(repository.mapping, MappingOptions):
         raise ConfigurationError(
             f"{name}.mapping={repository.mapping!r}: give `MappingOptions(...)`"

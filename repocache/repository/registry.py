@@ -3,14 +3,14 @@ class is looked up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Table, TextClause
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from repocache.errors import ConfigurationError, UsageError
+from repocache.errors import ConfigurationError
 from repocache.keys import Keys, KeySpace, owner_beside
 from repocache.mapping.count import count_plan
 from repocache.mapping.criteria import check_criteria
@@ -163,28 +163,6 @@ class Registry:
                 f"{name} is not one of this database's repositories: name it in "
                 "Database(repositories=[...])"
             ) from None
-
-    def told(self, repository: type[Any]) -> Binding[Any]:
-        """As `[repository]`. Raises UsageError for one whose commits tell nobody what changed."""
-        binding = self[repository]
-        if not repository.policy.tells_changes:
-            raise UsageError(
-                f"invalidations({repository.__name__}): under its policy, {repository.policy!r}, "
-                "commits tell nobody what they changed: give CacheAside, or "
-                "WriteAround(fill=False) for rows that are told and not cached"
-            )
-        return binding
-
-    @property
-    def asides(self) -> Mapping[str, float]:
-        """Owners whose rows are kept aside when they are taken away, and for how many seconds."""
-        policies = {
-            keys.prefix: policy
-            for repository, binding in self
-            for keys, _, policy in binding.cached(repository.policy)
-        }
-        asides = {prefix: policy.freshness.fail_safe for prefix, policy in policies.items()}
-        return {prefix: seconds for prefix, seconds in asides.items() if seconds}
 
     def declared(
         self, repository: type[Any], ids: Sequence[Any] | None

@@ -113,3 +113,8 @@ class Owners:
 
 
 NOBODY = Owners()
+
+
+def is_selective(each: KeyColumns) -> bool:
+    """Whether not every statement is the owner's affair."""
+    return each.is_lookup or not each.tells_inserts

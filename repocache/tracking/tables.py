@@ -19,7 +19,7 @@ from repocache.errors import ConfigurationError
 from repocache.keys import Follow
 from repocache.tracking.cascades import Cascade, Reached, Told, named_in
 from repocache.tracking.catalog import NOTHING, Catalog, Place
-from repocache.tracking.owners import KeyColumns, Owned, Owners
+from repocache.tracking.owners import KeyColumns, Owned, Owners, is_selective
 from repocache.tracking.places import Places, Reference, place_of
 from repocache.tracking.trusted import is_trusted
 
@@ -357,7 +357,7 @@ def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owne
         owners,
         keyed=keyed,
         lookups=tuple(each for each in keyed if each.is_lookup),
-        selective=any(each.is_lookup or not each.tells_inserts for each in keyed),
+        selective=any(map(is_selective, keyed)),
         written=owners.written.union(
             each.keys.prefix for each in owners.keyed if not _holds(named, each)
         ),

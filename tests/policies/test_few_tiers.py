@@ -9,17 +9,24 @@ import pytest
 from sqlalchemy import select, update
 
 from repocache import (
+    AlwaysConsistent,
+    CacheAside,
+    CachedQueries,
     ConfigurationError,
     Database,
+    Freshness,
     KeyOwner,
     LocalOnly,
     Repository,
     Scope,
     SharedOnly,
+    Uncached,
     UsageError,
     WriteThrough,
 )
+from repocache.cache.policies import Policy
 from repocache.events import Invalidated, Served
+from repocache.repository.promises import check_computed
 from repocache.testing import Endpoints, Servers
 from tests.policies.kinds import Baskets, Exact, Free, Lands, ended, keys_of, scripts_run, tiers
 from tests.scopes.papers_of import Paper
@@ -202,6 +209,27 @@ async def test_strict_data_on_a_replica_is_refused(shop: Shop) -> None:
         Strict(bound._binding, bound._access).on_replica(60)
     assert (await shop.db[Exact].on_primary().require(7)).name == "n07"
     assert shop.db[Free].on_replica() is not None
+
+
+def test_cached_lists_of_what_is_always_consistent_are_refused(shop: Shop) -> None:
+    class Lists(Repository[User, int]):
+        owner = KeyOwner("list")
+        policy = AlwaysConsistent()
+        queries = CachedQueries(ttl=60)
+
+    with pytest.raises(ConfigurationError, match="lists are the primary's"):
+        Database("postgresql+asyncpg://app@nowhere/shop", repositories=[Lists])
+    with pytest.raises(UsageError, match="lists are the primary's"):
+        shop.db[Exact].cached(ttl=5)
+
+
+@pytest.mark.parametrize(
+    "policy", [Uncached(), LocalOnly(ttl=5), CacheAside(freshness=Freshness(fail_safe=60))]
+)
+def test_computed_values_are_under_plain_cache_aside(policy: Policy) -> None:
+    with pytest.raises(ConfigurationError, match="nobody writes computed values"):
+        check_computed("Prices", policy)
+    check_computed("Prices", CacheAside(ttl=5))
 
 
 def test_local_rows_of_a_scope_are_refused(repocache_endpoints: Endpoints) -> None:
