@@ -9,6 +9,14 @@ from repocache.behind.flush import Flush
 from repocache.behind.write_behind import WriteBehind
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CacheSettings
+from repocache.cache.few_tiers import (
+    AlwaysConsistent,
+    LocalOnly,
+    SharedOnly,
+    Uncached,
+    WriteAround,
+)
+from repocache.cache.freshness import Freshness
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.codec.column import ColumnCodec
@@ -53,6 +61,7 @@ from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
 
 __all__ = [
+    "AlwaysConsistent",
     "BacklogFull",
     "Bookmark",
     "CacheAside",
@@ -74,10 +83,12 @@ __all__ = [
     "EngineSettings",
     "Flush",
     "Follow",
+    "Freshness",
     "InvalidId",
     "KeyList",
     "KeyOwner",
     "LinkSettings",
+    "LocalOnly",
     "LoggingObserver",
     "Lookup",
     "MappingOptions",
@@ -95,11 +106,14 @@ __all__ = [
     "Scope",
     "Settings",
     "ShadowCount",
+    "SharedOnly",
     "TopologySettings",
+    "Uncached",
     "UnitOfWork",
     "UsageError",
     "Verification",
     "View",
+    "WriteAround",
     "WriteBehind",
     "WriteThrough",
     "read_through",

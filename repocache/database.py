@@ -30,6 +30,7 @@ from repocache.nodes.topology import NodeStatus, Topology
 from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
 from repocache.redis_link import Address, RedisClient, address_of
+from repocache.repository.promises import asides, check_told
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
@@ -120,7 +121,7 @@ class Database(Operations):
             registry=self._registry,
             address=address,
             signing=Signing(settings.app, settings.secrets if settings.sign_values else ()),
-            lives=Lives(settings.window, stickiness.uncovered, self._topology.now),
+            lives=Lives(settings.window, longest, self._topology.now, asides(self._registry)),
             behind=bindings(declared.behind, owners, states, rules, redis=redis is not None),
             computed=computed,
             nodes=nodes,
@@ -296,8 +297,9 @@ class Database(Operations):
 
     def invalidations(self, repository: type[Repository[Any, I]]) -> Feed[I]:
         """`async with db.invalidations(Users) as changes:` an iterator over what is written, by
-        anybody; see `Feed`."""
+        anybody; see `Feed`. Raises UsageError where the policy tells nobody of changes."""
         receivers, keys = self._started.cache.receivers, self._registry[repository].keys
+        check_told(repository.__name__, repository.policy)
         audience = Audience(receivers, self._home, lambda: self._topology.history)
         window, now = self.settings.window, self._topology.now
         return Feed(keys, audience, room=FEED_ROOM, window=window, clock=now)

@@ -60,7 +60,7 @@ def shown(value: object) -> str:
 def fields_of(kind: Any) -> list[tuple[str, str, str]]:
     """Name, type and default of each field."""
     found = []
-    for each in dataclasses.fields(kind):
+    for each in filter(lambda field: field.init, dataclasses.fields(kind)):
         made = each.default_factory
         default = each.default if made is dataclasses.MISSING else made()
         said = "required" if default is dataclasses.MISSING else shown(default)

@@ -97,8 +97,8 @@ def _script(name: str, *changes: tuple[str, str]) -> Iterator[None]:
 def _lease() -> Iterator[None]:
     """Any fill lands."""
     unlike = (
-        "if redis.pcall('STRLEN', key) ~= #ARGV[8] + 1",
-        "if redis.call('GET', key) ~= 'L' .. ARGV[8]",
+        "if redis.pcall('STRLEN', held) ~= #ARGV[8] + 1",
+        "if redis.call('GET', held) ~= 'L' .. ARGV[8]",
     )
     with _script("FILL", *((f"{condition} then return 0 end", "") for condition in unlike)):
         yield

@@ -238,7 +238,7 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, confirmed, _, _, _, owner, shape, text, *rest = [
         each.decode() for each in argv
     ]
-    _, life, refused, _, *over = rest
+    _, life, refused, _, keep, *over = rest
     redis.records._server = server
     ask = OpenRequest(
         _bucket(keys[0]),
@@ -249,6 +249,7 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
         int(life) / 1000,
         refused,
         tuple(over),
+        int(keep) / 1000,
     )
     answer = _now(redis.records.open(ask, CallerHistory(history, confirmed == "1")))
     if answer.kind == "history":
@@ -259,6 +260,11 @@ def answer_open(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
         names = [part.encode() for lease in answer.overdue for part in lease]
         return _array(b"written", *state, names)
     last: bytes | int = answer.value
+    left = int(answer.left * 1000)
+    if answer.beside:
+        return _array(b"beside", *state, answer.value, left, answer.nonce.encode())
+    if answer.kind == "value":
+        return _array(b"value", *state, answer.value, left)
     if answer.kind == "lease":
         last = answer.nonce.encode()
     elif answer.kind == "wait":
@@ -277,10 +283,14 @@ def _fill(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     ]
     redis.records._server = server
     lease = Lease(
-        OpenRequest(_bucket(keys[0]), _bucket(keys[1]), owner, shape, text, 1.0),
+        OpenRequest(
+            *(_bucket(keys[0]), _bucket(keys[1]), owner, shape, text, 1.0),
+            keep=float(bool(argv[10])),
+        ),
         incarnation,
         generation,
         nonce,
+        argv[10] == b"beside",
     )
     landed = _now(redis.records.fill(lease, CallerHistory(history), argv[8], int(argv[9]) / 1000))
     if landed:
@@ -326,7 +336,9 @@ def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     ]
     tip, named_, puts = [each.decode() for each in argv[10:13]]
     redis.records._server = server
-    rest = argv[12 + len(keys) :]
+    rest = argv[13 + 2 * (len(keys) - 1) :]
+    kept = [each.decode() for each in argv[13 : 13 + 2 * (len(keys) - 1)]]
+    asides = {owner: int(life) / 1000 for owner, life in zip(kept[::2], kept[1::2], strict=True)}
     named, given = 2 * int(named_), 8 * int(puts)
     texts = [each.decode() for each in rest[:named]]
     values = tuple(_put(rest[at : at + 8]) for at in range(named, named + given, 8))
@@ -336,6 +348,7 @@ def _invalidate(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
         tuple(each.decode() for each in rest[named + given :: 2]),
         _position(position),
         Writing(NO_POSITIONS if order in (UNKNOWN, NOWHERE) else int(order, 16), values, nonce),
+        tuple(asides.items()),
     )
     terms = CallerHistory(history, confirmed == "1")
     redis.tip = tip
@@ -353,7 +366,7 @@ def _intend(redis: Redis, keys: list[str], argv: list[bytes]) -> bytes:
     server, history, confirmed, _, _, _, nonce, xid, life, texts, owners, *rest = [
         each.decode() for each in argv
     ]
-    redis.records._server, rest = server, rest[len(keys) - 1 :]
+    redis.records._server, rest = server, rest[2 * (len(keys) - 1) :]
     named, moved = 2 * int(texts), 2 * int(owners)
     pairs = tuple(zip(rest[:named:2], rest[1:named:2], strict=True))
     whole, seen = tuple(rest[named : named + moved : 2]), tuple(rest[named + moved :])

@@ -93,8 +93,9 @@ asked for it. Its snapshots are taken after the call."""
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis. `alone`:
-    each load is a statement of its own, for which no other waits."""
+    """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis. `entity`:
+    what a function of the application's is given of a row. `alone`: each load is a statement of its
+    own, for which no other waits."""
 
     keys: Keys
     fingerprint: str
@@ -104,19 +105,22 @@ class Source:
     id: Callable[[Row], Any]
     signature: Signature = UNSIGNED
     alone: bool = False
+    entity: Callable[[Row], Any] = tuple
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
     """`lease`: seconds that one loader may take before another may fill in its place. `patience`:
-    seconds to wait for somebody else's load before reading the database oneself. `batch`: keys of
-    one statement. `max_value`: bytes of one value in Redis. `observe_hits`: tell the observer of L1
-    hits too, which costs several times the hit itself. `mode`: of every owner, until
+    seconds to wait for somebody else's load before reading the database oneself, and storing
+    nothing: above `lease`, so that one of those who wait takes over from a loader that died.
+    `batch`: keys of one statement. `max_value`: bytes of one value in Redis. `observe_hits`: tell
+    the observer of L1 hits too, which costs several times the hit itself. `mode`: of every owner,
+    until
     `Database.switch` gives it another.
     """
 
     lease: float = 2.0
-    patience: float = 0.2
+    patience: float = 2.5
     batch: int = 512
     max_value: int = 1024 * 1024
     observe_hits: bool = False

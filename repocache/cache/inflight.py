@@ -7,6 +7,7 @@ stays out of L1 and nobody joins them any more.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable
 
 from repocache.bookmark import Bookmark, Seen
@@ -33,11 +34,16 @@ class InflightLoad:
         "invalidated",
         "invalidated_since_fill",
         "invalidations",
+        "joined",
+        "kept",
         "key",
+        "left",
+        "lives",
         "over",
         "own",
         "prefix",
         "refused",
+        "renews",
         "reply",
         "sent",
         "text",
@@ -60,6 +66,10 @@ class InflightLoad:
         self.direct = False
         #: GET is on its way, None: Redis was not asked by name.
         self.reply: Awaitable[bytes | None] | None = None
+        #: How long it has to live, sent along, None: that does not matter.
+        self.left: Awaitable[float] | None = None
+        #: The same, in seconds.
+        self.lives = math.inf
         #: The beginning of the key's name that GET used.
         self.prefix = ""
         #: How often the bucket and the owner had been invalidated when GET was sent.
@@ -85,6 +95,12 @@ class InflightLoad:
         #: The same, counted anew from the moment that the fill was sent: a fill that lands proves
         #: that nothing touched the key before.
         self.invalidated_since_fill = False
+        #: Nobody waits: it reads anew what is there, and is given until then.
+        self.renews = False
+        #: A row past its time that counts for the session, if the database does not answer.
+        self.kept: CachedRow | None = None
+        #: Another's load, that has this one's answer too.
+        self.joined: InflightLoad | None = None
         #: The answer, once it is there.
         self.cached: CachedRow | None = None
         self.waiters: list[asyncio.Future[CachedRow]] = []
@@ -138,12 +154,10 @@ def may_join(load: InflightLoad, bookmark: Bookmark | None, *, direct: bool) -> 
         return False
     if bookmark is None:
         return True
-    return (not load.sent if direct else _is_known(load, bookmark)) and _has_position(
-        load, bookmark
-    )
+    return (not load.sent if direct else is_known(load, bookmark)) and _has_position(load, bookmark)
 
 
-def _is_known(load: InflightLoad, bookmark: Bookmark) -> bool:
+def is_known(load: InflightLoad, bookmark: Bookmark) -> bool:
     """Whether the records that a load has asked know of all that the session wrote in its bucket,
     and of the owner as a whole."""
     if not bookmark.takes_cached:
@@ -176,6 +190,7 @@ class InflightLoads:
     def __init__(self) -> None:
         self.by_key: dict[tuple[LocalKey, bool], InflightLoad] = {}
         self._by_bucket: dict[int, set[InflightLoad]] = {}
+        self._renewed: set[LocalKey] = set()
 
     def __len__(self) -> int:
         return sum(map(len, self._by_bucket.values()))
@@ -197,8 +212,18 @@ class InflightLoads:
             load.direct = True
             self.by_key.setdefault((load.key, True), load)
 
+    def begin_renewal(self, load: InflightLoad) -> bool:
+        """Never joined. False: one of this key is on its way already."""
+        if load.key in self._renewed:
+            return False
+        self._renewed.add(load.key)
+        self._by_bucket.setdefault(load.bucket, set()).add(load)
+        return True
+
     def end(self, load: InflightLoad) -> None:
         self._forget(load)
+        if load.renews:
+            self._renewed.discard(load.key)
         bucket = self._by_bucket.get(load.bucket)
         if bucket is not None:
             bucket.discard(load)

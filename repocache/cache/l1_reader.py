@@ -19,10 +19,14 @@ Peek = Callable[[Any], CachedRow | None]
 
 
 class Session(Protocol):
-    """What L1 asks of the caller's session."""
+    """What the caches ask of the caller's session, and tell it."""
 
     @property
     def bookmark(self) -> Bookmark: ...
+
+    def shown_stale(self, key: str) -> None:
+        """It is given a row past its time, under this key."""
+        ...
 
 
 def l1_peek(

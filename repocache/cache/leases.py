@@ -19,6 +19,9 @@ from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Filled
 from repocache.records import CallerHistory, Fill, Lease, OpenReply, OpenRequest
 
+RENEWED = 10.0 * 365 * 86_400
+"""Seconds: longer than any row has to live."""
+
 
 def knows_of(load: InflightLoad, answer: OpenReply) -> bool:
     """Whether a value counts for the load's session: only in the records that it wrote in, not
@@ -41,6 +44,8 @@ class Leases:
     def __init__(self, source: Source, shared: ProcessCache, values: Values) -> None:
         self._owner = source.keys.prefix
         self._fingerprint = source.fingerprint
+        self._keep = source.policy.freshness.fail_safe
+        self._life = shared.settings.lease if source.policy.stores_values else 0.0
         self._shared = shared
         self._values = values
         self._views = shared.views
@@ -158,28 +163,40 @@ class Leases:
             self._owner,
             self._fingerprint,
             load.text,
-            self._shared.settings.lease,
+            self._life,
             load.refused,
             load.over,
+            RENEWED if load.renews else self._keep,
         )
 
     def _lease(self, load: InflightLoad, answer: OpenReply) -> Lease:
-        return Lease(self._ask_for(load), answer.incarnation, answer.generation, answer.nonce)
+        under = answer.incarnation, answer.generation
+        return Lease(self._ask_for(load), *under, answer.nonce, answer.beside)
 
     def release(
         self, answered: Sequence[tuple[InflightLoad, OpenReply]], terms: CallerHistory
     ) -> None:
         """Leases under which nothing will be filled: who asks next, perhaps the same load, would
-        wait for them."""
+        wait for them. Nobody waits for a renewal's: it is not tried again before it ends."""
         given = [
             Fill(self._lease(load, answer), NOT_KEPT, 1.0)
             for load, answer in answered
-            if answer.kind == "lease"
+            if answer.kind == "lease" and self._life and not load.renews
         ]
         try:
             self._shared.records.fill_all(given, terms)
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
+
+    async def store(
+        self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
+    ) -> set[InflightLoad]:
+        """Offer the rows for the leases. Those that L1 may keep, if nothing has met them: Redis has
+        taken the row, or it takes none of this owner's. Then what keeps out of L1 is what came
+        since the records were asked: no message that was published later can be missed unnoticed,
+        and of what was published before they have told the floor."""
+        fills = self.fill(rows)
+        return await self.landed(fills) if self._life else {load for load, _, _ in rows}
 
     def fill(
         self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
@@ -187,7 +204,7 @@ class Leases:
         """Offer the rows for the leases."""
         terms = CallerHistory(self._line.history)
         fills: list[Fill] = []
-        for load, answer, row in rows:
+        for load, answer, row in rows if self._life else ():
             value, life = self._values.encode(load.text, row)
             if load.cached is not None:
                 load.cached.length = len(value)
@@ -201,7 +218,7 @@ class Leases:
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
             return []
-        return [(load, landed) for (load, _, _), landed in zip(rows, landing, strict=True)]
+        return [(load, landed) for (load, _, _), landed in zip(rows, landing, strict=False)]
 
     async def landed(
         self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
-from repocache.cache.entry import CachedRow, RowRequest, Source
+from repocache.cache.entry import CachedRow, Row, RowRequest, Source
+from repocache.cache.freshness import Age
 from repocache.cache.inflight import UNKNOWN_VIEWS, InflightLoad, may_join
 from repocache.cache.lane import Lane
-from repocache.cache.leases import Leases
+from repocache.cache.leases import Leases, knows_of
 from repocache.cache.process_cache import ProcessCache
+from repocache.cache.renewals import Renewals
 from repocache.cache.switch import Gate
 from repocache.cache.values import Values, digest
 from repocache.errors import CodecError, DatabaseUnavailable
@@ -29,6 +31,8 @@ from repocache.records import CallerHistory, OpenReply
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
+LAST_LOOK = 0.1
+"""Seconds after somebody else's lease has ended, in which one of those who wait takes the next."""
 OLDER = (
     "no node may answer: the primary here has been replaced, as the session or the record of "
     "the key knows"
@@ -73,6 +77,9 @@ class Loader:
         self._tier = tier
         self.l2_hit = Served(source.keys.prefix, "l2", "", "a value")
         self._leases = Leases(source, shared, values)
+        self._aged = source.policy.freshness.is_aged
+        self._timed = source.policy.freshness.refresh_early
+        self.renewals = Renewals(source, shared.inflight, self._enqueue, shared.observe)
         self._queue: list[InflightLoad] = []
         self._batches = Lane(shared.spawn, self._fail)
         self._for_primary: list[tuple[InflightLoad, RowRequest, OpenReply | None]] = []
@@ -86,6 +93,7 @@ class Loader:
         other = self._inflight.get(asked.key, direct=asked.direct)
         joins = other is not None and may_join(other, asked.bookmark, direct=asked.direct)
         if other is not None and joins and (self._shares_sent or not other.sent):
+            asked.joined = other
             return other.join()
         if asked.bookmark is not None and is_newer(asked.bookmark.history, self._line.history):
             raise DatabaseUnavailable(OLDER)
@@ -138,16 +146,18 @@ class Loader:
         )
         for load in batch:
             load.sent = True
-        answers = await self._leases.open(batch)
+        answers = self._going_on(await self._leases.open(batch))
         history = self._line.history
         for load, answer in answers:
             if answer is not None and answer.kind == "value":
-                self._deliver(load, answer.value)
+                self._deliver(load, answer)
             elif (apart := self._apart(load, answer)) is not None:
                 self._shared.spawn(self._run_alone(load, apart))
             else:
                 if answer is not None and answer.kind == "lease":
                     leased[load] = answer
+                    if answer.beside:
+                        self._keep_beside(load, answer)
                 if (want := self._request(load, answer, history)) is not None:
                     groups[want.primary, want.bookmark is not None].append((load, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may
@@ -173,27 +183,45 @@ class Loader:
             return self._take_over(load, answer)
         return given(answer) if self._alone else None
 
+    def _going_on(
+        self, answers: Sequence[tuple[InflightLoad, OpenReply | None]]
+    ) -> Sequence[tuple[InflightLoad, OpenReply | None]]:
+        """Without the renewals that somebody else is at, or nobody can be."""
+        if not self._aged:
+            return answers
+        over = {
+            load
+            for load, answer in answers
+            if load.renews and (answer is None or answer.kind != "lease")
+        }
+        for load in over:
+            self._inflight.end(load)
+        return [each for each in answers if each[0] not in over]
+
     async def _read(self, group: Group) -> None:
         """Rows for the wanted, who alone hear of it if that fails; fills for those that hold a
         lease."""
         wanted, leased = group
         try:
-            rows = await self._source.load([want for _, want in wanted])
+            rows = await self._rows([want for _, want in wanted])
         except BaseException as error:
             self._leases.release(leased, CallerHistory(self._line.history))
             if not isinstance(error, Exception):
                 raise
+            self._fail([load for load in group.loads if load.renews], error)
+            wanted = [each for each in wanted if not each[0].renews]
+            loads = [load for load, _ in wanted]
             unavailable = isinstance(error, DatabaseUnavailable) and self._from_replicas
             if unavailable and any(want.floor is None or want.fills for _, want in wanted):
                 # What would be filled asks for more than an answer does: any node that suits the
                 # session may give it.
-                for load in group.loads:
+                for load in loads:
                     self._inflight.goes_past(load)
                 content = [
                     (load, want._replace(floor=ANY_NODE, fills=False)) for load, want in wanted
                 ]
                 return await self._read(Group(content, ()))
-            return self._fail(group.loads, error)
+            return self._fail(loads, error)
         unread = {load for load, want in wanted if isinstance(rows.get(want.id), CodecError)}
         if unread:
             lost = [each for each in leased if each[0] in unread]
@@ -204,22 +232,36 @@ class Loader:
                 self._fail([load], row)
             else:
                 self._answer(load, CachedRow(row), "database")
-        fills = self._leases.fill(
+        landed = await self._leases.store(
             [(load, answer, load.cached.row) for load, answer in leased if load.cached is not None]
         )
-        landed = await self._leases.landed(fills)
         for load, _ in wanted:
             if load not in unread:
                 self._end(load, landed=load in landed)
 
-    def _deliver(self, load: InflightLoad, value: bytes) -> None:
-        cached = self._values.decode(load.text, value, load.key[1])
-        if cached is not None:
-            self._answer(load, cached, "l2")
-            self._end(load, landed=True)
-        else:
-            load.refused = digest(value)
+    async def _rows(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
+        if not self._timed:
+            return await self._source.load(wanted)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        rows = await self._source.load(wanted)
+        self.renewals.loaded(clock() - began)
+        return rows
+
+    def _deliver(self, load: InflightLoad, answer: OpenReply) -> None:
+        cached = self._values.decode(load.text, answer.value, load.key[1])
+        if cached is None:
+            load.refused = digest(answer.value)
             self._enqueue(load)
+            return
+        fresh = self.renewals.age(load, cached, answer.left) is Age.FRESH
+        self._answer(load, cached, "l2" if fresh else "stale")
+        self._end(load, landed=fresh)
+
+    def _keep_beside(self, load: InflightLoad, answer: OpenReply) -> None:
+        """The row that a lease was left beside, for when the database does not answer."""
+        if answer.value and not load.renews and load.kept is None and knows_of(load, answer):
+            load.kept = self._values.decode(load.text, answer.value, load.key[1])
 
     def _request(
         self, load: InflightLoad, answer: OpenReply | None, history: str
@@ -247,10 +289,12 @@ class Loader:
         try:
             answer = await going_on
             if answer is not None and answer.kind == "value":
-                return self._deliver(load, answer.value)
+                return self._deliver(load, answer)
             want = self._request(load, answer, self._line.history)
             if want is not None:
                 leased = [(load, answer)] if answer is not None and answer.kind == "lease" else []
+                for _, lease in leased:
+                    self._keep_beside(load, lease)
                 await self._read(Group([(load, want)], leased))
         except asyncio.CancelledError:
             self._fail([load], DatabaseUnavailable("the database was closed during the load"))
@@ -261,7 +305,7 @@ class Loader:
     async def _wait(self, load: InflightLoad, answer: OpenReply) -> OpenReply:
         """Somebody else loads it: look again until it is there."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + min(answer.wait, self._shared.settings.patience)
+        until = loop.time() + min(answer.wait + LAST_LOOK, self._shared.settings.patience)
         pause = 0.002
         while loop.time() < until:
             await asyncio.sleep(pause)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
+from repocache.cache.freshness import ALWAYS_FRESH, Freshness
 from repocache.errors import ConfigurationError
 
 
@@ -16,7 +17,7 @@ class Policy:
     the process. `negative_ttl`: seconds for which "there is no such row" is kept, never longer than
     `ttl`; 0: not kept. An insert clears it.
     `jitter`: share of each of these times taken off at random, 0 to 0.5, so that what was filled
-    together does not expire together.
+    together does not expire together. `freshness`: how old it may be given, and when.
 
     Raises ConfigurationError for times that make no sense.
     """
@@ -25,15 +26,49 @@ class Policy:
     local_ttl: float = 10.0
     negative_ttl: float = 5.0
     jitter: float = 0.1
+    freshness: Freshness = field(default=ALWAYS_FRESH, kw_only=True)
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_times(self)
 
     @property
-    def invalidating(self) -> CacheAside:
-        """The same times, where a commit only invalidates: of lookups, for it writes rows, and not
-        who has which value."""
-        return CacheAside(self.ttl, self.local_ttl, self.negative_ttl, self.jitter)
+    def invalidating(self) -> Policy:
+        """The same for what is cached beside rows, as lookups: a commit only invalidates it, for it
+        writes rows, and not who has which value; and no function of a row says how long it
+        lives."""
+        return replace(self, freshness=replace(self.freshness, ttl_of=None))
+
+    @property
+    def longest(self) -> float:
+        """Seconds for which a value may be met, in Redis and then in a process that took it at the
+        last moment."""
+        return self.ttl + self.freshness.beyond + self.local_ttl
+
+    @property
+    def caches(self) -> bool:
+        """Whether reads ask the tiers and fill them; else they go to the database, coalesced."""
+        return True
+
+    @property
+    def stores_values(self) -> bool:
+        """Whether values lie in Redis. Else L1 alone has them: no lease is taken for what nobody
+        else will find."""
+        return True
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether a commit says anything of what it wrote."""
+        return True
+
+    @property
+    def tells_inserts(self) -> bool:
+        """Whether it tells new rows too, for a negative entry may say that there are none."""
+        return True
+
+    @property
+    def primary_alone(self) -> bool:
+        """Whether every read is the primary's, lists and counts too."""
+        return False
 
     @property
     def stores_on_commit(self) -> bool:
@@ -91,9 +126,19 @@ class WriteThrough(Policy):
     strict: bool = False
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_times(self)
         if self.strict:
             object.__setattr__(self, "local_ttl", 0.0)
+            if self.freshness.beyond:
+                raise ConfigurationError(
+                    "WriteThrough(strict=True, freshness=...): what must never be stale is not "
+                    "given past its time: leave out stale_while_revalidate and fail_safe"
+                )
+
+    @property
+    def invalidating(self) -> Policy:
+        fresh = replace(self.freshness, ttl_of=None)
+        return CacheAside(self.ttl, self.local_ttl, self.negative_ttl, self.jitter, freshness=fresh)
 
     @property
     def stores_on_commit(self) -> bool:
@@ -116,15 +161,18 @@ class WriteThrough(Policy):
         return not self.strict
 
 
-def _check(policy: Policy) -> None:
+def check_times(policy: Policy) -> None:
+    """Raises ConfigurationError for those that make no sense; `local_ttl` and `negative_ttl` become
+    no longer than `ttl`."""
     name = type(policy).__name__
+    check_freshness(policy)
     for each in ("ttl", "local_ttl", "negative_ttl", "jitter"):
         if not isinstance(getattr(policy, each), int | float):
             raise ConfigurationError(f"{name}({each}={getattr(policy, each)!r}): give a number")
     if not 0 < policy.ttl <= 30 * 86_400:
         raise ConfigurationError(
             f"{name}(ttl={policy.ttl}): give seconds, more than 0 and at most 30 days; "
-            "to leave an owner uncached read it with `find`"
+            "to leave an owner uncached give Uncached()"
         )
     for each in ("local_ttl", "negative_ttl"):
         if not getattr(policy, each) >= 0:
@@ -134,3 +182,15 @@ def _check(policy: Policy) -> None:
         object.__setattr__(policy, each, min(getattr(policy, each), policy.ttl))
     if not 0 <= policy.jitter <= 0.5:
         raise ConfigurationError(f"{name}(jitter={policy.jitter}): give a share from 0 to 0.5")
+
+
+def check_freshness(policy: Policy) -> None:
+    """Raises ConfigurationError for a part of it that needs what this policy has not."""
+    name, given = type(policy).__name__, policy.freshness
+    if not isinstance(given, Freshness):
+        raise ConfigurationError(f"{name}(freshness={given!r}): give Freshness(...)")
+    if not (policy.caches and policy.stores_values) and (given.is_aged or given.ttl_of):
+        raise ConfigurationError(
+            f"{name}(freshness={given!r}): no row of this policy lies in Redis, to be given past "
+            "its time: hard_timeout alone has a meaning"
+        )

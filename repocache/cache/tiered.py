@@ -15,6 +15,8 @@ from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
 from repocache.cache.belief import BucketView
 from repocache.cache.entry import CachedRow, Source
+from repocache.cache.fallback import Fallback
+from repocache.cache.freshness import Age
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.l1_reader import Peek, Session, l1_peek, observed
 from repocache.cache.loader import Loader
@@ -42,12 +44,17 @@ class TieredCache:
         self._keys = source.keys
         self._fingerprint = source.fingerprint
         self._reads_by_name = source.policy.reads_by_name
+        self._caches = source.policy.caches
         self._shared = shared
         self._views = shared.views
         self._inflight = shared.inflight
         self._values = Values(source, shared.settings.max_value, shared.observe)
         self.switch = Switch(shared.settings.mode)
         self._loader = Loader(source, shared, self._values, self.switch.tier)
+        self._renewals = self._loader.renewals
+        self._aged = source.policy.freshness.is_aged
+        self._fallback = Fallback(source, shared, self._values, session_of)
+        self._falls_back = source.policy.freshness.falls_back
         self.peek_l1 = self._peek(self.switch.tier, session_of)
         self.peek_for_caller = self._peek(self.switch.callers, session_of)
 
@@ -65,6 +72,8 @@ class TieredCache:
 
     async def read_past_l1(self, id: Any, bookmark: Bookmark | None) -> CachedRow:
         """One id that L1 had not. As `get_many`."""
+        if self._falls_back:
+            return (await self.get_many((id,), bookmark))[id]
         load = self._ask(id, bookmark)
         if load.reply is not None:
             cached = await self._answer(load)
@@ -80,21 +89,24 @@ class TieredCache:
         """
         found: dict[Any, CachedRow | None] = {}
         asked: list[tuple[Any, InflightLoad]] = []
+        since = asyncio.get_running_loop().time() if self._falls_back else None
         for number, id in enumerate(ids, 1):
             found[id] = cached = self.peek_l1(id)
             if cached is None:
                 asked.append((id, self._ask(id, bookmark)))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        loads: list[tuple[Any, asyncio.Future[CachedRow]]] = []
+        loads: list[tuple[Any, InflightLoad, asyncio.Future[CachedRow]]] = []
         for number, (id, load) in enumerate(asked, 1):
             found[id] = cached = await self._answer(load)
             if cached is None:
-                loads.append((id, self._loader.load(load)))
+                loads.append((id, load, self._loader.load(load)))
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
-        for id, answer in loads:
-            found[id] = await answer
+        for id, load, answer in loads:
+            found[id] = await (
+                self._fallback.answer(load, answer, since) if since is not None else answer
+            )
         return cast("dict[Any, CachedRow]", found)
 
     def _ask(self, id: Any, bookmark: Bookmark | None) -> InflightLoad:
@@ -102,11 +114,11 @@ class TieredCache:
         is noted before).
 
         Never for a strict owner: the name may be that of an old generation, and only the script
-        sees write leases.
+        sees write leases. Nor where no values lie in Redis.
         """
         text = self._keys.text(id)
         asked = InflightLoad((self._owner, id), text, bucket_of(text), self._own, bookmark)
-        asked.direct = not self.switch.shared or (
+        asked.direct = not (self._caches and self.switch.shared) or (
             bookmark is not None and not bookmark.takes_cached
         )
         beliefs = self._views.beliefs
@@ -127,13 +139,20 @@ class TieredCache:
             asked.invalidations = view.invalidations + own.invalidations
             try:
                 asked.reply = self._shared.records.get(prefix + text)
+                if self._aged:
+                    asked.left = self._shared.records.left(prefix + text)
             except CacheUnavailable as error:
                 self._failed(asked, error)
         return asked
 
     async def _answer(self, asked: InflightLoad) -> CachedRow | None:
         try:
-            return None if asked.reply is None else self._hit(asked, await asked.reply)
+            if asked.reply is None:
+                return None
+            value = await asked.reply
+            if asked.left is not None:
+                asked.lives = await asked.left
+            return self._hit(asked, value)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -167,6 +186,11 @@ class TieredCache:
         cached = self._values.decode(asked.text, value, asked.key[1])
         if cached is None:
             asked.refused = digest(value)
+            return None
+        if self._aged and (age := self._renewals.age(asked, cached, asked.lives)) is not Age.FRESH:
+            if age is Age.STALE:
+                return cached
+            asked.kept = cached
             return None
         self._shared.observe(self._loader.l2_hit)
         if view.invalidations + own.invalidations == asked.invalidations:

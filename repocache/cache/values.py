@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from typing import Any
 
+from repocache.cache.absences import Absences
 from repocache.cache.entry import CachedRow, Row, Source
 from repocache.errors import CodecError
-from repocache.events import Observer, ValueRefused
+from repocache.events import CacheFailed, Observer, ValueRefused
 from repocache.keys import LONGEST, shown
 from repocache.records.names import ABSENT, LEASE, VALUE
+from repocache.redaction.foreign import in_brief
 
 NOT_KEPT = b""
 """In a value's place: the lease is given back and nothing is stored."""
+NO_LIFE = 0.0
+"""Seconds, of what is not kept: nor is what the lease was left beside."""
 
 
 class Values:
@@ -24,6 +29,9 @@ class Values:
         self._codec = source.codec
         self._id = source.id
         self._policy = source.policy
+        self.absences = Absences(source.policy.negative_ttl, time.monotonic)
+        self._beyond = source.policy.freshness.beyond
+        self._entity = source.entity
         self._signature = source.signature
         self._max_value = max_value
         self._observe = observe
@@ -33,18 +41,35 @@ class Values:
         stored."""
         policy = self._policy
         less = 1.0 - policy.jitter * random.random()  # noqa: S311  # jitter
-        if len(text) > LONGEST or (row is None and not policy.negative_ttl):
-            return NOT_KEPT, 1.0
+        plain = row is not None and policy.freshness.ttl_of is None
+        ttl = policy.ttl if plain else self._ttl(row)
+        if len(text) > LONGEST or not ttl:
+            return NOT_KEPT, NO_LIFE
         if row is None:
-            return self._signature.sign(text, ABSENT), policy.negative_ttl * less
+            if not self.absences.admits():
+                return NOT_KEPT, NO_LIFE
+            return self._signature.sign(text, ABSENT), ttl * less
         try:
             value = self._signature.sign(text, VALUE + self._codec.encode(row))
             if len(value) > self._max_value:
                 raise CodecError(f"{len(value)} bytes are more than max_value={self._max_value}")
         except CodecError as error:
             self._observe(ValueRefused(text, str(error)))
-            return NOT_KEPT, 1.0
-        return value, policy.ttl * less
+            return NOT_KEPT, NO_LIFE
+        return value, ttl * less + self._beyond
+
+    def _ttl(self, row: Row | None) -> float:
+        """Seconds, 0: it is not kept."""
+        policy, ttl_of = self._policy, self._policy.freshness.ttl_of
+        if row is None:
+            return policy.negative_ttl
+        if ttl_of is None:
+            return policy.ttl
+        try:
+            return max(0.0, min(policy.ttl, float(ttl_of(self._entity(row)))))
+        except Exception as error:  # noqa: BLE001  # it is the application's, and no reader's affair
+            self._observe(CacheFailed("ttl_of", in_brief(error)))
+            return policy.ttl
 
     def decode(self, text: str, value: bytes, id: Any) -> CachedRow | None:
         """The row; None, with an event, for bytes that cannot be this owner's, or are a row of
@@ -55,6 +80,9 @@ class Values:
                 raise CodecError(f"{length} bytes are more than max_value={self._max_value}")
             value = self._signature.unsign(text, value)
             if value == ABSENT:
+                if not self._policy.negative_ttl:
+                    # Of a release that keeps them: nobody would tell it of a row that is new.
+                    raise CodecError("there is a negative entry, and the policy keeps none")
                 return CachedRow(None)
             if value[:1] != VALUE:
                 raise CodecError(f"a value does not begin with {value[:1]!r}")
@@ -68,12 +96,9 @@ class Values:
 
     def local_life(self, cached: CachedRow) -> float:
         """Seconds in L1, 0: not at all."""
-        policy = self._policy
-        life = (
-            policy.local_ttl
-            if cached.row is not None
-            else min(policy.local_ttl, policy.negative_ttl)
-        )
+        policy, life = self._policy, self._policy.local_ttl
+        if cached.row is None or policy.freshness.ttl_of is not None:
+            life = min(life, self._ttl(cached.row))
         return life * (1.0 - policy.jitter * random.random())  # noqa: S311  # jitter
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args, get_origin
 
-from repocache.cache.policies import Policy
 from repocache.computed.key import ComputedKeys, key_owners
 from repocache.computed.read_through import MOST_TOGETHER, ReadFunction, ReadThrough
 from repocache.computed.value import ValueCodec
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
+from repocache.repository.promises import check_computed
 
 AnyComputed: TypeAlias = type[ReadThrough[Any, Any]]
 
@@ -55,7 +55,7 @@ def keys_of(computed: Mapping[AnyComputed, ComputedBinding]) -> list[Keys]:
 
 def lives_of_computed(computed: Iterable[AnyComputed]) -> list[float]:
     """Seconds for which their values may be kept."""
-    return [each.policy.ttl + each.policy.local_ttl for each in computed]
+    return [each.policy.longest for each in computed]
 
 
 def _binding(each: AnyComputed) -> ComputedBinding:
@@ -70,11 +70,7 @@ def _binding(each: AnyComputed) -> ComputedBinding:
             f"{name}.owner: computed values depend on what `load` reads: leave `scope` and "
             "`follows` out; what they depend on besides is a field of the key"
         )
-    policy: object = each.policy
-    if not isinstance(policy, Policy) or policy.stores_on_commit:
-        raise ConfigurationError(
-            f"{name}.policy={each.policy!r}: nobody writes computed values: give `CacheAside(...)`"
-        )
+    check_computed(name, each.policy)
     together: object = each.together
     if not isinstance(together, int) or not 0 < together <= MOST_TOGETHER:
         raise ConfigurationError(

@@ -68,10 +68,13 @@ def merged(batches: Iterable[Batch], most: int) -> Batch:
 
 
 def changes(
-    batch: Batch, position: int | None, writings: Mapping[int, Writing] = MappingProxyType({})
+    batch: Batch,
+    position: int | None,
+    writings: Mapping[int, Writing] = MappingProxyType({}),
+    asides: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Change]:
     """One change for each bucket that the batch touches. `position`: as in `Change`. `writings`: by
-    bucket."""
+    bucket. `asides`: by owner, seconds for which what is taken away is kept aside."""
     keys, owners = keys_by_bucket(batch), owners_by_bucket(batch)
     return [
         Change(
@@ -80,6 +83,7 @@ def changes(
             owners.get(bucket, ()),
             None if bucket in batch.anew else position,
             writings.get(bucket, Writing()),
+            tuple((owner, asides[owner]) for owner in batch.keys if owner in asides),
         )
         for bucket in sorted({*keys, *owners, *batch.anew})
     ]

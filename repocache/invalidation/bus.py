@@ -23,11 +23,18 @@ bounded."""
 
 class Bus:
     """`deadline`: seconds for one batch, of any size. `met`: hears of a newer timeline than that of
-    a commit."""
+    a commit. `asides`: owners whose rows are kept aside when they are taken away, for so many
+    seconds."""
 
     def __init__(
-        self, records: Records, deadline: float, observe: Observer, met: Callable[[str], None]
+        self,
+        records: Records,
+        deadline: float,
+        observe: Observer,
+        met: Callable[[str], None],
+        asides: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        self._asides = asides
         self._records = records
         self._deadline = deadline
         self._observe = observe
@@ -49,7 +56,7 @@ class Bus:
         try:
             async with asyncio.timeout(self._deadline):
                 receipts = await self._deliver(
-                    changes(batch, position, writings), CallerHistory(history)
+                    changes(batch, position, writings, self._asides), CallerHistory(history)
                 )
         except TimeoutError as error:
             raise CacheUnavailable(f"Redis: not published within {self._deadline} s") from error

@@ -8,10 +8,11 @@ is `tracking`'s affair, when it is called `transactions.commit_watch`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+import msgspec
 from sqlalchemy import Connection
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -70,11 +71,13 @@ class CommitOutbox(Protocol):
 @dataclass(frozen=True, slots=True)
 class Lives:
     """Seconds that a bookmark counts for: `covered` by a published invalidation, or not
-    (`routing.last_fill`). `clock`: the one that bookmarks live by."""
+    (`routing.last_fill`). `clock`: the one that bookmarks live by. `asides`: by owner, for how long
+    what the commit took away is kept: its session is shown none of it."""
 
     covered: float
     uncovered: float
     clock: Callable[[], float]
+    asides: Mapping[str, float] = field(default_factory=dict)
 
 
 class CommitPublisher:
@@ -160,6 +163,8 @@ class CommitPublisher:
             self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
         covered = (bool(receipts) or not told) and outcome is Outcome.COMMITTED
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
+        if covered and self._lives.asides:
+            transaction.bookmark = self._lengthened(transaction.bookmark, batch)
         if session is not None and reads is not None:
             session.settle(reads, polled)
             session.advance(transaction.bookmark)
@@ -202,6 +207,12 @@ class CommitPublisher:
             expires=now + life,
             made=now,
         )
+
+    def _lengthened(self, bookmark: Bookmark, batch: Batch) -> Bookmark:
+        asides = self._lives.asides
+        longest = max((asides.get(owner, 0.0) for owner in [*batch.keys, *batch.owners]), default=0)
+        expires = max(bookmark.expires, bookmark.made + longest)
+        return msgspec.structs.replace(bookmark, expires=expires)
 
     async def _publish_again(self, xid: str | None, batch: Batch) -> None:
         """Once the outcome is decided: a commit record may have become visible after the first

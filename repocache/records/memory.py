@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from repocache.keys import owner_bucket
 from repocache.records.message import WIRE_VERSION, Message
-from repocache.records.names import LEASE, Namespace, Nonces, position_text
+from repocache.records.names import ASIDE, BESIDE, LEASE, VALUE, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
     CallerHistory,
@@ -96,6 +96,9 @@ class MemoryRecords:
     def get(self, name: str) -> Awaitable[bytes | None]:
         return _answered(self._stored.get(name)[0])
 
+    def left(self, name: str) -> Awaitable[float]:
+        return _answered(self._stored.get(name)[1] - self._clock())
+
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         record, own = self._record(ask.bucket, terms), self._record(ask.own, terms)
         if isinstance(record, str) or isinstance(own, str):
@@ -128,12 +131,22 @@ class MemoryRecords:
             and hashlib.sha1(stored, usedforsecurity=False).hexdigest() == ask.refused
         ):
             stored = None
+        left = expires - self._clock()
         if stored is not None and not stored.startswith(LEASE):
-            return _answered(state("value", value=stored))
-        if stored is not None:
-            return _answered(state("wait", wait=expires - self._clock()))
+            if not ask.keep or left > ask.keep or not stored.startswith(VALUE):
+                return _answered(state("value", value=stored, left=left))
+            beside = self._name(ask, record.incarnation, generation, BESIDE)
+            other, until = self._stored.get(beside)
+            if other is not None:
+                return _answered(state("wait", wait=until - self._clock()))
+            nonce = self._nonces()
+            self._stored.lease(beside, LEASE + nonce.encode(), ask.life)
+            return _answered(state("lease", value=stored, left=left, nonce=nonce, beside=True))
+        if stored is not None and ask.life:
+            return _answered(state("wait", wait=left))
         nonce = self._nonces()
-        self._stored.lease(name, LEASE + nonce.encode(), ask.life)
+        if ask.life:
+            self._stored.lease(name, LEASE + nonce.encode(), ask.life)
         return _answered(state("lease", nonce=nonce))
 
     def open_all(
@@ -154,15 +167,24 @@ class MemoryRecords:
         if not current or record is None or own is None:
             return _answered(False)
         under = (record.incarnation, own.generation(ask.owner))
+        beside, aside = (
+            self._name(ask, lease.incarnation, lease.generation, mark) for mark in (BESIDE, ASIDE)
+        )
+        held = beside if lease.beside else name
         if (
             under != (lease.incarnation, lease.generation)
-            or self._stored.get(name)[0] != LEASE + lease.nonce.encode()
+            or self._stored.get(held)[0] != LEASE + lease.nonce.encode()
         ):
             return _answered(False)
         if not value:
-            self._stored.drop(name)
+            self._stored.drop(held)
+            if not life:
+                self._stored.drop(name)
             return _answered(False)
         self._stored.store(name, value, life)
+        if lease.beside or ask.keep:
+            self._stored.drop(beside)
+            self._stored.drop(aside)
         return _answered(True)
 
     def settle(
@@ -192,8 +214,10 @@ class MemoryRecords:
             record = self._renew(change.bucket, terms.history)
             record.highest = highest
         record.take(change.position)
+        asides = dict(change.asides)
         for owner, text in change.keys:
-            self._drop(record, owners[owner], change.bucket, owner, text)
+            aside = asides.get(owner, 0.0)
+            self._drop(record, owners[owner], change.bucket, (owner, text), aside)
         landed = [
             put
             for put in puts
@@ -206,6 +230,7 @@ class MemoryRecords:
             self._stored.store(
                 self._name(ask, record.incarnation, put.generation), put.value, put.life
             )
+            self._stored.drop(self._name(ask, record.incarnation, put.generation, ASIDE))
         names = (*(text for _, text in change.keys), *change.owners)
         self._end_writes(nonce, [(change.bucket, name) for name in names])
         generations = {owner: self._nonces() for owner in change.owners}
@@ -225,7 +250,7 @@ class MemoryRecords:
         record, owners = found
         lease = (intent.xid, self._clock() + intent.life)
         for owner, text in intent.keys:
-            self._drop(record, owners[owner], intent.bucket, owner, text)
+            self._drop(record, owners[owner], intent.bucket, (owner, text), 0.0)
             self._writes.setdefault((intent.bucket, text), {})[intent.nonce] = lease
         for owner in intent.owners:
             record.generations[owner] = self._nonces()
@@ -283,14 +308,20 @@ class MemoryRecords:
             if writes.pop(nonce, None) is not None and not writes:
                 del self._writes[name]
 
-    def _drop(self, record: _Record, own: _Record, bucket: int, owner: str, text: str) -> None:
+    def _drop(
+        self, record: _Record, own: _Record, bucket: int, key: tuple[str, str], aside: float
+    ) -> None:
+        owner, text = key
+        under = record.incarnation, own.generation(owner)
         for shape in record.shapes.get(owner, ()):
-            name = self._name(
-                OpenRequest(bucket, 0, owner, shape, text, 0.0),
-                record.incarnation,
-                own.generation(owner),
-            )
+            ask = OpenRequest(bucket, 0, owner, shape, text, 0.0)
+            name = self._name(ask, *under)
+            value, expires = self._stored.get(name)
+            if aside and value is not None and value.startswith(VALUE):
+                life = min(aside, expires - self._clock())
+                self._stored.store(self._name(ask, *under, ASIDE), value, life)
             self._stored.drop(name)
+            self._stored.drop(self._name(ask, *under, BESIDE))
 
     def _record(self, bucket: int, terms: CallerHistory) -> _Record | str:
         """The record, made anew if it is missing; or the other history that it belongs to."""
@@ -354,10 +385,9 @@ class MemoryRecords:
             )
         )
 
-    def _name(self, ask: OpenRequest, incarnation: str, generation: str) -> str:
-        return (
-            self._namespace.prefix(ask.bucket, incarnation, generation, ask.fingerprint) + ask.text
-        )
+    def _name(self, ask: OpenRequest, incarnation: str, generation: str, mark: str = "") -> str:
+        under = incarnation, generation, ask.fingerprint + mark
+        return self._namespace.prefix(ask.bucket, *under) + ask.text
 
 
 def _answered(value: T) -> Awaitable[T]:

@@ -24,11 +24,13 @@ class CallerHistory(NamedTuple):
 
 class OpenRequest(NamedTuple):
     """A key that was missed: give me its value, or a lease to fill it. `bucket`, `own`: of the key
-    and of its owner. `life`: of the lease, in seconds.
+    and of its owner. `life`: of the lease, in seconds; 0: nothing is to be filled, so that none is
+    left, and who asks is told what he would have to read.
 
     `refused`: SHA-1 (hex) of a value that could not be read: if that is still what is there, it
     gives way to a lease. `over`: nonces of write leases past their deadline whose transactions are
-    no longer in progress: they give way too.
+    no longer in progress: they give way too. `keep`: a row that has no more seconds to live is as
+    good as none, and stays: the lease is left beside it; 0: any value is one.
     """
 
     bucket: int
@@ -39,15 +41,18 @@ class OpenRequest(NamedTuple):
     life: float
     refused: str = ""
     over: tuple[str, ...] = ()
+    keep: float = 0.0
 
 
 class Lease(NamedTuple):
-    """The right to fill one key once, as long as it is still there."""
+    """The right to fill one key once, as long as it is still there. `beside`: a row that is there
+    until then."""
 
     ask: OpenRequest
     incarnation: str
     generation: str
     nonce: str
+    beside: bool = False
 
 
 class WriteLease(NamedTuple):
@@ -92,6 +97,10 @@ class OpenReply(NamedTuple):
     owner: State = State()
     owner_history: str = ""
     tip: str = ""
+    #: Seconds that the value has to live.
+    left: float = 0.0
+    #: Of a lease: that it is left beside `value`, if that came along.
+    beside: bool = False
 
     @property
     def needed(self) -> int | None:
@@ -135,7 +144,8 @@ class Writing(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """A value for a lease; `life` in seconds."""
+    """A value for a lease; `life` in seconds. An empty value gives the lease back; with no life
+    either it says that what the lease was left beside is no more."""
 
     lease: Lease
     value: bytes
@@ -148,7 +158,8 @@ class Change(NamedTuple):
 
     `position`: WAL position in bytes after the commit, None: unknown (the record is made anew), or
     NO_POSITIONS. `writing`: values that may take the place of what was under their keys; each of
-    these is in `keys`.
+    these is in `keys`. `asides`: owners whose rows are kept aside when they are taken away, and for
+    how many seconds.
     """
 
     bucket: int
@@ -156,6 +167,7 @@ class Change(NamedTuple):
     owners: tuple[str, ...]
     position: int | None
     writing: Writing = Writing()
+    asides: tuple[tuple[str, float], ...] = ()
 
 
 class Intent(NamedTuple):
@@ -244,7 +256,7 @@ class Registrations(Protocol):
 
 
 class Records(Registrations, Protocol):
-    """All nine, and those of `Registrations`, send at once and answer later, so that many calls of
+    """All ten, and those of `Registrations`, send at once and answer later, so that many calls of
     one moment travel together.
 
     Each raises CacheUnavailable, at once or when awaited.
@@ -252,6 +264,10 @@ class Records(Registrations, Protocol):
 
     def get(self, name: str) -> Awaitable[bytes | None]:
         """What lies under a key's full name: a value, a lease or nothing."""
+        ...
+
+    def left(self, name: str) -> Awaitable[float]:
+        """Seconds that what lies there has to live, less than 0: there is nothing."""
         ...
 
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]: ...

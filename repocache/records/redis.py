@@ -91,6 +91,9 @@ class RedisRecords:
     def get(self, name: str) -> Awaitable[bytes | None]:
         return self._link.fetch(name, self._max_value + 1)
 
+    def left(self, name: str) -> Awaitable[float]:
+        return Answer(self._link.call("PTTL", name), _seconds)
+
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         return Opening(self._link.run(OPEN, *self._opening(ask, terms)), ask, self._value)
 
@@ -148,7 +151,8 @@ class RedisRecords:
     def _opening(self, ask: OpenRequest, terms: CallerHistory) -> Call:
         own: tuple[str | int, ...] = (
             *(ask.owner, ask.fingerprint, ask.text, self._nonce()),
-            *(_milliseconds(ask.life), ask.refused, self._max_value),
+            *(_milliseconds(ask.life) if ask.life else 0, ask.refused, self._max_value),
+            int(ask.keep * 1000),
             *ask.over,
         )
         return (self._names[ask.bucket], self._names[ask.own]), (*self._head(terms), *own)
@@ -158,7 +162,9 @@ class RedisRecords:
         under = (self._peer.server, terms.history, lease.incarnation, lease.generation)
         own = (ask.owner, ask.fingerprint, ask.text, lease.nonce)
         keys = self._names[ask.bucket], self._names[ask.own]
-        return keys, (*under, *own, fill.value, _milliseconds(fill.life))
+        kind = "beside" if lease.beside else "alone" if ask.keep else ""
+        life = _milliseconds(fill.life) if fill.life else 0
+        return keys, (*under, *own, fill.value, life, kind)
 
     def _value(self, ask: OpenRequest, opened: OpenReply) -> Answer[bytes | None]:
         """What lies under the name that the script looked at."""
@@ -179,10 +185,11 @@ class RedisRecords:
         fields = self._fields(terms.history, tip, keys, generations)
         order, puts, nonce = change.writing
         owners = sorted({owner for owner, _ in change.keys})
+        asides = dict(change.asides)
         own: tuple[bytes | str | int, ...] = (
             *(_floor(change.position), fields, _floor(order), nonce, tip),
             *(len(change.keys), len(puts)),
-            *owners,
+            *(part for owner in owners for part in (owner, int(asides.get(owner, 0) * 1000))),
             *(part for key in change.keys for part in key),
             *(part for put in puts for part in _put(put)),
             *(part for moved in generations.items() for part in moved),
@@ -204,7 +211,7 @@ class RedisRecords:
                 len(intent.keys),
                 len(intent.owners),
             ),
-            *owners,
+            *(part for owner in owners for part in (owner, 0)),
             *(part for key in intent.keys for part in key),
             *(part for owner in intent.owners for part in (owner, self._nonce())),
             *intent.seen,
@@ -277,6 +284,10 @@ def _arrived(openings: Sequence[Opening], reply: asyncio.Future[Reply]) -> None:
 
 def _same(reply: T) -> T:
     return reply
+
+
+def _seconds(milliseconds: int) -> float:
+    return milliseconds / 1000
 
 
 def _milliseconds(seconds: float) -> int:

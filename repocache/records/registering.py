@@ -3,7 +3,7 @@ that whoever writes the table knows what to tell (protocol, Tags; `models/querie
 
 from __future__ import annotations
 
-from repocache.records.scripts import RECORD
+from repocache.records.preamble import RECORD
 from repocache.redis_link.script import Script
 
 MOST_REGISTERED = 128

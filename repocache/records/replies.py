@@ -115,7 +115,19 @@ def read_opened(reply: Reply) -> OpenReply:
         reply[4],
     )
     if kind == b"value":
-        return OpenReply("value", *seen, value=what or b"", owner=owner, tip=tip)
+        left = reply[5] / 1000
+        return OpenReply("value", *seen, value=what or b"", owner=owner, tip=tip, left=left)
+    if kind == b"beside":
+        return OpenReply(
+            "lease",
+            *seen,
+            value=what or b"",
+            nonce=reply[6].decode(),
+            owner=owner,
+            tip=tip,
+            left=reply[5] / 1000,
+            beside=True,
+        )
     if kind == b"lease":
         return OpenReply("lease", *seen, nonce=what.decode(), owner=owner, tip=tip)
     if kind == b"written":

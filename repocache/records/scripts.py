@@ -7,124 +7,27 @@ Python.
 
 from __future__ import annotations
 
-from repocache.records.message import WIRE_VERSION
+from repocache.records.names import ASIDE, BESIDE
+from repocache.records.preamble import OWNERS, RECORD
 from repocache.redis_link.parts import PART
 from repocache.redis_link.script import Script
 
-LONGEST_SHAPES = 4_096
-"""Bytes of a record's list of fingerprints; beyond it the record is made anew."""
 LONGEST_LEASE = 3_600_000
 """Milliseconds that a write lease lasts at most."""
 MOST = 16
 """Keys of one script: it holds up Redis, and all others there, for a fifth of a millisecond."""
 MOST_VALUES = 64 * 1024
 """Bytes of the values of one script."""
-MOST_LEASES = 10_000
-"""Commits of one key that are under way at most."""
-
-# ARGV[1] server: identity of this Redis, as the caller's connection learned it (`wire.Identity`).
-# ARGV[2] history: the caller's. ARGV[3] "1" if the caller has polled the primary after it met
-# another history here. ARGV[4] a nonce, the incarnation of records made now, and their first tip.
-# ARGV[5] channel. ARGV[6] what signs the message that a record was made, or empty.
-#
-# A missing record, one made by another server and one of another history count as missing
-# (protocol, State in Redis): old values, leases and floors are then out of reach, whatever brought
-# them back. So does what these scripts would not have written: it heals by being made anew.
-RECORD = (
-    """
-local function is_name(text) return #text <= 64 and string.match(text, '^%w+$') ~= nil end
-local function is_count(text)
-  return text == '0' or (#text <= 18 and string.match(text, '^[1-9]%d*$') ~= nil)
-end
-local function is_position(text)
-  return #text == 16 and string.match(text, '^[0-7][0-9a-f]+$') ~= nil
-end
-local function is_history(text) return #text <= 256 and string.match(text, '^[%w%p]*$') ~= nil end
-local function is_record(found)
-  return found[1] and found[3] and found[4] and found[5] and is_history(found[3])
-    and is_name(found[1]) and is_count(found[4]) and is_name(found[5])
-    and (not found[6] or is_position(found[6])) and (not found[7] or is_position(found[7]))
-end
-local function announce(key, rec, more)
-  redis.call('PUBLISH', ARGV[5], '{"v":VERSION,"b":' .. string.match(key, '{b(%d+)}$') .. ',"i":"'
-    .. rec.incarnation .. '","s":' .. rec.seq .. ',"t":"' .. rec.tip .. '","h":"' .. ARGV[2]
-    .. '"' .. more .. '}')
-end
-local function renew(key, highest)
-  local rec = {incarnation = ARGV[4], seq = '0', tip = ARGV[4], floor = false}
-  redis.call('DEL', key)
-  redis.call('HSET', key, 'i', rec.incarnation, 'r', ARGV[1], 'h', ARGV[2], 's', rec.seq,
-    't', rec.tip)
-  if highest then redis.call('HSET', key, 'm', highest) end
-  announce(key, rec, ARGV[6] == '' and '' or ',"a":"' .. ARGV[6] .. '"')
-  return rec
-end
-local function look(key, more)
-  local found = redis.pcall('HMGET', key, 'i', 'r', 'h', 's', 't', 'f', 'm', more or 'i')
-  if found.err or found[2] ~= ARGV[1] or not is_record(found) then return renew(key, false) end
-  if found[3] == ARGV[2] then
-    return {incarnation = found[1], seq = found[4], tip = found[5], floor = found[6],
-        highest = found[7], more = found[8]}
-  end
-  if ARGV[3] == '1' then return renew(key, false) end
-  return {history = found[3]}
-end
-local function look_at_owner(key, owner)
-  local own = look(key, 'g:' .. owner)
-  if own.history then return own end
-  local generation = own.more
-  if generation and not is_name(generation) then own, generation = renew(key, false), false end
-  own.key, own.generation = key, generation or own.incarnation
-  return own
-end
-local function shapes_in(shapes)
-  shapes = shapes or ''
-  if #shapes <= LONGEST and not string.find(shapes, '[^%w,]') then return shapes end
-end
-local function write_leases(key)
-  local number = redis.pcall('HLEN', key)
-  if type(number) == 'number' and number <= MOST_LEASES then return number end
-  redis.call('DEL', key)
-  return 0
-end
-""".replace("VERSION", str(WIRE_VERSION))
-    .replace("LONGEST", str(LONGEST_SHAPES))
-    .replace("MOST_LEASES", str(MOST_LEASES))
-)
-
-# KEYS[1] the record, the others those of owners, who are named from ARGV[at] on. A generation that
-# was never moved is called as its record's incarnation is: no name is used twice.
-_OWNERS = """
-local rec, owners = look(KEYS[1]), {}
-local foreign = rec.history
-for n = 2, #KEYS do
-  local owner = ARGV[at]
-  local own = look_at_owner(KEYS[n], owner)
-  foreign = foreign or own.history
-  owners[owner] = own
-  if not rec.history then
-    own.shapes = shapes_in(redis.call('HGET', KEYS[1], 'p:' .. owner))
-    if not own.shapes then rec = renew(KEYS[1], rec.floor or rec.highest) end
-  end
-  at = at + 1
-end
-if foreign then return {'history', foreign} end
-local function drop(owner, text)
-  local own = owners[owner]
-  for shape in string.gmatch(own.shapes or '', '[^,]+') do
-    redis.call('DEL', KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. shape
-        .. ':' .. text)
-  end
-end
-"""
 
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV[7] owner, ARGV[8] fingerprint, ARGV[9] key
 # text, ARGV[10] a nonce, ARGV[11] the lease's life in milliseconds, ARGV[12] digest of a value that
-# could not be read, or empty, ARGV[13] bytes of the largest value; then nonces of write leases that
-# are over.
-# -> {'value'|'lease'|'wait'|'written', generation, state of the bucket's record, state of the
-# owner's,
-#     value | nonce | milliseconds | overdue}, or {'history', the bucket's, the owner's}
+# could not be read, or empty, ARGV[13] bytes of the largest value, ARGV[14] milliseconds: a
+# row that has no longer to live is as good as none, 0: any value is one; then nonces of write
+# leases that are over.
+# -> {'value'|'beside'|'lease'|'wait'|'written', generation, state of the bucket's record, state of
+# the owner's,
+#     value | value | nonce | milliseconds | overdue; of a value its milliseconds to live; of one
+#     that a lease was left beside the nonce}, or {'history', the bucket's, the owner's}
 # state: incarnation, seq, tip, floor or empty, in one text, since many are read. overdue: nonce and
 # transaction id of each write lease past its deadline.
 # A value of `PART` bytes or more is null: it is fetched apart, so that many answers at once keep to
@@ -149,11 +52,13 @@ end
 local function state(of)
   return table.concat({of.incarnation, of.seq, of.tip, of.floor or ''}, ' ')
 end
-local function answer(kind, what) return {kind, own.generation, state(rec), state(own), what} end
+local function answer(kind, what, left, nonce)
+  return {kind, own.generation, state(rec), state(own), what, left, nonce}
+end
 local hidden, overdue = false, {}
 for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7]}) do
   if write_leases(writes) > 0 then
-    for at = 14, #ARGV do redis.call('HDEL', writes, ARGV[at]) end
+    for at = 15, #ARGV do redis.call('HDEL', writes, ARGV[at]) end
     local clock, leases = redis.call('TIME'), redis.call('HGETALL', writes)
     local milliseconds = clock[1] * 1000 + math.floor(clock[2] / 1000)
     for at = 1, #leases, 2 do
@@ -173,18 +78,31 @@ for _, writes in ipairs({KEYS[1] .. ':W:' .. ARGV[9], KEYS[2] .. ':W:' .. ARGV[7
   end
 end
 if hidden then return answer('written', overdue) end
-local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':' .. ARGV[8]
-    .. ':' .. ARGV[9]
+local key, beside = names(
+  KEYS[1] .. ':' .. rec.incarnation .. '.' .. own.generation .. ':', ARGV[8], ARGV[9])
+local function held(name)
+  local left = redis.call('PTTL', name)
+  return left >= 0 and left <= 10 * ARGV[11] and left
+end
 local size = redis.pcall('STRLEN', key)
 local ours = type(size) == 'number' and size > 0 and size <= tonumber(ARGV[13])
 local now = ours and redis.call('GET', key)
 if now and ARGV[12] ~= '' and redis.sha1hex(now) == ARGV[12] then now = false end
-if now and string.sub(now, 1, 1) ~= 'L' then return answer('value', size < PART and now) end
-if now then
-  local left = redis.call('PTTL', key)
-  if left >= 0 and left <= 10 * ARGV[11] then return answer('wait', left) end
+if now and string.sub(now, 1, 1) ~= 'L' then
+  local left, keep, brief = redis.call('PTTL', key), tonumber(ARGV[14]), size < PART and now
+  if keep == 0 or left > keep or string.sub(now, 1, 1) ~= 'V' then
+    return answer('value', brief, left)
+  end
+  local others = held(beside)
+  if others then return answer('wait', others) end
+  redis.call('SET', beside, 'L' .. ARGV[10], 'PX', ARGV[11])
+  return answer('beside', brief, left, ARGV[10])
 end
-redis.call('SET', key, 'L' .. ARGV[10], 'PX', ARGV[11])
+if now then
+  local others = held(key)
+  if others then return answer('wait', others) end
+end
+if ARGV[11] ~= '0' then redis.call('SET', key, 'L' .. ARGV[10], 'PX', ARGV[11]) end
 return answer('lease', ARGV[10])
 """.replace("LONGEST_LEASE", str(LONGEST_LEASE))
 )
@@ -193,8 +111,9 @@ OPEN_MANY = Script(_OPEN.replace("PART", str(PART // (2 * MOST)))).many()
 """Together their values are half of what a reply may have, and there is room for the rest."""
 
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation,
-# owner, fingerprint, key text, nonce, value (empty: give the lease back), life in milliseconds. ->
-# 1 if the value landed.
+# owner, fingerprint, key text, nonce, value (empty: give the lease back), life in milliseconds (of
+# an empty value 0: with what it was left beside), what the lease is: "beside" a row, "alone" where
+# rows are kept aside, or empty. -> 1 if the value landed.
 #
 # A fill lands only if its own lease is still there, in the records under which it was taken
 # (protocol, Read path 5).
@@ -205,16 +124,20 @@ local own = redis.pcall('HMGET', KEYS[2], 'i', 'r', 'h', 'g:' .. ARGV[5])
 if rec.err or own.err then return 0 end
 if rec[1] ~= ARGV[3] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] then return 0 end
 if (own[4] or own[1]) ~= ARGV[4] or own[2] ~= ARGV[1] or own[3] ~= ARGV[2] then return 0 end
-local key = KEYS[1] .. ':' .. ARGV[3] .. '.' .. ARGV[4] .. ':' .. ARGV[6] .. ':' .. ARGV[7]
-if redis.pcall('STRLEN', key) ~= #ARGV[8] + 1 then return 0 end
-if redis.call('GET', key) ~= 'L' .. ARGV[8] then return 0 end
+local shape = KEYS[1] .. ':' .. ARGV[3] .. '.' .. ARGV[4] .. ':' .. ARGV[6]
+local key, beside = shape .. ':' .. ARGV[7], shape .. 'BESIDE:' .. ARGV[7]
+local held = ARGV[11] == 'beside' and beside or key
+if redis.pcall('STRLEN', held) ~= #ARGV[8] + 1 then return 0 end
+if redis.call('GET', held) ~= 'L' .. ARGV[8] then return 0 end
 if ARGV[9] == '' then
-  redis.call('DEL', key)
+  redis.call('DEL', held)
+  if ARGV[10] == '0' then redis.call('DEL', key) end
   return 0
 end
 redis.call('SET', key, ARGV[9], 'PX', ARGV[10])
+if ARGV[11] ~= '' then redis.call('DEL', beside, shape .. 'ASIDE:' .. ARGV[7]) end
 return 1
-"""
+""".replace("BESIDE", BESIDE).replace("ASIDE", ASIDE)
 )
 FILL_MANY = FILL.many()
 
@@ -258,7 +181,7 @@ INVALIDATE = Script(
     + """
 local at = 14
 """
-    + _OWNERS
+    + OWNERS
     + """
 local position, order, nonce = ARGV[7], ARGV[9], ARGV[10]
 local inorder = order ~= '' and rec.floor and order >= rec.floor
@@ -293,9 +216,9 @@ for _ = 1, tonumber(ARGV[13]) do
       own.shapes = (shapes == '' and ',' or shapes) .. shape .. ','
       redis.call('HSET', KEYS[1], 'p:' .. owner, own.shapes)
     end
-    local key = KEYS[1] .. ':' .. rec.incarnation .. '.' .. generation .. ':' .. shape
-        .. ':' .. text
+    local key, _, aside = names(under(own), shape, text)
     redis.call('SET', key, ARGV[at + 5], 'PX', ARGV[at + 6])
+    if own.aside > 0 then redis.call('DEL', aside) end
     landed = landed + 1
   end
   at = at + 8
@@ -340,7 +263,7 @@ INTEND = Script(
     + """
 local at = 12
 """
-    + _OWNERS
+    + OWNERS
     + """
 local clock = redis.call('TIME')
 local until_ = string.format('%.0f', clock[1] * 1000 + math.floor(clock[2] / 1000) + ARGV[9])

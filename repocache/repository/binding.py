@@ -46,13 +46,22 @@ class Binding(Generic[M]):
         """What is cached beside the rows, each with keys of its own."""
         return (*self.lookups.values(), *self.key_lists, *self.counts.values())
 
-    @property
-    def owned(self) -> list[Owned]:
-        """The owners of keys that its rows have, with the tables that they lie in."""
+    def owned(self, policy: Policy) -> list[Owned]:
+        """The owners of keys that its rows have, with the tables that they lie in. `policy`: of the
+        repository. Rows of several tables are there before the last part of them is inserted."""
+        if not policy.tells_changes:
+            return []
+        tables = self.rows.plan.tables
+        told = policy.tells_inserts or len(tables) > 1
         return [
-            Owned(self.keys, self.rows.plan.tables, self.rows.plan.reads),
+            Owned(self.keys, tables, self.rows.plan.reads, tells_inserts=told),
             *(
-                Owned(each.plan.keys, each.plan.ids.tables, moved_by=each.plan.moved_by)
+                Owned(
+                    each.plan.keys,
+                    each.plan.ids.tables,
+                    moved_by=each.plan.moved_by,
+                    tells_inserts=told or each not in self.lookups.values(),
+                )
                 for each in self.beside
             ),
         ]

@@ -8,6 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from inspect import getattr_static
 from typing import Any, TypeVar, get_args, get_origin
 
+from repocache.cache.few_tiers import (
+    AlwaysConsistent,
+    LocalOnly,
+    SharedOnly,
+    Uncached,
+    WriteAround,
+)
 from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
@@ -21,8 +28,8 @@ from repocache.repository.view import View
 
 _NAMES: Mapping[type, str] = {
     KeyOwner: "owner",
-    CacheAside: "policy",
-    WriteThrough: "policy",
+    **dict.fromkeys((CacheAside, WriteThrough, WriteAround, LocalOnly, SharedOnly), "policy"),
+    **dict.fromkeys((Uncached, AlwaysConsistent), "policy"),
     MappingOptions: "mapping",
 }
 """What is looked for under which name."""
@@ -92,6 +99,11 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
     if not isinstance(repository.policy, Policy):
         raise ConfigurationError(
             f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`"
+        )
+    if repository.queries is not None and repository.policy.primary_alone:
+        raise ConfigurationError(
+            f"{name}.queries={repository.queries!r}: under {repository.policy!r} lists are the "
+            "primary's, and cached ones are not: leave it out, or give another policy"
         )
     if not isinstance(repository.mapping, MappingOptions):
         raise ConfigurationError(

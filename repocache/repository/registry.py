@@ -92,7 +92,7 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 def lives_of(repositories: Iterable[AnyRepository]) -> Iterator[float]:
     """Seconds for which what is cached of them may be kept."""
     for each in repositories:
-        yield each.policy.ttl + each.policy.local_ttl
+        yield each.policy.longest
         yield (each.queries or ONLY_ASKED).ttl + (each.queries or ONLY_ASKED).local_ttl
 
 
@@ -240,7 +240,7 @@ class Registry:
         return [table for each in metadata.values() for table in each.tables.values()]
 
     def _owned(self, catalog: Catalog) -> OwnedTables:
-        owned = [owned for _, binding in self for owned in binding.owned]
+        owned = [each for repo, binding in self for each in binding.owned(repo.policy)]
         return OwnedTables([*owned, *self.tags.tables], self._tables(), catalog)
 
     def _check_criteria(self) -> None:
@@ -269,6 +269,7 @@ class Registry:
             kept.statement_for(dialect),
             self._nodes,
             ids.prefix,
+            primary_only=repository.policy.primary_alone,
             strict=not repository.policy.fills_from_replicas,
             scope=repository.owner.scope,
             hindrance="" if owner is None else OF_A_SCOPE,

@@ -24,6 +24,7 @@ from repocache.repository.columns import check_columns
 from repocache.repository.page import Page
 from repocache.repository.paging import Order, clauses, total_order
 from repocache.repository.paging import after as behind
+from repocache.repository.promises import check_lists, check_replicas
 from repocache.repository.relations import Branch, Relations, branches
 from repocache.routing.routing import ON_PRIMARY, on_replica
 from repocache.tags import named_tag
@@ -190,11 +191,12 @@ class Repository(Generic[M, I]):
         """The same repository, whose `find`, `page`, `rows`, `exists` and `count` are cached, until
         a row is written that they depend on. `ttl`: seconds; None: as `queries` says. `tags`: the
         application's own, of which `work.invalidate(tag)` tells. Raises UsageError in a database
-        that declares no `queries`."""
+        that declares no `queries`, and where the policy says that lists are the primary's."""
         if isinstance(tags, str):
             raise UsageError(
                 f"cached(tags={tags!r}): give a sequence of texts, as in `({tags!r},)`"
             )
+        check_lists(type(self).__name__, self.policy)
         return type(self)(self._binding, self._access.caching(ttl, list(map(named_tag, tags))))
 
     def explain(self, statement: SelectBase) -> Sequence[str]:
@@ -210,5 +212,7 @@ class Repository(Generic[M, I]):
     def on_replica(self, max_lag: float | None = None) -> Self:
         """The same repository, reading only replicas, at most `max_lag` seconds behind, past the
         cache; the session's bookmark holds here too. Its reads raise DatabaseUnavailable if no
-        replica may answer."""
+        replica may answer. Raises UsageError where the policy promises what no replica can: of
+        `WriteThrough(strict=True)` and `AlwaysConsistent`."""
+        check_replicas(type(self).__name__, self.policy)
         return type(self)(self._binding, self._binding.routed(on_replica(max_lag)))

@@ -105,7 +105,7 @@ class Rows(Generic[M]):
         ).value
         return replace(
             self,
-            primary_only=is_primary_only(relations),
+            primary_only=self.primary_only or is_primary_only(relations),
             hindrance=self.hindrance or hindrance(relations),
             places=tuple(relation.place for relation in relations if relation.place is not None),
             state=state,

@@ -51,6 +51,12 @@ def scoped_owner(
             f"{name}.policy=WriteThrough(strict=True): rows of a scope are not stored by commits: "
             "give CacheAside, or read with `on_primary()`"
         )
+    if not repository.policy.stores_values:
+        raise ConfigurationError(
+            f"{name}.policy=LocalOnly(...): rows of a scope are one tenant's, or one user's, and "
+            "every process would keep those of all: give SharedOnly(ttl=...), or CacheAside with a "
+            "short local_ttl"
+        )
     beside: list[KeyList | Count] = [*key_lists_of(repository), *counts_of(repository)]
     for each in beside:
         raise ConfigurationError(

@@ -58,6 +58,7 @@ def source_of(
         rows.load,
         rows.plan.id_of_row,
         signing.signature(fingerprint),
+        entity=rows.plan.entity,
     )
 
 

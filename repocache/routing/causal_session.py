@@ -50,6 +50,8 @@ class CausalSession:
         self._monotonic = monotonic
         self._bookmark = Bookmark("", 0, {}, covered=True, expires=clock() + window)
         self._did: Bookmark | None = None
+        #: Keys of what it was given past its time, for the database was slow or away.
+        self.stale: set[str] = set()
         self._open = 0
         self._noted = 0
 
@@ -59,6 +61,10 @@ class CausalSession:
         if self._open:
             return merge(self._bookmark, self._unknown())
         return self._bookmark
+
+    def shown_stale(self, key: str) -> None:
+        """It is given a row past its time, under this key."""
+        self.stale.add(key)
 
     @property
     def did(self) -> Bookmark | None:

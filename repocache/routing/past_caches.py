@@ -28,6 +28,7 @@ class PastCaches(CausalSession):
         self, session: CausalSession, left_of: Callable[[Bookmark], Bookmark | None]
     ) -> None:
         self.client = session.client
+        self.stale = session.stale
         self._session = session
         self._left_of = left_of
 

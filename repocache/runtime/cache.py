@@ -6,7 +6,7 @@ Owns their start and stop. What they do is theirs.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
@@ -15,6 +15,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 from repocache.background.tasks import Grace, Tasks
 from repocache.behind.scripts import BEHIND_SCRIPTS
@@ -83,13 +84,14 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     *,
     strict: bool,
     tags: Callable[[Registrations], CommittedTags],
+    asides: Mapping[str, float] = MappingProxyType({}),
     recovered: Callable[[], None],
     grace: Grace,
 ) -> AsyncIterator[RunningCache]:
     """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to
-    evict nothing. `tags`: which of them commits move. `recovered`: is called when Redis is back.
-    `grace`: how long leaving waits for commits that are being published: they come first, and feeds
-    end before them."""
+    evict nothing. `tags`: which of them commits move. `asides`: as of `Bus`. `recovered`: is called
+    when Redis is back. `grace`: how long leaving waits for commits that are being published: they
+    come first, and feeds end before them."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     loads = InflightLoads()
@@ -120,7 +122,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         )
         records = RedisRecords(link, namespace, nonces, author, channel, max_value=most)
         connected, sampler = link, RedisSampler(link, namespace, most)
-    bus = Bus(records, settings.publish_timeout, observe, primary.met)
+    bus = Bus(records, settings.publish_timeout, observe, primary.met, asides)
     committed = tags(records)
     retry = PublishRetry(bus, primary.covering_position, observe, committed)
     with ending(views.down):

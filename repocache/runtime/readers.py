@@ -105,7 +105,8 @@ class _Opening:
         self, repository: type[Repository[Any, Any]], binding: Binding[Any]
     ) -> RepositoryReader:
         tiered, shadow = self._tiers(binding.keys, binding.rows, repository.policy)
-        opened = {each: self._beside(each, repository.policy) for each in self._kept(binding)}
+        beside = self._kept(binding) if repository.policy.caches else ()
+        opened = {each: self._beside(each, repository.policy) for each in beside}
         fit = CachedAccess if self._queries is None else QueryAccess
         access: CachedAccess[Any] = fit(
             binding.rows,

@@ -132,6 +132,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             primary,
             strict=any(each.policy.holds_readers_back for each, _ in registry),
             tags=partial(committed_tags, plan, book),
+            asides=plan.lives.asides,
             recovered=outbox.wake,
             grace=grace,
         )

@@ -61,7 +61,7 @@ def asked_for(
     set_columns = sent.sets(owners) if isinstance(statement, Update) else frozenset()
     keyed = [
         each
-        for each in (sent.concerned(owners) if owners.lookups else owners.keyed)
+        for each in (sent.concerned(owners) if owners.selective else owners.keyed)
         if set_columns.isdisjoint(column.key for column in each.columns)
     ]
     columns = list(dict.fromkeys(column for each in keyed for column in each.columns))

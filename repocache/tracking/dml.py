@@ -110,7 +110,14 @@ class Sent:
         return frozenset()
 
     def concerned(self, owners: Owners) -> Sequence[KeyColumns]:
-        """Whose rows it touches: an UPDATE only theirs whose answers depend on what it sets."""
+        """Whose rows it touches: an UPDATE only theirs whose answers depend on what it sets, an
+        INSERT of new rows alone (no upsert, no OR REPLACE) only theirs who tell them."""
+        if not owners.selective:
+            return owners.keyed
+        if isinstance(self.statement, Insert):
+            if _post_values(self.statement) is not None or self.statement._prefixes:  # noqa: SLF001
+                return owners.keyed
+            return [each for each in owners.keyed if each.tells_inserts]
         if not isinstance(self.statement, Update):
             return owners.keyed
         set_columns = self.sets(owners)

@@ -189,7 +189,7 @@ class Tracker:
             changes.touch(prefix, None)
         if owners.known and owners.tags not in moved:
             changes.touch(owners.tags, [owners.known, *sent.moved(owners.bare, set_columns)])
-        for each in sent.concerned(owners) if owners.lookups else owners.keyed:
+        for each in sent.concerned(owners) if owners.selective else owners.keyed:
             if each.owner not in moved:
                 # More are not told one by one: no key is made, which would stop the loop.
                 few = sent.count <= MOST_KEYS

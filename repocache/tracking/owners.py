@@ -20,7 +20,8 @@ class Owned:
 
     `reads`: tables that its rows are computed from besides. `moved_by`: an UPDATE that sets none of
     these columns is not the owner's affair, as of a lookup, whose rows are a value and an id; None:
-    any UPDATE is. `tagged`: the table whose tags these keys are.
+    any UPDATE is. `tagged`: the table whose tags these keys are. `tells_inserts`: an INSERT is, for
+    that there is no such row may be kept.
     """
 
     keys: Keys
@@ -28,6 +29,7 @@ class Owned:
     reads: frozenset[TableClause] = frozenset()
     moved_by: frozenset[Column[Any]] | None = None
     tagged: Table | None = None
+    tells_inserts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,14 @@ class KeyColumns:
 
     `trusted`: a value given for a column is the value in the row. Not so for CHAR (padded), CITEXT,
     collations and types of the application's own: there only what the database returns counts.
-    `moved_by`: as of `Owned`.
+    `moved_by`, `tells_inserts`: as of `Owned`.
     """
 
     keys: Keys
     columns: tuple[Column[Any], ...]
     trusted: bool
     moved_by: frozenset[Column[Any]] | None = None
+    tells_inserts: bool = True
 
     @property
     def owner(self) -> str:
@@ -75,7 +78,8 @@ class Owners:
     write, `updated` by an UPDATE of the column with that key, and by a DELETE those of `cascade`
     who cannot be asked about. `columns`: all id columns of `keyed`. `unsaid`: keys of columns among
     all these that an UPDATE sets without saying so (`onupdate`, `Computed`). `untold`: triggers
-    write in its place, nobody knows what. `lookups`: those of `keyed` that are.
+    write in its place, nobody knows what. `lookups`: those of `keyed` that are. `selective`: some
+    of `keyed` are not concerned by every statement.
 
     `tags`: the prefix of the owner of the table's own tags, which is among `written` as long as no
     shapes are known; empty: there is none, or what is written says nothing of the rows. `known`:
@@ -93,6 +97,7 @@ class Owners:
     tags: str = ""
     known: str = ""
     bare: tuple[BareTag, ...] = ()
+    selective: bool = False
 
     @property
     def deleted(self) -> frozenset[str]:
@@ -108,3 +113,8 @@ class Owners:
 
 
 NOBODY = Owners()
+
+
+def is_selective(each: KeyColumns) -> bool:
+    """Whether not every statement is the owner's affair."""
+    return each.is_lookup or not each.tells_inserts

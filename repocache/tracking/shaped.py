@@ -13,7 +13,7 @@ from sqlalchemy import Column, Table
 from repocache.queries.shape import AllColumns, Shape
 from repocache.queries.shape_keys import ShapeKeys, column_types
 from repocache.tags import known_shapes, shape_id
-from repocache.tracking.owners import BareTag, KeyColumns, Owners
+from repocache.tracking.owners import BareTag, KeyColumns, Owners, is_selective
 from repocache.tracking.tables import unsaid_of
 from repocache.tracking.trusted import is_trusted
 
@@ -59,6 +59,7 @@ def with_shapes(owners: Owners, table: Table, shapes: Sequence[Shape]) -> Owners
         owners,
         keyed=tuple(keyed),
         lookups=tuple(each for each in keyed if each.is_lookup),
+        selective=any(map(is_selective, keyed)),
         written=owners.written - {tags},
         columns=tuple(dict.fromkeys(column for each in keyed for column in each.columns)),
         unsaid=owners.unsaid | unsaid_of(table).intersection(each.key for each in watched),

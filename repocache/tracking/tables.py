@@ -19,7 +19,7 @@ from repocache.errors import ConfigurationError
 from repocache.keys import Follow
 from repocache.tracking.cascades import Cascade, Reached, Told, named_in
 from repocache.tracking.catalog import NOTHING, Catalog, Place
-from repocache.tracking.owners import KeyColumns, Owned, Owners
+from repocache.tracking.owners import KeyColumns, Owned, Owners, is_selective
 from repocache.tracking.places import Places, Reference, place_of
 from repocache.tracking.trusted import is_trusted
 
@@ -170,7 +170,8 @@ class OwnedTables:
         moved_by, trusted = owned.moved_by, all(map(is_trusted, columns))
         if moved_by is not None and self._places.place(table) in self._catalog.rewritten:
             moved_by, trusted = frozenset(self._places.columns(table)), False
-        return KeyColumns(owned.keys, columns, trusted, moved_by)
+        told = owned.tells_inserts or table not in owned.tables
+        return KeyColumns(owned.keys, columns, trusted, moved_by, told)
 
     def _with_beneath(self, table: Table, owners: Mapping[Table, Owners]) -> Owners:
         """A view's rows, and what rules write, are other tables' rows."""
@@ -356,6 +357,7 @@ def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owne
         owners,
         keyed=keyed,
         lookups=tuple(each for each in keyed if each.is_lookup),
+        selective=any(map(is_selective, keyed)),
         written=owners.written.union(
             each.keys.prefix for each in owners.keyed if not _holds(named, each)
         ),
@@ -373,7 +375,7 @@ def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumn
     columns = tuple(named[column.name] for column in each.columns)
     moved_by = each.moved_by and frozenset(named[column.name] for column in each.moved_by)
     trusted = each.trusted and all(map(is_trusted, columns))
-    return KeyColumns(each.keys, columns, trusted, moved_by)
+    return replace(each, columns=columns, trusted=trusted, moved_by=moved_by)
 
 
 def unsaid_of(table: Table) -> frozenset[str]:

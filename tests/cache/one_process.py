@@ -184,6 +184,9 @@ class Away:
     def get(self, name: str) -> Awaitable[bytes | None]:
         return self._through("get", lambda: self.real.get(name))
 
+    def left(self, name: str) -> Awaitable[float]:
+        return self._through("left", lambda: self.real.left(name))
+
     def open(self, ask: OpenRequest, terms: CallerHistory) -> Awaitable[OpenReply]:
         return self._through("open", lambda: self.real.open(ask, terms))
 
@@ -240,6 +243,10 @@ class NobodysSession:
 
     def __init__(self, bookmark: Bookmark) -> None:
         self.bookmark = bookmark
+        self.stale: list[str] = []
+
+    def shown_stale(self, key: str) -> None:
+        self.stale.append(key)
 
 
 @dataclass
