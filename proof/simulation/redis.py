@@ -409,8 +409,7 @@ def _register(redis: Redis, _keys: list[str], argv: list[bytes]) -> bytes:
     done = _now(redis.records.register(owner, listed, terms))
     if done.history:
         return _array(b"history", done.history.encode())
-    kind = b"full" if done.full else b"done"
-    return _array(kind, done.incarnation.encode(), _lines(done.shapes))
+    return _array(b"done", done.incarnation.encode(), _lines(done.shapes))
 
 
 def _lines(shapes: tuple[str, ...]) -> bytes:

@@ -39,7 +39,6 @@ from repocache.cache.values import Values
 from repocache.errors import CodecError
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
-from repocache.invalidation.registered_tags import NoTags
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
@@ -141,7 +140,7 @@ class Service:
                 KeySpace(keys),
                 primary_wal,
                 strict=True,
-                tags=lambda _: NoTags(),
+                tags=lambda _: None,
                 recovered=outbox.wake,
                 grace=topology.grace,
             )

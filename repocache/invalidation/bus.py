@@ -105,9 +105,9 @@ class PublishRetry:
         bus: Bus,
         position: Callable[[], Awaitable[tuple[str, int | None] | None]],
         observe: Observer,
-        tags: CommittedTags,
+        tags: CommittedTags | None,
     ) -> None:
-        """`tags`: which of them move."""
+        """`tags`: which of them move; None: there are none."""
         self._bus = bus
         self._tags = tags
         self._position = position
@@ -156,7 +156,8 @@ class PublishRetry:
         if polled is None:
             raise CacheUnavailable("the primary's position cannot be had")
         history, position = polled
-        told = await self._tags.ask(batch, history).narrowed()
+        asked = None if self._tags is None else self._tags.ask(batch, history)
+        told = batch if asked is None else await asked.narrowed()
         if told or not batch:
             await self._bus.publish(told, history, position)
 

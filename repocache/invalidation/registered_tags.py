@@ -64,29 +64,16 @@ class AskedTags:
     async def narrowed(self) -> Batch:
         """The batch with the tags that are to move. What Redis does not answer moves as a whole:
         there is no error."""
-        if not self._pending:
-            return self._batch
         return await self._answered(self._batch, self._pending)
 
 
 class CommittedTags(Protocol):
     """What is asked of tags after a commit."""
 
-    def ask(self, batch: Batch, history: str) -> AskedTags:
-        """After COMMIT. `history`: the line of WAL that this process lives in."""
+    def ask(self, batch: Batch, history: str) -> AskedTags | None:
+        """After COMMIT. `history`: the line of WAL that this process lives in. None: there is
+        nothing to ask, and the batch is as it is."""
         ...
-
-
-class NoTags:
-    """Where there are none."""
-
-    def ask(self, batch: Batch, history: str) -> AskedTags:
-        return AskedTags(batch, {}, nobody_answers)
-
-
-async def nobody_answers(batch: Batch, _pending: Mapping[str, Pending]) -> Batch:
-    """Nobody was asked."""
-    return batch
 
 
 class RegisteredTags:
@@ -107,7 +94,7 @@ class RegisteredTags:
         self._deadline = deadline
         self._observe = observe
 
-    def ask(self, batch: Batch, history: str) -> AskedTags:
+    def ask(self, batch: Batch, history: str) -> AskedTags | None:
         terms = CallerHistory(history)
         pending: dict[str, Pending] = {}
         for owner in sorted({*told_tags(batch.keys), *(batch.owners & self._owners)}):
@@ -115,7 +102,7 @@ class RegisteredTags:
                 pending[owner] = self._records.look(owner_bucket(owner), owner, terms)
             except CacheUnavailable:
                 pending[owner] = None
-        return AskedTags(batch, pending, self._answer)
+        return AskedTags(batch, pending, self._answer) if pending else None
 
     async def _answer(self, batch: Batch, pending: Mapping[str, Pending]) -> Batch:
         looks: dict[str, LookReply | None] = dict.fromkeys(pending)

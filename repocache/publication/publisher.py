@@ -87,7 +87,7 @@ class CommitPublisher:
         self,
         *,
         bus: Bus,
-        tags: CommittedTags,
+        tags: CommittedTags | None,
         retry: PublishRetry,
         views: BucketViews,
         primary: CommitPrimary,
@@ -97,7 +97,8 @@ class CommitPublisher:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         observe: Observer,
     ) -> None:
-        """`tags`: which of them move. `spawn`: runs what outlives the commit."""
+        """`tags`: which of them move; None: there are none. `spawn`: runs what outlives the
+        commit."""
         self._bus = bus
         self._tags = tags
         self._retry = retry
@@ -139,10 +140,10 @@ class CommitPublisher:
         changed = _batch(transaction)
         session = current_session()
         reads = None if session is None else session.reads()
-        asked = self._tags.ask(changed, self._line.history)
+        asked = None if self._tags is None else self._tags.ask(changed, self._line.history)
         polled = await self._polled(outcome)
         history, position = self._position(transaction, polled)
-        batch = await asked.narrowed()
+        batch = changed if asked is None else await asked.narrowed()
         stores = self._stores and outcome is Outcome.COMMITTED
         writings = self._write_through.puts_by_bucket(transaction, history) if stores else {}
         told = bool(batch.keys or batch.owners)

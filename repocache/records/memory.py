@@ -286,7 +286,7 @@ class MemoryRecords:
         if after == listed:
             return _answered(Registration(record.incarnation, listed))
         if len(after) > MOST_REGISTERED:
-            return _answered(Registration(record.incarnation, listed, full=True))
+            after = tuple(dict.fromkeys(shapes))
         highest = record.highest if record.floor is None else record.floor
         record = self._renew(owner_bucket(owner), terms.history)
         record.highest, record.registered[owner] = highest, after

@@ -228,12 +228,11 @@ class LookReply(NamedTuple):
 
 
 class Registration(NamedTuple):
-    """`shapes`: all that the owner's record lists now. `full`: there was no room for all that were
-    to be. Or, if `history` is not empty nothing was done: the record belongs to that other one."""
+    """`shapes`: all that the owner's record lists now. Or, if `history` is not empty nothing was
+    done: the record belongs to that other one."""
 
     incarnation: str
     shapes: tuple[str, ...]
-    full: bool = False
     history: str = ""
 
 
@@ -249,7 +248,8 @@ class Registrations(Protocol):
     def register(
         self, owner: str, shapes: Sequence[str], terms: CallerHistory
     ) -> Awaitable[Registration]:
-        """Shapes in the owner's record. If one is new the record is made anew, with all of them:
+        """Shapes in the owner's record. If one is new the record is made anew, with all of them, or
+        with these alone where there is no room for more:
         who wrote before told nobody, so that its floor is unknown, and what was read under the old
         one is out of reach."""
         ...

@@ -160,7 +160,7 @@ def read_registration(reply: Reply) -> Registration:
     if reply[0] == b"history":
         return Registration("", (), history=reply[1].decode())
     shapes = _read_shapes(reply[2])
-    return Registration(reply[1].decode(), shapes, full=reply[0] == b"full")
+    return Registration(reply[1].decode(), shapes)
 
 
 def _read_shapes(text: bytes) -> tuple[str, ...]:

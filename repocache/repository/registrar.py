@@ -15,8 +15,6 @@ from repocache.queries.shape import Shape
 from repocache.records import CallerHistory, Registrations
 from repocache.tags import shape_id, tag_owner
 
-FULL = "there is no room for one more shape of a cached query: what has it is read uncached"
-
 
 class Registrar:
     """`book`: learns what is registered."""
@@ -65,13 +63,11 @@ class Registrar:
             }
             for owner, answer in pending.items():
                 registration = await answer
-                if registration.full:
-                    self._observe(CacheFailed("register", f"{owner}: {FULL}"))
                 if registration.shapes:
                     self._book.learn(owner, registration.shapes)
                     listed = frozenset(map(shape_id, registration.shapes))
                     self._listed[owner] = (registration.incarnation, listed)
-                done = done and not registration.full and not registration.history
+                done = done and not registration.history
         except CacheUnavailable as error:
             self._observe(CacheFailed("register", str(error)))
             return False

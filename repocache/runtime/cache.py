@@ -63,7 +63,7 @@ class RunningCache:
     link: Link | None
     sampler: Sampler
     bus: Bus
-    tags: CommittedTags
+    tags: CommittedTags | None
     retry: PublishRetry
     tasks: Tasks
     receivers: list[Receiver]
@@ -83,7 +83,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     primary: PrimaryWal,
     *,
     strict: bool,
-    tags: Callable[[Registrations], CommittedTags],
+    tags: Callable[[Registrations], CommittedTags | None],
     asides: Mapping[str, float] = MappingProxyType({}),
     recovered: Callable[[], None],
     grace: Grace,

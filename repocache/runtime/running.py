@@ -20,7 +20,7 @@ from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded
 from repocache.invalidation.outbox import OutboxMode
-from repocache.invalidation.registered_tags import CommittedTags, NoTags, RegisteredTags
+from repocache.invalidation.registered_tags import CommittedTags, RegisteredTags
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
@@ -207,11 +207,12 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
 
 def committed_tags(
     plan: DatabasePlan, book: ShapeBook, registrations: Registrations
-) -> CommittedTags:
-    """Which tags commits move: those of the shapes that are registered."""
+) -> CommittedTags | None:
+    """Which tags commits move: those of the shapes that are registered. None: nothing is cached
+    with tags."""
     tags, settings = plan.registry.tags, plan.settings
     if not tags.tables:
-        return NoTags()
+        return None
     return RegisteredTags(
         registrations, tags.prefixes, book.learn, settings.publish_timeout, settings.observe
     )

@@ -263,7 +263,7 @@ class Tracker:
         context: DefaultExecutionContext,
         _executemany: bool,
     ) -> None:
-        if context.isupdate or context.isdelete:
+        if self._tables.has_lookups and (context.isupdate or context.isdelete):
             self._look_before(connection, context)
         if context.isdelete:
             self._ask_about(connection, context)

@@ -54,16 +54,14 @@ class KeyColumns:
     trusted: bool
     moved_by: frozenset[Column[Any]] | None = None
     tells_inserts: bool = True
+    #: The owner's prefix, with which a shape's begins.
+    owner: str = field(init=False)
+    #: Its columns are no row's id: they may be NULL, which is no value, and change.
+    is_lookup: bool = field(init=False)
 
-    @property
-    def owner(self) -> str:
-        """The owner's prefix, with which a shape's begins."""
-        return self.keys.prefix.partition(":")[0]
-
-    @property
-    def is_lookup(self) -> bool:
-        """Its columns are no row's id: they may be NULL, which is no value, and change."""
-        return self.moved_by is not None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "owner", self.keys.prefix.partition(":")[0])
+        object.__setattr__(self, "is_lookup", self.moved_by is not None)
 
     def is_moved(self, set_columns: frozenset[str]) -> bool:
         """Whether an UPDATE of the columns with these keys is the owner's affair."""

@@ -56,7 +56,9 @@ class OwnedTables:
             table: self._bind(table, table) for table in self.tables
         }
         self._bound: dict[Table, Owners] = {}
-        self.has_lookups = any(each.moved_by is not None for each in given)
+        self.has_lookups = any(
+            each.moved_by is not None or each.tagged is not None for each in given
+        )
         self._named: dict[str, set[Table]] = {}
         for place in self._places.names:
             if (table := self._places.at(place)) is not None:

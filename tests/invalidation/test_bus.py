@@ -14,7 +14,6 @@ from repocache.events import Event, Published, PublishFailed
 from repocache.invalidation import bus as module
 from repocache.invalidation.batch import NOTHING, Batch
 from repocache.invalidation.bus import Bus, PublishRetry
-from repocache.invalidation.registered_tags import NoTags
 from repocache.keys import bucket_of
 from repocache.records import NO_POSITIONS, CallerHistory, Change, MemoryRecords, Nonces, Receipt
 from repocache.records.message import Message
@@ -178,7 +177,7 @@ class Late:
         self.during: Callable[[], None] = lambda: None
         self.met: list[str] = []
         bus = Bus(self.records, 5.0, self.events.append, self.met.append)
-        self.undelivered = PublishRetry(bus, self._position, self.events.append, NoTags())
+        self.undelivered = PublishRetry(bus, self._position, self.events.append, None)
 
     async def _position(self) -> tuple[str, int | None] | None:
         self.during()

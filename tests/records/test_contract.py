@@ -619,7 +619,7 @@ async def test_a_new_shape_makes_the_record_anew_and_its_floor_unknown(fit: Fit)
     await fit.records.settle(OWN, TERMS, before.incarnation, 300)
     first = await fit.records.register("user", ["a=", "b="], TERMS)
     assert first.incarnation != before.incarnation
-    assert (first.shapes, first.full) == (("a=", "b="), False)
+    assert first.shapes == ("a=", "b=")
     assert fit.messages[-1].bucket == OWN
     assert fit.messages[-1].incarnation == first.incarnation
     assert not await fit.records.settle(OWN, TERMS, before.incarnation, 400)
@@ -662,12 +662,13 @@ async def test_a_move_of_the_owner_leaves_its_shapes(fit: Fit) -> None:
     assert (looked.incarnation, looked.shapes) == (first.incarnation, ("a=",))
 
 
-async def test_shapes_beyond_the_bound_are_refused_together(fit: Fit) -> None:
+async def test_beyond_the_bound_the_list_begins_anew(fit: Fit) -> None:
     some = [f"s{number}" for number in range(MOST_REGISTERED)]
     first = await fit.records.register("user", some, TERMS)
-    assert (len(first.shapes), first.full) == (MOST_REGISTERED, False)
-    more = await fit.records.register("user", ["one more"], TERMS)
-    assert (more.full, more.incarnation, more.shapes) == (True, first.incarnation, first.shapes)
+    assert len(first.shapes) == MOST_REGISTERED
+    more = await fit.records.register("user", [some[7], "one more"], TERMS)
+    assert more.shapes == (some[7], "one more")
+    assert more.incarnation != first.incarnation
 
 
 async def test_shapes_are_not_registered_in_another_history(fit: Fit) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -216,9 +214,3 @@ async def test_clients_of_valkeys_are_read_alike() -> None:
     assert (taken.host, taken.port, taken.db, taken.password) == ("cache", 7, 3, SECRET)
     assert taken.tls is not None
     assert taken.tls.ca_certs == "/a"
-
-
-def test_redis_py_is_not_needed() -> None:
-    code = "import sys, repocache; print({'redis', 'valkey'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
