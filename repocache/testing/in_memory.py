@@ -20,6 +20,7 @@ from repocache.database import Database
 from repocache.errors import ConfigurationError
 from repocache.repository.declared import model_and_id
 from repocache.repository.repository import Repository
+from repocache.runtime.given import Declared
 from repocache.settings import Settings
 from repocache.testing.private import new_file
 
@@ -80,7 +81,7 @@ class MemoryDatabase:
 
 
 def memory(
-    repositories: Iterable[type[Repository[Any, Any]]],
+    repositories: Iterable[Declared],
     *,
     metadata: MetaData | None = None,
     settings: Settings | None = None,
@@ -112,7 +113,11 @@ def memory(
     url = URL.create("sqlite+aiosqlite", database=str(path))
     database = Database(url, repositories=classes, settings=settings)
     event.listen(database.engine.sync_engine, "connect", _enforce_foreign_keys)
-    found = [metadata] if metadata is not None else [_metadata_of(each) for each in classes]
+    found = (
+        [metadata]
+        if metadata is not None
+        else [_metadata_of(each) for each in classes if issubclass(each, Repository)]
+    )
     return MemoryDatabase(database, path, tuple(dict.fromkeys(found)))
 
 

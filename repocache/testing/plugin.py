@@ -9,13 +9,12 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import MetaData
 
 from repocache.database import Database
-from repocache.repository.repository import Repository
+from repocache.runtime.given import Declared
 from repocache.settings import Settings
 from repocache.testing.copies import Copies
 from repocache.testing.embedded import embedded_servers
@@ -98,7 +97,7 @@ def repocache_endpoints(repocache_copies: Copies, repocache_template: str) -> It
 
 
 @pytest.fixture(scope="session")
-def repocache_repositories() -> Sequence[type[Repository[Any, Any]]]:
+def repocache_repositories() -> Sequence[Declared]:
     """Those of `repocache_database`. Override it."""
     pytest.fail(
         "repocache_database has no repositories yet: in the conftest.py, override the fixture "
@@ -118,7 +117,7 @@ def repocache_database(
     repocache_endpoints: Endpoints,
     repocache_copies: Copies,
     repocache_template: str,
-    repocache_repositories: Sequence[type[Repository[Any, Any]]],
+    repocache_repositories: Sequence[Declared],
     repocache_settings: Settings,
 ) -> Iterator[Database]:
     """A `Database` of this test alone on `repocache_endpoints`, not entered: `async with

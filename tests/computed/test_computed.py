@@ -23,7 +23,7 @@ from repocache import (
     UsageError,
     read_through,
 )
-from repocache.testing import Endpoints
+from repocache.testing import Endpoints, memory
 from tests.cached.library import Author, Authors, Book, Books, open_library
 from tests.shop import Shop, until
 
@@ -273,3 +273,16 @@ async def test_a_loader_does_not_ask_itself(library: Shop) -> None:
         await Shelves.uncalled().get(KEY)
     with pytest.raises(UsageError, match="db"):
         Shelves()
+
+
+async def test_in_memory() -> None:
+    async with memory([Authors, Books, pages]) as db:
+        async with db.unit_of_work() as work:
+            work.add(Author(id=1, name="n"))
+            work.add(Book(id=11, author_id=1, title="t", pages=5))
+            await work.commit()
+        assert await db[pages](1) == 5
+        async with db.unit_of_work() as work:
+            (await work[Books].require(11)).pages = 6
+            await work.commit()
+        assert await db[pages](1) == 6
