@@ -16,9 +16,11 @@ import msgspec
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow, Row, RowRequest
+from repocache.cache.policies import Policy
 from repocache.cache.tiered import TieredCache
 from repocache.computed.key import ComputedKeys, KeyText
 from repocache.errors import CodecError
+from repocache.repository.access import past_caches
 from repocache.repository.tokens import Tokens
 
 
@@ -37,6 +39,12 @@ class Hint(NamedTuple):
     text: str
     tags: tuple[str, ...]
     held: Computed | None = None
+
+
+def hint_life(policy: Policy, hint: Hint) -> float:
+    """Seconds: what has no value is asked for by anybody, and kept as briefly as there."""
+    absent = hint.held is not None and hint.held.value is None
+    return policy.negative_ttl if absent else policy.ttl
 
 
 class HintCodec:
@@ -118,6 +126,8 @@ class ComputedValues:
         return text
 
     async def _value(self, text: KeyText, bookmark: Bookmark | None) -> Any:
+        if self._keys.is_long(text.key):
+            bookmark = past_caches(bookmark)
         cached = self._hints.peek_for_caller(text)
         try:
             if cached is None:

@@ -11,6 +11,7 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import RowRequest, Source
+from repocache.cache.freshness import Freshness
 from repocache.cache.tiered import TieredCache
 from repocache.computed.declared import AnyComputed, ComputedBinding
 from repocache.computed.key import LOADED, ValueKeys
@@ -18,10 +19,12 @@ from repocache.computed.loading import Loading
 from repocache.computed.read_through import ReadThrough
 from repocache.computed.values import (
     ComputedValues,
+    Hint,
     HintCodec,
     HintLoader,
     ValueId,
     ValueLoader,
+    hint_life,
 )
 from repocache.invalidation.batch import Batch
 from repocache.keys import owner_beside
@@ -102,12 +105,17 @@ def _opened(
         Source(
             TagKeys(owner),
             fingerprint,
-            replace(declared.policy, negative_ttl=0.0),
+            replace(
+                declared.policy,
+                negative_ttl=0.0,
+                freshness=Freshness(ttl_of=partial(hint_life, declared.policy)),
+            ),
             HintCodec(),
             HintLoader(loading.compute, keep).load,
             _first,
             signature,
             alone=True,
+            entity=lambda row: Hint(*row),
         ),
         shared,
         current_session,
