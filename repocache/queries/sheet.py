@@ -50,7 +50,7 @@ class Sheet:
             raise QueryRefused(
                 f"the statement contains the text {sql[:200]!r}, and nobody sees which tables it "
                 "reads: write it with SQLAlchemy's expressions, or name all that it reads in "
-                "tables=[...]"
+                "`cached(tables=[...])`"
             )
 
     def refuse_own_compilers(self, statement: Any) -> None:

@@ -23,7 +23,7 @@ from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
 from repocache.repository.beside import CountBinding
-from repocache.repository.cached_queries import NOT_CACHED
+from repocache.repository.cached_queries import NOT_CACHED, CachingWish
 from repocache.repository.count_rows import CountAccess
 from repocache.repository.matches import (
     CachedLookup,
@@ -96,9 +96,9 @@ class Access(Protocol[M]):
         """Set these relationships of entities that were read here."""
         ...
 
-    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
-        """The same, whose selects are cached under these keys of tags besides, for `ttl` seconds.
-        Raises UsageError where that is not to be had."""
+    def caching(self, wish: CachingWish) -> Self:
+        """The same, whose selects are cached so. Raises UsageError where that is not to be
+        had."""
         ...
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:
@@ -158,7 +158,7 @@ class NodeAccess(Generic[M]):
     async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
         await self._relationships.bring(entities, wanted)
 
-    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+    def caching(self, wish: CachingWish) -> Self:
         raise UsageError(NOT_CACHED)
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:

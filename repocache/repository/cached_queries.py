@@ -45,5 +45,15 @@ class CachedQueries:
             )
 
 
+@dataclass(frozen=True, slots=True)
+class CachingWish:
+    """What a caller asks for by `cached()`. `ttl`: seconds; None: as is declared. `named`: keys of
+    the application's own tags. `tables`: that what is textual in the selects reads."""
+
+    ttl: float | None = None
+    named: tuple[str, ...] = ()
+    tables: tuple[object, ...] = ()
+
+
 ONLY_ASKED = CachedQueries(by_default=False)
 """Of a repository that declares nothing."""

@@ -20,6 +20,7 @@ from repocache.errors import ConfigurationError
 from repocache.keys import KeyOwner, Keys
 from repocache.mapping.options import MappingOptions
 from repocache.mapping.plan import EntityPlan
+from repocache.repository.cached_queries import CachedQueries
 from repocache.repository.counts import Count
 from repocache.repository.key_lists import KeyList
 from repocache.repository.lookup import Lookup
@@ -31,6 +32,7 @@ _NAMES: Mapping[type, str] = {
     **dict.fromkeys((CacheAside, WriteThrough, WriteAround, LocalOnly, SharedOnly), "policy"),
     **dict.fromkeys((Uncached, AlwaysConsistent), "policy"),
     MappingOptions: "mapping",
+    CachedQueries: "queries",
 }
 """What is looked for under which name."""
 
@@ -100,7 +102,12 @@ def check_declaration(repository: type[Repository[Any, Any]]) -> None:
         raise ConfigurationError(
             f"{name}.policy={repository.policy!r}: give a policy, as in `CacheAside(ttl=60)`"
         )
-    if repository.queries is not None and repository.policy.primary_alone:
+    queries: object = repository.queries
+    if not isinstance(queries, CachedQueries | None):
+        raise ConfigurationError(
+            f"{name}.queries={queries!r}: give `CachedQueries(ttl=60)`, or leave it out"
+        )
+    if queries is not None and repository.policy.primary_alone:
         raise ConfigurationError(
             f"{name}.queries={repository.queries!r}: under {repository.policy!r} lists are the "
             "primary's, and cached ones are not: leave it out, or give another policy"

@@ -21,7 +21,7 @@ from repocache.errors import UsageError
 from repocache.mapping.key_columns import values_of
 from repocache.repository.access import CachedAccess
 from repocache.repository.answered import Answered
-from repocache.repository.cached_queries import CachedQueries
+from repocache.repository.cached_queries import CachedQueries, CachingWish
 from repocache.repository.query import Query
 from repocache.repository.query_cache import QueryCache
 from repocache.repository.statements import Statements
@@ -30,23 +30,20 @@ from repocache.routing.around import current_session
 
 M = TypeVar("M")
 
-LONGEST_NAMES = 16
-"""Tags of the application's own on one read."""
-
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """How one repository's selects are cached. `named`: keys of the application's own tags.
-    `caches`: of a repository, by how long its answers are kept."""
+    """How one repository's selects are cached. `wish`: of the caller, besides the plan. `caches`:
+    of a repository, by how long its answers are kept."""
 
     plan: CachedQueries
-    named: tuple[str, ...]
+    wish: CachingWish
     statements: Statements
     caches: Callable[[CachedQueries], QueryCache]
 
     def of(self, statement: SelectBase) -> Query:
         """Raises QueryRefused for what cannot be cached."""
-        return self.statements.query(statement, self.plan.ttl, self.named)
+        return self.statements.query(statement, replace(self.wish, ttl=self.plan.ttl))
 
 
 class QueryAccess(CachedAccess[M]):
@@ -60,8 +57,8 @@ class QueryAccess(CachedAccess[M]):
         found.queries = queries
         return found
 
-    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
-        queries = self.queries
+    def caching(self, wish: CachingWish) -> Self:
+        queries, ttl = self.queries, wish.ttl
         plan = queries.plan
         if ttl is not None:
             if ttl > plan.ttl:
@@ -72,12 +69,10 @@ class QueryAccess(CachedAccess[M]):
                 )
             local = min(ttl, plan.local_ttl)
             plan = CachedQueries(ttl, local, plan.jitter)
-        return self.with_queries(
-            replace(queries, plan=replace(plan, by_default=True), named=tuple(named))
-        )
+        return self.with_queries(replace(queries, plan=replace(plan, by_default=True), wish=wish))
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:
-        return self.queries.statements.analyst.words(statement)
+        return self.queries.statements.analyst.words(statement, self.queries.wish.tables)
 
     async def select(self, statement: Select[Any]) -> list[M]:
         if not self._cached_now:

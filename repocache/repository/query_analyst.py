@@ -24,22 +24,24 @@ class StatementAnalyst:
         self._outlines = Outlines(sources)
         self._scoped = scoped
 
-    def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
-        """The keys of its tags, with their shapes. Raises QueryRefused for what cannot be
-        cached."""
-        return {tag_key(tag): tag.shape for tag in self._analysed(statement).tags}
+    def tags(self, statement: SelectBase, tables: Sequence[object] = ()) -> Mapping[str, Shape]:
+        """The keys of its tags, with their shapes. `tables`: that what is textual in it reads.
+        Raises QueryRefused for what cannot be cached."""
+        return {tag_key(tag): tag.shape for tag in self._analysed(statement, tables).tags}
 
-    def words(self, statement: SelectBase) -> Sequence[str]:
+    def words(self, statement: SelectBase, tables: Sequence[object] = ()) -> Sequence[str]:
         """The same for people, a line each. Of a select of entities their ids alone are kept.
         Raises QueryRefused."""
         described = getattr(statement, "column_descriptions", ())
         if any(each["entity"] is each["expr"] for each in described):
             ids = ids_only(cast("Select[Any]", statement))
-            return str(self._checked(self._outlines.analysis(ids, entities=True))).splitlines()
-        return str(self._analysed(statement)).splitlines()
+            return str(
+                self._checked(self._outlines.analysis(ids, entities=True, tables=tables))
+            ).splitlines()
+        return str(self._analysed(statement, tables)).splitlines()
 
-    def _analysed(self, statement: SelectBase) -> Analysis:
-        return self._checked(self._outlines.analysis(statement))
+    def _analysed(self, statement: SelectBase, tables: Sequence[object]) -> Analysis:
+        return self._checked(self._outlines.analysis(statement, tables=tables))
 
     def _checked(self, analysis: Analysis) -> Analysis:
         for place in analysis.places:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from sqlalchemy import ColumnExpressionArgument, Executable, Row, func, literal, select
+from sqlalchemy import ColumnExpressionArgument, Executable, Row, Table, func, literal, select
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.selectable import SelectBase
 
@@ -19,7 +19,7 @@ from repocache.keys import KeyOwner, shown
 from repocache.mapping.options import MappingOptions
 from repocache.repository.access import Access
 from repocache.repository.binding import Binding
-from repocache.repository.cached_queries import CachedQueries
+from repocache.repository.cached_queries import CachedQueries, CachingWish
 from repocache.repository.columns import check_columns
 from repocache.repository.page import Page
 from repocache.repository.paging import Order, clauses, total_order
@@ -187,17 +187,27 @@ class Repository(Generic[M, I]):
         [(count,)] = await self._access.rows(counted)
         return int(count)
 
-    def cached(self, *, ttl: float | None = None, tags: Sequence[str] = ()) -> Self:
+    def cached(
+        self,
+        *,
+        ttl: float | None = None,
+        tags: Sequence[str] = (),
+        tables: Sequence[type | Table | str] = (),
+    ) -> Self:
         """The same repository, whose `find`, `page`, `rows`, `exists` and `count` are cached, until
         a row is written that they depend on. `ttl`: seconds; None: as `queries` says. `tags`: the
-        application's own, of which `work.invalidate(tag)` tells. Raises UsageError in a database
-        that declares no `queries`, and where the policy says that lists are the primary's."""
-        if isinstance(tags, str):
-            raise UsageError(
-                f"cached(tags={tags!r}): give a sequence of texts, as in `({tags!r},)`"
-            )
+        application's own, of which `work.invalidate(tag)` tells. `tables`: what is textual in the
+        selects reads these, and any write to one of them invalidates the answers. Raises UsageError
+        in a database that declares no `queries`, and where the policy says that lists are the
+        primary's."""
+        for name, given in (("tags", tags), ("tables", tables)):
+            if isinstance(given, str):
+                raise UsageError(
+                    f"cached({name}={given!r}): give a sequence of texts, as in `({given!r},)`"
+                )
         check_lists(type(self).__name__, self.policy)
-        return type(self)(self._binding, self._access.caching(ttl, list(map(named_tag, tags))))
+        wish = CachingWish(ttl, tuple(map(named_tag, tags)), tuple(tables))
+        return type(self)(self._binding, self._access.caching(wish))
 
     def explain(self, statement: SelectBase) -> Sequence[str]:
         """What invalidates the cached answer of this select: its tags, in words, a line each.

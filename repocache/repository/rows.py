@@ -310,14 +310,17 @@ async def answer_of(
     owner: str,
     route: Route = ANYWHERE,
 ) -> Answered:
-    """Of a select of columns, on a node that has what is asked for. `owner`: prefix, for
-    events."""
+    """Of a select of columns, on a node that has what is asked for; one that may write, as what is
+    textual may, on the primary, which refuses that. `owner`: prefix, for events."""
+    sure = not writes(cast("Executable", statement))
 
     async def run(connection: AsyncConnection) -> Answered:
+        if not sure:
+            await lend(connection)
         with readable("a row of a query"):
             return answered(await connection.execute(cast("Executable", statement)))
 
-    read = await nodes.topology.read(needed(nodes, want, route), run)
+    read = await nodes.topology.read(needed(nodes, want, route if sure else ON_PRIMARY), run)
     count = len(read.value.rows)
     nodes.observe(Served(owner, "database", read.node, read.why, count))
     return read.value

@@ -21,6 +21,7 @@ from repocache.cache.l1_reader import Peek, no_l1
 from repocache.errors import ConfigurationError, ScopeMissing, UsageError
 from repocache.mapping.scoped import ScopedColumn, scoped_id
 from repocache.repository.access import NONE, Access
+from repocache.repository.cached_queries import CachingWish
 from repocache.repository.count_rows import CountAccess
 from repocache.repository.matches import Matches
 from repocache.repository.relations import Branch
@@ -116,7 +117,7 @@ class ScopedAccess(Generic[M]):
     async def bring(self, entities: Iterable[M], wanted: Sequence[Branch]) -> None:
         await self._access.bring(entities, wanted)
 
-    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+    def caching(self, wish: CachingWish) -> Self:
         raise UsageError(self._uncached)
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:

@@ -23,7 +23,7 @@ from repocache.mapping.lookup import LookupPlan
 from repocache.mapping.plan import EntityPlan
 from repocache.mapping.statement import load_statement
 from repocache.repository.beside import CountBinding
-from repocache.repository.cached_queries import NOT_CACHED
+from repocache.repository.cached_queries import NOT_CACHED, CachingWish
 from repocache.repository.count_rows import CountAccess, CountsInWork
 from repocache.repository.matches import LookupBinding, Matches
 from repocache.repository.relations import Branch
@@ -115,7 +115,7 @@ class SessionAccess(Generic[M]):
             select = statement.select.params(parameters)
             await self._answer(session, select, _entities, any_row(model))
 
-    def caching(self, ttl: float | None, named: Sequence[str]) -> Self:
+    def caching(self, wish: CachingWish) -> Self:
         raise UsageError(NOT_CACHED)
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.queries.shape import Shape
+from repocache.repository.cached_queries import CachingWish
 from repocache.repository.query import Query, digest_of
 
 MOST_STRUCTURES = 512
@@ -24,12 +25,12 @@ MOST_STATEMENTS = 4_096
 class Analyst(Protocol):
     """Knows what a statement depends on."""
 
-    def tags(self, statement: SelectBase) -> Mapping[str, Shape]:
-        """The keys of its tags, with their shapes. Raises QueryRefused for what cannot be
-        cached."""
+    def tags(self, statement: SelectBase, tables: Sequence[object] = ()) -> Mapping[str, Shape]:
+        """The keys of its tags, with their shapes. `tables`: that what is textual in it reads.
+        Raises QueryRefused for what cannot be cached."""
         ...
 
-    def words(self, statement: SelectBase) -> Sequence[str]:
+    def words(self, statement: SelectBase, tables: Sequence[object] = ()) -> Sequence[str]:
         """The same for people. Raises QueryRefused."""
         ...
 
@@ -43,17 +44,16 @@ class Statements:
         self._structures: OrderedDict[object, bytes] = OrderedDict()
         self._queries: OrderedDict[object, Query] = OrderedDict()
 
-    def query(self, statement: SelectBase, ttl: float, named: tuple[str, ...]) -> Query:
-        """`ttl`: seconds for which its answer is kept. `named`: keys of the application's own
-        tags. Raises QueryRefused for what cannot be cached."""
+    def query(self, statement: SelectBase, wish: CachingWish) -> Query:
+        """`wish`: with its `ttl`. Raises QueryRefused for what cannot be cached."""
         key = statement._generate_cache_key()  # noqa: SLF001 - there is no public way to ask
         if key is None:
             compiled = statement.compile(dialect=self._dialect)
             values = sorted(compiled.params.items())
-            return self._made(statement, self._structure(statement), values, (ttl, named))
+            return self._made(statement, self._structure(statement), values, wish)
         values = [bind.effective_value for bind in key.bindparams]
         given = getattr(key, "params", None) or None  # of SQLAlchemy 2.1
-        kept_under = _exactly(key.key, values, given, (ttl, named))
+        kept_under = _exactly(key.key, values, given, wish)
         found = self._queries.get(kept_under)
         if found is not None:
             self._queries.move_to_end(kept_under)
@@ -62,17 +62,18 @@ class Statements:
         if structure is None:
             structure = self._structure(statement)
             _keep(self._structures, key.key, structure, MOST_STRUCTURES)
-        found = self._made(statement, structure, [values, given], (ttl, named))
+        found = self._made(statement, structure, [values, given], wish)
         if kept_under is not None:
             _keep(self._queries, kept_under, found, MOST_STATEMENTS)
         return found
 
     def _made(
-        self, statement: SelectBase, structure: bytes, values: object, kept: tuple[float, Any]
+        self, statement: SelectBase, structure: bytes, values: object, wish: CachingWish
     ) -> Query:
-        tags: dict[str, Shape | None] = {**self.analyst.tags(statement)}
-        tags.update(dict.fromkeys(kept[1]))
-        return Query(statement, digest_of(structure, values, kept), tags)
+        """The tables are in the name of the entry by their tags' tokens."""
+        tags: dict[str, Shape | None] = {**self.analyst.tags(statement, wish.tables)}
+        tags.update(dict.fromkeys(wish.named))
+        return Query(statement, digest_of(structure, values, wish.ttl, wish.named), tags)
 
     def _structure(self, statement: SelectBase) -> bytes:
         """The text, and the types of what it gives: a release that has another type for a column
@@ -82,7 +83,7 @@ class Statements:
 
 
 def _exactly(
-    key: object, values: Sequence[Any], given: object, kept: tuple[float, Any]
+    key: object, values: Sequence[Any], given: object, wish: CachingWish
 ) -> Hashable | None:
     """A statement with its values, each of its type: 1 is not True. None: one is not hashable, as
     a list of them that is long."""
@@ -94,7 +95,7 @@ def _exactly(
         if type(whole) is tuple:
             exact.append(tuple(map(type, whole)))
         exact += [type(value), whole]
-    found = key, tuple(exact), kept
+    found = key, tuple(exact), wish
     try:
         hash(found)
     except TypeError:

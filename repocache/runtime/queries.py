@@ -13,7 +13,7 @@ from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
 from repocache.queries.known import ShapeBook
 from repocache.queries.shape import TablePlace
-from repocache.repository.cached_queries import ONLY_ASKED, CachedQueries
+from repocache.repository.cached_queries import ONLY_ASKED, CachedQueries, CachingWish
 from repocache.repository.query import EntryCodec, EntryKeys, entry_owner, id_of_entry
 from repocache.repository.query_access import Queries
 from repocache.repository.query_analyst import StatementAnalyst
@@ -50,7 +50,7 @@ class RunningQueries:
         plan = repository.queries or ONLY_ASKED
         caches = EntryCaches(self._opener(repository, rows))
         statements = Statements(self.analyst, rows.nodes.topology.write_engine.dialect)
-        return Queries(plan, (), statements, caches)
+        return Queries(plan, CachingWish(), statements, caches)
 
     def _opener(
         self, repository: type[Repository[Any, Any]], rows: Rows[Any]

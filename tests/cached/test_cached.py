@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, literal_column, select, text, update
 
+from repocache import CacheAside, ConfigurationError, Database
 from repocache.errors import QueryRefused, UsageError
 from repocache.events import Served
 from repocache.invalidation.batch import Batch
@@ -232,3 +233,27 @@ async def replayed(shop: Shop) -> bool:
     read = select(Book.author_id).where(Book.id == 11)
     [[(author,)], [(again,)]] = [await shop.db[Books].on_replica().rows(read) for _ in range(2)]
     return bool(author == again == 2)
+
+
+async def test_what_is_textual_names_its_tables(library: Shop) -> None:
+    """Any write to one of them invalidates it."""
+    read: Any = select(literal_column("max(pages)")).select_from(Book)
+    with pytest.raises(QueryRefused, match="tables="):
+        await library.db[Books].rows(read)
+    books = library.db[Books].cached(tables=[Book])
+    assert await settled(library, lambda: books.rows(read)) == [(100,)]
+    async with library.db.unit_of_work() as work:
+        (await work[Books].require(11)).pages = 700
+        await work.commit()
+    assert await books.rows(read) == [(700,)]
+    with pytest.raises(QueryRefused, match="metadata"):
+        await library.db[Books].cached(tables=["nowhere"]).rows(read)
+    with pytest.raises(UsageError, match="tables="):
+        library.db[Books].cached(tables="books")
+
+
+@pytest.mark.parametrize("queries, said", [(60, "queries=60"), (CacheAside(), "policy")])
+def test_a_declaration_of_another_kind_is_refused(queries: Any, said: str) -> None:
+    declared = type("Odd", (Books,), {"queries": queries})
+    with pytest.raises(ConfigurationError, match=said):
+        Database("postgresql+asyncpg://x@127.0.0.1/x", repositories=[Authors, declared])

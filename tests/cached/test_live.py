@@ -39,4 +39,3 @@ async def test_a_write_that_tells_no_tag_is_found(
     monkeypatch.setattr(Tracker, "_touch", told)
     with pytest.raises(Differs):
         await compare(repocache_endpoints, Random(3), 60)
-
