@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from repocache.repository.query_cache import TagFloors
+from repocache.repository.tag_floors import TagFloors
 from repocache.testing import Endpoints
 from repocache.tracking.listener import Tracker
 from tests.cached.live import Differs, compare
