@@ -83,8 +83,8 @@ def _check_single(each: StoredColumn, python_type: type) -> None:
     if (blind or padded) and not (padded and python_type in _SPELT and each.normal is not None):
         raise MappingRefused(
             f"{each.kind.name}: the database takes several texts for one key of type "
-            f"{each.leaf!r}, the cache would keep them as several: use a type whose values are equal only if they "
-            "are the same"
+            f"{each.leaf!r}, the cache would keep them as several: use a type whose values are "
+            "equal only if they are the same"
         )
 
 
