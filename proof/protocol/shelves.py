@@ -14,10 +14,11 @@ from proof.protocol.process import Gate, Process, until
 from proof.protocol.world import STILL, World
 from repocache.keys import BUCKETS, owner_bucket
 from repocache.records import CallerHistory, Change, Namespace
+from repocache.repository.query import entry_owner
 from repocache.tags import tag_owner
 
 TAGS = tag_owner("public", "book").prefix
-ENTRIES = "book--queries"
+ENTRIES = entry_owner(Books.owner).prefix
 OWN = owner_bucket(TAGS)
 """Where the shapes of books are registered."""
 

@@ -26,6 +26,7 @@ from repocache.repository.tag_floors import TagFloors
 from repocache.repository.tokens import Tokens
 from repocache.tags import ToldTags
 from repocache.tracking import locked
+from repocache.tracking.dml import with_new_values
 from repocache.tracking.locked import LockedRows
 from repocache.transactions.transaction import Transaction
 
@@ -108,7 +109,7 @@ def _coarse() -> Iterator[None]:
 def _old() -> Iterator[None]:
     """A write tells the tags of the values that rows have from now on, and not of those that they
     had."""
-    original, new = LockedRows.before_and_after, locked.with_new_values
+    original = LockedRows.before_and_after
 
     def after_alone(
         self: LockedRows, sent: Any, each: Any, set_columns: frozenset[str]
@@ -116,7 +117,7 @@ def _old() -> Iterator[None]:
         after: list[Any] = []
 
         def noted(*arguments: Any) -> Any:
-            after.append(new(*arguments))
+            after.append(with_new_values(*arguments))
             return after[-1]
 
         with patch.object(locked, "with_new_values", noted):
@@ -258,3 +259,21 @@ def _fresh() -> Iterator[None]:
 
     with patch.object(Tokens, "_fresh", same):
         yield
+
+
+RULES = (
+    "tags' shapes after",
+    "tags of a lost record",
+    "tags of unknown shapes",
+    "tags of old values",
+    "tags' record anew",
+    "tags' shape is there",
+    "tags' settle",
+    "tags' highest",
+    "tags' floors",
+    "tags raise",
+    "tokens first",
+    "tokens before",
+    "fresh tokens",
+)
+"""The names of all of them."""
