@@ -12,6 +12,7 @@ closed loop.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -37,6 +38,7 @@ from repocache import (
     Settings,
 )
 from repocache.events import ignore
+from repocache.keys import BUCKETS
 from repocache.testing import Endpoints
 
 FIND, ROWS = "find", "rows"
@@ -45,6 +47,8 @@ PLAIN = "without queries"
 COMPUTED, BY_ID = "a computed value", "an entity by id"
 COMMITS = 400
 """Rows of a table that is written."""
+KEYS = 8
+"""In each record, to know all of them."""
 KEPT = CachedQueries(ttl=3600, local_ttl=3600, jitter=0.0)
 
 
@@ -167,16 +171,26 @@ async def make_tables(ends: Endpoints) -> None:
             await connection.execute(insert(each), [{"id": n} for n in range(COMMITS)])
 
 
+async def know_records(ends: Endpoints) -> None:
+    """As where an application has run for a while: every record is there, with a floor. Else each
+    of a thousand misses would be the first one in its record, which the primary answers."""
+    async with database(ends, Named) as db:
+        for _ in range(2):
+            await db[Named].get_many(range(KEYS * BUCKETS))
+            await asyncio.sleep(1)  # floors are settled
+            await db.clear(Named)
+
+
 READS = {
     FIND: (
         Bar(L1, REPLICA, "calls", 3, at_least=True),
         Bar(L2, REPLICA, "calls", 1.5, at_least=True),
-        Bar(MISS, REPLICA, "p50", 2),
+        Bar(MISS, REPLICA, "cpu", 3),
     ),
     ROWS: (
         Bar(L1, REPLICA, "calls", 3, at_least=True),
         Bar(L2, REPLICA, "calls", 1.5, at_least=True),
-        Bar(MISS, REPLICA, "p50", 2),
+        Bar(MISS, REPLICA, "cpu", 3),
     ),
 }
 MOST = {
@@ -186,7 +200,7 @@ MOST = {
     Forms(100): 3.0,
     Forms(100, beside=True): 1.5,
 }
-"""Times the p50 of a commit in a database without `queries`."""
+"""Times the CPU of a commit in a database without `queries`."""
 
 
 async def benchmark(effort: Effort) -> None:
@@ -194,6 +208,7 @@ async def benchmark(effort: Effort) -> None:
         ends = running.endpoints()
         await make_tables(ends)
         running.catch_up()
+        await know_records(ends)
         for how, bars in READS.items():
             entrants: dict[str, Open] = {
                 where: partial(reading, ends, how, where) for where in (REPLICA, L1, L2, MISS)
@@ -213,14 +228,14 @@ async def benchmark(effort: Effort) -> None:
             under(Load(1, COMMITS), 1.5 * effort.closed),
             effort.rounds,
         )
-        table.show([Bar(str(forms), PLAIN, "p50", most) for forms, most in MOST.items()])
+        table.show([Bar(str(forms), PLAIN, "cpu", most) for forms, most in MOST.items()])
         table = await interleave(
             "a computed value beside an entity, both in L1",
             {name: partial(computed, ends, name) for name in (BY_ID, COMPUTED)},
             in_a_row(range(AUTHORS), effort.closed),
             effort.rounds,
         )
-        table.show((Bar(COMPUTED, BY_ID, "cpu", 3),))
+        table.show((Bar(COMPUTED, BY_ID, "cpu", 5),))
 
 
 if __name__ == "__main__":
