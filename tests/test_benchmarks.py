@@ -20,6 +20,7 @@ JUDGED = [
     "write_behind",
     "invalidation",
     "reads",
+    "queries",
     "fixtures",
     "contestants",
 ]

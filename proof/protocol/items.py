@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.keys import KeyOwner, bucket_of
+from repocache.repository.cached_queries import CachedQueries
 from repocache.repository.lookup import Lookup
 from repocache.repository.repository import Repository
 
@@ -24,6 +25,8 @@ CREATE UNLOGGED TABLE draft (id int PRIMARY KEY, version int NOT NULL);
 CREATE TABLE stock (id int PRIMARY KEY, version int NOT NULL, note int NOT NULL);
 CREATE TABLE price (id int PRIMARY KEY, version int NOT NULL);
 CREATE TABLE label (id int PRIMARY KEY, name text NOT NULL UNIQUE);
+CREATE TABLE book (id int PRIMARY KEY, shelf int NOT NULL, version int NOT NULL);
+ALTER TABLE book OWNER TO app;
 ALTER TABLE label OWNER TO app;
 ALTER TABLE stock OWNER TO app;
 ALTER TABLE price OWNER TO app;
@@ -31,12 +34,13 @@ ALTER TABLE item OWNER TO app;
 ALTER TABLE draft OWNER TO app;
 """
 ROWS = f"""
-TRUNCATE item, draft, stock, price, label;
+TRUNCATE item, draft, stock, price, label, book;
 INSERT INTO item VALUES ({KEY}, 1), ({NEIGHBOUR}, 1);
 INSERT INTO draft VALUES ({KEY}, 1);
 INSERT INTO stock VALUES ({KEY}, 1, 1);
 INSERT INTO price VALUES ({KEY}, 1);
 INSERT INTO label VALUES ({KEY}, 'old');
+INSERT INTO book VALUES ({KEY}, 1, 1);
 """
 
 
@@ -76,10 +80,23 @@ class Label(Base):
     name: Mapped[str] = mapped_column(unique=True)
 
 
+class Book(Base):
+    __tablename__ = "book"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shelf: Mapped[int]
+    version: Mapped[int]
+
+
 class Labels(Repository[Label, int]):
     owner = KeyOwner("label")
     policy = CacheAside(ttl=300, local_ttl=100, jitter=0.0)
     by_name = Lookup(Label.name)
+
+
+class Books(Repository[Book, int]):
+    owner = KeyOwner("book")
+    policy = CacheAside(ttl=300, local_ttl=0, jitter=0.0)
+    queries = CachedQueries(ttl=300, local_ttl=100, jitter=0.0)
 
 
 class Items(Repository[Item, int]):

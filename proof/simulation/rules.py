@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, cast
 from unittest.mock import patch
 
-from proof.protocol import outbox_switches, wider_switches
+from proof.protocol import outbox_switches, tag_switches, wider_switches
 from proof.protocol.switches import SWITCHES
 from proof.simulation import outbox, redis
 from repocache.keys import owner_bucket
@@ -36,7 +36,7 @@ from repocache.records.names import LEASE
 from repocache.records.scripts import OPEN
 from repocache.routing import routing
 
-__all__ = ["outbox_switches", "wider_switches"]  # they add switches
+__all__ = ["outbox_switches", "tag_switches", "wider_switches"]  # they add switches
 
 _SIMULATED: dict[str, Callable[[], AbstractContextManager[None]]] = {}
 
@@ -294,6 +294,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as stored": ("there is no object in memory: a put is read from the database's rows"),
         "new value": ("its services have no lookups"),
         "still has": ("its services have no lookups"),
+        **dict.fromkeys(tag_switches.RULES, "its services cache no selects"),
         "unknown stays": (
             "a poll of the primary has to fail alone between the reads of one session that another "
             "poll answers: since nothing is shown that a replica cannot stamp, not met in 600 runs"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from repocache.errors import CacheUnavailable
@@ -95,16 +96,18 @@ class RegisteredTags:
         self._observe = observe
 
     def ask(self, batch: Batch, history: str) -> AskedTags | None:
-        terms = CallerHistory(history)
+        terms, told = CallerHistory(history), told_tags(batch.keys)
         pending: dict[str, Pending] = {}
-        for owner in sorted({*told_tags(batch.keys), *(batch.owners & self._owners)}):
+        for owner in sorted({*told, *(batch.owners & self._owners)}):
             try:
                 pending[owner] = self._records.look(owner_bucket(owner), owner, terms)
             except CacheUnavailable:
                 pending[owner] = None
-        return AskedTags(batch, pending, self._answer) if pending else None
+        return AskedTags(batch, pending, partial(self._answer, told)) if pending else None
 
-    async def _answer(self, batch: Batch, pending: Mapping[str, Pending]) -> Batch:
+    async def _answer(
+        self, told: Mapping[str, ToldTags], batch: Batch, pending: Mapping[str, Pending]
+    ) -> Batch:
         looks: dict[str, LookReply | None] = dict.fromkeys(pending)
         try:
             async with asyncio.timeout(self._deadline):
@@ -114,4 +117,4 @@ class RegisteredTags:
                         self._learn(owner, found.shapes)
         except (CacheUnavailable, TimeoutError) as error:
             self._observe(CacheFailed("look", str(error) or "no answer in time"))
-        return narrowed(batch, told_tags(batch.keys), looks)
+        return narrowed(batch, told, looks)

@@ -75,15 +75,16 @@ def _no_key_type(each: StoredColumn, python_type: object, *, made: bool) -> str:
 
 def _check_single(each: StoredColumn, python_type: type) -> None:
     """By the type that the database knows, whatever is around it."""
-    type_ = each.leaf
-    collation = (getattr(type_, "collation", None) or "").upper()
-    blind = isinstance(type_, postgresql.CITEXT) or collation.endswith(_BLIND_COLLATIONS)
-    padded = isinstance(type_, CHAR | NCHAR)
+    collations = [(getattr(type_, "collation", None) or "").upper() for type_ in each.beneath]
+    blind = isinstance(each.bottom, postgresql.CITEXT) or any(
+        collation.endswith(_BLIND_COLLATIONS) for collation in collations
+    )
+    padded = isinstance(each.bottom, CHAR | NCHAR)
     if (blind or padded) and not (padded and python_type in _SPELT and each.normal is not None):
         raise MappingRefused(
-            f"{each.kind.name}: the database takes several texts for one key of type {type_!r}, "
-            "the cache would keep them as several: use a type whose values are equal only if they "
-            "are the same"
+            f"{each.kind.name}: the database takes several texts for one key of type "
+            f"{each.leaf!r}, the cache would keep them as several: use a type whose values are "
+            "equal only if they are the same"
         )
 
 
@@ -91,10 +92,10 @@ def _form(each: StoredColumn, python_type: type) -> Form | None:
     """What the column gives for a value; None: that value, whatever it is."""
     if each.normal is not None:
         return each.normal
-    if isinstance(each.leaf, Uuid) and not each.leaf.as_uuid:
+    if isinstance(each.bottom, Uuid) and not each.bottom.as_uuid:
         return lambda text: str(uuid.UUID(text))
     if python_type is datetime.datetime:
-        return _aware if _is_zoned(each.leaf) else _naive
+        return _aware if _is_zoned(each.bottom) else _naive
     return None
 
 

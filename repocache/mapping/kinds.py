@@ -77,7 +77,7 @@ def _kind(name: str, type_: TypeEngine[Any], dialect: Dialect | None) -> ColumnK
     if isinstance(type_, types.ARRAY):
         return _array_kind(name, type_, dialect)
     if isinstance(type_, postgresql.DOMAIN):
-        return _kind(name, type_.data_type, dialect)
+        return _kind(name, variant_of(type_.data_type, dialect), dialect)
     codec = next((codec for known, codec in CODECS.items() if isinstance(type_, known)), None)
     if codec:
         return ColumnKind(name, codec.python_type, codec=codec)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, PickleType, type_coerce, types
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import NullType, TypeDecorator, TypeEngine, UserDefinedType
 
@@ -56,6 +57,13 @@ class StoredColumn:
     classes: tuple[str, ...] = ()
     #: A codec is declared for the values themselves.
     declared: bool = False
+    #: What values of `leaf` are compared by: itself, and of a domain what it is over, to the last.
+    beneath: tuple[TypeEngine[Any], ...] = ()
+
+    @property
+    def bottom(self) -> TypeEngine[Any]:
+        """That is no domain."""
+        return self.beneath[-1]
 
     @property
     def compared(self) -> ColumnElement[Any]:
@@ -95,6 +103,16 @@ def stored_column(
 
     Raises MappingRefused for a type of which nothing is known.
     """
+    found = _stored(name, column, dialect, codec)
+    return replace(found, beneath=tuple(_beneath(found.leaf, dialect)))
+
+
+def _stored(
+    name: str,
+    column: ColumnElement[Any],
+    dialect: Dialect | None,
+    codec: ColumnCodec[Any] | None,
+) -> StoredColumn:
     if isinstance(column.type, NullType) and codec is None and column.foreign_keys:
         raise _nowhere(name, column)
     type_ = variant_of(column.type, dialect)
@@ -216,6 +234,16 @@ def _way(type_: TypeEngine[Any], dialect: Dialect | None) -> Iterator[TypeEngine
         if not isinstance(type_, TypeDecorator) or isinstance(type_, types.Interval):
             return
         type_ = type_.impl_instance if dialect is None else type_.load_dialect_impl(dialect)
+
+
+def _beneath(leaf: TypeEngine[Any], dialect: Dialect | None) -> Iterator[TypeEngine[Any]]:
+    """A domain compares as what it is over does."""
+    while True:
+        yield leaf
+        if not isinstance(leaf, DOMAIN):
+            return
+        *around, leaf = _way(leaf.data_type, dialect)
+        yield from around
 
 
 def _classes(way: tuple[TypeEngine[Any], ...]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def condition_column(column: Column[Any], dialect: Dialect) -> ConditionColumn |
     """The column as a condition, or why it cannot be one."""
     try:
         stored = stored_column(column.name, column, dialect)
-        why = stored.unfit or _unfit(stored.leaf)
+        why = stored.unfit or _unfit(stored)
         if why:
             return f"{type(column.type).__name__} {why}"
         if stored.make is not None or stored.bind is not None:
@@ -91,10 +91,10 @@ def condition_column(column: Column[Any], dialect: Dialect) -> ConditionColumn |
     return ConditionColumn(column, _plain_text(stored, part.type, part.form))
 
 
-def _unfit(leaf: TypeEngine[Any]) -> str:
+def _unfit(stored: StoredColumn) -> str:
     """Why values of it may be equal and look different; empty: they may not."""
-    collations = [getattr(leaf, "collation", None), getattr(_at_bottom(leaf), "collation", None)]
-    leaf = _at_bottom(leaf)
+    collations = [getattr(each, "collation", None) for each in stored.beneath]
+    leaf = stored.bottom
     if isinstance(leaf, CHAR | NCHAR):
         return "is padded with blanks"
     if isinstance(leaf, CITEXT):
@@ -137,7 +137,7 @@ def _plain_text(
             raise CodecError(f"{type(value).__name__} is not {python_type.__name__}")
         if form is not None and _formed(form, value) != value:
             raise CodecError("the database writes it in another form")
-        _check_exact(stored.leaf, value)
+        _check_exact(stored.bottom, value)
         return value_text(value)
 
     return text
@@ -151,7 +151,7 @@ def _made_text(stored: StoredColumn) -> Callable[[Any], str]:
         given = value if normal is None else _formed(normal, value)
         if not is_key_type(type(value)) or type(given) is not type(value) or given != value:
             raise CodecError("a row that has it gives another value for it")
-        _check_exact(stored.leaf, value if bind is None else bind(value))
+        _check_exact(stored.bottom, value if bind is None else bind(value))
         return value_text(value)
 
     return text
@@ -171,7 +171,6 @@ def _has_type(value: object, wanted: type) -> bool:
 
 def _check_exact(leaf: TypeEngine[Any], value: object) -> None:
     """A value is cast to the column's type before it is compared, which may round it."""
-    leaf = _at_bottom(leaf)
     scale = getattr(leaf, "scale", None)
     if isinstance(value, Decimal) and value.is_finite() and scale is not None:
         exponent = value.normalize().as_tuple().exponent

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ARRAY, Alias, Date, DateTime, String, Time
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.postgresql.base import PGCompiler
 from sqlalchemy.sql import operators
@@ -261,8 +262,8 @@ class Recorder(PGCompiler):
             clause = clause.element
         if isinstance(clause, BindParameter) and isinstance(clause.type, String | NullType):
             kind = cast.type
-            while isinstance(kind, ARRAY):
-                kind = kind.item_type
+            while isinstance(kind, ARRAY | DOMAIN):
+                kind = kind.item_type if isinstance(kind, ARRAY) else kind.data_type
             # There is no public way to ask what a type is at bottom.
             if kind._type_affinity in (Date, DateTime, Time):  # noqa: SLF001
                 raise QueryRefused(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     BindParameter,
     Column,
     Connection,
+    Enum,
     Select,
     SmallInteger,
     String,
@@ -28,7 +29,9 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeEngine
 
 from repocache.tracking.cascades import MOST_ASKED
 from repocache.tracking.dml import (
@@ -165,5 +168,11 @@ def _question(
     rows = select(*named, *columns).where(among)
     if dialect.name != "postgresql":
         return rows
-    order = [collate(each, "C") if isinstance(each.type, String) else each for each in named]
+    order = [collate(each, "C") if _has_collation(each.type) else each for each in named]
     return rows.order_by(*order).with_for_update(key_share=True)
+
+
+def _has_collation(kind: TypeEngine[Any]) -> bool:
+    while isinstance(kind, DOMAIN):
+        kind = kind.data_type
+    return isinstance(kind, String) and not (isinstance(kind, Enum) and kind.native_enum)

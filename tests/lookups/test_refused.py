@@ -47,6 +47,9 @@ class OddThing(Odd):
     id: Mapped[int] = mapped_column(primary_key=True)
     code: Mapped[str] = mapped_column(CHAR(3), unique=True)
     mail: Mapped[str] = mapped_column(postgresql.CITEXT, unique=True)
+    address: Mapped[str] = mapped_column(
+        postgresql.DOMAIN("address", postgresql.CITEXT()), unique=True
+    )
     folded: Mapped[str] = mapped_column(String(collation="NOCASE"), unique=True)
     price: Mapped[float] = mapped_column(unique=True)
 
@@ -85,6 +88,7 @@ def database(folder: Path | str, *repositories: type[Repository[Any, Any]]) -> D
     [
         (OddThing, lambda: Lookup(OddThing.code), "several texts for one key"),
         (OddThing, lambda: Lookup(OddThing.mail), "several texts for one key"),
+        (OddThing, lambda: Lookup(OddThing.address), "several texts for one key"),
         (OddThing, lambda: Lookup(OddThing.folded), "several texts for one key"),
         (OddThing, lambda: Lookup(OddThing.price), "a key column must give one of int, str"),
         (Car, lambda: Lookup(Car.plate), "lie in two tables"),

@@ -117,6 +117,7 @@ FIT: list[tuple[TypeEngine[Any], list[Any]]] = [
     (Enum(Colour), [Colour.RED, Colour.GREEN]),
     (Enum("r", "g", native_enum=False), ["r", "g"]),
     (DOMAIN("short", String(5)), ["a", "b"]),
+    (DOMAIN("moment", DateTime(timezone=True)), [datetime.datetime(2024, 1, 1, 12, tzinfo=UTC)]),
     (Lower(), ["a", "b"]),
     (Cents(), [100, 101]),
 ]
@@ -127,6 +128,8 @@ UNFIT: list[tuple[TypeEngine[Any], str]] = [
     (CHAR(5), "padded|several texts"),
     (CITEXT(), "look different"),
     (DOMAIN("folded", CITEXT()), "look different"),
+    (DOMAIN("folded", Text().with_variant(CITEXT(), "postgresql")), "look different"),
+    (DOMAIN("outer", DOMAIN("inner", CHAR(3))), "padded|several texts"),
     (String(collation="folding"), "collation 'folding'"),
     (DOMAIN("collated", Text(), collation="folding"), "collation 'folding'"),
     (MACADDR(), "look different"),

@@ -27,6 +27,7 @@ from sqlalchemy import (
     union,
     update,
 )
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import selectinload
 from sqlalchemy.sql.elements import quoted_name
@@ -78,6 +79,7 @@ def _elsewhere(element: Elsewhere, compiler: Any, **kw: Any) -> str:
         (one.where(select(func.now()).exists()), r"calls now\(\)"),
         (select(Sequence("numbers").next_value()), "next_value|sequence"),
         (select(cast(literal("now"), Date)), "casts a text to a date.*pass a date"),
+        (select(cast(literal("now"), DOMAIN("day", Date))), "casts a text to a date.*pass a date"),
         (one.where(text("score > 1")), r"contains the text 'score > 1'.*tables=\[\.\.\.\]"),
         (one.order_by(text("score")), "contains the text 'score'"),
         (one.prefix_with("/*+ x */"), "contains the text"),

@@ -54,6 +54,8 @@ class Around(TypeDecorator[str]):
         (pg.UUID(as_uuid=False), False),
         (pg.CITEXT(), False),
         (sa.CHAR(3), False),
+        (pg.DOMAIN("mail", pg.CITEXT()), False),
+        (pg.DOMAIN("code", sa.CHAR(3)), False),
         (sa.DateTime(), False),
         (Nothing(), True),
         (Chosen(), True),
