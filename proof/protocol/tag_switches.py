@@ -15,7 +15,7 @@ from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest
 from repocache.invalidation import registered_tags
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.registered_tags import AskedTags, RegisteredTags, nobody_answers
+from repocache.invalidation.registered_tags import AskedTags, Pending, RegisteredTags
 from repocache.publication import publisher
 from repocache.publication.publisher import CommitPublisher
 from repocache.records import LookReply
@@ -45,13 +45,17 @@ def _after() -> Iterator[None]:
     ) -> None:
         await seal(self, connection, transaction)
         batch = publisher._batch(transaction)
-        asked[batch] = await self._tags.ask(batch, self._line.history).narrowed()
+        question = None if self._tags is None else self._tags.ask(batch, self._line.history)
+        asked[batch] = batch if question is None else await question.narrowed()
 
-    def asked_before(self: RegisteredTags, batch: Batch, history: str) -> AskedTags:
+    async def as_asked(batch: Batch, _pending: Mapping[str, Pending]) -> Batch:
+        return batch
+
+    def asked_before(self: RegisteredTags, batch: Batch, history: str) -> AskedTags | None:
         before = asked.pop(batch, None)
         if before is None:
             return ask(self, batch, history)
-        return AskedTags(before, {"": None}, nobody_answers)
+        return AskedTags(before, {"": None}, as_asked)
 
     with (
         patch.object(CommitPublisher, "seal", ask_first),
