@@ -89,11 +89,15 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
     return found
 
 
-def lives_of(repositories: Iterable[AnyRepository]) -> Iterator[float]:
-    """Seconds for which what is cached of them may be kept."""
-    for each in repositories:
+def lives_of(repositories: Iterable[AnyRepository], *, tagged: bool) -> Iterator[float]:
+    """Seconds for which what is cached of them may be kept. `tagged`: computed values are, too."""
+    classes = list(repositories)
+    selects = tagged or any(each.queries is not None for each in classes)
+    for each in classes:
         yield each.policy.longest
-        yield (each.queries or ONLY_ASKED).ttl + (each.queries or ONLY_ASKED).local_ttl
+        if selects:
+            plan = each.queries or ONLY_ASKED
+            yield plan.ttl + plan.local_ttl
 
 
 class Registry:

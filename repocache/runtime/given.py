@@ -57,4 +57,5 @@ class Declarations:
     @property
     def lives(self) -> list[float]:
         """Seconds for which what is cached of them may be kept."""
-        return [*lives_of(self.repositories), *lives_of_computed(self.computed)]
+        own = lives_of(self.repositories, tagged=bool(self.computed))
+        return [*own, *lives_of_computed(self.computed)]

@@ -13,7 +13,7 @@ from tests.shop import Shop, template
 
 @pytest.fixture(scope="session")
 def repocache_template(repocache_servers: Servers) -> str:
-    return template(repocache_servers, "library_template", make_library)
+    return template(repocache_servers, "books_template", make_library)
 
 
 @pytest.fixture
