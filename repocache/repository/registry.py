@@ -32,7 +32,6 @@ from repocache.queries.steady_functions import (
 )
 from repocache.repository.beside import Beside, CountBinding, KeyListBinding
 from repocache.repository.binding import Binding
-from repocache.repository.cached_queries import ONLY_ASKED
 from repocache.repository.counts import Count
 from repocache.repository.declared import (
     check_declaration,
@@ -87,17 +86,6 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
     for repository in found:
         check_declaration(repository)
     return found
-
-
-def lives_of(repositories: Iterable[AnyRepository], *, tagged: bool) -> Iterator[float]:
-    """Seconds for which what is cached of them may be kept. `tagged`: computed values are, too."""
-    classes = list(repositories)
-    selects = tagged or any(each.queries is not None for each in classes)
-    for each in classes:
-        yield each.policy.longest
-        if selects:
-            plan = each.queries or ONLY_ASKED
-            yield plan.ttl + plan.local_ttl
 
 
 class Registry:

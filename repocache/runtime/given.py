@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +17,8 @@ from repocache.computed.declared import (
 )
 from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
-from repocache.repository.registry import AnyRepository, checked, lives_of
+from repocache.repository.cached_queries import ONLY_ASKED
+from repocache.repository.registry import AnyRepository, checked
 from repocache.repository.repository import Repository
 
 T = TypeVar("T")
@@ -59,3 +60,14 @@ class Declarations:
         """Seconds for which what is cached of them may be kept."""
         own = lives_of(self.repositories, tagged=bool(self.computed))
         return [*own, *lives_of_computed(self.computed)]
+
+
+def lives_of(repositories: Iterable[AnyRepository], *, tagged: bool) -> Iterator[float]:
+    """Seconds for which what is cached of them may be kept. `tagged`: computed values are, too."""
+    classes = list(repositories)
+    selects = tagged or any(each.queries is not None for each in classes)
+    for each in classes:
+        yield each.policy.longest
+        if selects:
+            plan = each.queries or ONLY_ASKED
+            yield plan.ttl + plan.local_ttl
