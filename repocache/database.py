@@ -342,14 +342,3 @@ class Database(Operations):
             for each in self._advice:
                 if each not in told:
                     self._observe(each)
-
-    @property
-    def _started(self) -> Running:
-        """Raises NotStarted, and OtherLoop."""
-        if self._running is None:
-            raise NotStarted
-        self._home.check()
-        return self._running
-
-    def _require_started(self) -> None:
-        _ = self._started

@@ -143,9 +143,9 @@ def _anew() -> Iterator[None]:
 def _registered() -> Iterator[None]:
     """A token is made in whatever record there is."""
 
-    def fresh(self: Tokens, tag: str) -> Row:
+    def fresh(self: Tokens, want: RowRequest) -> Row:
         with patch.object(self._registrar, "has", lambda *_: True):
-            return original(self, tag)  # type: ignore[return-value]
+            return original(self, want)  # type: ignore[return-value]
 
     original = Tokens._fresh
     with patch.object(Tokens, "_fresh", fresh):
@@ -226,11 +226,11 @@ def _before() -> Iterator[None]:
 
     async def answer_first(
         self: QueryCache, query: Query, bookmark: Bookmark | None
-    ) -> Answered | None:
+    ) -> Answered:
         before = await self.tokens.read(query.tags, bookmark)
         found = await answer(self, query, bookmark)
         tokens = await self.tokens.read(query.tags, bookmark)
-        if found is not None and tokens is not None and tokens != before:
+        if tokens is not None and tokens != before:
             known = _Answered(query.statement, query.name, query.tags, found)
             await self.entries.read_past_l1(entry_id(known, tokens), bookmark)
         return found
@@ -257,9 +257,9 @@ def _fresh() -> Iterator[None]:
     """A tag has one token for ever."""
     original = Tokens._fresh
 
-    def same(self: Tokens, tag: str) -> Any:
-        found = original(self, tag)
-        return (tag, "0" * 16) if isinstance(found, tuple) else found
+    def same(self: Tokens, want: RowRequest) -> Any:
+        found = original(self, want)
+        return (want.id, "0" * 16) if isinstance(found, tuple) else found
 
     with patch.object(Tokens, "_fresh", same):
         yield

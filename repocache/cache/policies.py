@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from repocache.cache.freshness import ALWAYS_FRESH, Freshness
 from repocache.errors import ConfigurationError
 
+LONGEST_TTL = 30 * 86_400.0
+"""Seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -169,7 +172,7 @@ def check_times(policy: Policy) -> None:
     for each in ("ttl", "local_ttl", "negative_ttl", "jitter"):
         if not isinstance(getattr(policy, each), int | float):
             raise ConfigurationError(f"{name}({each}={getattr(policy, each)!r}): give a number")
-    if not 0 < policy.ttl <= 30 * 86_400:
+    if not 0 < policy.ttl <= LONGEST_TTL:
         raise ConfigurationError(
             f"{name}(ttl={policy.ttl}): give seconds, more than 0 and at most 30 days; "
             "to leave an owner uncached give Uncached()"

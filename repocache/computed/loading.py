@@ -14,7 +14,7 @@ from repocache.computed.key import KeyText
 from repocache.computed.read_through import ReadThrough
 from repocache.computed.reader import Reader, Reading
 from repocache.computed.values import Computed
-from repocache.errors import DatabaseUnavailable
+from repocache.errors import DatabaseUnavailable, NotStarted
 
 MOST_NAMES = 32
 """Tags of the application's own that are remembered of one class."""
@@ -51,7 +51,10 @@ class Loading:
         for alike in _alike(asked):
             for begin in range(0, len(alike), most):
                 some = alike[begin : begin + most]
-                self._spawn(self._run(some))
+                try:
+                    self._spawn(self._run(some))
+                except NotStarted as error:
+                    _fail(some, error)
 
     async def _run(self, some: Sequence[_Asked]) -> None:
         """One call. If it fails, each key for itself: one that has no value must not take the
@@ -67,12 +70,12 @@ class Loading:
             for each in some:
                 await self._run([each])
             return None
-        for text, _, answer in some:
+        for computed, (_, _, answer) in zip(found, some, strict=True):
             if not answer.done():
-                answer.set_result(found[text])
+                answer.set_result(computed)
 
-    async def _call(self, texts: Sequence[KeyText], want: RowRequest) -> dict[KeyText, Computed]:
-        keys = [text.key for text in texts]
+    async def _call(self, texts: Sequence[KeyText], want: RowRequest) -> list[Computed]:
+        keys = list(dict.fromkeys(text.key for text in texts))
         reader = Reader(self._reading, want, await self._known(want))
         # An empty context: nothing of whoever asks first may become part of what all are given.
         loading = asyncio.get_running_loop().create_task(
@@ -82,7 +85,7 @@ class Loading:
         for name in reader.missing:
             self._remember(name)
         tokens = None if reader.missing else dict(sorted(reader.tokens.items()))
-        return {text: Computed(tokens, values.get(text.key)) for text in texts}
+        return [Computed(each, tokens, reader.shapes, values.get(each.key)) for each in texts]
 
     async def _known(self, want: RowRequest) -> Mapping[str, str]:
         names = tuple(self._names)

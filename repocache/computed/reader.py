@@ -56,6 +56,8 @@ class Reader:
         #: The first token of each tag that was read; what was read under an older one is not
         #: found under a younger one.
         self.tokens: dict[str, str] = {}
+        #: The texts of the tags' shapes, empty of the application's own.
+        self.shapes: dict[str, str] = {}
         #: Tags whose tokens were not to be had: nothing is kept.
         self.missing: list[str] = []
 
@@ -69,8 +71,8 @@ class Reader:
         if tokens is None:
             self.missing += tags
         else:
-            for tag, token in zip(tags, tokens, strict=True):
-                self.tokens.setdefault(tag, token)
+            for (tag, shape), token in zip(tags.items(), tokens, strict=True):
+                self._note(tag, token, shape.text)
         answer = await self._reading.answer(statement, self._want, list(tags))
         return answer.served(statement)
 
@@ -82,7 +84,11 @@ class Reader:
         if token is None:
             self.missing.append(key)
         else:
-            self.tokens.setdefault(key, token)
+            self._note(key, token, "")
+
+    def _note(self, tag: str, token: str, shape: str) -> None:
+        self.tokens.setdefault(tag, token)
+        self.shapes[tag] = shape
 
     def check(self, keys: Sequence[object], values: object) -> Mapping[Any, Any]:
         """What `load` has given. Raises UsageError unless it is a mapping of these keys."""

@@ -20,16 +20,24 @@ from repocache.cache.policies import Policy
 from repocache.cache.tiered import TieredCache
 from repocache.computed.key import ComputedKeys, KeyText
 from repocache.errors import CodecError
+from repocache.queries.shape import Shape
 from repocache.repository.access import past_caches
 from repocache.repository.tokens import Tokens
 
 
 class Computed(NamedTuple):
-    """What a load has brought for one key. `tokens`: by tag, in the order of their texts; None:
-    they were not to be had. `value`: None: the key has none."""
+    """What a load has brought for one key. `text`: as it was given by who began the load. `tokens`:
+    by tag; None: they were not to be had. `shapes`: the texts of the tags' shapes, empty of the
+    application's own. `value`: None: the key has none."""
 
+    text: KeyText
     tokens: Mapping[str, str] | None
+    shapes: Mapping[str, str]
     value: Any
+
+
+Tags = tuple[tuple[str, str], ...]
+"""Each with the text of its shape."""
 
 
 class Hint(NamedTuple):
@@ -37,7 +45,7 @@ class Hint(NamedTuple):
     other process, and not in Redis."""
 
     text: str
-    tags: tuple[str, ...]
+    tags: Tags
     held: Computed | None = None
 
 
@@ -55,7 +63,7 @@ class HintCodec:
 
     def decode(self, payload: bytes) -> Row:
         try:
-            text, tags = msgspec.json.decode(payload, type=tuple[str, tuple[str, ...]])
+            text, tags = msgspec.json.decode(payload, type=tuple[str, Tags])
         except (msgspec.MsgspecError, RecursionError) as error:
             raise CodecError(f"the tags of a computed value cannot be read: {error}") from error
         return Hint(text, tags)
@@ -70,21 +78,24 @@ class ValueId(str):
     held: Computed | None
 
 
-class MovedValue(CodecError):
-    """A value was computed of other tags, or under other tokens, than those that it was asked for
-    under: it is the callers', and is not kept under that name."""
+class NotKept(CodecError):
+    """A value was computed that is kept nowhere: it is its callers'. `misled`: by a hint that names
+    other tags than it was computed of."""
 
-    def __init__(self, computed: Computed) -> None:
-        super().__init__("computed under other tokens")
+    def __init__(self, computed: Computed, *, misled: bool) -> None:
+        super().__init__("computed, and not kept")
         self.computed = computed
+        self.misled = misled
 
 
-def value_id(text: KeyText, tokens: Mapping[str, str], held: Computed | None = None) -> ValueId:
-    """Under these tokens."""
+def value_id(
+    text: KeyText, tokens: Mapping[str, str], held: Computed | None = None, *, known: bool = True
+) -> ValueId:
+    """Under these tokens. `known`: else of none at all, which no value is kept under."""
     digest = hashlib.blake2b(text.encode(), digest_size=20)
     for tag in sorted(tokens):
         digest.update(f"\0{tag}\0{tokens[tag]}".encode())
-    found = ValueId(digest.hexdigest())
+    found = ValueId(digest.hexdigest() if known else f"-{digest.hexdigest()}")
     found.text, found.held = text, held
     return found
 
@@ -128,42 +139,59 @@ class ComputedValues:
     async def _value(self, text: KeyText, bookmark: Bookmark | None) -> Any:
         if self._keys.is_long(text.key):
             bookmark = past_caches(bookmark)
-        cached = self._hints.peek_for_caller(text)
         try:
+            cached = self._hints.peek_for_caller(text)
             if cached is None:
                 cached = await self._hints.read_past_l1(text, bookmark)
             return await self._under_tokens(text, cached, bookmark)
-        except MovedValue as moved:
-            self._forget([text])
-            return moved.computed.value
+        except NotKept as found:
+            if found.misled:
+                self._forget([text])
+            if found.computed.text is text or bookmark is None or not bookmark.takes_cached:
+                return found.computed.value
+        return await self._alone(text, past_caches(bookmark))
+
+    async def _alone(self, text: KeyText, bookmark: Bookmark) -> Any:
+        """For a session that has joined a load whose value has no tokens by which it could tell
+        whether that shows what it wrote (protocol, Read path 3)."""
+        try:
+            await self._hints.read_past_l1(text, bookmark)
+        except NotKept as found:
+            return found.computed.value
+        raise AssertionError("past the caches nothing is kept")
 
     async def _under_tokens(
         self, text: KeyText, cached: CachedRow, bookmark: Bookmark | None
     ) -> Any:
-        """Under the tokens of now, of the tags that the hint names. Raises MovedValue."""
+        """Under the tokens of now, of the tags that the hint names. Raises NotKept."""
         assert cached.row is not None
         hint = Hint(*cached.row)
-        tokens = await self._tokens_of(hint.tags, bookmark)
-        if hint.held is not None:
+        held = hint.held
+        if held is not None:
             # It has an entry of its own: what L1 keeps of the hint are the tags.
             cached.row = Hint(hint.text, hint.tags)
-            if hint.held.tokens == tokens:
-                return hint.held.value
-        # Of a token that is not to be had nothing is found under this name, and what is computed
-        # is not kept under it.
-        id = value_id(text, dict.fromkeys(hint.tags, "") if tokens is None else tokens)
+            if held.text is text:
+                return held.value
+        tokens = await self._tokens_of(hint.tags, bookmark)
+        if held is not None and held.tokens == tokens:
+            return held.value
+        # Without tokens nothing is found under this name, and nothing is kept under it.
+        id = value_id(text, {} if tokens is None else tokens, known=tokens is not None)
         found = self._values.peek_for_caller(id)
         if found is None:
             found = await self._values.read_past_l1(id, bookmark)
         return None if found.row is None else found.row[1]
 
-    async def _tokens_of(
-        self, tags: Sequence[str], bookmark: Bookmark | None
-    ) -> Mapping[str, str] | None:
-        at_hand = self._tokens.at_hand(tags)
-        if at_hand is None:
-            at_hand = await self._tokens.known(tags, bookmark)
-        return None if at_hand is None else dict(zip(tags, at_hand, strict=True))
+    async def _tokens_of(self, tags: Tags, bookmark: Bookmark | None) -> Mapping[str, str] | None:
+        names = [tag for tag, _ in tags]
+        tokens = self._tokens.at_hand(names)
+        if tokens is None:
+            try:
+                shapes = {tag: Shape.read(text) if text else None for tag, text in tags}
+            except CodecError:
+                return None  # of another release
+            tokens = await self._tokens.read(shapes, bookmark)
+        return None if tokens is None else dict(zip(names, tokens, strict=True))
 
 
 Compute = Callable[[KeyText, RowRequest], Awaitable[Computed]]
@@ -187,12 +215,12 @@ class HintLoader:
         found: dict[Any, Row | CodecError] = {}
         for want in wanted:
             computed = await self._compute(want.id, want)
-            if computed.tokens is None:
-                found[want.id] = MovedValue(computed)
+            if computed.tokens is None or not want.fills:
+                found[want.id] = NotKept(computed, misled=False)
                 continue
-            if want.fills:
-                await self._keep(value_id(want.id, computed.tokens, computed), want)
-            found[want.id] = Hint(str(want.id), tuple(computed.tokens), computed)
+            await self._keep(value_id(want.id, computed.tokens, computed), want)
+            tags = tuple((tag, computed.shapes[tag]) for tag in computed.tokens)
+            found[want.id] = Hint(str(want.id), tags, computed)
         return found
 
 
@@ -209,7 +237,7 @@ class ValueLoader:
             id: ValueId = want.id
             computed = id.held or await self._compute(id.text, want)
             if computed.tokens is None or value_id(id.text, computed.tokens) != id:
-                found[id] = MovedValue(computed)
+                found[id] = NotKept(computed, misled=True)
             elif computed.value is not None:
                 found[id] = (str(id), computed.value)
         return found

@@ -12,13 +12,15 @@ LONGEST_LIST = 32_768
 """Bytes of the list of these shapes."""
 
 # KEYS[1] a record. ARGV: server, history, owner. -> incarnation, floor or empty, the shapes that
-# the owner has registered there, or nil: there is no record that counts. It changes nothing.
+# the owner has registered there, or nil: there is no record that counts, or its list is none of
+# ours. It changes nothing.
 LOOK = Script(
     """
 local rec = redis.pcall('HMGET', KEYS[1], 'i', 'r', 'h', 'f', 'q:' .. ARGV[3])
 if rec.err or not rec[1] or rec[2] ~= ARGV[1] or rec[3] ~= ARGV[2] then return false end
+if rec[5] and #rec[5] > LONGEST_LIST then return false end
 return {rec[1], rec[4] or '', rec[5] or ''}
-"""
+""".replace("LONGEST_LIST", str(LONGEST_LIST))
 )
 
 # KEYS[1] the owner's record. ARGV[7] owner, then shapes, none of which has a line feed.

@@ -61,6 +61,9 @@ class QueryAccess(CachedAccess[M]):
         queries, ttl = self.queries, wish.ttl
         plan = queries.plan
         if ttl is not None:
+            given: object = ttl
+            if not isinstance(given, int | float) or not given > 0:
+                raise UsageError(f"cached(ttl={ttl!r}): give seconds, more than 0")
             if ttl > plan.ttl:
                 raise UsageError(
                     f"cached(ttl={ttl}): give at most the {plan.ttl} seconds of the repository's "
@@ -81,8 +84,6 @@ class QueryAccess(CachedAccess[M]):
         ids_of = statement.with_only_columns(*layout.expressions, maintain_column_froms=True)
         query = self.queries.of(ids_of)
         cached = await self._answer(query)
-        if cached is None:
-            return await super().select(statement)
         id_of_row = values_of(layout, layout.ids, plan.key)
         ids = [id_of_row(row) for row in cached.rows]
         found = await self.entities(list(dict.fromkeys(ids)))
@@ -94,10 +95,7 @@ class QueryAccess(CachedAccess[M]):
     async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         if not self._cached_now or not isinstance(statement, SelectBase):
             return await super().rows(statement)
-        cached = await self._answer(self.queries.of(statement))
-        if cached is None:
-            return await super().rows(statement)
-        return cached.served(statement)
+        return (await self._answer(self.queries.of(statement))).served(statement)
 
     @property
     def _cached_now(self) -> bool:
@@ -109,6 +107,6 @@ class QueryAccess(CachedAccess[M]):
             and not (self._monotonic and current_session() is not None)
         )
 
-    async def _answer(self, query: Query) -> Answered | None:
+    async def _answer(self, query: Query) -> Answered:
         bookmark = None if current_session() is None else self._asking()
         return await self.queries.caches(self.queries.plan).answer(query, bookmark)

@@ -16,6 +16,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest
 from repocache.cache.tiered import TieredCache
+from repocache.repository.access import past_caches
 from repocache.repository.answered import Answered
 from repocache.repository.query import EntryId, Query, entry_id
 from repocache.repository.tag_floors import TagFloors
@@ -50,18 +51,18 @@ class QueryCache:
     tokens: Tokens
     entries: TieredCache
 
-    async def answer(self, query: Query, bookmark: Bookmark | None) -> Answered | None:
-        """None: it cannot be cached now. Raises what the database raises."""
+    async def answer(self, query: Query, bookmark: Bookmark | None) -> Answered:
+        """Past the caches, with whoever asks the same now, where there are no tokens to be had.
+        Raises what the database raises."""
         tokens = self.tokens.at_hand(tuple(query.tags))
         if tokens is None:
             tokens = await self.tokens.read(query.tags, bookmark)
         if tokens is None:
-            return None
+            tokens, bookmark = [], past_caches(bookmark)
         id = entry_id(query, tokens)
-        cached = self.entries.peek_for_caller(id)
+        cached = self.entries.peek_for_caller(id) if tokens else None
         if cached is None:
             cached = await self.entries.read_past_l1(id, bookmark)
-        if cached.row is None:
-            return None
+        assert cached.row is not None
         _, names, rows = cached.row
         return Answered(names, rows)

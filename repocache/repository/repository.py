@@ -107,7 +107,8 @@ class Repository(Generic[M, I]):
         options: Sequence[ORMOption] = (),
         load: Relations = (),
     ) -> list[M]:
-        """The entities that satisfy all conditions; not cached.
+        """The entities that satisfy all conditions; cached if `queries` or `cached()` says so, and
+        no `options` are given.
 
         `order_by`: mapped columns, `.desc()` if wanted; the primary key follows, so that the order
         is total. `after`: the last entity of the page before (keyset paging), with the same
@@ -140,7 +141,8 @@ class Repository(Generic[M, I]):
         load: Relations = (),
     ) -> Page[M]:
         """The entities from `offset` on, at most `limit`, with whether there are more and, if
-        wanted, how many there are in all; not cached. For long lists `find(after=...)` is cheaper:
+        wanted, how many there are in all; cached as by `find`. For long lists `find(after=...)` is
+        cheaper:
         the database reads, and drops, what comes before an offset.
 
         `order_by` and `load` as in `find`. Raises UsageError also for an `offset` below 0.
@@ -166,7 +168,8 @@ class Repository(Generic[M, I]):
 
     async def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         """The rows of any select of columns that reads, or of a union of some, on a node that may
-        answer; not cached. One that may write, as by calling a function that is not known to read,
+        answer; cached if `queries` or `cached()` says so, which raises QueryRefused for what cannot
+        be. One that may write, as by calling a function that is not known to read,
         is sent to the primary, which refuses it: UsageError.
 
         Raises UsageError also for a select of entities: `find` gives them, and `db.reading()` a
@@ -176,13 +179,13 @@ class Repository(Generic[M, I]):
         return await self._access.rows(statement)
 
     async def exists(self, *where: ColumnExpressionArgument[bool]) -> bool:
-        """Whether any row satisfies all conditions; not cached."""
+        """Whether any row satisfies all conditions; cached as `rows` are."""
         inner = select(literal(1)).select_from(self._binding.plan.model).where(*where)
         [(found,)] = await self._access.rows(select(inner.exists()))
         return bool(found)
 
     async def count(self, *where: ColumnExpressionArgument[bool]) -> int:
-        """How many rows satisfy all conditions; not cached."""
+        """How many rows satisfy all conditions; cached as `rows` are."""
         counted = select(func.count()).select_from(self._binding.plan.model).where(*where)
         [(count,)] = await self._access.rows(counted)
         return int(count)

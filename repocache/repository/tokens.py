@@ -7,6 +7,7 @@ that what was cached under a lost one is never found again.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest, Source
 from repocache.cache.l1_reader import Session
-from repocache.cache.policies import CacheAside
+from repocache.cache.policies import LONGEST_TTL, CacheAside
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.signature import Signing
 from repocache.cache.tiered import TieredCache
@@ -26,9 +27,9 @@ from repocache.tags import NAMED, TagKeys
 
 FORM = "token1"
 """In the place of the fingerprint of a row's shape."""
-TTL = 86_400.0
-"""Seconds that a token lives in Redis: longer than what is cached under it, as a rule; a token that
-ends costs a miss."""
+LIVES = 2.0
+"""How often a token lives as long in Redis as what is cached under it: one that ends costs a miss,
+and one that nobody asks for again must not stay, since values in conditions come from anybody."""
 
 
 class TokenCodec:
@@ -50,8 +51,8 @@ def tag_of(row: Row) -> Any:
 
 
 class Tokens:
-    """Those of one database. `owners`: the prefixes of all owners of tags. `local_ttl`: seconds in
-    this process."""
+    """Those of one database. `owners`: the prefixes of all owners of tags. `ttl`, `local_ttl`:
+    seconds that the longest of what is cached under them lives in Redis, and in this process."""
 
     def __init__(  # noqa: PLR0913  # keyword-only
         self,
@@ -59,12 +60,13 @@ class Tokens:
         shared: ProcessCache,
         registrar: Registrar,
         *,
+        ttl: float,
         local_ttl: float,
         signing: Signing,
         session_of: Callable[[], Session | None],
     ) -> None:
         self._registrar = registrar
-        policy = CacheAside(TTL, local_ttl, 0.0)
+        policy = CacheAside(min(LIVES * ttl, LONGEST_TTL), local_ttl, 0.0)
         fingerprint = signing.fingerprint(FORM)
         self._caches: dict[str, TieredCache] = {}
         for owner in owners:
@@ -92,37 +94,38 @@ class Tokens:
     async def read(
         self, tags: Mapping[str, Shape | None], bookmark: Bookmark | None
     ) -> list[str] | None:
-        """Their tokens. `tags`: with their shapes; None: of the application's own. None: a shape
-        could not be registered, so that nobody would tell its tags."""
+        """Their tokens, those of all tables at once. `tags`: with their shapes; None: of the
+        application's own. None: nothing can be cached under them now, since a shape could not be
+        registered, so that nobody would tell its tags, or a token not be kept."""
         if not await self._registrar.register(each for each in tags.values() if each is not None):
             return None
-        return await self.known(tuple(tags), bookmark)
-
-    async def known(self, tags: Sequence[str], bookmark: Bookmark | None) -> list[str] | None:
-        """Those of tags whose shapes were registered by whoever named them. None: one is lost, and
-        this process has not registered its shape."""
         by_owner: dict[str, list[str]] = {}
         for tag in tags:
             by_owner.setdefault(_prefix(tag), []).append(tag)
+        read = [self._caches[owner].get_many(some, bookmark) for owner, some in by_owner.items()]
         found: dict[str, str] = {}
-        try:
-            for owner, some in by_owner.items():
-                rows = await self._caches[owner].get_many(some, bookmark)
-                found |= {tag: each.row[1] for tag, each in rows.items() if each.row is not None}
-        except CodecError:
-            return None
-        return [found[tag] for tag in tags] if found.keys() >= set(tags) else None
+        for answer in await asyncio.gather(*read, return_exceptions=True):
+            if isinstance(answer, CodecError):
+                return None
+            if isinstance(answer, BaseException):
+                raise answer
+            found |= {tag: each.row[1] for tag, each in answer.items() if each.row is not None}
+        return [found[tag] for tag in tags]
 
     async def _load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
-        """Fresh ones, under the leases that were taken. Not where the shape is not registered in
-        the record that the lease was taken in: there nobody would tell the tag.
+        """Fresh ones, under the leases that were taken: without one it would be nobody else's, and
+        nothing be found under it. Not where the shape is not registered in the record that the
+        lease was taken in: there nobody would tell the tag.
 
         1. A shape is registered; 2. its record is lost; 3. a lease is taken in the next one.
         """
-        return {want.id: self._fresh(want.id) for want in wanted}
+        return {want.id: self._fresh(want) for want in wanted}
 
-    def _fresh(self, tag: str) -> Row | CodecError:
+    def _fresh(self, want: RowRequest) -> Row | CodecError:
+        tag: str = want.id
         owner, shape, *_ = tag.split(":")
+        if not want.fills:
+            return CodecError(f"{tag}: its token cannot be kept now")
         if owner != NAMED.prefix and not self._registrar.has(owner, (shape,)):
             return CodecError(f"{tag}: its shape is not registered any more")
         return (tag, secrets.token_hex(8))

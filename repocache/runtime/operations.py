@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from repocache.background.home import Home
 from repocache.cache.switch import CacheMode
-from repocache.errors import ConfigurationError
+from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Observer, Switched
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.held import Held
@@ -30,10 +31,19 @@ class Operations:
     _plan: DatabasePlan
     _registry: Registry
     _observe: Observer
+    _home: Home
+    _running: Running | None
 
     @property
     def _started(self) -> Running:
-        raise NotImplementedError
+        """Raises NotStarted, and OtherLoop."""
+        if self._running is None:
+            raise NotStarted
+        self._home.check()
+        return self._running
+
+    def _require_started(self) -> None:
+        _ = self._started
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
         """Answer the repository's reads in this mode from now on, in this process."""

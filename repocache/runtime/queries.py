@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from repocache.cache.entry import Source
+from repocache.cache.policies import Policy
 from repocache.cache.signature import Signing
 from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
@@ -103,20 +104,22 @@ def open_queries(  # noqa: PLR0913  # keyword-only, the last
     signing: Signing,
     book: ShapeBook,
     *,
-    computed: Iterable[float],
+    computed: Iterable[Policy],
 ) -> RunningQueries | None:
-    """None: nothing is cached with tags. `computed`: the times that computed values are in L1."""
+    """None: nothing is cached with tags. `computed`: of computed values."""
     if not registry.tags.tables:
         return None
     shared = cache.shared
     line, observe = shared.primary.lineage, settings.observe
     registrar = Registrar(shared.records, shared.views, line, book, observe)
-    lives = [(repository.queries or ONLY_ASKED).local_ttl for repository, _ in registry]
+    policies: list[Policy] = [(each.queries or ONLY_ASKED).policy for each, _ in registry]
+    policies += computed
     tokens = Tokens(
         [each.prefix for each in registry.tags.keys],
         shared,
         registrar,
-        local_ttl=max([*lives, *computed]),
+        ttl=max(each.ttl for each in policies),
+        local_ttl=max(each.local_ttl for each in policies),
         signing=signing,
         session_of=current_session,
     )

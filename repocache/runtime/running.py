@@ -168,7 +168,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         settings,
         plan.signing,
         book,
-        computed=[each.policy.local_ttl for each in plan.computed],
+        computed=[each.policy for each in plan.computed],
     )
     verifier = Verifier(
         to_examine(registry, settings, plan.signing),
@@ -214,7 +214,7 @@ def committed_tags(
     if not tags.tables:
         return None
     return RegisteredTags(
-        registrations, tags.prefixes, book.learn, settings.publish_timeout, settings.observe
+        registrations, tags.prefixes, book.learn, settings.publish_timeout / 2, settings.observe
     )
 
 

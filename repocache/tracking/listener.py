@@ -196,6 +196,8 @@ class Tracker:
                 ids = self._touched_ids(each, sent, owners, result) if few else None
                 if ids is not None and each.is_lookup:
                     ids = [id for id in ids if None not in id]
+                if ids and each.is_shape and len(ids) * len(owners.lookups) > MOST_KEYS:
+                    ids = None  # for so many shapes they are too many
                 changes.touch(each.owner, None if ids is None else key_texts(each.keys, ids))
 
     def _touched_ids(

@@ -56,11 +56,14 @@ class KeyColumns:
     tells_inserts: bool = True
     #: The owner's prefix, with which a shape's begins.
     owner: str = field(init=False)
+    #: Its keys are the tags of one.
+    is_shape: bool = field(init=False)
     #: Its columns are no row's id: they may be NULL, which is no value, and change.
     is_lookup: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "owner", self.keys.prefix.partition(":")[0])
+        object.__setattr__(self, "is_shape", self.owner != self.keys.prefix)
         object.__setattr__(self, "is_lookup", self.moved_by is not None)
 
     def is_moved(self, set_columns: frozenset[str]) -> bool:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ForeignKey, insert
+from sqlalchemy import ForeignKey, insert, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import JSON
@@ -49,6 +49,7 @@ class Book(Base):
     printed: Mapped[datetime.date] = mapped_column(default=datetime.date(2020, 1, 2))
     code: Mapped[uuid.UUID] = mapped_column(default=uuid.uuid4)
     notes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    changed: Mapped[int] = mapped_column(default=0, onupdate=text("changed + 1"))
 
 
 class Authors(Repository[Author, int]):

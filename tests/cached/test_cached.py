@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from decimal import Decimal
 from typing import Any
@@ -257,3 +258,54 @@ def test_a_declaration_of_another_kind_is_refused(queries: Any, said: str) -> No
     declared = type("Odd", (Books,), {"queries": queries})
     with pytest.raises(ConfigurationError, match=said):
         Database("postgresql+asyncpg://x@127.0.0.1/x", repositories=[Authors, declared])
+
+
+async def test_a_column_that_an_update_sets_unsaid_counts(library: Shop) -> None:
+    """With a condition in the select, and without one."""
+    highest = select(func.max(Book.changed))
+    reads = (highest, highest.where(Book.author_id == 1))
+    for read in reads:
+        assert await settled(library, lambda read=read: library.db[Books].rows(read)) == [(0,)]
+    async with library.db.unit_of_work() as work:
+        await work.session.execute(update(Book).where(Book.id == 11).values(pages=500))
+        await work.commit()
+    async with library.db.causal_session(None):
+        for read in reads:
+            assert await library.db[Books].rows(read) == [(1,)]
+
+
+async def test_tags_of_too_many_rows_are_told_as_one(library: Shop) -> None:
+    """Each row has a tag of each shape: to make them all would stop the loop."""
+    books = library.db[Books]
+    for condition in (Book.author_id == 1, Book.title == "x", Book.pages == 1):
+        await settled(library, lambda condition=condition: books.count(condition))
+    async with library.db.unit_of_work() as work:
+        few = [{"id": 1_000 + n, "author_id": 1, "title": f"t{n}"} for n in range(10)]
+        await work.session.execute(insert(Book), few)
+        connection = (await work.session.connection()).sync_connection
+        assert connection is not None
+        changes: Any = library.db._started.watch.transaction_of(connection).changes
+        assert "tag--books" not in changes.whole
+        many = [{"id": 10_000 + n, "author_id": 1, "title": f"t{n}"} for n in range(5_000)]
+        await work.session.execute(insert(Book), many)
+        assert "tag--books" in changes.whole
+        assert "book" not in changes.whole
+        await work.rollback()
+
+
+@pytest.mark.parametrize("ttl", [0, -1, "x"])
+async def test_a_time_that_makes_no_sense_is_refused(library: Shop, ttl: Any) -> None:
+    with pytest.raises(UsageError, match="ttl="):
+        library.db[Books].cached(ttl=ttl)
+
+
+async def test_a_caller_who_gives_up_takes_nobody_with_him(library: Shop) -> None:
+    books = library.db[Books]
+    await settled(library, lambda: books.of(1))
+    callers = [asyncio.create_task(books.of(2)) for _ in range(5)]
+    await asyncio.sleep(0)
+    for each in callers[:4]:
+        each.cancel()
+    assert await callers[4] == ["a2", "b2"]
+    await asyncio.gather(*callers[:4], return_exceptions=True)
+    assert await settled(library, lambda: books.of(2)) == ["a2", "b2"]

@@ -8,9 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Computed, func, select, text, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from repocache import CachedQueries, CacheMode, KeyOwner, Repository, Settings, UsageError
+from repocache import (
+    CachedQueries,
+    CacheMode,
+    KeyOwner,
+    Repository,
+    Settings,
+    UsageError,
+)
+from repocache.errors import DatabaseUnavailable
 from repocache.testing import Endpoints, Servers, memory
 from tests.cached.library import POLICY, Author, Authors, Book, Books, open_library
 from tests.cached.test_cached import rename, settled, statements
@@ -207,3 +216,74 @@ async def test_writes_from_outside_are_seen_where_they_are_declared(
         return await other.db[Books].of(1) == ["b1", "z1"]
 
     await until(is_new, "it was told")
+
+
+async def test_a_primary_that_is_away_is_an_error_of_the_reader_and_leaves_nothing(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """What is cached is given."""
+    async with open_library(replace(repocache_endpoints, replicas=())) as shop:
+        books = shop.db[Books]
+        await settled(shop, lambda: books.of(1))
+        await asyncio.to_thread(repocache_controls.primary.kill)
+        with pytest.raises(DatabaseUnavailable):
+            await books.of(2)
+        assert await books.of(1) == ["a1", "b1"]
+        await asyncio.to_thread(repocache_controls.primary.start)
+
+        async def answers() -> bool:
+            try:
+                return await books.of(2) == ["a2", "b2"]
+            except DatabaseUnavailable:
+                return False
+
+        await until(answers, "the primary is back")
+
+
+async def test_a_frozen_redis_holds_up_no_read_and_no_commit_for_ever(
+    library: Shop, repocache_controls: Servers
+) -> None:
+    await settled(library, lambda: library.db[Books].of(1))
+    await asyncio.to_thread(repocache_controls.redis.freeze)
+    try:
+        async with asyncio.timeout(15), library.db.causal_session(None):
+            await rename(library, 11, "z1")
+            assert await library.db[Books].of(1) == ["b1", "z1"]
+    finally:
+        await asyncio.to_thread(repocache_controls.redis.thaw)
+
+
+class SheetBase(DeclarativeBase):
+    pass
+
+
+class Sheet(SheetBase):
+    __tablename__ = "sheets"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pages: Mapped[int]
+    kind: Mapped[str]
+    half: Mapped[int] = mapped_column(Computed("pages / 2"))
+
+
+class Sheets(Repository[Sheet, int]):
+    owner = KeyOwner("sheet")
+    policy = POLICY
+    queries = CachedQueries(ttl=300, local_ttl=60)
+
+
+async def test_a_column_that_the_database_computes_counts() -> None:
+    """Where there is no catalogue that says so of the whole table: with a condition in the select,
+    and without one."""
+    highest = select(func.max(Sheet.half))
+    reads = (highest, highest.where(Sheet.kind == "a"))
+    async with memory([Sheets]) as db:
+        async with db.unit_of_work() as work:
+            work.add(Sheet(id=1, pages=10, kind="a"))
+            await work.commit()
+        for read in reads * 3:
+            assert await db[Sheets].rows(read) == [(5,)]
+        async with db.unit_of_work() as work:
+            await work.session.execute(update(Sheet).where(Sheet.id == 1).values(pages=20))
+            await work.commit()
+        for read in reads:
+            assert await db[Sheets].rows(read) == [(10,)]

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 from repocache.queries.analysis import Analysis
 from repocache.queries.outlines import Outlines, ids_only
 from repocache.queries.sources import place_of
-from repocache.queries.touched import touched
 from tests.queries.blog import MODELS, SOURCES, Base
 from tests.queries.statements import VALUES, Drawing, Drawn
+from tests.queries.touched import touched
 
 WRITES = 8
 """To each statement."""

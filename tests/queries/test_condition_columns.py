@@ -43,8 +43,8 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from repocache.queries.outlines import shapes_of
 from repocache.queries.sources import Sources
-from repocache.queries.touched import touched
 from repocache.testing import Endpoints
+from tests.queries.touched import touched
 
 UTC = datetime.UTC
 WEST = datetime.timezone(datetime.timedelta(hours=-5))

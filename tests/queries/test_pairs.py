@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache.queries import outlines, touched
+from repocache.queries import outlines
 from repocache.queries.alternatives import Alternatives
 from repocache.queries.conditions import Some
 from repocache.queries.outlines import Outlines, ids_only, shapes_of
@@ -17,6 +17,7 @@ from repocache.queries.recorder import Recorder
 from repocache.queries.sheet import Sheet
 from repocache.testing import Endpoints
 from tests.fuzzing import TIMES, examples
+from tests.queries import touched
 from tests.queries.blog import SOURCES, Base, Post
 from tests.queries.pairs import Missed, Pairs, Tally, on_sqlite
 from tests.queries.statements import Drawing

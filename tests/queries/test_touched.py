@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from repocache.queries.shape import ALL, Shape, TablePlace, Tag
-from repocache.queries.touched import touched
+from tests.queries.touched import touched
 
 POST = TablePlace("public", "post")
 BY_AUTHOR = Shape(POST, ("author_id",), frozenset({"score"}))

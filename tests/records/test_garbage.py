@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from repocache.errors import CacheUnavailable
 from repocache.records import (
     SCRIPTS,
     Intent,
@@ -26,6 +27,7 @@ from repocache.records import (
 )
 from repocache.records.authorship import Anybody
 from repocache.records.names import VALUE
+from repocache.records.registering import LONGEST_LIST
 from repocache.redis_link import Address, Link, ReplyError
 from repocache.testing import Servers
 from tests.fuzzing import examples
@@ -328,3 +330,29 @@ async def test_whatever_is_written_in_all_their_places_they_heal(place: Place) -
             await place.heals()
         except BaseException as error:
             raise AssertionError(f"{written!r}") from error
+
+
+async def test_a_list_of_shapes_that_nobody_of_us_wrote_is_begun_anew(place: Place) -> None:
+    """Whoever looks takes a list that is too long for no record, and tells all tags."""
+    await place.records.register("user", ["a"], TERMS)
+    record = place.namespace.record(OWN)
+    await place.call("HSET", record, "q:user", "x" * (LONGEST_LIST + 1))
+    assert await place.records.look(OWN, "user", TERMS) is None
+    registered = await place.records.register("user", ["b"], TERMS)
+    assert registered.shapes == ("b",)
+    await place.call("HSET", record, "q:user", b"\xff\xfe\nb\n\n")
+    looked = await place.records.look(OWN, "user", TERMS)
+    assert looked is not None
+    assert len(looked.shapes) == 3, "one is what nobody knows, so that all tags are told"
+    await place.call("HSET", record, "f", "never")
+    with pytest.raises(CacheUnavailable):
+        await place.records.look(OWN, "user", TERMS)
+    await place.heals()
+
+
+@pytest.mark.parametrize("wrong", WRONG_TYPES, ids=str)
+async def test_what_is_no_record_is_none_to_who_looks(place: Place, wrong: tuple[str, ...]) -> None:
+    command, *rest = wrong
+    await place.call(command, place.namespace.record(OWN), *rest)
+    assert await place.records.look(OWN, "user", TERMS) is None
+    assert (await place.records.register("user", ["a"], TERMS)).shapes == ("a",)
