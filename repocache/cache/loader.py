@@ -149,12 +149,13 @@ class Loader:
         answers = self._going_on(await self._leases.open(batch))
         history = self._line.history
         for load, answer in answers:
-            if answer is not None and answer.kind == "value":
+            kind = "" if answer is None else answer.kind
+            if answer is not None and kind == "value":
                 self._deliver(load, answer)
-            elif (apart := self._apart(load, answer)) is not None:
-                self._shared.spawn(self._run_alone(load, apart))
+            elif self._alone or kind == "wait" or (answer is not None and answer.overdue):
+                self._shared.spawn(self._run_alone(load, self._apart(load, answer)))
             else:
-                if answer is not None and answer.kind == "lease":
+                if answer is not None and kind == "lease":
                     leased[load] = answer
                     if answer.beside:
                         self._keep_beside(load, answer)
@@ -174,14 +175,13 @@ class Loader:
 
     def _apart(
         self, load: InflightLoad, answer: OpenReply | None
-    ) -> Coroutine[Any, Any, OpenReply | None] | None:
-        """How a load goes on that leaves its batch, so that no other waits for it; None: it
-        stays."""
+    ) -> Coroutine[Any, Any, OpenReply | None]:
+        """How a load goes on that leaves its batch, so that no other waits for it."""
         if answer is not None and answer.kind == "wait":
             return self._wait(load, answer)
         if answer is not None and answer.overdue:
             return self._take_over(load, answer)
-        return given(answer) if self._alone else None
+        return given(answer)
 
     def _going_on(
         self, answers: Sequence[tuple[InflightLoad, OpenReply | None]]

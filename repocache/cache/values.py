@@ -29,6 +29,9 @@ class Values:
         self._codec = source.codec
         self._id = source.id
         self._policy = source.policy
+        self._jitter = source.policy.jitter
+        #: Seconds of any row, 0: they depend on it.
+        self._rows_ttl = source.policy.ttl if source.policy.freshness.ttl_of is None else 0.0
         self.absences = Absences(source.policy.negative_ttl, time.monotonic)
         self._beyond = source.policy.freshness.beyond
         self._entity = source.entity
@@ -39,10 +42,8 @@ class Values:
     def encode(self, text: str, row: Row | None) -> tuple[bytes, float]:
         """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be
         stored."""
-        policy = self._policy
-        less = 1.0 - policy.jitter * random.random()  # noqa: S311  # jitter
-        plain = row is not None and policy.freshness.ttl_of is None
-        ttl = policy.ttl if plain else self._ttl(row)
+        less = 1.0 - self._jitter * random.random()  # noqa: S311  # jitter
+        ttl = (row is not None and self._rows_ttl) or self._ttl(row)
         if len(text) > LONGEST or not ttl:
             return NOT_KEPT, NO_LIFE
         if row is None:
