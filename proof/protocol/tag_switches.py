@@ -224,9 +224,7 @@ def _before() -> Iterator[None]:
     """An answer is stored under the tokens that there are when it has come."""
     answer, load = QueryCache.answer, QueryLoader.load
 
-    async def answer_first(
-        self: QueryCache, query: Query, bookmark: Bookmark | None
-    ) -> Answered:
+    async def answer_first(self: QueryCache, query: Query, bookmark: Bookmark | None) -> Answered:
         before = await self.tokens.read(query.tags, bookmark)
         found = await answer(self, query, bookmark)
         tokens = await self.tokens.read(query.tags, bookmark)
