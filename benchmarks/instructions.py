@@ -10,6 +10,7 @@ asyncpg) counts as the one instruction that calls it.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,10 +48,13 @@ class Instructions:
 
 
 def main() -> None:
+    found = {name: each.count for name, each in asyncio.run(measured(Instructions)).items()}
+    if "--json" in sys.argv:
+        return print(json.dumps(found))
     print("| journey | instructions |")
     print("|---|--:|")
-    for name, each in asyncio.run(measured(Instructions)).items():
-        print(f"| {name} | {each.count:,} |")
+    for name, count in found.items():
+        print(f"| {name} | {count:,} |")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def inlined() -> tuple[Get, Put]:
         if entry is not None and entry.expires > clock():
             if entry.freq < MOST_FREQ:
                 entry.freq += 1
-            store.hits += 1
+            shelf.count.hits += 1
             return entry.value
         return None if (entry := store.get(key)) is None else entry.value
 

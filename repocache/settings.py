@@ -69,6 +69,9 @@ class Settings:
     #: declares no codec: `{Money: ColumnCodec(...)}`. Needed for views and lookups of types that
     #: make values of their own.
     codecs: Codecs = field(default_factory=dict, hash=False)
+    #: How often the observer is told how things stand: L1 and loads of each owner, Redis, the
+    #: outbox, what is written behind.
+    measure_every: float = 10.0
     #: Gets every event, and must not block; the default writes troubles, each with its remedy, to
     #: the log `repocache` (`repocache.events.ignore`: nobody hears of them). What it raises is
     #: logged, and reaches nobody.
@@ -157,7 +160,8 @@ class Settings:
             raise ConfigurationError(
                 f"Settings(uncovered={self.uncovered}): give seconds, 0 or more"
             )
-        if not self.publish_timeout > 0:
-            raise ConfigurationError(
-                f"Settings(publish_timeout={self.publish_timeout}): give seconds, more than 0"
-            )
+        for name in ("publish_timeout", "measure_every"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(
+                    f"Settings({name}={getattr(self, name)}): give seconds, more than 0"
+                )

@@ -141,7 +141,7 @@ def test_the_variables_texts_are_told() -> None:
     "before, after, seen",
     [
         ("| `60.0` |", "| `61.0` |", "Settings"),
-        ("| `float`, seconds | `10.0` |", "| `int`, seconds | `10.0` |", "TopologySettings"),
+        ("| `float`, seconds | `1.0` | how long a c", "| `int` | `1.0` | how long a c", "Settings"),
         ("| `max_value` |", "| `max_values` |", "CacheSettings"),
         ("| `CacheMode.ON` |", "| `CacheMode.OFF` |", "CacheSettings"),
         ("| `weight` |", "| weight |", "Replica"),

@@ -27,6 +27,10 @@ class WriteAround(Policy):
     fill: bool = True
 
     @property
+    def pattern(self) -> str:
+        return "write-around"
+
+    @property
     def caches(self) -> bool:
         return self.fill
 
@@ -54,6 +58,10 @@ class LocalOnly(Policy):
         object.__setattr__(self, "local_ttl", self.ttl)
 
     @property
+    def pattern(self) -> str:
+        return "local only"
+
+    @property
     def longest(self) -> float:
         return self.ttl
 
@@ -76,6 +84,10 @@ class SharedOnly(Policy):
 
     local_ttl: float = field(default=0.0, init=False, repr=False)
 
+    @property
+    def pattern(self) -> str:
+        return "shared only"
+
 
 @dataclass(frozen=True, slots=True)
 class Uncached(Policy):
@@ -91,6 +103,10 @@ class Uncached(Policy):
         check_freshness(self)
 
     @property
+    def pattern(self) -> str:
+        return "uncached"
+
+    @property
     def caches(self) -> bool:
         return False
 
@@ -104,6 +120,10 @@ class AlwaysConsistent(Uncached):
     """The primary only, in lists and counts too, and nobody shares an answer that was asked for
     before he came: what was committed before a read began is in it, whoever wrote it. Balances,
     stock, rights that are taken away. `on_replica()` is refused."""
+
+    @property
+    def pattern(self) -> str:
+        return "always consistent"
 
     @property
     def shares_sent_loads(self) -> bool:

@@ -232,7 +232,8 @@ class Leases:
             except CacheUnavailable as error:
                 why = str(error)
                 continue
-            self._shared.observe(Filled(load.text, done))
+            size = 0 if load.cached is None else load.cached.length
+            self._shared.observe(Filled(load.text, done, self._owner, size))
             if done:
                 landed.add(load)
         if why:

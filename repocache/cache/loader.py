@@ -75,7 +75,8 @@ class Loader:
         self._views = shared.views
         self._values = values
         self._tier = tier
-        self.l2_hit = Served(source.keys.prefix, "l2", "", "a value")
+        self._owner = source.keys.prefix
+        self._count = shared.local.shelf(self._owner).count
         self._leases = Leases(source, shared, values)
         self._aged = source.policy.freshness.is_aged
         self._timed = source.policy.freshness.refresh_early
@@ -94,6 +95,7 @@ class Loader:
         joins = other is not None and may_join(other, asked.bookmark, direct=asked.direct)
         if other is not None and joins and (self._shares_sent or not other.sent):
             asked.joined = other
+            self._count.joined += 1
             return other.join()
         if asked.bookmark is not None and is_newer(asked.bookmark.history, self._line.history):
             raise DatabaseUnavailable(OLDER)
@@ -304,6 +306,7 @@ class Loader:
 
     async def _wait(self, load: InflightLoad, answer: OpenReply) -> OpenReply:
         """Somebody else loads it: look again until it is there."""
+        self._count.waited += 1
         loop = asyncio.get_running_loop()
         until = loop.time() + min(answer.wait + LAST_LOOK, self._shared.settings.patience)
         pause = 0.002
@@ -335,7 +338,8 @@ class Loader:
 
     def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
         if tier == "l2":
-            self._shared.observe(self.l2_hit)
+            told = Served(self._owner, "l2", "", "a value", key=load.text, size=cached.length)
+            self._shared.observe(told)
         load.resolve(cached)
 
     def _end(self, load: InflightLoad, *, landed: bool) -> None:

@@ -67,17 +67,15 @@ class LocalStore:
     SOSP 2023).
     `clock`: monotonic seconds.
 
-    `shelf(owner).entries`, `hits` and `misses` are open to the read path, which does what `get`
-    does without the call: an entry counts only while `expires` is above the clock.
+    `shelf(owner).entries` and its `count` are open to the read path, which does what `get` does
+    without the call: an entry counts only while `expires` is above the clock.
 
     Raises ConfigurationError if a bound is not positive.
     """
 
     __slots__ = (
-        "_cleared", "_clock", "_count", "_ghosts", "_main", "_max_bytes", "_max_entries",
-        "_shelves", "_small",
-        "bytes", "evicted", "expired", "hits",
-        "invalidated", "misses", "refused", "replaced", "stored",
+        "_cleared", "_count", "_ghosts", "_main", "_max_bytes", "_max_entries",
+        "_shelves", "_small", "bytes", "clock", "refused", "replaced",
     )  # fmt: skip
 
     def __init__(self, max_entries: int, max_bytes: int, clock: Callable[[], float]) -> None:
@@ -89,7 +87,7 @@ class LocalStore:
                 )
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._clock = clock
+        self.clock = clock
         self._small: Queue = OrderedDict()
         self._main: Queue = OrderedDict()
         # Hashes of keys that left lately: a key may be long, and to mistake one for another only
@@ -99,9 +97,7 @@ class LocalStore:
         self._cleared: list[dict[Any, Any]] = []
         self._count = 0
         self.bytes = 0
-        self.hits = self.misses = 0
-        self.stored = self.replaced = self.refused = 0
-        self.evicted = self.expired = self.invalidated = 0
+        self.replaced = self.refused = 0
 
     def __len__(self) -> int:
         return self._count
@@ -127,32 +123,34 @@ class LocalStore:
 
     @property
     def stats(self) -> Stats:
-        """The counters as they are now."""
+        """The counters as they are now, of all owners."""
+        counts = [shelf.count for shelf in self._shelves.values()]
         return Stats(
             entries=self._count,
             bytes=self.bytes,
-            hits=self.hits,
-            misses=self.misses,
-            stored=self.stored,
+            hits=sum(each.hits for each in counts),
+            misses=sum(each.misses for each in counts),
+            stored=sum(each.stored for each in counts),
             replaced=self.replaced,
             refused=self.refused,
-            evicted=self.evicted,
-            expired=self.expired,
-            invalidated=self.invalidated,
+            evicted=sum(each.evicted for each in counts),
+            expired=sum(each.expired for each in counts),
+            invalidated=sum(each.invalidated for each in counts),
         )
 
     def get(self, key: LocalKey) -> Entry | None:
         """The live entry of `key`, or None. An expired one is removed."""
-        entry = self.find(key)
+        shelf = self.shelf(key[0])
+        entry = shelf.entries.get(key[1])
         if entry is not None:
-            if entry.expires > self._clock():
+            if entry.expires > self.clock():
                 if entry.freq < MOST_FREQ:
                     entry.freq += 1
-                self.hits += 1
+                shelf.count.hits += 1
                 return entry
-            self.expired += 1
+            shelf.count.expired += 1
             self._remove(entry)
-        self.misses += 1
+        shelf.count.misses += 1
         return None
 
     def put(self, key: LocalKey, value: object, bucket: int, ttl: float, size: int) -> None:
@@ -169,13 +167,13 @@ class LocalStore:
         if size * LARGEST > self._max_bytes:
             self.refused += 1
             if entry is not None:  # what it would have replaced is out of date
-                self.evicted += 1
+                shelf.count.evicted += 1
                 self._remove(entry)
             return
         if entry is None:
             self._make_room(self._max_entries - 1, self._max_bytes - size)
             entry = self._admit(shelf, key, bucket)
-            self.stored += 1
+            shelf.count.stored += 1
         else:
             assert entry.bucket == bucket
             self.replaced += 1
@@ -183,7 +181,8 @@ class LocalStore:
         shelf.bytes += size - entry.size
         entry.value = value
         entry.size = size
-        entry.expires = self._clock() + ttl
+        entry.since = self.clock()
+        entry.expires = entry.since + ttl
         self._make_room(self._max_entries, self._max_bytes)
         if self._cleared:
             self._sweep()
@@ -193,7 +192,7 @@ class LocalStore:
         entry = self.find(key)
         if entry is None:
             return False
-        self.invalidated += 1
+        entry.shelf.count.invalidated += 1
         self._remove(entry)
         if self._cleared:
             self._sweep()
@@ -207,8 +206,8 @@ class LocalStore:
             for id in shelf.buckets.get(bucket, ())
         ]
         for entry in entries:
+            entry.shelf.count.invalidated += 1
             self._remove(entry)
-        self.invalidated += len(entries)
         return len(entries)
 
     def clear_owner(self, owner: str) -> int:
@@ -222,7 +221,7 @@ class LocalStore:
         self.bytes -= shelf.bytes
         shelf.bytes = 0
         self._count -= count
-        self.invalidated += count
+        shelf.count.invalidated += count
         return count
 
     def clear(self) -> int:
@@ -264,7 +263,7 @@ class LocalStore:
 
     def _make_room(self, most_entries: int, most_bytes: int) -> None:
         while self._count > most_entries or self.bytes > most_bytes:
-            self._evict(self._clock())
+            self._evict(self.clock())
 
     def _evict(self, now: float) -> None:
         """Drop one entry: the first in line that has expired, or that nobody asked for while it
@@ -276,9 +275,9 @@ class LocalStore:
             self._give_second_chance(entry)
             entry = self._first_in_line(now)
         if entry.expires > now:
-            self.evicted += 1
+            entry.shelf.count.evicted += 1
         else:
-            self.expired += 1
+            entry.shelf.count.expired += 1
         self._remove(entry)
 
     def _first_in_line(self, now: float) -> Entry:

@@ -48,6 +48,11 @@ class Policy:
         return self.ttl + self.freshness.beyond + self.local_ttl
 
     @property
+    def pattern(self) -> str:
+        """What figures and pages call it."""
+        return ""
+
+    @property
     def caches(self) -> bool:
         """Whether reads ask the tiers and fill them; else they go to the database, coalesced."""
         return True
@@ -108,6 +113,10 @@ class CacheAside(Policy):
     Raises ConfigurationError for times that make no sense.
     """
 
+    @property
+    def pattern(self) -> str:
+        return "cache-aside"
+
 
 @dataclass(frozen=True, slots=True)
 class WriteThrough(Policy):
@@ -137,6 +146,10 @@ class WriteThrough(Policy):
                     "WriteThrough(strict=True, freshness=...): what must never be stale is not "
                     "given past its time: leave out stale_while_revalidate and fail_safe"
                 )
+
+    @property
+    def pattern(self) -> str:
+        return "strict write-through" if self.strict else "write-through"
 
     @property
     def invalidating(self) -> Policy:

@@ -7,7 +7,6 @@ invalidation does the views'.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -18,13 +17,13 @@ from repocache.cache.entry import CachedRow, Source
 from repocache.cache.fallback import Fallback
 from repocache.cache.freshness import Age
 from repocache.cache.inflight import InflightLoad
-from repocache.cache.l1_reader import Peek, Session, l1_peek, observed
+from repocache.cache.l1_reader import Peek, Session, hits_told, l1_peek, observed
 from repocache.cache.loader import Loader
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode, Gate, Switch
 from repocache.cache.values import Values, digest
 from repocache.errors import CacheUnavailable
-from repocache.events import CacheFailed
+from repocache.events import CacheFailed, Served
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records.names import LEASE
 
@@ -59,10 +58,10 @@ class TieredCache:
         self.peek_for_caller = self._peek(self.switch.callers, session_of)
 
     def _peek(self, gate: Gate, session_of: Callable[[], Session | None]) -> Peek:
-        peek = l1_peek(self._owner, self._shared, gate, time.monotonic, session_of)
-        if not self._shared.settings.observe_hits:
-            return peek
-        return observed(peek, self._owner, self._shared.observe)
+        shared = self._shared
+        tell = hits_told(self._keys, shared.local, shared.observe)
+        peek = l1_peek(self._owner, shared, gate, tell, session_of)
+        return observed(peek, self._owner, shared.observe) if shared.settings.observe_hits else peek
 
     def turn(self, mode: CacheMode) -> None:
         """Answer in this mode from the next read on. The owner's L1 begins empty when it is used
@@ -192,7 +191,8 @@ class TieredCache:
                 return cached
             asked.kept = cached
             return None
-        self._shared.observe(self._loader.l2_hit)
+        told = Served(self._owner, "l2", "", "a value", key=asked.text, size=cached.length)
+        self._shared.observe(told)
         if view.invalidations + own.invalidations == asked.invalidations:
             self._loader.keep(asked, cached)
         return cached

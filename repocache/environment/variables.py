@@ -78,6 +78,7 @@ VARIABLES = (
     Variable("WINDOW", "window", number),
     Variable("UNCOVERED", "uncovered", number),
     Variable("PUBLISH_TIMEOUT", "publish_timeout", number),
+    Variable("MEASURE_EVERY", "measure_every", number),
     Variable("MONOTONIC", "monotonic", switch),
     Variable("LOCAL_ENTRIES", "local_entries", whole),
     Variable("LOCAL_BYTES", "local_bytes", whole),

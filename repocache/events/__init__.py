@@ -12,6 +12,15 @@ from repocache.events.commits import (
     UndeclaredWrite,
 )
 from repocache.events.event import Event
+from repocache.events.measures import (
+    BehindMeasured,
+    LinkMeasured,
+    MeasureFailed,
+    OutboxMeasured,
+    OwnerMeasured,
+    PrimaryMeasured,
+    RedisMeasured,
+)
 from repocache.events.nodes import ClockJumped, HistoryChanged, NodeBack, NodeOut, Sampled
 from repocache.events.observers import LoggingObserver, Observer, Observers, guarded, ignore
 from repocache.events.out import Out
@@ -28,6 +37,7 @@ from repocache.events.reads import (
     CachedEntityChanged,
     CacheFailed,
     Filled,
+    HitSampled,
     Routed,
     Served,
     Shadowed,
@@ -38,6 +48,7 @@ from repocache.events.reads import (
 
 __all__ = [
     "BacklogLeft",
+    "BehindMeasured",
     "BookmarkRefused",
     "CacheFailed",
     "CachedEntityChanged",
@@ -52,19 +63,26 @@ __all__ = [
     "FlushFailed",
     "GapSeen",
     "HistoryChanged",
+    "HitSampled",
     "HookFailed",
     "Invalidated",
+    "LinkMeasured",
     "LoggingObserver",
+    "MeasureFailed",
     "NodeBack",
     "NodeOut",
     "Observer",
     "Observers",
     "Out",
+    "OutboxMeasured",
     "OutboxPutAside",
     "OutboxRefused",
     "OutboxUnowned",
+    "OwnerMeasured",
+    "PrimaryMeasured",
     "PublishFailed",
     "Published",
+    "RedisMeasured",
     "RelayFailed",
     "Relayed",
     "Routed",

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from repocache.events.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenBehind(Event):
+class WrittenBehind(Event, frozen=True):
     """A flush wrote so many rows of an owner, of so many changes. `seconds`: that the oldest had
     waited, the lag. `left`: changes of the stream that wait still."""
 
@@ -19,16 +16,14 @@ class WrittenBehind(Event):
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class FlushFailed(Event):
+class FlushFailed(Event, frozen=True):
     """A flush could not be done; it is tried again, and nothing is lost or written twice."""
 
     owner: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered(Event):
+class DeadLettered(Event, frozen=True):
     """The database refused so many changes, which are among the dead letters now. `why`: of the
     first."""
 
@@ -37,8 +32,7 @@ class DeadLettered(Event):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BacklogLeft(Event):
+class BacklogLeft(Event, frozen=True):
     """The database is left, and so many changes wait in Redis, None: not known how many. Another
     process flushes them, or the next one that starts."""
 

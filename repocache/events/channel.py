@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from repocache.events.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelUp(Event):
+class ChannelUp(Event, frozen=True):
     """The Redis connection is subscribed; L1 begins empty. `server`: identity of the Redis, as in
     its records."""
 
     server: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelDown(Event):
+class ChannelDown(Event, frozen=True):
     """The Redis connection is lost; L1 does not count until it is back."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class GapSeen(Event):
+class GapSeen(Event, frozen=True):
     """Messages of a bucket were lost or its record was made anew: the bucket's L1 was dropped."""
 
     bucket: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Invalidated(Event):
+class Invalidated(Event, frozen=True):
     """Keys were dropped from this process's L1. `mine`: this process wrote them."""
 
     bucket: int

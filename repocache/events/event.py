@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from repocache.events.remedies import BY_KIND
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something happened. The subclasses say what."""
+class Event(msgspec.Struct, frozen=True):
+    """Something happened. The subclasses say what.
+
+    A struct and no dataclass: one is made for most reads, and making it costs a tenth."""
 
     @property
     def remedy(self) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from repocache.events.event import Event
 from repocache.events.remedies import of_node
 
 
-@dataclass(frozen=True, slots=True)
-class NodeOut(Event):
+class NodeOut(Event, frozen=True):
     """A node left the rotation. `why`: begins with an `Out`."""
 
     node: str
@@ -21,15 +18,13 @@ class NodeOut(Event):
         return of_node(self.why)
 
 
-@dataclass(frozen=True, slots=True)
-class NodeBack(Event):
+class NodeBack(Event, frozen=True):
     """A node is in the rotation again after a fresh sample."""
 
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled(Event):
+class Sampled(Event, frozen=True):
     """A node's position was polled. `position` and `lag_bytes` in bytes, `lag` in seconds."""
 
     node: str
@@ -38,8 +33,7 @@ class Sampled(Event):
     lag: float
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryChanged(Event):
+class HistoryChanged(Event, frozen=True):
     """The primary is another server, timeline or server process than before: old positions say
     nothing any more."""
 
@@ -47,8 +41,7 @@ class HistoryChanged(Event):
     new: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClockJumped(Event):
+class ClockJumped(Event, frozen=True):
     """The clock of the primary is not where it was: somebody set it, or another server became
     primary whose clock differs. `seconds`: by how much; `allowed`: what lives of bookmarks allow
     for."""

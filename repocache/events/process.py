@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from repocache.events.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Degraded(Event):
+class Degraded(Event, frozen=True):
     """Something that was asked for is not there, and what is lost without it. Emitted at start,
     or when it is found out."""
 
@@ -16,8 +13,7 @@ class Degraded(Event):
     lost: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unguarded(Event):
+class Unguarded(Event, frozen=True):
     """Something works and is open to others: bookmarks, or the way to a server. `risk`: what they
     could do, and what closes it. Emitted at start."""
 
@@ -25,8 +21,7 @@ class Unguarded(Event):
     risk: str
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFailed(Event):
+class TaskFailed(Event, frozen=True):
     """A task of the database raised. `task`: what it ran."""
 
     task: str

@@ -2,66 +2,75 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from repocache.events.event import Event
 
 
-@dataclass(frozen=True, slots=True)
-class Served(Event):
-    """A read was answered. `tier`: "l1", "l2" or "database"; `node`: the node's name for the
-    database, else empty; `why`: the reason for the tier or node; `count`: keys answered
-    together."""
+class Served(Event, frozen=True):
+    """A read was answered. `tier`: "l1", "l2", "database", or "aside" for what a `Freshness` keeps
+    for when the database is away; `node`: the node's name for the database, else empty; `why`: the
+    reason for the tier or node; `count`: keys answered together.
+
+    `seconds`: that the database took, with the wait for a connection. `key` and `size` in bytes: of
+    a value that Redis gave."""
 
     owner: str
     tier: str
     node: str
     why: str
     count: int = 1
+    seconds: float = 0.0
+    key: str = ""
+    size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Filled(Event):
+class HitSampled(Event, frozen=True):
+    """One hit in L1, drawn at random, that stands for `hits` of this owner. `age`: seconds that the
+    entry has been there."""
+
+    owner: str
+    key: str
+    hits: int
+    age: float
+
+
+class Filled(Event, frozen=True):
     """A value was offered to L2. `landed`: False if the lease had been voided, which is the fence
-    at work."""
+    at work. `size`: bytes of the value."""
 
     key: str
     landed: bool
+    owner: str = ""
+    size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Routed(Event):
+class Routed(Event, frozen=True):
     """A statement went to a node. `why` is one of the reasons of `routing.routing`."""
 
     node: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class BookmarkRefused(Event):
+class BookmarkRefused(Event, frozen=True):
     """A bookmark from outside was not taken: the session begins without one."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CacheFailed(Event):
+class CacheFailed(Event, frozen=True):
     """A cache call failed and the read went on without it. `what`: the call; `why`: the error."""
 
     what: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class ValueRefused(Event):
+class ValueRefused(Event, frozen=True):
     """A value in Redis was corrupt, foreign or oversized: treated as a miss."""
 
     key: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CachedEntityChanged(Event):
+class CachedEntityChanged(Event, frozen=True):
     """An attribute of an entity that came from a cache was changed (`Misuse.TELL`): no row is.
     `id`: as `repr` shows it; `attribute`: empty for the entity as a whole."""
 
@@ -70,16 +79,14 @@ class CachedEntityChanged(Event):
     attribute: str
 
 
-@dataclass(frozen=True, slots=True)
-class Switched(Event):
+class Switched(Event, frozen=True):
     """An owner's cache answers in another mode from now on, in this process."""
 
     owner: str
     mode: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shadowed(Event):
+class Shadowed(Event, frozen=True):
     """In shadow mode the cache had another row than the database answered. `verdict`: "late": the
     cached one was gone or replaced in time; "wrong": it was older than the primary's and stayed;
     "right", "moved": it was as good."""
@@ -89,8 +96,7 @@ class Shadowed(Event):
     verdict: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verified(Event):
+class Verified(Event, frozen=True):
     """Cached values were compared with the primary. `wrong`: had not been invalidated `within`
     seconds."""
 

@@ -6,6 +6,7 @@ Owns order and retries. What a change does to a record is the records' affair.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -15,10 +16,15 @@ from repocache.history import is_newer
 from repocache.invalidation.batch import NOTHING, Batch, changes
 from repocache.invalidation.registered_tags import CommittedTags
 from repocache.records import NO_POSITIONS, CallerHistory, Change, Receipt, Records, Writing
+from repocache.tags import NAMED
 
 MOST_KEYS = 10_000
 """Undelivered keys beyond so many become their owners as a whole: what waits for Redis is
 bounded."""
+
+
+TAGS = NAMED.prefix
+"""How the owners of tags begin."""
 
 
 class Bus:
@@ -53,6 +59,7 @@ class Bus:
         Raises CacheUnavailable, also at the deadline: then some buckets may have been reached, and
         the batch is to be published again.
         """
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self._deadline):
                 receipts = await self._deliver(
@@ -60,9 +67,10 @@ class Bus:
                 )
         except TimeoutError as error:
             raise CacheUnavailable(f"Redis: not published within {self._deadline} s") from error
-        self._observe(
-            Published(len(batch), len(receipts), None if position == NO_POSITIONS else position)
-        )
+        known = None if position == NO_POSITIONS else position
+        tags = sum(len(texts) for owner, texts in batch.keys.items() if owner.startswith(TAGS))
+        seconds = time.perf_counter() - began
+        self._observe(Published(len(batch), len(receipts), known, tags, seconds))
         return receipts
 
     async def _deliver(self, changes: Sequence[Change], terms: CallerHistory) -> list[Receipt]:

@@ -25,6 +25,14 @@ _COUNT = """
 SELECT pg_catalog.count(*) FILTER (WHERE due < 'infinity'::timestamptz),
     pg_catalog.count(*) FILTER (WHERE due = 'infinity'::timestamptz) FROM OUTBOX
 """
+_DEPTH = """
+SELECT (SELECT pg_catalog.count(*) FROM (
+        SELECT 1 FROM OUTBOX WHERE due < 'infinity'::timestamptz LIMIT CAST(:most AS bigint)) a),
+    (SELECT pg_catalog.count(*) FROM (
+        SELECT 1 FROM OUTBOX WHERE due = 'infinity'::timestamptz LIMIT CAST(:most AS bigint)) b),
+    coalesce((SELECT extract(epoch FROM pg_catalog.clock_timestamp() - since) FROM OUTBOX
+        WHERE due < 'infinity'::timestamptz ORDER BY id LIMIT 1), 0)::double precision
+"""
 _REPLAY = """
 UPDATE OUTBOX SET due = pg_catalog.clock_timestamp(), tries = 0, why = NULL
 WHERE id = ANY (CAST(:ids AS bigint[])) RETURNING id
@@ -34,6 +42,10 @@ UPDATE OUTBOX SET due = pg_catalog.clock_timestamp(), tries = 0, why = NULL
 WHERE tries <> 0 OR due = 'infinity'::timestamptz RETURNING id
 """
 _DISCARD = "DELETE FROM OUTBOX WHERE id = ANY (CAST(:ids AS bigint[])) RETURNING id"
+
+
+MOST_COUNTED = 10_000
+"""Rows: to count more often than an operator asks must cost little, however many wait."""
 
 
 class HeldRow(NamedTuple):
@@ -50,6 +62,15 @@ class HeldRow(NamedTuple):
     begins: str
 
 
+class HeldDepth(NamedTuple):
+    """Rows that relays will take, and those that they will not, counted up to `MOST_COUNTED`;
+    `seconds`: age of the first of the former."""
+
+    waiting: int
+    aside: int
+    seconds: float
+
+
 class HeldCount(NamedTuple):
     """Rows that relays will take, and those that they will not."""
 
@@ -64,6 +85,7 @@ class Held:
     def __init__(self, engine: AsyncEngine, place: str) -> None:
         self._engine = engine
         self._list, self._count = on_table(_LIST, place), on_table(_COUNT, place)
+        self._depth = on_table(_DEPTH, place)
         self._replay, self._replay_all = on_table(_REPLAY, place), on_table(_REPLAY_ALL, place)
         self._discard = on_table(_DISCARD, place)
 
@@ -77,6 +99,12 @@ class Held:
         """Of all rows."""
         async with available(), self._engine.connect() as connection:
             return HeldCount(*(await connection.execute(self._count)).one())
+
+    async def depth(self) -> HeldDepth:
+        """As `count`, for whoever asks often."""
+        async with available(), self._engine.connect() as connection:
+            found = await connection.execute(self._depth, {"most": MOST_COUNTED})
+            return HeldDepth(*found.one())
 
     async def replay(self, ids: Sequence[int]) -> list[int]:
         """Let the relays try these rows now, as if for the first time. Which of them there were."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from repocache.errors import ConfigurationError, PrimaryBudgetExceeded
 
@@ -15,6 +15,14 @@ SHARES = 2
 others."""
 LINE = 256
 """So many reads of one client wait at most, once it has its share."""
+
+
+class PlaceCount(NamedTuple):
+    """Of `most` places so many are `taken`, and so many reads wait for one."""
+
+    taken: int
+    most: int
+    waiting: int
 
 
 @dataclass(eq=False, slots=True)
@@ -48,6 +56,12 @@ class PrimaryBudget:
         """How many places a client holds or is in line for."""
         self._line: OrderedDict[Waiter, None] = OrderedDict()
         self._apart: defaultdict[object, OrderedDict[Waiter, None]] = defaultdict(OrderedDict)
+
+    @property
+    def count(self) -> PlaceCount:
+        """As it is now."""
+        waiting = len(self._line) + sum(map(len, self._apart.values()))
+        return PlaceCount(self._reads - self._free, self._reads, waiting)
 
     async def acquire(self, why: str, client: object = None) -> None:
         """Take a place, to be given back by `release`. `why`: what drove the read here, for the

@@ -26,7 +26,7 @@ from repocache.engines.server import SERVER
 from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import DatabaseUnavailable
 from repocache.events import Observer, Out, Routed
-from repocache.nodes.budget import PrimaryBudget
+from repocache.nodes.budget import PlaceCount, PrimaryBudget
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.replica import Moved, ReplicaNode
 from repocache.nodes.selection import Choice, ReadRequirement, choose_node
@@ -94,6 +94,10 @@ class NodeReader:
         self._observe = observe
         self._under_way = 0
         self._idle = asyncio.Event()
+
+    @property
+    def primary_places(self) -> PlaceCount:
+        return self._budget.count
 
     async def rest(self, seconds: float) -> None:
         """Wait for the reads under way: a connection that is given back to a closed pool is closed

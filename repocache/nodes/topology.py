@@ -25,6 +25,7 @@ from repocache.engines.outdated_plans import OutdatedPlans
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Degraded, HookFailed, Observer, guarded, ignore
+from repocache.nodes.budget import PlaceCount
 from repocache.nodes.lineage import Lineage
 from repocache.nodes.primary import NAME, Primary
 from repocache.nodes.reading import NodeRead, NodeReader
@@ -188,6 +189,11 @@ class Topology:
         """All nodes as they are now, the primary first."""
         primary = NodeStatus(NAME, self._primary.out, self._primary.in_flight, None)
         return primary, *(NodeStatus(n.name, n.out, n.in_flight, n.sample) for n in self._replicas)
+
+    @property
+    def primary_places(self) -> PlaceCount:
+        """For reads that the primary stands in for."""
+        return self._reader.primary_places
 
     def on_history(self, heard: Callable[[str], None]) -> None:
         """Call `heard` with each new history, on the event loop and before any position of it is

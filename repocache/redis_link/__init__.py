@@ -9,7 +9,7 @@ from repocache.redis_link.address import Address, Tls
 from repocache.redis_link.breaker import Breaker, BreakerSettings
 from repocache.redis_link.client import RedisClient, address_of
 from repocache.redis_link.connection import Limits
-from repocache.redis_link.handshake import PubsubLimit, ServerFacts
+from repocache.redis_link.handshake import PubsubLimit, ServerFacts, info_fields
 from repocache.redis_link.identity import Identity
 from repocache.redis_link.link import Link, LinkSettings, Listener
 from repocache.redis_link.reply import Reply, ReplyError
@@ -34,4 +34,5 @@ __all__ = [
     "ServerFacts",
     "Tls",
     "address_of",
+    "info_fields",
 ]

@@ -86,7 +86,9 @@ async def shake_hands(
     try:
         _require_single(await greeting, address)
         await select
-        info = _info(await server) | _info(await replication) | _info(await memory)
+        info = (
+            info_fields(await server) | info_fields(await replication) | info_fields(await memory)
+        )
         for loaded in loading:
             await loaded
     except ReplyError as error:
@@ -115,7 +117,8 @@ def _require_single(greeting: Reply, address: Address) -> None:
         raise ConfigurationError(f"redis: {address}: {OTHER_MODES[mode]}")
 
 
-def _info(reply: Reply) -> dict[str, str]:
+def info_fields(reply: Reply) -> dict[str, str]:
+    """What a section of INFO says, by name."""
     lines = reply.decode().splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line)
 

@@ -130,6 +130,11 @@ class Link:
         self._kept: Kept | None = None
         self._refused: ConfigurationError | None = None
 
+    @property
+    def resting(self) -> bool:
+        """Whether so many attempts failed in a row that the next one waits."""
+        return self._breaker.open
+
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send one command, such as `call("GET", key)`. A plain function: no coroutine, task or
         timer for it.

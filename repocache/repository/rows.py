@@ -4,6 +4,7 @@ the cache."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar, cast
@@ -202,8 +203,10 @@ class Rows(Generic[M]):
         told = within(scopes, run) if scopes else run
 
         async def select(need: ReadRequirement) -> NodeRead[T]:
+            began = time.perf_counter()
             read = await self.nodes.topology.read(need, told)
-            self._served(read, len(read.value) if isinstance(read.value, list) else 1)
+            count = len(read.value) if isinstance(read.value, list) else 1
+            tell_read(self.nodes, self.owner, read, count, began)
             return read
 
         return await self._seen(select, route)
@@ -260,8 +263,9 @@ class Rows(Generic[M]):
             return {plan.id_of_row(row): row for row in rows}
 
         told = run if self.scope is None else within({self.scope: ids[0][0]}, run)
+        began = time.perf_counter()
         read = await self.nodes.topology.read(need, told)
-        self._served(read, len(ids))
+        tell_read(self.nodes, self.owner, read, len(ids), began)
         return read
 
     def _unreadable(self, id: Any, error: Exception) -> CodecError:
@@ -274,9 +278,6 @@ class Rows(Generic[M]):
     @property
     def _key_route(self) -> Route:
         return ON_PRIMARY if self.strict and self.route is ANYWHERE else self._route
-
-    def _served(self, read: NodeRead[Any], count: int) -> None:
-        self.nodes.observe(Served(self.owner, "database", read.node, read.why, count))
 
     async def _seen(
         self, read: Callable[[ReadRequirement], Awaitable[NodeRead[T]]], route: Route
@@ -320,10 +321,16 @@ async def answer_of(
         with readable("a row of a query"):
             return answered(await connection.execute(cast("Executable", statement)))
 
+    began = time.perf_counter()
     read = await nodes.topology.read(needed(nodes, want, route if sure else ON_PRIMARY), run)
-    count = len(read.value.rows)
-    nodes.observe(Served(owner, "database", read.node, read.why, count))
+    tell_read(nodes, owner, read, len(read.value.rows), began)
     return read.value
+
+
+def tell_read(nodes: Nodes, owner: str, read: NodeRead[Any], count: int, began: float) -> None:
+    """The database has answered. `began`: when it was asked, on `time.perf_counter`."""
+    seconds = time.perf_counter() - began
+    nodes.observe(Served(owner, "database", read.node, read.why, count, seconds))
 
 
 def alike(wanted: Sequence[RowRequest]) -> Iterable[Sequence[RowRequest]]:

@@ -74,6 +74,11 @@ class Operations:
             )
         return await verifier.verify(samples, within)
 
+    async def measure(self) -> None:
+        """Tell the observer now how things stand, as it is told every `Settings.measure_every`
+        seconds. What cannot be measured is an event (`MeasureFailed`)."""
+        await self._started.measuring.measure()
+
     @property
     def is_durable(self) -> bool:
         """Whether commits write the outbox, so that no invalidation is lost with this process."""

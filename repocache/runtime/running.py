@@ -18,7 +18,7 @@ from repocache.computed.declared import AnyComputed, ComputedBinding
 from repocache.computed.key import key_owners
 from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
-from repocache.events import Degraded
+from repocache.events import Degraded, ignore
 from repocache.invalidation.outbox import OutboxMode
 from repocache.invalidation.registered_tags import CommittedTags, RegisteredTags
 from repocache.nodes.topology import Topology
@@ -37,6 +37,7 @@ from repocache.routing.seen import SeenTransactions
 from repocache.runtime.behind import Behinds, open_behind
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.computed import open_computed
+from repocache.runtime.measuring import Measuring, patterns
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.queries import open_queries
@@ -100,6 +101,7 @@ class Running:
     subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
     behind: Behinds
+    measuring: Measuring
     computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
 
     def new_history(self) -> None:
@@ -177,6 +179,28 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         repair=cache.retry.deliver,
         observe=observe,
     )
+    behind = await stack.enter_async_context(
+        open_behind(
+            plan.behind,
+            settings=settings,
+            topology=topology,
+            address=plan.address,
+            cache=cache,
+            watch=watch,
+        )
+    )
+    measuring = Measuring(
+        patterns=patterns(registry, tuple(plan.computed)),
+        local=cache.shared.local,
+        link=cache.link,
+        topology=topology,
+        outbox=outbox,
+        behind={each.owner.prefix: found for each, found in behind.items()},
+        observe=observe,
+        every=settings.measure_every,
+    )
+    if observe is not ignore:
+        cache.tasks.keep(measuring.run)
     return Running(
         cache=cache,
         outbox=outbox,
@@ -192,16 +216,8 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             queries=queries,
         ),
         computed=open_computed(plan.computed, queries, plan.nodes),
-        behind=await stack.enter_async_context(
-            open_behind(
-                plan.behind,
-                settings=settings,
-                topology=topology,
-                address=plan.address,
-                cache=cache,
-                watch=watch,
-            )
-        ),
+        behind=behind,
+        measuring=measuring,
     )
 
 

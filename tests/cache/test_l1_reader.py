@@ -13,13 +13,13 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import CachedRow, CacheSettings
 from repocache.cache.inflight import InflightLoads
-from repocache.cache.l1_reader import Peek, l1_peek, no_l1, observed
+from repocache.cache.l1_reader import SAMPLED, Peek, hits_told, l1_peek, no_l1, observed
 from repocache.cache.local_store import MOST_FREQ, LocalStore
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Settler
 from repocache.cache.switch import Gate
-from repocache.events import Served, ignore
-from repocache.keys import KeySpace
+from repocache.events import HitSampled, Served, ignore
+from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.records import MemoryRecords, Namespace, Nonces
 from tests.cache.one_process import USERS, NobodysSession, Standing
 from tests.cache.one_process import Seen as Events
@@ -31,6 +31,7 @@ class Place:
 
     now: float = 0.0
     session: NobodysSession | None = None
+    told: Events = field(default_factory=Events)
     gate: Gate = field(default_factory=Gate)
     store: LocalStore = field(init=False)
     views: BucketViews = field(init=False)
@@ -58,7 +59,8 @@ class Place:
         self.peek = self.reader("user")
 
     def reader(self, owner: str) -> Peek:
-        return l1_peek(owner, self.shared, self.gate, lambda: self.now, lambda: self.session)
+        tell = hits_told(Keys(KeyOwner(owner), (int,)), self.store, self.told)
+        return l1_peek(owner, self.shared, self.gate, tell, lambda: self.session)
 
     def keep(self, id: int, ttl: float = 10.0) -> CachedRow:
         cell = CachedRow((id,))
@@ -71,7 +73,7 @@ def test_what_is_there_is_at_hand() -> None:
     cell = place.keep(7)
     assert place.peek(7) is cell
     assert place.peek(8) is None
-    assert (place.store.hits, place.store.misses) == (1, 1)
+    assert (place.store.stats.hits, place.store.stats.misses) == (1, 1)
 
 
 def test_it_is_of_the_owner_alone() -> None:
@@ -86,7 +88,7 @@ def test_what_has_expired_is_not(age: float, there: bool) -> None:
     place.keep(7)
     place.now = age
     assert (place.peek(7) is not None) == there
-    assert place.store.misses == (0 if there else 1)
+    assert place.store.stats.misses == (0 if there else 1)
 
 
 def test_without_the_channel_nothing_counts() -> None:
@@ -110,7 +112,7 @@ def test_it_counts_only_for_a_session_whose_writes_it_has_seen() -> None:
     cell = place.keep(7)
     place.session = NobodysSession(Bookmark("h", 1, {1: Seen("i", 1)}, covered=True, expires=1e12))
     assert place.peek(7) is None
-    assert place.store.hits == 0
+    assert place.store.stats.hits == 0
     place.session = NobodysSession(Bookmark("h", 1, {2: Seen("i", 1)}, covered=True, expires=1e12))
     assert place.peek(7) is cell
 
@@ -133,13 +135,14 @@ def test_it_does_what_the_stores_own_get_does(steps: list[tuple[str, int]]) -> N
         else:
             entry, cell = twin.store.get(("user", id)), place.peek(id)
             assert (cell is None) == (entry is None)
-            mine = place.store.find(("user", id))
+            kept = place.store.find(("user", id))
             if entry is not None:
-                assert mine is not None
+                assert kept is not None
                 # `get` drops what has expired, with its hits; here they are kept if it is put
                 # again.
-                assert entry.freq <= mine.freq <= MOST_FREQ
-    assert (place.store.hits, place.store.misses) == (twin.store.hits, twin.store.misses)
+                assert entry.freq <= kept.freq <= MOST_FREQ
+    mine, twins = place.store.stats, twin.store.stats
+    assert (mine.hits, mine.misses) == (twins.hits, twins.misses)
 
 
 def test_an_observer_is_told_of_hits_alone() -> None:
@@ -150,6 +153,23 @@ def test_an_observer_is_told_of_hits_alone() -> None:
     assert events == []
     assert near(7) is cell
     assert events == [Served("user", "l1", "", "at hand")]
+
+
+def test_some_hits_are_told_and_stand_for_all() -> None:
+    place = Place()
+    place.keep(7, ttl=1e9)
+    place.keep(8, ttl=1e9)
+    for turn in range(100 * SAMPLED):
+        place.now = float(turn)
+        place.peek(7 if turn % 2 else 8)
+    told = place.told.of(HitSampled)
+    assert 50 < len(told) < 200
+    last = SAMPLED * 2
+    hits = place.store.stats.hits
+    assert hits - last <= sum(each.hits for each in told) <= hits
+    of_seven = sum(each.hits for each in told if each.key == "user:7")
+    assert 0.25 * hits < of_seven < 0.75 * hits, "keys that are asked for in turn are met alike"
+    assert told[-1].age > told[0].age, "how old what it shows is"
 
 
 def test_where_l1_is_not_read_nothing_is_at_hand() -> None:

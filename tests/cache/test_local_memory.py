@@ -76,7 +76,7 @@ def test_a_full_store_takes_what_it_may(
 ) -> None:
     """Within a fifth above, and no less than two fifths: the room is not wasted."""
     used, store = taken(id_of, row_of, shown=False)
-    assert store.evicted > 0
+    assert store.stats.evicted > 0
     assert MOST * 0.4 < used < MOST * 1.2
 
 

@@ -164,7 +164,7 @@ def test_an_entry_lives_for_its_own_ttl() -> None:
     assert (value(store, 1), value(store, 2)) == ("short", "long")
     clock.now = 5.0
     assert (value(store, 1), value(store, 2)) == (None, "long")
-    assert (len(store), store.bytes, store.expired) == (1, room(2, 1), 1)
+    assert (len(store), store.bytes, store.stats.expired) == (1, room(2, 1), 1)
 
 
 def test_putting_again_replaces_value_size_and_ttl() -> None:
@@ -190,7 +190,7 @@ def test_bytes_are_bounded_when_entries_come_and_when_they_grow() -> None:
     store = LocalStore(100, most, Clock())
     for number in range(1, 21):
         store.put(key(number), number, 0, LONG, 8)
-    assert (len(store), store.bytes, store.evicted) == (10, most, 10)
+    assert (len(store), store.bytes, store.stats.evicted) == (10, most, 10)
     store.put(key(30), 30, 0, LONG, 1)
     store.put(key(30), 30, 0, LONG, 10)
     assert store.bytes <= most
@@ -213,7 +213,7 @@ def test_expired_entries_make_room_before_living_ones() -> None:
     fill(store, range(100, 150))  # now half of the first are in the main queue
     clock.now = 2.0
     fill(store, range(150, 200))
-    assert store.evicted == 50
+    assert store.stats.evicted == 50
     assert all(value(store, number) == number for number in range(150, 200))
 
 
@@ -377,7 +377,7 @@ def ratio_to_lru(trace: Sequence[int], ttl: float = REQUESTS * 2.0) -> float:
         clock.now = now
         if store.get(key(number)) is None:
             fill(store, [number], ttl)
-    return store.hits / lru_hits(trace, ttl)
+    return store.stats.hits / lru_hits(trace, ttl)
 
 
 def test_it_keeps_the_popular_better_than_lru() -> None:

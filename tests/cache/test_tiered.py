@@ -92,7 +92,8 @@ async def test_what_redis_has_is_asked_for_by_name(here: Process) -> None:
     await warm(here, A)
     assert await here.rows(A) == [OLD]
     assert here.records.sent == ["get"]
-    assert here.seen.of(Served) == [Served("user", "l2", "", "a value")]
+    [served] = here.seen.of(Served)
+    assert (served.tier, served.key, served.size > 0) == ("l2", "user:1", True)
     assert kept(here) == {A}
 
 

@@ -196,7 +196,7 @@ async def test_ids_of_any_length_take_no_more_than_local_bytes(
                     [f"{n:06}".ljust(length, "y") for n in range(begin, begin + 100)]
                 )
         await until(lambda: len(shop.db._started.cache.shared.inflight) == 0, "all is over")
-        assert local.evicted > 0
+        assert local.stats.evicted > 0
         assert 0 < sum(sys.getsizeof(id) for id in in_l1(shop)) < most
 
 

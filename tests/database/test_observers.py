@@ -111,12 +111,10 @@ async def test_reads_commits_and_sessions_do_not_notice(
         assert (await users.require(7)).name == "Ada"
         assert not (await db.verify(samples=20, within=0.1)).wrong
     assert all(
-        map(
-            fragile.has,
-            (Unguarded, Sampled, ChannelUp, Served, Routed, Filled, Published, Invalidated),
-        )
+        fragile.has(each)
+        for each in (Unguarded, Sampled, ChannelUp, Served, Routed, Filled, Published, Invalidated)
     )
-    assert all(map(fragile.has, (BookmarkRefused, Switched, Verified, ChannelDown)))
+    assert all(fragile.has(each) for each in (BookmarkRefused, Switched, Verified, ChannelDown))
     assert not fragile.has(TaskFailed)
 
 
@@ -139,7 +137,9 @@ async def test_what_fails_and_comes_back_does_so_all_the_same(
         await until(lambda: db._started.cache.shared.views.alive, "the link is up")
         await until(lambda: not len(db._started.cache.retry), "nothing is undelivered")
         assert (await db[Users].require(7)).name == "Grace"
-    assert all(map(fragile.has, (ChannelDown, PublishFailed, NodeOut, NodeBack, ChannelUp)))
+    assert all(
+        fragile.has(each) for each in (ChannelDown, PublishFailed, NodeOut, NodeBack, ChannelUp)
+    )
     assert not fragile.has(TaskFailed)
 
 
@@ -159,7 +159,7 @@ async def test_what_the_application_is_told_of_its_own_faults_is_all_that_it_get
             await work.session.execute(text("UPDATE users SET name = 'Grace' WHERE id = 7"))
             await work.commit()
         assert (await db[Users].on_primary().require(7)).name == "Grace"
-    assert all(map(fragile.has, (CachedEntityChanged, UndeclaredWrite, HookFailed)))
+    assert all(fragile.has(each) for each in (CachedEntityChanged, UndeclaredWrite, HookFailed))
     assert not fragile.has(TaskFailed)
 
 
@@ -172,7 +172,7 @@ async def test_it_starts_and_ends_without_a_redis_and_a_replica(
     await asyncio.to_thread(repocache_controls.replicas[0].kill)
     async with made(repocache_endpoints, fragile) as db:
         assert (await db[Users].require(7)).name == "n07"
-    assert all(map(fragile.has, (Unguarded, CacheFailed, NodeOut)))
+    assert all(fragile.has(each) for each in (Unguarded, CacheFailed, NodeOut))
     alone = Fragile()
     async with made(Endpoints(repocache_endpoints.primary, (), ""), alone) as db:
         assert (await db[Users].require(7)).name == "n07"

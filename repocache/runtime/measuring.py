@@ -1,0 +1,156 @@
+"""How things stand in a running database, told to its observer now and then.
+
+Owns when, and what is asked. What a metric is made of it is the observers' affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from repocache.behind.write_behind import WriteBehind
+from repocache.cache.local_store import LocalStore
+from repocache.computed.declared import AnyComputed
+from repocache.computed.key import key_owners
+from repocache.errors import RepocacheError
+from repocache.events import (
+    BehindMeasured,
+    LinkMeasured,
+    MeasureFailed,
+    Observer,
+    OutboxMeasured,
+    OwnerMeasured,
+    PrimaryMeasured,
+    RedisMeasured,
+)
+from repocache.nodes.topology import Topology
+from repocache.redaction.foreign import in_brief
+from repocache.redis_link import Link, info_fields
+from repocache.repository.query import entry_owner
+from repocache.repository.registry import Registry
+from repocache.runtime.outbox import NoOutbox, RunningOutbox
+
+ANSWERED_WITHIN = 5.0
+"""Seconds for one part: what does not answer is said, and does not hold up the others."""
+
+
+def patterns(registry: Registry, computed: Sequence[AnyComputed]) -> Mapping[str, str]:
+    """What the keys of each owner are, by its prefix."""
+    found: dict[str, str] = {}
+    for repository, binding in registry:
+        found[binding.keys.prefix] = repository.policy.pattern
+        found.update((each.plan.keys.prefix, "lookup") for each in binding.lookups.values())
+        found.update((each.plan.keys.prefix, "key list") for each in binding.key_lists)
+        found.update((each.plan.keys.prefix, "count") for each in binding.counts.values())
+        if registry.tags.tables:
+            found[entry_owner(repository.owner).prefix] = "cached select"
+    found.update((each.prefix, "tag") for each in registry.tags.keys)
+    for declared in computed:
+        found.update((each.prefix, "read-through") for each in key_owners(declared.owner))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measuring:
+    """`patterns`: of all owners. `link`: None: there is no Redis. `every`: seconds."""
+
+    patterns: Mapping[str, str]
+    local: LocalStore
+    link: Link | None
+    topology: Topology
+    outbox: NoOutbox
+    behind: Mapping[str, WriteBehind[Any, Any]]
+    observe: Observer
+    every: float
+
+    async def run(self) -> None:
+        """For ever. Not at once: who has just begun has nothing to tell, and processes that begin
+        together spread."""
+        while True:
+            await asyncio.sleep(self.every * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
+            await self.measure()
+
+    async def measure(self) -> None:
+        """Tell of everything once. What cannot be had is an event (`MeasureFailed`)."""
+        self._local()
+        await asyncio.gather(self._redis(), self._outbox(), *map(self._behind, self.behind))
+
+    def _local(self) -> None:
+        for owner, pattern in self.patterns.items():
+            shelf = self.local.shelf(owner)
+            count = shelf.count
+            self.observe(
+                OwnerMeasured(
+                    owner,
+                    pattern,
+                    entries=len(shelf.entries),
+                    bytes=shelf.bytes,
+                    hits=count.hits,
+                    misses=count.misses,
+                    stored=count.stored,
+                    evicted=count.evicted,
+                    expired=count.expired,
+                    invalidated=count.invalidated,
+                    joined=count.joined,
+                    waited=count.waited,
+                )
+            )
+        places = self.topology.primary_places
+        self.observe(PrimaryMeasured(places.taken, places.most, places.waiting))
+
+    async def _redis(self) -> None:
+        if self.link is None:
+            return
+        self.observe(LinkMeasured(self.link.alive, self.link.resting))
+        if not self.link.alive:
+            return
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                began = clock()
+                memory = info_fields(await self.link.call("INFO", "memory"))
+                seconds = clock() - began
+                stats = info_fields(await self.link.call("INFO", "stats"))
+                keys = await self.link.call("DBSIZE")
+            self.observe(
+                RedisMeasured(
+                    memory=number(memory, "used_memory"),
+                    maxmemory=number(memory, "maxmemory"),
+                    keys=keys if isinstance(keys, int) else 0,
+                    evicted=number(stats, "evicted_keys"),
+                    expired=number(stats, "expired_keys"),
+                    seconds=seconds,
+                )
+            )
+        except (RepocacheError, TimeoutError) as error:
+            self._failed("redis", error)
+
+    async def _outbox(self) -> None:
+        if not isinstance(self.outbox, RunningOutbox):
+            return
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                depth = await self.outbox.held.depth()
+            self.observe(OutboxMeasured(depth.waiting, depth.aside, depth.seconds))
+        except (RepocacheError, TimeoutError) as error:
+            self._failed("outbox", error)
+
+    async def _behind(self, owner: str) -> None:
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                backlog = await self.behind[owner].backlog()
+            self.observe(BehindMeasured(owner, backlog.changes, backlog.seconds))
+        except (RepocacheError, TimeoutError) as error:
+            self._failed(owner, error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self.observe(MeasureFailed(what, in_brief(error) or "no answer in time"))
+
+
+def number(section: Mapping[str, str], name: str) -> int:
+    """A whole number of it, 0 where it does not say."""
+    text = section.get(name, "")
+    return int(text) if text.isdecimal() else 0
