@@ -16,7 +16,7 @@ FLOORS = [
     {"errors", "history"},
     {"scope"},
     {"keys", "events", "bookmark", "redaction"},
-    {"background", "codec", "engines", "signing", "tags"},
+    {"background", "codec", "engines", "observers", "signing", "tags"},
     {"redis_link"},
     {"records"},
     {"nodes", "transactions", "cache", "invalidation", "subjects"},

@@ -10,8 +10,9 @@ from typing import Any
 
 from repocache.cache.absences import Absences
 from repocache.cache.entry import CachedRow, Row, Source
+from repocache.cache.usual_size import SMALL, SMOOTHED, UsualSize
 from repocache.errors import CodecError
-from repocache.events import CacheFailed, Observer, ValueRefused
+from repocache.events import CacheFailed, Observer, ValueBig, ValueRefused
 from repocache.keys import LONGEST, shown
 from repocache.records.names import ABSENT, LEASE, VALUE
 from repocache.redaction.foreign import in_brief
@@ -26,6 +27,7 @@ class Values:
     """One owner's values. `max_value`: bytes; a larger one is neither stored nor believed."""
 
     def __init__(self, source: Source, max_value: int, observe: Observer) -> None:
+        self._owner = source.keys.prefix
         self._codec = source.codec
         self._id = source.id
         self._policy = source.policy
@@ -38,6 +40,7 @@ class Values:
         self._signature = source.signature
         self._max_value = max_value
         self._observe = observe
+        self._usual = UsualSize()
 
     def encode(self, text: str, row: Row | None) -> tuple[bytes, float]:
         """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be
@@ -57,7 +60,18 @@ class Values:
         except CodecError as error:
             self._observe(ValueRefused(text, str(error)))
             return NOT_KEPT, NO_LIFE
+        size, usual = len(value), self._usual
+        if size <= SMALL:
+            usual.count += 1
+            usual.bytes += (size - usual.bytes) / SMOOTHED
+        else:
+            self._tell_big(text, size)
         return value, ttl * less + self._beyond
+
+    def _tell_big(self, text: str, size: int) -> None:
+        usual = round(self._usual.bytes)
+        if self._usual.is_big(size, time.monotonic()):
+            self._observe(ValueBig(self._owner, text, size, usual))
 
     def _ttl(self, row: Row | None) -> float:
         """Seconds, 0: it is not kept."""

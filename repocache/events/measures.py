@@ -32,13 +32,22 @@ class OwnerMeasured(Event, frozen=True):
     waited: int
 
 
-class PrimaryMeasured(Event, frozen=True):
-    """Reads that the primary stands in for now, of so many `places`, and those that wait for
-    one."""
+class NodesMeasured(Event, frozen=True):
+    """Reads that the primary stands in for now, of so many `places`, and those that wait for one.
+    `max_lag`: seconds that a replica in the rotation may be behind."""
 
     reads: int
     places: int
     waiting: int
+    max_lag: float
+
+
+class NodeMeasured(Event, frozen=True):
+    """A node. `out`: why it is not in the rotation, empty if it is. `reads`: under way there."""
+
+    node: str
+    out: str
+    reads: int
 
 
 class LinkMeasured(Event, frozen=True):

@@ -8,10 +8,10 @@ from repocache.events.event import Event
 class Served(Event, frozen=True):
     """A read was answered. `tier`: "l1", "l2", "database", or "aside" for what a `Freshness` keeps
     for when the database is away; `node`: the node's name for the database, else empty; `why`: the
-    reason for the tier or node; `count`: keys answered together.
+    reason for the tier or node; `count`: keys answered together, 1 for a select.
 
-    `seconds`: that the database took, with the wait for a connection. `key` and `size` in bytes: of
-    a value that Redis gave."""
+    `seconds`: that the database took, with the wait for a connection; `rows`: of a select. `key`
+    and `size` in bytes: of a value that Redis gave."""
 
     owner: str
     tier: str
@@ -21,6 +21,7 @@ class Served(Event, frozen=True):
     seconds: float = 0.0
     key: str = ""
     size: int = 0
+    rows: int = 0
 
 
 class HitSampled(Event, frozen=True):
@@ -48,6 +49,26 @@ class Routed(Event, frozen=True):
 
     node: str
     why: str
+
+
+class SerialReads(Event, frozen=True):
+    """A session has read so many rows of an owner one after another, each by a call that waited for
+    a server, where `get_many` or `load=` would bring them together. `place`: the caller's code, as
+    "orders.py:42 in total". Told once for each session and owner."""
+
+    owner: str
+    count: int
+    place: str
+
+
+class ValueBig(Event, frozen=True):
+    """A value far beyond its owner's usual size is stored in Redis; both in bytes. Told once a
+    minute for each owner."""
+
+    owner: str
+    key: str
+    size: int
+    usual: int
 
 
 class BookmarkRefused(Event, frozen=True):

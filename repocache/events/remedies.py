@@ -59,6 +59,10 @@ BY_KIND: Mapping[str, str] = {
         "the database answered; look who else writes this key, or declare a "
         "ColumnCodec for the column"
     ),
+    "SerialReads": "bring them together: get_many(ids), or load= for what entities lead to",
+    "ValueBig": (
+        "look whether its row grows without a bound; CacheSettings(max_value=...) leaves it out"
+    ),
     "CachedEntityChanged": (
         "load it in the transaction that changes it: work[Repository].require(id)"
     ),

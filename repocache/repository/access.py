@@ -22,6 +22,7 @@ from repocache.cache.l1_reader import Peek, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
+from repocache.events import SerialReads
 from repocache.repository.beside import CountBinding
 from repocache.repository.cached_queries import NOT_CACHED, CachingWish
 from repocache.repository.count_rows import CountAccess
@@ -41,6 +42,7 @@ from repocache.repository.relationships import (
 )
 from repocache.repository.rows import Rows
 from repocache.routing.around import current_session
+from repocache.routing.serial_count import MANY, caller
 
 M = TypeVar("M")
 
@@ -235,7 +237,17 @@ class CachedAccess(NodeAccess[M]):
         session = current_session()
         if session is not None and self._monotonic:
             return await super().entity(id)
-        bookmark = None if session is None else self._asking()
+        if session is None:
+            return await self._entity_past_l1(id, None)
+        owner, serial = self._rows.owner, session.serial
+        if serial.begin(owner):
+            self._rows.nodes.observe(SerialReads(owner, MANY, caller()))
+        try:
+            return await self._entity_past_l1(id, self._asking())
+        finally:
+            serial.end(owner)
+
+    async def _entity_past_l1(self, id: Any, bookmark: Bookmark | None) -> M | None:
         if self._cache.switch.mode is CacheMode.SHADOW:
             row = (await self._shadowed((id,), bookmark))[id].row
         else:

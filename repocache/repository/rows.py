@@ -205,8 +205,8 @@ class Rows(Generic[M]):
         async def select(need: ReadRequirement) -> NodeRead[T]:
             began = time.perf_counter()
             read = await self.nodes.topology.read(need, told)
-            count = len(read.value) if isinstance(read.value, list) else 1
-            tell_read(self.nodes, self.owner, read, count, began)
+            rows = len(read.value) if isinstance(read.value, list) else 1
+            tell_read(self.nodes, self.owner, read, began, rows=rows)
             return read
 
         return await self._seen(select, route)
@@ -265,7 +265,7 @@ class Rows(Generic[M]):
         told = run if self.scope is None else within({self.scope: ids[0][0]}, run)
         began = time.perf_counter()
         read = await self.nodes.topology.read(need, told)
-        tell_read(self.nodes, self.owner, read, len(ids), began)
+        tell_read(self.nodes, self.owner, read, began, count=len(ids))
         return read
 
     def _unreadable(self, id: Any, error: Exception) -> CodecError:
@@ -323,14 +323,18 @@ async def answer_of(
 
     began = time.perf_counter()
     read = await nodes.topology.read(needed(nodes, want, route if sure else ON_PRIMARY), run)
-    tell_read(nodes, owner, read, len(read.value.rows), began)
+    tell_read(nodes, owner, read, began, rows=len(read.value.rows))
     return read.value
 
 
-def tell_read(nodes: Nodes, owner: str, read: NodeRead[Any], count: int, began: float) -> None:
-    """The database has answered. `began`: when it was asked, on `time.perf_counter`."""
-    seconds = time.perf_counter() - began
-    nodes.observe(Served(owner, "database", read.node, read.why, count, seconds))
+def tell_read(  # noqa: PLR0913  # keyword-only, the last
+    nodes: Nodes, owner: str, read: NodeRead[Any], began: float, *, count: int = 1, rows: int = 0
+) -> None:
+    """The database has answered. `began`: when it was asked, on `time.perf_counter`. `count`: ids;
+    `rows`: of a select."""
+    took = time.perf_counter() - began
+    told = Served(owner, "database", read.node, read.why, count, seconds=took, rows=rows)
+    nodes.observe(told)
 
 
 def alike(wanted: Sequence[RowRequest]) -> Iterable[Sequence[RowRequest]]:

@@ -15,6 +15,7 @@ from repocache.bookmark import Bookmark, TextSigner, merge, says_something
 from repocache.history import is_newer
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition
+from repocache.routing.serial_count import SerialCount
 
 STRANGERS = "whoever sends unsigned bookmarks"
 """One client, all of them together: each can make as many bookmarks, and so sessions, as he
@@ -52,6 +53,8 @@ class CausalSession:
         self._did: Bookmark | None = None
         #: Keys of what it was given past its time, for the database was slow or away.
         self.stale: set[str] = set()
+        #: Reads past L1, as they come one after another.
+        self.serial = SerialCount()
         self._open = 0
         self._noted = 0
 

@@ -20,10 +20,11 @@ from repocache.events import (
     BehindMeasured,
     LinkMeasured,
     MeasureFailed,
+    NodeMeasured,
+    NodesMeasured,
     Observer,
     OutboxMeasured,
     OwnerMeasured,
-    PrimaryMeasured,
     RedisMeasured,
 )
 from repocache.nodes.topology import Topology
@@ -98,8 +99,10 @@ class Measuring:
                     waited=count.waited,
                 )
             )
-        places = self.topology.primary_places
-        self.observe(PrimaryMeasured(places.taken, places.most, places.waiting))
+        for node in self.topology.nodes:
+            self.observe(NodeMeasured(node.name, node.out, node.in_flight))
+        places, most = self.topology.primary_places, self.topology.settings.max_lag
+        self.observe(NodesMeasured(places.taken, places.most, places.waiting, most))
 
     async def _redis(self) -> None:
         if self.link is None:

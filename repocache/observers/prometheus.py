@@ -1,0 +1,76 @@
+"""Metrics for Prometheus, an extra: `pip install sqlalchemy-repocache[prometheus]`.
+
+    Database(..., settings=Settings(observe=Observers([LoggingObserver(), PrometheusMetrics()])))
+
+They are in `prometheus_client`'s registry then, beside the application's own. Servers of several
+processes share a scrape as `prometheus_client` has it: with PROMETHEUS_MULTIPROC_DIR.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from repocache.errors import ConfigurationError
+from repocache.events import Event
+from repocache.observers.bounded import Series
+from repocache.observers.catalogue import CATALOGUE, Kind, Metric, Share
+from repocache.observers.readings import EventReader
+
+Family: TypeAlias = Counter | Gauge | Histogram
+SHARES: dict[Share, str] = {Share.SUM: "livesum", Share.MOST: "livemax", Share.LEAST: "livemin"}
+
+
+class PrometheusMetrics:
+    """An observer of one database. `registry`: where the metrics are. `namespace`: what their names
+    begin with; two databases of one process have two.
+
+    Raises ConfigurationError where the registry has such metrics already.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry = REGISTRY, *, namespace: str = "repocache"
+    ) -> None:
+        self._read = EventReader()
+        try:
+            self._families = {each: _family(each, registry, namespace) for each in CATALOGUE}
+        except ValueError as error:
+            raise ConfigurationError(
+                f"PrometheusMetrics(namespace={namespace!r}): the registry has metrics of these "
+                "names: make one for each database, once, and give a second one another namespace "
+                f"or registry ({error})"
+            ) from error
+        self._series = Series(self._child)
+
+    def __call__(self, event: Event) -> None:
+        for metric, labels, value in self._read(event):
+            child = self._series(metric, labels)
+            if isinstance(child, Counter):
+                child.inc(value)
+            elif isinstance(child, Gauge):
+                child.set(value)
+            else:
+                child.observe(value)
+
+    def _child(self, metric: Metric, labels: tuple[str, ...]) -> Family:
+        family = self._families[metric]
+        return family.labels(*labels) if labels else family
+
+
+def _family(metric: Metric, registry: CollectorRegistry, namespace: str) -> Family:
+    name, text, labels = metric.full_name, metric.help, metric.labels
+    if metric.kind is Kind.COUNTER:
+        return Counter(name, text, labels, namespace=namespace, registry=registry)
+    if metric.kind is Kind.HISTOGRAM:
+        return Histogram(
+            name, text, labels, namespace=namespace, registry=registry, buckets=metric.buckets
+        )
+    return Gauge(
+        name,
+        text,
+        labels,
+        namespace=namespace,
+        registry=registry,
+        multiprocess_mode=SHARES[metric.share],  # type: ignore[arg-type]  # one of its literals
+    )

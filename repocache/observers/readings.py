@@ -1,0 +1,275 @@
+"""From events to what metrics read of them. Pure, but for the totals that were told last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from repocache import events
+from repocache.observers import catalogue as metrics
+from repocache.observers.catalogue import Metric
+from repocache.observers.distinct import DistinctKeys
+
+
+class MetricReading(NamedTuple):
+    """`value`: what is added to a counter, what a gauge is set to, what a histogram observes."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+    value: float
+
+
+Readings = Iterable[MetricReading]
+WINDOW = 3_600.0
+"""Seconds for which different keys are counted together."""
+PRIMARY = "primary"
+"""What the primary is called; replicas are called by their addresses, or as they were named."""
+OTHER = "other"
+"""In the place of a text that is not one of a few."""
+
+
+def one(metric: Metric, *labels: str) -> tuple[MetricReading, ...]:
+    """It happened once."""
+    return (MetricReading(metric, labels, 1),)
+
+
+class Totals:
+    """Makes additions of totals: what an event tells since the process began, what was told of
+    before."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[Metric, tuple[str, ...]], float] = {}
+
+    def added(self, metric: Metric, labels: tuple[str, ...], total: float) -> MetricReading:
+        """Since the last time. A total that is less begins anew: its database was left."""
+        last = self._last.get((metric, labels), 0.0)
+        self._last[metric, labels] = total
+        return MetricReading(metric, labels, total - last if total >= last else total)
+
+
+class EventReader:
+    """What each event says, for one exporter. Events that no metric is made of say nothing."""
+
+    def __init__(self) -> None:
+        self._totals = Totals()
+        self._distinct: dict[str, DistinctKeys] = {}
+        self._readers: Mapping[type[events.Event], Callable[[Any], Readings]] = {
+            **READERS,
+            events.OwnerMeasured: self._owner,
+            events.Served: self._served,
+            events.Filled: self._filled,
+        }
+
+    def __call__(self, event: events.Event) -> Readings:
+        read = self._readers.get(type(event))
+        return () if read is None else read(event)
+
+    def _served(self, event: events.Served) -> Readings:
+        if event.key:
+            self._met(event.owner, event.key)
+        return _served(event)
+
+    def _filled(self, event: events.Filled) -> Readings:
+        self._met(event.owner, event.key)
+        return _filled(event)
+
+    def _met(self, owner: str, key: str) -> None:
+        found = self._distinct.get(owner)
+        if found is None:
+            found = self._distinct[owner] = DistinctKeys(WINDOW, time.monotonic())
+        found.add(key)
+
+    def _owner(self, event: events.OwnerMeasured) -> Readings:
+        owner, added = (event.owner,), self._totals.added
+        distinct = self._distinct.get(event.owner)
+        met = 0 if distinct is None else distinct.count(time.monotonic())
+        return (
+            MetricReading(metrics.KEYS_DISTINCT, owner, met),
+            MetricReading(metrics.OWNER_INFO, (event.owner, event.pattern), 1),
+            MetricReading(metrics.L1_ENTRIES, owner, event.entries),
+            MetricReading(metrics.L1_MEMORY, owner, event.bytes),
+            added(metrics.READS, (event.owner, "l1"), event.hits),
+            added(metrics.READS, (event.owner, "joined"), event.joined),
+            added(metrics.L1_MISSES, owner, event.misses),
+            added(metrics.L1_EVICTIONS, owner, event.evicted),
+            added(metrics.L1_EXPIRATIONS, owner, event.expired),
+            added(metrics.L1_INVALIDATIONS, owner, event.invalidated),
+            added(metrics.LEASE_WAITS, owner, event.waited),
+        )
+
+
+def _served(event: events.Served) -> Readings:
+    owner = (event.owner,)
+    if event.tier == "l2":
+        sizes = _sizes(metrics.REDIS_READ, event.owner, event.size)
+        return (MetricReading(metrics.READS, (event.owner, "l2"), event.count), *sizes)
+    if event.tier == "l1":
+        return ()  # they are counted, and told together
+    if event.tier != "database":
+        return (MetricReading(metrics.READS, (event.owner, event.tier), event.count),)
+    batch = () if event.rows else (MetricReading(metrics.BATCH_KEYS, owner, event.count),)
+    return (
+        MetricReading(metrics.READS, (event.owner, "database"), event.count),
+        MetricReading(metrics.LOAD_SECONDS, (event.owner, event.node), event.seconds),
+        *batch,
+    )
+
+
+def _sizes(total: Metric, owner: str, size: int) -> Readings:
+    if not size:
+        return ()
+    return (MetricReading(total, (owner,), size), MetricReading(metrics.VALUE_SIZE, (owner,), size))
+
+
+def _filled(event: events.Filled) -> Readings:
+    outcome = "landed" if event.landed else "fenced"
+    sizes = _sizes(metrics.REDIS_WRITTEN, event.owner, event.size) if event.landed else ()
+    return (MetricReading(metrics.FILLS, (event.owner, outcome), 1), *sizes)
+
+
+def _stored(event: events.Stored) -> Readings:
+    return (
+        MetricReading(metrics.STORES, ("landed",), event.landed),
+        MetricReading(metrics.STORES, ("fenced",), event.offered - event.landed),
+    )
+
+
+def _published(event: events.Published) -> Readings:
+    return (
+        MetricReading(metrics.INVALIDATIONS_SENT, (), event.keys),
+        MetricReading(metrics.QUERY_INVALIDATIONS, (), event.tags),
+        MetricReading(metrics.PUBLISH_SECONDS, (), event.seconds),
+    )
+
+
+def _invalidated(event: events.Invalidated) -> Readings:
+    source = "own" if event.mine else "others"
+    return (MetricReading(metrics.INVALIDATIONS_APPLIED, (source,), len(event.keys)),)
+
+
+def _sampled(event: events.Sampled) -> Readings:
+    if event.node == PRIMARY:
+        return ()
+    return (
+        MetricReading(metrics.REPLICA_LAG, (event.node,), event.lag),
+        MetricReading(metrics.REPLICA_BEHIND, (event.node,), event.lag_bytes),
+    )
+
+
+def _node(event: events.NodeMeasured) -> Readings:
+    return (
+        MetricReading(metrics.NODE_UP, (event.node,), not event.out),
+        MetricReading(metrics.NODE_READS, (event.node,), event.reads),
+    )
+
+
+def _out(event: events.NodeOut) -> Readings:
+    return (
+        MetricReading(metrics.NODE_UP, (event.node,), 0),
+        *one(metrics.NODE_OUTS, event.node, event.why.partition(":")[0]),
+    )
+
+
+def _nodes(event: events.NodesMeasured) -> Readings:
+    return (
+        MetricReading(metrics.PRIMARY_READS, (), event.reads),
+        MetricReading(metrics.PRIMARY_PLACES, (), event.places),
+        MetricReading(metrics.PRIMARY_WAITING, (), event.waiting),
+        MetricReading(metrics.MAX_LAG, (), event.max_lag),
+    )
+
+
+def _link(event: events.LinkMeasured) -> Readings:
+    return (
+        MetricReading(metrics.CHANNEL_UP, (), event.alive),
+        MetricReading(metrics.LINK_RESTING, (), event.resting),
+    )
+
+
+def _redis(event: events.RedisMeasured) -> Readings:
+    return (
+        MetricReading(metrics.REDIS_MEMORY, (), event.memory),
+        MetricReading(metrics.REDIS_LIMIT, (), event.maxmemory),
+        MetricReading(metrics.REDIS_KEYS, (), event.keys),
+        MetricReading(metrics.REDIS_EVICTED, (), event.evicted),
+        MetricReading(metrics.REDIS_EXPIRED, (), event.expired),
+        MetricReading(metrics.CHANNEL_SECONDS, (), event.seconds),
+    )
+
+
+def _outbox(event: events.OutboxMeasured) -> Readings:
+    return (
+        MetricReading(metrics.OUTBOX_ROWS, ("waiting",), event.waiting),
+        MetricReading(metrics.OUTBOX_ROWS, ("aside",), event.aside),
+        MetricReading(metrics.OUTBOX_AGE, (), event.seconds),
+    )
+
+
+def _behind(event: events.BehindMeasured) -> Readings:
+    return (
+        MetricReading(metrics.BEHIND_CHANGES, (event.owner,), event.waiting),
+        MetricReading(metrics.BEHIND_AGE, (event.owner,), event.seconds),
+    )
+
+
+def _flushed(event: events.WrittenBehind) -> Readings:
+    owner = (event.owner,)
+    return (
+        MetricReading(metrics.FLUSHED_ROWS, owner, event.rows),
+        MetricReading(metrics.FLUSHED_CHANGES, owner, event.changes),
+        MetricReading(metrics.FLUSH_LAG, owner, event.seconds),
+    )
+
+
+def _verified(event: events.Verified) -> Readings:
+    right = event.judged - event.late - event.wrong
+    return (
+        MetricReading(metrics.VERIFIED, ("right",), right),
+        MetricReading(metrics.VERIFIED, ("late",), event.late),
+        MetricReading(metrics.VERIFIED, ("wrong",), event.wrong),
+    )
+
+
+READERS: Mapping[type[events.Event], Callable[[Any], Readings]] = {
+    events.HitSampled: lambda event: (MetricReading(metrics.L1_AGE, (event.owner,), event.age),),
+    events.Stored: _stored,
+    events.Published: _published,
+    events.PublishFailed: lambda _: one(metrics.PUBLISH_FAILURES),
+    events.Invalidated: _invalidated,
+    events.GapSeen: lambda _: one(metrics.GAPS),
+    events.ChannelUp: lambda _: (MetricReading(metrics.CHANNEL_UP, (), 1),),
+    events.ChannelDown: lambda _: (
+        MetricReading(metrics.CHANNEL_UP, (), 0),
+        *one(metrics.CHANNEL_LOSSES),
+    ),
+    events.SerialReads: lambda event: one(metrics.SERIAL_READS, event.owner),
+    events.ValueBig: lambda event: one(metrics.VALUES_BIG, event.owner),
+    events.ValueRefused: lambda _: one(metrics.VALUES_REFUSED),
+    events.CacheFailed: lambda event: one(metrics.CACHE_FAILURES, event.what),
+    events.CommitUnknown: lambda _: one(metrics.COMMITS_UNKNOWN),
+    events.UndeclaredWrite: lambda _: one(metrics.UNDECLARED_WRITES),
+    events.HookFailed: lambda _: one(metrics.HOOK_FAILURES),
+    events.TaskFailed: lambda _: one(metrics.TASK_FAILURES),
+    events.Routed: lambda event: one(metrics.ROUTES, event.node, event.why),
+    events.BookmarkRefused: lambda _: one(metrics.BOOKMARKS_REFUSED),
+    events.Sampled: _sampled,
+    events.NodeOut: _out,
+    events.NodeBack: lambda event: (MetricReading(metrics.NODE_UP, (event.node,), 1),),
+    events.NodeMeasured: _node,
+    events.NodesMeasured: _nodes,
+    events.LinkMeasured: _link,
+    events.RedisMeasured: _redis,
+    events.OutboxMeasured: _outbox,
+    events.BehindMeasured: _behind,
+    events.MeasureFailed: lambda _: one(metrics.MEASURE_FAILURES),
+    events.Relayed: lambda event: (MetricReading(metrics.RELAYED, (), event.rows),),
+    events.RelayFailed: lambda _: one(metrics.RELAY_FAILURES),
+    events.WrittenBehind: _flushed,
+    events.FlushFailed: lambda event: one(metrics.FLUSH_FAILURES, event.owner),
+    events.DeadLettered: lambda event: (
+        MetricReading(metrics.DEAD_LETTERS, (event.owner,), event.letters),
+    ),
+    events.Shadowed: lambda event: one(metrics.SHADOWED, event.owner, event.verdict),
+    events.Verified: _verified,
+}
