@@ -23,7 +23,7 @@ from repocache import (
     TopologySettings,
     View,
 )
-from repocache.events import ignore
+from repocache.events import Observer, ignore
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
 
 POOL = 10
@@ -182,9 +182,10 @@ def database(
     outbox: OutboxMode = OutboxMode.OFF,
     secrets: tuple[str, ...] = (),
     pool_wait: float = TopologySettings().pool_wait,
+    observe: Observer = ignore,
 ) -> Database:
     topology = TopologySettings(pool_wait=pool_wait)
-    settings = Settings(outbox=outbox, secrets=secrets, observe=ignore, topology=topology)
+    settings = Settings(outbox=outbox, secrets=secrets, observe=observe, topology=topology)
     return Database(
         primary=ends.primary,
         replicas=ends.replicas,

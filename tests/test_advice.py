@@ -17,13 +17,16 @@ from repocache.events import (
     ChannelDown,
     ChannelUp,
     Degraded,
+    FlushFailed,
     HookFailed,
     NodeBack,
     NodeOut,
+    RelayFailed,
     Served,
     UndeclaredWrite,
     Unguarded,
 )
+from repocache.events.log_limit import MOST, SECONDS
 from repocache.events.observers import _WARNINGS
 from repocache.events.remedies import BY_KIND, NODE_OUT
 from repocache.redis_link import Address
@@ -145,10 +148,31 @@ def test_a_cache_that_goes_on_failing_is_written_once_until_it_is_back(
         *["WARNING CacheFailed"] * 2,
         "WARNING ChannelDown",
         "WARNING CacheFailed",
-        *["WARNING HookFailed"] * 2,
+        "WARNING HookFailed",
     ]
-    many = [CacheFailed("get", str(n)) for n in range(1000)]
-    assert len(written(caplog, *many)) == 256
+
+
+def test_an_outage_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    now = [0.0]
+    observe = LoggingObserver(clock=lambda: now[0])
+    with caplog.at_level(logging.WARNING, "repocache"):
+        for number in range(1_000):
+            observe(RelayFailed("the table is away"))
+            observe(FlushFailed("views", f"other words each time: {number}"))
+    assert len(caplog.records) == 1 + MOST
+    caplog.clear()
+    now[0] = SECONDS
+    observe(RelayFailed("the table is away"))
+    [record] = caplog.records
+    assert record.getMessage().endswith("(999 more of its kind were left out before it)")
+
+
+def test_a_record_is_structured(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "repocache"):
+        LoggingObserver()(NodeOut("db2", "refused"))
+    [record] = caplog.records
+    assert record.__dict__["event"] == "NodeOut"
+    assert record.__dict__["fields"] == {"node": "db2", "why": "refused"}
 
 
 def test_what_is_remembered_of_failures_does_not_grow_with_their_words() -> None:

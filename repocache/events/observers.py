@@ -4,17 +4,28 @@ exception in it is its own affair and reaches nobody (it is logged)."""
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+
+import msgspec
 
 from repocache.events.behind import BacklogLeft, DeadLettered, FlushFailed
 from repocache.events.channel import ChannelDown, ChannelUp
 from repocache.events.commits import CommitUnknown, HookFailed, PublishFailed, UndeclaredWrite
 from repocache.events.event import Event
+from repocache.events.log_limit import LogLimit
+from repocache.events.measures import MeasureFailed
 from repocache.events.nodes import ClockJumped, HistoryChanged, NodeOut
 from repocache.events.outbox import OutboxPutAside, OutboxRefused, OutboxUnowned, RelayFailed
 from repocache.events.process import Degraded, TaskFailed, Unguarded
-from repocache.events.reads import CachedEntityChanged, CacheFailed, ValueRefused
+from repocache.events.reads import (
+    CachedEntityChanged,
+    CacheFailed,
+    SerialReads,
+    ValueBig,
+    ValueRefused,
+)
 
 Observer = Callable[[Event], None]
 
@@ -46,6 +57,9 @@ _WARNINGS: frozenset[type[Event]] = frozenset(
         FlushFailed,
         DeadLettered,
         BacklogLeft,
+        MeasureFailed,
+        SerialReads,
+        ValueBig,
     }
 )
 
@@ -57,24 +71,44 @@ _LEFT = ChannelDown("the link is closed")
 
 class LoggingObserver:
     """Writes events to a logger: troubles as warnings, with their remedy, the rest as debug lines.
-    That a cache failed in the same way as before is a debug line too, until Redis is back.
 
-    `logger`: default `logging.getLogger("repocache")`.
+    An outage does not fill the log: the same line is written once a minute, of one kind a few, and
+    the next one says how many were left out, all of which are debug lines; that a cache failed in
+    the same way as before is written once until Redis is back. Structured: a record has the event's
+    name as `event`, and its fields as `fields`. No event has a value of a row, or a secret.
+
+    `logger`: default `logging.getLogger("repocache")`. `clock`: monotonic seconds.
     """
 
-    def __init__(self, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self, logger: logging.Logger | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._logger = logger or logging.getLogger("repocache")
+        self._clock = clock
         self._failing: set[int] = set()
+        self._limit = LogLimit()
 
     def __call__(self, event: Event) -> None:
-        level = (
-            logging.WARNING if type(event) in _WARNINGS and self._is_news(event) else logging.DEBUG
-        )
+        kind = type(event)
+        level, left_out = logging.DEBUG, 0
+        if kind in _WARNINGS and self._is_news(event):
+            admitted = self._limit.admits(kind.__name__, hash(event), self._clock())
+            if admitted is not None:
+                level, left_out = logging.WARNING, admitted
         if self._logger.isEnabledFor(level):
-            remedy = event.remedy
-            self._logger.log(level, "%r; %s" if remedy else "%r%s", event, remedy)
+            self._write(level, event, left_out)
         if isinstance(event, ChannelUp):
             self._failing.clear()
+            self._limit.forget(CacheFailed.__name__)
+
+    def _write(self, level: int, event: Event, left_out: int) -> None:
+        text, remedy = repr(event), event.remedy
+        if remedy:
+            text += f"; {remedy}"
+        if left_out:
+            text += f" ({left_out} more of its kind were left out before it)"
+        fields = msgspec.structs.asdict(event)
+        self._logger.log(level, "%s", text, extra={"event": type(event).__name__, "fields": fields})
 
     def _is_news(self, event: Event) -> bool:
         if not isinstance(event, CacheFailed):

@@ -59,6 +59,7 @@ BY_KIND: Mapping[str, str] = {
         "the database answered; look who else writes this key, or declare a "
         "ColumnCodec for the column"
     ),
+    "MeasureFailed": "its figures are those of before; look at what could not be asked",
     "SerialReads": "bring them together: get_many(ids), or load= for what entities lead to",
     "ValueBig": (
         "look whether its row grows without a bound; CacheSettings(max_value=...) leaves it out"

@@ -87,7 +87,11 @@ REDIS_WRITTEN = _counter(
     "redis_written", "Bytes of values that reads stored in Redis.", "owner", unit="bytes"
 )
 VALUE_SIZE = _histogram(
-    "value_size", "Sizes of values that Redis gave or took.", "owner", unit="bytes", buckets=SIZES
+    "value_size",
+    "Sizes of values that Redis took, and of one in eight that it gave.",
+    "owner",
+    unit="bytes",
+    buckets=SIZES,
 )
 L1_AGE = _histogram(
     "l1_age", "Age of what a hit in L1 showed, of a sample of the hits.", "owner",

@@ -23,6 +23,8 @@ class MetricReading(NamedTuple):
 Readings = Iterable[MetricReading]
 WINDOW = 3_600.0
 """Seconds for which different keys are counted together."""
+SIZED = 8
+"""One of so many values that Redis gives is measured."""
 PRIMARY = "primary"
 """What the primary is called; replicas are called by their addresses, or as they were named."""
 OTHER = "other"
@@ -48,12 +50,24 @@ class Totals:
         return MetricReading(metric, labels, total - last if total >= last else total)
 
 
+class OwnerTally:
+    """What Redis gave of one owner since it was last told: a hit there costs three additions, and
+    not three calls of an exporter."""
+
+    __slots__ = ("bytes", "distinct", "hits")
+
+    def __init__(self) -> None:
+        self.hits = self.bytes = 0
+        self.distinct = DistinctKeys(WINDOW, time.monotonic())
+
+
 class EventReader:
-    """What each event says, for one exporter. Events that no metric is made of say nothing."""
+    """What each event says, for one exporter. Events that no metric is made of say nothing. Values
+    that Redis gave are told with the next measuring; the sizes of one in `SIZED` of them."""
 
     def __init__(self) -> None:
         self._totals = Totals()
-        self._distinct: dict[str, DistinctKeys] = {}
+        self._tallies: dict[str, OwnerTally] = {}
         self._readers: Mapping[type[events.Event], Callable[[Any], Readings]] = {
             **READERS,
             events.OwnerMeasured: self._owner,
@@ -65,27 +79,36 @@ class EventReader:
         read = self._readers.get(type(event))
         return () if read is None else read(event)
 
+    def _tally(self, owner: str) -> OwnerTally:
+        found = self._tallies.get(owner)
+        if found is None:
+            found = self._tallies[owner] = OwnerTally()
+        return found
+
     def _served(self, event: events.Served) -> Readings:
-        if event.key:
-            self._met(event.owner, event.key)
-        return _served(event)
+        if event.tier != "l2" or not event.key:
+            return _served(event)
+        tally = self._tallies.get(event.owner) or self._tally(event.owner)
+        tally.hits += 1
+        tally.bytes += event.size
+        tally.distinct.add(event.key)
+        if tally.hits % SIZED or not event.size:
+            return ()
+        return (MetricReading(metrics.VALUE_SIZE, (event.owner,), event.size),)
 
     def _filled(self, event: events.Filled) -> Readings:
-        self._met(event.owner, event.key)
+        self._tally(event.owner).distinct.add(event.key)
         return _filled(event)
-
-    def _met(self, owner: str, key: str) -> None:
-        found = self._distinct.get(owner)
-        if found is None:
-            found = self._distinct[owner] = DistinctKeys(WINDOW, time.monotonic())
-        found.add(key)
 
     def _owner(self, event: events.OwnerMeasured) -> Readings:
         owner, added = (event.owner,), self._totals.added
-        distinct = self._distinct.get(event.owner)
-        met = 0 if distinct is None else distinct.count(time.monotonic())
+        tally = self._tally(event.owner)
+        hits, tally.hits = tally.hits, 0
+        size, tally.bytes = tally.bytes, 0
         return (
-            MetricReading(metrics.KEYS_DISTINCT, owner, met),
+            MetricReading(metrics.KEYS_DISTINCT, owner, tally.distinct.count(time.monotonic())),
+            MetricReading(metrics.READS, (event.owner, "l2"), hits),
+            MetricReading(metrics.REDIS_READ, owner, size),
             MetricReading(metrics.OWNER_INFO, (event.owner, event.pattern), 1),
             MetricReading(metrics.L1_ENTRIES, owner, event.entries),
             MetricReading(metrics.L1_MEMORY, owner, event.bytes),
@@ -101,9 +124,8 @@ class EventReader:
 
 def _served(event: events.Served) -> Readings:
     owner = (event.owner,)
-    if event.tier == "l2":
-        sizes = _sizes(metrics.REDIS_READ, event.owner, event.size)
-        return (MetricReading(metrics.READS, (event.owner, "l2"), event.count), *sizes)
+    if event.tier == "l2":  # one past its time
+        return (MetricReading(metrics.READS, (event.owner, "l2"), event.count),)
     if event.tier == "l1":
         return ()  # they are counted, and told together
     if event.tier != "database":
