@@ -11,6 +11,7 @@ from rich.text import Text
 
 from repocache.demo.show import PLACES
 from repocache.demo.summary import Summary
+from repocache.demo.timeline import Timeline
 
 WEIGHTY = ("own writes missed", "older than an applied invalidation")
 EXPLANATION = """\
@@ -30,7 +31,7 @@ NO_FAULTS = (
 
 class Report(msgspec.Struct, frozen=True):
     """One run of the demo. `given`: on servers that the demo did not start, so without faults of
-    theirs; `broken`: promises that repocache did not keep."""
+    theirs; `broken`: promises that repocache did not keep; `timelines`: of the contestants."""
 
     seconds: float
     seed: int
@@ -41,6 +42,7 @@ class Report(msgspec.Struct, frozen=True):
     contestants: list[Summary]
     broken: list[str]
     given: bool = False
+    timelines: list[Timeline] = []
 
 
 def print_report(console: Console, report: Report) -> None:

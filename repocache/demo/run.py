@@ -7,14 +7,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from repocache.demo.airports import load_airports, read_airports
 from repocache.demo.conductor import Conductor, Stage
+from repocache.demo.contestant import OWNER
 from repocache.demo.faults import SERVER_FAULTS, Fault
+from repocache.demo.history import examine
 from repocache.demo.report import Report
 from repocache.demo.service import ServiceDied
 from repocache.demo.show import Show
 from repocache.demo.summary import Summary, broken_promises, summarize
+from repocache.demo.timeline import Timeline, timeline
 from repocache.demo.traffic import Mix
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers, given_servers
 from repocache.testing.given import are_given
@@ -47,18 +51,18 @@ def run_demo(plan: DemoPlan, show: Show) -> Report:
         show.say(f"loading {len(rows):,} airports")
         asyncio.run(load_airports(endpoints.primary, rows))
         outcomes = [run_contestant(name, stage, show) for name in (TEXTBOOK, OURS)]
-    summaries = [summary for summary, _ in outcomes]
-    _, struck = outcomes[-1]
+    summaries = [each.summary for each in outcomes]
     return Report(
         seconds=plan.seconds,
         seed=plan.seed,
         airports=len(rows),
         services=plan.mix.services,
         callers=plan.mix.callers,
-        faults=struck,
+        faults=outcomes[-1].faults,
         contestants=summaries,
         broken=broken_promises(summaries[-1]),
         given=are_given(os.environ),
+        timelines=[each.timeline for each in outcomes],
     )
 
 
@@ -77,9 +81,16 @@ def servers_for(show: Show) -> Iterator[tuple[Servers, Endpoints, tuple[Fault, .
             yield servers, servers.endpoints(), SERVER_FAULTS
 
 
-def run_contestant(name: str, stage: Stage, show: Show) -> tuple[Summary, list[str]]:
-    """One contestant from an empty Redis and level replicas; its summary, and the faults in
-    words."""
+class Course(NamedTuple):
+    """What became of one contestant; the faults in words."""
+
+    summary: Summary
+    timeline: Timeline
+    faults: list[str]
+
+
+def run_contestant(name: str, stage: Stage, show: Show) -> Course:
+    """One contestant from an empty Redis and level replicas."""
     settle(stage.servers)
     show.say(f"{name}: {stage.mix.services} service processes with {stage.mix.callers} users each")
     try:
@@ -91,7 +102,13 @@ def run_contestant(name: str, stage: Stage, show: Show) -> tuple[Summary, list[s
         raise ServiceDied("; ".join(map(str, died))) from group
     for fault in outcome.faults:
         show.say(f"  {fault}")
-    return summarize(name, outcome.history, outcome.seconds), outcome.faults
+    history, seconds, faults = outcome.history, outcome.seconds, outcome.faults
+    findings = examine(history, OWNER)
+    return Course(
+        summarize(name, history, findings, seconds),
+        timeline(name, history, findings, seconds, faults),
+        faults,
+    )
 
 
 def leaves(error: BaseException | None) -> Iterator[BaseException]:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from repocache.demo.contestant import OWNER
-from repocache.demo.history import Entry, examine
+from repocache.demo.history import Entry, Findings
 from repocache.demo.records import Commit, DemoRead, Failed
 from repocache.demo.tally import percentile, place_of
 
@@ -48,9 +47,10 @@ class Summary(msgspec.Struct, frozen=True):
     examples: list[DemoRead]
 
 
-def summarize(contestant: str, history: Sequence[Entry], seconds: float) -> Summary:
-    """`seconds`: how long the traffic lasted."""
-    findings = examine(history, OWNER)
+def summarize(
+    contestant: str, history: Sequence[Entry], findings: Findings, seconds: float
+) -> Summary:
+    """`findings`: of this history. `seconds`: how long the traffic lasted."""
     reads = [told for _, told in history if isinstance(told, DemoRead)]
     writes = [told for _, told in history if isinstance(told, Commit)]
     places = Counter(place_of(read) for read in reads)

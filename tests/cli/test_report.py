@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from repocache.demo.history import Entry
+from repocache.demo.contestant import OWNER
+from repocache.demo.history import Entry, examine
 from repocache.demo.records import Commit, DemoRead, Failed, Rotation, ToldChannel
 from repocache.demo.report import Report, print_report
 from repocache.demo.show import Lines, Moment, Picture
@@ -26,7 +27,8 @@ OUTDATED: Entry = ("service1", DemoRead("u", "KJFK", 1, "l1", "", 20 * MS, 21 * 
 
 
 def summary(*more: Entry) -> Summary:
-    return summarize("repocache", [*KEPT, *more], 2.0)
+    history = [*KEPT, *more]
+    return summarize("repocache", history, examine(history, OWNER), 2.0)
 
 
 def report(*more: Entry) -> Report:
@@ -72,7 +74,7 @@ def test_an_outdated_value_breaks_a_promise() -> None:
 
 
 def test_a_run_in_which_nothing_was_tried_is_not_called_a_success() -> None:
-    [reason] = broken_promises(summarize("repocache", [], 2.0))
+    [reason] = broken_promises(summarize("repocache", [], examine([], OWNER), 2.0))
     assert "too little happened" in reason
 
 
