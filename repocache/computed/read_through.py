@@ -39,6 +39,12 @@ class _Nobody:
         raise UsageError("load() computes values: it reads by its reader, not by `self.get`")
 
 
+class NotChanged:
+    """What `refresh` gives of a key whose value is still right."""
+
+    __slots__ = ()
+
+
 class ReadThrough(Generic[K, V]):
     """Values `V` that `load` computes of keys `K`, cached. Declare `owner`; get one from
     `db[Prices]`.
@@ -71,6 +77,18 @@ class ReadThrough(Generic[K, V]):
         """The values of these keys; those that have none are left out. To be written by the
         class."""
         raise NotImplementedError
+
+    async def refresh(self, kept: Mapping[K, V], reader: Reader) -> Mapping[K, V | NotChanged]:
+        """Values that are past their `ttl`, or about to be, and that nothing has invalidated:
+        `NotChanged()` for those that are still right, a new value for others; what is left out is
+        loaded. What it reads the values depend on from now on, besides what they were computed of.
+        May be written by a class whose policy has a `freshness`."""
+        return {}
+
+    @classmethod
+    def refreshes(cls) -> bool:
+        """Whether it has a `refresh` of its own."""
+        return cls.refresh is not ReadThrough.refresh
 
     async def get(self, key: K) -> V | None:
         """The value, or None if the key has none."""
