@@ -65,7 +65,8 @@ class HintLoader:
 
 class ValueLoader:
     """Computes what there is no value of under these tokens, or what is to be renewed. `forget`:
-    takes a hint away, in every process; `touch`: has it live as long as the value."""
+    takes a hint away, in every process, behind; `replace`: does, and makes the next one; `touch`:
+    has it live as long as the value."""
 
     def __init__(  # keyword-only
         self,
@@ -73,14 +74,14 @@ class ValueLoader:
         *,
         keep: Keep,
         forget: Callable[[KeyText], None],
+        replace: Callable[[KeyText, Tags], None],
         touch: Callable[[KeyText], None],
-        others: OtherTags,
     ) -> None:
         self._compute = compute
         self._keep = keep
         self._forget = forget
+        self._replace = replace
         self._touch = touch
-        self._others = others
 
     async def load(self, wanted: Sequence[RowRequest]) -> Mapping[Any, Row | CodecError]:
         """See `cache.entry.Load`."""
@@ -114,5 +115,4 @@ class ValueLoader:
         if want.fills:
             await self._keep(value_id(id.text, computed.tokens, computed.shapes, computed), want)
         if computed.tokens.keys() != id.tokens.keys():
-            self._others.note(str(id.text), computed.tags)
-            self._forget(id.text)
+            self._replace(id.text, computed.tags)

@@ -34,7 +34,9 @@ class Loading:
         #: What `depends_on` has named before: their tokens are read before `load` is called.
         self._names: dict[str, None] = {}
 
-    async def compute(self, text: KeyText, want: RowRequest, kept: KeptValue | None = None) -> Computed:
+    async def compute(
+        self, text: KeyText, want: RowRequest, kept: KeptValue | None = None
+    ) -> Computed:
         """One key's value, with whatever else is asked for in this turn of the loop. `kept`: what
         may still be right. Raises what `load` and `refresh` raise."""
         loop = asyncio.get_running_loop()

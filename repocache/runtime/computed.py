@@ -15,15 +15,18 @@ from repocache.cache.freshness import Freshness
 from repocache.cache.policies import LONGEST_TTL, Policy
 from repocache.cache.tiered import TieredCache
 from repocache.computed.declared import AnyComputed, ComputedBinding
-from repocache.computed.entry import Hint, HintCodec, ValueId, hint_life
+from repocache.computed.entry import Hint, HintCodec, Tags, ValueId, hint_life
 from repocache.computed.key import LOADED, KeyText, ValueKeys
 from repocache.computed.loaders import HintLoader, OtherTags, ValueLoader
 from repocache.computed.loading import Loading
 from repocache.computed.read_through import ReadThrough
 from repocache.computed.values import ComputedValues
+from repocache.errors import RepocacheError
+from repocache.events import CacheFailed
 from repocache.invalidation.batch import Batch
 from repocache.keys import owner_beside
 from repocache.queries.shape import Shape
+from repocache.redaction.foreign import in_brief
 from repocache.repository.answered import Answered
 from repocache.repository.rows import Nodes, answer_of
 from repocache.repository.tag_floors import TagFloors
@@ -77,7 +80,7 @@ def _opened(
     owner = declared.owner
     reading = NodeReading(queries, nodes, TagFloors(shared.records, shared.settler), owner.prefix)
     loading = Loading(declared.uncalled(), reading, shared.spawn)
-    policy, others = declared.policy, OtherTags()
+    policy, others, retry = declared.policy, OtherTags(), queries.cache.retry
     aged = policy.freshness.is_aged
     fingerprint = queries.signing.fingerprint(binding.codec.fingerprint)
     signature = queries.signing.signature(fingerprint)
@@ -101,12 +104,26 @@ def _opened(
         shared,
         current_session,
     )
+
+    async def made_anew(text: KeyText) -> None:
+        batch = _only(owner.prefix, text)
+        try:
+            await retry.deliver(batch)
+            await hints.read_past_l1(text, None)
+        except RepocacheError as error:
+            shared.observe(CacheFailed("hint", in_brief(error)))
+            retry.add(batch)
+
+    def replace_hint(text: KeyText, tags: Tags) -> None:
+        others.note(str(text), tags)
+        shared.spawn(made_anew(text))
+
     loader = ValueLoader(
         loading.compute,
         keep=keep,
-        forget=partial(_forget, queries, owner.prefix),
+        forget=lambda text: retry.add(_only(owner.prefix, text)),
+        replace=replace_hint,
         touch=hints.renew if aged else _let_be,
-        others=others,
     )
     values = TieredCache(
         Source(
@@ -152,8 +169,8 @@ def hint_policy(policy: Policy) -> Policy:
     )
 
 
-def _forget(queries: RunningQueries, prefix: str, text: KeyText) -> None:
-    queries.cache.retry.add(Batch({prefix: frozenset((str(text),))}))
+def _only(prefix: str, text: KeyText) -> Batch:
+    return Batch({prefix: frozenset((str(text),))})
 
 
 def _let_be(_text: KeyText) -> None:
