@@ -20,7 +20,7 @@ from repocache.cache.freshness import Freshness
 from repocache.cache.policies import CacheAside, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.codec.column import ColumnCodec
-from repocache.computed.read_through import NotChanged, ReadThrough, read_through
+from repocache.computed.read_through import ReadThrough, read_through
 from repocache.computed.reader import Reader
 from repocache.database import Database
 from repocache.engines.engine_settings import EngineSettings
@@ -93,7 +93,6 @@ __all__ = [
     "Lookup",
     "MappingOptions",
     "Misuse",
-    "NotChanged",
     "NotFound",
     "Observers",
     "OutboxMode",

@@ -65,8 +65,8 @@ class HintLoader:
 
 class ValueLoader:
     """Computes what there is no value of under these tokens, or what is to be renewed. `forget`:
-    takes a hint away, in every process, behind; `replace`: does, and makes the next one; `touch`:
-    has it live as long as the value."""
+    takes a hint away, in every process, behind; `replace`: does, with the value that it led to, and
+    makes the next one; `touch`: has it live as long as the value."""
 
     def __init__(  # keyword-only
         self,
@@ -74,7 +74,7 @@ class ValueLoader:
         *,
         keep: Keep,
         forget: Callable[[KeyText], None],
-        replace: Callable[[KeyText, Tags], None],
+        replace: Callable[[ValueId, Tags], None],
         touch: Callable[[KeyText], None],
     ) -> None:
         self._compute = compute
@@ -107,7 +107,12 @@ class ValueLoader:
 
     async def _elsewhere(self, id: ValueId, computed: Computed, want: RowRequest) -> None:
         """It belongs under another name: its tags have moved since they were asked for, or are
-        others than the hint has."""
+        others than the hint has. Then what lies under the old name is not to be found again, if
+        a later load has the old tags:
+
+        1. A value of tag A is found to be unchanged by what is read under tag B; 2. B moves; 3. it
+        is loaded, under A alone, and the old value lies there.
+        """
         if computed.tokens is None:
             if want.kept is None:
                 self._forget(id.text)
@@ -115,4 +120,4 @@ class ValueLoader:
         if want.fills:
             await self._keep(value_id(id.text, computed.tokens, computed.shapes, computed), want)
         if computed.tokens.keys() != id.tokens.keys():
-            self._replace(id.text, computed.tags)
+            self._replace(id, computed.tags)

@@ -12,7 +12,7 @@ from repocache.cache.entry import RowRequest
 from repocache.cache.settler import Spawn
 from repocache.computed.entry import Computed, KeptValue, shapes_of
 from repocache.computed.key import KeyText
-from repocache.computed.read_through import NotChanged, ReadThrough
+from repocache.computed.read_through import ReadThrough
 from repocache.computed.reader import Reader, Reading
 from repocache.errors import CodecError, DatabaseUnavailable, NotStarted
 
@@ -116,14 +116,9 @@ class Loading:
         for text, each in still.items():
             if text.key not in answers or _moved(each.tokens, tokens):
                 continue
-            value = answers[text.key]
             under = None if tokens is None else dict(sorted({**tokens, **each.tokens}.items()))
-            found[text] = Computed(
-                text,
-                under,
-                {**reader.shapes, **each.shapes},
-                each.value if isinstance(value, NotChanged) else value,
-            )
+            shapes = {**reader.shapes, **each.shapes}
+            found[text] = Computed(text, under, shapes, answers[text.key])
         return found
 
     async def _is_current(self, kept: KeptValue, want: RowRequest) -> bool:

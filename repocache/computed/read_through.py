@@ -39,12 +39,6 @@ class _Nobody:
         raise UsageError("load() computes values: it reads by its reader, not by `self.get`")
 
 
-class NotChanged:
-    """What `refresh` gives of a key whose value is still right."""
-
-    __slots__ = ()
-
-
 class ReadThrough(Generic[K, V]):
     """Values `V` that `load` computes of keys `K`, cached. Declare `owner`; get one from
     `db[Prices]`.
@@ -78,11 +72,11 @@ class ReadThrough(Generic[K, V]):
         class."""
         raise NotImplementedError
 
-    async def refresh(self, kept: Mapping[K, V], reader: Reader) -> Mapping[K, V | NotChanged]:
-        """Values that are past their `ttl`, or about to be, and that nothing has invalidated:
-        `NotChanged()` for those that are still right, a new value for others; what is left out is
-        loaded. What it reads the values depend on from now on, besides what they were computed of.
-        May be written by a class whose policy has a `freshness`."""
+    async def refresh(self, kept: Mapping[K, V], reader: Reader) -> Mapping[K, V]:
+        """Asked of values that are past their `ttl`, or about to be, and that nothing has
+        invalidated. It gives those that are still right as they are, and new ones of others; what
+        it leaves out is loaded. What it reads they depend on from now on, besides what they were
+        computed of. May be written by a class whose policy has a `freshness`."""
         return {}
 
     @classmethod

@@ -12,16 +12,7 @@ from typing import TypeVar
 
 from repocache.keys import owner_bucket
 from repocache.records.message import WIRE_VERSION, Message
-from repocache.records.names import (
-    ASIDE,
-    BESIDE,
-    KEEP,
-    LEASE,
-    VALUE,
-    Namespace,
-    Nonces,
-    position_text,
-)
+from repocache.records.names import ASIDE, BESIDE, LEASE, VALUE, Namespace, Nonces, position_text
 from repocache.records.port import (
     NO_POSITIONS,
     CallerHistory,
@@ -190,17 +181,11 @@ class MemoryRecords:
             if not life:
                 self._stored.drop(name)
             return _answered(False)
-        if value == KEEP:
-            self._stored.drop(beside)
-            kept, _ = self._stored.get(name)
-            if kept is None or not lease.beside:
-                return _answered(False)
-            value = kept
-        self._stored.store(name, value, life)
+        landed = self._stored.store(name, value, life)
         if lease.beside or ask.keep:
             self._stored.drop(beside)
             self._stored.drop(aside)
-        return _answered(True)
+        return _answered(landed)
 
     def settle(
         self, bucket: int, terms: CallerHistory, incarnation: str, position: int

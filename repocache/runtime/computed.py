@@ -77,7 +77,7 @@ def _opened(
     binding: ComputedBinding, queries: RunningQueries, nodes: Nodes
 ) -> ReadThrough[Any, Any]:
     shared, declared = queries.cache.shared, binding.declared
-    owner = declared.owner
+    owner, loaded = declared.owner, owner_beside(declared.owner, LOADED)
     reading = NodeReading(queries, nodes, TagFloors(shared.records, shared.settler), owner.prefix)
     loading = Loading(declared.uncalled(), reading, shared.spawn)
     policy, others, retry = declared.policy, OtherTags(), queries.cache.retry
@@ -105,18 +105,19 @@ def _opened(
         current_session,
     )
 
-    async def made_anew(text: KeyText) -> None:
-        batch = _only(owner.prefix, text)
+    async def made_anew(id: ValueId) -> None:
+        old = {loaded.prefix: frozenset((f"{loaded.prefix}:{id}",))}
+        batch = _only(owner.prefix, id.text) | Batch(old)
         try:
             await retry.deliver(batch)
-            await hints.read_past_l1(text, None)
+            await hints.read_past_l1(id.text, None)
         except RepocacheError as error:
             shared.observe(CacheFailed("hint", in_brief(error)))
             retry.add(batch)
 
-    def replace_hint(text: KeyText, tags: Tags) -> None:
-        others.note(str(text), tags)
-        shared.spawn(made_anew(text))
+    def replace_hint(id: ValueId, tags: Tags) -> None:
+        others.note(str(id.text), tags)
+        shared.spawn(made_anew(id))
 
     loader = ValueLoader(
         loading.compute,
@@ -127,7 +128,7 @@ def _opened(
     )
     values = TieredCache(
         Source(
-            ValueKeys(owner_beside(owner, LOADED)),
+            ValueKeys(loaded),
             fingerprint,
             policy,
             binding.codec,

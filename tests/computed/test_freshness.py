@@ -17,7 +17,6 @@ from repocache import (
     DatabaseUnavailable,
     Freshness,
     KeyOwner,
-    NotChanged,
     Reader,
     ReadThrough,
     WriteThrough,
@@ -82,12 +81,10 @@ class Asked(ReadThrough[int, Priced]):
     async def load(self, keys: Sequence[int], reader: Reader) -> Mapping[int, Priced]:
         return await priced(keys, reader)
 
-    async def refresh(
-        self, kept: Mapping[int, Priced], reader: Reader
-    ) -> Mapping[int, Priced | NotChanged]:
+    async def refresh(self, kept: Mapping[int, Priced], reader: Reader) -> Mapping[int, Priced]:
         World.asked.append(dict(kept))
         await World.gate.wait()
-        found: dict[int, Priced | NotChanged] = {}
+        found: dict[int, Priced] = {}
         for key, value in kept.items():
             rate = World.rates.get(key, 0)
             if World.reads == "titles":
@@ -97,7 +94,7 @@ class Asked(ReadThrough[int, Priced]):
             if World.reads == "error":
                 raise LookupError("the rates are away")
             if rate == value.rate:
-                found[key] = NotChanged()
+                found[key] = value
             elif rate < 100:
                 found[key] = Priced(value.titles, rate)
         return found
@@ -407,3 +404,22 @@ async def test_what_nothing_is_kept_for_is_refused() -> None:
         with pytest.raises(ConfigurationError, match=why):
             async with memory([Authors, declared]):
                 pass
+
+
+async def test_what_it_confirmed_is_not_found_again_under_its_old_name(
+    library: Shop, repocache_servers: Servers
+) -> None:
+    """1. A value of the books is confirmed by a city; 2. the city changes; 3. the value is loaded,
+    which reads the books alone: the old one lay under the name that it has then."""
+    await kept(library, Asked)
+    World.reads = "city"
+    age(repocache_servers, "asked-loaded", PAST)
+    await library.db[Asked].require(1)
+    await until(lambda: "authors" in str(held(repocache_servers, "asked")), "the hint says so")
+    World.rates[1], World.reads = 9, ""
+    async with library.db.unit_of_work() as work:
+        (await work[Authors].require(1)).city = "Ulm"
+        await work.commit()
+    for _ in range(4):
+        assert (await library.db[Asked].require(1)).rate == 9
+        await ended(library)

@@ -161,3 +161,12 @@ async def test_nothing_is_kept_in_the_place_of_a_lease(fit: Fit) -> None:
     lease = Lease(ASK, opened.incarnation, opened.generation, opened.nonce)
     assert not await fit.records.fill(lease, TERMS, KEEP, 20.0)
     assert (await fit.records.open(ASK, TERMS)).kind == "wait"
+
+
+async def test_only_who_holds_the_lease_lengthens_a_life(fit: Fit) -> None:
+    opened, lease = await beside(fit)
+    await fit.records.fill(lease, TERMS, b"", 1.0)
+    again = await fit.records.open(RENEWING, TERMS)
+    assert (again.beside, again.nonce != opened.nonce) == (True, True)
+    assert not await fit.records.fill(lease, TERMS, KEEP, 20.0)
+    assert 0 < await fit.records.left(name(fit, opened)) <= 10
