@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 9.4, 7.2
 """Inches."""
 LEAST = 0.01
 """Milliseconds at which axes of latencies begin."""
+LEAST_WRITES = 50
 
 
 def draw(rounds: Mapping[str, Sequence[Outcome]], path: Path) -> None:
@@ -33,15 +34,14 @@ def drawn(outcomes: Mapping[str, Outcome]) -> Any:
     names, found = list(outcomes), list(outcomes.values())
     span(panels[0][0], "write, ms: p50 to p99", [(each.write50, each.write99) for each in found])
     bars(panels[0][1], "writes/s, 16 callers", [each.writes for each in found], "{:,.0f}")
+    panels[0][1].set_xscale("log")
+    panels[0][1].set_xlim(LEAST_WRITES, 10 * max(each.writes for each in found))
     span(panels[0][2], "read, ms: p50 to p99", [(each.read50, each.read99) for each in found])
     bars(panels[1][0], "hits, % of reads", [100 * each.hits for each in found], "{:.0f}")
-    bars(panels[1][1], "stale, % of reads", [100 * each.stale.share for each in found], "{:.2f}")
-    bars(
-        panels[1][2],
-        "their age, ms: p99",
-        [1000 * each.stale.quantile(0.99) for each in found],
-        "{:.1f}",
-    )
+    stale = [100 * each.stale.share for each in found]
+    bars(panels[1][1], "stale, % of reads", stale, "{:.3f}")
+    ages = [1000 * each.stale.quantile(0.99) for each in found]
+    bars(panels[1][2], "their age, ms: p99", ages, "{:.1f}")
     for row in panels:
         row[0].set_yticks(range(len(names)), names)
     panels[0][0].invert_yaxis()
@@ -65,5 +65,8 @@ def bars(panel: Any, title: str, values: Sequence[float], form: str) -> None:
     """Each with its figure."""
     panel.set_title(title, fontsize=9)
     places = panel.barh(range(len(values)), values, color=COLORS[0], height=0.55)
-    panel.bar_label(places, [form.format(each) for each in values], padding=3, fontsize=7)
-    panel.set_xlim(0, 1.25 * max(*values, 1e-9))
+    labels = [form.format(each) if each else "none" for each in values]
+    panel.bar_label(places, labels, padding=3, fontsize=7)
+    panel.set_xlim(0, 1.3 * max(*values, 1e-9))
+    panel.locator_params(axis="x", nbins=4)
+    panel.set_axisbelow(True)

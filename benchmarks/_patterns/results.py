@@ -76,7 +76,7 @@ def line(name: str, rounds: Sequence[Outcome], plain: Sequence[Outcome]) -> str:
     middle = together(rounds)
     names = ("write50", "write99", "writes", "read50", "read99")
     if rounds is plain:
-        cells = [f"{getattr(middle, each):.2g} ms" for each in names]
+        cells = [f"{getattr(middle, each):.1f} ms" for each in names]
         cells[2] = f"{middle.writes:,.0f}"
         hits = "-"
     else:
