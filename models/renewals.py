@@ -1,5 +1,6 @@
 """Explicit-state check of renewals: a row in Redis past its time is given while somebody reads it
-anew, under a lease that is left beside it; and of what an invalidation takes away and keeps aside.
+anew, or asks whether it has changed, under a lease that is left beside it; and of what an
+invalidation takes away and keeps aside.
 
     python3 renewals.py [RULE]...    check with these rules switched off (none: the whole protocol)
 
@@ -23,12 +24,14 @@ RULES = {
     "taken along": "an invalidation takes the renewal's lease away with the row",
     "floor": "a renewal reads a node that has replayed the floor",
     "floor of the lease": "that of the moment at which it took its lease, not an older one",
+    "in place": "what is not changed gets a longer life, and is not written once more",
     "not the writer": "who wrote in the bucket is given nothing that was taken away",
     "as long": "his bookmark lives as long as that is kept",
 }
 OFF = rules_off(RULES, sys.argv[1:])
 WRITES, EVICTIONS, READS = map(int, os.environ.get("BOUNDS", "2 1 3").split())
 READERS = (0, 1)
+KEEP = "keep"
 
 
 class Reader(NamedTuple):
@@ -36,7 +39,8 @@ class Reader(NamedTuple):
     floor: int = 0
     beside: bool = False
     nonce: int = 0
-    brings: int = 0
+    brings: object = 0
+    given: object = None  # what it was given before it took its lease
 
 
 class S(NamedTuple):
@@ -117,9 +121,10 @@ def named(s):
 def leased(s, r, *, beside):
     nonce = named(s)
     floor = s.readers[r].floor if "floor of the lease" in OFF and beside else s.floor
+    given = s.readers[r].given if beside else None
     t = s._replace(
         nonces=s.nonces + 1,
-        readers=put(s.readers, r, Reader("read", floor, beside, nonce)),
+        readers=put(s.readers, r, Reader("read", floor, beside, nonce, given=given)),
     )
     return t._replace(beside=nonce) if beside else t._replace(value=("L", nonce))
 
@@ -131,7 +136,7 @@ def reads(s, r):
             return
         t = s._replace(left=spent(s, 2))
         if is_row(s.value) and s.old:
-            seen = Reader("ask", s.floor)
+            seen = Reader("ask", s.floor, given=s.value)
             yield f"r{r} is given {s.value}", t._replace(readers=put(s.readers, r, seen))
         elif not is_row(s.value):
             yield f"r{r} leases", leased(t, r, beside=False)
@@ -146,6 +151,10 @@ def reads(s, r):
         if s.replayed >= reader.floor or ("floor" in OFF and reader.beside):
             brought = reader._replace(stage="fill", brings=s.replayed)
             yield f"r{r} reads the replica", s._replace(readers=put(s.readers, r, brought))
+        if reader.beside:
+            kept = reader.given if "in place" in OFF else KEEP
+            brought = reader._replace(stage="fill", brings=kept)
+            yield f"r{r} hears: not changed", s._replace(readers=put(s.readers, r, brought))
         brought = reader._replace(stage="fill", brings=s.commits)
         yield f"r{r} reads the primary", s._replace(readers=put(s.readers, r, brought))
     else:
@@ -160,6 +169,8 @@ def filled(s, r, reader):
         lands = s.value == ("L", reader.nonce)
     if not lands:
         return f"r{r} is refused", t
+    if reader.brings == KEEP:
+        return f"r{r} keeps", t._replace(beside=None, old=s.old and not is_row(s.value))
     return f"r{r} fills {reader.brings}", t._replace(
         value=reader.brings, old=False, beside=None, aside=None
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks._growth.pictures import MISSING
+from benchmarks._patterns.contestants import PATTERNS
 from benchmarks.growth import AXES
 
 ROOT = Path(__file__).parents[1]
@@ -96,3 +97,10 @@ def unmeasured(out: str) -> list[str]:
         for line in out.splitlines()
         if "not measured:" in line and "ModuleNotFoundError" not in line
     ]
+
+
+@pytest.mark.timeout(400)
+async def test_all_patterns_are_measured_under_one_workload(tmp_path: Path) -> None:
+    out = await output("patterns", "--quick", "--out", str(tmp_path / "patterns.svg"))
+    assert all(f"| {name} | " in out for name in PATTERNS)
+    assert "Traceback" not in out

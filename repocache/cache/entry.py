@@ -67,7 +67,9 @@ class RowRequest(NamedTuple):
     `floor`: the position that a replica must have replayed; None: unknown, so the primary answers;
     0: any node may. `history`: the line of WAL that the floor belongs to. `bookmark`: the
     session's, if it has one. `fills`: the row is to be stored, so that a replica must be known to
-    be within its limit of lag now.
+    be within its limit of lag now. `kept`: the row that lies there past its time, or is read anew
+    before its end, and that nothing has invalidated when the lease was taken: who answers with it
+    stores it for longer. Of a conditional source alone.
     """
 
     id: Any
@@ -75,6 +77,7 @@ class RowRequest(NamedTuple):
     history: str
     bookmark: Bookmark | None
     fills: bool = False
+    kept: Row | None = None
 
     @property
     def primary(self) -> bool:
@@ -95,7 +98,7 @@ asked for it. Its snapshots are taken after the call."""
 class Source:
     """One owner's side of the cache. `id`: of a row. `signature`: of its values in Redis. `entity`:
     what a function of the application's is given of a row. `alone`: each load is a statement of its
-    own, for which no other waits."""
+    own, for which no other waits. `conditional`: loads are told what is kept."""
 
     keys: Keys
     fingerprint: str
@@ -106,6 +109,7 @@ class Source:
     signature: Signature = UNSIGNED
     alone: bool = False
     entity: Callable[[Row], Any] = tuple
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class InflightLoad:
     __slots__ = (
         "asked",
         "began",
+        "beside",
         "bookmark",
         "bucket",
         "cached",
@@ -97,6 +98,9 @@ class InflightLoad:
         self.invalidated_since_fill = False
         #: Nobody waits: it reads anew what is there, and is given until then.
         self.renews = False
+        #: What its lease was left beside, as it lay there then; of a conditional source, or where
+        #: the database may not answer.
+        self.beside: CachedRow | None = None
         #: A row past its time that counts for the session, if the database does not answer.
         self.kept: CachedRow | None = None
         #: Another's load, that has this one's answer too.

@@ -18,6 +18,7 @@ from repocache.cache.values import NOT_KEPT, Values
 from repocache.errors import CacheUnavailable
 from repocache.events import CacheFailed, Filled
 from repocache.records import CallerHistory, Fill, Lease, OpenReply, OpenRequest
+from repocache.records.names import KEEP
 
 RENEWED = 10.0 * 365 * 86_400
 """Seconds: longer than any row has to live."""
@@ -205,9 +206,14 @@ class Leases:
         terms = CallerHistory(self._line.history)
         fills: list[Fill] = []
         for load, answer, row in rows if self._life else ():
-            value, life = self._values.encode(load.text, row)
+            kept = load.beside
+            if answer.beside and kept is not None and row is kept.row:
+                value, life, length = KEEP, self._values.life(load.text, row), kept.length
+            else:
+                value, life = self._values.encode(load.text, row)
+                length = len(value)
             if load.cached is not None:
-                load.cached.length = len(value)
+                load.cached.length = length
             load.invalidated_since_fill = False
             fills.append(Fill(self._lease(load, answer), value, life))
         try:

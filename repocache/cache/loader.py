@@ -25,9 +25,10 @@ from repocache.cache.renewals import Renewals
 from repocache.cache.switch import Gate
 from repocache.cache.values import Values, digest
 from repocache.errors import CodecError, DatabaseUnavailable
-from repocache.events import Served
+from repocache.events import CacheFailed, Served
 from repocache.history import is_newer
 from repocache.records import CallerHistory, OpenReply
+from repocache.redaction.foreign import in_brief
 
 ANY_NODE = 0
 """As a floor: nothing is filled, so any node in the rotation may answer."""
@@ -68,6 +69,7 @@ class Loader:
         self._shares_sent = source.policy.shares_sent_loads
         self._from_replicas = source.policy.fills_from_replicas
         self._alone = source.alone
+        self._conditional = source.conditional
         self._keeps = source.policy.local_ttl > 0
         self._shared = shared
         self._inflight = shared.inflight
@@ -78,7 +80,7 @@ class Loader:
         self._owner = source.keys.prefix
         self._count = shared.local.shelf(self._owner).count
         self._leases = Leases(source, shared, values)
-        self._aged = source.policy.freshness.is_aged
+        self._aged = source.policy.freshness.is_aged or source.conditional
         self._timed = source.policy.freshness.refresh_early
         self.renewals = Renewals(source, shared.inflight, self._enqueue, shared.observe)
         self._queue: list[InflightLoad] = []
@@ -159,8 +161,7 @@ class Loader:
             else:
                 if answer is not None and kind == "lease":
                     leased[load] = answer
-                    if answer.beside:
-                        self._keep_beside(load, answer)
+                    self._keep_beside(load, answer)
                 if (want := self._request(load, answer, history)) is not None:
                     groups[want.primary, want.bookmark is not None].append((load, want))
         # Who needs the primary does not take those with him, if it is away, that a replica may
@@ -210,7 +211,7 @@ class Loader:
             self._leases.release(leased, CallerHistory(self._line.history))
             if not isinstance(error, Exception):
                 raise
-            self._fail([load for load in group.loads if load.renews], error)
+            self._not_renewed([load for load in group.loads if load.renews], error)
             wanted = [each for each in wanted if not each[0].renews]
             loads = [load for load, _ in wanted]
             unavailable = isinstance(error, DatabaseUnavailable) and self._from_replicas
@@ -220,7 +221,8 @@ class Loader:
                 for load in loads:
                     self._inflight.goes_past(load)
                 content = [
-                    (load, want._replace(floor=ANY_NODE, fills=False)) for load, want in wanted
+                    (load, want._replace(floor=ANY_NODE, fills=False, kept=None))
+                    for load, want in wanted
                 ]
                 return await self._read(Group(content, ()))
             return self._fail(loads, error)
@@ -261,9 +263,14 @@ class Loader:
         self._end(load, landed=fresh)
 
     def _keep_beside(self, load: InflightLoad, answer: OpenReply) -> None:
-        """The row that a lease was left beside, for when the database does not answer."""
-        if answer.value and not load.renews and load.kept is None and knows_of(load, answer):
-            load.kept = self._values.decode(load.text, answer.value, load.key[1])
+        """The row that a lease was left beside: for a load that is told of it, and for when the
+        database does not answer. As it lay there with the lease: what a GET has brought before may
+        have been invalidated and filled since."""
+        wanted = self._conditional or not (load.renews or load.kept)
+        if answer.beside and answer.value and wanted and knows_of(load, answer):
+            load.beside = self._values.decode(load.text, answer.value, load.key[1])
+            if load.kept is None and not load.renews:
+                load.kept = load.beside
 
     def _request(
         self, load: InflightLoad, answer: OpenReply | None, history: str
@@ -283,7 +290,8 @@ class Loader:
         if not self._from_replicas or (answer is not None and answer.kind == "written"):
             floor = None
         fills = answer is not None and answer.kind == "lease"
-        return RowRequest(load.key[1], floor, history, load.bookmark, fills)
+        kept = load.beside.row if self._conditional and load.beside is not None else None
+        return RowRequest(load.key[1], floor, history, load.bookmark, fills, kept)
 
     async def _run_alone(self, load: InflightLoad, going_on: Awaitable[OpenReply | None]) -> None:
         """A load that leaves its batch. Its answer: a value, a lease, or that it reads and fills
@@ -292,11 +300,11 @@ class Loader:
             answer = await going_on
             if answer is not None and answer.kind == "value":
                 return self._deliver(load, answer)
+            leased = [(load, answer)] if answer is not None and answer.kind == "lease" else []
+            for _, lease in leased:
+                self._keep_beside(load, lease)
             want = self._request(load, answer, self._line.history)
             if want is not None:
-                leased = [(load, answer)] if answer is not None and answer.kind == "lease" else []
-                for _, lease in leased:
-                    self._keep_beside(load, lease)
                 await self._read(Group([(load, want)], leased))
         except asyncio.CancelledError:
             self._fail([load], DatabaseUnavailable("the database was closed during the load"))
@@ -362,6 +370,12 @@ class Loader:
         life = self._values.local_life(cached)
         if life > 0:
             self._shared.local.put(load.key, cached, load.bucket, life, cached.size)
+
+    def _not_renewed(self, loads: Sequence[InflightLoad], error: Exception) -> None:
+        """Nobody waits who would hear of it."""
+        if loads:
+            self._shared.observe(CacheFailed("renew", in_brief(error)))
+        self._fail(loads, error)
 
     def _fail(self, loads: Sequence[InflightLoad], error: BaseException) -> None:
         for load in loads:

@@ -53,16 +53,17 @@ class Renewals:
         age = fresh.age(left)
         if age is Age.STALE:
             self._observe(self._stale)
-            self._renew(asked)
+            self.renew(asked)
         elif age is Age.FRESH and fresh.is_early(left, self._lead, 1.0 - self.draw()):
-            self._renew(asked)
+            self.renew(asked)
         return age
 
     @property
     def _lead(self) -> float:
         return min(self._seconds + self._unseen, self._earliest)
 
-    def _renew(self, asked: InflightLoad) -> None:
+    def renew(self, asked: InflightLoad) -> None:
+        """Read it anew behind, unless that is under way."""
         load = InflightLoad(asked.key, asked.text, asked.bucket, asked.own, None)
         load.renews = True
         if self._inflight.begin_renewal(load):

@@ -108,6 +108,14 @@ class TieredCache:
             )
         return cast("dict[Any, CachedRow]", found)
 
+    def renew(self, id: Any) -> None:
+        """Have one read anew behind that lies in Redis, whatever its age. Of a conditional
+        source."""
+        text = self._keys.text(id)
+        self._renewals.renew(
+            InflightLoad((self._owner, id), text, bucket_of(text), self._own, None)
+        )
+
     def _ask(self, id: Any, bookmark: Bookmark | None) -> InflightLoad:
         """GET, if the key's name is known and nobody loads it (protocol, Read path 2: the counter
         is noted before).

@@ -45,14 +45,13 @@ class Values:
     def encode(self, text: str, row: Row | None) -> tuple[bytes, float]:
         """The bytes and their life in seconds. NOT_KEPT, with an event, for a row that cannot be
         stored."""
-        less = 1.0 - self._jitter * random.random()  # noqa: S311  # jitter
-        ttl = (row is not None and self._rows_ttl) or self._ttl(row)
-        if len(text) > LONGEST or not ttl:
+        life = self.life(text, row)
+        if not life:
             return NOT_KEPT, NO_LIFE
         if row is None:
             if not self.absences.admits():
                 return NOT_KEPT, NO_LIFE
-            return self._signature.sign(text, ABSENT), ttl * less
+            return self._signature.sign(text, ABSENT), life
         try:
             value = self._signature.sign(text, VALUE + self._codec.encode(row))
             if len(value) > self._max_value:
@@ -66,7 +65,15 @@ class Values:
             usual.bytes += (size - usual.bytes) / SMOOTHED
         else:
             self._tell_big(text, size)
-        return value, ttl * less + self._beyond
+        return value, life
+
+    def life(self, text: str, row: Row | None) -> float:
+        """Seconds that it lies in Redis, 0: it is not kept."""
+        less = 1.0 - self._jitter * random.random()  # noqa: S311  # jitter
+        ttl = (row is not None and self._rows_ttl) or self._ttl(row)
+        if len(text) > LONGEST or not ttl:
+            return NO_LIFE
+        return ttl * less if row is None else ttl * less + self._beyond
 
     def _tell_big(self, text: str, size: int) -> None:
         usual = round(self._usual.bytes)

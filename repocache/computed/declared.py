@@ -81,6 +81,11 @@ def _binding(each: AnyComputed) -> ComputedBinding:
             f"{name}: write `async def load(self, keys, reader)`, which gives a mapping of keys to "
             "values"
         )
+    if each.refreshes() and not each.policy.freshness.is_aged:
+        raise ConfigurationError(
+            f"{name}: `refresh` is asked of values past their ttl, and none is kept: give `policy "
+            "= CacheAside(freshness=Freshness(stale_while_revalidate=60))`, or leave it out"
+        )
     key, value = _types(each)
     return ComputedBinding(each, ComputedKeys(name, owner, key), ValueCodec(name, value))
 

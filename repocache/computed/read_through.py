@@ -72,6 +72,18 @@ class ReadThrough(Generic[K, V]):
         class."""
         raise NotImplementedError
 
+    async def refresh(self, kept: Mapping[K, V], reader: Reader) -> Mapping[K, V]:
+        """Asked of values that are past their `ttl`, or about to be, and that nothing has
+        invalidated. It gives those that are still right as they are, and new ones of others; what
+        it leaves out is loaded. What it reads they depend on from now on, besides what they were
+        computed of. May be written by a class whose policy has a `freshness`."""
+        return {}
+
+    @classmethod
+    def refreshes(cls) -> bool:
+        """Whether it has a `refresh` of its own."""
+        return cls.refresh is not ReadThrough.refresh
+
     async def get(self, key: K) -> V | None:
         """The value, or None if the key has none."""
         return (await self._found.values((key,))).get(key)

@@ -90,13 +90,18 @@ class Reader:
         self.tokens.setdefault(tag, token)
         self.shapes[tag] = shape
 
-    def check(self, keys: Sequence[object], values: object) -> Mapping[Any, Any]:
-        """What `load` has given. Raises UsageError unless it is a mapping of these keys."""
+    def check(
+        self, keys: Sequence[object], values: object, *, method: str = "load"
+    ) -> Mapping[Any, Any]:
+        """What `load` or `refresh` has given. Raises UsageError unless it is a mapping of these
+        keys."""
         if not isinstance(values, Mapping):
-            raise UsageError(f"load() is to give a mapping of keys to values, not {values!r:.100}")
+            raise UsageError(
+                f"{method}() is to give a mapping of keys to values, not {values!r:.100}"
+            )
         strange = set(values) - set(keys)
         if strange:
             raise UsageError(
-                f"load() gives values of keys that it was not asked for: {strange!r:.200}"
+                f"{method}() gives values of keys that it was not asked for: {strange!r:.200}"
             )
         return values

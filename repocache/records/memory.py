@@ -181,11 +181,11 @@ class MemoryRecords:
             if not life:
                 self._stored.drop(name)
             return _answered(False)
-        self._stored.store(name, value, life)
+        landed = self._stored.store(name, value, life)
         if lease.beside or ask.keep:
             self._stored.drop(beside)
             self._stored.drop(aside)
-        return _answered(True)
+        return _answered(landed)
 
     def settle(
         self, bucket: int, terms: CallerHistory, incarnation: str, position: int

@@ -145,7 +145,8 @@ class Writing(NamedTuple):
 
 class Fill(NamedTuple):
     """A value for a lease; `life` in seconds. An empty value gives the lease back; with no life
-    either it says that what the lease was left beside is no more."""
+    either it says that what the lease was left beside is no more. `KEEP`: what it was left beside
+    lives so long from now on."""
 
     lease: Lease
     value: bytes

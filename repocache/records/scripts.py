@@ -7,7 +7,7 @@ Python.
 
 from __future__ import annotations
 
-from repocache.records.names import ASIDE, BESIDE
+from repocache.records.names import ASIDE, BESIDE, KEEP
 from repocache.records.preamble import OWNERS, RECORD
 from repocache.redis_link.parts import PART
 from repocache.redis_link.script import Script
@@ -113,7 +113,8 @@ OPEN_MANY = Script(_OPEN.replace("PART", str(PART // (2 * MOST)))).many()
 # KEYS[1] the bucket's record, KEYS[2] the owner's. ARGV: server, history, incarnation, generation,
 # owner, fingerprint, key text, nonce, value (empty: give the lease back), life in milliseconds (of
 # an empty value 0: with what it was left beside), what the lease is: "beside" a row, "alone" where
-# rows are kept aside, or empty. -> 1 if the value landed.
+# rows are kept aside, or empty. -> 1 if the value landed. The value `KEEP`, beside a row: that row
+# gets this life.
 #
 # A fill lands only if its own lease is still there, in the records under which it was taken
 # (protocol, Read path 5).
@@ -134,10 +135,16 @@ if ARGV[9] == '' then
   if ARGV[10] == '0' then redis.call('DEL', key) end
   return 0
 end
+if ARGV[9] == 'KEEP' then
+  redis.call('DEL', beside)
+  return held == beside and redis.call('PEXPIRE', key, ARGV[10]) or 0
+end
 redis.call('SET', key, ARGV[9], 'PX', ARGV[10])
 if ARGV[11] ~= '' then redis.call('DEL', beside, shape .. 'ASIDE:' .. ARGV[7]) end
 return 1
-""".replace("BESIDE", BESIDE).replace("ASIDE", ASIDE)
+""".replace("BESIDE", BESIDE)
+    .replace("ASIDE", ASIDE)
+    .replace("'KEEP'", f"'{KEEP.decode()}'")
 )
 FILL_MANY = FILL.many()
 

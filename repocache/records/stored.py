@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from repocache.records.names import KEEP
+
 Cell = tuple[bytes, float]
 """What lies there, and when it expires on the clock, in seconds."""
 
@@ -25,13 +27,20 @@ class StoredValues:
         stored, expires = self.leases.get(name) or self.values.get(name) or (None, 0.0)
         return (stored, expires) if expires > self._clock() else (None, 0.0)
 
-    def store(self, name: str, value: bytes, life: float) -> None:
-        """A value, in the place of whatever is there. `life`: seconds."""
+    def store(self, name: str, value: bytes, life: float) -> bool:
+        """A value, in the place of whatever is there. `KEEP`: the one that is there, or nothing.
+        `life`: seconds. Whether a value is there now."""
+        if value == KEEP:
+            kept, _ = self.get(name)
+            if kept is None or name in self.leases:
+                return False
+            value = kept
         self.leases.pop(name, None)
         self.values[name] = (value, self._clock() + life)
         self.values.move_to_end(name)
         while len(self.values) > self._capacity:
             self.values.popitem(last=False)
+        return True
 
     def lease(self, name: str, lease: bytes, life: float) -> None:
         """A lease, over whatever is there. `life`: seconds."""

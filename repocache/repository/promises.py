@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from repocache.cache.freshness import ALWAYS_FRESH
 from repocache.cache.policies import CacheAside, Policy
 from repocache.errors import ConfigurationError, UsageError
 from repocache.repository.binding import Binding
@@ -41,12 +40,12 @@ def check_lists(name: str, policy: Policy) -> None:
 
 
 def check_computed(name: str, policy: object) -> None:
-    """Raises ConfigurationError for the policy of a computed value that is not plain
-    cache-aside: nobody writes one, and only what it depends on says how long it is right."""
-    if not isinstance(policy, CacheAside) or policy.freshness != ALWAYS_FRESH:
+    """Raises ConfigurationError for the policy of a computed value that is not cache-aside: nobody
+    writes one."""
+    if not isinstance(policy, CacheAside):
         raise ConfigurationError(
-            f"{name}.policy={policy!r}: nobody writes computed values, and they have no time past "
-            "their ttl: give `CacheAside(...)` without `freshness`"
+            f"{name}.policy={policy!r}: nobody writes computed values, so that no commit can store "
+            "them: give `CacheAside(...)`"
         )
 
 

@@ -71,7 +71,7 @@ class QueryAccess(CachedAccess[M]):
                     "commit that could not be published is remembered depends on it"
                 )
             local = min(ttl, plan.local_ttl)
-            plan = CachedQueries(ttl, local, plan.jitter)
+            plan = CachedQueries(ttl, local, plan.jitter, freshness=plan.freshness)
         return self.with_queries(replace(queries, plan=replace(plan, by_default=True), wish=wish))
 
     def analysed(self, statement: SelectBase) -> Sequence[str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest, Source
+from repocache.cache.freshness import LONGEST_ASIDE, Freshness
 from repocache.cache.l1_reader import Session
 from repocache.cache.policies import LONGEST_TTL, CacheAside
 from repocache.cache.process_cache import ProcessCache
@@ -52,7 +53,9 @@ def tag_of(row: Row) -> Any:
 
 class Tokens:
     """Those of one database. `owners`: the prefixes of all owners of tags. `ttl`, `local_ttl`:
-    seconds that the longest of what is cached under them lives in Redis, and in this process."""
+    seconds that the longest of what is cached under them lives in Redis, and in this process.
+    `renewed`: they are renewed as long as they are asked for, since what is cached under them may
+    be."""
 
     def __init__(  # noqa: PLR0913  # keyword-only
         self,
@@ -62,11 +65,15 @@ class Tokens:
         *,
         ttl: float,
         local_ttl: float,
+        renewed: bool,
         signing: Signing,
         session_of: Callable[[], Session | None],
     ) -> None:
         self._registrar = registrar
-        policy = CacheAside(min(LIVES * ttl, LONGEST_TTL), local_ttl, 0.0)
+        life = min(LIVES * ttl, LONGEST_TTL)
+        stale = min(life, LONGEST_ASIDE) if renewed else 0.0
+        freshness = Freshness(stale_while_revalidate=stale)
+        policy = CacheAside(life, local_ttl, 0.0, freshness=freshness)
         fingerprint = signing.fingerprint(FORM)
         self._caches: dict[str, TieredCache] = {}
         for owner in owners:
@@ -78,6 +85,7 @@ class Tokens:
                 self._load,
                 tag_of,
                 signing.signature(fingerprint),
+                conditional=renewed,
             )
             self._caches[owner] = TieredCache(source, shared, session_of)
 
@@ -122,6 +130,8 @@ class Tokens:
         return {want.id: self._fresh(want) for want in wanted}
 
     def _fresh(self, want: RowRequest) -> Row | CodecError:
+        if want.kept is not None:
+            return want.kept  # nothing has moved it: it is the same for longer
         tag: str = want.id
         owner, shape, *_ = tag.split(":")
         if not want.fills:

@@ -12,26 +12,25 @@ from sqlalchemy.sql.selectable import SelectBase
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import RowRequest, Source
 from repocache.cache.freshness import Freshness
+from repocache.cache.policies import LONGEST_TTL, Policy
 from repocache.cache.tiered import TieredCache
 from repocache.computed.declared import AnyComputed, ComputedBinding
-from repocache.computed.key import LOADED, ValueKeys
+from repocache.computed.entry import Hint, HintCodec, Tags, ValueId, hint_life
+from repocache.computed.key import LOADED, KeyText, ValueKeys
+from repocache.computed.loaders import HintLoader, OtherTags, ValueLoader
 from repocache.computed.loading import Loading
 from repocache.computed.read_through import ReadThrough
-from repocache.computed.values import (
-    ComputedValues,
-    Hint,
-    HintCodec,
-    HintLoader,
-    ValueId,
-    ValueLoader,
-    hint_life,
-)
+from repocache.computed.values import ComputedValues
+from repocache.errors import RepocacheError
+from repocache.events import CacheFailed
 from repocache.invalidation.batch import Batch
 from repocache.keys import owner_beside
 from repocache.queries.shape import Shape
+from repocache.redaction.foreign import in_brief
 from repocache.repository.answered import Answered
 from repocache.repository.rows import Nodes, answer_of
 from repocache.repository.tag_floors import TagFloors
+from repocache.repository.tokens import LIVES
 from repocache.routing.around import current_session
 from repocache.runtime.queries import RunningQueries
 from repocache.tags import NAMED, TagKeys
@@ -78,25 +77,13 @@ def _opened(
     binding: ComputedBinding, queries: RunningQueries, nodes: Nodes
 ) -> ReadThrough[Any, Any]:
     shared, declared = queries.cache.shared, binding.declared
-    owner = declared.owner
+    owner, loaded = declared.owner, owner_beside(declared.owner, LOADED)
     reading = NodeReading(queries, nodes, TagFloors(shared.records, shared.settler), owner.prefix)
     loading = Loading(declared.uncalled(), reading, shared.spawn)
+    policy, others, retry = declared.policy, OtherTags(), queries.cache.retry
+    aged = policy.freshness.is_aged
     fingerprint = queries.signing.fingerprint(binding.codec.fingerprint)
     signature = queries.signing.signature(fingerprint)
-    values = TieredCache(
-        Source(
-            ValueKeys(owner_beside(owner, LOADED)),
-            fingerprint,
-            declared.policy,
-            binding.codec,
-            ValueLoader(loading.compute).load,
-            _first,
-            signature,
-            alone=True,
-        ),
-        shared,
-        current_session,
-    )
 
     async def keep(id: ValueId, want: RowRequest) -> object:
         return await values.read_past_l1(id, want.bookmark)
@@ -105,17 +92,52 @@ def _opened(
         Source(
             TagKeys(owner),
             fingerprint,
-            replace(
-                declared.policy,
-                negative_ttl=0.0,
-                freshness=Freshness(ttl_of=partial(hint_life, declared.policy)),
-            ),
+            hint_policy(policy),
             HintCodec(),
-            HintLoader(loading.compute, keep).load,
+            HintLoader(loading.compute, keep, others).load,
             _first,
             signature,
             alone=True,
             entity=lambda row: Hint(*row),
+            conditional=aged,
+        ),
+        shared,
+        current_session,
+    )
+
+    async def made_anew(id: ValueId) -> None:
+        old = {loaded.prefix: frozenset((f"{loaded.prefix}:{id}",))}
+        batch = _only(owner.prefix, id.text) | Batch(old)
+        try:
+            await retry.deliver(batch)
+            await hints.read_past_l1(id.text, None)
+        except RepocacheError as error:
+            shared.observe(CacheFailed("hint", in_brief(error)))
+            retry.add(batch)
+
+    def replace_hint(id: ValueId, tags: Tags) -> None:
+        others.note(str(id.text), tags)
+        shared.spawn(made_anew(id))
+
+    loader = ValueLoader(
+        loading.compute,
+        keep=keep,
+        forget=lambda text: retry.add(_only(owner.prefix, text)),
+        replace=replace_hint,
+        touch=hints.renew if aged else _let_be,
+    )
+    values = TieredCache(
+        Source(
+            ValueKeys(loaded),
+            fingerprint,
+            policy,
+            binding.codec,
+            loader.load,
+            _first,
+            signature,
+            alone=True,
+            entity=lambda row: row[1],
+            conditional=declared.refreshes(),
         ),
         shared,
         current_session,
@@ -127,13 +149,33 @@ def _opened(
             values=values,
             tokens=queries.tokens,
             asking=nodes.routing.asking,
-            forget=partial(_forget, queries, owner.prefix),
         )
     )
 
 
-def _forget(queries: RunningQueries, prefix: str, texts: Sequence[str]) -> None:
-    queries.cache.retry.add(Batch({prefix: frozenset(map(str, texts))}))
+def hint_policy(policy: Policy) -> Policy:
+    """How hints of values with this policy are kept. Where values may be given past their time,
+    hints live longer than any, and each value that is computed lengthens its own's life: without
+    one, who reads would have to wait for the load."""
+    fresh, life = policy.freshness, policy.ttl
+    if fresh.is_aged:
+        life = min(LIVES * (policy.ttl + fresh.beyond), LONGEST_TTL)
+    return replace(
+        policy,
+        ttl=life,
+        negative_ttl=0.0,
+        freshness=Freshness(
+            hard_timeout=fresh.hard_timeout, ttl_of=partial(hint_life, policy.negative_ttl)
+        ),
+    )
+
+
+def _only(prefix: str, text: KeyText) -> Batch:
+    return Batch({prefix: frozenset((str(text),))})
+
+
+def _let_be(_text: KeyText) -> None:
+    pass
 
 
 def _first(row: Sequence[Any]) -> Any:

@@ -69,5 +69,4 @@ def lives_of(repositories: Iterable[AnyRepository], *, tagged: bool) -> Iterator
     for each in classes:
         yield each.policy.longest
         if selects:
-            plan = each.queries or ONLY_ASKED
-            yield plan.ttl + plan.local_ttl
+            yield (each.queries or ONLY_ASKED).policy.longest

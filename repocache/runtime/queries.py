@@ -118,8 +118,9 @@ def open_queries(  # noqa: PLR0913  # keyword-only, the last
         [each.prefix for each in registry.tags.keys],
         shared,
         registrar,
-        ttl=max(each.ttl for each in policies),
+        ttl=max(each.ttl + each.freshness.beyond for each in policies),
         local_ttl=max(each.local_ttl for each in policies),
+        renewed=any(each.freshness.is_aged for each in policies),
         signing=signing,
         session_of=current_session,
     )

@@ -223,13 +223,11 @@ def test_cached_lists_of_what_is_always_consistent_are_refused(shop: Shop) -> No
         shop.db[Exact].cached(ttl=5)
 
 
-@pytest.mark.parametrize(
-    "policy", [Uncached(), LocalOnly(ttl=5), CacheAside(freshness=Freshness(fail_safe=60))]
-)
-def test_computed_values_are_under_plain_cache_aside(policy: Policy) -> None:
+@pytest.mark.parametrize("policy", [Uncached(), LocalOnly(ttl=5), WriteThrough()])
+def test_computed_values_are_under_cache_aside(policy: Policy) -> None:
     with pytest.raises(ConfigurationError, match="nobody writes computed values"):
         check_computed("Prices", policy)
-    check_computed("Prices", CacheAside(ttl=5))
+    check_computed("Prices", CacheAside(ttl=5, freshness=Freshness(fail_safe=60)))
 
 
 def test_local_rows_of_a_scope_are_refused(repocache_endpoints: Endpoints) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repocache.records import NO_POSITIONS, Change, Lease, OpenReply, Put, Writing
-from repocache.records.names import ABSENT, ASIDE, BESIDE, VALUE
+from repocache.records.names import ABSENT, ASIDE, BESIDE, KEEP, VALUE
 from tests.records.test_contract import ASK, OWN, TERMS, Fit, change, fill, fit
 
 __all__ = ["fit"]
@@ -138,3 +138,35 @@ async def test_so_does_what_a_commit_stores(fit: Fit) -> None:
     assert stored.landed == 1
     assert await fit.records.get(name(fit, opened)) == NEW
     assert await fit.records.get(name(fit, opened, ASIDE)) is None
+
+
+async def test_what_a_lease_was_left_beside_gets_a_longer_life(fit: Fit) -> None:
+    opened, lease = await beside(fit)
+    assert await fit.records.fill(lease, TERMS, KEEP, 20.0)
+    assert await fit.records.get(name(fit, opened)) == ROW
+    assert 10 < await fit.records.left(name(fit, opened)) <= 20
+    assert await fit.records.get(name(fit, opened, BESIDE)) is None
+    assert not await fit.records.fill(lease, TERMS, KEEP, 30.0)
+
+
+async def test_what_an_invalidation_has_taken_away_is_not_kept(fit: Fit) -> None:
+    opened, lease = await beside(fit)
+    await fit.records.change(change(NO_POSITIONS), TERMS)
+    assert not await fit.records.fill(lease, TERMS, KEEP, 20.0)
+    assert await fit.records.get(name(fit, opened)) is None
+
+
+async def test_nothing_is_kept_in_the_place_of_a_lease(fit: Fit) -> None:
+    opened = await fit.records.open(ASK, TERMS)
+    lease = Lease(ASK, opened.incarnation, opened.generation, opened.nonce)
+    assert not await fit.records.fill(lease, TERMS, KEEP, 20.0)
+    assert (await fit.records.open(ASK, TERMS)).kind == "wait"
+
+
+async def test_only_who_holds_the_lease_lengthens_a_life(fit: Fit) -> None:
+    opened, lease = await beside(fit)
+    await fit.records.fill(lease, TERMS, b"", 1.0)
+    again = await fit.records.open(RENEWING, TERMS)
+    assert (again.beside, again.nonce != opened.nonce) == (True, True)
+    assert not await fit.records.fill(lease, TERMS, KEEP, 20.0)
+    assert 0 < await fit.records.left(name(fit, opened)) <= 10
