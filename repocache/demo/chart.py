@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
-from repocache.demo.timeline import Step, Timeline
+from repocache.demo.timeline import Timeline, TimelineStep
 
 WIDTH, HEIGHT = 960, 170
 """Pixels of one panel."""
@@ -37,7 +37,7 @@ class Panel(NamedTuple):
     powers of ten."""
 
     title: str
-    value: Callable[[Step], float]
+    value: Callable[[TimelineStep], float]
     shown: Callable[[float], str]
     logarithmic: bool = False
 

@@ -17,7 +17,7 @@ SHORTEST = 0.25
 """Seconds."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class TimelineStep(msgspec.Struct, frozen=True):
     """From `at` on, in seconds since the traffic began. `hit_rate`, `stale`: shares of the reads
     that ended in it: answered by a cache; begun after a newer version had been acknowledged. `p50`,
     `p99`: of reads, in ms."""
@@ -35,7 +35,7 @@ class Timeline(msgspec.Struct, frozen=True):
 
     contestant: str
     step: float
-    steps: list[Step]
+    steps: list[TimelineStep]
     faults: list[str]
 
 
@@ -63,9 +63,9 @@ def timeline(
     )
 
 
-def _step(at: float, reads: Sequence[DemoRead], stale: set[int]) -> Step:
+def _step(at: float, reads: Sequence[DemoRead], stale: set[int]) -> TimelineStep:
     times = sorted(read.end - read.start for read in reads)
-    return Step(
+    return TimelineStep(
         at=round(at, 3),
         reads=len(reads),
         hit_rate=sum(read.tier in CACHES for read in reads) / len(reads),

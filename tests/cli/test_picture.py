@@ -10,7 +10,7 @@ from repocache.demo.chart import as_svg
 from repocache.demo.contestant import OWNER
 from repocache.demo.history import Entry, examine
 from repocache.demo.records import Commit, DemoRead
-from repocache.demo.timeline import Step, Timeline, timeline
+from repocache.demo.timeline import Timeline, TimelineStep, timeline
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -48,7 +48,9 @@ def test_the_picture_is_a_document_without_foreign_parts() -> None:
 
 
 def test_texts_are_escaped() -> None:
-    line = Timeline("<b>", 0.5, [Step(0.0, 1, 1.0, 0.0, 1.0, 1.0)], ["0.1 s: <script> & more"])
+    line = Timeline(
+        "<b>", 0.5, [TimelineStep(0.0, 1, 1.0, 0.0, 1.0, 1.0)], ["0.1 s: <script> & more"]
+    )
     text = as_svg([line])
     assert "<script>" not in text
     assert "&lt;script&gt; &amp; more" in text
@@ -56,10 +58,10 @@ def test_texts_are_escaped() -> None:
 
 @pytest.mark.parametrize(
     "steps",
-    [[], [Step(0.0, 1, 0.0, 0.0, 0.0, 0.0)], [Step(0.0, 9, 1.0, 1.0, 1e5, 1e6)]],
+    [[], [TimelineStep(0.0, 1, 0.0, 0.0, 0.0, 0.0)], [TimelineStep(0.0, 9, 1.0, 1.0, 1e5, 1e6)]],
     ids=["none", "nothing", "much"],
 )
-def test_whatever_happened_is_drawn_within_the_picture(steps: list[Step]) -> None:
+def test_whatever_happened_is_drawn_within_the_picture(steps: list[TimelineStep]) -> None:
     root = ElementTree.fromstring(as_svg([Timeline("x", 0.5, steps, [])]))  # our own
     height = float(root.attrib["height"])
     for line in root.findall(".//{http://www.w3.org/2000/svg}polyline"):
