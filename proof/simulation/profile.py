@@ -28,7 +28,8 @@ class Wide:
     `feeds`: each process has consumers of its invalidations. `judges_lag`: selects without a
     session are held against `max_lag`. `off`: no cache is used before the end. `handed`: clients
     stay at one process, and share of their sessions begin with the last bookmark of another
-    process, as who follows a link.
+    process, as who follows a link. `selects`: share of a client's steps that are cached selects;
+    `columns`: those that a process's release knows, empty: it caches none.
     """
 
     windows: tuple[float, ...] = (60.0,)
@@ -52,6 +53,8 @@ class Wide:
     judges_lag: bool = False
     off: bool = False
     handed: float = 0.0
+    selects: float = 0.0
+    columns: tuple[tuple[str, ...], ...] = ()
 
 
 NARROW = Wide()

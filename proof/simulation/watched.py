@@ -180,6 +180,8 @@ class Hears:
         self._service.ups += 1
         self._last.clear()
         self._heard.leave(self._oracle.astray)
+        if self._service.redis is not None:
+            self._heard.note(self._oracle.cached_selects(self._service.redis))
 
     def down(self) -> None: ...
     def forget_all(self) -> None: ...
