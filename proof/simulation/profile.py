@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from proof.simulation.server import Key, Pace
+from repocache.cache.freshness import ALWAYS_FRESH, Freshness
 from repocache.keys import bucket_of
 
 
@@ -29,7 +30,7 @@ class Wide:
     session are held against `max_lag`. `off`: no cache is used before the end. `handed`: clients
     stay at one process, and share of their sessions begin with the last bookmark of another
     process, as who follows a link. `selects`: share of a client's steps that are cached selects;
-    `columns`: those that a process's release knows, empty: it caches none.
+    `columns`: those that a process's release knows, empty: it caches none. `freshness`: of items.
     """
 
     windows: tuple[float, ...] = (60.0,)
@@ -55,6 +56,7 @@ class Wide:
     handed: float = 0.0
     selects: float = 0.0
     columns: tuple[tuple[str, ...], ...] = ()
+    freshness: Freshness = ALWAYS_FRESH
 
 
 NARROW = Wide()

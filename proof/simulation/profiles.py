@@ -13,7 +13,7 @@ from random import Random
 from proof.simulation.listed import LISTED
 from proof.simulation.profile import Profile, keys_in
 from proof.simulation.server import Pace
-from proof.simulation.wider import WIDER
+from proof.simulation.wider import RENEWED, WIDER
 
 REDIS = {
     "evict": 6.0,
@@ -318,7 +318,11 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "rebirths": _reborn,
 }
 """Worlds that are made for one kind of trouble."""
-ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn, "forgers": _forged}
+ASKED: Mapping[str, Callable[[Profile], Profile]] = {
+    "torn": _torn,
+    "forgers": _forged,
+    **RENEWED,
+}
 """Worlds that no seed draws by itself: all that could go wrong in them is what they are made
 for."""
 

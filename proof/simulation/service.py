@@ -36,6 +36,7 @@ from proof.simulation.watched import (
 )
 from repocache.background.home import Home
 from repocache.cache.entry import Load, Row, RowRequest, Source
+from repocache.cache.freshness import ALWAYS_FRESH, Freshness
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.cache.switch import CacheMode
@@ -91,12 +92,14 @@ class Outside:
 @dataclass(frozen=True, slots=True)
 class Release:
     """What a process was made with beside its settings: which repositories, and how long these keep
-    rows (seconds). `columns`: those that it knows of its tables, where it caches selects."""
+    rows (seconds). `columns`: those that it knows of its tables, where it caches selects.
+    `freshness`: of items."""
 
     owners: tuple[str, ...] = OWNERS
     ttl: float = 120.0
     local_ttl: float = 120.0
     columns: tuple[str, ...] = ()
+    freshness: Freshness = ALWAYS_FRESH
 
 
 class Service:
@@ -134,7 +137,9 @@ class Service:
         topology = Topology(
             PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine
         )
-        longest = self.release.ttl + self.release.local_ttl
+        fresh = self.release.freshness
+        longest = self.release.ttl + fresh.beyond + self.release.local_ttl
+        asides = {"item": fresh.fail_safe} if fresh.fail_safe else {}
         longest = routing.last_fill(longest, settings.cache.lease, settings.topology.staleness)
         longest = max(settings.window, settings.uncovered, longest)
         stickiness = Stickiness(settings.window, longest, settings.monotonic)
@@ -154,6 +159,7 @@ class Service:
                 primary_wal,
                 strict=True,
                 tags=self._committed_tags,
+                asides=asides,
                 recovered=outbox.wake,
                 grace=topology.grace,
             )
@@ -161,7 +167,7 @@ class Service:
         self._caching = cache
         stack.callback(self._end_feeds)
         cache.receivers.append(Hears(self))
-        lives = Lives(settings.window, stickiness.uncovered, topology.now)
+        lives = Lives(settings.window, stickiness.uncovered, topology.now, asides)
         through = [
             self._through(each) for each in keys if self._policy(each.prefix).stores_on_commit
         ]
@@ -252,7 +258,8 @@ class Service:
     def _policy(self, owner: str) -> Policy:
         ttl, local = self.release.ttl, self.release.local_ttl
         if owner == "item":
-            return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2)
+            fresh = self.release.freshness
+            return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, freshness=fresh)
         return WriteThrough(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, strict=owner == "price")
 
     def _through(self, keys: Keys) -> WriteThroughOwner:

@@ -140,7 +140,7 @@ class WatchedLoader(Loader):
 
     def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
         need, _ = self.service.began.get(load, (0, 0.0))
-        if tier == "l2":
+        if tier in ("l2", "stale"):
             self.service.served_far((self.owner, load.key[1]), version_of(cached), need)
             self.service.by_redis.add(load)
         super()._answer(load, cached, tier)

@@ -156,7 +156,9 @@ class World:
         wide = self.profile.wide
         owners = turn(wide.owners or (OWNERS,), number)
         columns = turn(wide.columns or ((),), number)
-        return Release(owners, turn(wide.ttls, number), turn(wide.local_ttls, number), columns)
+        return Release(
+            owners, turn(wide.ttls, number), turn(wide.local_ttls, number), columns, wide.freshness
+        )
 
     async def start_service(self) -> None:
         """Another process; it tries until the primary answers."""
