@@ -90,13 +90,11 @@ class Client:
         self.world = world
         self._most = most
         self._number = number
-        self._name = f"c{number}"
+        self.name = f"c{number}"
         self._draw = Random(world.draw.random())
         self._session = Session()
         wide = world.profile.wide
-        self._habits = (
-            None if wide == NARROW else Habits(self, Random(f"{world.seed} {self._name}"))
-        )
+        self._habits = None if wide == NARROW else Habits(self, Random(f"{world.seed} {self.name}"))
 
     async def run(self) -> None:
         world, draw = self.world, self._draw
@@ -139,7 +137,7 @@ class Client:
         began = world.loop.now
         outcome = await world.run_in(service, request, patience)
         world.note(
-            self._name,
+            self.name,
             service.owner.name,
             type(outcome).__name__,
             outcome if type(outcome) is str else "",
@@ -152,11 +150,11 @@ class Client:
             world.counts[type(outcome).__name__] += 1
             if world.loop.now - began >= TOO_LONG:
                 world.oracle.blame(
-                    f"{self._name}: a request to {service.owner.name} hung for {TOO_LONG} s"
+                    f"{self.name}: a request to {service.owner.name} hung for {TOO_LONG} s"
                 )
         elif isinstance(outcome, Exception):
             world.oracle.blame(
-                f"{self._name}: a request to {service.owner.name} failed: {outcome!r}"
+                f"{self.name}: a request to {service.owner.name} failed: {outcome!r}"
             )
 
     async def _sticky(self, service: Service, bookmark: str, need: Need) -> str:
@@ -203,7 +201,7 @@ class Client:
         finally:
             if self.world.loop.now - began > SLOWEST:
                 self.world.oracle.blame(
-                    f"{self._name}: a read at {service.owner.name} took more than {SLOWEST} s"
+                    f"{self.name}: a read at {service.owner.name} took more than {SLOWEST} s"
                 )
         behind = any(each.behind for each in found.joined.values())
         how = " by another's load, bookmark or not," if behind else " by another's load"
@@ -220,9 +218,9 @@ class Client:
         """Hold an answer against what was wanted."""
         for key, least in wanted.items():
             version = found[key[1]]
-            self.world.note(self._name, key, version)
+            self.world.note(self.name, key, version)
             self.world.oracle.served(
-                f"{self._name} at {service.owner.name}{how}", key, version, least
+                f"{self.name} at {service.owner.name}{how}", key, version, least
             )
         self.saw(found, list(wanted), need)
 
@@ -259,6 +257,6 @@ class Client:
             await service.commit(connection, written)
         finally:
             await connection.close()
-        self.world.note(self._name, "wrote", written)
+        self.world.note(self.name, "wrote", written)
         if need is not None:
             need.update(written)

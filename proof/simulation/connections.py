@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import await_only
 
 from proof.simulation import outbox
+from proof.simulation.columns import Asked
 from proof.simulation.driver import Driver, DriverError, row_of
 from proof.simulation.network import WORLDS, Lost
 from proof.simulation.server import Key, Server, Transaction
@@ -32,8 +33,15 @@ T = TypeVar("T")
 class Result:
     """Rows of one statement."""
 
-    def __init__(self, rows: Sequence[Any]) -> None:
+    def __init__(self, rows: Sequence[Any], names: Sequence[str] = ()) -> None:
         self._rows = rows
+        self._names = names
+
+    def keys(self) -> Sequence[str]:
+        return self._names
+
+    def all(self) -> Sequence[Any]:
+        return self._rows
 
     def one(self) -> Any:
         return self._rows[0]
@@ -97,7 +105,8 @@ class Cursor:
 
 class Connection:
     """An AsyncConnection, and the pooled connection under it. `alone`: in AUTOCOMMIT. `ended`: its
-    transaction was committed or rolled back."""
+    transaction was committed or rolled back. `locked`: rows as they were before its last write of
+    each."""
 
     def __init__(self, engine: Engine, entry: Entry, alone: bool) -> None:
         self._engine = engine
@@ -109,6 +118,7 @@ class Connection:
         self._repeatable = False
         self._snapshot: Mapping[Key, tuple[int, bool]] | None = None
         self.ended = False
+        self.locked: dict[Key, tuple[int, bool]] = {}
         self.dialect = engine.sync_engine.dialect
 
     @property
@@ -118,6 +128,11 @@ class Connection:
     @property
     def driver_connection(self) -> Driver:
         return self._driver
+
+    @property
+    def written(self) -> Mapping[Key, tuple[int, bool]]:
+        """By its transaction."""
+        return {} if self._driver.transaction is None else self._driver.transaction.rows
 
     @property
     def invalidated(self) -> bool:
@@ -137,14 +152,20 @@ class Connection:
         return Result([await self._statement(answered)])
 
     async def execute(self, statement: Any, parameters: Any = None) -> Result:
-        """The status of a transaction, rows by key, or what the outbox asks."""
+        """The status of a transaction, rows by key, a select's, or what the outbox asks."""
         if self._engine.purpose is Purpose.OUTBOX:
             return await self._outbox(statement, parameters)
         if isinstance(parameters, dict):
             return Result(
                 [(await self._statement(lambda server: asked_status(server, parameters["xid"])),)]
             )
-        keys = statement.get_execution_options()["keys"] if parameters is None else parameters
+        options = {} if parameters is not None else statement.get_execution_options()
+        if "asked" in options:
+            asked: Asked = options["asked"]
+            names, rows = await self._statement(lambda server: asked.answer(self._shown(server)))
+            width = len(statement.selected_columns)
+            return Result([row[:width] for row in rows], names[:width])
+        keys = options["keys"] if parameters is None else parameters
         return Result(await self._statement(lambda server: rows_of(self._shown(server), keys)))
 
     async def execution_options(self, **_: Any) -> Connection:
@@ -179,13 +200,16 @@ class Connection:
         """Lock a row and write it; its version. `noticed`: its table has a trigger."""
         transaction = self._begun()
 
-        async def work() -> int:
+        async def work() -> tuple[int, tuple[int, bool]]:
+            before = transaction.rows.get(key)
             version = await self._cluster.update(transaction, key, exists)
+            before = before or self._cluster.primary.rows[key]
             if noticed:
                 outbox.notice(self._cluster, transaction, key[0], [key[1]])
-            return version
+            return version, before
 
-        version: int = await self._working(work)
+        version: int
+        version, self.locked[key] = await self._working(work)
         return version
 
     @property

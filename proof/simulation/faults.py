@@ -11,13 +11,15 @@ from proof.simulation.outages import Outages
 from proof.simulation.service import Service
 from proof.simulation.world import World
 from repocache.cache.switch import CacheMode
+from repocache.keys import owner_bucket
+from repocache.tags import tag_owner
 
 PLACES = {
     **dict.fromkeys(
         ("restart", "failover", "away", "flush", "lose", "forge", "depose", "return"), "redis"
     ),
     **dict.fromkeys(("kill", "die", "stop", "strand"), "service"),
-    "evict": "eviction",
+    **dict.fromkeys(("evict", "unregister"), "eviction"),
     "turn": "switch",
     "unstream": "stream",
     "miss primary": "way",
@@ -38,6 +40,7 @@ class Faults:
         self._tasks: list[asyncio.Task[None]] = []
         self._kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "evict": self._evict,
+            "unregister": self._unregister,
             "flush": self._flush,
             "lose": self._lose,
             "forge": self._forge,
@@ -126,6 +129,12 @@ class Faults:
 
     async def _evict(self) -> None:
         self._world.redis.evict(self._draw.random)
+
+    async def _unregister(self) -> None:
+        """The records in which the shapes of selects are registered are evicted."""
+        for owner in sorted({key[0] for key in self._world.profile.keys}):
+            record = owner_bucket(tag_owner("public", owner).prefix)
+            self._world.redis.records._records.pop(record, None)
 
     async def _flush(self) -> None:
         self._world.redis.flush()

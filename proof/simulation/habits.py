@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import TYPE_CHECKING
 
+from proof.simulation.answers import judge
+from proof.simulation.columns import Asked, selects_of
 from proof.simulation.server import Key
 from proof.simulation.service import Service
 
@@ -35,6 +37,7 @@ class Habits:
             (wide.snapshots, self._snapshot),
             (wide.gathers, self._gather),
             (wide.nested, self._nested),
+            (wide.selects, self._select),
         ]
 
     async def step(self, service: Service, need: Need | None) -> bool:
@@ -112,6 +115,26 @@ class Habits:
         for key in keys if bound is not None else ():
             assert bound is not None
             self._world.oracle.served_lagging(service.owner.name, key, found[key[1]], bound)
+
+    async def _select(self, service: Service, need: Need | None) -> None:
+        """A select whose answer is cached, now and then twice at once."""
+        owner = self._draw.choice(self._client.keys_of(service))[0]
+        asked = self._draw.choice(selects_of(owner, service.release.columns))
+        others = [asked] if self._draw.random() < 0.1 else []
+        await asyncio.gather(*(self._answered(service, each, need) for each in [asked, *others]))
+
+    async def _answered(self, service: Service, asked: Asked, need: Need | None) -> None:
+        keys = service.oracle.keys_of(asked.owner)
+        wanted = self._client.wanted(keys, need)
+        rows, cached = await service.select(asked)
+        if cached:
+            until = service.oracle.told_until
+            wanted = {key: min(least, until(key)) for key, least in wanted.items()}
+        who = f"{self._client.name} at {service.owner.name} by a cached select"
+        self._world.counts["select"] += 1
+        judge(service.oracle, who, asked, rows, wanted)
+        if asked.kind != "count":
+            self._client.saw({row[0]: row[1] for row in rows}, keys, need)
 
     def _lag_bound(self, service: Service) -> float | None:
         """The moment that a replica in the rotation is not behind."""

@@ -104,7 +104,7 @@ class Stream(asyncio.Transport):
         self._protocol = protocol
         self.session: Session | None = None
         self._up: list[bytes] = []
-        self._down: list[bytes] = []
+        self._down: list[bytes | Callable[[], None]] = []
         self._sending = False
         self._hearing = False
         self._open = True
@@ -118,8 +118,8 @@ class Stream(asyncio.Transport):
             self._sending = True
             self._path.carry(self._arrive, WORLDS)
 
-    def say(self, data: bytes) -> None:
-        """The server's answer or push."""
+    def say(self, data: bytes | Callable[[], None]) -> None:
+        """The server's answer or push; or what happens once what was said before has arrived."""
         if not self._open:
             return
         self._down.append(data)
@@ -146,11 +146,16 @@ class Stream(asyncio.Transport):
         draw = self._path.loop.draw()
         if size > 1 and draw < 0.3:
             size = 1 + int(draw / 0.3 * (size - 1))
-        data, self._down = b"".join(self._down[:size]), self._down[size:]
+        some, self._down = self._down[:size], self._down[size:]
+        data = b"".join(each for each in some if isinstance(each, bytes))
         if self._down:
             self._hearing = True
             self._path.carry(self._hear, self._path.context)
-        self._protocol.data_received(data)
+        if data:
+            self._protocol.data_received(data)
+        for each in some:
+            if not isinstance(each, bytes):
+                each()
 
     def abort(self) -> None:
         """The client gives up; the server hears of it a hop later."""

@@ -7,7 +7,7 @@ visible then, in its history, at or below its position: whatever is filled later
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from proof.simulation.loop import Loop
@@ -19,6 +19,7 @@ from repocache.keys import owner_bucket
 from repocache.nodes.wal import PrimaryIdentity
 from repocache.records import NO_POSITIONS, CallerHistory, Change, Receipt
 from repocache.records.names import ABSENT
+from repocache.tags import tag_owner
 
 LONGEST = 8.0
 """Seconds that L1 may serve what its Redis has invalidated: until a dead connection is known to be
@@ -30,6 +31,16 @@ FORGOTTEN = 6.0
 def key_of(text: str) -> Key:
     owner, _, id = text.partition(":")
     return owner, int(id)
+
+
+def told(owner: str) -> str:
+    """In an owner's place: a commit's publication was over."""
+    return f"told {owner}"
+
+
+def renewed(bucket: int) -> str:
+    """In an owner's place: the record of the bucket was made anew by a change."""
+    return f"bucket {bucket}"
 
 
 def text_of(key: Key) -> str:
@@ -51,6 +62,10 @@ class Heard:
         for key, version in versions.items():
             if version > self.versions.get(key, 0):
                 self.versions[key] = version
+
+    def told(self, names: Iterable[str], id: int) -> int:
+        """The newest version of a row that was told under one of these names."""
+        return max(self.versions.get((name, id), 0) for name in names)
 
     def need(self, key: Key) -> int:
         """The newest version of the key that L1 must not be older than."""
@@ -92,6 +107,7 @@ class Oracle:
         self.parted: set[str] = set()
         self._applied: dict[int, dict[Key, int]] = {}
         self._delivered: dict[Key, int] = {}
+        self._told: set[int] = set()
         self._meant: dict[tuple[str, int], dict[Key, int]] = {}
         self._when: dict[Key, list[tuple[float, int]]] = {}
         self._keys: dict[str, list[Key]] = {}
@@ -127,9 +143,53 @@ class Oracle:
         keys = self._named(done.change)
         line, until = terms.history, done.change.position
         vouched = {key: self._vouched(key, line, until) for key in sorted(keys)}
+        for name, owner in self._named_tags(done.change):
+            for key in self._keys[owner]:
+                vouched[name, key[1]] = self._vouched(key, line, until)
         for text, value in done.landed.items():
             key = key_of(text)
             vouched[key] = min(vouched[key], version_in(value) or 0)
+        self._note(redis, vouched)
+        self._meant[receipt.incarnation, receipt.seq] = vouched
+
+    def published(self, redis: Redis, versions: Mapping[Key, int]) -> dict[Key, int]:
+        """A commit told all that it had to tell, to a master: what is cached of selects has its
+        change from then on, where that was heard. As the names of `told`: up to the version of
+        each row of which this is so of all commits before it."""
+        self._told.update(versions.values())
+        applied, whole = self._applied.setdefault(id(redis), {}), {}
+        for key in versions:
+            owner, number = key
+            least = applied.get((tag_owner("public", owner).prefix, number), 0)
+            until = applied.get((told(owner), number), 0)
+            for version in (each.rows[key][0] for each in self._cluster.by_key[key]):
+                if version > max(least, until) and version not in self._told:
+                    break
+                until = max(until, version)
+            whole[told(owner), number] = until
+        self._note(redis, whole)
+        return whole
+
+    def told_until(self, key: Key) -> int:
+        """Up to which version all commits of the row have told what is cached of selects: a session
+        that wrote it after one that has not may be given an answer of before both."""
+        until = 0
+        for version in (each.rows[key][0] for each in self._cluster.by_key[key]):
+            if version not in self._told:
+                break
+            until = version
+        return until
+
+    def cached_selects(self, redis: Redis) -> dict[Key, int]:
+        """What a process that has nothing of its own yet is held to, by the names of tags."""
+        applied = self._applied.get(id(redis), {})
+        return {
+            name: version
+            for name, version in applied.items()
+            if name[0] not in self._keys and name not in self.astray
+        }
+
+    def _note(self, redis: Redis, vouched: Mapping[Key, int]) -> None:
         applied = self._applied.setdefault(id(redis), {})
         if redis.deposed:
             self.astray.update(vouched)
@@ -140,17 +200,29 @@ class Oracle:
                 applied[key] = version
                 self._when.setdefault(key, []).append((self._loop.now, version))
             self._delivered[key] = max(version, self._delivered.get(key, 0))
-        self._meant[receipt.incarnation, receipt.seq] = vouched
 
     def _named(self, change: Change) -> set[Key]:
         """A record made anew speaks for all that lies under it, and an owner's for the owner: so
         is told of owners whom the process that tells it does not have."""
-        keys = {key_of(text) for _, text in change.keys}
+        keys = {key_of(text) for owner, text in change.keys if owner in self._keys}
         for owner, owned in self._keys.items():
             anew = change.position is None and owner_bucket(owner) == change.bucket
             if owner in change.owners or anew:
                 keys.update(owned)
         return keys
+
+    def _named_tags(self, change: Change) -> list[tuple[str, str]]:
+        """Tags, owners of tags as a whole, and the record, if it is made anew; each with the owner
+        of the rows."""
+        owners = {tag_owner("public", owner).prefix: owner for owner in self._keys}
+        named = [(text, owners[owner]) for owner, text in change.keys if owner in owners]
+        for prefix, owner in owners.items():
+            anew = change.position is None and owner_bucket(prefix) == change.bucket
+            if prefix in change.owners or anew:
+                named.append((prefix, owner))
+            if change.position is None:
+                named.append((renewed(change.bucket), owner))
+        return named
 
     def _vouched(self, key: Key, history: str, position: int | None) -> int:
         """Without a position a new record is made, which vouches for all that is visible, of
@@ -164,6 +236,8 @@ class Oracle:
 
     def landed(self, redis: Redis, text: str, value: bytes, terms: CallerHistory) -> None:
         if terms.history in self._foreign or terms.history in self.parted:
+            return
+        if text.partition(":")[0] not in self._keys:
             return
         key = key_of(text)
         need = self.applied(redis, key)
@@ -253,6 +327,23 @@ class Oracle:
         need = self.surviving(key, need)
         if (self.last_gone(key) if version is None else self._worth(version)) < need:
             self.blame(f"{what()} of {text_of(key)}, which has {need}")
+
+    def keys_of(self, owner: str) -> list[Key]:
+        return self._keys.get(owner, [])
+
+    def lacks(self, key: Key, need: int, answers: Callable[[int, bool], bool]) -> bool:
+        """Whether no version of the key as new as `need` would be answered so. `answers`: of a
+        version, and whether the row is there then."""
+        least = self.surviving(key, need)
+        states = [
+            (0, True),
+            *(
+                each.rows[key]
+                for each in [*self._cluster.by_key[key], *self._cluster.lost, *self._cluster.astray]
+                if key in each.rows
+            ),
+        ]
+        return not any(self._worth(v) >= least and answers(v, there) for v, there in states)
 
     def surviving(self, key: Key, version: int) -> int:
         """The version, or if its commit was lost the newest before it that was not.

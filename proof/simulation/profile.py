@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from proof.simulation.server import Key, Pace
+from repocache.cache.freshness import ALWAYS_FRESH, Freshness
 from repocache.keys import bucket_of
 
 
@@ -28,7 +29,8 @@ class Wide:
     `feeds`: each process has consumers of its invalidations. `judges_lag`: selects without a
     session are held against `max_lag`. `off`: no cache is used before the end. `handed`: clients
     stay at one process, and share of their sessions begin with the last bookmark of another
-    process, as who follows a link.
+    process, as who follows a link. `selects`: share of a client's steps that are cached selects;
+    `columns`: those that a process's release knows, empty: it caches none. `freshness`: of items.
     """
 
     windows: tuple[float, ...] = (60.0,)
@@ -52,6 +54,9 @@ class Wide:
     judges_lag: bool = False
     off: bool = False
     handed: float = 0.0
+    selects: float = 0.0
+    columns: tuple[tuple[str, ...], ...] = ()
+    freshness: Freshness = ALWAYS_FRESH
 
 
 NARROW = Wide()

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
+from proof.simulation.listed import LISTED
 from proof.simulation.profile import Profile, keys_in
 from proof.simulation.server import Pace
-from proof.simulation.wider import WIDER
+from proof.simulation.wider import RENEWED, WIDER
 
 REDIS = {
     "evict": 6.0,
@@ -317,29 +318,36 @@ SHAPES: Mapping[str, Callable[[Profile], Profile]] = {
     "rebirths": _reborn,
 }
 """Worlds that are made for one kind of trouble."""
-ASKED: Mapping[str, Callable[[Profile], Profile]] = {"torn": _torn, "forgers": _forged}
+ASKED: Mapping[str, Callable[[Profile], Profile]] = {
+    "torn": _torn,
+    "forgers": _forged,
+    **RENEWED,
+}
 """Worlds that no seed draws by itself: all that could go wrong in them is what they are made
 for."""
 
 
-NAMES = [*FAMILIES, *SHAPES, *WIDER, *ASKED]
+NAMES = [*FAMILIES, *SHAPES, *WIDER, *LISTED, *ASKED]
 """Of all families and shapes."""
 
 
 def drawn(seed: int, family: str = "", *, narrow: bool = False) -> Profile:
     """The profile of a seed. `family`: of faults, or a shape, or one and changes of it as in
     "services+feeds"; drawn too if it is not given. `narrow`: as seeds were drawn before there were
-    wider worlds; half of them still are."""
+    wider worlds; half of them still are. One in five caches selects, whatever else it is."""
     if not family and not narrow:
         wide = Random(f"{seed} wider")
         if wide.random() < 0.5:
             family = wide.choice(list(WIDER))
             if wide.random() < 0.3:
                 family = f"{wide.choice([*FAMILIES, *SHAPES])}+{family}"
+        lists = Random(f"{seed} lists")
+        if lists.random() < 0.2:
+            family = f"{family}+{lists.choice(list(LISTED))}"
     first, *others = family.split("+")
     profile = _drawn(seed, first)
     for other in others:
-        profile = _both(profile, WIDER[other](profile), other)
+        profile = _both(profile, {**WIDER, **LISTED}[other](profile), other)
     return profile
 
 
@@ -383,7 +391,7 @@ def _drawn(seed: int, family: str) -> Profile:
         strangers=draw.choice((0.0, 0.0, 1.0, 10.0)),
     )
     profile = profile if profile.outbox else replace(profile, strangers=0.0)
-    shape = {**SHAPES, **WIDER, **ASKED}.get(family)
+    shape = {**SHAPES, **WIDER, **LISTED, **ASKED}.get(family)
     return profile if shape is None else shape(profile)
 
 

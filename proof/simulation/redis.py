@@ -211,6 +211,9 @@ class Client:
                 _push(b"subscribe", channel, number)
                 for number, channel in enumerate(command[1:], 1)
             )
+        if name == b"PTTL":
+            left = _now(self.redis.records.left(command[1].decode()))
+            return b":%d\r\n" % (-2 if left < 0 else int(left * 1000))
         if name == b"HELLO":
             return b"%1\r\n$5\r\nproto\r\n:3\r\n"
         if name == b"INFO":

@@ -18,6 +18,7 @@ from unittest.mock import patch
 from proof.protocol import outbox_switches, tag_switches, wider_switches
 from proof.protocol.switches import SWITCHES
 from proof.simulation import outbox, redis
+from proof.simulation.tag_rules import TAG_RULES, TAGS_ELSEWHERE, TAGS_FOUND
 from repocache.keys import owner_bucket
 from repocache.records import (
     NO_POSITIONS,
@@ -38,7 +39,7 @@ from repocache.routing import routing
 
 __all__ = ["outbox_switches", "tag_switches", "wider_switches"]  # they add switches
 
-_SIMULATED: dict[str, Callable[[], AbstractContextManager[None]]] = {}
+_SIMULATED: dict[str, Callable[[], AbstractContextManager[None]]] = {**TAG_RULES}
 
 
 def rule_off(name: str) -> AbstractContextManager[None]:
@@ -294,7 +295,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as stored": ("there is no object in memory: a put is read from the database's rows"),
         "new value": ("its services have no lookups"),
         "still has": ("its services have no lookups"),
-        **dict.fromkeys(tag_switches.RULES, "its services cache no selects"),
+        **TAGS_ELSEWHERE,
         "unknown stays": (
             "a poll of the primary has to fail alone between the reads of one session that another "
             "poll answers: since nothing is shown that a replica cannot stamp, not met in 600 runs"
@@ -397,6 +398,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "feed history": ("feeds", 19),
         "sealed history": ("seals", 0),
         "not known": ("confusion", 16),
+        **TAGS_FOUND,
     }
 )
 """Rule -> the profile in which its absence is found, and the seed to begin with. Other seeds find

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,15 +146,39 @@ async def _all_right(world: World) -> None:
                 )
         for consumer in world.consumers:
             _believes(world, consumer, key, version if exists else None)
+    for service in world.running():
+        await _selects(world, service)
+
+
+async def _selects(world: World, service: Service) -> None:
+    """Every cached select's answer is the primary's; unless somebody died without an outbox who had
+    to tell of it."""
+    rows, oracle = world.cluster.primary.rows, world.oracle
+    for asked in (each for owner in service.access for each in service.selects(owner)):
+        keys = oracle.keys_of(asked.owner)
+        publishers = [world.publishers.get(rows[key][0]) for key in keys]
+        died = any(each is not None and each.dead for each in publishers)
+        if (died and not world.profile.outbox) or service.is_astray(asked):
+            continue
+        found = await _patiently(world, service, lambda asked=asked: service.select(asked))  # type: ignore[misc]
+        _, answer = asked.answer(rows)
+        if isinstance(found, Exception):
+            oracle.blame(f"{service.owner.name} cannot select {asked} in peace: {found!r}")
+        elif sorted(map(tuple, found[0])) != answer:
+            oracle.blame(f"{service.owner.name} has {found[0]} for good of {asked}; it is {answer}")
 
 
 async def _read(world: World, service: Service, key: Key) -> Any:
     """What the process has, or why it has nothing: where the weather is slow, all nodes may be lost
     for a moment."""
+    return await _patiently(world, service, lambda: service.read(key[0], [key[1]]))
+
+
+async def _patiently(
+    world: World, service: Service, read: Callable[[], Coroutine[Any, Any, Any]]
+) -> Any:
     tries = TRIES
-    while isinstance(
-        found := await world.run_in(service, service.read(key[0], [key[1]])), DatabaseUnavailable
-    ):
+    while isinstance(found := await world.run_in(service, read()), DatabaseUnavailable):
         tries -= 1
         if not tries:
             break

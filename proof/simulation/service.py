@@ -6,7 +6,7 @@ Owns start, stop and the requests that it answers. What is right is `oracle`'s.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,15 @@ from sqlalchemy import BigInteger, Column, MetaData, Select, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import greenlet_spawn
 
+from proof.simulation.answers import judge
+from proof.simulation.columns import Asked, selects_of
 from proof.simulation.connections import Connection, Sync
 from proof.simulation.engines import Nodes
 from proof.simulation.loop import Loop, Owner
+from proof.simulation.network import WORLDS
 from proof.simulation.oracle import Heard, Oracle, text_of
 from proof.simulation.redis import Redis
+from proof.simulation.selecting import ENTRIES, Mapped, Selecting
 from proof.simulation.server import Key
 from proof.simulation.watched import (
     JOINED,
@@ -32,6 +36,7 @@ from proof.simulation.watched import (
 )
 from repocache.background.home import Home
 from repocache.cache.entry import Load, Row, RowRequest, Source
+from repocache.cache.freshness import ALWAYS_FRESH, Freshness
 from repocache.cache.inflight import InflightLoad
 from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.cache.switch import CacheMode
@@ -39,12 +44,14 @@ from repocache.cache.values import Values
 from repocache.errors import CodecError
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
+from repocache.invalidation.registered_tags import CommittedTags
 from repocache.keys import KeyOwner, Keys, KeySpace
 from repocache.nodes.topology import Topology
 from repocache.publication.publisher import CommitPublisher, Lives
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
+from repocache.records import Registrations
 from repocache.redis_link import Address
-from repocache.repository.access import CachedAccess
+from repocache.repository.access import CachedAccess, NodeAccess
 from repocache.repository.rows import Nodes as RowNodes
 from repocache.repository.rows import Rows
 from repocache.routing import routing
@@ -54,6 +61,7 @@ from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
+from repocache.tags import tag_owner
 from repocache.tracking.owners import Owned
 from repocache.tracking.tables import OwnedTables
 from repocache.transactions.changes import Changes
@@ -62,6 +70,8 @@ from repocache.transactions.transaction import Transaction
 
 OWNERS = ("item", "note", "price")
 """Under cache-aside, write-through and strict write-through."""
+NUDGED = 0.001
+"""Seconds after which a push that was lost has been followed by another."""
 FEED_ROOM = 100
 """Changes that wait for a slow consumer."""
 ADDRESS = Address.parse("redis://redis")
@@ -70,21 +80,26 @@ PRIMARY, *REPLICAS = (f"postgresql+asyncpg://app@{host}/app" for host in ("prima
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What a process finds in its world."""
+    """What a process finds in its world. `hear`: all that listen to a Redis have heard these
+    versions, once they have heard what was said before."""
 
     loop: Loop
     oracle: Oracle
     nodes: Nodes
+    hear: Callable[[Redis, dict[Key, int]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """What a process was made with beside its settings: which repositories, and how long these keep
-    rows (seconds)."""
+    rows (seconds). `columns`: those that it knows of its tables, where it caches selects.
+    `freshness`: of items."""
 
     owners: tuple[str, ...] = OWNERS
     ttl: float = 120.0
     local_ttl: float = 120.0
+    columns: tuple[str, ...] = ()
+    freshness: Freshness = ALWAYS_FRESH
 
 
 class Service:
@@ -113,15 +128,18 @@ class Service:
         self._outside = outside
         self._home = Home()
         self._stack = AsyncExitStack()
+        self.selecting = Selecting(release.owners, release.columns) if release.columns else None
 
     async def start(self) -> None:
         """As `Database._start`. Raises DatabaseUnavailable."""
         self._home.enter()
-        settings, stack = self.settings, self._stack
+        settings, stack, selecting = self.settings, self._stack, self.selecting
         topology = Topology(
             PRIMARY, REPLICAS, settings.topology, settings.observe, self._outside.nodes.engine
         )
-        longest = self.release.ttl + self.release.local_ttl
+        fresh = self.release.freshness
+        longest = self.release.ttl + fresh.beyond + self.release.local_ttl
+        asides = {"item": fresh.fail_safe} if fresh.fail_safe else {}
         longest = routing.last_fill(longest, settings.cache.lease, settings.topology.staleness)
         longest = max(settings.window, settings.uncovered, longest)
         stickiness = Stickiness(settings.window, longest, settings.monotonic)
@@ -137,10 +155,11 @@ class Service:
             open_cache(
                 settings,
                 ADDRESS,
-                KeySpace(keys),
+                KeySpace([*keys, *(selecting.keys if selecting else ())]),
                 primary_wal,
                 strict=True,
-                tags=lambda _: None,
+                tags=self._committed_tags,
+                asides=asides,
                 recovered=outbox.wake,
                 grace=topology.grace,
             )
@@ -148,7 +167,7 @@ class Service:
         self._caching = cache
         stack.callback(self._end_feeds)
         cache.receivers.append(Hears(self))
-        lives = Lives(settings.window, stickiness.uncovered, topology.now)
+        lives = Lives(settings.window, stickiness.uncovered, topology.now, asides)
         through = [
             self._through(each) for each in keys if self._policy(each.prefix).stores_on_commit
         ]
@@ -179,13 +198,26 @@ class Service:
         self.watch = CommitWatch(topology.write_engine, commits, cache.tasks.spawn_to_end, Changes)
         stack.callback(SeenTransactions(topology.write_engine, self.routing, topology).stop)
         stack.push_async_callback(self.watch.close, topology.grace)
+        if selecting is not None:
+            selecting.owned(keys)
+            selecting.open(self, cache, self.release.ttl, self.release.local_ttl)
         for each in keys:
             self.access[each.prefix] = self._access(each, cache)
         self.running = True
 
+    def _committed_tags(self, records: Registrations) -> CommittedTags | None:
+        return None if self.selecting is None else self.selecting.committed(self, records)
+
     def _durable(self, keys: Sequence[Keys]) -> AbstractAsyncContextManager[NoOutbox]:
         if self.settings.outbox is OutboxMode.OFF:
             return nullcontext(NoOutbox())
+        if self.selecting is not None:
+            return open_outbox(
+                self.topology.outbox_engine(),
+                self.settings,
+                self.selecting.owned(keys),
+                self.topology.grace,
+            )
         metadata = MetaData()
         tables = [
             Table(each.prefix, metadata, Column("id", BigInteger, primary_key=True))
@@ -201,6 +233,8 @@ class Service:
 
     def _access(self, keys: Keys, cache: RunningCache) -> CachedAccess[Any]:
         plan: Any = Versions(keys.prefix)
+        if self.selecting is not None:
+            plan = Mapped(keys.prefix, self.release.columns)
         nodes = RowNodes(self.topology, self.routing, self.settings.observe)
         policy = self._policy(keys.prefix)
         rows: Rows[Any] = Rows(
@@ -210,6 +244,8 @@ class Service:
         source = Source(keys, "v", policy, plan, load, plan.id_of_row)
         watched = WatchedCache(source, cache, self)
         self.caches[keys.prefix] = watched
+        if self.selecting is not None:
+            return self.selecting.access(keys.prefix, rows, watched)
         return CachedAccess(rows, watched, lambda *_: None, monotonic=self.settings.monotonic)
 
     def _loading(self, owner: str, load: Load) -> Load:
@@ -222,7 +258,8 @@ class Service:
     def _policy(self, owner: str) -> Policy:
         ttl, local = self.release.ttl, self.release.local_ttl
         if owner == "item":
-            return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2)
+            fresh = self.release.freshness
+            return CacheAside(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, freshness=fresh)
         return WriteThrough(ttl=ttl, local_ttl=local, negative_ttl=ttl / 2, strict=owner == "price")
 
     def _through(self, keys: Keys) -> WriteThroughOwner:
@@ -321,10 +358,52 @@ class Service:
             if joined.need is not None and counts and joined.flight not in self.by_redis:
                 self.oracle.served_joined(self.owner.name, (owner, id), found[id], joined.need)
 
+    async def select(self, asked: Asked) -> tuple[list[Any], bool]:
+        """Through the cache: rows of ids and versions, or a count; and whether there was an entry
+        for it."""
+        selecting, access, heard = self.selecting, self.access[asked.owner], self.heard
+        assert selecting is not None
+        names, statement = selecting.names(asked), asked.statement(self.release.columns)
+        keys = self.oracle.keys_of(asked.owner)
+        needs, astray = {key: heard.told(names, key[1]) for key in keys}, self.astray
+        entries = ENTRIES.set([])
+        try:
+            if asked.kind == "ids":
+                found = list(await access.select(statement))
+            else:
+                found = list(await access.rows(statement))
+            read = ENTRIES.get() or ()
+        finally:
+            ENTRIES.reset(entries)
+        for sure, rows in read if not (astray or self.astray) else ():
+            if sure:
+                judge(self.oracle, f"{self.owner.name} from an entry", asked, rows, needs)
+        return found, bool(read)
+
+    def selects(self, owner: str) -> Sequence[Asked]:
+        """Those that its release runs."""
+        columns = self.release.columns
+        return selects_of(owner, columns) if columns else ()
+
+    def is_astray(self, asked: Asked) -> bool:
+        """Only a deposed Redis has heard the last that was told of the answer."""
+        assert self.selecting is not None
+        names = self.selecting.names(asked)
+        keys = self.oracle.keys_of(asked.owner)
+        return any((name, key[1]) in self.oracle.astray for name in names for key in keys)
+
+    def told(self, versions: dict[Key, int]) -> None:
+        """Its commit has told all that there is to tell."""
+        redis = self.redis
+        if self.selecting is None or redis is None or redis.deposed or redis.replica:
+            return
+        whole = self.oracle.published(redis, versions)
+        self._outside.loop.call_later(NUDGED, self._outside.hear, redis, whole, context=WORLDS)
+
     async def find(self, owner: str, ids: Sequence[int]) -> Found:
         """Past the cache, as any select."""
         found = Found(dict.fromkeys(ids))
-        for row in await self.access[owner].select(self.statement(owner, ids)):
+        for row in await NodeAccess.select(self.access[owner], self.statement(owner, ids)):
             found[row[0]] = row[1]
         return found
 
@@ -377,6 +456,8 @@ class Service:
     async def commit(self, connection: Connection, written: dict[Key, int]) -> None:
         """Raises what the driver raises; then it may have committed or not."""
         engine: Any = self.topology.write_engine.sync_engine
+        redis, transaction = self.redis, self.transaction_of(connection)
+        changes: Any = transaction.changes
 
         def commit() -> None:
             engine.dispatch.commit(Sync(connection))
@@ -384,6 +465,16 @@ class Service:
 
         await greenlet_spawn(commit)
         self.heard.wrote(written, self.now)
+        mark = transaction.bookmark
+        if mark is not None and mark.covered and self.redis is redis:
+            keys, whole = changes.owners
+            self.told(
+                {
+                    key: version
+                    for key, version in written.items()
+                    if key[0] in whole or text_of(key) in keys.get(key[0], ())
+                }
+            )
 
     async def roll_back(self, connection: Connection) -> None:
         engine: Any = self.topology.write_engine.sync_engine
@@ -397,7 +488,13 @@ class Service:
     def touch(self, connection: Connection, keys: Sequence[Key], whole: str) -> None:
         """`whole`: an owner all of whose keys are said to have changed, or nothing."""
         changes: Any = self.transaction_of(connection).changes
+        if self.selecting is not None:
+            written = connection.written
+            for key in keys:
+                self.selecting.touch(changes, key, connection.locked[key], written[key])
         for key in keys:
             changes.touch(key[0], [text_of(key)])
         if whole:
             changes.touch(whole, None)
+            if self.selecting is not None:
+                changes.touch(tag_owner("public", whole).prefix, None)

@@ -140,7 +140,7 @@ class WatchedLoader(Loader):
 
     def _answer(self, load: InflightLoad, cached: CachedRow, tier: str) -> None:
         need, _ = self.service.began.get(load, (0, 0.0))
-        if tier == "l2":
+        if tier in ("l2", "stale"):
             self.service.served_far((self.owner, load.key[1]), version_of(cached), need)
             self.service.by_redis.add(load)
         super()._answer(load, cached, tier)
@@ -180,6 +180,8 @@ class Hears:
         self._service.ups += 1
         self._last.clear()
         self._heard.leave(self._oracle.astray)
+        if self._service.redis is not None:
+            self._heard.note(self._oracle.cached_selects(self._service.redis))
 
     def down(self) -> None: ...
     def forget_all(self) -> None: ...

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from proof.simulation.profile import Profile, keys_in
+from repocache.cache.freshness import Freshness
 
 
 def _veiled(profile: Profile) -> Profile:
@@ -355,6 +356,31 @@ def _frozen(profile: Profile) -> Profile:
     )
 
 
+def _renewed(profile: Profile) -> Profile:
+    """Items are given past their time while they are read anew, and kept for when the database is
+    away."""
+    fresh = Freshness(
+        stale_while_revalidate=0.3, refresh_early=True, fail_safe=2.0, soft_timeout=0.05
+    )
+    pace = replace(profile.pace, replay=0.1)
+    wide = replace(profile.wide, ttls=(0.3,), local_ttls=(0.1,), freshness=fresh)
+    return replace(
+        profile,
+        pace=pace,
+        keys=keys_in(1, 2, ("item",)),
+        think=0.01,
+        writes=0.25,
+        sessions=1.0,
+        slow=0.003,
+        sample_every=0.1,
+        max_lag=0.5,
+        faults={"evict": 10.0, "outage": 4.0, "lose": 2.0},
+        wide=wide,
+    )
+
+
+RENEWED: Mapping[str, Callable[[Profile], Profile]] = {"renewals": _renewed}
+"""Asked for by name alone."""
 WIDER: Mapping[str, Callable[[Profile], Profile]] = {
     "veils": _veiled,
     "ahead": _ahead,

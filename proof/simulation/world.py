@@ -11,6 +11,7 @@ import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from proof.simulation.postgres import Cluster
 from proof.simulation.profile import Profile
 from proof.simulation.redis import APP, Redis
 from proof.simulation.redis import Client as RedisClient
+from proof.simulation.server import Key
 from proof.simulation.service import OWNERS, Outside, Release, Service
 from repocache.cache.entry import CacheSettings
 from repocache.cache.switch import CacheMode
@@ -72,6 +74,7 @@ class World:
         self.behind: MemoryRecords | None = None
         self.services: dict[str, Service] = {}
         self.paths: dict[str, dict[str, Path]] = {}
+        self.streams: dict[str, Stream] = {}
         self.waiting: dict[str, dict[asyncio.Future[Any], None]] = {}
         self.publishers: dict[int, Owner] = {}
         self.doomed: dict[Owner, asyncio.Future[None]] = {}
@@ -152,7 +155,10 @@ class World:
         """What the process with this number was made with."""
         wide = self.profile.wide
         owners = turn(wide.owners or (OWNERS,), number)
-        return Release(owners, turn(wide.ttls, number), turn(wide.local_ttls, number))
+        columns = turn(wide.columns or ((),), number)
+        return Release(
+            owners, turn(wide.ttls, number), turn(wide.local_ttls, number), columns, wide.freshness
+        )
 
     async def start_service(self) -> None:
         """Another process; it tries until the primary answers."""
@@ -172,7 +178,7 @@ class World:
         self.paths[owner.name] = paths
         for host in sorted(self.frozen):
             paths[host].hold()
-        outside = Outside(self.loop, oracle, Nodes(cluster, paths))
+        outside = Outside(self.loop, oracle, Nodes(cluster, paths), self._hear)
         self.waiting[owner.name] = {}
         number = self._number - 1
         settings = self.settings(self._observe(owner), number)
@@ -253,6 +259,13 @@ class World:
             if not reply.done():
                 reply.set_result(Crashed())
 
+    def _hear(self, redis: Redis, versions: dict[Key, int]) -> None:
+        """Each process in its turn, on its way."""
+        for service in self.running():
+            stream = self.streams.get(service.owner.name)
+            if stream is not None and stream.session in redis.subscribers:
+                stream.say(partial(service.heard.note, versions))
+
     def remember(self) -> None:
         """From here on Redis's replica, or its snapshot, hears nothing new."""
         self.behind = Redis(self.loop, self.oracle, "copy", self.redis.records).records
@@ -282,6 +295,7 @@ class World:
         protocol = factory()
         stream = Stream(path, protocol)
         stream.session = RedisClient(self.redis, stream)
+        self.streams[service.owner.name] = stream
         service.redis = self.redis
         protocol.connection_made(stream)
         return stream, protocol
