@@ -133,6 +133,7 @@ class Selecting:
             local_ttl=local_ttl,
             signing=Signing(APP),
             session_of=current_session,
+            renewed=False,
         )
         analyst = StatementAnalyst(Sources(list(self.tables.values())), {})
         self._statements = Statements(analyst, DIALECT)
