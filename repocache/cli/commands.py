@@ -6,11 +6,12 @@ from __future__ import annotations
 import typer
 
 from repocache.cli.demo import demo
+from repocache.cli.keys import keys
 from repocache.cli.outbox import outbox
 from repocache.cli.relay import relay
 from repocache.cli.verify import verify
 
-COMMANDS = (demo, verify, relay, outbox)
+COMMANDS = (demo, keys, verify, relay, outbox)
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -3,7 +3,7 @@ be forgotten or fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from repocache.background.home import Home
@@ -12,8 +12,11 @@ from repocache.errors import ConfigurationError, NotStarted
 from repocache.events import Observer, Switched
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.held import Held
+from repocache.keys import owner_bucket
+from repocache.records import CallerHistory
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
+from repocache.runtime.description import OwnerDescription, describe
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.running import DatabasePlan, Running
 from repocache.verification.shadow import ShadowCount
@@ -44,6 +47,24 @@ class Operations:
 
     def _require_started(self) -> None:
         _ = self._started
+
+    @property
+    def owners(self) -> tuple[OwnerDescription, ...]:
+        """The one owner of every key of this database, as it is declared; it need not be started.
+        What the database itself says of tables is in it from the first start on."""
+        return describe(self._plan)
+
+    async def shapes(self) -> Mapping[str, Sequence[str]]:
+        """Which shapes of cached selects are registered, by the prefix of their tables' tags: what
+        commits tell of. Raises CacheUnavailable if Redis is away."""
+        started, found = self._started, {}
+        history = CallerHistory(self._plan.topology.history)
+        for prefix in sorted(self._registry.tags.prefixes):
+            records = started.cache.shared.records
+            said = await records.look(owner_bucket(prefix), prefix, history)
+            if said is not None and said.shapes:
+                found[prefix] = tuple(said.shapes)
+        return found
 
     def switch(self, repository: type[Repository[Any, Any]], mode: CacheMode) -> None:
         """Answer the repository's reads in this mode from now on, in this process."""
