@@ -3,15 +3,27 @@ command could not do its work."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import typer
 
 from repocache.cli.demo import demo
+from repocache.cli.doctor import doctor
 from repocache.cli.keys import keys
+from repocache.cli.map import draw_map
 from repocache.cli.outbox import outbox
 from repocache.cli.relay import relay
 from repocache.cli.verify import verify
 
-COMMANDS = (demo, keys, verify, relay, outbox)
+COMMANDS: Mapping[str, Callable[..., None]] = {
+    "demo": demo,
+    "keys": keys,
+    "map": draw_map,
+    "doctor": doctor,
+    "verify": verify,
+    "relay": relay,
+    "outbox": outbox,
+}
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -25,8 +37,8 @@ def repocache() -> None:
     """
 
 
-for each in COMMANDS:
-    app.command()(each)
+for name, command in COMMANDS.items():
+    app.command(name)(command)
 
 
 if __name__ == "__main__":

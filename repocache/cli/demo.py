@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from repocache.cli.frame import AsJson, Frame, Refused
+from repocache.cli.frame import AsJson, CommandRefused, Frame
 from repocache.demo.report import Report, print_report
 from repocache.demo.run import DemoPlan, run_demo
 from repocache.demo.service import ServiceDied
@@ -38,7 +38,7 @@ def demo(
     with Frame(json=json) as frame:
         missing = [name for name in DEMO_NEEDS if find_spec(name) is None]
         if missing:
-            raise Refused(
+            raise CommandRefused(
                 f"{', '.join(missing)} not found: pip install 'sqlalchemy-repocache[demo]'"
             )
         # As Ctrl-C: servers and processes end with the command, whoever ends it. A shell's
@@ -59,8 +59,8 @@ def show_for(console: Console, *, json: bool) -> Show:
 
 
 def attempt(plan: DemoPlan, show: Show) -> Report:
-    """The report. Raises Refused with the reason why there is none."""
+    """The report. Raises CommandRefused with the reason why there is none."""
     try:
         return run_demo(plan, show)
     except (ServerError, ServiceDied) as error:
-        raise Refused(str(error)) from error
+        raise CommandRefused(str(error)) from error

@@ -35,7 +35,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 Show = Callable[[Console], None]
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The command cannot do what it is asked. The message says why, in one line."""
 
 
@@ -105,7 +105,7 @@ class Frame(AbstractContextManager["Frame"]):
 
 def why_refused(error: BaseException) -> str | None:
     """In one line; None: it is a fault of this program."""
-    if isinstance(error, Refused | RepocacheError):
+    if isinstance(error, CommandRefused | RepocacheError):
         return " ".join(str(error).split())
     if isinstance(error, SQLAlchemyError | RedisError | OSError | TimeoutError):
         return in_brief(error)

@@ -63,7 +63,7 @@ def show(
             each.pattern + ("" if each.by_default else ", if asked"),
             times_of(each.times),
             " > ".join(tier.value for tier in each.tiers),
-            each.writer,
+            each.written_by,
             ", ".join(each.follows),
         )
     console.print(table)

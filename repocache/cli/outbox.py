@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from rich.console import Console
 
-from repocache.cli.frame import AsJson, Frame, Refused, Target, printable
+from repocache.cli.frame import AsJson, CommandRefused, Frame, Target, printable
 from repocache.cli.target import find_database
 from repocache.database import Database
 from repocache.invalidation.held import HeldRow
@@ -50,7 +50,7 @@ class Wanted(NamedTuple):
     discard: Sequence[str]
 
 
-class NoRow(Refused):
+class NoRow(CommandRefused):
     """What was named is no row of the outbox. The message says which."""
 
 

@@ -10,13 +10,13 @@ from pkgutil import resolve_name
 from traceback import walk_tb
 from types import TracebackType
 
-from repocache.cli.frame import Refused
+from repocache.cli.frame import CommandRefused
 from repocache.database import Database
 
 PACKAGE = str(Path(__file__).parents[1])
 
 
-class NoTarget(Refused):
+class NoTarget(CommandRefused):
     """The name leads to no database. The message says why."""
 
 

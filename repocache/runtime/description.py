@@ -94,7 +94,7 @@ class OwnerDescription:
     #: Those that may answer, the nearest first.
     tiers: tuple[Tier, ...]
     #: Whose commits, loads or flushes make what lies there, in words.
-    writer: str
+    written_by: str
     #: The mapped class, or the type of a computed value.
     model: str = ""
     #: That its rows lie in.
@@ -154,7 +154,7 @@ class _Describer:
             pattern=pattern_of(policy),
             times=_times(policy),
             tiers=self._tiers(policy),
-            writer=writer,
+            written_by=writer,
             tables=tables,
             follows=self._follows(binding.keys.prefix, tables),
             scope=scope,
@@ -172,7 +172,7 @@ class _Describer:
                 pattern=pattern_of(beside) if kept else "not cached",
                 times=_times(beside) if kept else None,
                 tiers=self._tiers(beside) if kept else (Tier.PRIMARY,),
-                writer="reads fill it" if kept else "",
+                written_by="reads fill it" if kept else "",
                 tables=own,
                 follows=self._follows(keys.prefix, own),
                 scope=scope,
@@ -189,7 +189,7 @@ class _Describer:
                 pattern="cache-aside, by tags",
                 times=_times(selects.policy),
                 tiers=self._tiers(selects.policy),
-                writer="reads fill it",
+                written_by="reads fill it",
                 tables=tables,
                 by_default=selects.by_default,
             )
@@ -209,7 +209,7 @@ class _Describer:
             pattern="read-through",
             times=_times(policy),
             tiers=self._tiers(policy),
-            writer=f"{each.__name__}.load",
+            written_by=f"{each.__name__}.load",
         )
         yield told(
             prefix=tags.prefix,
@@ -219,7 +219,7 @@ class _Describer:
             pattern="tokens",
             times=None,
             tiers=self._tiers(policy),
-            writer=APPLICATION,
+            written_by=APPLICATION,
         )
 
     def tags(self, computed: Mapping[AnyComputed, ComputedBinding]) -> Iterator[OwnerDescription]:
@@ -239,7 +239,7 @@ class _Describer:
                 pattern="tokens",
                 times=None,
                 tiers=self._tiers(aside),
-                writer="commits that write the table",
+                written_by="commits that write the table",
                 tables=(table,),
             )
         yield OwnerDescription(
@@ -251,7 +251,7 @@ class _Describer:
             pattern="tokens",
             times=None,
             tiers=self._tiers(aside),
-            writer=APPLICATION,
+            written_by=APPLICATION,
         )
 
     def _tiers(self, policy: Policy) -> tuple[Tier, ...]:
@@ -300,7 +300,7 @@ def _behind(binding: BehindBinding) -> OwnerDescription:
         pattern="write-behind",
         times=OwnerTimes(ttl=declared.flush.every),
         tiers=(Tier.REDIS, Tier.PRIMARY),
-        writer="its flush",
+        written_by="its flush",
         model=plan.model.__name__,
         tables=_names(plan.tables),
     )

@@ -49,6 +49,12 @@ class Operations:
         _ = self._started
 
     @property
+    def plan(self) -> DatabasePlan:
+        """What it was made with, checked: for who examines it from outside. No promise is made of
+        what is in it."""
+        return self._plan
+
+    @property
     def owners(self) -> tuple[OwnerDescription, ...]:
         """The one owner of every key of this database, as it is declared; it need not be started.
         What the database itself says of tables is in it from the first start on."""

@@ -52,7 +52,7 @@ def test_every_owner_is_described() -> None:
     assert owners["post"].follows == ("public.authors",), "ON DELETE CASCADE"
     assert not owners["author-queries"].by_default
     assert owners["post-queries"].by_default
-    assert owners["price-loaded"].writer == "Prices.load"
+    assert owners["price-loaded"].written_by == "Prices.load"
     assert owners["hit"].kind is OwnerKind.WRITE_BEHIND
     assert owners["tag--posts"].tables == ("public.posts",)
 

@@ -1,0 +1,50 @@
+"""`repocache doctor`: what an operator would look for in a set-up, looked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from repocache.cli.frame import AsJson, Frame, Target, printable
+from repocache.cli.target import find_database
+from repocache.doctor.examination import findings_of, gather
+from repocache.doctor.finding import Finding, Severity
+
+STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+
+
+def doctor(
+    target: Target,
+    processes: Annotated[
+        int, typer.Option(min=1, help="How many are to run, for the sum of their pools.")
+    ] = 1,
+    json: AsJson = False,
+) -> None:
+    """Examine Redis, the primary, replicas, tables and settings as the application's own user, and
+    say what to do about each finding. Writes nothing but keys of its own in Redis, for seconds.
+
+    Ends with status 1 if a finding is an error.
+    """
+    with Frame(json=json) as frame:
+        db = find_database(target)
+        setup = asyncio.run(gather(db.plan, db.unguarded, processes=processes))
+        findings = findings_of(setup)
+        errors = any(each.severity is Severity.ERROR for each in findings)
+        frame.answer({"findings": findings}, lambda console: show(console, findings), found=errors)
+
+
+def show(console: Console, findings: Sequence[Finding]) -> None:
+    """Three lines for each, the worst first."""
+    for each in findings:
+        line = Text(f"{each.severity.value}: ", style=STYLES[each.severity])
+        console.print(line.append(printable(each.what), style="default"), soft_wrap=True)
+        console.print(f"  seen: {printable(each.evidence)}", soft_wrap=True)
+        console.print(f"  do: {printable(each.remedy)} (docs/{each.page})", soft_wrap=True)
+    counts = {each: sum(found.severity is each for found in findings) for each in Severity}
+    told = ", ".join(f"{count} {each.value}s" for each, count in counts.items() if count)
+    console.print(told or "nothing was found")
