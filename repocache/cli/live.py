@@ -5,12 +5,12 @@ from __future__ import annotations
 from repocache.database import Database
 from repocache.doctor.redis_facts import RedisFacts, read_redis
 from repocache.errors import RepocacheError
-from repocache.layers.layer import SeenServer, replica_layer
+from repocache.layering.drawn_tier import SeenServer, replica_tier
 from repocache.nodes.topology import NodeStatus
 
 
 async def look_at_servers(db: Database) -> dict[str, SeenServer]:
-    """By the name of their layer. Starts the database for it, in this process, if its primary
+    """By the name of their tier. Starts the database for it, in this process, if its primary
     answers."""
     found: dict[str, SeenServer] = {}
     address = db.plan.address
@@ -25,7 +25,7 @@ async def look_at_servers(db: Database) -> dict[str, SeenServer]:
         found["primary"] = SeenServer(live=str(error), is_well=False)
         return found
     for each in nodes:
-        name = each.name if each.name == "primary" else replica_layer(each.name)
+        name = each.name if each.name == "primary" else replica_tier(each.name)
         found[name] = node_seen(each)
     return found
 

@@ -13,9 +13,9 @@ from repocache.cli.frame import AsJson, CommandRefused, Frame, Target
 from repocache.cli.live import look_at_servers
 from repocache.cli.target import find_database
 from repocache.database import Database
-from repocache.layers.layer import DeclaredServers, Layer, SeenServer, layers_of
-from repocache.layers.svg import as_svg
-from repocache.layers.text import as_mermaid, as_text
+from repocache.layering.drawn_tier import DeclaredServers, DrawnTier, SeenServer, drawn_tiers
+from repocache.layering.svg import as_svg
+from repocache.layering.text import as_mermaid, as_text
 
 
 def draw_map(
@@ -39,26 +39,26 @@ def draw_map(
             raise CommandRefused("give one of --mermaid, --svg and --json")
         db = find_database(target)
         seen = asyncio.run(look_at_servers(db)) if live else {}
-        layers = layers_of(db.owners, declared_servers(db, seen))
-        found = not all(each.is_well for each in layers)
+        tiers = drawn_tiers(db.owners, declared_servers(db, seen))
+        found = not all(each.is_well for each in tiers)
         title = f"{target.partition(':')[0]}: who answers"
         if svg is not None and str(svg) != "-":
-            svg.write_text(as_svg(layers, title))
+            svg.write_text(as_svg(tiers, title))
             frame.answer(None, lambda console: console.print(f"wrote {svg}"), found=found)
             return
-        text = shown(layers, title, mermaid=mermaid, svg=svg is not None)
+        text = shown(tiers, title, mermaid=mermaid, svg=svg is not None)
 
         def show(console: Console) -> None:
             console.print(text, soft_wrap=True)
 
-        frame.answer({"layers": layers}, show, found=found)
+        frame.answer({"tiers": tiers}, show, found=found)
 
 
-def shown(layers: tuple[Layer, ...], title: str, *, mermaid: bool, svg: bool) -> str:
+def shown(tiers: tuple[DrawnTier, ...], title: str, *, mermaid: bool, svg: bool) -> str:
     """In the form that was asked for."""
     if svg:
-        return as_svg(layers, title).rstrip()
-    return as_mermaid(layers) if mermaid else as_text(layers)
+        return as_svg(tiers, title).rstrip()
+    return as_mermaid(tiers) if mermaid else as_text(tiers)
 
 
 def declared_servers(db: Database, seen: dict[str, SeenServer]) -> DeclaredServers:

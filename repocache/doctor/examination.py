@@ -18,7 +18,7 @@ from repocache.doctor.redis_checks import REDIS_CHECKS
 from repocache.doctor.redis_facts import Clock, read_redis
 from repocache.doctor.replica_checks import REPLICA_CHECKS
 from repocache.doctor.settings_checks import SETTINGS_CHECKS, open_ways
-from repocache.doctor.setup import Connections, Setup
+from repocache.doctor.setup import Connections, SetupFacts
 from repocache.doctor.table_facts import read_tables
 from repocache.events import Unguarded
 from repocache.invalidation.outbox import OutboxMode
@@ -35,7 +35,7 @@ async def gather(
     *,
     processes: int = 1,
     clock: Clock = time.time,
-) -> Setup:
+) -> SetupFacts:
     """`unguarded`: what the configuration leaves open. `processes`: that are to run. `clock`: of
     this process, Unix time in seconds. The database need not be started, and is not. Raises nothing
     of a server's."""
@@ -65,7 +65,7 @@ async def gather(
     if is_postgres and not primary.unreachable:
         concerning = [each for each in plan.registry.owned.concerning if isinstance(each, Table)]
         tables = await read_tables(concerning, topology.engine_beside(NAME), settings)
-    return Setup(
+    return SetupFacts(
         settings=settings,
         owners=owners,
         unguarded=unguarded,
@@ -90,12 +90,12 @@ def connections_of(plan: DatabasePlan) -> Connections:
     return Connections(primary=size + reads + 1 + outbox, replica=settings.pool_size + 1)
 
 
-def findings_of(setup: Setup) -> tuple[Finding, ...]:
+def findings_of(setup: SetupFacts) -> tuple[Finding, ...]:
     """The worst first."""
     return tuple(sorted(_found(setup), key=lambda each: ORDER[each.severity]))
 
 
-def _found(setup: Setup) -> Iterator[Finding]:
+def _found(setup: SetupFacts) -> Iterator[Finding]:
     for check in (*PRIMARY_CHECKS, *REDIS_CHECKS, *SETTINGS_CHECKS):
         found = check(setup)
         if found is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from repocache.doctor.finding import Finding, error, note, warning
-from repocache.doctor.setup import Setup
+from repocache.doctor.setup import SetupFacts
 from repocache.errors import ConfigurationError
 from repocache.invalidation.outbox import TABLE, OutboxMode
 from repocache.invalidation.outbox_table import OutboxPlace, check
@@ -18,7 +18,7 @@ FEW = 0.8
 """Share of the server's connections from which on there is hardly room for another process."""
 
 
-def primary_answers(setup: Setup) -> Finding | None:
+def primary_answers(setup: SetupFacts) -> Finding | None:
     """Nothing works without it."""
     if not setup.primary.unreachable:
         return None
@@ -30,7 +30,7 @@ def primary_answers(setup: Setup) -> Finding | None:
     )
 
 
-def primary_is_one(setup: Setup) -> Finding | None:
+def primary_is_one(setup: SetupFacts) -> Finding | None:
     """A replica takes no writes."""
     if not setup.primary.in_recovery:
         return None
@@ -42,7 +42,7 @@ def primary_is_one(setup: Setup) -> Finding | None:
     )
 
 
-def has_positions(setup: Setup) -> Finding | None:
+def has_positions(setup: SetupFacts) -> Finding | None:
     """Other databases have no WAL to go by."""
     if setup.is_postgres:
         return None
@@ -54,7 +54,7 @@ def has_positions(setup: Setup) -> Finding | None:
     )
 
 
-def ships_wal(setup: Setup) -> Finding | None:
+def ships_wal(setup: SetupFacts) -> Finding | None:
     """Replicas need it."""
     if setup.primary.settings.get("wal_level") != "minimal":
         return None
@@ -66,7 +66,7 @@ def ships_wal(setup: Setup) -> Finding | None:
     )
 
 
-def commits_durably(setup: Setup) -> Finding | None:
+def commits_durably(setup: SetupFacts) -> Finding | None:
     """A crash may lose commits that caches were told of; the history then begins anew."""
     level = setup.primary.settings.get("synchronous_commit")
     if level != "off":
@@ -79,7 +79,7 @@ def commits_durably(setup: Setup) -> Finding | None:
     )
 
 
-def has_connections(setup: Setup) -> Finding | None:
+def has_connections(setup: SetupFacts) -> Finding | None:
     """The pools of all processes, and what the server, the role and the database allow."""
     primary, wanted = setup.primary, setup.connections.primary * setup.processes
     if not primary.settings:
@@ -99,7 +99,7 @@ def has_connections(setup: Setup) -> Finding | None:
     return None
 
 
-def slots_are_used(setup: Setup) -> Finding | None:
+def slots_are_used(setup: SetupFacts) -> Finding | None:
     """What nobody takes fills the disk."""
     unused = [each for each in setup.primary.slots if not each.active]
     if not unused:
@@ -114,7 +114,7 @@ def slots_are_used(setup: Setup) -> Finding | None:
     )
 
 
-def primary_clock_agrees(setup: Setup) -> Finding | None:
+def primary_clock_agrees(setup: SetupFacts) -> Finding | None:
     """Bookmarks live by the primary's clock."""
     if abs(setup.primary.skew) < MOST_SKEW:
         return None
@@ -126,7 +126,7 @@ def primary_clock_agrees(setup: Setup) -> Finding | None:
     )
 
 
-def tables_are_there(setup: Setup) -> Finding | None:
+def tables_are_there(setup: SetupFacts) -> Finding | None:
     """That are mapped."""
     gone = [] if setup.tables is None else [each for each in setup.tables.tables if not each.exists]
     if not gone:
@@ -139,7 +139,7 @@ def tables_are_there(setup: Setup) -> Finding | None:
     )
 
 
-def has_outbox(setup: Setup) -> Finding | None:
+def has_outbox(setup: SetupFacts) -> Finding | None:
     """Without it an invalidation dies with its process."""
     tables, mode = setup.tables, setup.settings.outbox
     if tables is None or tables.unread or setup.redis is None or mode is OutboxMode.OFF:
@@ -156,7 +156,7 @@ def has_outbox(setup: Setup) -> Finding | None:
     )
 
 
-def outbox_is_sound(setup: Setup) -> Finding | None:
+def outbox_is_sound(setup: SetupFacts) -> Finding | None:
     """Its owner, its form, and the role's rights."""
     if setup.tables is None or setup.tables.outbox is None:
         return None
@@ -169,7 +169,7 @@ def outbox_is_sound(setup: Setup) -> Finding | None:
     return None
 
 
-def all_are_watched(setup: Setup) -> Finding | None:
+def all_are_watched(setup: SetupFacts) -> Finding | None:
     """Triggers on some tables and not on others: writes from outside are heard of some alone."""
     tables = setup.tables
     if tables is None or tables.outbox is None:
@@ -185,7 +185,7 @@ def all_are_watched(setup: Setup) -> Finding | None:
     return warning("some tables have no trigger", told, remedy, "outbox.md")
 
 
-def rows_are_everybodys(setup: Setup) -> Finding | None:
+def rows_are_everybodys(setup: SetupFacts) -> Finding | None:
     """A cached row is; row-level security says otherwise."""
     if setup.tables is None:
         return None
@@ -206,7 +206,7 @@ def rows_are_everybodys(setup: Setup) -> Finding | None:
     )
 
 
-def keys_are_known(setup: Setup) -> Finding | None:
+def keys_are_known(setup: SetupFacts) -> Finding | None:
     """The library asks the database at each start; migrations and others go by the metadata."""
     if setup.tables is None or not setup.tables.unknown_keys:
         return None
@@ -223,7 +223,7 @@ def keys_are_known(setup: Setup) -> Finding | None:
     )
 
 
-def tables_can_be_read(setup: Setup) -> Finding | None:
+def tables_can_be_read(setup: SetupFacts) -> Finding | None:
     """In the catalogue."""
     if setup.tables is None or not setup.tables.unread:
         return None
@@ -240,7 +240,7 @@ def _place(name: str) -> str:
     return plain if "." in plain else f"public.{plain}"
 
 
-PRIMARY_CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
+PRIMARY_CHECKS: tuple[Callable[[SetupFacts], Finding | None], ...] = (
     *(primary_answers, primary_is_one, has_positions, ships_wal, commits_durably),
     *(has_connections, slots_are_used, primary_clock_agrees, tables_can_be_read),
     *(tables_are_there, has_outbox, outbox_is_sound, all_are_watched, rows_are_everybodys),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from repocache.doctor.finding import Finding, error, note, warning
-from repocache.doctor.setup import Setup
+from repocache.doctor.setup import SetupFacts
 
 PAGE = "redis.md"
 SMALLEST_LIMIT = 32 * 1024 * 1024
@@ -17,7 +17,7 @@ MOST_SKEW = 1.0
 """Seconds."""
 
 
-def answers(setup: Setup) -> Finding | None:
+def answers(setup: SetupFacts) -> Finding | None:
     """Without it reads go to the database, and invalidations wait."""
     redis = setup.redis
     if redis is None or not redis.unreachable:
@@ -30,7 +30,7 @@ def answers(setup: Setup) -> Finding | None:
     )
 
 
-def is_configured(setup: Setup) -> Finding | None:
+def is_configured(setup: SetupFacts) -> Finding | None:
     """A process alone hears of nobody's writes."""
     if setup.redis is not None:
         return None
@@ -43,7 +43,7 @@ def is_configured(setup: Setup) -> Finding | None:
     )
 
 
-def is_master(setup: Setup) -> Finding | None:
+def is_master(setup: SetupFacts) -> Finding | None:
     """A replica takes no scripts that write."""
     redis = setup.answering
     if redis is None or (redis.role == "master" and redis.mode == "standalone"):
@@ -57,7 +57,7 @@ def is_master(setup: Setup) -> Finding | None:
     )
 
 
-def has_rights(setup: Setup) -> Finding | None:
+def has_rights(setup: SetupFacts) -> Finding | None:
     """Of the application's own user."""
     redis = setup.answering
     if redis is None or not redis.missing_rights:
@@ -70,7 +70,7 @@ def has_rights(setup: Setup) -> Finding | None:
     )
 
 
-def evicts_strict(setup: Setup) -> Finding | None:
+def evicts_strict(setup: SetupFacts) -> Finding | None:
     """A write lease that is evicted holds nobody back."""
     redis = setup.answering
     if redis is None or not setup.is_strict or redis.policy == "noeviction":
@@ -83,7 +83,7 @@ def evicts_strict(setup: Setup) -> Finding | None:
     )
 
 
-def evicts_accepted(setup: Setup) -> Finding | None:
+def evicts_accepted(setup: SetupFacts) -> Finding | None:
     """What was accepted and is not flushed would go."""
     redis = setup.answering
     if redis is None or not setup.is_behind or redis.policy is None:
@@ -98,7 +98,7 @@ def evicts_accepted(setup: Setup) -> Finding | None:
     )
 
 
-def persists_accepted(setup: Setup) -> Finding | None:
+def persists_accepted(setup: SetupFacts) -> Finding | None:
     """A restart loses what is not flushed."""
     redis = setup.answering
     if redis is None or not setup.is_behind or redis.appends:
@@ -112,7 +112,7 @@ def persists_accepted(setup: Setup) -> Finding | None:
     )
 
 
-def has_room(setup: Setup) -> Finding | None:
+def has_room(setup: SetupFacts) -> Finding | None:
     """A full Redis evicts, or refuses scripts."""
     redis = setup.answering
     if redis is None or not redis.maxmemory or redis.used_memory < FULL * redis.maxmemory:
@@ -128,7 +128,7 @@ def has_room(setup: Setup) -> Finding | None:
     )
 
 
-def has_limit(setup: Setup) -> Finding | None:
+def has_limit(setup: SetupFacts) -> Finding | None:
     """Without one, the machine's memory is."""
     redis = setup.answering
     if redis is None or redis.maxmemory:
@@ -141,7 +141,7 @@ def has_limit(setup: Setup) -> Finding | None:
     )
 
 
-def has_large_buffers(setup: Setup) -> Finding | None:
+def has_large_buffers(setup: SetupFacts) -> Finding | None:
     """Replies on a subscribed connection count under this limit."""
     redis = setup.answering
     limit = None if redis is None else redis.pubsub_limit
@@ -155,7 +155,7 @@ def has_large_buffers(setup: Setup) -> Finding | None:
     )
 
 
-def tells_in_time(setup: Setup) -> Finding | None:
+def tells_in_time(setup: SetupFacts) -> Finding | None:
     """PUBLISH to a subscriber."""
     redis = setup.answering
     if redis is None:
@@ -177,7 +177,7 @@ def tells_in_time(setup: Setup) -> Finding | None:
     )
 
 
-def saves(setup: Setup) -> Finding | None:
+def saves(setup: SetupFacts) -> Finding | None:
     """With stop-writes-on-bgsave-error it then refuses writes."""
     redis = setup.answering
     if redis is None or not redis.snapshot_failed:
@@ -190,7 +190,7 @@ def saves(setup: Setup) -> Finding | None:
     )
 
 
-def clock_agrees(setup: Setup) -> Finding | None:
+def clock_agrees(setup: SetupFacts) -> Finding | None:
     """Leases and bookmarks are told apart by time."""
     redis = setup.answering
     if redis is None or abs(redis.skew) < MOST_SKEW:
@@ -203,7 +203,7 @@ def clock_agrees(setup: Setup) -> Finding | None:
     )
 
 
-REDIS_CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
+REDIS_CHECKS: tuple[Callable[[SetupFacts], Finding | None], ...] = (
     *(answers, is_configured, is_master, has_rights, evicts_strict, evicts_accepted),
     *(persists_accepted, has_room, has_limit, has_large_buffers, tells_in_time, saves),
     clock_agrees,

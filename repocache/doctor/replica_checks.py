@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from repocache.doctor.finding import Finding, error, note, warning
 from repocache.doctor.postgres_facts import NodeFacts
-from repocache.doctor.setup import Setup
+from repocache.doctor.setup import SetupFacts
 
 PAGE = "connections.md"
 WARN_FROM = 0.4
 """Share of `max_lag` from which on a lag is a warning."""
 MOST_SKEW = 1.0
 """Seconds."""
-Check = Callable[[Setup, NodeFacts], Finding | None]
+Check = Callable[[SetupFacts, NodeFacts], Finding | None]
 
 
-def replica_answers(_: Setup, replica: NodeFacts) -> Finding | None:
+def replica_answers(_: SetupFacts, replica: NodeFacts) -> Finding | None:
     """Its share goes to the others, and to the primary."""
     if not replica.unreachable:
         return None
@@ -28,7 +28,7 @@ def replica_answers(_: Setup, replica: NodeFacts) -> Finding | None:
     )
 
 
-def follows(setup: Setup, replica: NodeFacts) -> Finding | None:
+def follows(setup: SetupFacts, replica: NodeFacts) -> Finding | None:
     """It is a replica, of this primary, and has its timeline."""
     primary = setup.primary
     if replica.unreachable:
@@ -59,7 +59,7 @@ def follows(setup: Setup, replica: NodeFacts) -> Finding | None:
     return None
 
 
-def streams(_: Setup, replica: NodeFacts) -> Finding | None:
+def streams(_: SetupFacts, replica: NodeFacts) -> Finding | None:
     """What it does not receive, or replay, it does not show."""
     if replica.unreachable or not replica.in_recovery:
         return None
@@ -80,7 +80,7 @@ def streams(_: Setup, replica: NodeFacts) -> Finding | None:
     return None
 
 
-def keeps_up(setup: Setup, replica: NodeFacts) -> Finding | None:
+def keeps_up(setup: SetupFacts, replica: NodeFacts) -> Finding | None:
     """Its lag, as far as it is behind at all."""
     position, ago = replica.position, replica.replayed_ago
     newest, most = setup.primary.position, setup.settings.topology.max_lag
@@ -98,7 +98,7 @@ def keeps_up(setup: Setup, replica: NodeFacts) -> Finding | None:
     return warning(f"replica {replica.name} lags", told, remedy, PAGE)
 
 
-def tells_primary(_: Setup, replica: NodeFacts) -> Finding | None:
+def tells_primary(_: SetupFacts, replica: NodeFacts) -> Finding | None:
     """Else reads are cancelled by what the primary vacuums."""
     if replica.settings.get("hot_standby_feedback") != "off":
         return None
@@ -110,7 +110,7 @@ def tells_primary(_: Setup, replica: NodeFacts) -> Finding | None:
     )
 
 
-def may_be_held_back(setup: Setup, replica: NodeFacts) -> Finding | None:
+def may_be_held_back(setup: SetupFacts, replica: NodeFacts) -> Finding | None:
     """A long read may keep the replay for longer than `max_lag`."""
     if "max_standby_streaming_delay" not in replica.settings:
         return None
@@ -127,7 +127,7 @@ def may_be_held_back(setup: Setup, replica: NodeFacts) -> Finding | None:
     )
 
 
-def replica_has_connections(setup: Setup, replica: NodeFacts) -> Finding | None:
+def replica_has_connections(setup: SetupFacts, replica: NodeFacts) -> Finding | None:
     """The pools of all processes there."""
     if not replica.settings:
         return None
@@ -143,7 +143,7 @@ def replica_has_connections(setup: Setup, replica: NodeFacts) -> Finding | None:
     )
 
 
-def replica_clock_agrees(_: Setup, replica: NodeFacts) -> Finding | None:
+def replica_clock_agrees(_: SetupFacts, replica: NodeFacts) -> Finding | None:
     """Lag is told by clocks."""
     if abs(replica.skew) < MOST_SKEW:
         return None

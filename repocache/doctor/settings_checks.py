@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 
 from repocache.cache.switch import CacheMode
 from repocache.doctor.finding import Finding, error, note, warning
-from repocache.doctor.setup import Setup
+from repocache.doctor.setup import SetupFacts
 
 LONG = 60.0
 """Seconds that a process may show what it was never told of."""
 
 
-def open_ways(setup: Setup) -> Iterator[Finding]:
+def open_ways(setup: SetupFacts) -> Iterator[Finding]:
     """Unsigned bookmarks, and connections without TLS."""
     for each in setup.unguarded:
         risk, _, remedy = each.risk.partition("; ")
         yield warning(f"not guarded: {each.what}", risk, remedy, "security.md")
 
 
-def is_on(setup: Setup) -> Finding | None:
+def is_on(setup: SetupFacts) -> Finding | None:
     """A mode that was set for a day, and stayed."""
     mode = setup.settings.cache.mode
     if mode is CacheMode.ON:
@@ -33,7 +33,7 @@ def is_on(setup: Setup) -> Finding | None:
     )
 
 
-def hears_of_others(setup: Setup) -> Finding | None:
+def hears_of_others(setup: SetupFacts) -> Finding | None:
     """L1 without a channel is as old as its time."""
     if setup.redis is not None:
         return None
@@ -52,7 +52,7 @@ def hears_of_others(setup: Setup) -> Finding | None:
     )
 
 
-def value_fits_l1(setup: Setup) -> Finding | None:
+def value_fits_l1(setup: SetupFacts) -> Finding | None:
     """One value would throw all others out."""
     settings = setup.settings
     if settings.cache.max_value * 4 <= settings.local_bytes:
@@ -65,7 +65,7 @@ def value_fits_l1(setup: Setup) -> Finding | None:
     )
 
 
-def window_outlives_commits(setup: Setup) -> Finding | None:
+def window_outlives_commits(setup: SetupFacts) -> Finding | None:
     """Publishing must end while the bookmark still counts."""
     settings = setup.settings
     if settings.publish_timeout < settings.window / 2:
@@ -78,6 +78,6 @@ def window_outlives_commits(setup: Setup) -> Finding | None:
     )
 
 
-SETTINGS_CHECKS: tuple[Callable[[Setup], Finding | None], ...] = (
+SETTINGS_CHECKS: tuple[Callable[[SetupFacts], Finding | None], ...] = (
     *(is_on, hears_of_others, value_fits_l1, window_outlives_commits),
 )

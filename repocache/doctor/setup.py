@@ -22,7 +22,7 @@ class Connections:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
+class SetupFacts:
     """`redis`: None: none is configured. `tables`: None: they were not looked at. `processes`: how
     many of them are to run. `shared`: whether there are positions, and a Redis."""
 

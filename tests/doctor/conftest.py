@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,7 @@ from repocache import Database, Settings, TopologySettings
 from repocache.alembic_ops.ddl import create_outbox, create_trigger, create_write_behind
 from repocache.doctor.examination import findings_of, gather
 from repocache.doctor.finding import Finding, Severity
+from repocache.doctor.setup import SetupFacts
 from repocache.testing import Endpoints, Layout, Servers
 from tests.cli.shop_of_all import EVERYTHING, Base
 from tests.shop import template
@@ -40,7 +42,7 @@ async def make(url: str) -> None:
         await connection.run_sync(Base.metadata.create_all)
         statements = [*create_outbox("public", ()), *create_write_behind("public", ())]
         for table, ids in TABLES.items():
-            statements += create_trigger(table, "public", ids, "public")
+            statements += create_trigger(table, "public", "public", ids)
         for statement in statements:
             await connection.execute(text(statement.replace(":", "\\:")))
     await engine.dispose()
@@ -48,7 +50,7 @@ async def make(url: str) -> None:
 
 @dataclass
 class Ground:
-    """One set-up. `given`: to its Database, beside its addresses."""
+    """One set-up."""
 
     servers: Servers
     ends: Endpoints
@@ -58,7 +60,6 @@ class Ground:
         )
     )
     repositories: Any = EVERYTHING
-    given: dict[str, Any] = field(default_factory=dict)
 
     @property
     def database(self) -> str:
@@ -75,19 +76,20 @@ class Ground:
         """Other addresses."""
         self.ends = replace(self.ends, **changed)
 
-    async def findings(
-        self, *, processes: int = 1, clock: Callable[[], float] | None = None
-    ) -> tuple[Finding, ...]:
+    async def setup(
+        self, *, processes: int = 1, clock: Callable[[], float] = time.time
+    ) -> SetupFacts:
         db = Database(
             self.ends.primary,
             replicas=self.ends.replicas,
             redis=self.ends.redis or None,
             repositories=self.repositories,
             settings=self.settings,
-            **self.given,
         )
-        more = {} if clock is None else {"clock": clock}
-        return findings_of(await gather(db.plan, db.unguarded, processes=processes, **more))
+        return await gather(db.plan, db.unguarded, processes=processes, clock=clock)
+
+    async def findings(self, **how: Any) -> tuple[Finding, ...]:
+        return findings_of(await self.setup(**how))
 
     async def found(self, **how: Any) -> dict[str, Severity]:
         return {each.what: each.severity for each in await self.findings(**how)}

@@ -1,11 +1,11 @@
-"""The layers as one SVG: no foreign asset, no script, light and dark. Pure."""
+"""The tiers as one SVG: no foreign asset, no script, light and dark. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from repocache.layers.layer import Layer
+from repocache.layering.drawn_tier import DrawnTier
 
 WIDTH = 960
 MARGIN, NAME, LINE, GAP = 24, 190, 20, 18
@@ -29,22 +29,22 @@ STYLE = """
 """
 
 
-def as_svg(layers: Sequence[Layer], title: str) -> str:
-    """`title`: of the picture, for those who hear it too. Each layer is a box under the one that
+def as_svg(tiers: Sequence[DrawnTier], title: str) -> str:
+    """`title`: of the picture, for those who hear it too. Each tier is a box under the one that
     asks it."""
     boxes: list[str] = []
     top = MARGIN + 34.0
-    for number, layer in enumerate(layers):
+    for number, tier in enumerate(tiers):
         if number:
             boxes.append(_way(top - GAP, top))
-        lines = list(_lines(layer))
-        names = _wrapped(layer.name, NAME - 16, TALL)
+        lines = list(_lines(tier))
+        names = _wrapped(tier.name, NAME - 16, TALL)
         height = 20.0 + LINE * max(len(names), len(lines))
-        boxes += _box(layer, lines, top, height)
+        boxes += _box(tier, lines, top, height)
         top += height + GAP
     end = top - GAP + MARGIN
     size = f'width="{WIDTH}" height="{end:g}" role="img" aria-labelledby="title what"'
-    described = "; ".join(f"{each.name}: {each.about}" for each in layers)
+    described = "; ".join(f"{each.name}: {each.about}" for each in tiers)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {end:g}" {size}>',
@@ -60,15 +60,15 @@ def as_svg(layers: Sequence[Layer], title: str) -> str:
 
 
 def _box(
-    layer: Layer, lines: Sequence[tuple[str, str, str]], top: float, height: float
+    tier: DrawnTier, lines: Sequence[tuple[str, str, str]], top: float, height: float
 ) -> Iterator[str]:
-    kind = "away" if not layer.is_configured else "" if layer.is_well else "trouble"
+    kind = "away" if not tier.is_configured else "" if tier.is_well else "trouble"
     yield f'<g class="{kind}">' if kind else "<g>"
     yield (
         f'<rect class="box" x="{MARGIN}" y="{top:g}" width="{WIDTH - 2 * MARGIN}" '
         f'height="{height:g}" rx="8"/>'
     )
-    names = _wrapped(layer.name, NAME - 16, TALL)
+    names = _wrapped(tier.name, NAME - 16, TALL)
     for number, name in enumerate(names):
         y = top + 25 + LINE * number
         yield f'<text class="name" x="{MARGIN + 16}" y="{y:g}">{_text(name)}</text>'
@@ -79,16 +79,16 @@ def _box(
     yield "</g>"
 
 
-def _lines(layer: Layer) -> Iterator[tuple[str, str, str]]:
+def _lines(tier: DrawnTier) -> Iterator[tuple[str, str, str]]:
     """Style, text, and what follows it in another."""
     room = WIDTH - 2 * MARGIN - NAME - 16
-    for part in _wrapped(layer.about, room):
+    for part in _wrapped(tier.about, room):
         yield "quiet", part, ""
-    for each in layer.holdings:
+    for each in tier.holdings:
         *front, last = _wrapped(each.what, room - LETTER * (len(each.life) + 2))
         yield from (("what", part, "") for part in front)
         yield "what", last, each.life
-    for part in _wrapped(layer.live, room, BOLD) if layer.live else ():
+    for part in _wrapped(tier.live, room, BOLD) if tier.live else ():
         yield "live", part, ""
 
 

@@ -1,4 +1,4 @@
-"""One layer, and all of them from what is declared and what was seen. Pure."""
+"""One tier, and all of them from what is declared and what was seen. Pure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ NOT_CONFIGURED = "not configured: nothing here answers in this application's pla
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a layer owns: keys of these prefixes, or tables. `life`: for how long, in words."""
+    """What a tier owns: keys of these prefixes, or tables. `life`: for how long, in words."""
 
     what: str
     life: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class DrawnTier:
     """`about`: what it is, in a sentence. `live`: what was seen of it; empty: nobody looked.
     `is_well`: whether that is as it should be."""
 
@@ -45,7 +45,7 @@ class SeenServer:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredServers:
     """What a database was made with. `replicas`: their names. `local_entries`, `local_bytes`:
-    bounds of L1. `max_lag`: seconds. `seen`: by the layer's name."""
+    bounds of L1. `max_lag`: seconds. `seen`: by the tier's name."""
 
     has_redis: bool
     replicas: Sequence[str]
@@ -55,9 +55,11 @@ class DeclaredServers:
     seen: Mapping[str, SeenServer] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def layers_of(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> tuple[Layer, ...]:
-    """From the browser to the primary; a layer that is not there is among them, and says so."""
-    outside = [Layer(name=each, about=NOT_CONFIGURED, is_configured=False) for each in OUTSIDE]
+def drawn_tiers(
+    owners: Sequence[OwnerDescription], servers: DeclaredServers
+) -> tuple[DrawnTier, ...]:
+    """From the browser to the primary; a tier that is not there is among them, and says so."""
+    outside = [DrawnTier(name=each, about=NOT_CONFIGURED, is_configured=False) for each in OUTSIDE]
     inside = (
         _l1(owners, servers),
         _redis(owners, servers),
@@ -67,11 +69,11 @@ def layers_of(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> t
     return (*outside, *(_live(each, servers.seen) for each in inside))
 
 
-def _l1(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> Layer:
+def _l1(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> DrawnTier:
     size = f"{servers.local_entries:,} entries, {servers.local_bytes / 2**20:g} MB at most"
     told = "told of changes by the channel" if servers.has_redis else "hears of no other's writes"
     holdings = tuple(_held(owners, Tier.L1, _local_life))
-    return Layer(
+    return DrawnTier(
         name="L1",
         about=f"in each process: {size}; {told}",
         is_configured=bool(holdings),
@@ -79,54 +81,54 @@ def _l1(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> Layer:
     )
 
 
-def _redis(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> Layer:
+def _redis(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> DrawnTier:
     if not servers.has_redis:
-        return Layer(
+        return DrawnTier(
             name="Redis",
             about="not configured: each process caches for itself alone",
             is_configured=False,
         )
-    return Layer(
+    return DrawnTier(
         name="Redis",
         about="shared by all processes: values, records, leases, the channel",
         holdings=tuple(_held(owners, Tier.REDIS, _shared_life)),
     )
 
 
-def _replicas(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> Iterator[Layer]:
+def _replicas(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> Iterator[DrawnTier]:
     if not servers.replicas:
-        yield Layer(
+        yield DrawnTier(
             name="replicas",
             about="not configured: every miss goes to the primary",
             is_configured=False,
         )
     count = sum(Tier.REPLICA in each.tiers and not each.beside for each in owners)
     for name in servers.replicas:
-        yield Layer(
-            name=replica_layer(name),
+        yield DrawnTier(
+            name=replica_tier(name),
             about=f"answers misses of {count} owners once it has replayed what they need",
             holdings=(Holding("the rows", f"at most {servers.max_lag:g} s behind"),),
         )
 
 
-def replica_layer(name: str) -> str:
-    """The layer of a replica of that name."""
+def replica_tier(name: str) -> str:
+    """The tier of a replica of that name."""
     return f"replica {name}"
 
 
-def _primary(owners: Sequence[OwnerDescription]) -> Layer:
+def _primary(owners: Sequence[OwnerDescription]) -> DrawnTier:
     tables = dict.fromkeys(table for each in owners for table in each.tables)
     names = ", ".join(each.removeprefix("public.") for each in tables)
-    return Layer(
+    return DrawnTier(
         name="primary",
-        about="the truth: all writes, and what no other layer may answer",
+        about="the truth: all writes, and what no other tier may answer",
         holdings=(Holding(names, "for good"),) if names else (),
     )
 
 
-def _live(layer: Layer, seen: Mapping[str, SeenServer]) -> Layer:
-    found = seen.get(layer.name)
-    return layer if found is None else replace(layer, live=found.live, is_well=found.is_well)
+def _live(tier: DrawnTier, seen: Mapping[str, SeenServer]) -> DrawnTier:
+    found = seen.get(tier.name)
+    return tier if found is None else replace(tier, live=found.live, is_well=found.is_well)
 
 
 def _held(
