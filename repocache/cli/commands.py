@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from repocache.cli.behind import behind
 from repocache.cli.demo import demo
 from repocache.cli.doctor import doctor
+from repocache.cli.forget import clear, invalidate
+from repocache.cli.inspect import inspect
 from repocache.cli.keys import keys
 from repocache.cli.map import draw_map
 from repocache.cli.outbox import outbox
 from repocache.cli.relay import relay
+from repocache.cli.switch import switch
 from repocache.cli.verify import verify
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
@@ -20,6 +24,11 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "keys": keys,
     "map": draw_map,
     "doctor": doctor,
+    "inspect": inspect,
+    "invalidate": invalidate,
+    "clear": clear,
+    "switch": switch,
+    "behind": behind,
     "verify": verify,
     "relay": relay,
     "outbox": outbox,
