@@ -14,7 +14,7 @@ from repocache.cli.frame import AsJson, Frame, Target, printable
 from repocache.cli.named import find_owner, id_text
 from repocache.cli.target import find_database
 from repocache.database import Database
-from repocache.runtime.inspection import Held, Inspection
+from repocache.runtime.inspection import HeldState, Inspection
 
 Owner = Annotated[
     str, typer.Argument(metavar="OWNER", help="A class, or its prefix: Users, or user.")
@@ -48,7 +48,7 @@ def inspect(
         frame.answer(
             document,
             lambda console: show(console, document),
-            found=found.is_equal is False or found.held is Held.UNREADABLE,
+            found=found.is_equal is False or found.held is HeldState.UNREADABLE,
         )
 
 

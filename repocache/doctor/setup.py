@@ -40,7 +40,7 @@ class SetupFacts:
     @property
     def is_strict(self) -> bool:
         """Whether an owner relies on a Redis that evicts nothing."""
-        return any(each.pattern.endswith("strict") for each in self.owners)
+        return any(each.is_strict for each in self.owners)
 
     @property
     def is_behind(self) -> bool:

@@ -87,8 +87,10 @@ class OwnerDescription:
     beside: str = ""
     #: What its keys look like: `user:{id: int}`.
     key: str
-    #: The policy's name: `cache-aside`, `write-through, strict`, `write-behind`.
+    #: The policy's name: `cache-aside`, `strict write-through`, `write-behind`.
     pattern: str
+    #: Whether it relies on a Redis that evicts nothing.
+    is_strict: bool = False
     #: None: of tags, which live as long as what is cached under them.
     times: OwnerTimes | None
     #: Those that may answer, the nearest first.
@@ -152,6 +154,7 @@ class _Describer:
             declared=name,
             key=_key(binding.keys, [scope, *ids] if scope else ids),
             pattern=pattern_of(policy),
+            is_strict=policy.holds_readers_back,
             times=_times(policy),
             tiers=self._tiers(policy),
             written_by=writer,
@@ -307,13 +310,10 @@ def _behind(binding: BehindBinding) -> OwnerDescription:
 
 
 def pattern_of(policy: Policy) -> str:
-    """`CacheAside` is `cache-aside`, and so on, with what makes it another."""
-    name = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(policy).__name__).lower()
-    if policy.holds_readers_back:
-        return f"{name}, strict"
+    """As the policy says it, and that it fills nothing where it does not."""
     if not policy.caches and policy.tells_changes:
-        return f"{name}, no fill"
-    return name
+        return f"{policy.pattern}, no fill"
+    return policy.pattern
 
 
 def _times(policy: Policy) -> OwnerTimes:

@@ -24,7 +24,7 @@ from repocache.settings import Settings
 from repocache.verification.verifier import Examined
 
 
-class Held(Enum):
+class HeldState(Enum):
     """What lies under a key's name. `UNREADABLE`: bytes that are none of this owner's."""
 
     ABSENT = "absent"
@@ -56,7 +56,7 @@ class Inspection:
     key: str
     bucket: int
     name: str = ""
-    held: Held = Held.UNKNOWN
+    held: HeldState = HeldState.UNKNOWN
     size: int = 0
     left: float | None = None
     age_at_most: float | None = None
@@ -91,7 +91,7 @@ async def inspect_key(
             found = Inspection(key=found.key, bucket=found.bucket, unreachable=in_brief(error))
     primary = (await examined.rows([id])).get(id)
     equal = None
-    if found.held in (Held.VALUE, Held.NO_SUCH_ROW):
+    if found.held in (HeldState.VALUE, HeldState.NO_SUCH_ROW):
         equal = _same(examined, row, primary)
     return replace(found, primary=_named(columns, primary), is_equal=equal)
 
@@ -125,7 +125,7 @@ class _Looking:
             ),
         }
         if not (record["i"] and generation):
-            return Inspection(**base, held=Held.ABSENT), None
+            return Inspection(**base, held=HeldState.ABSENT), None
         under = (bucket, record["i"], generation)
         fingerprint = self._source.fingerprint
         name = self._names.prefix(*under, fingerprint) + text
@@ -136,21 +136,21 @@ class _Looking:
             "aside": await self._is_there(under, fingerprint + ASIDE, text),
         }
         if value is None:
-            return Inspection(**base, held=Held.ABSENT), None
+            return Inspection(**base, held=HeldState.ABSENT), None
         left = await self._link.call("PTTL", name) / 1000
         base |= {"size": len(value), "left": left if left >= 0 else None}
         if is_lease(value):
-            return Inspection(**base, held=Held.LEASE), None
+            return Inspection(**base, held=HeldState.LEASE), None
         cached = self._values.decode(text, value, self._id)
         if cached is None:
-            return Inspection(**base, held=Held.UNREADABLE), None
+            return Inspection(**base, held=HeldState.UNREADABLE), None
         policy = self._source.policy
         if cached.row is None:
             age = max(0.0, policy.negative_ttl - left)
-            return Inspection(**base, held=Held.NO_SUCH_ROW, age_at_most=age), None
+            return Inspection(**base, held=HeldState.NO_SUCH_ROW, age_at_most=age), None
         age = max(0.0, policy.ttl + policy.freshness.beyond - left)
         named = _named(columns, cached.row)
-        return Inspection(**base, held=Held.VALUE, row=named, age_at_most=age), cached.row
+        return Inspection(**base, held=HeldState.VALUE, row=named, age_at_most=age), cached.row
 
     async def _record(self, bucket: int, *more: str) -> dict[str, str]:
         fields = ("i", "s", "t", "h", "f", *more)

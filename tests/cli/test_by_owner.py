@@ -19,7 +19,7 @@ from repocache.cli.inspect import look, shown_row, size_of
 from repocache.cli.named import find_owner, id_text
 from repocache.errors import CacheUnavailable
 from repocache.keys import Keys
-from repocache.runtime.inspection import Held
+from repocache.runtime.inspection import HeldState
 from repocache.testing import Servers
 from tests.cli.conftest import Make
 from tests.cli.shop_of_all import Authors, Hits, Posts, Prices
@@ -66,7 +66,7 @@ async def test_a_key_tier_by_tier(opened: Make) -> None:
         await db[Posts].count()
         await until(lambda: db[Authors]._peek(99) is not None, "the fills have landed")
         found, tags = await look(opened(), "author", "1")
-        assert (found.key, found.held, found.is_equal) == ("author:1", Held.VALUE, True)
+        assert (found.key, found.held, found.is_equal) == ("author:1", HeldState.VALUE, True)
         assert found.left is not None
         assert 200 < found.left <= 300
         assert found.record.incarnation
@@ -82,9 +82,9 @@ async def test_a_key_tier_by_tier(opened: Make) -> None:
         found, tags = await look(opened(), "Posts", "1")
         assert list(tags) == ["tag--posts"]
         found, _ = await look(opened(), "Authors", "99")
-        assert (found.held, found.is_equal, found.primary) == (Held.NO_SUCH_ROW, True, None)
+        assert (found.held, found.is_equal, found.primary) == (HeldState.NO_SUCH_ROW, True, None)
         found, _ = await look(opened(), "Authors", "2")
-        assert (found.held, found.is_equal) == (Held.ABSENT, None)
+        assert (found.held, found.is_equal) == (HeldState.ABSENT, None)
 
 
 async def test_what_differs_is_told(opened: Make) -> None:

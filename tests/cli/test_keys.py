@@ -68,11 +68,11 @@ def test_tiers_that_are_not_there_answer_nothing() -> None:
     "policy, told",
     [
         (CacheAside(), "cache-aside"),
-        (WriteThrough(strict=True), "write-through, strict"),
+        (WriteThrough(strict=True), "strict write-through"),
         (WriteAround(fill=False), "write-around, no fill"),
-        (LocalOnly(), "local-only"),
+        (LocalOnly(), "local only"),
         (Uncached(), "uncached"),
-        (AlwaysConsistent(), "always-consistent"),
+        (AlwaysConsistent(), "always consistent"),
     ],
 )
 def test_patterns(policy: Policy, told: str) -> None:

@@ -192,7 +192,7 @@ async def test_nobody_has_it_but_its_guard(repocache_endpoints: Endpoints) -> No
         gc.collect()
         guard = db.settings.observe
         assert isinstance(guard, Observers)
-        holders = [each for each in gc.get_referrers(fragile) if each is not guard._observers]
+        holders = [each for each in gc.get_referrers(fragile) if each is not guard.observers]
         assert all(isinstance(each, FrameType | CoroutineType) for each in holders), holders
 
 
