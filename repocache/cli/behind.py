@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from repocache.behind.dead_letters import DeadLetter
-from repocache.cli.frame import AsJson, CommandRefused, Frame, Target, printable
+from repocache.cli.frame import AsJson, CommandRefused, Frame, Target, counted, printable
 from repocache.cli.named import find_owner
 from repocache.cli.target import find_database
 from repocache.database import Database
@@ -146,9 +146,10 @@ def show(console: Console, found: Mapping[str, BehindAnswer]) -> None:
     for owner, each in found.items():
         waits = f"not known: {each.why}"
         if each.changes is not None:
-            waits = f"{each.changes} changes wait, the first for {each.seconds or 0:.1f} s"
-        done = "" if each.done is None else f"; {each.done} letters done"
-        line = f"{owner}: {waits}; {each.letters} dead letters{done}"
+            waiting = counted(each.changes, "pending change")
+            waits = f"{waiting}, the first for {each.seconds or 0:.1f} s"
+        done = "" if each.done is None else f"; {counted(each.done, 'letter')} done"
+        line = f"{owner}: {waits}; {counted(each.letters, 'dead letter')}{done}"
         console.print(printable(line), soft_wrap=True)
         for letter in each.listed:
             columns = ", ".join([*sorted(letter.sets), *(f"+{add}" for add in sorted(letter.adds))])

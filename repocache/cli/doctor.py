@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from repocache.cli.frame import AsJson, Frame, Target, printable
+from repocache.cli.frame import AsJson, Frame, Target, counted, printable
 from repocache.cli.target import find_database
 from repocache.doctor.checklist import Point, PointVerdict, checklist_of
 from repocache.doctor.examination import findings_of, gather
@@ -70,5 +70,5 @@ def show(console: Console, findings: Sequence[Finding]) -> None:
         console.print(f"  seen: {printable(each.evidence)}", soft_wrap=True)
         console.print(f"  do: {printable(each.remedy)} (docs/{each.page})", soft_wrap=True)
     counts = {each: sum(found.severity is each for found in findings) for each in Severity}
-    told = ", ".join(f"{count} {each.value}s" for each, count in counts.items() if count)
+    told = ", ".join(counted(count, each.value) for each, count in counts.items() if count)
     console.print(told or "nothing was found")

@@ -3,6 +3,7 @@ in one line."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, redirect_stdout
@@ -44,11 +45,13 @@ class Frame(AbstractContextManager["Frame"]):
 
     Until it is left, what the application prints goes to stderr: stdout has the answer alone. An
     error that is the user's, or a server's, ends the command with `FAILED` and one line on stderr;
-    with `json` the document is then `{"error": ...}`.
+    with `json` the document is then `{"error": ...}`. `logs`: events go to stderr where the
+    application has no log for them; else they do not, for a command says itself what it finds.
     """
 
-    def __init__(self, *, json: bool) -> None:
+    def __init__(self, *, json: bool, logs: bool = False) -> None:
         self.json = json
+        self._logs = logs
         self._out: TextIO = sys.stdout
         self.console = plain_console(self._out)
         self._status = FINE
@@ -56,6 +59,9 @@ class Frame(AbstractContextManager["Frame"]):
 
     def __enter__(self) -> Self:
         self._stack.enter_context(redirect_stdout(sys.stderr))
+        logger = logging.getLogger("repocache")
+        if not self._logs and not logger.handlers:
+            logger.addHandler(logging.NullHandler())
         return self
 
     def answer(self, document: object, show: Show, *, found: bool = False) -> None:
@@ -116,6 +122,11 @@ def plain_console(out: TextIO) -> Console:
     """Whose text is nobody's markup: what is shown comes from databases, too."""
     options: dict[str, Any] = {} if out.isatty() else {"width": WIDTH}
     return Console(file=out, markup=False, highlight=False, emoji=False, **options)
+
+
+def counted(number: int, what: str) -> str:
+    """`1 owner`, `2 owners`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def printable(text: str) -> str:

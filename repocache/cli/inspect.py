@@ -33,7 +33,8 @@ def inspect(
     """Show one key: L1, Redis, records, leases, tags, and the primary's row beside it. It changes
     nothing. Of a scope's rows the id begins with the scope's value: acme:7.
 
-    Ends with status 1 if what is cached differs from the primary's row.
+    Ends with status 1 if what is cached differs from the primary's row, is unreadable, or if Redis
+    does not answer.
     """
     with Frame(json=json) as frame:
         db = find_database(target)
@@ -48,8 +49,15 @@ def inspect(
         frame.answer(
             document,
             lambda console: show(console, document),
-            found=found.is_equal is False or found.held is HeldState.UNREADABLE,
+            found=not is_well(found, has_redis=db.has_redis),
         )
+
+
+def is_well(found: Inspection, *, has_redis: bool) -> bool:
+    """Whether it was seen, and is what the primary has."""
+    if found.is_equal is False or found.held is HeldState.UNREADABLE:
+        return False
+    return not (has_redis and found.unreachable)
 
 
 async def look(db: Database, owner: str, id: str) -> tuple[Inspection, Mapping[str, Sequence[str]]]:
@@ -101,7 +109,7 @@ def show(console: Console, found: Mapping[str, Any]) -> None:
     for prefix, shapes in found["tags"].items():
         lines += [("tags", f"{prefix}: {shape}") for shape in shapes]
     for name, text in lines:
-        console.print(f"{name:14}{printable(text)}", soft_wrap=True)
+        console.print(f"{name:16}{printable(text)}", soft_wrap=True)
 
 
 def _redis_lines(found: Mapping[str, Any]) -> list[tuple[str, str]]:

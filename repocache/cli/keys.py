@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from repocache.cli.frame import AsJson, Frame, Target
+from repocache.cli.frame import AsJson, Frame, Target, counted
 from repocache.cli.target import NoTarget, find_database
 from repocache.database import Database
 from repocache.errors import OwnerClash
@@ -73,7 +73,7 @@ def show(
     for prefix, several in shapes.items():
         for shape in several:
             console.print(f"{prefix}: {shape}", soft_wrap=True)
-    console.print(f"{len(owners)} owners; no two of them meet")
+    console.print(f"{counted(len(owners), 'owner')}; no two meet")
 
 
 def times_of(times: OwnerTimes | None) -> str:

@@ -42,5 +42,5 @@ def redis_seen(facts: RedisFacts) -> SeenServer:
     """Version and memory, or why it does not answer."""
     if facts.unreachable:
         return SeenServer(live=facts.unreachable, is_well=False)
-    most = f" of {facts.maxmemory / 2**20:.1f}" if facts.maxmemory else ", without a limit"
-    return SeenServer(live=f"{facts.version}, {facts.used_memory / 2**20:.1f}{most} MB")
+    most = f" of {facts.maxmemory / 2**20:.1f} MB" if facts.maxmemory else ", without a limit"
+    return SeenServer(live=f"{facts.version}, {facts.used_memory / 2**20:.1f} MB{most}")

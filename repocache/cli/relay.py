@@ -18,7 +18,7 @@ def relay(target: Target, json: AsJson = False) -> None:
 
     With --json the document comes when it ends.
     """
-    with Frame(json=json) as frame:
+    with Frame(json=json, logs=True) as frame:
         asyncio.run(run_relay(find_database(target), frame.say))
         frame.answer({"relayed": True}, lambda _: None)
 

@@ -57,8 +57,9 @@ def switch(  # noqa: PLR0913  # options of a command
         if owner is not None:
             declared, wanted = find_owner(db, owner), find_mode(mode)
             seconds = seconds_of(until)
-            asyncio.run(run_switch(db, declared, wanted, (seconds, by or user_here())))
-        found = asyncio.run(run_list(db))
+            found = asyncio.run(run_switch(db, declared, wanted, (seconds, by or user_here())))
+        else:
+            found = asyncio.run(run_list(db))
         frame.answer(
             {"switches": {each: document_of(one) for each, one in found.items()}},
             lambda console: show(console, found),
@@ -91,12 +92,13 @@ def user_here() -> str:
 
 async def run_switch(
     db: Database, owner: type[Any], mode: CacheMode | None, how: tuple[float, str]
-) -> None:
-    """`how`: for how many seconds, and by whom. Starts the database for it, in this process. Raises
-    CacheUnavailable."""
+) -> Mapping[str, SharedSwitch]:
+    """Those that count then. `how`: for how many seconds, and by whom. Starts the database for it,
+    in this process. Raises CacheUnavailable."""
     seconds, by = how
     async with db:
         await db.switch_everywhere(owner, mode, seconds=seconds, by=by)
+        return await db.switches()
 
 
 async def run_list(db: Database) -> Mapping[str, SharedSwitch]:

@@ -106,7 +106,7 @@ def _replicas(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> I
     for name in servers.replicas:
         yield DrawnTier(
             name=replica_tier(name),
-            about=f"answers misses of {count} owners once it has replayed what they need",
+            about=f"answers misses of {count} owners, once it has replayed what they need",
             holdings=(Holding("the rows", f"at most {servers.max_lag:g} s behind"),),
         )
 

@@ -164,4 +164,4 @@ def shown(show: Callable[[Console], None]) -> str:
 def test_lines_of_what_waits() -> None:
     answer: Any = behind_command.BehindAnswer(changes=7, seconds=2.0, letters=0)
     text = shown(lambda console: behind_command.show(console, {"hit": answer}))
-    assert text == "hit: 7 changes wait, the first for 2.0 s; 0 dead letters\n"
+    assert text == "hit: 7 pending changes, the first for 2.0 s; 0 dead letters\n"
