@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import typer
 
+from repocache.cli.advise import advise
 from repocache.cli.behind import behind
 from repocache.cli.demo import demo
 from repocache.cli.doctor import doctor
@@ -18,12 +19,15 @@ from repocache.cli.outbox import outbox
 from repocache.cli.relay import relay
 from repocache.cli.switch import switch
 from repocache.cli.verify import verify
+from repocache.cli.watch import watch
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "demo": demo,
     "keys": keys,
     "map": draw_map,
     "doctor": doctor,
+    "watch": watch,
+    "advise": advise,
     "inspect": inspect,
     "invalidate": invalidate,
     "clear": clear,

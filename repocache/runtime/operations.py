@@ -3,7 +3,9 @@ be forgotten or fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from repocache.background.home import Home
@@ -11,6 +13,7 @@ from repocache.cache.switch import CacheMode
 from repocache.errors import ConfigurationError, InvalidId, NotStarted, OwnerClash
 from repocache.events import Observer
 from repocache.invalidation.batch import Batch
+from repocache.invalidation.channel import Receiver
 from repocache.invalidation.held import Held
 from repocache.keys import owner_bucket, shown
 from repocache.records import CallerHistory
@@ -62,6 +65,21 @@ class Operations:
         """The one owner of every key of this database, as it is declared; it need not be started.
         What the database itself says of tables is in it from the first start on."""
         return describe(self._plan)
+
+    @contextmanager
+    def hearing(self, receiver: Receiver) -> Iterator[None]:
+        """`with db.hearing(receiver):` it hears every message of the channel in the block."""
+        receivers = self._started.cache.receivers
+        receivers.append(receiver)
+        try:
+            yield
+        finally:
+            receivers.remove(receiver)
+
+    @property
+    def counting_switches(self) -> Mapping[str, SharedSwitch]:
+        """The switches of all processes that this one follows now, by the owner's prefix."""
+        return self._started.switches.counting
 
     async def shapes(self) -> Mapping[str, Sequence[str]]:
         """Which shapes of cached selects are registered, by the prefix of their tables' tags: what
@@ -145,10 +163,12 @@ class Operations:
             )
         return await verifier.verify(samples, within)
 
-    async def measure(self) -> None:
+    async def measure(self, observe: Observer | None = None) -> None:
         """Tell the observer now how things stand, as it is told every `Settings.measure_every`
-        seconds. What cannot be measured is an event (`MeasureFailed`)."""
-        await self._started.measuring.measure()
+        seconds; `observe`: this one in its place. What cannot be measured is an event
+        (`MeasureFailed`)."""
+        measuring = self._started.measuring
+        await (measuring if observe is None else replace(measuring, observe=observe)).measure()
 
     @property
     def is_durable(self) -> bool:

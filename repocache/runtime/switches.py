@@ -76,7 +76,8 @@ def read_switches(
 
 class SharedSwitches:
     """Of one process. `readers`: by the owner's prefix. `declared`: the mode of an owner that
-    nobody has switched. `now`: Unix time in seconds by the primary's clock."""
+    nobody has switched. `now`: Unix time in seconds by the primary's clock. `counting`:
+    those that this process follows now."""
 
     def __init__(  # noqa: PLR0913  # keyword-only
         self,
@@ -95,12 +96,12 @@ class SharedSwitches:
         self._now = now
         self._observe = observe
         self._known: dict[str, SharedSwitch] = {}
-        self._counting: dict[str, SharedSwitch] = {}
+        self.counting: dict[str, SharedSwitch] = {}
 
     def turn(self, owner: str, mode: CacheMode) -> None:
         """In this process alone, for as long as no switch of all processes counts."""
         self._own[owner] = mode
-        if owner not in self._counting:
+        if owner not in self.counting:
             self._turn(owner, mode, "", None)
 
     async def run(self) -> None:
@@ -153,7 +154,7 @@ class SharedSwitches:
             for owner, switch in self._known.items()
             if owner in self._readers and now < switch.until
         }
-        before, self._counting = self._counting, counting
+        before, self.counting = self.counting, counting
         for owner in before.keys() - counting.keys():
             self._turn(owner, self._own[owner], "", None)
         for owner, switch in counting.items():
