@@ -29,6 +29,7 @@ from repocache.events import (
 )
 from repocache.observers.hot_keys import TopCounts
 from repocache.records.message import Message
+from repocache.runtime.description import OwnerKind
 
 SHOWN = 10
 """Hot keys, and owners."""
@@ -97,9 +98,12 @@ class WatchedMoment:
 
 
 class HeardWrites:
-    """Follows the channel: which keys are written, and by whose owner, in bounded memory."""
+    """Follows the channel: which keys are written, and by whose owner, in bounded memory.
+    `unnamed`: owners whose keys hold values of columns, as lookups' do: they are counted, and no
+    key of theirs is shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, unnamed: frozenset[str] = frozenset()) -> None:
+        self._unnamed = unnamed
         self.is_up = True
         self._owners: dict[str, int] = {}
         self._keys = TopCounts()
@@ -114,7 +118,8 @@ class HeardWrites:
         for key in message.keys:
             owner = key.partition(":")[0]
             self._owners[owner] = self._owners.get(owner, 0) + 1
-            self._keys.add(key, 1)
+            if owner not in self._unnamed:
+                self._keys.add(key, 1)
         for owner in message.generations:
             self._owners[owner] = self._owners.get(owner, 0) + 1
 
@@ -139,7 +144,8 @@ async def run_watch(
     """The last look. `times`: seconds in all, 0: until interrupted, and between two looks. Starts
     the database for it, in this process."""
     most, every = times
-    heard, look = HeardWrites(), WatchedMoment()
+    unnamed = {each.prefix for each in db.owners if each.kind in (OwnerKind.LOOKUP, OwnerKind.TAGS)}
+    heard, look = HeardWrites(frozenset(unnamed)), WatchedMoment()
     clock = asyncio.get_running_loop().time
     before: Mapping[str, OwnerFigures] = {}
     async with db:

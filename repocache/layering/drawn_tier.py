@@ -102,11 +102,12 @@ def _replicas(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> I
             about="not configured: every miss goes to the primary",
             is_configured=False,
         )
-    count = sum(Tier.REPLICA in each.tiers and not each.beside for each in owners)
+    kinds = (OwnerKind.REPOSITORY, OwnerKind.COMPUTED)
+    count = sum(Tier.REPLICA in each.tiers and each.kind in kinds for each in owners)
     for name in servers.replicas:
         yield DrawnTier(
             name=replica_tier(name),
-            about=f"answers misses of {count} owners, once it has replayed what they need",
+            about=f"answers misses of {count} owner{'s' * (count != 1)}, once it has replayed what is needed",
             holdings=(Holding("the rows", f"at most {servers.max_lag:g} s behind"),),
         )
 

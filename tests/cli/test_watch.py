@@ -41,6 +41,14 @@ def test_reads_between_two_scrapes() -> None:
     assert with_reads(WatchedMoment(), {}, after, 2.0).reads == {}
 
 
+def test_values_of_columns_are_not_shown() -> None:
+    heard = HeardWrites(frozenset({"user-by_email"}))
+    heard.apply(said("user:1", "user-by_email:ada%40x.org"))
+    rates, hot = heard.taken(1.0)
+    assert rates == {"user": 1.0, "user-by_email": 1.0}
+    assert hot == [("user:1", 1)]
+
+
 async def look(db_of: Make, seconds: float) -> WatchedMoment:
     with redirect_stdout(io.StringIO()), Frame(json=True) as frame:
         return await run_watch(db_of(), frame, (seconds, 0.3), ())
