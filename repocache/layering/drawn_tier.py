@@ -107,7 +107,7 @@ def _replicas(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> I
     for name in servers.replicas:
         yield DrawnTier(
             name=replica_tier(name),
-            about=f"answers misses of {count} owner{'s' * (count != 1)}, once it has replayed what is needed",
+            about=f"misses of {count} owner{'s' * (count != 1)}, once it has replayed enough",
             holdings=(Holding("the rows", f"at most {servers.max_lag:g} s behind"),),
         )
 
