@@ -82,7 +82,7 @@ def commits_durably(setup: SetupFacts) -> Finding | None:
 def has_connections(setup: SetupFacts) -> Finding | None:
     """The pools of all processes, and what the server, the role and the database allow."""
     primary, wanted = setup.primary, setup.connections.primary * setup.processes
-    if not primary.settings:
+    if "max_connections" not in primary.settings:
         return None
     most = primary.number("max_connections") - primary.number("superuser_reserved_connections")
     limits = [each for each in (primary.role_limit, primary.database_limit) if each >= 0]

@@ -129,7 +129,7 @@ def may_be_held_back(setup: SetupFacts, replica: NodeFacts) -> Finding | None:
 
 def replica_has_connections(setup: SetupFacts, replica: NodeFacts) -> Finding | None:
     """The pools of all processes there."""
-    if not replica.settings:
+    if "max_connections" not in replica.settings:
         return None
     wanted = setup.connections.replica * setup.processes
     most = replica.number("max_connections") - replica.number("superuser_reserved_connections")
