@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,24 +17,28 @@ from repocache.alembic_ops.ddl import create_outbox, create_trigger, create_writ
 from repocache.doctor.examination import findings_of, gather
 from repocache.doctor.finding import Finding, Severity
 from repocache.doctor.setup import SetupFacts
-from repocache.testing import Endpoints, Layout, Servers
+from repocache.testing import Endpoints, Layout, Servers, embedded_servers
+from repocache.testing.given import are_given
+from repocache.testing.topology import fresh_endpoints
 from tests.cli.shop_of_all import EVERYTHING, Base
 from tests.shop import template
 
 TABLES = {"authors": ("id",), "posts": ("id",), "hits": ("id",)}
 
 
-@pytest.fixture(scope="session")
-def repocache_layout() -> Layout:
-    return Layout(
-        postgres={"hot_standby_feedback": "on", "max_standby_streaming_delay": "4s"},
-        redis=("maxmemory 256mb", "maxmemory-policy noeviction", "appendonly yes"),
-    )
+LAYOUT = Layout(
+    postgres={"hot_standby_feedback": "on", "max_standby_streaming_delay": "4s"},
+    redis=("maxmemory 256mb", "maxmemory-policy noeviction", "appendonly yes"),
+)
 
 
 @pytest.fixture(scope="session")
-def repocache_template(repocache_servers: Servers) -> str:
-    return template(repocache_servers, "well_template", make)
+def well_servers() -> Iterator[Servers]:
+    """Their own: those of the whole run have no such settings."""
+    if are_given(os.environ):
+        pytest.skip("servers that are given have settings of their own")
+    with embedded_servers(LAYOUT) as servers:
+        yield servers
 
 
 async def make(url: str) -> None:
@@ -96,5 +101,7 @@ class Ground:
 
 
 @pytest.fixture
-def ground(repocache_servers: Servers, repocache_endpoints: Endpoints) -> Ground:
-    return Ground(repocache_servers, repocache_endpoints)
+def ground(well_servers: Servers) -> Iterator[Ground]:
+    name = template(well_servers, "well_template", make)
+    with fresh_endpoints(well_servers, name) as ends:
+        yield Ground(well_servers, ends)

@@ -14,7 +14,7 @@ import pytest
 from repocache import CacheMode, KeyOwner, Repository, WriteThrough
 from repocache.doctor.finding import Severity
 from repocache.engines.topology_settings import TopologySettings
-from repocache.testing import Layout, Servers, embedded_servers
+from repocache.testing import Layout, embedded_servers
 from tests.cli.shop_of_all import Post
 from tests.doctor.conftest import Ground
 
@@ -255,24 +255,27 @@ async def test_a_replica_set_wrongly(
     assert severity is NOTE
 
 
-async def test_a_replica_that_does_not_replay(ground: Ground, repocache_controls: Servers) -> None:
-    replica = repocache_controls.replicas[0]
+async def test_a_replica_that_does_not_replay(ground: Ground) -> None:
+    replica = ground.servers.replicas[0]
     replica.pause_replay()
     found = await ground.found()
+    replica.resume_replay()
     assert found == {f"replica {replica.host}:{replica.port} does not replay": ERROR}
 
 
-async def test_a_replica_that_was_promoted(ground: Ground, repocache_controls: Servers) -> None:
-    replica = repocache_controls.replicas[0]
+async def test_a_replica_that_was_promoted(ground: Ground) -> None:
+    servers = ground.servers
+    replica = servers.replicas[0]
     replica.promote()
     found = await ground.found()
+    servers.rebuild(replica, servers.primary)
     assert found.get(f"replica {replica.host}:{replica.port} is a primary") is ERROR
 
 
-async def test_a_redis_that_is_a_replica(ground: Ground, repocache_controls: Servers) -> None:
-    redis = repocache_controls.redis
-    redis.command("REPLICAOF", "127.0.0.1", 1)
+async def test_a_redis_that_is_a_replica(ground: Ground) -> None:
+    ground.redis("REPLICAOF", "127.0.0.1", 1)
     found = await ground.found()
+    ground.redis("REPLICAOF", "NO", "ONE")
     assert found.get("the address of Redis leads to no single master") is ERROR
 
 
