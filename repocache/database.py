@@ -23,7 +23,7 @@ from repocache.engines.engine_settings import EngineSettings
 from repocache.engines.topology_settings import Replica
 from repocache.environment.reading import Environment
 from repocache.errors import ConfigurationError, NotStarted, UsageError
-from repocache.events import guarded
+from repocache.events import Unguarded, guarded
 from repocache.invalidation.feed import Audience, Feed
 from repocache.mapping.rules import MappingRules
 from repocache.nodes.topology import NodeStatus, Topology
@@ -318,6 +318,11 @@ class Database(Operations):
         changes = watch.transaction_of(connection).changes
         for prefix, keys in declared:
             changes.declare(prefix, keys)
+
+    @property
+    def unguarded(self) -> tuple[Unguarded, ...]:
+        """What works and is open to others: bookmarks, and the ways to servers."""
+        return self._advice
 
     @property
     def nodes(self) -> tuple[NodeStatus, ...]:

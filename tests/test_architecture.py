@@ -26,7 +26,7 @@ FLOORS = [
     {"repository", "settings"},
     {"behind", "computed"},
     {"runtime", "environment"},
-    {"database"},
+    {"database", "doctor", "layering"},
     {"testing", "alembic_ops", "http", "fastapi"},
     {"demo"},
     {"cli"},

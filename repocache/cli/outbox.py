@@ -1,16 +1,46 @@
-"""`repocache outbox`: what the outbox holds, as lines; rows tried again, rows deleted."""
+"""`repocache outbox`: what the outbox holds; rows tried again, rows deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
+import typer
+from rich.console import Console
+
+from repocache.cli.frame import AsJson, CommandRefused, Frame, Target, printable
+from repocache.cli.target import find_database
 from repocache.database import Database
 from repocache.invalidation.held import HeldRow
 
 ALL = "all"
 MOST = 1_000
 """Rows that are listed."""
+
+
+def outbox(
+    target: Target,
+    replay: Annotated[
+        list[str] | None, typer.Option(help="Id of a row to try again now, or all.")
+    ] = None,
+    discard: Annotated[
+        list[str] | None, typer.Option(help="Id of a row to delete undelivered.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """List the invalidations that wait in the outbox and those that were put aside, or try again
+    and delete some.
+
+    Ends with status 1 if rows are put aside.
+    """
+    with Frame(json=json) as frame:
+        found = asyncio.run(run_outbox(find_database(target), Wanted(replay or (), discard or ())))
+        if found.missing:
+            frame.say("\n".join(lines_of(found)[:-1]))
+            raise NoRow(found.missing)
+        frame.answer(found.document, lambda console: show(console, found), found=found.aside > 0)
 
 
 class Wanted(NamedTuple):
@@ -20,52 +50,97 @@ class Wanted(NamedTuple):
     discard: Sequence[str]
 
 
-class NoRow(Exception):
+class NoRow(CommandRefused):
     """What was named is no row of the outbox. The message says which."""
 
 
-async def run_outbox(db: Database, wanted: Wanted, tell: Callable[[str], None]) -> bool:
-    """Whether rows are put aside when it ends. Starts the database for it, in this process.
+@dataclass(frozen=True, slots=True)
+class OutboxAnswer:
+    """`rows`: those that wait and those that were put aside, if nothing was to be done.
+    `replayed`, `discarded`: ids, None: nothing was asked. `missing`: which of the ids that were
+    named are none, in words."""
 
-    Raises NoRow, ConfigurationError without an outbox, and what starting a database raises.
+    waiting: int
+    aside: int
+    rows: Sequence[HeldRow] | None = None
+    replayed: Sequence[int] | None = None
+    discarded: Sequence[int] | None = None
+    missing: str = ""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        rows = None if self.rows is None else [each._asdict() for each in self.rows]
+        return {
+            "waiting": self.waiting,
+            "aside": self.aside,
+            "rows": rows,
+            "replayed": self.replayed,
+            "discarded": self.discarded,
+        }
+
+
+async def run_outbox(db: Database, wanted: Wanted) -> OutboxAnswer:
+    """What was done, and what there is when it ends. Starts the database for it, in this process.
+
+    Raises NoRow for what can be no id, ConfigurationError without an outbox, and what starting a
+    database raises.
     """
-    replay, discard = (
-        _ids("replay", [each for each in wanted.replay if each != ALL]),
-        _ids("discard", wanted.discard),
-    )
+    ids = _ids("replay", [each for each in wanted.replay if each != ALL])
+    doomed = _ids("discard", wanted.discard)
+    rows: Sequence[HeldRow] | None = None
+    replayed: list[int] = []
+    discarded: list[int] = []
+    missing: list[str] = []
     async with db:
         held = db.outbox
         if ALL in wanted.replay:
-            tell(f"tried again: {_named(await held.replay_all())}")
-        if replay:
-            found = await held.replay(replay)
-            tell(f"tried again: {_named(found)}")
-            _require("replay", replay, found)
-        if discard:
-            found = await held.discard(discard)
-            tell(f"discarded: {_named(found)}")
-            _require("discard", discard, found)
+            replayed += await held.replay_all()
+        if ids:
+            found = await held.replay(ids)
+            replayed += [each for each in found if each not in replayed]
+            missing += _missing("replay", ids, replayed)
+        if doomed:
+            discarded = await held.discard(doomed)
+            missing += _missing("discard", doomed, discarded)
         if not (wanted.replay or wanted.discard):
-            for row in await held.rows(MOST):
-                tell(line_of(row))
+            rows = await held.rows(MOST)
         count = await held.count()
-    tell(f"{count.waiting} waiting, {count.aside} put aside")
-    return count.aside > 0
-
-
-def line_of(row: HeldRow) -> str:
-    """For a terminal: anybody may have written the row, so nothing that is not printed as it is
-    gets there."""
-    state = "put aside" if row.is_aside else "waiting"
-    why = f": {row.why}" if row.why else ""
-    source = f" {row.source}" if row.source else ""
-    return _plain(
-        f"{row.id} {state} since {row.since}, tries {row.tries}{why};{source} {row.begins}"
+    return OutboxAnswer(
+        count.waiting,
+        count.aside,
+        rows,
+        sorted(replayed) if wanted.replay else None,
+        sorted(discarded) if wanted.discard else None,
+        "; ".join(missing),
     )
 
 
-def _plain(text: str) -> str:
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+def show(console: Console, found: OutboxAnswer) -> None:
+    """A line for each row, and how many there are."""
+    for line in lines_of(found):
+        console.print(line, soft_wrap=True)
+
+
+def lines_of(found: OutboxAnswer) -> list[str]:
+    """As `show` prints them."""
+    lines = []
+    if found.replayed is not None:
+        lines.append(f"tried again: {_named(found.replayed)}")
+    if found.discarded is not None:
+        lines.append(f"discarded: {_named(found.discarded)}")
+    lines += map(line_of, found.rows or ())
+    return [*lines, f"{found.waiting} waiting, {found.aside} put aside"]
+
+
+def line_of(row: HeldRow) -> str:
+    """For a terminal."""
+    state = "put aside" if row.is_aside else "waiting"
+    why = f": {row.why}" if row.why else ""
+    source = f" {row.source}" if row.source else ""
+    return printable(
+        f"{row.id} {state} since {row.since}, tries {row.tries}{why};{source} {row.begins}"
+    )
 
 
 def _ids(option: str, given: Iterable[str]) -> list[int]:
@@ -87,9 +162,8 @@ def _named(ids: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(ids))) or "nothing"
 
 
-def _require(option: str, wanted: Iterable[int], found: Iterable[int]) -> None:
-    missing = set(wanted) - set(found)
-    if missing:
-        raise NoRow(
-            f"--{option}: no row {_named(missing)} in the outbox: it was delivered, or never there"
-        )
+def _missing(option: str, wanted: Iterable[int], found: Iterable[int]) -> list[str]:
+    gone = set(wanted) - set(found)
+    if not gone:
+        return []
+    return [f"--{option}: no row {_named(gone)} in the outbox: it was delivered, or never there"]

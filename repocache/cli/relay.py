@@ -6,8 +6,21 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+from repocache.cli.frame import AsJson, Frame, Target
+from repocache.cli.target import find_database
 from repocache.database import Database
 from repocache.errors import ConfigurationError
+
+
+def relay(target: Target, json: AsJson = False) -> None:
+    """Deliver the invalidations that the outbox holds, until interrupted. Every process does so
+    anyway: this one is for when none may be up.
+
+    With --json the document comes when it ends.
+    """
+    with Frame(json=json, logs=True) as frame:
+        asyncio.run(run_relay(find_database(target), frame.say))
+        frame.answer({"relayed": True}, lambda _: None)
 
 
 async def run_relay(db: Database, tell: Callable[[str], None]) -> None:

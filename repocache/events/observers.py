@@ -125,11 +125,11 @@ class Observers:
     others."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = tuple(observers)
+        self.observers = tuple(observers)
         self._logger = logging.getLogger("repocache")
 
     def __call__(self, event: Event) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             try:
                 observer(event)
             except Exception:

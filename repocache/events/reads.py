@@ -101,10 +101,14 @@ class CachedEntityChanged(Event, frozen=True):
 
 
 class Switched(Event, frozen=True):
-    """An owner's cache answers in another mode from now on, in this process."""
+    """An owner's cache answers in another mode from now on, in this process. `by`: who switched all
+    processes; empty: this one alone was, or has its own mode again. `until`: when that ends, Unix
+    time in seconds."""
 
     owner: str
     mode: str
+    by: str = ""
+    until: float | None = None
 
 
 class Shadowed(Event, frozen=True):

@@ -71,7 +71,9 @@ BY_KIND: Mapping[str, str] = {
         "it is tried again by itself; look at the primary, at Redis, and at the rights in the "
         "tables that the migration made"
     ),
-    "DeadLettered": ("db[...].dead.list() has them; replay() once the cause is mended, or drop()"),
+    "DeadLettered": (
+        "repocache behind module:db lists them; --replay once the cause is mended, or --drop"
+    ),
     "BacklogLeft": "start a process with this class: it flushes what waits",
     "HookFailed": "the commit stands; mend the hook, which should not raise",
     "TaskFailed": "it does not run any more: restart the process, and report it",

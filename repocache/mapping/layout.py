@@ -53,6 +53,17 @@ class RowLayout:
         return tuple(each.column for each in self.stored)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the attributes, as the first class that has each calls it; of a column that no
+        attribute has, the column's."""
+        found: dict[int, str] = {}
+        for each in self.classes.values():
+            for name, at in each.attributes.items():
+                found.setdefault(at, name)
+        named = enumerate(self.stored)
+        return tuple(found.get(at) or str(each.column.key) for at, each in named)
+
+    @property
     def expressions(self) -> tuple[ColumnElement[Any], ...]:
         """As a select names them."""
         return tuple(each.expression for each in self.stored)

@@ -146,6 +146,11 @@ class Topology:
         self._primary.follow(engine)
         return engine
 
+    def engine_beside(self, name: str) -> AsyncEngine:
+        """An engine of its own to a node, for who looks at it from outside: read-only, without a
+        pool, and there before this is started. Whoever asks for it disposes of it."""
+        return self._engines(self.urls[name], Purpose.PROBE, self.settings)
+
     @property
     def history(self) -> str:
         """The primary's history as last seen; empty where positions are not to be had. Raises

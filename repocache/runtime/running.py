@@ -43,6 +43,7 @@ from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.queries import open_queries
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
 from repocache.runtime.subjects import open_subjects
+from repocache.runtime.switches import SharedSwitches
 from repocache.settings import Settings
 from repocache.subjects import Subjects
 from repocache.tracking.listener import Tracker
@@ -100,6 +101,7 @@ class Running:
     verifier: Verifier
     subjects: Subjects | None
     readers: Mapping[type[Repository[Any, Any]], RepositoryReader]
+    switches: SharedSwitches
     behind: Behinds
     measuring: Measuring
     computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
@@ -189,6 +191,18 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             watch=watch,
         )
     )
+    opened = readers(registry, cache, settings, plan.signing, verifier, queries=queries)
+    switches = SharedSwitches(
+        readers={each.owner.prefix: reader for each, reader in opened.items()},
+        declared=settings.cache.mode,
+        link=cache.link,
+        namespace=cache.shared.namespace,
+        now=topology.now,
+        observe=observe,
+    )
+    await switches.look()
+    if cache.link is not None:
+        cache.tasks.keep(switches.run)
     measuring = Measuring(
         patterns=patterns(registry, tuple(plan.computed)),
         local=cache.shared.local,
@@ -207,14 +221,8 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         watch=watch,
         verifier=verifier,
         subjects=open_subjects(cache, plan.routing, settings, observe),
-        readers=readers(
-            registry,
-            cache,
-            settings,
-            plan.signing,
-            verifier,
-            queries=queries,
-        ),
+        readers=opened,
+        switches=switches,
         computed=open_computed(plan.computed, queries, plan.nodes),
         behind=behind,
         measuring=measuring,

@@ -180,7 +180,7 @@ def test_a_service_that_dies_by_itself_is_an_error() -> None:
         await_services(process.pid)
         os.kill(services(process.pid)[0], signal.SIGKILL)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (2, "")
+    assert (process.returncode, list(json.loads(out))) == (2, ["error"])
     assert err.startswith("repocache: service")
 
 

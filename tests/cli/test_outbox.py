@@ -4,6 +4,7 @@ statuses."""
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -96,8 +97,7 @@ async def test_rows_that_are_not_there(sql: Sql, repocache_endpoints: Endpoints)
     async with open_shop(repocache_endpoints) as shop:
         db = shop.db
     for wanted in (Wanted(["77"], []), Wanted([], ["77", str(id)])):
-        with pytest.raises(NoRow, match="no row 77 in the outbox"):
-            await run_outbox(db, wanted, lambda _: None)
+        assert "no row 77 in the outbox" in (await run_outbox(db, wanted)).missing
     assert await left(sql) == 0, "the other is deleted"
 
 
@@ -108,7 +108,21 @@ async def test_what_is_no_id(given: str, repocache_endpoints: Endpoints) -> None
     async with open_shop(repocache_endpoints) as shop:
         db = shop.db
     with pytest.raises(NoRow, match="give the id of a row"):
-        await run_outbox(db, Wanted([], [given]), lambda _: None)
+        await run_outbox(db, Wanted([], [given]))
+
+
+async def test_as_a_document(application: Path, sql: Sql) -> None:
+    [(good,)] = await sql(GOOD)
+    done = await run(application, "--json")
+    assert done.returncode == 1, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["waiting"], told["aside"]) == (0, 1)
+    assert [(row["id"], row["is_aside"]) for row in told["rows"]] == [(good, True)]
+    done = await run(application, "--json", "--discard", str(good), "--discard", "77")
+    assert done.returncode == 2
+    assert "no row 77" in json.loads(done.stdout)["error"]
+    done = await run(application, "--json", "--replay", "all")
+    assert json.loads(done.stdout)["replayed"] == []
 
 
 async def test_without_an_outbox(application: Path, sql: Sql) -> None:

@@ -1,0 +1,123 @@
+"""What the primary says of an application's tables: outbox, triggers, row-level security, foreign
+keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Table, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from repocache.doctor.postgres_facts import rows_of
+from repocache.errors import RepocacheError
+from repocache.invalidation.outbox_table import OutboxPlace, OutboxTable, find
+from repocache.settings import Settings
+from repocache.tracking.places import place_of
+
+NOTICE = "repocache_notice"
+"""The function of the triggers that write the outbox."""
+_TABLES = text(
+    """
+SELECT asked.name, class.oid IS NOT NULL, coalesce(class.relrowsecurity, false),
+  EXISTS (SELECT FROM pg_catalog.pg_trigger AS held
+    JOIN pg_catalog.pg_proc AS called ON called.oid = held.tgfoid
+    WHERE held.tgrelid = class.oid AND NOT held.tgisinternal AND held.tgenabled <> 'D'
+      AND called.proname = :notice)
+FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)
+LEFT JOIN pg_catalog.pg_class AS class
+  ON class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)
+"""
+)
+_KEYS = text(
+    """
+SELECT CAST(held.conname AS text), space.nspname || '.' || child.relname, asked.name,
+  held.confdeltype, held.confupdtype
+FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)
+JOIN pg_catalog.pg_constraint AS held
+  ON held.conrelid = CAST(pg_catalog.to_regclass(asked.name) AS oid) AND held.contype = 'f'
+  AND held.conparentid = CAST(0 AS oid)
+JOIN pg_catalog.pg_class AS child ON child.oid = held.confrelid
+JOIN pg_catalog.pg_namespace AS space ON space.oid = child.relnamespace
+WHERE held.confdeltype IN ('c', 'n', 'd') OR held.confupdtype IN ('c', 'n', 'd')
+"""
+)
+_ACTIONS = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+
+class TableFact(NamedTuple):
+    """`watched`: it has a trigger that writes the outbox."""
+
+    name: str
+    exists: bool
+    secured: bool
+    watched: bool
+
+
+class ForeignKeyAction(NamedTuple):
+    """What the database does to rows of `table` when one of `parent` is deleted or its key
+    changes."""
+
+    table: str
+    parent: str
+    name: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """`outbox`: as the catalogue has it; None: there is no such table. `unknown_keys`: actions of
+    foreign keys that the metadata does not have."""
+
+    outbox: OutboxTable | None = None
+    tables: tuple[TableFact, ...] = ()
+    unknown_keys: tuple[ForeignKeyAction, ...] = ()
+    unread: str = ""
+
+
+async def read_tables(
+    tables: Sequence[Table], engine: AsyncEngine, settings: Settings
+) -> TableFacts:
+    """`tables`: a write to which may concern an owner. `engine`: to the primary, disposed of.
+    Raises nothing of the database's."""
+    names = list(map(engine.dialect.identifier_preparer.format_table, tables))
+    place = OutboxPlace(settings.outbox_schema, settings.outbox_owners)
+    try:
+        outbox = await find(engine, place, names)
+        async with engine.connect() as connection:
+            known = await rows_of(connection, _TABLES, names=names, notice=NOTICE)
+            keys = await rows_of(connection, _KEYS, names=names)
+    except (RepocacheError, SQLAlchemyError, OSError, TimeoutError) as error:
+        return TableFacts(unread=str(error))
+    finally:
+        await engine.dispose()
+    by_name = dict(zip(names, tables, strict=True))
+    found = [
+        ForeignKeyAction(name, parent, constraint, _action(deletes, updates))
+        for constraint, parent, name, deletes, updates in keys
+    ]
+    return TableFacts(
+        outbox,
+        tuple(TableFact(*row) for row in known),
+        tuple(each for each in found if not declares(by_name[each.table], each)),
+    )
+
+
+def declares(table: Table, key: ForeignKeyAction) -> bool:
+    """Whether the metadata has a foreign key to that parent with such an action."""
+    for each in table.foreign_key_constraints:
+        actions = {each.ondelete, each.onupdate} & {"CASCADE", "SET NULL", "SET DEFAULT"}
+        if ".".join(place_of(each.referred_table)) == key.parent and actions:
+            return True
+    return False
+
+
+def _action(deletes: str | bytes, updates: str | bytes) -> str:
+    told = []
+    for word, code in (("DELETE", deletes), ("UPDATE", updates)):
+        action = _ACTIONS.get(code.decode() if isinstance(code, bytes) else code)
+        if action:
+            told.append(f"ON {word} {action}")
+    return " ".join(told)

@@ -1,0 +1,117 @@
+"""`repocache map`: the layering as text, Mermaid and SVG, declared and live."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from repocache.layering.drawn_tier import (
+    DeclaredServers,
+    DrawnTier,
+    Holding,
+    SeenServer,
+    drawn_tiers,
+)
+from repocache.layering.svg import as_svg
+from repocache.layering.text import as_mermaid, as_text
+from repocache.testing import Endpoints, Servers
+from tests.cli.test_frame import run
+from tests.cli.test_keys import application, database
+from tests.shop import shop_template
+
+SERVERS = DeclaredServers(
+    has_redis=True,
+    replicas=("db2:5432",),
+    local_entries=100,
+    local_bytes=2**20,
+    max_lag=10,
+    seen={"Redis": SeenServer(live="valkey 9", is_well=True)},
+)
+
+
+@pytest.fixture(scope="session")
+def repocache_template(repocache_servers: Servers) -> str:
+    return shop_template(repocache_servers)
+
+
+def test_every_tier_is_there_and_says_what_it_owns() -> None:
+    tiers = {each.name: each for each in drawn_tiers(database().owners, SERVERS)}
+    names = ["browser", "CDN", "edge", "gateway", "L1", "Redis", "replica db2:5432", "primary"]
+    assert list(tiers) == names
+    assert not any(tiers[each].is_configured for each in names[:4])
+    held = {each.what: each.life for each in tiers["L1"].holdings}
+    assert held["author +by_email +posts +post_count"] == "10 s"
+    held = {each.what: each.life for each in tiers["Redis"].holdings}
+    assert held["hit"] == "until it is flushed, about 1 s"
+    assert tiers["Redis"].live == "valkey 9"
+    assert tiers["primary"].holdings[0].what == "authors, posts, hits"
+
+
+def test_a_tier_that_is_not_there_says_so() -> None:
+    bare = DeclaredServers(has_redis=False, replicas=(), local_entries=1, local_bytes=1, max_lag=1)
+    text = as_text(drawn_tiers(database().owners, bare))
+    assert "not configured: each process caches for itself alone" in text
+    assert "not configured: every miss goes to the primary" in text
+
+
+STRANGE = DrawnTier(
+    name="a<b>&\"'",
+    about="x" * 400 + " ]]> #",
+    holdings=(Holding("\x1b[2J<script>", "7 s"),),
+    live="lost",
+    is_well=False,
+)
+
+
+def test_the_picture_is_well_formed_and_needs_nothing() -> None:
+    picture = as_svg((*drawn_tiers(database().owners, SERVERS), STRANGE), "shop <&>")
+    root = Xml.fromstring(picture)
+    assert root.attrib["role"] == "img"
+    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "browser" in texts
+    assert "prefers-color-scheme: dark" in picture
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
+    assert "<script" not in picture
+
+
+def test_mermaid_is_quoted() -> None:
+    lines = as_mermaid((STRANGE,)).splitlines()
+    assert lines[0] == "flowchart TD"
+    assert lines[1].count('"') == 2
+    assert "a#lt;b#gt;" in lines[1]
+    assert "  class l0 trouble" in lines
+
+
+def test_as_a_command(tmp_path: Path) -> None:
+    application(tmp_path, "EVERYTHING")
+    done = run(tmp_path, "map", "shop_data:db")
+    assert done.returncode == 0, done.stderr
+    assert "L1\n  | in each process" in done.stdout
+    told = json.loads(run(tmp_path, "map", "shop_data:db", "--json").stdout)
+    assert [each["name"] for each in told["tiers"]][-1] == "primary"
+    done = run(tmp_path, "map", "shop_data:db", "--svg", "map.svg")
+    assert done.stdout == "wrote map.svg\n"
+    assert Xml.parse(tmp_path / "map.svg").getroot().tag.endswith("svg")
+    assert run(tmp_path, "map", "shop_data:db", "--mermaid", "--json").returncode == 2
+    done = run(tmp_path, "map", "shop_data:db", "--live")
+    assert done.returncode == 1
+    assert "TROUBLE: the primary does not answer" in done.stdout
+
+
+async def test_live(tmp_path: Path, repocache_endpoints: Endpoints) -> None:
+    ends = repocache_endpoints
+    (tmp_path / "shop_data.py").write_text(
+        "from repocache import Database\nfrom tests.shop import REPOSITORIES\n"
+        f"db = Database({ends.primary!r}, replicas={list(ends.replicas)!r}, redis={ends.redis!r},"
+        "repositories=REPOSITORIES)\n"
+    )
+    done = await asyncio.to_thread(run, tmp_path, "map", "shop_data:db", "--live", "--json")
+    assert done.returncode == 0, done.stderr
+    live = {each["name"]: each["live"] for each in json.loads(done.stdout)["tiers"]}
+    assert "MB" in live["Redis"]
+    assert live["primary"] == "in the rotation"
+    assert sum("in the rotation, lag" in each for each in live.values()) == 2
