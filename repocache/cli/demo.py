@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from repocache.cli.frame import AsJson, CommandRefused, Frame
+from repocache.demo.chart import as_svg
 from repocache.demo.report import Report, print_report
 from repocache.demo.run import DemoPlan, run_demo
 from repocache.demo.service import ServiceDied
@@ -25,6 +27,16 @@ def demo(
         float, typer.Option(min=4, max=600, help="Traffic in all, half for each contestant.")
     ] = 20,
     seed: Annotated[int, typer.Option(help="Of the traffic: the same seed, the same users.")] = 1,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="An SVG file to draw into: both contestants over time."),
+    ] = None,
+    watch: Annotated[
+        bool | None,
+        typer.Option(
+            "--watch/--lines", help="A live picture, or lines; by itself as the output is one."
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Run real servers, real data and faults, and compare a textbook cache-aside with repocache.
@@ -41,21 +53,33 @@ def demo(
             raise CommandRefused(
                 f"{', '.join(missing)} not found: pip install 'sqlalchemy-repocache[demo]'"
             )
+        if picture is not None:
+            check_place(picture)
         # As Ctrl-C: servers and processes end with the command, whoever ends it. A shell's
         # background has SIGINT ignored.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-        report = attempt(DemoPlan(seconds, seed), show_for(frame.console, json=json))
+        show = Silent() if json else show_for(frame.console, watch=watch)
+        report = attempt(DemoPlan(seconds, seed), show)
+        if picture is not None:
+            picture.write_text(as_svg(report.timelines))
         frame.answer(
             report, lambda console: print_report(console, report), found=bool(report.broken)
         )
 
 
-def show_for(console: Console, *, json: bool) -> Show:
-    """For a terminal a picture, for anything else lines."""
-    if json:
-        return Silent()
-    return Picture(console) if console.is_terminal else Lines(console)
+def check_place(picture: Path) -> None:
+    """Before the run. Raises CommandRefused for a file that could not be written after it."""
+    if picture.suffix != ".svg":
+        raise CommandRefused(f"--picture {picture}: name a file that ends in .svg")
+    if not picture.parent.is_dir():
+        raise CommandRefused(f"--picture {picture}: there is no folder {picture.parent}")
+
+
+def show_for(console: Console, *, watch: bool | None) -> Show:
+    """For a terminal a picture, for anything else lines, unless `watch` says which."""
+    watched = console.is_terminal if watch is None else watch
+    return Picture(console) if watched else Lines(console)
 
 
 def attempt(plan: DemoPlan, show: Show) -> Report:

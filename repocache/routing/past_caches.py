@@ -29,6 +29,7 @@ class PastCaches(CausalSession):
     ) -> None:
         self.client = session.client
         self.stale = session.stale
+        self.serial = session.serial
         self._session = session
         self._left_of = left_of
 

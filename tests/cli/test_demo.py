@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -82,8 +83,10 @@ def await_end(pids: set[int]) -> None:
     )
 
 
-def test_a_run_measures_both_and_finds_the_promises_kept() -> None:
-    with running(*demo("--seconds", "6", "--seed", "7", "--json")) as process:
+def test_a_run_measures_both_and_finds_the_promises_kept(tmp_path: Path) -> None:
+    picture = str(tmp_path / "demo.svg")
+    given = ("--seconds", "6", "--seed", "7", "--picture", picture, "--json")
+    with running(*demo(*given)) as process:
         out, err = process.communicate(timeout=110)
     assert (process.returncode, err) == (0, "")
     document: dict[str, Any] = json.loads(out)
@@ -105,6 +108,18 @@ def test_a_run_measures_both_and_finds_the_promises_kept() -> None:
     )
     assert (ours["own_writes_missed"], ours["outdated_reads"], ours["examples"]) == (0, 0, [])
     assert ours["guarded_reads"] > 10
+    root = ElementTree.parse(picture).getroot()  # our own
+    assert root.tag.endswith("svg")
+    for line in document["timelines"]:
+        assert sum(step["reads"] for step in line["steps"]) > 300
+
+
+@pytest.mark.parametrize("name, why", [("demo.png", "ends in .svg"), ("no/demo.svg", "no folder")])
+def test_a_picture_that_could_not_be_drawn_is_refused_before_the_run(name: str, why: str) -> None:
+    with running(*demo("--picture", name)) as process:
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "")
+    assert why in err
 
 
 def test_servers_that_are_given_get_no_faults_and_are_left_as_they_were(
