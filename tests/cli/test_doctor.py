@@ -69,6 +69,6 @@ def test_the_page_has_no_other_options() -> None:
         each
         for command in group.commands.values()  # type: ignore[attr-defined]
         for one in (*command.params, *group.params)
-        for each in one.opts
+        for each in (*one.opts, *one.secondary_opts)
     }
     assert set(re.findall(r"--[a-z][a-z-]*", PAGE)) <= known
