@@ -126,8 +126,7 @@ class EventReader:
             added(metrics.LEASE_WAITS, owner, event.waited),
             *none(metrics.FILLS, (event.owner, "landed"), (event.owner, "fenced")),
             *none(metrics.SHADOWED, (event.owner, "late"), (event.owner, "wrong")),
-            *none(metrics.READS, (event.owner, "l2"), (event.owner, "database")),
-            *none(metrics.REDIS_READ, owner),
+            *none(metrics.READS, (event.owner, "database")),
             *none(metrics.REDIS_WRITTEN, owner),
         )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,24 @@ RESTLESS: Mapping[str, World] = {
     "RepocacheBacklogGrew": {'repocache_behind_changes{owner="view"}': restless(700, 9_000, 9_000)},
 }
 """The same as in CAUSES at the end, but usual for them."""
+LITTLE: Mapping[str, World] = {
+    "RepocacheHitRateDropped": {
+        f'repocache_reads_total{{{USER}, tier="l1"}}': steady(600, 580),
+        f'repocache_reads_total{{{USER}, tier="database"}}': steady(35, 55),
+    },
+    "RepocacheEvictionsSpiked": {f"repocache_l1_evictions_total{{{USER}}}": steady(100, 150)},
+    "RepocacheRedisEvictionsSpiked": {
+        "repocache_redis_evicted_keys": list(accumulate(steady(100, 150)))
+    },
+    "RepocacheBytesJumped": {f"repocache_redis_read_bytes_total{{{USER}}}": steady(10e6, 15e6)},
+    "RepocacheKeysGrew": {f"repocache_keys_distinct{{{USER}}}": steady(5_000, 6_000)},
+    "RepocacheInvalidationLags": {
+        'repocache_publish_seconds_bucket{le="0.01"}': steady(50, 40),
+    },
+    "RepocacheOutboxOld": {"repocache_outbox_age_seconds": steady(100, 150)},
+    "RepocacheBacklogGrew": {'repocache_behind_changes{owner="view"}': steady(9_000, 12_000)},
+}
+"""Far more than three deviations from what does not move at all, and little."""
 SHORT = 60
 """Minutes, too few for a baseline."""
 
@@ -153,6 +172,7 @@ def worlds() -> Mapping[str, World]:
     }
     made |= {f"cause of {alert}": {**HEALTHY, **cause} for alert, cause in CAUSES.items()}
     made |= {f"other cause of {name}": {**HEALTHY, **world} for name, world in OTHER_CAUSES.items()}
+    made |= {f"little {name}": {**HEALTHY, **world} for name, world in LITTLE.items()}
     made |= {f"restless {name}": {**HEALTHY, **world} for name, world in RESTLESS.items()}
     made |= {
         f"quiet {alert}": scaled({**HEALTHY, **CAUSES[alert]}, factor)
@@ -202,6 +222,12 @@ def test_none_fires_where_all_is_well(fired: Mapping[str, set[str]], world: str)
 @pytest.mark.parametrize("alert", RESTLESS)
 def test_what_is_usual_for_a_service_is_no_alarm(fired: Mapping[str, set[str]], alert: str) -> None:
     assert fired[f"restless {alert}"] == set()
+
+
+@needs_promtool
+@pytest.mark.parametrize("alert", LITTLE)
+def test_a_steady_service_may_change_a_little(fired: Mapping[str, set[str]], alert: str) -> None:
+    assert fired[f"little {alert}"] == set()
 
 
 @needs_promtool

@@ -27,7 +27,7 @@ def prometheus_rules(*, namespace: str = "repocache", page: str = PAGE) -> str:
 
 
 def grafana_dashboard(*, namespace: str = "repocache") -> str:
-    """The dashboard, as JSON; it asks for its data source when it is imported. `namespace` and
+    """The dashboard, as JSON; its data source is one of its variables. `namespace` and
     errors as of `prometheus_rules`."""
     return _named(DASHBOARD, namespace)
 
