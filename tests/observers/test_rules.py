@@ -175,8 +175,10 @@ def worlds() -> Mapping[str, World]:
     made |= {f"little {name}": {**HEALTHY, **world} for name, world in LITTLE.items()}
     made |= {f"restless {name}": {**HEALTHY, **world} for name, world in RESTLESS.items()}
     made |= {
-        f"quiet {alert}": scaled({**HEALTHY, **CAUSES[alert]}, factor)
-        | {name: each for name, each in HEALTHY.items() if "_up" in name or "max_lag" in name}
+        f"quiet {alert}": {
+            **scaled({**HEALTHY, **CAUSES[alert]}, factor),
+            **{name: each for name, each in HEALTHY.items() if "_up" in name or "max_lag" in name},
+        }
         for alert, factor in DEVIATE.items()
     }
     made |= {
