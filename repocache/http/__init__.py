@@ -1,4 +1,5 @@
-"""Causal sessions over HTTP: an ASGI middleware, how bookmarks travel, and hooks for httpx.
+"""Causal sessions over HTTP: an ASGI middleware, how bookmarks travel, hooks for httpx, and a page
+that shows how a database stands.
 
 Needs no framework. `repocache.fastapi` has what FastAPI alone can have.
 """
@@ -8,6 +9,7 @@ from repocache.http.bypass import Bypass
 from repocache.http.carriers import Carrier, Cookie, Header
 from repocache.http.hooks import bookmark_hooks
 from repocache.http.middleware import CausalMiddleware
+from repocache.http.status_page import StatusPage
 from repocache.http.subject import Subject
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "Header",
     "HeaderLine",
     "Scope",
+    "StatusPage",
     "Subject",
     "bookmark_hooks",
 ]

@@ -90,10 +90,15 @@ class OpenTelemetryTraces:
         span.end(ended)
 
 
-def _instrument(metric: Metric, meter: Meter) -> Instrument:
+def instrument_name(metric: Metric) -> str:
+    """As OpenTelemetry has it."""
     suffix = SUFFIXES[metric.unit] if metric.kind is Kind.HISTOGRAM else ""
     stem = metric.name.removesuffix("_size") if suffix == ".size" else metric.name
-    name, unit = f"{SCOPE}.{stem}{suffix}", UNITS.get(metric.unit, f"{{{counted(metric)}}}")
+    return f"{SCOPE}.{stem}{suffix}"
+
+
+def _instrument(metric: Metric, meter: Meter) -> Instrument:
+    name, unit = instrument_name(metric), UNITS.get(metric.unit, f"{{{counted(metric)}}}")
     if metric.kind is Kind.COUNTER:
         return meter.create_counter(name, unit, metric.help)
     if metric.kind is Kind.HISTOGRAM:

@@ -8,6 +8,7 @@ processes share a scrape as `prometheus_client` has it: with PROMETHEUS_MULTIPRO
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeAlias
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -26,6 +27,9 @@ class PrometheusMetrics:
     """An observer of one database. `registry`: where the metrics are. `namespace`: what their names
     begin with; two databases of one process have two.
 
+    A gauge is there from when it was told first: a database without Redis has no channel that is
+    down.
+
     Raises ConfigurationError where the registry has such metrics already.
     """
 
@@ -33,8 +37,9 @@ class PrometheusMetrics:
         self, registry: CollectorRegistry = REGISTRY, *, namespace: str = "repocache"
     ) -> None:
         self._read = EventReader()
+        self._make = partial(_family, registry=registry, namespace=namespace)
         try:
-            self._families = {each: _family(each, registry, namespace) for each in CATALOGUE}
+            self._families = {each: self._make(each) for each in CATALOGUE if not _waits(each)}
         except ValueError as error:
             raise ConfigurationError(
                 f"PrometheusMetrics(namespace={namespace!r}): the registry has metrics of these "
@@ -54,8 +59,15 @@ class PrometheusMetrics:
                 child.observe(value)
 
     def _child(self, metric: Metric, labels: tuple[str, ...]) -> Family:
+        if metric not in self._families:
+            self._families[metric] = self._make(metric)
         family = self._families[metric]
         return family.labels(*labels) if labels else family
+
+
+def _waits(metric: Metric) -> bool:
+    """Whether the client would show it as 0 from the beginning, and 0 says something."""
+    return metric.kind is Kind.GAUGE and not metric.labels
 
 
 def _family(metric: Metric, registry: CollectorRegistry, namespace: str) -> Family:

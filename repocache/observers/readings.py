@@ -36,6 +36,11 @@ def one(metric: Metric, *labels: str) -> tuple[MetricReading, ...]:
     return (MetricReading(metric, labels, 1),)
 
 
+def none(metric: Metric, *labelled: tuple[str, ...]) -> tuple[MetricReading, ...]:
+    """It has not happened: the series is there before it does, so that its first time is seen."""
+    return tuple(MetricReading(metric, labels, 0) for labels in labelled)
+
+
 class Totals:
     """Makes additions of totals: what an event tells since the process began, what was told of
     before."""
@@ -119,6 +124,10 @@ class EventReader:
             added(metrics.L1_EXPIRATIONS, owner, event.expired),
             added(metrics.L1_INVALIDATIONS, owner, event.invalidated),
             added(metrics.LEASE_WAITS, owner, event.waited),
+            *none(metrics.FILLS, (event.owner, "landed"), (event.owner, "fenced")),
+            *none(metrics.SHADOWED, (event.owner, "late"), (event.owner, "wrong")),
+            *none(metrics.READS, (event.owner, "database")),
+            *none(metrics.REDIS_WRITTEN, owner),
         )
 
 
@@ -199,6 +208,9 @@ def _nodes(event: events.NodesMeasured) -> Readings:
         MetricReading(metrics.PRIMARY_PLACES, (), event.places),
         MetricReading(metrics.PRIMARY_WAITING, (), event.waiting),
         MetricReading(metrics.MAX_LAG, (), event.max_lag),
+        *none(metrics.VERIFIED, ("right",), ("late",), ("wrong",)),
+        *none(metrics.STORES, ("landed",), ("fenced",)),
+        *none(metrics.INVALIDATIONS_APPLIED, ("own",), ("others",)),
     )
 
 
@@ -232,6 +244,10 @@ def _behind(event: events.BehindMeasured) -> Readings:
     return (
         MetricReading(metrics.BEHIND_CHANGES, (event.owner,), event.waiting),
         MetricReading(metrics.BEHIND_AGE, (event.owner,), event.seconds),
+        *none(metrics.FLUSH_FAILURES, (event.owner,)),
+        *none(metrics.DEAD_LETTERS, (event.owner,)),
+        *none(metrics.FLUSHED_ROWS, (event.owner,)),
+        *none(metrics.FLUSHED_CHANGES, (event.owner,)),
     )
 
 

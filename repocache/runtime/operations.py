@@ -143,6 +143,14 @@ class Operations:
         Redis is away."""
         return await self._started.switches.read()
 
+    @property
+    def modes(self) -> Mapping[str, CacheMode]:
+        """How reads of each repository are answered now, in this process, by its owner's prefix."""
+        return {
+            self._registry[repository].keys.prefix: reader.mode
+            for repository, reader in self._started.readers.items()
+        }
+
     def shadow(self, repository: type[Repository[Any, Any]]) -> ShadowCount:
         """What the repository's reads in `CacheMode.SHADOW` have shown so far, in this process."""
         readers = self._started.readers

@@ -50,6 +50,11 @@ class RepositoryReader:
     caches: Sequence[TieredCache]
     shadow: Shadow
 
+    @property
+    def mode(self) -> CacheMode:
+        """In which it answers."""
+        return self.caches[0].switch.mode
+
     def turn(self, mode: CacheMode) -> None:
         """Answer in this mode from the next read on."""
         for each in self.caches:

@@ -128,8 +128,10 @@ class Verifier:
         return found
 
     def _local(self, samples: int) -> dict[str, dict[Any, Row | None]]:
-        """From this process's L1."""
-        entries, now = self._l1.entries(), time.monotonic()
+        """From this process's L1. Tags and computed values, which no row stands behind, are left
+        out."""
+        now = time.monotonic()
+        entries = [each for each in self._l1.entries() if each.key[0] in self._examined]
         chosen = random.sample(entries, min(samples, len(entries)))
         found: dict[str, dict[Any, Row | None]] = {}
         for entry in chosen:

@@ -15,7 +15,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from repocache import ConfigurationError, Settings
-from repocache.events import Event, Served
+from repocache.events import (
+    BehindMeasured,
+    Event,
+    LinkMeasured,
+    NodesMeasured,
+    OwnerMeasured,
+    Served,
+)
 from repocache.observers import CATALOGUE, LiveFigures
 from repocache.observers.prometheus import PrometheusMetrics
 from repocache.testing import Endpoints
@@ -95,6 +102,31 @@ def test_a_second_one_in_a_registry_is_refused_with_the_remedy() -> None:
     with pytest.raises(ConfigurationError, match="another namespace or registry"):
         PrometheusMetrics(registry)
     PrometheusMetrics(registry, namespace="orders_cache")
+
+
+def test_what_was_never_told_is_not_down() -> None:
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(registry)
+    assert "repocache_channel_up" not in generate_latest(registry).decode()
+    metrics(LinkMeasured(alive=False, resting=False))
+    assert "repocache_channel_up 0.0" in generate_latest(registry).decode()
+
+
+def test_what_has_not_happened_yet_is_there() -> None:
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(registry)
+    metrics(OwnerMeasured("user", "cache-aside", *[0] * 10))
+    metrics(NodesMeasured(0, 20, 0, 5.0))
+    metrics(BehindMeasured("view", 0, 0.0))
+    text = generate_latest(registry).decode()
+    for line in (
+        'repocache_shadowed_total{owner="user",verdict="wrong"} 0.0',
+        'repocache_fills_total{outcome="fenced",owner="user"} 0.0',
+        'repocache_verified_total{verdict="wrong"} 0.0',
+        'repocache_dead_letters_total{owner="view"} 0.0',
+        'repocache_flush_failures_total{owner="view"} 0.0',
+    ):
+        assert line in text
 
 
 def test_no_key_nor_id_is_a_label() -> None:

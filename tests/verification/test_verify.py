@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from repocache import CacheAside, CachedQueries, Database, KeyOwner, Repository
 from repocache.errors import CacheUnavailable, ConfigurationError
 from repocache.events import Verified
 from repocache.testing import Endpoints, Servers
 from repocache.verification.verdict import Found
-from tests.shop import Shop, Users, open_shop, until
+from tests.shop import Shop, User, Users, open_shop, until
 from tests.verification.conftest import Outside
 
 IDS = tuple(range(1, 21))
@@ -129,3 +130,20 @@ def keys(redis: Any) -> list[Any]:
     found = redis.command("KEYS", "*")
     assert isinstance(found, list)
     return found
+
+
+async def test_what_stands_for_no_row_is_left_out(repocache_endpoints: Endpoints) -> None:
+    """Tags of cached selects lie in L1 too."""
+
+    class Selected(Repository[User, int]):
+        owner = KeyOwner("user")
+        policy = CacheAside(ttl=300, local_ttl=60)
+        queries = CachedQueries(ttl=60, local_ttl=5)
+
+    async with Database(
+        repocache_endpoints.primary, redis=repocache_endpoints.redis, repositories=[Selected]
+    ) as db:
+        await db[Selected].find(User.age < 11)
+        await db[Selected].find(User.age < 11)
+        await db[Selected].get_many(IDS)
+        assert not (await db.verify(within=0)).wrong
