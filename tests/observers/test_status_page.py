@@ -11,7 +11,7 @@ from prometheus_client import make_asgi_app
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from repocache import ConfigurationError, Database
+from repocache import CacheMode, ConfigurationError, Database
 from repocache.http import Scope, StatusPage
 from repocache.http.status_page.markup import escaped, seconds, size
 from repocache.http.status_page.page import seconds_of
@@ -74,6 +74,19 @@ async def test_it_shows_how_things_stand(repocache_endpoints: Endpoints) -> None
             assert text in page
         assert "user:7" not in page
         assert "user:7" not in str(found)
+
+
+async def test_who_switched_for_all(repocache_endpoints: Endpoints) -> None:
+    async with visited(repocache_endpoints) as here, looking(page_of(here)) as client:
+        await here.db.switch_everywhere(Users, CacheMode.OFF, seconds=60, by=HOSTILE)
+        page = (await client.get("/")).text
+        [user] = [
+            each
+            for each in (await client.get("/?format=json")).json()["owners"]
+            if each["owner"] == "user"
+        ]
+    assert (user["mode"], user["switch"]["by"]) == ("off", HOSTILE)
+    assert "off, by &lt;script&gt;" in page
 
 
 async def test_keys_are_shown_if_the_application_says_so(repocache_endpoints: Endpoints) -> None:

@@ -37,7 +37,7 @@ thead th { font-size: .85rem; color: var(--soft); font-weight: 600; white-space:
 th[scope=row] { font-weight: 600; min-width: 7rem; white-space: normal;
   overflow-wrap: anywhere; }
 .number { text-align: right; }
-.words { white-space: normal; overflow-wrap: anywhere; }
+.words { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .good { color: var(--good); }
 .bad { color: var(--bad); font-weight: 600; }
 .figure { display: inline-block; min-width: 4rem; }
