@@ -137,7 +137,7 @@ async def test_a_small_screen_and_a_keyboard(repocache_endpoints: Endpoints) -> 
         assert await tab.evaluate("document.activeElement.id") == "main"
         await tab.keyboard.press("Tab")
         name = await tab.evaluate("document.activeElement.getAttribute('aria-label')")
-        assert name == "Who answered reads by id, the nearest first"
+        assert name == "Map"
         await pictured(tab, "status-small")
 
 

@@ -106,7 +106,7 @@ def _nodes(db: Database, figures: LiveFigures) -> tuple[NodeRow, ...]:
 
 def _owners(db: Database, figures: LiveFigures, before: TierReads) -> tuple[OwnerRow, ...]:
     """Those that are declared, and those that were told of."""
-    patterns = dict(figures.values(metrics.OWNER_INFO).keys())
+    patterns = {each[0]: each[1] for each in figures.values(metrics.OWNER_INFO)}
     patterns |= {each.prefix: each.pattern for each in db.owners}
     modes, reads = db.modes, figures.values(metrics.READS)
     switches = db.counting_switches
