@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from repocache.cli.commands import app
 from repocache.observers import CATALOGUE, Kind, Metric
 from repocache.observers.monitoring import prometheus_rules
 from repocache.observers.opentelemetry import instrument_name
@@ -73,3 +75,12 @@ def test_its_severity_is_told(alert: str) -> None:
 def test_it_names_metrics_that_there_are() -> None:
     known = {row(metric).split("`")[1] for metric in CATALOGUE}
     assert set(re.findall(r"`(repocache_\w+)", ON_CALL)) - known == set()
+
+
+def test_it_names_commands_that_there_are() -> None:
+    named = re.findall(r"`repocache (\w+)([^`]*)`", ON_CALL)
+    assert len(named) >= 10
+    commands = get_command(app).commands  # type: ignore[attr-defined]  # a group
+    for name, words in named:
+        options = {each for it in commands[name].params for each in it.opts}
+        assert set(re.findall(r"--[\w-]+", words)) <= options, name

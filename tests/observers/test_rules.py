@@ -155,6 +155,8 @@ LITTLE: Mapping[str, World] = {
     "RepocacheBacklogGrew": {'repocache_behind_changes{owner="view"}': steady(9_000, 12_000)},
 }
 """Far more than three deviations from what does not move at all, and little."""
+YOUNG = 190
+"""Minutes, of which those in which something is wrong are many."""
 SHORT = 60
 """Minutes, too few for a baseline."""
 
@@ -172,6 +174,10 @@ def worlds() -> Mapping[str, World]:
     }
     made |= {f"cause of {alert}": {**HEALTHY, **cause} for alert, cause in CAUSES.items()}
     made |= {f"other cause of {name}": {**HEALTHY, **world} for name, world in OTHER_CAUSES.items()}
+    young: World = {
+        **HEALTHY, f"repocache_l1_evictions_total{{{USER}}}": steady(100, 300)
+    }  # fmt: skip
+    made["young"] = {name: each[-YOUNG:] for name, each in young.items()}
     made |= {f"little {name}": {**HEALTHY, **world} for name, world in LITTLE.items()}
     made |= {f"restless {name}": {**HEALTHY, **world} for name, world in RESTLESS.items()}
     made |= {
@@ -236,6 +242,11 @@ def test_a_steady_service_may_change_a_little(fired: Mapping[str, set[str]], ale
 @pytest.mark.parametrize("alert", DEVIATE)
 def test_a_quiet_service_does_not_alarm(fired: Mapping[str, set[str]], alert: str) -> None:
     assert fired[f"quiet {alert}"] == set()
+
+
+@needs_promtool
+def test_what_goes_on_now_is_no_part_of_the_baseline(fired: Mapping[str, set[str]]) -> None:
+    assert fired["young"] == {"RepocacheEvictionsSpiked"}
 
 
 @needs_promtool

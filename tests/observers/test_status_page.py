@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -11,13 +12,14 @@ from prometheus_client import make_asgi_app
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from repocache import ConfigurationError, Database
+from repocache import CacheMode, ConfigurationError, Database
 from repocache.http import Scope, StatusPage
 from repocache.http.status_page.markup import escaped, seconds, size
 from repocache.http.status_page.page import seconds_of
 from repocache.observers import LiveFigures
 from repocache.testing import Endpoints
 from tests.observers.status_pages import HOSTILE, looking, page_of, tell_hostile, visited
+from tests.observers.watched import watched
 from tests.shop import Users
 
 VOID = {"meta", "link", "br", "img", "input"}
@@ -70,10 +72,43 @@ async def test_it_shows_how_things_stand(repocache_endpoints: Endpoints) -> None
         assert found["redis"]["memory"] > 100_000
         assert found["max_lag"] == 5.0
         page = (await client.get("/")).text
-        for text in ("cache-aside", "shared", "Joined another", "this process", "Outbox"):
+        for text in (
+            "in the rotation, lag",
+            "cache-aside",
+            "shared",
+            "Joined another",
+            "this process",
+            "Outbox",
+        ):
             assert text in page
         assert "user:7" not in page
         assert "user:7" not in str(found)
+
+
+async def test_a_database_without_redis(repocache_endpoints: Endpoints) -> None:
+    async with (
+        watched(replace(repocache_endpoints, redis="", replicas=())) as here,
+        looking(page_of(here)) as client,
+    ):
+        await here.db.measure()
+        page = (await client.get("/")).text
+        found = (await client.get("/?format=json")).json()
+    assert "no Redis: the process caches for itself alone" in page
+    assert "every miss goes to the primary" in page
+    assert (found["channel"], found["redis"]) == (None, None)
+
+
+async def test_who_switched_for_all(repocache_endpoints: Endpoints) -> None:
+    async with visited(repocache_endpoints) as here, looking(page_of(here)) as client:
+        await here.db.switch_everywhere(Users, CacheMode.OFF, seconds=60, by=HOSTILE)
+        page = (await client.get("/")).text
+        [user] = [
+            each
+            for each in (await client.get("/?format=json")).json()["owners"]
+            if each["owner"] == "user"
+        ]
+    assert (user["mode"], user["switch"]["by"]) == ("off", HOSTILE)
+    assert "off, by &lt;script&gt;" in page
 
 
 async def test_keys_are_shown_if_the_application_says_so(repocache_endpoints: Endpoints) -> None:
@@ -214,7 +249,7 @@ async def test_who_listens_and_who_needs_no_eyes(repocache_endpoints: Endpoints)
     assert len(tree.all("caption")) == tables
     assert {each.get("scope") for each in tree.all("th")} == {"row", "col"}
     around = [each for tag, each, inside in tree.found if tag == "div" and "wide" in str(each)]
-    assert len(around) == tables
+    assert len(around) == tables + 1, "and the map"
     assert all(each["tabindex"] == "0" and each["aria-label"] for each in around)
     ids = [each["id"] for _, each, _ in tree.found if "id" in each]
     assert len(set(ids)) == len(ids)
@@ -222,7 +257,8 @@ async def test_who_listens_and_who_needs_no_eyes(repocache_endpoints: Endpoints)
     assert links[0] == "#main"
     assert {each.removeprefix("#") for each in links if each.startswith("#")} <= set(ids)
     assert not [each for _, each, _ in tree.found if {"src", "srcset", "data"} & each.keys()]
-    assert not re.search(r"https?://|@import|url\(", page), "nothing comes from elsewhere"
+    named = page.replace("http://www.w3.org/2000/svg", "")
+    assert not re.search(r"https?://|@import|url\(", named), "nothing comes from elsewhere"
     assert not [each for _, each, _ in tree.found if "style" in each]
     for heads in re.findall(r"<thead>(.*?)</thead>", page):
         assert "></th>" not in heads, "each column has a name"

@@ -8,6 +8,7 @@ from repocache.http.status_page.status import Status
 from repocache.http.status_page.style import STYLE
 
 SECTIONS = {
+    "map": "Map",
     "tiers": "Tiers",
     "owners": "Owners",
     "nodes": "Nodes",
@@ -19,12 +20,13 @@ SECTIONS = {
 }
 
 
-def document(status: Status, *, title: str, refresh: int) -> str:
-    """`title`: of the application. `refresh`: seconds after which it loads itself again, 0: it does
-    not."""
+def document(status: Status, layers: Markup, *, title: str, refresh: int) -> str:
+    """`layers`: the map. `title`: of the application. `refresh`: seconds after which it loads
+    itself again, 0: it does not."""
     parts = joined(
         section(anchor, SECTIONS[anchor], *inside)
         for anchor, inside in (
+            ("map", [layers]),
             ("tiers", [sections.tiers(status)]),
             ("owners", [sections.owners(status.owners)]),
             ("nodes", sections.nodes(status)),

@@ -17,11 +17,13 @@ from repocache.http.status_page.status import (
     PrimaryPlaces,
     RedisState,
     Status,
+    SwitchRow,
     hit_rate,
 )
 from repocache.observers import HotKey, LiveFigures, Metric
 from repocache.observers import catalogue as metrics
 from repocache.observers.figures import HeardKeys
+from repocache.runtime.switches import SharedSwitch
 
 MOST_INVALIDATIONS = 20
 MOST_KEYS = 5
@@ -103,13 +105,17 @@ def _nodes(db: Database, figures: LiveFigures) -> tuple[NodeRow, ...]:
 
 
 def _owners(db: Database, figures: LiveFigures, before: TierReads) -> tuple[OwnerRow, ...]:
-    patterns = dict(figures.values(metrics.OWNER_INFO))
+    """Those that are declared, and those that were told of."""
+    patterns = {each[0]: each[1] for each in figures.values(metrics.OWNER_INFO)}
+    patterns |= {each.prefix: each.pattern for each in db.owners}
     modes, reads = db.modes, figures.values(metrics.READS)
+    switches = db.counting_switches
     return tuple(
         OwnerRow(
             owner,
             pattern,
             modes[owner].value if owner in modes else "",
+            _switch(switches.get(owner)),
             _by_tier(reads, {}, owner),
             hit_rate(_by_tier(reads, before, owner)) if before else None,
             int(figures.value(metrics.L1_ENTRIES, owner)),
@@ -121,8 +127,12 @@ def _owners(db: Database, figures: LiveFigures, before: TierReads) -> tuple[Owne
                 + figures.value(metrics.REDIS_WRITTEN, owner)
             ),
         )
-        for owner, pattern in sorted(patterns)
+        for owner, pattern in sorted(patterns.items())
     )
+
+
+def _switch(found: SharedSwitch | None) -> SwitchRow | None:
+    return None if found is None else SwitchRow(found.by, found.until)
 
 
 def _by_tier(reads: TierReads, before: TierReads, owner: str) -> dict[str, int]:

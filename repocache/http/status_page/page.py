@@ -14,6 +14,7 @@ from repocache.errors import ConfigurationError, NotStarted, OtherLoop
 from repocache.http.asgi import HeaderLine, Message, Receive, Scope, Send, values_of
 from repocache.http.status_page.document import document
 from repocache.http.status_page.gathering import TierReads, gathered
+from repocache.http.status_page.layers import MAP_HASH, drawn
 from repocache.http.status_page.status import Status
 from repocache.http.status_page.style import STYLE_HASH
 from repocache.observers import LiveFigures
@@ -21,8 +22,8 @@ from repocache.observers import catalogue as metrics
 
 Allow = Callable[[Scope], bool]
 POLICY = (
-    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    f"default-src 'none'; style-src 'sha256-{STYLE_HASH}' 'sha256-{MAP_HASH}'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 HEADERS: tuple[HeaderLine, ...] = (
     (b"cache-control", b"no-store"),
@@ -104,7 +105,7 @@ class StatusPage:
             await _answer(scope, send, 200, JSON, msgspec.json.encode(status))
             return
         refresh = seconds_of(asked.get("refresh", [""])[0])
-        page = document(status, title=self._title, refresh=refresh)
+        page = document(status, drawn(self._db, status), title=self._title, refresh=refresh)
         await _answer(scope, send, 200, HTML, page.encode())
 
     def _status(self) -> Status:

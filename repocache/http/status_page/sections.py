@@ -65,10 +65,9 @@ def owners(rows: Sequence[OwnerRow]) -> Markup:
 
 def owner(row: OwnerRow) -> list[Markup]:
     """The cells of its row."""
-    mode = row.mode or UNKNOWN
     return [
         cell(row.pattern),
-        state(mode, good=False) if row.mode not in ("", "on") else cell(mode),
+        cell(mode_of(row), "bad words" if row.mode not in ("", "on") else ""),
         number(count(row.total)),
         share(row.hit_rate),
         number(UNKNOWN if row.lately is None else percent(row.lately)),
@@ -78,6 +77,13 @@ def owner(row: OwnerRow) -> list[Markup]:
         number(size(row.moved)),
         number(count(row.distinct)),
     ]
+
+
+def mode_of(row: OwnerRow) -> str:
+    """With who switched it for all processes."""
+    if row.switch is None:
+        return row.mode or UNKNOWN
+    return f"{row.mode}, by {row.switch.by} until {moment(row.switch.until)}"
 
 
 def nodes(status: Status) -> list[Markup]:

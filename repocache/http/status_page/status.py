@@ -17,6 +17,13 @@ class NodeRow(msgspec.Struct, frozen=True):
     routed: int
 
 
+class SwitchRow(msgspec.Struct, frozen=True):
+    """Of all processes. `by`: who switched. `until`: Unix time in seconds."""
+
+    by: str
+    until: float
+
+
 class OwnerRow(msgspec.Struct, frozen=True):
     """Reads of one owner, by the tier that answered, since the process began. `lately`: the hit
     rate since the page was looked at before; None: not known, or nothing was read. `mode`: empty
@@ -26,6 +33,7 @@ class OwnerRow(msgspec.Struct, frozen=True):
     owner: str
     pattern: str
     mode: str
+    switch: SwitchRow | None
     reads: dict[str, int]
     lately: float | None
     entries: int

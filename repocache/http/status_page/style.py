@@ -1,4 +1,4 @@
-"""The page's style: one text, allowed by its hash, so that nothing else is."""
+"""The page's style: one text, allowed by its hash; beside it is the map's alone."""
 
 from __future__ import annotations
 
@@ -37,11 +37,12 @@ thead th { font-size: .85rem; color: var(--soft); font-weight: 600; white-space:
 th[scope=row] { font-weight: 600; min-width: 7rem; white-space: normal;
   overflow-wrap: anywhere; }
 .number { text-align: right; }
-.words { white-space: normal; overflow-wrap: anywhere; }
+.words { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .good { color: var(--good); }
 .bad { color: var(--bad); font-weight: 600; }
 .figure { display: inline-block; min-width: 4rem; }
 meter { width: 6rem; height: .8rem; vertical-align: middle; margin-right: .5rem; }
+svg { display: block; max-width: 100%; min-width: 40rem; height: auto; margin: 0 auto; }
 .beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 0 1rem; }
 footer { padding-top: 1rem; padding-bottom: 2rem; font-size: .9rem; }
 """
