@@ -91,12 +91,14 @@ class _Court:
             if self._by_session.any(name, limit):
                 self.checked["own write"] += 1
                 if self._by_session.first_newer(name, version) < limit:
-                    why = f"session {session} had committed a newer one"
+                    newest = self._by_session.told(name, limit)
+                    why = f"session {session} had committed a newer one ({newest})"
                     yield _violation("own write", process, read, why + self._begun(read.session))
             if process.startswith(self._monotonic) and self._seen.any(name, limit):
                 self.checked["monotonic"] += 1
                 if self._seen.first_newer(name, version) < limit:
-                    why = f"session {session} had seen a newer one"
+                    newest = self._seen.told(name, limit)
+                    why = f"session {session} had seen a newer one ({newest})"
                     yield _violation("monotonic", process, read, why + self._begun(read.session))
 
     def _begun(self, session: str) -> str:

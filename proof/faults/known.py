@@ -62,9 +62,12 @@ class Versions:
             grouped[name].append((version, at))
         self._versions: dict[Hashable, list[int]] = {}
         self._times: dict[Hashable, list[int]] = {}
+        #: As they became known, whatever else was.
+        self._exact: dict[Hashable, list[int]] = {}
         for name, versions in grouped.items():
             versions.sort()
             times = [at for _, at in versions]
+            self._exact[name] = list(times)
             # They may become known in another order: from the back, the earliest so far.
             for at in range(len(times) - 2, -1, -1):
                 times[at] = min(times[at], times[at + 1])
@@ -78,6 +81,12 @@ class Versions:
             return NEVER
         at = bisect_right(versions, version)
         return self._times[name][at] if at < len(versions) else NEVER
+
+    def told(self, name: Hashable, before: int) -> str:
+        """The newest version that was known by then, and since when, for a message."""
+        known = zip(self._versions.get(name, ()), self._exact.get(name, ()), strict=True)
+        there = [(version, at) for version, at in known if at < before]
+        return f"{there[-1][0]}, {(before - there[-1][1]) / 1e9:.3f} s before" if there else "none"
 
     def any(self, name: Hashable, before: int) -> bool:
         """Whether any version was known by then."""
