@@ -10,8 +10,8 @@ class Served(Event, frozen=True):
     for when the database is away; `node`: the node's name for the database, else empty; `why`: the
     reason for the tier or node; `count`: keys answered together, 1 for a select.
 
-    `seconds`: that the database took, with the wait for a connection; `rows`: of a select. `key`
-    and `size` in bytes: of a value that Redis gave."""
+    `seconds`: that the database took, with the wait for a connection; `rows`: of a select, None:
+    it was by ids. `key`, and `size` in bytes: of a value that Redis gave."""
 
     owner: str
     tier: str
@@ -21,7 +21,7 @@ class Served(Event, frozen=True):
     seconds: float = 0.0
     key: str = ""
     size: int = 0
-    rows: int = 0
+    rows: int | None = None
 
 
 class HitSampled(Event, frozen=True):

@@ -139,7 +139,9 @@ def _served(event: events.Served) -> Readings:
         return ()  # they are counted, and told together
     if event.tier != "database":
         return (MetricReading(metrics.READS, (event.owner, event.tier), event.count),)
-    batch = () if event.rows else (MetricReading(metrics.BATCH_KEYS, owner, event.count),)
+    batch = (
+        () if event.rows is not None else (MetricReading(metrics.BATCH_KEYS, owner, event.count),)
+    )
     return (
         MetricReading(metrics.READS, (event.owner, "database"), event.count),
         MetricReading(metrics.LOAD_SECONDS, (event.owner, event.node), event.seconds),

@@ -328,7 +328,13 @@ async def answer_of(
 
 
 def tell_read(  # noqa: PLR0913  # keyword-only, the last
-    nodes: Nodes, owner: str, read: NodeRead[Any], began: float, *, count: int = 1, rows: int = 0
+    nodes: Nodes,
+    owner: str,
+    read: NodeRead[Any],
+    began: float,
+    *,
+    count: int = 1,
+    rows: int | None = None,
 ) -> None:
     """The database has answered. `began`: when it was asked, on `time.perf_counter`. `count`: ids;
     `rows`: of a select."""

@@ -46,7 +46,7 @@ async def test_a_find_with_options_is_a_read_as_others(shop: Shop) -> None:
     await shop.db[Authors].find(options=[selectinload(Author.books)])
     await shop.db[Authors].on_primary().find(options=[selectinload(Author.books)])
     served = [each for each in shop.seen[before:] if isinstance(each, Served)]
-    assert [(each.owner, each.node == "primary", each.count) for each in served] == [
+    assert [(each.owner, each.node == "primary", each.rows) for each in served] == [
         ("author", False, 4),
         ("author", True, 4),
     ]
@@ -112,7 +112,7 @@ async def test_a_page_counts_only_if_it_does_not_tell(shop: Shop) -> None:
     await books.page(order_by=[Book.id], offset=4, limit=4, total=True)
     await books.page(order_by=[Book.id], offset=8, limit=4, total=True)
     await books.page(order_by=[Book.id], offset=80, limit=4, total=True)
-    served = [each.count for each in shop.seen[before:] if isinstance(each, Served)]
+    served = [each.rows for each in shop.seen[before:] if isinstance(each, Served)]
     assert served == [5, 1, 2, 0, 1], "the page, and its count; the last one; one behind it"
 
 
