@@ -149,7 +149,7 @@ class Service:
             self._counts[told.node] = self._counts.get(told.node, 0) + 1
             self._most_on_primary = max(self._most_on_primary, self._db.nodes[0].in_flight)
         if not isinstance(told, MANY):
-            about = {field: getattr(told, field) for field in told.__dataclass_fields__}
+            about = {field: getattr(told, field) for field in told.__struct_fields__}
             if isinstance(told, ChannelUp):
                 about["local"] = len(self._db._started.cache.shared.local) if self._started else 0
             tell({"event": name, "about": about})
