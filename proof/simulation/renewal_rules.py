@@ -1,4 +1,5 @@
-"""The rules of renewals, none of which is looked for in the simulation; see `rules`."""
+"""The rules of renewals and of what is not changed, none of which is looked for in the simulation;
+see `rules`."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ _UNSOUGHT = (
     "the world of renewals found neither of two rules of renewals in some 10 seeds of 500 "
     "operations, and no longer search was made"
 )
+_COMPUTED = "computed values are not simulated"
 
 RENEWALS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
@@ -21,6 +23,7 @@ RENEWALS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "in place": "no source says that what is kept has not changed",
         "not the writer": _UNSOUGHT,
         "as long": _UNSOUGHT,
+        **dict.fromkeys(("kept tokens", "both", "what it reads", "read tokens first"), _COMPUTED),
     }
 )
 """As `rules.ELSEWHERE`."""

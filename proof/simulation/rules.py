@@ -15,7 +15,13 @@ from types import MappingProxyType
 from typing import Any, cast
 from unittest.mock import patch
 
-from proof.protocol import outbox_switches, renewal_switches, tag_switches, wider_switches
+from proof.protocol import (
+    outbox_switches,
+    refresh_switches,
+    renewal_switches,
+    tag_switches,
+    wider_switches,
+)
 from proof.protocol.switches import SWITCHES
 from proof.simulation import outbox, redis
 from proof.simulation.renewal_rules import RENEWALS_ELSEWHERE
@@ -40,6 +46,7 @@ from repocache.routing import routing
 
 __all__ = [  # they add switches
     "outbox_switches",
+    "refresh_switches",
     "renewal_switches",
     "tag_switches",
     "wider_switches",
