@@ -8,12 +8,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from proof.protocol import tag_switches, wider_switches
+from proof.protocol import refresh_switches, renewal_switches, tag_switches, wider_switches
 from proof.protocol.switches import rule_off
 from proof.protocol.world import World, open_world
 from repocache.testing import Servers
 
-__all__ = ["tag_switches", "wider_switches"]  # they add switches
+__all__ = [  # they add switches
+    "refresh_switches",
+    "renewal_switches",
+    "tag_switches",
+    "wider_switches",
+]
 
 Scenario = Callable[[World], Awaitable[list[str]]]
 """Forces one interleaving and returns the violations that it found."""

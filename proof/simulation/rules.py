@@ -15,9 +15,16 @@ from types import MappingProxyType
 from typing import Any, cast
 from unittest.mock import patch
 
-from proof.protocol import outbox_switches, tag_switches, wider_switches
+from proof.protocol import (
+    outbox_switches,
+    refresh_switches,
+    renewal_switches,
+    tag_switches,
+    wider_switches,
+)
 from proof.protocol.switches import SWITCHES
 from proof.simulation import outbox, redis
+from proof.simulation.renewal_rules import RENEWALS_ELSEWHERE
 from proof.simulation.tag_rules import TAG_RULES, TAGS_ELSEWHERE, TAGS_FOUND
 from repocache.keys import owner_bucket
 from repocache.records import (
@@ -37,7 +44,13 @@ from repocache.records.names import LEASE
 from repocache.records.scripts import OPEN
 from repocache.routing import routing
 
-__all__ = ["outbox_switches", "tag_switches", "wider_switches"]  # they add switches
+__all__ = [  # they add switches
+    "outbox_switches",
+    "refresh_switches",
+    "renewal_switches",
+    "tag_switches",
+    "wider_switches",
+]
 
 _SIMULATED: dict[str, Callable[[], AbstractContextManager[None]]] = {**TAG_RULES}
 
@@ -296,6 +309,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "new value": ("its services have no lookups"),
         "still has": ("its services have no lookups"),
         **TAGS_ELSEWHERE,
+        **RENEWALS_ELSEWHERE,
         "unknown stays": (
             "a poll of the primary has to fail alone between the reads of one session that another "
             "poll answers: since nothing is shown that a replica cannot stamp, not met in 600 runs"
