@@ -132,8 +132,8 @@ TAGS_FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
 """As `rules.FOUND`."""
 _POLL = (
     "a commit has to be published between a poll of the primary and the script that settles by it, "
-    "and nobody may settle otherwise meanwhile: not met in 20 to 60 seeds, some of them cut short, "
-    "of a world that is made for it"
+    "and nobody may settle otherwise meanwhile: not met in runs of 20 to 60 seeds of a world that "
+    "is made for it, several of which were cut off before the end"
 )
 TAGS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
@@ -141,8 +141,8 @@ TAGS_ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "tags' highest": _POLL,
         "tags' shape is there": (
             "a record has to be lost between a registration and the lease of a token, and be made "
-            "again without the shape, before a commit: not met in 20 to 60 seeds, some of them cut "
-            "short, of a world that is made for it"
+            "again without the shape, before a commit: not met in runs of 20 to 60 seeds of a "
+            "world that is made for it, several of which were cut off before the end"
         ),
     }
 )

@@ -10,7 +10,7 @@ import pytest
 from proof.protocol import outbox_switches
 from proof.protocol.switches import SWITCHES
 from proof.simulation.profiles import drawn
-from proof.simulation.rules import ELSEWHERE, FOUND, rule_off
+from proof.simulation.rules import ELSEWHERE, FOUND, SIMULATED, rule_off
 from proof.simulation.run import simulate
 
 __all__ = ["outbox_switches"]  # it adds switches
@@ -39,6 +39,7 @@ def test_a_rule_that_is_switched_off_is_found(rule: str) -> None:
 def test_every_rule_is_found_here_or_guarded_elsewhere() -> None:
     assert {*FOUND, *ELSEWHERE} == {*SWITCHES}
     assert not {*FOUND} & {*ELSEWHERE}
+    assert {*SIMULATED} <= {*SWITCHES}
 
 
 def test_the_page_names_every_rule_and_its_profile() -> None:
