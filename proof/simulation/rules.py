@@ -22,7 +22,7 @@ from proof.protocol import (
 from proof.protocol.switches import SWITCHES
 from proof.simulation import outbox
 from proof.simulation.record_rules import RECORD_RULES
-from proof.simulation.renewal_rules import RENEWALS_ELSEWHERE
+from proof.simulation.renewal_rules import RENEWALS_ELSEWHERE, RENEWALS_FOUND
 from proof.simulation.tag_rules import TAG_RULES, TAGS_ELSEWHERE, TAGS_FOUND
 from repocache.routing import routing
 
@@ -178,6 +178,7 @@ FOUND: Mapping[str, tuple[str, int]] = MappingProxyType(
         "sealed history": ("seals", 0),
         "not known": ("confusion", 16),
         **TAGS_FOUND,
+        **RENEWALS_FOUND,
     }
 )
 """Rule -> the profile in which its absence is found, and the seed to begin with. Other seeds find

@@ -92,6 +92,17 @@ class WatchedCache(TieredCache):
         loader = WatchedLoader(source, cache.shared, self._values, self.switch.tier)
         loader.service, loader.owner = service, self._owner
         self._loader = loader
+        taken_away = self._fallback._taken_away
+
+        async def noted(asked: InflightLoad) -> CachedRow | None:
+            """It is no load's answer: the database is away, and nobody demands anything of it but
+            the sessions that wrote."""
+            found, notes = await taken_away(asked), JOINED.get()
+            if found is not None and notes is not None:
+                notes.pop((self._owner, asked.key[1]), None)
+            return found
+
+        self._fallback._taken_away = noted  # type: ignore[method-assign]
 
     def _ask(self, id: Any, bookmark: Bookmark | None) -> InflightLoad:
         asked = super()._ask(id, bookmark)
