@@ -132,8 +132,9 @@ class Link:
 
     @property
     def resting(self) -> bool:
-        """Whether so many attempts failed in a row that the next one waits."""
-        return self._breaker.open
+        """Whether so many attempts failed in a row that the next one waits. Not once one has
+        succeeded, though the breaker forgives only after its connection has lived for a while."""
+        return self._breaker.open and not self.alive
 
     def call(self, *command: Argument) -> asyncio.Future[Reply]:
         """Send one command, such as `call("GET", key)`. A plain function: no coroutine, task or

@@ -242,6 +242,8 @@ async def test_redis_that_is_away_and_a_replica(
         await asyncio.to_thread(repocache_controls.redis.start)
         await asyncio.to_thread(repocache_controls.replicas[0].start)
         await until(lambda: here(metrics.CHANNEL_UP) == 1, "the channel is back")
+        await here.db.measure()
+        assert here(metrics.LINK_RESTING) == 0
 
 
 async def test_a_message_that_was_lost(repocache_endpoints: Endpoints) -> None:
