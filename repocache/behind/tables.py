@@ -5,8 +5,6 @@ Owns their shape, and whether they are there. How they are made is `alembic_ops`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -73,26 +71,25 @@ class BehindTables:
 
     async def check(self, topology: Topology) -> None:
         """Raises ConfigurationError if one is not there or may not be used, DatabaseUnavailable."""
-
-        async def run(connection: AsyncConnection) -> Sequence[tuple[str, bool, bool]]:
-            asked = {"schema": self.schema, "names": [POSITIONS, DEAD_LETTERS]}
-            return [
-                (name, there, may) for name, there, may in await connection.execute(_RIGHTS, asked)
-            ]
-
         need = ReadRequirement(primary="asked", asked=True)
-        for name, there, may in (await topology.read(need, run)).value:
+        if hindrance := (await topology.read(need, self.hindrance)).value:
+            raise ConfigurationError(f"WriteBehind: {hindrance}")
+
+    async def hindrance(self, connection: AsyncConnection) -> str:
+        """Why nothing can be written behind, with the remedy; empty if it can."""
+        asked = {"schema": self.schema, "names": [POSITIONS, DEAD_LETTERS]}
+        for name, there, may in await connection.execute(_RIGHTS, asked):
             place = f"{self.schema}.{name}"
             if not there:
-                raise ConfigurationError(
-                    f"WriteBehind: there is no table {place}: run a migration with "
+                return (
+                    f"there is no table {place}: run a migration with "
                     "op.create_repocache_write_behind(), or name its schema: "
                     "Settings(outbox_schema=...)"
                 )
             if not may:
-                raise ConfigurationError(
-                    "WriteBehind: the role must be allowed to SELECT, INSERT, UPDATE and DELETE in "
-                    f"{place}, and to use its schema: "
-                    "op.create_repocache_write_behind(grant_to=[...]) and GRANT USAGE ON SCHEMA do "
-                    "it"
+                return (
+                    f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place}, "
+                    "and to use its schema: op.create_repocache_write_behind(grant_to=[...]) and "
+                    "GRANT USAGE ON SCHEMA do it"
                 )
+        return ""

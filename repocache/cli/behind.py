@@ -25,14 +25,15 @@ MOST = 1_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BehindAnswer:
     """One owner. `changes`, `seconds`: of the backlog; None: Redis does not answer. `letters`: in
-    all; `listed`: the oldest. `done`: how many letters were replayed or dropped; None: nothing was
-    asked."""
+    all; `listed`: the oldest. `done`: how many letters were written (`replay`) or dropped; None:
+    nothing was asked. `asked`: what was, in a word."""
 
     changes: int | None
     seconds: float | None
     letters: int
     why: str = ""
     done: int | None = None
+    asked: str = ""
     listed: Sequence[DeadLetter] = field(default=())
 
 
@@ -52,7 +53,7 @@ def behind(
     """Show what waits to be written behind, for how long, and what the database refused; or write
     dead letters now, or forget them. This process flushes what waits, as every process does.
 
-    Ends with status 1 if there are dead letters.
+    Ends with status 1 if there are dead letters, or if Redis does not answer.
     """
     with Frame(json=json) as frame:
         db = find_database(target)
@@ -63,8 +64,13 @@ def behind(
         frame.answer(
             {"owners": {name: document_of(each) for name, each in found.items()}},
             lambda console: show(console, found),
-            found=any(each.letters for each in found.values()),
+            found=any(map(is_trouble, found.values())),
         )
+
+
+def is_trouble(found: BehindAnswer) -> bool:
+    """Whether somebody has to look: the database refused changes, or what waits is not known."""
+    return bool(found.letters or found.why)
 
 
 Ids = Sequence[int] | str | None
@@ -95,6 +101,7 @@ async def run_behind(
 async def _answer(db: Database, declared: type[Any], wanted: tuple[Ids, Ids]) -> BehindAnswer:
     opened, (replay, drop) = db[declared], wanted
     dead, done = opened.dead, None
+    words = [word for ids, word in ((replay, "written"), (drop, "dropped")) if ids is not None]
     if replay is not None:
         done = await dead.replay(None if replay == ALL else replay)
     if drop is not None:
@@ -113,6 +120,7 @@ async def _answer(db: Database, declared: type[Any], wanted: tuple[Ids, Ids]) ->
         letters=await dead.count(),
         why=why,
         done=done,
+        asked=" or ".join(words),
         listed=await dead.list(MOST) if done is None else (),
     )
 
@@ -148,7 +156,7 @@ def show(console: Console, found: Mapping[str, BehindAnswer]) -> None:
         if each.changes is not None:
             waiting = counted(each.changes, "pending change")
             waits = f"{waiting}, the first for {each.seconds or 0:.1f} s"
-        done = "" if each.done is None else f"; {counted(each.done, 'letter')} done"
+        done = "" if each.done is None else f"; {counted(each.done, 'letter')} {each.asked}"
         line = f"{owner}: {waits}; {counted(each.letters, 'dead letter')}{done}"
         console.print(printable(line), soft_wrap=True)
         for letter in each.listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -27,13 +28,22 @@ def find_owner(db: Database, name: str, *, kinds: str = "repository") -> type[An
         "behind": list(plan.behind),
         "cached": cached,
     }[kinds]
-    known = {each.__name__: each for each in classes}
-    known |= {each.owner.prefix: each for each in classes}
+    known = _called(classes)
     if name in known:
         return known[name]
+    if name in _called(plan.behind):
+        raise CommandRefused(f"{shown(name)} is written behind: `repocache behind` shows it")
+    if name in _called(cached):
+        raise CommandRefused(f"{shown(name)} is nothing that this command is for; see --help")
     names = ", ".join(each.__name__ for each in classes) or "none"
     near = did_you_mean(name, known)
     raise CommandRefused(f"{shown(name)} is no such owner here{near or f'; there are {names}'}")
+
+
+def _called(classes: Iterable[type[Any]]) -> dict[str, type[Any]]:
+    """By name, and by prefix."""
+    named = {each.__name__: each for each in classes}
+    return named | {each.owner.prefix: each for each in named.values()}
 
 
 def id_text(keys: Keys, given: str) -> str:

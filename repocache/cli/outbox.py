@@ -126,7 +126,7 @@ def lines_of(found: OutboxAnswer) -> list[str]:
     """As `show` prints them."""
     lines = []
     if found.replayed is not None:
-        lines.append(f"tried again: {_named(found.replayed)}")
+        lines.append(f"let be tried again, see `repocache outbox`: {_named(found.replayed)}")
     if found.discarded is not None:
         lines.append(f"discarded: {_named(found.discarded)}")
     lines += map(line_of, found.rows or ())

@@ -169,6 +169,39 @@ def outbox_is_sound(setup: SetupFacts) -> Finding | None:
     return None
 
 
+def outbox_is_delivered(setup: SetupFacts) -> Finding | None:
+    """What was put aside is not, until somebody looks."""
+    if setup.tables is None or not setup.tables.aside:
+        return None
+    return warning(
+        "rows of the outbox are put aside",
+        f"{setup.tables.aside} of them: what they invalidate may be stale until its ttl ends",
+        "`repocache outbox` lists them with the reason; mend it, and --replay them",
+        "on-call.md",
+    )
+
+
+def behind_has_tables(setup: SetupFacts) -> Finding | None:
+    """Without them the database does not start."""
+    tables = setup.tables
+    if tables is None or tables.unread or not setup.is_behind or not tables.behind:
+        return None
+    told, _, remedy = tables.behind.partition(": ")
+    return error("nothing can be written behind", told, remedy, "behind.md")
+
+
+def behind_is_taken(setup: SetupFacts) -> Finding | None:
+    """What the database refused waits for somebody."""
+    if setup.tables is None or not setup.is_behind or not setup.tables.letters:
+        return None
+    return warning(
+        "changes that were written behind are dead letters",
+        f"{setup.tables.letters} of them: the database refused them",
+        "`repocache behind` lists them with the reason; mend it, and --replay them",
+        "on-call.md",
+    )
+
+
 def all_are_watched(setup: SetupFacts) -> Finding | None:
     """Triggers on some tables and not on others: writes from outside are heard of some alone."""
     tables = setup.tables
@@ -243,6 +276,6 @@ def _place(name: str) -> str:
 PRIMARY_CHECKS: tuple[Callable[[SetupFacts], Finding | None], ...] = (
     *(primary_answers, primary_is_one, has_positions, ships_wal, commits_durably),
     *(has_connections, slots_are_used, primary_clock_agrees, tables_can_be_read),
-    *(tables_are_there, has_outbox, outbox_is_sound, all_are_watched, rows_are_everybodys),
-    keys_are_known,
+    *(tables_are_there, has_outbox, outbox_is_sound, outbox_is_delivered, all_are_watched),
+    *(behind_has_tables, behind_is_taken, rows_are_everybodys, keys_are_known),
 )

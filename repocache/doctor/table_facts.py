@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import Table, text
+from sqlalchemy import Table, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from repocache.behind.tables import BehindTables
 from repocache.doctor.postgres_facts import rows_of
-from repocache.errors import RepocacheError
+from repocache.errors import DatabaseUnavailable, RepocacheError
+from repocache.invalidation.held import MOST_COUNTED, Held
 from repocache.invalidation.outbox_table import OutboxPlace, OutboxTable, find
 from repocache.settings import Settings
 from repocache.tracking.places import place_of
@@ -69,12 +71,17 @@ class ForeignKeyAction(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class TableFacts:
     """`outbox`: as the catalogue has it; None: there is no such table. `unknown_keys`: actions of
-    foreign keys that the metadata does not have."""
+    foreign keys that the metadata does not have. `behind`: why nothing can be written behind, with
+    the remedy, empty if it can. Counted up to `MOST_COUNTED`: `aside`, rows of the outbox that no
+    relay takes, and dead `letters`."""
 
     outbox: OutboxTable | None = None
     tables: tuple[TableFact, ...] = ()
     unknown_keys: tuple[ForeignKeyAction, ...] = ()
     unread: str = ""
+    behind: str = ""
+    aside: int = 0
+    letters: int = 0
 
 
 async def read_tables(
@@ -86,7 +93,9 @@ async def read_tables(
     place = OutboxPlace(settings.outbox_schema, settings.outbox_owners)
     try:
         outbox = await find(engine, place, names)
+        aside = await _aside(engine, place) if outbox is not None else 0
         async with engine.connect() as connection:
+            behind, letters = await _behind(connection, BehindTables(settings.outbox_schema))
             known = await rows_of(connection, _TABLES, names=names, notice=NOTICE)
             keys = await rows_of(connection, _KEYS, names=names)
     except (RepocacheError, SQLAlchemyError, OSError, TimeoutError) as error:
@@ -99,10 +108,29 @@ async def read_tables(
         for constraint, parent, name, deletes, updates in keys
     ]
     return TableFacts(
-        outbox,
-        tuple(TableFact(*row) for row in known),
-        tuple(each for each in found if not declares(by_name[each.table], each)),
+        outbox=outbox,
+        behind=behind,
+        aside=aside,
+        letters=letters,
+        tables=tuple(TableFact(*row) for row in known),
+        unknown_keys=tuple(each for each in found if not declares(by_name[each.table], each)),
     )
+
+
+async def _aside(engine: AsyncEngine, place: OutboxPlace) -> int:
+    """0 where the role may not look: that is another finding."""
+    try:
+        return (await Held(engine, place.table).depth()).aside
+    except DatabaseUnavailable:
+        return 0
+
+
+async def _behind(connection: AsyncConnection, tables: BehindTables) -> tuple[str, int]:
+    if hindrance := await tables.hindrance(connection):
+        return hindrance, 0
+    some = select(tables.dead.c.id).limit(MOST_COUNTED).subquery()
+    counted = await connection.execute(select(func.count()).select_from(some))
+    return "", counted.scalar_one()
 
 
 def declares(table: Table, key: ForeignKeyAction) -> bool:

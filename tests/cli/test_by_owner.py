@@ -130,6 +130,9 @@ async def test_without_redis_nothing_is_said_to_be_done(
     assert found.unreachable
     assert (found.primary or {})["id"] == 1
     assert tags == {}
+    [answer] = (await run_behind(opened(), None, (None, None))).values()
+    assert (answer.changes, answer.letters, bool(answer.why)) == (None, 0, True)
+    assert behind_command.is_trouble(answer), "what waits is not known: not all is as it should be"
 
 
 async def test_what_waits_and_what_was_refused(opened: Make) -> None:
@@ -151,7 +154,15 @@ async def test_what_waits_and_what_was_refused(opened: Make) -> None:
     [answer] = (await run_behind(opened(), "hit", ([letter.id], None))).values()
     assert (answer.letters, answer.done) == (1, 0), "refused again"
     [answer] = (await run_behind(opened(), "Hits", (None, "all"))).values()
-    assert (answer.letters, answer.done) == (0, 1)
+    assert (answer.letters, answer.done, answer.asked) == (0, 1, "dropped")
+    assert not behind_command.is_trouble(answer)
+
+
+async def test_an_owner_of_another_kind_is_led_to_its_own_command(opened: Make) -> None:
+    with pytest.raises(CommandRefused, match="written behind: `repocache behind` shows it"):
+        await look(opened(), "Hits", "1")
+    with pytest.raises(CommandRefused, match="nothing that this command is for"):
+        await run_behind(opened(), "Authors", (None, None))
 
 
 def shown(show: Callable[[Console], None]) -> str:

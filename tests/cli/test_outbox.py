@@ -28,6 +28,8 @@ ASIDE = (
 REFUSED = ASIDE % ("'[7]'", "'no notice'")
 GOOD = ASIDE % ("""'[{"k": ["user:7"], "o": []}]'""", "'Redis: ERR'")
 
+AGAIN = "let be tried again, see `repocache outbox`"
+
 
 @pytest.fixture(scope="session")
 def repocache_template(repocache_servers: Servers) -> str:
@@ -77,7 +79,7 @@ async def test_it_lists_tries_again_and_deletes(application: Path, sql: Sql) -> 
     ]
     done = await run(application, "--discard", str(refused), "--replay", str(good))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[:2] == [f"tried again: {good}", f"discarded: {refused}"]
+    assert done.stdout.splitlines()[:2] == [f"{AGAIN}: {good}", f"discarded: {refused}"]
 
 
 async def test_all_are_tried_again_and_delivered(
@@ -86,9 +88,7 @@ async def test_all_are_tried_again_and_delivered(
     ids = [id for _ in range(3) for (id,) in await sql(GOOD)]
     async with open_shop(repocache_endpoints):
         done = await run(application, "--replay", "all")
-        assert done.stdout.splitlines()[0] == f"tried again: {', '.join(map(str, ids))}", (
-            done.stderr
-        )
+        assert done.stdout.splitlines()[0] == f"{AGAIN}: {', '.join(map(str, ids))}", done.stderr
         await until_empty(sql)
 
 

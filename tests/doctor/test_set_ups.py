@@ -177,6 +177,27 @@ def _(ground: Ground) -> Iterator[None]:
     ground.sql(f"ALTER TABLE repocache_outbox OWNER TO app; DROP ROLE {owner}")
 
 
+@wreck("rows of the outbox are put aside", WARNING)
+def _(ground: Ground) -> Iterator[None]:
+    ground.sql("INSERT INTO repocache_outbox (notices, due) VALUES ('[]', 'infinity')")
+    yield
+
+
+@wreck("nothing can be written behind")
+def _(ground: Ground) -> Iterator[None]:
+    ground.sql("DROP TABLE repocache_write_behind")
+    yield
+
+
+@wreck("changes that were written behind are dead letters", WARNING)
+def _(ground: Ground) -> Iterator[None]:
+    ground.sql(
+        "INSERT INTO repocache_dead_letters (owner, key, change, why) "
+        "VALUES ('hit', 'hit:1', '', 'refused')"
+    )
+    yield
+
+
 @wreck("some tables have no trigger", WARNING)
 def _(ground: Ground) -> Iterator[None]:
     for event in ("insert", "update", "delete", "truncate"):
