@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from inspect import iscoroutinefunction
 
 from repocache.cache.entry import CacheSettings
 from repocache.engines.topology_settings import TopologySettings
 from repocache.errors import ConfigurationError
-from repocache.events import LoggingObserver, Observer
+from repocache.events import LoggingObserver, Observer, check_observer
 from repocache.invalidation.identifier import checked, checked_all
 from repocache.invalidation.outbox import OutboxMode
 from repocache.mapping.rules import Codecs, Eager, check_codecs
@@ -107,12 +106,7 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"Settings({name}={getattr(self, name)}): give at least 1")
         self._check_secrets()
-        if not callable(self.observe):
-            raise ConfigurationError(
-                f"Settings(observe={type(self.observe).__name__}): give a function of one event"
-            )
-        if iscoroutinefunction(self.observe):
-            raise ConfigurationError("Settings(observe=...): no async one: nobody would await it")
+        check_observer("Settings(observe=...)", self.observe)
 
     def _check_secrets(self) -> None:
         secrets: object = self.secrets

@@ -23,7 +23,15 @@ from repocache.events.measures import (
     RedisMeasured,
 )
 from repocache.events.nodes import ClockJumped, HistoryChanged, NodeBack, NodeOut, Sampled
-from repocache.events.observers import LoggingObserver, Observer, Observers, guarded, ignore
+from repocache.events.observers import (
+    LoggingObserver,
+    Observer,
+    Observers,
+    check_observer,
+    guarded,
+    ignore,
+    may_hear,
+)
 from repocache.events.out import Out
 from repocache.events.outbox import (
     OutboxPutAside,
@@ -103,6 +111,8 @@ __all__ = [
     "ValueRefused",
     "Verified",
     "WrittenBehind",
+    "check_observer",
     "guarded",
     "ignore",
+    "may_hear",
 ]

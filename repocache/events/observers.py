@@ -7,9 +7,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from inspect import iscoroutinefunction
 
 import msgspec
 
+from repocache.errors import ConfigurationError
 from repocache.events.behind import BacklogLeft, DeadLettered, FlushFailed
 from repocache.events.channel import ChannelDown, ChannelUp
 from repocache.events.commits import CommitUnknown, HookFailed, PublishFailed, UndeclaredWrite
@@ -120,11 +122,29 @@ class LoggingObserver:
         return True
 
 
+def check_observer(given: str, observer: object) -> None:
+    """Raises ConfigurationError for what is no function of one event. `given`: what it was given
+    to."""
+    if isinstance(observer, type):
+        raise ConfigurationError(
+            f"{given}: {observer.__name__} is a class: give one of it, {observer.__name__}()"
+        )
+    if not callable(observer):
+        raise ConfigurationError(
+            f"{given}: {type(observer).__name__}: give a function of one event"
+        )
+    if iscoroutinefunction(observer) or iscoroutinefunction(type(observer).__call__):
+        raise ConfigurationError(f"{given}: no async one: nobody would await it")
+
+
 class Observers:
     """Hands each event to several observers; one that raises is logged and does not disturb the
     others."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
+        """Raises ConfigurationError for what observes nothing."""
+        for each in observers:
+            check_observer("Observers([...])", each)
         self.observers = tuple(observers)
         self._logger = logging.getLogger("repocache")
 
@@ -136,6 +156,16 @@ class Observers:
                 # The log may be what fails, and there is nobody left to tell.
                 with suppress(Exception):
                     self._logger.exception("an observer failed on %r", event)
+
+
+def may_hear(observe: Observer, observer: Observer) -> bool:
+    """Whether events that are handed to the one may reach the other. What the application has
+    written itself may hand them on to anybody."""
+    if observe is observer:
+        return True
+    if isinstance(observe, Observers):
+        return any(may_hear(each, observer) for each in observe.observers)
+    return observe is not ignore and not type(observe).__module__.startswith("repocache.")
 
 
 def guarded(observe: Observer) -> Observer:

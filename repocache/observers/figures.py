@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from repocache.errors import UsageError
 from repocache.events import Event, Invalidated
 from repocache.observers.catalogue import Kind, Metric
 from repocache.observers.hot_keys import HotKeys
@@ -66,7 +67,9 @@ class LiveFigures:
                 values[labels] = values.get(labels, 0.0) + value if added else value
 
     def value(self, metric: Metric, *labels: str) -> float:
-        """Of a counter since the process began, or of a gauge; 0 of what was never told."""
+        """Of a counter since the process began, or of a gauge; 0 of what was never told. Raises
+        UsageError for what is no metric, or has other labels."""
+        _check(metric, labels)
         return self._values.get(metric, {}).get(labels, 0.0)
 
     def values(self, metric: Metric) -> Mapping[tuple[str, ...], float]:
@@ -74,9 +77,18 @@ class LiveFigures:
         return dict(self._values.get(metric, {}))
 
     def histogram(self, metric: Metric, *labels: str) -> HistogramTotal:
-        """Of all values with these labels."""
+        """Of all values with these labels. Raises UsageError as `value`."""
+        _check(metric, labels)
         return self._histograms.get(metric, {}).get(labels, NOTHING)
 
     def histograms(self, metric: Metric) -> Mapping[tuple[str, ...], HistogramTotal]:
         """By their labels."""
         return dict(self._histograms.get(metric, {}))
+
+
+def _check(metric: object, labels: tuple[str, ...]) -> None:
+    if not isinstance(metric, Metric):
+        raise UsageError(f"{metric!r}: give a metric of repocache.observers.catalogue")
+    if len(labels) != len(metric.labels):
+        named = ", ".join(metric.labels) or "none"
+        raise UsageError(f"{metric.full_name}: {len(labels)} labels, and it has: {named}")

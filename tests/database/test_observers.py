@@ -7,7 +7,9 @@ import asyncio
 import dataclasses
 import gc
 import logging
+import re
 from types import CoroutineType, FrameType
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +20,7 @@ from repocache import (
     ChangedAll,
     ConfigurationError,
     Database,
+    LoggingObserver,
     Misuse,
     Settings,
 )
@@ -225,3 +228,19 @@ def test_an_async_observer_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match="no async one: nobody would await it"):
         Settings(observe=observe)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="no async one: nobody would await it"):
+        Observers([observe])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        (LoggingObserver, "LoggingObserver is a class: give one of it, LoggingObserver()"),
+        ("stdout", "str: give a function of one event"),
+    ],
+)
+def test_what_observes_nothing_is_refused(given: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        Settings(observe=given)
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        Observers([LoggingObserver(), given])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from repocache import events
-from repocache.observers import CATALOGUE, Kind
+from repocache.errors import UsageError
+from repocache.observers import CATALOGUE, Kind, LiveFigures
 from repocache.observers import catalogue as metrics
 from repocache.observers.bounded import MOST_SERIES, Series
 from repocache.observers.catalogue import Metric
@@ -82,3 +85,14 @@ def test_series_are_bounded() -> None:
     assert len(made) == MOST_SERIES + 1
     assert made[-1] == ("other", "other")
     assert series(metrics.ROUTES, ("node0", "replica")) == 1, "those that were there stay"
+
+
+def test_what_is_no_metric_or_has_other_labels_is_refused() -> None:
+    """A test of the application's that expects 0 would pass whatever happened."""
+    figures, wrong = LiveFigures(), cast("Metric", "reads")
+    for ask in (figures.value, figures.histogram):
+        with pytest.raises(UsageError, match=r"repocache\.observers\.catalogue"):
+            ask(wrong, "user", "l1")
+        with pytest.raises(UsageError, match="1 labels, and it has: owner, tier"):
+            ask(metrics.READS, "user")
+    assert figures.value(metrics.READS, "user", "l1") == 0

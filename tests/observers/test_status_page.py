@@ -12,7 +12,8 @@ from prometheus_client import make_asgi_app
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from repocache import CacheMode, ConfigurationError, Database
+from repocache import CacheMode, ConfigurationError, Database, LoggingObserver, Settings
+from repocache.events import Event, Observer, Observers, ignore
 from repocache.http import Scope, StatusPage
 from repocache.http.status_page.markup import escaped, seconds, size
 from repocache.http.status_page.page import seconds_of
@@ -200,9 +201,34 @@ def test_what_is_no_database_and_what_are_no_figures() -> None:
         StatusPage(wrong, LiveFigures(), allow=lambda _: True)
 
 
+def database_with(observe: Observer) -> Database:
+    settings = Settings(observe=observe)
+    url = "postgresql+asyncpg://app@nowhere/shop"
+    return Database(url, repositories=[Users], settings=settings)
+
+
+def test_figures_that_hear_nothing_of_the_database_are_refused() -> None:
+    figures = LiveFigures()
+
+    class Own:
+        """What the application has written may hand events on to anybody."""
+
+        def __call__(self, event: Event) -> None:
+            figures(event)
+
+    deaf: list[Observer] = [LoggingObserver(), Observers([LiveFigures()]), ignore]
+    for observe in deaf:
+        with pytest.raises(ConfigurationError, match="hear nothing of this database"):
+            StatusPage(database_with(observe), figures, allow=lambda _: True)
+    hearing: list[Observer] = [figures, Observers([Observers([figures])]), Own(), lambda _: None]
+    for observe in hearing:
+        StatusPage(database_with(observe), figures, allow=lambda _: True)
+
+
 async def test_a_database_that_has_not_begun() -> None:
-    db = Database("postgresql+asyncpg://app@nowhere/shop", repositories=[Users])
-    async with looking(StatusPage(db, LiveFigures(), allow=lambda _: True)) as client:
+    figures = LiveFigures()
+    page = StatusPage(database_with(figures), figures, allow=lambda _: True)
+    async with looking(page) as client:
         answer = await client.get("/")
     assert answer.status_code == 503
     assert "async with" in answer.text

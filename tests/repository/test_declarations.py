@@ -357,7 +357,7 @@ def test_a_short_ttl_alone_is_enough() -> None:
         ({"secrets": "secret"}, "Settings(secrets=...): give a tuple of strings"),
         ({"secrets": ("short",)}, "Settings(secrets=...): a secret has at least 16 bytes"),
         ({"secrets": (16,)}, "Settings(secrets=...): give a tuple of strings"),
-        ({"observe": None}, "Settings(observe=NoneType): give a function of one event"),
+        ({"observe": None}, "Settings(observe=...): NoneType: give a function of one event"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(arguments: dict[str, Any], message: str) -> None:

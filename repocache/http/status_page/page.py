@@ -11,6 +11,7 @@ import msgspec
 
 from repocache.database import Database
 from repocache.errors import ConfigurationError, NotStarted, OtherLoop
+from repocache.events import may_hear
 from repocache.http.asgi import HeaderLine, Message, Receive, Scope, Send, values_of
 from repocache.http.status_page.document import document
 from repocache.http.status_page.gathering import TierReads, gathered
@@ -73,6 +74,11 @@ class StatusPage:
             raise ConfigurationError(
                 "StatusPage(allow=...): give a plain function of the request's scope that returns "
                 "True for those who may see the page, as an authentication before it has said"
+            )
+        if not may_hear(db.settings.observe, figures):
+            raise ConfigurationError(
+                "StatusPage(figures=...): these figures hear nothing of this database: give it "
+                "them, Settings(observe=Observers([LoggingObserver(), figures]))"
             )
         self._db = db
         self._figures = figures
