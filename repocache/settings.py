@@ -42,9 +42,9 @@ class Settings:
     #: Bookmarks also advance by what was read, so that a session never sees an older state than it
     #: has seen; its reads go past the cache.
     monotonic: bool = False
-    #: Sign bookmarks and messages with the first, accept all (key rotation: a new one is known to
-    #: all processes before one of them puts it first); empty: nothing is signed, and whatever
-    #: others have signed is taken.
+    #: Sign bookmarks, messages and switches with the first, accept all (key rotation: a new one is
+    #: known to all processes before one of them puts it first); empty: nothing is signed, and
+    #: whatever others have signed is taken.
     secrets: tuple[str, ...] = field(default=(), repr=False)
     #: With secrets, take what is not signed too: the first of two steps in which a running fleet is
     #: given secrets.

@@ -43,6 +43,7 @@ from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.queries import open_queries
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
 from repocache.runtime.subjects import open_subjects
+from repocache.runtime.switch_signing import SwitchSigning
 from repocache.runtime.switches import SharedSwitches
 from repocache.settings import Settings
 from repocache.subjects import Subjects
@@ -197,6 +198,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         declared=settings.cache.mode,
         link=cache.link,
         namespace=cache.shared.namespace,
+        signing=SwitchSigning(settings.secrets, accept_unsigned=settings.accept_unsigned),
         now=topology.now,
         observe=observe,
     )

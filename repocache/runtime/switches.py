@@ -20,6 +20,7 @@ from repocache.events import CacheFailed, Observer, Switched
 from repocache.records import Namespace
 from repocache.redaction.foreign import in_brief
 from repocache.redis_link import Link, ReplyError
+from repocache.runtime.switch_signing import SwitchSigning
 
 EVERY = 2.0
 """Seconds between two looks, about: so late is a process that runs already."""
@@ -56,18 +57,19 @@ _DECODER = msgspec.json.Decoder(SharedSwitch)
 
 
 def read_switches(
-    fields: Mapping[bytes, bytes], now: float
+    fields: Mapping[str, bytes], now: float, signing: SwitchSigning
 ) -> tuple[dict[str, SharedSwitch], list[str]]:
-    """Those that count now, by the owner's prefix; and fields that say nothing, which somebody else
-    has written. `now`: Unix time in seconds by the primary's clock."""
+    """Those that count now, by the owner's prefix; and fields that say nothing, or that nobody has
+    signed who may: somebody else has written them. `now`: Unix time in seconds by the primary's
+    clock."""
     found: dict[str, SharedSwitch] = {}
     strange: list[str] = []
-    for field, value in fields.items():
-        owner = field.decode(errors="replace")
+    for owner, value in fields.items():
+        body = signing.unseal(owner, value)
         try:
-            switch = _DECODER.decode(value)
+            switch = _DECODER.decode(body or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            strange.append(owner[:MOST_NAME])
+            strange.append(owner)
             continue
         if now < switch.until <= now + 2 * LONGEST:
             found[owner] = switch
@@ -86,9 +88,11 @@ class SharedSwitches:
         declared: CacheMode,
         link: Link | None,
         namespace: Namespace,
+        signing: SwitchSigning,
         now: Callable[[], float],
         observe: Observer,
     ) -> None:
+        self._signing = signing
         self._readers = readers
         self._own = dict.fromkeys(readers, declared)
         self._link = link
@@ -120,11 +124,13 @@ class SharedSwitches:
         self._apply()
 
     async def read(self) -> dict[str, SharedSwitch]:
-        """Those of all owners that count now. Raises CacheUnavailable, ReplyError."""
-        if self._link is None:
+        """Those that count now, of the owners that this process knows: whatever else somebody has
+        written there is not fetched. Raises CacheUnavailable, ReplyError."""
+        if self._link is None or not self._readers:
             return {}
-        fields = await self._link.call("HGETALL", self._name)
-        found, strange = read_switches(fields or {}, self._now())
+        values = await self._link.call("HMGET", self._name, *self._readers)
+        there = {owner: value for owner, value in zip(self._readers, values, strict=True) if value}
+        found, strange = read_switches(there, self._now(), self._signing)
         if strange:
             self._observe(CacheFailed("switches", f"no switches of ours: {', '.join(strange)}"))
         return found
@@ -133,7 +139,8 @@ class SharedSwitches:
         """In all processes, this one at once. Raises CacheUnavailable, ReplyError."""
         link, now = self._require(), self._now()
         switch = SharedSwitch(mode, by[:MOST_NAME], now, now + seconds)
-        await link.call("HSET", self._name, owner, msgspec.json.encode(switch))
+        body = msgspec.json.encode(switch)
+        await link.call("HSET", self._name, owner, self._signing.seal(owner, body))
         await self.look()
         return switch
 
@@ -149,11 +156,7 @@ class SharedSwitches:
 
     def _apply(self) -> None:
         now = self._now()
-        counting = {
-            owner: switch
-            for owner, switch in self._known.items()
-            if owner in self._readers and now < switch.until
-        }
+        counting = {owner: switch for owner, switch in self._known.items() if now < switch.until}
         before, self.counting = self.counting, counting
         for owner in before.keys() - counting.keys():
             self._turn(owner, self._own[owner], "", None)

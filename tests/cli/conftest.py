@@ -14,7 +14,7 @@ from repocache.testing import Endpoints, Servers
 from tests.cli.shop_of_all import EVERYTHING, Base
 from tests.shop import template
 
-Make = Callable[[], Database]
+Make = Callable[..., Database]
 
 
 async def make_shop_of_all(url: str) -> None:
@@ -49,13 +49,13 @@ def opened(repocache_servers: Servers, shop_of_all: str) -> Make:
     servers.catch_up()
     ends: Endpoints = servers.endpoints(name)
 
-    def make() -> Database:
+    def make(*secrets: str) -> Database:
         return Database(
             ends.primary,
             replicas=ends.replicas,
             redis=ends.redis,
             repositories=EVERYTHING,
-            settings=Settings(topology=TopologySettings(sample_every=0.05)),
+            settings=Settings(secrets=secrets, topology=TopologySettings(sample_every=0.05)),
         )
 
     return make

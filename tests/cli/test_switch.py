@@ -11,12 +11,14 @@ from repocache.cli.switch import find_mode, run_list, run_switch, seconds_of
 from repocache.errors import CacheUnavailable, ConfigurationError
 from repocache.records import Namespace
 from repocache.runtime import switches as switches_module
+from repocache.runtime.switch_signing import SwitchSigning
 from repocache.runtime.switches import LONGEST, SharedSwitch, read_switches, switches_name
 from repocache.testing import Servers
 from tests.cli.conftest import Make
 from tests.cli.shop_of_all import Authors, Posts
 from tests.shop import until
 
+ANYBODY = SwitchSigning((), accept_unsigned=False)
 OFF = SharedSwitch(CacheMode.OFF, "ada", 100.0, 200.0)
 
 
@@ -32,16 +34,31 @@ def packed(**fields: object) -> bytes:
 def test_what_counts() -> None:
     good = msgspec.json.encode(OFF)
     fields = {
-        b"user": good,
-        b"over": msgspec.json.encode(msgspec.structs.replace(OFF, until=150.0)),
-        b"far": msgspec.json.encode(msgspec.structs.replace(OFF, until=1e12)),
-        b"x": b"\xff",
-        b"y": packed(mode="sideways", by="", since=0, until=200),
-        b"z": packed(mode="off"),
+        "user": good,
+        "over": msgspec.json.encode(msgspec.structs.replace(OFF, until=150.0)),
+        "far": msgspec.json.encode(msgspec.structs.replace(OFF, until=1e12)),
+        "x": b"\xff",
+        "y": packed(mode="sideways", by="", since=0, until=200),
+        "z": packed(mode="off"),
     }
-    found, strange = read_switches(fields, 150.0)
+    found, strange = read_switches(fields, 150.0, ANYBODY)
     assert found == {"user": OFF}
     assert strange == ["x", "y", "z"]
+
+
+def test_who_may_switch() -> None:
+    body = msgspec.json.encode(OFF)
+    first, both = SwitchSigning(("a" * 32,), accept_unsigned=False), ("b" * 32, "a" * 32)
+    value = first.seal("user", body)
+    assert SwitchSigning(both, accept_unsigned=False).unseal("user", value) == body
+    assert ANYBODY.unseal("user", value) == body, "who has no secret takes what others signed"
+    assert first.unseal("post", value) is None, "it is of another owner"
+    assert first.unseal("user", value[:-1] + b" ") is None
+    assert first.unseal("user", b"") is None
+    assert first.unseal("user", b"\xff" * 40) is None
+    assert first.unseal("user", body) is None
+    assert SwitchSigning(both, accept_unsigned=True).unseal("user", body) == body
+    assert read_switches({"user": body}, 150.0, first) == ({}, ["user"])
 
 
 def mode_of(db: Database, owner: type = Authors) -> CacheMode:
@@ -105,6 +122,16 @@ async def test_what_others_write_there_is_no_switch(
         repocache_servers.redis.command("SET", name, "no hash")
         await db._started.switches.look()
         assert mode_of(db) is CacheMode.ON
+
+
+async def test_with_secrets_nobody_else_switches(opened: Make) -> None:
+    secret = "a" * 32
+    async with opened(secret) as db, opened() as stranger:
+        await stranger.switch_everywhere(Authors, CacheMode.OFF, by="mallory")
+        await db._started.switches.look()
+        assert mode_of(db) is CacheMode.ON
+        await run_switch(opened(secret), Authors, CacheMode.SHADOW, (600, "ada"))
+        await until(lambda: mode_of(db) is CacheMode.SHADOW, "it follows its own")
 
 
 async def test_what_cannot_be(opened: Make) -> None:
