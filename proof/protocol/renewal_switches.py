@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +13,7 @@ from repocache.cache import fallback
 from repocache.cache.entry import CachedRow, Row, RowRequest
 from repocache.cache.freshness import Age
 from repocache.cache.inflight import InflightLoad, InflightLoads
-from repocache.cache.leases import Leases
+from repocache.cache.leases import Leases, Offer
 from repocache.cache.loader import ANY_NODE, Loader
 from repocache.cache.renewals import Renewals
 from repocache.cache.shelf import LocalKey
@@ -101,7 +101,7 @@ def _in_place() -> Iterator[None]:
 
     def written(
         self: Leases, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
-    ) -> list[tuple[InflightLoad, Awaitable[bool]]]:
+    ) -> list[Offer]:
         again: list[tuple[InflightLoad, OpenReply, Row | None]] = []
         for load, answer, row in rows:
             same = load.beside is not None and row is load.beside.row

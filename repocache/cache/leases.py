@@ -8,6 +8,7 @@ is an event and no error: its load goes past the cache.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from typing import NamedTuple
 
 from repocache.bookmark import Seen
 from repocache.cache.belief import At
@@ -37,6 +38,14 @@ def knows_of(load: InflightLoad, answer: OpenReply) -> bool:
         bookmark.known_to(load.bucket, answer.incarnation, answer.seq)
         and bookmark.known_to(load.own, owner.incarnation, owner.seq)
     )
+
+
+class Offer(NamedTuple):
+    """A fill on its way."""
+
+    load: InflightLoad
+    value: bytes
+    landing: Awaitable[bool]
 
 
 class Leases:
@@ -199,9 +208,7 @@ class Leases:
         fills = self.fill(rows)
         return await self.landed(fills) if self._life else {load for load, _, _ in rows}
 
-    def fill(
-        self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]
-    ) -> list[tuple[InflightLoad, Awaitable[bool]]]:
+    def fill(self, rows: Sequence[tuple[InflightLoad, OpenReply, Row | None]]) -> list[Offer]:
         """Offer the rows for the leases."""
         terms = CallerHistory(self._line.history)
         fills: list[Fill] = []
@@ -224,22 +231,23 @@ class Leases:
         except CacheUnavailable as error:
             self._shared.observe(CacheFailed("fill", str(error)))
             return []
-        return [(load, landed) for (load, _, _), landed in zip(rows, landing, strict=False)]
+        return [
+            Offer(load, fill.value, landed)
+            for (load, _, _), fill, landed in zip(rows, fills, landing, strict=False)
+        ]
 
-    async def landed(
-        self, fills: Sequence[tuple[InflightLoad, Awaitable[bool]]]
-    ) -> set[InflightLoad]:
+    async def landed(self, offers: Sequence[Offer]) -> set[InflightLoad]:
         """Those whose row Redis has taken."""
         landed: set[InflightLoad] = set()
         why = ""
-        for load, fill in fills:
+        for load, value, landing in offers:
             try:
-                done = await fill
+                done = await landing
             except CacheUnavailable as error:
                 why = str(error)
                 continue
-            size = 0 if load.cached is None else load.cached.length
-            self._shared.observe(Filled(load.text, done, self._owner, size))
+            size, kept = 0 if value == KEEP else len(value), value != NOT_KEPT
+            self._shared.observe(Filled(load.text, done, self._owner, size, kept))
             if done:
                 landed.add(load)
         if why:

@@ -36,12 +36,14 @@ class HitSampled(Event, frozen=True):
 
 class Filled(Event, frozen=True):
     """A value was offered to L2. `landed`: False if the lease had been voided, which is the fence
-    at work. `size`: bytes of the value."""
+    at work, or if nothing was `kept`: no value, but that there is none or a larger one than may be.
+    `size`: bytes of the value, 0: the one that lies there was kept for longer."""
 
     key: str
     landed: bool
     owner: str = ""
     size: int = 0
+    kept: bool = True
 
 
 class Routed(Event, frozen=True):

@@ -110,7 +110,9 @@ KEYS_DISTINCT = _gauge(
 )  # fmt: skip
 LEASE_WAITS = _counter("lease_waits", "Loads that waited for another process's lease.", "owner")
 FILLS = _counter(
-    "fills", "Values offered to Redis: landed, or fenced, as something was written meanwhile.",
+    "fills",
+    "Values offered to Redis: landed, or fenced, as something was written meanwhile, or not kept: "
+    "there is no row and the policy keeps no word of that, or the value is too large.",
     "owner", "outcome",
 )  # fmt: skip
 STORES = _counter(

@@ -156,7 +156,7 @@ def _sizes(total: Metric, owner: str, size: int) -> Readings:
 
 
 def _filled(event: events.Filled) -> Readings:
-    outcome = "landed" if event.landed else "fenced"
+    outcome = "landed" if event.landed else "fenced" if event.kept else "not kept"
     sizes = _sizes(metrics.REDIS_WRITTEN, event.owner, event.size) if event.landed else ()
     return (MetricReading(metrics.FILLS, (event.owner, outcome), 1), *sizes)
 

@@ -25,7 +25,7 @@ from repocache.cache.entry import RowRequest
 from repocache.cache.policies import Policy
 from repocache.computed.entry import value_id
 from repocache.computed.key import KeyText
-from repocache.events import CacheFailed, Served
+from repocache.events import CacheFailed, Filled, Served
 from repocache.testing import Endpoints, Servers, memory
 from tests.cached.aged import age, behind_a_door, held, lives
 from tests.cached.library import Author, Authors, Book, Books, open_library
@@ -226,6 +226,8 @@ async def test_a_loader_that_finds_nothing_changed_computes_nothing(
         assert lives(repocache_servers, "asked-loaded") > TTL + STALE
     assert (World.loaded, World.asked) == ([], [])
     assert held(repocache_servers, "asked-loaded") == before
+    filled = [each for each in other.seen.of(Filled) if each.owner == "asked-loaded"]
+    assert [(each.landed, each.size) for each in filled] == [(True, 0)] * 3, "nothing was written"
     await rename(library, "z1")
     async with library.db.causal_session():
         assert (await library.db[Asked].require(1)).titles == ("b1", "z1")

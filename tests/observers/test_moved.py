@@ -347,6 +347,9 @@ async def test_what_is_refused(repocache_endpoints: Endpoints) -> None:
             await here.db[Users].get(7)
         assert here(metrics.BOOKMARKS_REFUSED) == 1
         await until(lambda: here(metrics.VALUES_REFUSED) >= 1, "it is too large to be kept")
+        await until(lambda: here(metrics.FILLS, "user", "not kept") == 1, "which is no fence")
+        assert here(metrics.FILLS, "user", "fenced") == 0
+        assert here(metrics.REDIS_WRITTEN, "user") == 0
 
 
 async def test_shadow_mode_and_verification(repocache_endpoints: Endpoints) -> None:
