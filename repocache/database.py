@@ -42,7 +42,8 @@ from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last
 from repocache.runtime.advice import advice
 from repocache.runtime.given import Declarations, Declared, Readable, given_or_default
 from repocache.runtime.operations import Operations
-from repocache.runtime.running import DatabasePlan, Running, start
+from repocache.runtime.plan import DatabasePlan
+from repocache.runtime.running import Running, start
 from repocache.scope import ScopeValue
 from repocache.settings import Settings
 from repocache.signing.bookmarks import BookmarkSigner

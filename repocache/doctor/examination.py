@@ -24,7 +24,7 @@ from repocache.events import Unguarded
 from repocache.invalidation.outbox import OutboxMode
 from repocache.nodes.primary import NAME
 from repocache.runtime.description import describe
-from repocache.runtime.running import DatabasePlan
+from repocache.runtime.plan import DatabasePlan
 
 ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 

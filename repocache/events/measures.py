@@ -12,7 +12,7 @@ from repocache.events.event import Event
 
 class OwnerMeasured(Event, frozen=True):
     """One owner's share of this process's L1, and of its loads. `pattern`: of its policy, or what
-    its keys are: "lookup", "key list", "count", "cached select", "read-through", "tag".
+    its keys are: "lookup", "key list", "count", "selects", "tags", "read-through".
 
     Of the moment: `entries`, `bytes`. Totals: `hits` and `misses` of L1; entries `stored`,
     `evicted` for room, `expired`, `invalidated`; callers who `joined` another's load; loads that

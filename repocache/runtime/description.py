@@ -24,7 +24,7 @@ from repocache.repository.cached_queries import ONLY_ASKED
 from repocache.repository.matches import LookupBinding
 from repocache.repository.query import entry_owner
 from repocache.repository.registry import AnyRepository, Registry
-from repocache.runtime.running import DatabasePlan
+from repocache.runtime.plan import DatabasePlan
 from repocache.tags import NAMED
 from repocache.tracking.places import place_of
 
@@ -107,6 +107,13 @@ class OwnerDescription:
     scope: str = ""
     #: Without it only what is asked for by `cached()` is: of selects.
     by_default: bool = True
+
+    @property
+    def in_figures(self) -> str:
+        """What metrics call its pattern: that of its policy, and of what stands beside rows, what
+        it is."""
+        its_own = (OwnerKind.REPOSITORY, OwnerKind.COMPUTED, OwnerKind.WRITE_BEHIND)
+        return self.pattern if self.kind in its_own else self.kind.value
 
 
 def describe(plan: DatabasePlan) -> tuple[OwnerDescription, ...]:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from repocache.behind.write_behind import WriteBehind
 from repocache.cache.local_store import LocalStore
-from repocache.computed.declared import AnyComputed
-from repocache.computed.key import key_owners
 from repocache.errors import RepocacheError
 from repocache.events import (
     BehindMeasured,
@@ -30,28 +28,10 @@ from repocache.events import (
 from repocache.nodes.topology import Topology
 from repocache.redaction.foreign import in_brief
 from repocache.redis_link import Link, info_fields
-from repocache.repository.query import entry_owner
-from repocache.repository.registry import Registry
 from repocache.runtime.outbox import NoOutbox, RunningOutbox
 
 ANSWERED_WITHIN = 5.0
 """Seconds for one part: what does not answer is said, and does not hold up the others."""
-
-
-def patterns(registry: Registry, computed: Sequence[AnyComputed]) -> Mapping[str, str]:
-    """What the keys of each owner are, by its prefix."""
-    found: dict[str, str] = {}
-    for repository, binding in registry:
-        found[binding.keys.prefix] = repository.policy.pattern
-        found.update((each.plan.keys.prefix, "lookup") for each in binding.lookups.values())
-        found.update((each.plan.keys.prefix, "key list") for each in binding.key_lists)
-        found.update((each.plan.keys.prefix, "count") for each in binding.counts.values())
-        if registry.tags.tables:
-            found[entry_owner(repository.owner).prefix] = "cached select"
-    found.update((each.prefix, "tag") for each in registry.tags.keys)
-    for declared in computed:
-        found.update((each.prefix, "read-through") for each in key_owners(declared.owner))
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,9 @@ from repocache.repository.repository import Repository
 from repocache.runtime.description import OwnerDescription, describe
 from repocache.runtime.inspection import Inspection, inspect_key
 from repocache.runtime.outbox import RunningOutbox
+from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.readers import to_examine
-from repocache.runtime.running import DatabasePlan, Running
+from repocache.runtime.running import Running
 from repocache.runtime.switches import LONGEST, SharedSwitch
 from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification

@@ -11,85 +11,38 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from repocache.behind.declared import BehindBinding
-from repocache.behind.write_behind import AnyBehind
-from repocache.cache.signature import Signing
-from repocache.computed.declared import AnyComputed, ComputedBinding
-from repocache.computed.key import key_owners
+from repocache.computed.declared import AnyComputed
 from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, ignore
 from repocache.invalidation.outbox import OutboxMode
 from repocache.invalidation.registered_tags import CommittedTags, RegisteredTags
-from repocache.nodes.topology import Topology
-from repocache.publication.publisher import CommitPublisher, Lives
+from repocache.publication.publisher import CommitPublisher
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
 from repocache.queries.known import ShapeBook
 from repocache.records import Registrations
-from repocache.redis_link import Address
-from repocache.repository.query import entry_owner
-from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
-from repocache.repository.rows import Nodes
 from repocache.repository.storing import INVALIDATED, strict_needs, write_through_owners
-from repocache.routing.routing import Routing
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.behind import Behinds, open_behind
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.computed import open_computed
-from repocache.runtime.measuring import Measuring, patterns
+from repocache.runtime.description import describe
+from repocache.runtime.measuring import Measuring
 from repocache.runtime.outbox import NoOutbox, open_outbox
+from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.queries import open_queries
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
 from repocache.runtime.subjects import open_subjects
 from repocache.runtime.switch_signing import SwitchSigning
 from repocache.runtime.switches import SharedSwitches
-from repocache.settings import Settings
 from repocache.subjects import Subjects
 from repocache.tracking.listener import Tracker
 from repocache.tracking.shaped import KnownShapes
 from repocache.transactions.changes import Changes
 from repocache.transactions.commit_watch import CommitWatch
 from repocache.verification.verifier import Verifier
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatabasePlan:
-    """What a database was made with, checked, and not started yet. `address`: of Redis, None: this
-    process caches for itself alone."""
-
-    settings: Settings
-    topology: Topology
-    routing: Routing
-    registry: Registry
-    address: Address | None
-    signing: Signing
-    lives: Lives
-    behind: Mapping[AnyBehind, BehindBinding]
-    computed: Mapping[AnyComputed, ComputedBinding]
-    nodes: Nodes
-
-    def check_declared(self, given: type[Any]) -> None:
-        """Raises ConfigurationError for a class that was not given."""
-        if given not in self.behind and given not in self.computed:
-            _ = self.registry[given]
-
-    def prefixes(self, declared: type[Any]) -> list[str]:
-        """Of all owners of what is cached of a class. Raises ConfigurationError for one that was
-        not given."""
-        if declared in self.computed:
-            return [keys.prefix for keys in key_owners(declared.owner)]
-        binding = self.registry[declared]
-        beside = [each.plan.keys.prefix for each in binding.beside]
-        entries = [entry_owner(declared.owner).prefix] if self.registry.tags.tables else []
-        return [binding.keys.prefix, *beside, *entries]
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether there are others who have to be told, and positions to tell them: without both
-        there is neither an outbox nor write-through."""
-        return bool(self.topology.history) and self.address is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,29 +95,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             grace=grace,
         )
     )
-    hook = WriteThroughHook(
-        stored_owners(plan),
-        primary.lineage,
-        records=cache.shared.records,
-        views=cache.shared.views,
-        nonces=cache.nonces,
-        evicts=cache.evicts,
-        deadline=settings.publish_timeout,
-        spawn=cache.tasks.spawn,
-        observe=observe,
-    )
-    publisher = CommitPublisher(
-        bus=cache.bus,
-        tags=cache.tags,
-        retry=cache.retry,
-        views=cache.shared.views,
-        primary=primary,
-        lives=plan.lives,
-        outbox=outbox,
-        write_through=hook,
-        spawn=cache.tasks.spawn,
-        observe=observe,
-    )
+    publisher = publisher_of(plan, cache, primary, outbox)
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
     watch = watched(plan, publisher, cache, book, stack)
     queries = open_queries(
@@ -193,28 +124,11 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         )
     )
     opened = readers(registry, cache, settings, plan.signing, verifier, queries=queries)
-    switches = SharedSwitches(
-        readers={each.owner.prefix: reader for each, reader in opened.items()},
-        declared=settings.cache.mode,
-        link=cache.link,
-        namespace=cache.shared.namespace,
-        signing=SwitchSigning(settings.secrets, accept_unsigned=settings.accept_unsigned),
-        now=topology.now,
-        observe=observe,
-    )
+    switches = switches_of(plan, cache, opened)
     await switches.look()
+    measuring = measuring_of(plan, cache, outbox, behind)
     if cache.link is not None:
         cache.tasks.keep(switches.run)
-    measuring = Measuring(
-        patterns=patterns(registry, tuple(plan.computed)),
-        local=cache.shared.local,
-        link=cache.link,
-        topology=topology,
-        outbox=outbox,
-        behind={each.owner.prefix: found for each, found in behind.items()},
-        observe=observe,
-        every=settings.measure_every,
-    )
     if observe is not ignore:
         cache.tasks.keep(measuring.run)
     return Running(
@@ -228,6 +142,70 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         computed=open_computed(plan.computed, queries, plan.nodes),
         behind=behind,
         measuring=measuring,
+    )
+
+
+def publisher_of(
+    plan: DatabasePlan, cache: RunningCache, primary: PrimaryWal, outbox: NoOutbox
+) -> CommitPublisher:
+    """What happens after COMMIT, with what write-through stores. Raises ConfigurationError."""
+    settings = plan.settings
+    hook = WriteThroughHook(
+        stored_owners(plan),
+        primary.lineage,
+        records=cache.shared.records,
+        views=cache.shared.views,
+        nonces=cache.nonces,
+        evicts=cache.evicts,
+        deadline=settings.publish_timeout,
+        spawn=cache.tasks.spawn,
+        observe=settings.observe,
+    )
+    return CommitPublisher(
+        bus=cache.bus,
+        tags=cache.tags,
+        retry=cache.retry,
+        views=cache.shared.views,
+        primary=primary,
+        lives=plan.lives,
+        outbox=outbox,
+        write_through=hook,
+        spawn=cache.tasks.spawn,
+        observe=settings.observe,
+    )
+
+
+def switches_of(
+    plan: DatabasePlan,
+    cache: RunningCache,
+    opened: Mapping[type[Repository[Any, Any]], RepositoryReader],
+) -> SharedSwitches:
+    """Those of all processes, for these readers."""
+    settings = plan.settings
+    return SharedSwitches(
+        readers={each.owner.prefix: reader for each, reader in opened.items()},
+        declared=settings.cache.mode,
+        link=cache.link,
+        namespace=cache.shared.namespace,
+        signing=SwitchSigning(settings.secrets, accept_unsigned=settings.accept_unsigned),
+        now=plan.topology.now,
+        observe=settings.observe,
+    )
+
+
+def measuring_of(
+    plan: DatabasePlan, cache: RunningCache, outbox: NoOutbox, behind: Behinds
+) -> Measuring:
+    """What the observer is told now and then."""
+    return Measuring(
+        patterns={each.prefix: each.in_figures for each in describe(plan)},
+        local=cache.shared.local,
+        link=cache.link,
+        topology=plan.topology,
+        outbox=outbox,
+        behind={each.owner.prefix: found for each, found in behind.items()},
+        observe=plan.settings.observe,
+        every=plan.settings.measure_every,
     )
 
 

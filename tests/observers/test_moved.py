@@ -156,7 +156,7 @@ async def test_write_through_and_cached_selects(repocache_endpoints: Endpoints) 
         await here.db.measure()
         patterns = set(here.figures.values(metrics.OWNER_INFO))
         assert ("user", "write-through") in patterns
-        assert {pattern for _, pattern in patterns} >= {"cached select", "tag"}
+        assert {pattern for _, pattern in patterns} >= {"selects", "tags"}
 
 
 async def test_how_the_servers_are(repocache_endpoints: Endpoints) -> None:
