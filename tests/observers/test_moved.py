@@ -20,7 +20,7 @@ from repocache import (
 )
 from repocache.cache.owner_count import FIRST_TOLD
 from repocache.errors import CommitOutcomeUnknown
-from repocache.events import RedisMeasured, SerialReads, TaskFailed, ValueBig
+from repocache.events import MeasureFailed, RedisMeasured, SerialReads, TaskFailed, ValueBig
 from repocache.invalidation.outbox import TABLE
 from repocache.observers import CATALOGUE, LiveFigures
 from repocache.observers import catalogue as metrics
@@ -244,6 +244,32 @@ async def test_redis_that_is_away_and_a_replica(
         await until(lambda: here(metrics.CHANNEL_UP) == 1, "the channel is back")
         await here.db.measure()
         assert here(metrics.LINK_RESTING) == 0
+
+
+async def test_servers_that_say_nothing_hold_up_no_other_figure(
+    repocache_endpoints: Endpoints, repocache_controls: Servers
+) -> None:
+    """Frozen, with open connections: each part is given up, and the others are told."""
+    frozen = (repocache_controls.redis, repocache_controls.primary)
+    async with watched(repocache_endpoints) as here:
+        await in_rotation(here)
+        await here.db[Users].get(7)
+        for server in frozen:
+            await asyncio.to_thread(server.freeze)
+        try:
+            async with asyncio.timeout(20):
+                await here.db.measure()
+            failed = {each.what for each in here.seen.of(MeasureFailed)}
+            assert failed == {"redis", "outbox"}
+            assert here(metrics.L1_MISSES, "user") >= 1, "L1 needs no server"
+            leaving = asyncio.create_task(here.db.measure())
+            await asyncio.sleep(0.05)
+            leaving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leaving
+        finally:
+            for server in frozen:
+                await asyncio.to_thread(server.thaw)
 
 
 async def test_a_message_that_was_lost(repocache_endpoints: Endpoints) -> None:
