@@ -33,3 +33,10 @@ class Series(Generic[T]):
             self._count[metric] = count + 1
             found = self._made[metric, labels] = self._make(metric, labels)
         return found
+
+    def end(self, metric: Metric, labels: tuple[str, ...]) -> T | None:
+        """Forget it: there is room for another. None: it was never made."""
+        found = self._made.pop((metric, labels), None)
+        if found is not None:
+            self._count[metric] -= 1
+        return found

@@ -65,6 +65,8 @@ class LiveFigures:
                 values = self._values.setdefault(metric, {})
                 added = metric.kind is Kind.COUNTER
                 values[labels] = values.get(labels, 0.0) + value if added else value
+        for metric, labels in self._read.over(event):
+            self._values.get(metric, {}).pop(labels, None)
 
     def value(self, metric: Metric, *labels: str) -> float:
         """Of a counter since the process began, or of a gauge; 0 of what was never told. Raises

@@ -8,6 +8,8 @@ processes share a scrape as `prometheus_client` has it: with PROMETHEUS_MULTIPRO
 
 from __future__ import annotations
 
+import math
+import os
 from functools import partial
 from typing import TypeAlias
 
@@ -20,6 +22,8 @@ from repocache.observers.catalogue import CATALOGUE, Kind, Metric, Share
 from repocache.observers.readings import EventReader
 
 Family: TypeAlias = Counter | Gauge | Histogram
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that makes processes share a scrape."""
 SHARES: dict[Share, str] = {Share.SUM: "livesum", Share.MOST: "livemax", Share.LEAST: "livemin"}
 
 
@@ -57,6 +61,18 @@ class PrometheusMetrics:
                 child.set(value)
             else:
                 child.observe(value)
+        for metric, labels in self._read.over(event):
+            self._end(metric, labels)
+
+    def _end(self, metric: Metric, labels: tuple[str, ...]) -> None:
+        """Files that processes share forget nothing: there it is not a number, which no rule
+        compares."""
+        child = self._series.end(metric, labels)
+        if child is not None and DIRECTORY in os.environ:
+            assert isinstance(child, Gauge)
+            child.set(math.nan)
+        elif child is not None:
+            self._families[metric].remove(*labels)
 
     def _child(self, metric: Metric, labels: tuple[str, ...]) -> Family:
         if metric not in self._families:

@@ -20,7 +20,16 @@ class MetricReading(NamedTuple):
     value: float
 
 
+class SeriesOver(NamedTuple):
+    """What a gauge told is no more: the node was taken out. Nobody is to be alarmed by its last
+    value."""
+
+    metric: Metric
+    labels: tuple[str, ...]
+
+
 Readings = Iterable[MetricReading]
+OF_NODES = (metrics.NODE_UP, metrics.NODE_READS, metrics.REPLICA_LAG, metrics.REPLICA_BEHIND)
 WINDOW = 3_600.0
 """Seconds for which different keys are counted together."""
 SIZED = 8
@@ -73,6 +82,8 @@ class EventReader:
     def __init__(self) -> None:
         self._totals = Totals()
         self._tallies: dict[str, OwnerTally] = {}
+        self._nodes: set[str] = set()
+        self._told: set[str] = set()
         self._readers: Mapping[type[events.Event], Callable[[Any], Readings]] = {
             **READERS,
             events.OwnerMeasured: self._owner,
@@ -83,6 +94,15 @@ class EventReader:
     def __call__(self, event: events.Event) -> Readings:
         read = self._readers.get(type(event))
         return () if read is None else read(event)
+
+    def over(self, event: events.Event) -> Iterable[SeriesOver]:
+        """What has ended, once all nodes have been told of."""
+        if type(event) is events.NodeMeasured:
+            self._told.add(event.node)
+        elif type(event) is events.NodesMeasured:
+            gone, self._nodes, self._told = self._nodes - self._told, self._told, set()
+            return [SeriesOver(metric, (node,)) for node in gone for metric in OF_NODES]
+        return ()
 
     def _tally(self, owner: str) -> OwnerTally:
         found = self._tallies.get(owner)

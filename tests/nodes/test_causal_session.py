@@ -13,6 +13,7 @@ from repocache.bookmark import Bookmark, Seen
 from repocache.nodes.stamps import UNKNOWN, Stamp
 from repocache.nodes.wal import PrimaryPosition
 from repocache.routing.causal_session import CausalSession, Look
+from repocache.routing.past_caches import PastCaches
 from repocache.routing.routing import ANYWHERE, need_of
 
 NOW = 1000.0
@@ -337,3 +338,12 @@ def test_a_session_never_forgets_what_it_saw(steps: Sequence[tuple[str, int]]) -
         need = need_of(0, here.bookmark, HERE, ANYWHERE)
         assert need.primary or need.position >= saw
         assert not looks or need.primary
+
+
+def test_a_session_past_the_caches_has_all_that_callers_ask_of_one() -> None:
+    session = CausalSession(60.0, lambda: 0.0)
+    past = PastCaches(session, lambda bookmark: bookmark)
+    asked = [name for name in vars(session) if not name.startswith("_")]
+    assert len(asked) >= 3
+    for name in asked:
+        assert getattr(past, name) is getattr(session, name), name

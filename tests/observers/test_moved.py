@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import text
 
 from repocache import (
@@ -24,6 +25,7 @@ from repocache.events import MeasureFailed, RedisMeasured, SerialReads, TaskFail
 from repocache.invalidation.outbox import TABLE
 from repocache.observers import CATALOGUE, LiveFigures
 from repocache.observers import catalogue as metrics
+from repocache.observers.prometheus import PrometheusMetrics
 from repocache.observers.readings import SIZED
 from repocache.testing import Endpoints, Servers
 from tests.behind.counters import PageView
@@ -187,6 +189,29 @@ async def test_how_the_servers_are(repocache_endpoints: Endpoints) -> None:
             (metrics.REDIS_EXPIRED, measured.expired),
         ):
             assert here(metric) == value
+
+
+async def test_a_replica_that_is_taken_out_alarms_nobody(repocache_endpoints: Endpoints) -> None:
+    registry = CollectorRegistry()
+    exported = PrometheusMetrics(registry)
+    async with watched(repocache_endpoints, beside=exported) as here:
+        await in_rotation(here)
+        await here.db.measure()
+        first, second = (each.name for each in here.db.nodes[1:])
+        text = generate_latest(registry).decode()
+        assert f'repocache_node_up{{node="{first}"}} 1.0' in text
+        here.db.replicas = [repocache_endpoints.replicas[1]]
+        await here.db.measure()
+        assert (first,) not in here.figures.values(metrics.NODE_UP)
+        assert (first,) not in here.figures.values(metrics.REPLICA_LAG)
+        assert here(metrics.NODE_UP, second) == 1
+        text = generate_latest(registry).decode()
+        gauges = [line for line in text.splitlines() if f'node="{first}"' in line]
+        assert not [line for line in gauges if "_node_" in line or "_replica_" in line]
+        here.db.replicas = list(repocache_endpoints.replicas)
+        await in_rotation(here)
+        await here.db.measure()
+        assert here(metrics.NODE_UP, first) == 1, "it is there again"
 
 
 async def test_redis_that_is_full_and_whose_keys_end(

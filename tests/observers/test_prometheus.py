@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 import subprocess
@@ -140,7 +141,7 @@ def test_no_key_nor_id_is_a_label() -> None:
 
 WORKER = """
 import sys
-from repocache.events import NodesMeasured, OwnerMeasured, Sampled, Served
+from repocache.events import NodeMeasured, NodesMeasured, OwnerMeasured, Sampled, Served
 from repocache.observers.prometheus import PrometheusMetrics
 
 metrics = PrometheusMetrics()
@@ -148,6 +149,10 @@ for _ in range(int(sys.argv[1])):
     metrics(Served("user", "l2", "", "a value", key="user:1", size=10))
 metrics(OwnerMeasured("user", "cache-aside", 5, 700, 100, 0, 0, 0, 0, 0, 0, 0))
 metrics(Sampled("r1", 0, 0, float(sys.argv[1])))
+for nodes in (("r1", "r2"), ("r1",)):  # r2 is taken out
+    for node in nodes:
+        metrics(NodeMeasured(node, "lost", 0))
+    metrics(NodesMeasured(0, 1, 0, 5.0))
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -186,6 +191,8 @@ async def test_processes_of_one_server_share_a_scrape(tmp_path: Path) -> None:
     assert value(text, "repocache_l1_entries", owner="user") == 10, "each has its own"
     assert value(text, "repocache_replica_lag_seconds", node="r1") == 3, "both tell of the same"
     assert value(text, "repocache_owner_info", owner="user") == 1
+    assert value(text, "repocache_node_up", node="r1") == 0
+    assert math.isnan(value(text, "repocache_node_up", node="r2"))
     assert value(text, "repocache_redis_read_bytes_total", owner="user") == 50
 
 
