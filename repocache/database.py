@@ -38,6 +38,7 @@ from repocache.repository.scoping import checked_values, engines_for, enter_scop
 from repocache.repository.work import UnitOfWork
 from repocache.routing.around import scoped
 from repocache.routing.causal_session import CausalSession
+from repocache.routing.recording import Recording
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
 from repocache.runtime.given import Declarations, Declared, Readable, given_or_default
@@ -246,6 +247,12 @@ class Database(Operations):
         every cache, and fill none; what the session in scope is promised holds."""
         self._require_started()
         return self._routing.bypass()
+
+    def recording(self) -> AbstractContextManager[Recording]:
+        """`with db.recording() as made:` what repositories give in the block, and in tasks and
+        sessions begun there, is recorded: which tags a commit tells when it changes. For who makes
+        responses of it; see `repocache.http`."""
+        return self._started.recordings.record()
 
     def scoped(self, **values: ScopeValue) -> AbstractAsyncContextManager[None]:
         """`async with db.scoped(tenant="a"):` in the block, and in tasks begun there, rows of the

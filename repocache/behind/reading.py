@@ -21,6 +21,7 @@ from repocache.mapping.entity import Row
 from repocache.mapping.statement import LoadStatement
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
+from repocache.routing.around import tell_unknown
 
 M = TypeVar("M")
 PRIMARY = ReadRequirement(primary="asked", asked=True)
@@ -48,6 +49,7 @@ class PendingReader(Generic[M]):
         asked. Raises BehindUnavailable, DatabaseUnavailable, CodecError."""
         if not ids:
             return {}
+        tell_unknown("what is written behind changes without a commit that tells of it")
         keys = {id: self._columns.keys.text(id) for id in ids}
         tails = {id: self._tails_of(key) for id, key in keys.items()}
         wanted = list(dict.fromkeys(tail for each in tails.values() for tail in each))

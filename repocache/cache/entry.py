@@ -22,15 +22,17 @@ class CachedRow:
     """One key's answer, as it lies in L1: shared by all callers, never changed.
 
     `row`: the columns' values, None: there is no such row. `length`: bytes of the encoded value.
-    `shapes`: frozen views made from it, by their type.
+    `shapes`: frozen views made from it, by their type. `version`: of its values, once somebody has
+    asked; see `TieredCache.version`.
     """
 
-    __slots__ = ("length", "row", "shapes")
+    __slots__ = ("length", "row", "shapes", "version")
 
     def __init__(self, row: Row | None, length: int = 0) -> None:
         self.row = row
         self.length = length
         self.shapes: dict[type, Any] = {}
+        self.version = b""
 
     @property
     def size(self) -> int:

@@ -4,7 +4,7 @@ felt."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from repocache.bookmark import Bookmark
@@ -23,8 +23,34 @@ SAMPLED = 64
 is."""
 
 
+class Recorder(Protocol):
+    """Hears of what a session is given. `of`: the caches of the database that gave it, for a
+    session may read several."""
+
+    def row(self, of: object, owner: str, id: Any, cached: CachedRow) -> None:
+        """This answer of an owner, by its prefix, which no invalidation has met, as far as this
+        process has heard."""
+        ...
+
+    def tokens(self, of: object, tokens: Mapping[str, str], shapes: Mapping[str, str]) -> None:
+        """What depends on these tags, and was found, or read, under these tokens. `shapes`: their
+        texts, by tag; empty of the application's own tags."""
+        ...
+
+    def behind(self, why: str) -> None:
+        """What may be older than what was invalidated."""
+        ...
+
+    def unknown(self, why: str) -> None:
+        """What nobody tells of when it changes."""
+        ...
+
+
 class Session(Protocol):
-    """What the caches ask of the caller's session, and tell it."""
+    """What the caches ask of the caller's session, and tell it. `recorder`: who records what it is
+    given, if somebody does."""
+
+    recorder: Recorder | None
 
     @property
     def bookmark(self) -> Bookmark: ...
@@ -75,8 +101,11 @@ def l1_peek(
             count.misses += 1
             return None
         session = session_of()
-        if session is not None and not covers((entry.bucket, own), session.bookmark):
-            return None
+        if session is not None:
+            if not covers((entry.bucket, own), session.bookmark):
+                return None
+            if session.recorder is not None:
+                session.recorder.row(shared, owner, id, entry.value)  # type: ignore[arg-type]  # as below
         if entry.freq < MOST_FREQ:
             entry.freq += 1
         count.hits += 1

@@ -31,8 +31,9 @@ from repocache.records.names import LEASE
 class TieredCache:
     """Answers reads of one owner by id, with a `CachedRow` for every id that is asked for.
 
-    `peek_l1`: the answer of L1 at once, if it has one that counts for the caller's session, which
-    `session_of` tells; `peek_for_caller`: the same for a caller who has no use for the other tiers.
+    `keys`: of the owner. `peek_l1`: the answer of L1 at once, if it has one that counts for the
+    caller's session, which `session_of` tells; `peek_for_caller`: the same for a caller who has no
+    use for the other tiers.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class TieredCache:
     ) -> None:
         self._owner = source.keys.prefix
         self._own = owner_bucket(self._owner)
-        self._keys = source.keys
+        self.keys = source.keys
         self._fingerprint = source.fingerprint
         self._reads_by_name = source.policy.reads_by_name
         self._caches = source.policy.caches
@@ -54,12 +55,13 @@ class TieredCache:
         self._aged = source.policy.freshness.is_aged
         self._fallback = Fallback(source, shared, self._values, session_of)
         self._falls_back = source.policy.freshness.falls_back
+        self._session_of = session_of
         self.peek_l1 = self._peek(self.switch.tier, session_of)
         self.peek_for_caller = self._peek(self.switch.callers, session_of)
 
     def _peek(self, gate: Gate, session_of: Callable[[], Session | None]) -> Peek:
         shared = self._shared
-        tell = hits_told(self._keys, shared.local, shared.observe)
+        tell = hits_told(self.keys, shared.local, shared.observe)
         peek = l1_peek(self._owner, shared, gate, tell, session_of)
         return observed(peek, self._owner, shared.observe) if shared.settings.observe_hits else peek
 
@@ -74,11 +76,20 @@ class TieredCache:
         if self._falls_back:
             return (await self.get_many((id,), bookmark))[id]
         load = self._ask(id, bookmark)
-        if load.reply is not None:
-            cached = await self._answer(load)
-            if cached is not None:
-                return cached
-        return await self._loader.load(load)
+        cached = None if load.reply is None else await self._answer(load)
+        if cached is None:
+            cached = await self._loader.load(load)
+        self._note(id, cached, load)
+        return cached
+
+    def _note(self, id: Any, cached: CachedRow, load: InflightLoad) -> None:
+        """For whoever records what the session is given, past L1. A load that goes past the cache
+        knows no floor."""
+        session = self._session_of()
+        if session is not None and session.recorder is not None:
+            session.recorder.row(self._shared, self._owner, id, cached)
+            if (load.joined or load).direct:
+                session.recorder.behind(f"{self._owner} was read past the cache")
 
     async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, CachedRow]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if
@@ -100,18 +111,28 @@ class TieredCache:
             found[id] = cached = await self._answer(load)
             if cached is None:
                 loads.append((id, load, self._loader.load(load)))
+            else:
+                self._note(id, cached, load)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         for id, load, answer in loads:
-            found[id] = await (
+            found[id] = cached = await (
                 self._fallback.answer(load, answer, since) if since is not None else answer
             )
+            self._note(id, cached, load)
         return cast("dict[Any, CachedRow]", found)
+
+    def version(self, cached: CachedRow) -> bytes:
+        """The same in every process for the same values, and for them alone. Raises CodecError for
+        a row that cannot be kept."""
+        if not cached.version:
+            cached.version = self._values.version(cached.row)
+        return cached.version
 
     def renew(self, id: Any) -> None:
         """Have one read anew behind that lies in Redis, whatever its age. Of a conditional
         source."""
-        text = self._keys.text(id)
+        text = self.keys.text(id)
         self._renewals.renew(
             InflightLoad((self._owner, id), text, bucket_of(text), self._own, None)
         )
@@ -123,7 +144,7 @@ class TieredCache:
         Never for a strict owner: the name may be that of an old generation, and only the script
         sees write leases. Nor where no values lie in Redis.
         """
-        text = self._keys.text(id)
+        text = self.keys.text(id)
         asked = InflightLoad((self._owner, id), text, bucket_of(text), self._own, bookmark)
         asked.direct = not (self._caches and self.switch.shared) or (
             bookmark is not None and not bookmark.takes_cached

@@ -19,6 +19,8 @@ from repocache.redaction.foreign import in_brief
 
 NOT_KEPT = b""
 """In a value's place: the lease is given back and nothing is stored."""
+VERSION = 16
+"""Bytes of a row's version."""
 NO_LIFE = 0.0
 """Seconds, of what is not kept: nor is what the lease was left beside."""
 
@@ -66,6 +68,11 @@ class Values:
         else:
             self._tell_big(text, size)
         return value, life
+
+    def version(self, row: Row | None) -> bytes:
+        """A digest of the values. Raises CodecError."""
+        content = ABSENT if row is None else VALUE + self._codec.encode(row)
+        return hashlib.blake2b(content, digest_size=VERSION).digest()
 
     def life(self, text: str, row: Row | None) -> float:
         """Seconds that it lies in Redis, 0: it is not kept."""

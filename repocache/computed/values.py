@@ -14,11 +14,12 @@ from typing import Any
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow
 from repocache.cache.tiered import TieredCache
-from repocache.computed.entry import Hint, NotKept, shapes_of, value_id
+from repocache.computed.entry import Computed, Hint, NotKept, shapes_of, value_id
 from repocache.computed.key import ComputedKeys, KeyText
 from repocache.errors import CodecError
 from repocache.repository.access import past_caches
 from repocache.repository.tokens import Tokens
+from repocache.routing.around import current_session
 
 
 class ComputedValues:
@@ -65,7 +66,7 @@ class ComputedValues:
             return await self._under_tokens(text, cached, bookmark)
         except NotKept as found:
             if found.computed.text is text or bookmark is None or not bookmark.takes_cached:
-                return found.computed.value
+                return self._given(found.computed)
         return await self._alone(text, past_caches(bookmark))
 
     async def _alone(self, text: KeyText, bookmark: Bookmark) -> Any:
@@ -74,7 +75,7 @@ class ComputedValues:
         try:
             await self._hints.read_past_l1(text, bookmark)
         except NotKept as found:
-            return found.computed.value
+            return self._given(found.computed)
         raise AssertionError("past the caches nothing is kept")
 
     async def _under_tokens(
@@ -88,9 +89,10 @@ class ComputedValues:
             # It has an entry of its own: what L1 keeps of the hint are the tags.
             cached.row = Hint(hint.text, hint.tags)
             if held.text is text:
-                return held.value
+                return self._given(held)
         shapes = dict(hint.tags)
         tokens = await self._tokens_of(shapes, bookmark)
+        self._tell(tokens, shapes)
         if held is not None and held.tokens == tokens:
             return held.value
         # Without tokens nothing is found under this name, and nothing is kept under it.
@@ -110,3 +112,18 @@ class ComputedValues:
             except CodecError:
                 return None  # of another release
         return None if tokens is None else dict(zip(shapes, tokens, strict=True))
+
+    def _given(self, computed: Computed) -> Any:
+        """Its value."""
+        self._tell(computed.tokens, computed.shapes)
+        return computed.value
+
+    def _tell(self, tokens: Mapping[str, str] | None, shapes: Mapping[str, str]) -> None:
+        """Whoever records what the session is given."""
+        session = current_session()
+        recorder = None if session is None else session.recorder
+        if recorder is not None:
+            if tokens is None:
+                recorder.unknown("a computed value depends on tags that could not be kept in Redis")
+            else:
+                recorder.tokens(self._tokens.shared, tokens, shapes)

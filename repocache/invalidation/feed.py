@@ -156,7 +156,7 @@ class Feed(Generic[I]):
         self._last[message.bucket] = at
         if message.history != self._line():
             return self._all("history")
-        if last is not None and not _follows(message, last):
+        if last is not None and not message.follows(last):
             return self._all("gap")
         if self._keys.prefix in message.generations:
             return self._all("owner")
@@ -195,10 +195,3 @@ class Feed(Generic[I]):
             return self._all("overflow")
         self._waiting.append(change)
         self._wake.set()
-
-
-def _follows(message: Message, last: tuple[str, int, str]) -> bool:
-    incarnation, seq, tip = last
-    if message.incarnation != incarnation:
-        return message.seq == 0
-    return message.seq == seq + 1 and message.before == tip

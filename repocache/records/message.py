@@ -92,6 +92,14 @@ class Message(
         """The floor as a WAL position in bytes."""
         return None if self.floor is None else int(self.floor, 16)
 
+    def follows(self, last: tuple[str, int, str]) -> bool:
+        """Whether nothing came between this and the record's `last` change, given by its
+        incarnation, `seq` and `tip`. One that is made anew begins at 0."""
+        incarnation, seq, tip = last
+        if self.incarnation != incarnation:
+            return self.seq == 0
+        return self.seq == seq + 1 and self.before == tip
+
     @property
     def said(self) -> Said:
         """What `mac` is made of."""

@@ -48,6 +48,11 @@ def entry_id(query: Query, tokens: Sequence[str]) -> EntryId:
     return found
 
 
+def shape_texts(tags: Mapping[str, Shape | None]) -> dict[str, str]:
+    """Of tags' shapes; empty of the application's own."""
+    return {tag: "" if shape is None else shape.text for tag, shape in tags.items()}
+
+
 def digest_of(*parts: object) -> bytes:
     """The same in every process for parts that `repr` tells apart."""
     text = "\0".join(map(repr, parts)).encode(errors="surrogatepass")

@@ -17,7 +17,7 @@ from sqlalchemy import Row as SqlRow
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.switch import CacheMode
-from repocache.errors import UsageError
+from repocache.errors import QueryRefused, UsageError
 from repocache.mapping.key_columns import values_of
 from repocache.repository.access import CachedAccess
 from repocache.repository.answered import Answered
@@ -82,7 +82,9 @@ class QueryAccess(CachedAccess[M]):
             return await super().select(statement)
         plan, layout = self._rows.plan, self._rows.plan.id_layout
         ids_of = statement.with_only_columns(*layout.expressions, maintain_column_froms=True)
-        query = self.queries.of(ids_of)
+        query = self._query(ids_of)
+        if query is None:
+            return await super().select(statement)
         cached = await self._answer(query)
         id_of_row = values_of(layout, layout.ids, plan.key)
         ids = [id_of_row(row) for row in cached.rows]
@@ -95,16 +97,32 @@ class QueryAccess(CachedAccess[M]):
     async def rows(self, statement: Executable) -> Sequence[SqlRow[Any]]:
         if not self._cached_now or not isinstance(statement, SelectBase):
             return await super().rows(statement)
-        return (await self._answer(self.queries.of(statement))).served(statement)
+        query = self._query(statement)
+        if query is None:
+            return await super().rows(statement)
+        return (await self._answer(query)).served(statement)
+
+    def _query(self, statement: SelectBase) -> Query | None:
+        """None: it cannot be cached, and the caller has not asked for that. Raises QueryRefused if
+        he has."""
+        try:
+            return self.queries.of(statement)
+        except QueryRefused:
+            if self.queries.plan.by_default:
+                raise
+            return None
 
     @property
     def _cached_now(self) -> bool:
-        """A session with monotonic reads takes nothing from caches."""
+        """A session with monotonic reads takes nothing from caches. While what is read is recorded,
+        whatever can be is: only of that is known when it changes."""
         self._require_started()
+        session = current_session()
+        recorded = session is not None and session.recorder is not None
         return (
-            self.queries.plan.by_default
+            (self.queries.plan.by_default or (recorded and not self._rows.primary_only))
             and self._cache.switch.mode is CacheMode.ON
-            and not (self._monotonic and current_session() is not None)
+            and not (self._monotonic and session is not None)
         )
 
     async def _answer(self, query: Query) -> Answered:

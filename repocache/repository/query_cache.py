@@ -15,12 +15,14 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.tiered import TieredCache
 from repocache.repository.access import past_caches
 from repocache.repository.answered import Answered
-from repocache.repository.query import EntryId, Query, entry_id
+from repocache.repository.query import EntryId, Query, entry_id, shape_texts
 from repocache.repository.tag_floors import TagFloors
 from repocache.repository.tokens import Tokens
+from repocache.routing.around import current_session
 
 Execute = Callable[[SelectBase, RowRequest], Awaitable[Answered]]
 """Answers a select on a node that has what is asked for; its snapshot is taken after the call."""
@@ -44,6 +46,18 @@ class QueryLoader:
         return found
 
 
+def _tell(shared: ProcessCache, query: Query, tokens: Sequence[str] | None) -> None:
+    """Whoever records what the session is given."""
+    session = current_session()
+    recorder = None if session is None else session.recorder
+    if recorder is not None:
+        if tokens is None:
+            recorder.unknown("the tags of a select could not be registered in Redis")
+        else:
+            under = dict(zip(query.tags, tokens, strict=True))
+            recorder.tokens(shared, under, shape_texts(query.tags))
+
+
 @dataclass(frozen=True, slots=True)
 class QueryCache:
     """`entries`: of one repository, as they are cached."""
@@ -57,6 +71,7 @@ class QueryCache:
         tokens = self.tokens.at_hand(tuple(query.tags))
         if tokens is None:
             tokens = await self.tokens.read(query.tags, bookmark)
+        _tell(self.tokens.shared, query, tokens)
         if tokens is None:
             tokens, bookmark = [], past_caches(bookmark)
         id = entry_id(query, tokens)

@@ -39,7 +39,7 @@ from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.repository.answered import Answered, answered
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
-from repocache.routing.around import current_scopes
+from repocache.routing.around import current_scopes, tell_unknown
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
 from repocache.scope import Scope, Scopes, settings_of
 from repocache.tracking.statements import writes
@@ -284,6 +284,7 @@ class Rows(Generic[M]):
     ) -> T:
         """A read in the present session, which is told what it has seen if its reads are
         monotonic."""
+        tell_unknown(f"{self.owner} was read past the caches")
         routing = self.nodes.routing
         session = routing.monotonic
         if session is None:

@@ -70,6 +70,7 @@ class Tokens:
         session_of: Callable[[], Session | None],
     ) -> None:
         self._registrar = registrar
+        self.shared = shared
         life = min(LIVES * ttl, LONGEST_TTL)
         stale = min(life, LONGEST_ASIDE) if renewed else 0.0
         freshness = Freshness(stale_while_revalidate=stale)

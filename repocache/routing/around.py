@@ -32,6 +32,13 @@ def current_session() -> CausalSession | None:
     return around.get().session
 
 
+def tell_unknown(why: str) -> None:
+    """Whoever records what the caller's session is given: of this nobody tells when it changes."""
+    session = around.get().session
+    if session is not None and session.recorder is not None:
+        session.recorder.unknown(why)
+
+
 def current_scopes() -> Scopes:
     """The values that count for the caller."""
     return around.get().scopes

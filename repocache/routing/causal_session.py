@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from repocache.bookmark import Bookmark, TextSigner, merge, says_something
+from repocache.cache.l1_reader import Recorder
 from repocache.history import is_newer
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition
@@ -34,8 +35,10 @@ class CausalSession:
 
     `bookmark`: what a read of this session must not be older than; send it along with the answer.
     `client`: who is charged for reads that the bookmark sends to the primary: the session itself,
-    unless somebody else is named.
+    unless somebody else is named. `reads_past_caches`: no cache answers them.
     """
+
+    reads_past_caches = False
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class CausalSession:
         self.stale: set[str] = set()
         #: Reads past L1, as they come one after another.
         self.serial = SerialCount()
+        #: Who records what it is given, if somebody does.
+        self.recorder: Recorder | None = None
         self._open = 0
         self._noted = 0
 
@@ -68,6 +73,8 @@ class CausalSession:
     def shown_stale(self, key: str) -> None:
         """It is given a row past its time, under this key."""
         self.stale.add(key)
+        if self.recorder is not None:
+            self.recorder.behind(f"{key} is given past its time")
 
     @property
     def did(self) -> Bookmark | None:

@@ -15,15 +15,17 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, TextSigner, merge, received, says_something
+from repocache.cache.l1_reader import Recorder
 from repocache.engines.scoped import settings_statement
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
 from repocache.history import cluster_of, is_newer
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
-from repocache.routing.around import around, current_scopes, within
+from repocache.routing.around import around, current_scopes, tell_unknown, within
 from repocache.routing.causal_session import STRANGERS, CausalSession
 from repocache.routing.past_caches import PastCaches
+from repocache.routing.recorded import RecordedSession
 from repocache.scope import settings_of
 
 
@@ -222,6 +224,7 @@ class Routing:
         `Topology.snapshot`. A session with monotonic reads has seen what it shows.
         """
         session, need = self.monotonic, self.need(0, route)
+        tell_unknown("a snapshot or reading() was opened, whose statements nobody follows")
         settings = settings_of(current_scopes())
         shown = () if session is None else (partial(session.saw, session.reads()),)
         async with self._topology.snapshot(need, *shown) as connection:
@@ -255,9 +258,13 @@ class Routing:
             session.client = client
         elif strange and not self._stickiness.vouched:
             session.client = STRANGERS
-        past = isinstance(outer, PastCaches)
+        seen = session
+        if outer is not None and outer.reads_past_caches:
+            seen = PastCaches(seen, self.left_of)
+        if outer is not None and outer.recorder is not None:
+            seen = RecordedSession(seen, outer.recorder)
         try:
-            with within(PastCaches(session, self.left_of) if past else session):
+            with within(seen):
                 yield session
         finally:
             if outer is not None:
@@ -268,6 +275,12 @@ class Routing:
         """Reads in the block, and in tasks and sessions begun there, go past every cache, and keep
         the promises of the session in scope."""
         with within(PastCaches(around.get().session or self._new_session(), self.left_of)):
+            yield
+
+    @contextmanager
+    def recorded(self, recorder: Recorder) -> Iterator[None]:
+        """What reads in the block, and in tasks and sessions begun there, are given is recorded."""
+        with within(RecordedSession(around.get().session or self._new_session(), recorder)):
             yield
 
     async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:

@@ -19,6 +19,7 @@ from repocache.engines.server import SERVER
 from repocache.errors import DatabaseUnavailable, NotStarted
 from repocache.nodes.stamps import Stamp, shown_by_primary
 from repocache.nodes.topology import Topology
+from repocache.routing.around import tell_unknown
 from repocache.routing.routing import Routing
 
 _SEEN = "repocache.seen"
@@ -51,6 +52,7 @@ class SeenTransactions:
 
     def _begun(self, connection: Connection) -> None:
         self._routing.check()
+        tell_unknown("a transaction was begun on the primary, which reads anything")
         session = self._routing.monotonic
         if session is not None and _SEEN not in connection.info:
             connection.info[_SEEN] = (session, session.look())

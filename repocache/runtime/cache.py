@@ -28,6 +28,7 @@ from repocache.events import Degraded
 from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.invalidation.feed import Feed
+from repocache.invalidation.recent import RecentChanges
 from repocache.invalidation.registered_tags import CommittedTags
 from repocache.keys import KeySpace
 from repocache.records import (
@@ -55,9 +56,9 @@ ALONE = (
 @dataclass(frozen=True, slots=True)
 class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go
-    there. `link`: to Redis, None where there is none. `sampler`: what lies in Redis, looked at from
-    outside of the read path. `tags`: which of them commits move. `retry`: what a commit could not
-    publish."""
+    there; `recent` is one. `link`: to Redis, None where there is none. `sampler`: what lies in
+    Redis, looked at from outside of the read path. `tags`: which of them commits move. `retry`:
+    what a commit could not publish."""
 
     shared: ProcessCache
     link: Link | None
@@ -67,6 +68,7 @@ class RunningCache:
     retry: PublishRetry
     tasks: Tasks
     receivers: list[Receiver]
+    recent: RecentChanges
     channel: Channel
     nonces: Nonces
 
@@ -96,7 +98,8 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     loads = InflightLoads()
     views = BucketViews(local, loads, keys, nonces.process, observe)
-    receivers: list[Receiver] = [views]
+    recent = RecentChanges(nonces.process, alive=False)
+    receivers: list[Receiver] = [views, recent]
 
     def again() -> None:
         retry.wake()
@@ -129,6 +132,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         async with connected, Tasks(grace, observe) as tasks:
             if address is None:
                 views.up()
+                recent.up()
                 observe(Degraded("redis", ALONE))
             tasks.keep(retry.run)
             settler = Settler(records, primary, tasks.spawn, observe)
@@ -146,7 +150,17 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
             )
             with ending(partial(end_feeds, receivers)):
                 yield RunningCache(
-                    shared, link, sampler, bus, committed, retry, tasks, receivers, channel, nonces
+                    shared=shared,
+                    link=link,
+                    sampler=sampler,
+                    bus=bus,
+                    tags=committed,
+                    retry=retry,
+                    tasks=tasks,
+                    receivers=receivers,
+                    recent=recent,
+                    channel=channel,
+                    nonces=nonces,
                 )
 
 

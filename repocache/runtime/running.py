@@ -32,8 +32,9 @@ from repocache.runtime.measuring import Measuring
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.primary_wal import PrimaryWal
-from repocache.runtime.queries import open_queries
+from repocache.runtime.queries import RunningQueries, open_queries
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
+from repocache.runtime.recordings import Recordings, recorded_owners
 from repocache.runtime.subjects import open_subjects
 from repocache.runtime.switch_signing import SwitchSigning
 from repocache.runtime.switches import SharedSwitches
@@ -58,6 +59,7 @@ class Running:
     switches: SharedSwitches
     behind: Behinds
     measuring: Measuring
+    recordings: Recordings
     computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
 
     def new_history(self) -> None:
@@ -142,6 +144,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         computed=open_computed(plan.computed, queries, plan.nodes),
         behind=behind,
         measuring=measuring,
+        recordings=recordings_of(plan, cache, opened, queries),
     )
 
 
@@ -206,6 +209,27 @@ def measuring_of(
         behind={each.owner.prefix: found for each, found in behind.items()},
         observe=plan.settings.observe,
         every=plan.settings.measure_every,
+    )
+
+
+def recordings_of(
+    plan: DatabasePlan,
+    cache: RunningCache,
+    opened: Mapping[type[Repository[Any, Any]], RepositoryReader],
+    queries: RunningQueries | None,
+) -> Recordings:
+    """Of what responses are made of."""
+    policies = {
+        keys.prefix: (policy, "" if binding.scope is None else binding.scope.scope.name)
+        for repository, binding in plan.registry
+        for keys, _, policy in binding.cached(repository.policy)
+    }
+    return Recordings(
+        recorded_owners(opened.values(), policies),
+        of=cache.shared,
+        routing=plan.routing,
+        tokens=None if queries is None else queries.tokens,
+        recent=cache.recent,
     )
 
 

@@ -1,0 +1,158 @@
+"""What a response was made of: the rows and tags that were read meanwhile, and whether that is all.
+
+A record of what was read, each with what it was at that moment, is enough to say later whether the
+same would be made again: if every read would be answered as it was, every later read was asked the
+same too ("verifying traces", Mokhov, Mitchell, Peyton Jones: Build Systems a la Carte, 2018). Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from repocache.cache.entry import CachedRow
+from repocache.errors import CodecError
+
+ANOTHER = "another database was read, whose commits are told elsewhere"
+MOST_READ = 10_000
+"""Rows and tags of one response that are remembered."""
+
+
+class RecordedOwner(NamedTuple):
+    """An owner whose rows responses may be made of. `text`: of an id, the key. `version`: of an
+    answer; see `TieredCache.version`. `hindrance`: why nothing made of its rows may be kept, empty:
+    it may. `absent`: the same for what says that there is no such row. `scope`: whose rows they
+    are, empty: everybody's."""
+
+    text: Callable[[Any], str]
+    version: Callable[[CachedRow], bytes]
+    hindrance: str = ""
+    absent: str = ""
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What was read. `rows`: by owner's prefix, the version of each key that was asked for;
+    `tokens`: of tags; `shapes`: the texts of the tags' shapes."""
+
+    rows: Mapping[str, Mapping[str, bytes]]
+    tokens: Mapping[str, str]
+    shapes: Mapping[str, str]
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """Of which a commit tells when one of these changes."""
+        return frozenset(self.tokens).union(*self.rows.values())
+
+    @property
+    def version(self) -> bytes:
+        """The same for the same keys with the same values, and for them alone."""
+        digest = hashlib.blake2b(digest_size=16)
+        for owner in sorted(self.rows):
+            for key, version in sorted(self.rows[owner].items()):
+                _add(digest.update, key.encode(), version)
+        for tag, token in sorted(self.tokens.items()):
+            _add(digest.update, tag.encode(), token.encode())
+        return digest.digest()
+
+
+def _add(update: Callable[[bytes], None], *parts: bytes) -> None:
+    """Lengths in front, so that no two lists of parts are one text."""
+    for part in parts:
+        update(len(part).to_bytes(4))
+        update(part)
+
+
+NOTHING_READ = Trace({}, {}, {})
+
+
+class Recording:
+    """Follows one response, until `end`. `since`: of the changes that this process had heard of
+    when it began (`RecentChanges.number`).
+
+    `why_unknown`: why it depends on what nobody tells of, empty: it does not. `why_behind`: why it
+    may show less than what was invalidated before it began. `of`: the caches of its database.
+    """
+
+    def __init__(self, of: object, owners: Mapping[str, RecordedOwner], since: int) -> None:
+        self.since = since
+        self._of = of
+        self.why_unknown = ""
+        self.why_behind = ""
+        self._owners = owners
+        self._rows: dict[tuple[str, Any], CachedRow] = {}
+        self._tokens: dict[str, str] = {}
+        self._shapes: dict[str, str] = {}
+        self._left = MOST_READ
+        self._ended = False
+
+    def row(self, of: object, owner: str, id: Any, cached: CachedRow) -> None:
+        """See `Recorder`. What belongs to no repository, as tokens and entries of queries do, is
+        told in another way."""
+        if of is not self._of:
+            return self.unknown(ANOTHER)
+        if self._ended or owner not in self._owners:
+            return None
+        had = self._rows.setdefault((owner, id), cached)
+        if had is cached:
+            self._count(1)
+        elif had.row != cached.row:
+            self.behind(f"{self._owners[owner].text(id)} has changed meanwhile")
+
+    def tokens(self, of: object, tokens: Mapping[str, str], shapes: Mapping[str, str]) -> None:
+        """See `Recorder`."""
+        if of is not self._of:
+            return self.unknown(ANOTHER)
+        if self._ended:
+            return None
+        self._count(len(tokens))
+        for tag, token in tokens.items():
+            if self._tokens.setdefault(tag, token) != token:
+                self.behind(f"{tag} has changed meanwhile")
+        self._shapes.update(shapes)
+
+    def behind(self, why: str) -> None:
+        """See `Recorder`."""
+        if not self._ended:
+            self.why_behind = self.why_behind or why
+
+    def unknown(self, why: str) -> None:
+        """See `Recorder`."""
+        if not self._ended:
+            self.why_unknown = self.why_unknown or why
+
+    def end(self) -> None:
+        """What is read from now on, as by a task that goes on, is no part of it."""
+        self._ended = True
+
+    def _count(self, more: int) -> None:
+        self._left -= more
+        if self._left < 0:
+            self.unknown(f"more than {MOST_READ} rows and tags were read")
+            self._rows.clear()
+            self._tokens.clear()
+            self._ended = True
+
+    @property
+    def scopes(self) -> frozenset[str]:
+        """Names of the scopes whose rows were read."""
+        names = {self._owners[owner].scope for owner, _ in self._rows}
+        return frozenset(name for name in names if name)
+
+    def trace(self) -> Trace:
+        """What was read until now. Sets `why_unknown` where not all of it is told of."""
+        rows: dict[str, dict[str, bytes]] = {}
+        for (owner, id), cached in self._rows.items():
+            known = self._owners[owner]
+            why = known.hindrance or (known.absent if cached.row is None else "")
+            if why:
+                self.why_unknown = self.why_unknown or why
+                continue
+            try:
+                rows.setdefault(owner, {})[known.text(id)] = known.version(cached)
+            except CodecError as error:
+                self.why_unknown = self.why_unknown or str(error)
+        return Trace(rows, dict(self._tokens), dict(self._shapes))
