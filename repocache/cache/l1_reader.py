@@ -23,7 +23,7 @@ SAMPLED = 64
 is."""
 
 
-class Recorder(Protocol):
+class ReadRecorder(Protocol):
     """Hears of what a session is given. `of`: the caches of the database that gave it, for a
     session may read several."""
 
@@ -50,7 +50,7 @@ class Session(Protocol):
     """What the caches ask of the caller's session, and tell it. `recorder`: who records what it is
     given, if somebody does."""
 
-    recorder: Recorder | None
+    recorder: ReadRecorder | None
 
     @property
     def bookmark(self) -> Bookmark: ...

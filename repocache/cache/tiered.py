@@ -17,7 +17,7 @@ from repocache.cache.entry import CachedRow, Source
 from repocache.cache.fallback import Fallback
 from repocache.cache.freshness import Age
 from repocache.cache.inflight import InflightLoad
-from repocache.cache.l1_reader import Peek, Session, hits_told, l1_peek, observed
+from repocache.cache.l1_reader import Peek, ReadRecorder, Session, hits_told, l1_peek, observed
 from repocache.cache.loader import Loader
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode, Gate, Switch
@@ -55,7 +55,6 @@ class TieredCache:
         self._aged = source.policy.freshness.is_aged
         self._fallback = Fallback(source, shared, self._values, session_of)
         self._falls_back = source.policy.freshness.falls_back
-        self._session_of = session_of
         self.peek_l1 = self._peek(self.switch.tier, session_of)
         self.peek_for_caller = self._peek(self.switch.callers, session_of)
 
@@ -76,24 +75,26 @@ class TieredCache:
         if self._falls_back:
             return (await self.get_many((id,), bookmark))[id]
         load = self._ask(id, bookmark)
-        cached = None if load.reply is None else await self._answer(load)
-        if cached is None:
-            cached = await self._loader.load(load)
-        self._note(id, cached, load)
-        return cached
+        if load.reply is not None:
+            cached = await self._answer(load)
+            if cached is not None:
+                return cached
+        return await self._loader.load(load)
 
-    def _note(self, id: Any, cached: CachedRow, load: InflightLoad) -> None:
-        """For whoever records what the session is given, past L1. A load that goes past the cache
-        knows no floor."""
-        session = self._session_of()
-        if session is not None and session.recorder is not None:
-            session.recorder.row(self._shared, self._owner, id, cached)
-            if (load.joined or load).direct:
-                session.recorder.behind(f"{self._owner} was read past the cache")
+    def _note(self, recorder: ReadRecorder, id: Any, cached: CachedRow, load: InflightLoad) -> None:
+        """A load that goes past the cache knows no floor."""
+        recorder.row(self._shared, self._owner, id, cached)
+        if (load.joined or load).direct:
+            recorder.behind(f"{self._owner} was read past the cache")
 
-    async def get_many(self, ids: Sequence[Any], bookmark: Bookmark | None) -> dict[Any, CachedRow]:
+    async def get_many(
+        self,
+        ids: Sequence[Any],
+        bookmark: Bookmark | None,
+        recorder: ReadRecorder | None = None,
+    ) -> dict[Any, CachedRow]:
         """In the order asked; one round trip a tier. `bookmark`: of the caller's session, None if
-        it asks for nothing.
+        it asks for nothing. `recorder`: of what the session is given.
 
         Raises DatabaseUnavailable and the database's own errors; never one of the cache.
         """
@@ -111,15 +112,16 @@ class TieredCache:
             found[id] = cached = await self._answer(load)
             if cached is None:
                 loads.append((id, load, self._loader.load(load)))
-            else:
-                self._note(id, cached, load)
+            elif recorder is not None:
+                self._note(recorder, id, cached, load)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)
         for id, load, answer in loads:
             found[id] = cached = await (
                 self._fallback.answer(load, answer, since) if since is not None else answer
             )
-            self._note(id, cached, load)
+            if recorder is not None:
+                self._note(recorder, id, cached, load)
         return cast("dict[Any, CachedRow]", found)
 
     def version(self, cached: CachedRow) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.cache.tiered import TieredCache
 from repocache.computed.entry import Computed, Hint, NotKept, shapes_of, value_id
 from repocache.computed.key import ComputedKeys, KeyText
@@ -60,9 +61,7 @@ class ComputedValues:
         if self._keys.is_long(text.key):
             bookmark = past_caches(bookmark)
         try:
-            cached = self._hints.peek_for_caller(text)
-            if cached is None:
-                cached = await self._hints.read_past_l1(text, bookmark)
+            cached = await _read(self._hints, text, bookmark)
             return await self._under_tokens(text, cached, bookmark)
         except NotKept as found:
             if found.computed.text is text or bookmark is None or not bookmark.takes_cached:
@@ -89,7 +88,8 @@ class ComputedValues:
             # It has an entry of its own: what L1 keeps of the hint are the tags.
             cached.row = Hint(hint.text, hint.tags)
             if held.text is text:
-                return self._given(held)
+                self._tell(held.tokens, held.shapes)
+                return held.value
         shapes = dict(hint.tags)
         tokens = await self._tokens_of(shapes, bookmark)
         self._tell(tokens, shapes)
@@ -97,9 +97,7 @@ class ComputedValues:
             return held.value
         # Without tokens nothing is found under this name, and nothing is kept under it.
         id = value_id(text, tokens, shapes)
-        found = self._values.peek_for_caller(id)
-        if found is None:
-            found = await self._values.read_past_l1(id, bookmark)
+        found = await _read(self._values, id, bookmark)
         return None if found.row is None else found.row[1]
 
     async def _tokens_of(
@@ -114,16 +112,31 @@ class ComputedValues:
         return None if tokens is None else dict(zip(shapes, tokens, strict=True))
 
     def _given(self, computed: Computed) -> Any:
-        """Its value."""
+        """Its value. What is not kept was read without a look at floors."""
         self._tell(computed.tokens, computed.shapes)
+        recorder = _recorder()
+        if recorder is not None:
+            recorder.behind("a computed value was not kept")
         return computed.value
 
     def _tell(self, tokens: Mapping[str, str] | None, shapes: Mapping[str, str]) -> None:
         """Whoever records what the session is given."""
-        session = current_session()
-        recorder = None if session is None else session.recorder
+        recorder = _recorder()
         if recorder is not None:
             if tokens is None:
                 recorder.unknown("a computed value depends on tags that could not be kept in Redis")
             else:
                 recorder.tokens(self._tokens.shared, tokens, shapes)
+
+
+async def _read(cache: TieredCache, id: str, bookmark: Bookmark | None) -> CachedRow:
+    found = cache.peek_for_caller(id)
+    recorder = None if found is not None else _recorder()
+    if recorder is not None:
+        return (await cache.get_many((id,), bookmark, recorder))[id]
+    return found or await cache.read_past_l1(id, bookmark)
+
+
+def _recorder() -> ReadRecorder | None:
+    session = current_session()
+    return None if session is None else session.recorder

@@ -18,7 +18,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from repocache.background.tasks import AT_ONCE
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow, Row
-from repocache.cache.l1_reader import Peek, no_l1
+from repocache.cache.l1_reader import Peek, ReadRecorder, no_l1
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.errors import UsageError
@@ -230,7 +230,7 @@ class CachedAccess(NodeAccess[M]):
         bookmark = None if session is None else self._asking()
         if self._cache.switch.mode is CacheMode.SHADOW:
             return await self._shadowed(ids, bookmark)
-        return await self._cached(ids, bookmark)
+        return await self._cached(ids, bookmark, None if session is None else session.recorder)
 
     async def entity(self, id: Any) -> M | None:
         self._require_started()
@@ -239,6 +239,8 @@ class CachedAccess(NodeAccess[M]):
             return await super().entity(id)
         if session is None:
             return await self._entity_past_l1(id, None)
+        if session.recorder is not None:
+            return (await self.entities((id,))).get(id)
         owner, serial = self._rows.owner, session.serial
         if serial.begin(owner):
             self._rows.nodes.observe(SerialReads(owner, MANY, caller()))
@@ -259,18 +261,22 @@ class CachedAccess(NodeAccess[M]):
         return None if row is None else self._entity(row)
 
     async def _cached(
-        self, ids: Sequence[Any], bookmark: Bookmark | None
+        self,
+        ids: Sequence[Any],
+        bookmark: Bookmark | None,
+        recorder: ReadRecorder | None = None,
     ) -> Mapping[Any, CachedRow]:
-        if len(ids) == 1:
+        if len(ids) == 1 and recorder is None:
             id = ids[0]
             if self._is_long(id):
                 bookmark = past_caches(bookmark)
             return {id: self.peek(id) or await self._cache.read_past_l1(id, bookmark)}
         long = list(filter(self._is_long, ids))
         if not long:
-            return await self._cache.get_many(ids, bookmark)
-        beside = await self._cache.get_many(long, past_caches(bookmark))
-        return beside | await self._cache.get_many([id for id in ids if id not in beside], bookmark)
+            return await self._cache.get_many(ids, bookmark, recorder)
+        beside = await self._cache.get_many(long, past_caches(bookmark), recorder)
+        rest = [id for id in ids if id not in beside]
+        return beside | await self._cache.get_many(rest, bookmark, recorder)
 
     async def _shadowed(
         self, ids: Sequence[Any], bookmark: Bookmark | None

@@ -15,7 +15,7 @@ from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import Row, RowRequest
-from repocache.cache.process_cache import ProcessCache
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.cache.tiered import TieredCache
 from repocache.repository.access import past_caches
 from repocache.repository.answered import Answered
@@ -46,18 +46,6 @@ class QueryLoader:
         return found
 
 
-def _tell(shared: ProcessCache, query: Query, tokens: Sequence[str] | None) -> None:
-    """Whoever records what the session is given."""
-    session = current_session()
-    recorder = None if session is None else session.recorder
-    if recorder is not None:
-        if tokens is None:
-            recorder.unknown("the tags of a select could not be registered in Redis")
-        else:
-            under = dict(zip(query.tags, tokens, strict=True))
-            recorder.tokens(shared, under, shape_texts(query.tags))
-
-
 @dataclass(frozen=True, slots=True)
 class QueryCache:
     """`entries`: of one repository, as they are cached."""
@@ -71,13 +59,27 @@ class QueryCache:
         tokens = self.tokens.at_hand(tuple(query.tags))
         if tokens is None:
             tokens = await self.tokens.read(query.tags, bookmark)
-        _tell(self.tokens.shared, query, tokens)
+        recorder = self._recorder(query, tokens)
         if tokens is None:
             tokens, bookmark = [], past_caches(bookmark)
         id = entry_id(query, tokens)
         cached = self.entries.peek_for_caller(id) if tokens else None
-        if cached is None:
+        if cached is None and recorder is not None:
+            cached = (await self.entries.get_many((id,), bookmark, recorder))[id]
+        elif cached is None:
             cached = await self.entries.read_past_l1(id, bookmark)
         assert cached.row is not None
         _, names, rows = cached.row
         return Answered(names, rows)
+
+    def _recorder(self, query: Query, tokens: Sequence[str] | None) -> ReadRecorder | None:
+        """Who records what the caller's session is given, once he has heard of the tags."""
+        session = current_session()
+        recorder = None if session is None else session.recorder
+        if recorder is not None:
+            if tokens is None:
+                recorder.unknown("the tags of a select could not be registered in Redis")
+            else:
+                under = dict(zip(query.tags, tokens, strict=True))
+                recorder.tokens(self.tokens.shared, under, shape_texts(query.tags))
+        return recorder

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from repocache.bookmark import Bookmark, TextSigner, merge, says_something
-from repocache.cache.l1_reader import Recorder
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.history import is_newer
 from repocache.nodes.stamps import Stamp
 from repocache.nodes.wal import PrimaryPosition
@@ -59,7 +59,7 @@ class CausalSession:
         #: Reads past L1, as they come one after another.
         self.serial = SerialCount()
         #: Who records what it is given, if somebody does.
-        self.recorder: Recorder | None = None
+        self.recorder: ReadRecorder | None = None
         self._open = 0
         self._noted = 0
 

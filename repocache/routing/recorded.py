@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from repocache.cache.l1_reader import Recorder
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.delegated import DelegatedSession
 
@@ -11,7 +11,7 @@ class RecordedSession(DelegatedSession):
     """`recorder`: hears of each answer that its reads are given. Of two blocks within each other
     the inner one's alone."""
 
-    def __init__(self, session: CausalSession, recorder: Recorder) -> None:
+    def __init__(self, session: CausalSession, recorder: ReadRecorder) -> None:
         super().__init__(session)
         self.recorder = recorder
         self.reads_past_caches = session.reads_past_caches

@@ -90,8 +90,8 @@ class Recording:
         self._ended = False
 
     def row(self, of: object, owner: str, id: Any, cached: CachedRow) -> None:
-        """See `Recorder`. What belongs to no repository, as tokens and entries of queries do, is
-        told in another way."""
+        """See `ReadRecorder`. What belongs to no repository, as tokens and entries of queries do,
+        is told in another way."""
         if of is not self._of:
             return self.unknown(ANOTHER)
         if self._ended or owner not in self._owners:
@@ -103,7 +103,7 @@ class Recording:
             self.behind(f"{self._owners[owner].text(id)} has changed meanwhile")
 
     def tokens(self, of: object, tokens: Mapping[str, str], shapes: Mapping[str, str]) -> None:
-        """See `Recorder`."""
+        """See `ReadRecorder`."""
         if of is not self._of:
             return self.unknown(ANOTHER)
         if self._ended:
@@ -115,12 +115,12 @@ class Recording:
         self._shapes.update(shapes)
 
     def behind(self, why: str) -> None:
-        """See `Recorder`."""
+        """See `ReadRecorder`."""
         if not self._ended:
             self.why_behind = self.why_behind or why
 
     def unknown(self, why: str) -> None:
-        """See `Recorder`."""
+        """See `ReadRecorder`."""
         if not self._ended:
             self.why_unknown = self.why_unknown or why
 

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.bookmark import Bookmark, Refused, TextSigner, merge, received, says_something
-from repocache.cache.l1_reader import Recorder
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.engines.scoped import settings_statement
 from repocache.errors import ConfigurationError, DatabaseUnavailable
 from repocache.events import BookmarkRefused, Observer, ignore
@@ -278,7 +278,7 @@ class Routing:
             yield
 
     @contextmanager
-    def recorded(self, recorder: Recorder) -> Iterator[None]:
+    def recorded(self, recorder: ReadRecorder) -> Iterator[None]:
         """What reads in the block, and in tasks and sessions begun there, are given is recorded."""
         with within(RecordedSession(around.get().session or self._new_session(), recorder)):
             yield

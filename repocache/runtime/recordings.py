@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from repocache.bookmark import Bookmark
 from repocache.cache.policies import Policy
+from repocache.cache.process_cache import ProcessCache
 from repocache.cache.tiered import TieredCache
 from repocache.computed.entry import shapes_of
 from repocache.errors import CodecError, RepocacheError
@@ -38,7 +39,7 @@ class Recordings:
         self,
         owners: Iterable[tuple[Keys, TieredCache, Policy, str]],
         *,
-        of: object,
+        shared: ProcessCache,
         routing: Routing,
         tokens: Tokens | None,
         recent: RecentChanges,
@@ -48,7 +49,7 @@ class Recordings:
         for keys, cache, policy, scope in owners:
             self._caches[keys.prefix] = _Owner(keys, cache)
             self._owners[keys.prefix] = _recorded(keys, cache, policy, scope)
-        self._of = of
+        self._shared = shared
         self._routing = routing
         self._tokens = tokens
         self._recent = recent
@@ -56,7 +57,7 @@ class Recordings:
     @contextmanager
     def record(self) -> Iterator[Recording]:
         """Of what is read in the block, and in tasks and sessions that begin there."""
-        recording = Recording(self._of, self._owners, self._recent.number)
+        recording = Recording(self._shared, self._owners, self._recent.number)
         try:
             with self._routing.recorded(recording):
                 yield recording

@@ -226,7 +226,7 @@ def recordings_of(
     }
     return Recordings(
         recorded_owners(opened.values(), policies),
-        of=cache.shared,
+        shared=cache.shared,
         routing=plan.routing,
         tokens=None if queries is None else queries.tokens,
         recent=cache.recent,

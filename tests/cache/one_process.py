@@ -17,7 +17,7 @@ from repocache.bookmark import Bookmark
 from repocache.cache.bucket_views import BucketViews
 from repocache.cache.entry import CachedRow, CacheSettings, Row, RowRequest, Source
 from repocache.cache.inflight import InflightLoads
-from repocache.cache.l1_reader import Recorder
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.cache.local_store import LocalStore
 from repocache.cache.policies import CacheAside
 from repocache.cache.process_cache import ProcessCache
@@ -245,7 +245,7 @@ class NobodysSession:
     def __init__(self, bookmark: Bookmark) -> None:
         self.bookmark = bookmark
         self.stale: list[str] = []
-        self.recorder: Recorder | None = None
+        self.recorder: ReadRecorder | None = None
 
     def shown_stale(self, key: str) -> None:
         self.stale.append(key)
