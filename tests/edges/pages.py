@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -63,10 +62,3 @@ async def number(client: httpx.AsyncClient, path: str, **headers: str) -> int:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     response = await client.get(path, headers=sent)
     return int(response.text.rpartition(" ")[2])
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Look until it holds."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  # whoever changes it knows of no event
-            await asyncio.sleep(0.005)

@@ -148,7 +148,8 @@ async def test_cloudflare_s_success_is_looked_at() -> None:
     found = await failure(cloudflare, saying(200, failing(1094, TOKEN)))
     assert isinstance(found, EdgeRefused)
     assert f"{found}" == "success: false, errors 1094"
-    for said in ({}, [], None, {"success": "yes"}):
+    strange: list[object] = [{}, [], None, {"success": "yes"}]
+    for said in strange:
         found = await failure(cloudflare, saying(200, said))
         assert isinstance(found, EdgeUnavailable)
 

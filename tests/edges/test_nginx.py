@@ -18,9 +18,10 @@ from repocache.edges.cache_file import FIRST, may_have
 from repocache.edges.exchange import new_client
 from repocache.edges.nginx import NginxFiles, NginxPurge
 from repocache.errors import ConfigurationError, EdgeRefused, EdgeUnavailable
-from tests.edges.pages import NAMES, Pages, browser, number, service, until
+from tests.edges.pages import NAMES, Pages, browser, number, service
 from tests.edges.servers import RunningEdge, needs_nginx, needs_purge_module, nginx
 from tests.edges.speaking import Asked, Said, speaking
+from tests.shop import until
 
 HEAD = struct.pack("=Q", 5) + b"\0" * 300 + b"\nKEY: httplocalhost/7\n"
 
@@ -48,7 +49,7 @@ class Here:
         self.pages.put(path, *tags, **headers)
         before = len(self.files)
         assert await self.get(path) == 1
-        await until(lambda: len(self.files) > before)
+        await until(lambda: len(self.files) > before, "the page's file is there")
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ async def test_pages_that_vary_are_files_of_their_own(here: Here) -> None:
     here.pages.put("/7", "user:7", **headers)
     found = [await here.get("/7", accept_language=each) for each in ("de", "en", "de", "en")]
     assert found == [1, 2, 1, 2]
-    await until(lambda: len(here.files) == 2)
+    await until(lambda: len(here.files) == 2, "the files are there")
     await purge(here.edge, "user:7")
     assert [await here.get("/7", accept_language=each) for each in ("de", "en")] == [3, 4]
 
