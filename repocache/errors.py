@@ -18,6 +18,9 @@ RepocacheError
         PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
         CommitOutcomeUnknown    the connection was lost during COMMIT
     CacheUnavailable            Redis cannot answer (never raised to callers of reads or commits)
+    EdgeFailed                  an edge did not purge (never raised to callers of reads or commits)
+        EdgeUnavailable         it cannot be reached or is too busy: to be tried again
+        EdgeRefused             it does not take this: a wrong token, a wrong address
     BehindUnavailable           Redis cannot answer, which has what is not in the database yet
         AcceptanceUnknown       the connection was lost before Redis said whether it has a change
     BacklogFull                 more changes wait to be written than may
@@ -124,6 +127,24 @@ class CommitOutcomeUnknown(DatabaseUnavailable):
 
 class CacheUnavailable(RepocacheError):
     """Redis cannot answer."""
+
+
+class EdgeFailed(RepocacheError):
+    """An edge did not purge."""
+
+
+class EdgeUnavailable(EdgeFailed):
+    """The edge cannot be reached, or is too busy: try again."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        """`retry_after`: seconds for which the edge wants to be left alone; None: it said
+        nothing."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class EdgeRefused(EdgeFailed):
+    """The edge does not take this purge: look at its token and its address."""
 
 
 class BehindUnavailable(RepocacheError):

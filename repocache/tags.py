@@ -70,7 +70,17 @@ def named_tag(name: object) -> str:
 def known_shapes(owner: str, shapes: Iterable[str]) -> str:
     """The key that says of which shapes, by their ids, a statement told the tags. `owner`: its
     prefix."""
-    return f"{owner}:{_KNOWN}:{'.'.join(sorted(shapes))}"
+    return f"{_begin(owner)}{'.'.join(sorted(shapes))}"
+
+
+def stands_for_none(owner: str, text: str) -> bool:
+    """Whether this key of an owner of tags says which shapes were known, and is no tag. `owner`:
+    its prefix."""
+    return text.startswith(_begin(owner))
+
+
+def _begin(owner: str) -> str:
+    return f"{owner}:{_KNOWN}:"
 
 
 class ToldTags(NamedTuple):
@@ -93,7 +103,7 @@ def told_tags(keys: Mapping[str, Iterable[str]]) -> dict[str, ToldTags]:
     times is what all of them did."""
     found: dict[str, ToldTags] = {}
     for owner, texts in keys.items():
-        begin = f"{owner}:{_KNOWN}:"
+        begin = _begin(owner)
         said = [text for text in texts if text.startswith(begin)]
         if said:
             known = frozenset.intersection(

@@ -20,7 +20,7 @@ FLOORS = [
     {"redis_link"},
     {"records"},
     {"nodes", "transactions", "cache", "invalidation", "subjects"},
-    {"routing", "mapping"},
+    {"routing", "mapping", "edges"},
     {"queries"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},

@@ -11,6 +11,12 @@ from repocache.events.commits import (
     Stored,
     UndeclaredWrite,
 )
+from repocache.events.edges import (
+    EdgeBacklogFolded,
+    EdgeBacklogLeft,
+    EdgePurged,
+    EdgePurgeFailed,
+)
 from repocache.events.event import Event
 from repocache.events.measures import (
     BehindMeasured,
@@ -69,6 +75,10 @@ __all__ = [
     "CommitUnknown",
     "DeadLettered",
     "Degraded",
+    "EdgeBacklogFolded",
+    "EdgeBacklogLeft",
+    "EdgePurgeFailed",
+    "EdgePurged",
     "Event",
     "Filled",
     "FlushFailed",

@@ -15,6 +15,7 @@ from repocache.errors import ConfigurationError
 from repocache.events.behind import BacklogLeft, DeadLettered, FlushFailed
 from repocache.events.channel import ChannelDown, ChannelUp
 from repocache.events.commits import CommitUnknown, HookFailed, PublishFailed, UndeclaredWrite
+from repocache.events.edges import EdgeBacklogFolded, EdgeBacklogLeft, EdgePurgeFailed
 from repocache.events.event import Event
 from repocache.events.log_limit import LogLimit
 from repocache.events.measures import MeasureFailed
@@ -62,6 +63,9 @@ _WARNINGS: frozenset[type[Event]] = frozenset(
         MeasureFailed,
         SerialReads,
         ValueBig,
+        EdgePurgeFailed,
+        EdgeBacklogFolded,
+        EdgeBacklogLeft,
     }
 )
 

@@ -75,6 +75,14 @@ BY_KIND: Mapping[str, str] = {
         "repocache behind module:db lists them; --replay once the cause is mended, or --drop"
     ),
     "BacklogLeft": "start a process with this class: it flushes what waits",
+    "EdgePurgeFailed": (
+        "it is tried again by itself; look whether the edge can be reached, and at its token"
+    ),
+    "EdgeBacklogFolded": (
+        "more pages are purged than had to be; look why the edge takes so little, or give "
+        "Purger(most_waiting=...) more"
+    ),
+    "EdgeBacklogLeft": "purge everything there once, if its pages live long",
     "HookFailed": "the commit stands; mend the hook, which should not raise",
     "TaskFailed": "it does not run any more: restart the process, and report it",
 }

@@ -15,7 +15,8 @@ from repocache.observers.catalogue import Metric
 from repocache.observers.readings import READERS, EventReader
 
 SPEAKS_OF_NOTHING = {
-    "Event", "BacklogLeft", "CachedEntityChanged", "ClockJumped", "Degraded", "HistoryChanged",
+    "Event", "BacklogLeft", "CachedEntityChanged", "ClockJumped", "Degraded",
+    "EdgeBacklogFolded", "EdgeBacklogLeft", "EdgePurged", "EdgePurgeFailed", "HistoryChanged",
     "OutboxPutAside", "OutboxRefused", "OutboxUnowned", "Switched", "Unguarded",
 }  # fmt: skip
 """Rare, or told by a gauge too: they are for the log."""
