@@ -41,6 +41,7 @@ from repocache.routing.causal_session import CausalSession
 from repocache.routing.recording import Recording
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
 from repocache.runtime.advice import advice
+from repocache.runtime.edges import DeclaredEdges
 from repocache.runtime.given import Declarations, Declared, Readable, given_or_default
 from repocache.runtime.operations import Operations
 from repocache.runtime.plan import DatabasePlan
@@ -72,7 +73,8 @@ class Database(Operations):
     an `Address`, or a client of redis-py's, of which the address alone is taken; None: this process
     caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
     `repositories`: every repository and write-behind class, whose owners are so known at first.
-    `engine`: what connections are told beyond a URL.
+    `engine`: what connections are told beyond a URL. `edges`: caches in front of the service, which
+    each commit purges (`repocache.edges.declared.Edges`).
 
     Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and
     DatabaseUnavailable on entering if the primary does not answer. A Redis that is away is no
@@ -88,6 +90,7 @@ class Database(Operations):
         repositories: Iterable[Declared] = (),
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
+        edges: DeclaredEdges | None = None,
     ) -> None:
         settings = given_or_default("settings", settings, Settings)
         engine = given_or_default("engine", engine, EngineSettings)
@@ -113,7 +116,13 @@ class Database(Operations):
         dialect = self._topology.write_engine.dialect
         rules = MappingRules(dialect, settings.eager, settings.codecs)
         self._registry = Registry(
-            classes, nodes, states, rules, redis=redis is not None, beside=keys_of(computed)
+            classes,
+            nodes,
+            states,
+            rules,
+            redis=redis is not None,
+            beside=keys_of(computed),
+            tagged=edges is not None,
         )
         owners = self._registry.keys
         self._plan = DatabasePlan(
@@ -127,6 +136,7 @@ class Database(Operations):
             behind=bindings(declared.behind, owners, states, rules, redis=redis is not None),
             computed=computed,
             nodes=nodes,
+            edges=edges,
         )
         self._home = Home()
         self._stack = AsyncExitStack()

@@ -195,6 +195,8 @@ async def open_shop(
     endpoints: Endpoints,
     settings: Settings | None = None,
     repositories: Iterable[type[Repository[Any, Any]]] = REPOSITORIES,
+    *,
+    edges: Any = None,
 ) -> AsyncIterator[Shop]:
     """A database on these servers; its events are kept."""
     seen = Seen()
@@ -204,6 +206,7 @@ async def open_shop(
         redis=endpoints.redis or None,
         repositories=repositories,
         settings=dataclasses.replace(settings or Settings(topology=QUICK), observe=seen),
+        edges=edges,
     ) as db:
         yield Shop(db, seen)
 

@@ -42,6 +42,7 @@ from repocache.cache.policies import CacheAside, Policy, WriteThrough
 from repocache.cache.switch import CacheMode
 from repocache.cache.values import Values
 from repocache.errors import CodecError
+from repocache.invalidation.bus import nobody
 from repocache.invalidation.feed import Audience, Feed
 from repocache.invalidation.outbox import OutboxMode
 from repocache.invalidation.registered_tags import CommittedTags
@@ -58,6 +59,7 @@ from repocache.routing import routing
 from repocache.routing.routing import Routing, Stickiness
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, open_cache
+from repocache.runtime.edges import PurgeQueue
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
@@ -161,6 +163,7 @@ class Service:
                 tags=self._committed_tags,
                 asides=asides,
                 recovered=outbox.wake,
+                delivered=nobody,
                 grace=topology.grace,
             )
         )
@@ -191,6 +194,8 @@ class Service:
             lives=lives,
             outbox=outbox,
             write_through=hook,
+            edges=PurgeQueue(),
+            wrote=cache.recent.wrote,
             spawn=cache.tasks.spawn,
             observe=settings.observe,
         )

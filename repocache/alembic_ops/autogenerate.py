@@ -15,18 +15,20 @@ from sqlalchemy import Connection, MetaData, text
 from repocache.alembic_ops.operations import (
     CreateInvalidationTrigger,
     CreateOutbox,
+    CreatePurges,
     CreateWriteBehind,
     DropInvalidationTrigger,
     DropOutbox,
+    DropPurges,
     DropWriteBehind,
 )
 from repocache.behind.tables import DEAD_LETTERS, POSITIONS
 from repocache.errors import ConfigurationError
 from repocache.invalidation.identifier import checked, checked_all, listed
-from repocache.invalidation.outbox import TABLE
+from repocache.invalidation.outbox import PURGES, TABLE
 
 _DECLARED = "repocache"
-OURS = (TABLE, POSITIONS, DEAD_LETTERS)
+OURS = (TABLE, PURGES, POSITIONS, DEAD_LETTERS)
 """Tables that no metadata has, and nobody drops for that."""
 _TRIGGERS = text(
     """
@@ -47,12 +49,13 @@ _TABLE = text(
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """`outbox`, `behind`: what makes them, None: it is not wanted; `triggers`: watched tables by
-    (schema, name), with the columns that they carry besides the key."""
+    """`outbox`, `behind`, `purges`: what makes them, None: it is not wanted; `triggers`: watched
+    tables by (schema, name), with the columns that they carry besides the key."""
 
     outbox: CreateOutbox
     triggers: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     behind: CreateWriteBehind | None = None
+    purges: CreatePurges | None = None
 
 
 def declare(  # noqa: PLR0913  # keyword-only, the last
@@ -63,9 +66,10 @@ def declare(  # noqa: PLR0913  # keyword-only, the last
     owner: str = "",
     *,
     write_behind: bool = False,
+    purges: bool = False,
 ) -> None:
     """In `env.py`: this metadata's database has an outbox, and triggers on these tables, named as
-    in the metadata; with `write_behind` its tables, too.
+    in the metadata; with `write_behind` its tables, and with `purges` that of edges, too.
 
     `triggers`: names, or names with the columns that they carry; the rest as in
     `create_repocache_outbox`. Raises ConfigurationError for a table that the metadata does not
@@ -87,6 +91,7 @@ def declare(  # noqa: PLR0913  # keyword-only, the last
         CreateOutbox(schema, grant_to, owner),
         found,
         CreateWriteBehind(schema, grant_to) if write_behind else None,
+        CreatePurges(schema, grant_to) if purges else None,
     )
 
 
@@ -106,7 +111,12 @@ def _compare(context: AutogenContext, upgrade: UpgradeOps, _schemas: object) -> 
         return
     assert isinstance(declared, Declared)
     schema_of_outbox = declared.outbox.schema
-    for table, operation in ((TABLE, declared.outbox), (POSITIONS, declared.behind)):
+    wanted = (
+        (TABLE, declared.outbox),
+        (PURGES, declared.purges),
+        (POSITIONS, declared.behind),
+    )
+    for table, operation in wanted:
         asked = {"schema": schema_of_outbox, "table": table}
         if operation is not None and connection.execute(_TABLE, asked).first() is None:
             upgrade.ops.append(operation)
@@ -154,6 +164,17 @@ def _render_create_behind(_: AutogenContext, op: CreateWriteBehind) -> str:
 @renderers.dispatch_for(DropWriteBehind)
 def _render_drop_behind(_: AutogenContext, op: DropWriteBehind) -> str:
     return f"op.drop_repocache_write_behind({_arguments(schema=op.schema)})"
+
+
+@renderers.dispatch_for(CreatePurges)
+def _render_create_purges(_: AutogenContext, op: CreatePurges) -> str:
+    given = _arguments(schema=op.schema, grant_to=op.grant_to)
+    return f"op.create_repocache_purges({given})"
+
+
+@renderers.dispatch_for(DropPurges)
+def _render_drop_purges(_: AutogenContext, op: DropPurges) -> str:
+    return f"op.drop_repocache_purges({_arguments(schema=op.schema)})"
 
 
 @renderers.dispatch_for(CreateInvalidationTrigger)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from repocache.behind.tables import DEAD_LETTERS, POSITIONS
 from repocache.invalidation.identifier import literal, quoted
-from repocache.invalidation.outbox import CHANNEL, TABLE
+from repocache.invalidation.outbox import CHANNEL, PURGES, TABLE
 from repocache.invalidation.outbox_table import WAKE
 
 MOST_ROWS = 1_000
@@ -24,25 +24,9 @@ def create_outbox(schema: str, grant_to: Sequence[str], owner: str = "") -> list
     """Table, the triggers' function, and what wakes the relays. `grant_to`: roles that write
     through the library. `owner`: the role whose rights the triggers' function has, empty: the one
     that migrates.
-
-    The table is small and churns: it is vacuumed by count and not by share, without pauses.
     """
     at = f"{quoted(schema, 'schema')}."
-    table = f"""
-CREATE TABLE {at}{TABLE} (
-  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  source text,
-  notices jsonb NOT NULL,
-  due timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-  xid bigint NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::text::bigint,
-  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-  tries integer NOT NULL DEFAULT 0,
-  why text
-) WITH (
-  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
-      autovacuum_vacuum_cost_delay = 0,
-  autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
-)"""
+    table = _rows_table(at, TABLE)
     comment = (
         f"COMMENT ON TABLE {at}{TABLE} IS 'repocache: invalidations that are not known to be "
         "delivered'"
@@ -71,6 +55,43 @@ FOR EACH ROW WHEN (NEW.source IS NOT NULL) EXECUTE FUNCTION {at}{WAKE}()"""
         *granted,
         *owned,
     ]
+
+
+def create_purges(schema: str, grant_to: Sequence[str]) -> list[str]:
+    """What edges have still to purge. `grant_to`: as of the outbox."""
+    at = f"{quoted(schema, 'schema')}."
+    comment = (
+        f"COMMENT ON TABLE {at}{PURGES} IS 'repocache: what edges are not known to have purged'"
+    )
+    granted = [
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {at}{PURGES} TO {quoted(role, 'grant_to')}"
+        for role in grant_to
+    ]
+    return [_rows_table(at, PURGES), comment, *granted]
+
+
+def drop_purges(schema: str) -> list[str]:
+    """The table."""
+    return [f"DROP TABLE {quoted(schema, 'schema')}.{PURGES}"]
+
+
+def _rows_table(at: str, name: str) -> str:
+    """Small, and churning: vacuumed by count and not by share, without pauses."""
+    return f"""
+CREATE TABLE {at}{name} (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  source text,
+  notices jsonb NOT NULL,
+  due timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  xid bigint NOT NULL DEFAULT pg_catalog.pg_current_xact_id()::text::bigint,
+  since timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  tries integer NOT NULL DEFAULT 0,
+  why text
+) WITH (
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+      autovacuum_vacuum_cost_delay = 0,
+  autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
+)"""
 
 
 def drop_outbox(schema: str) -> list[str]:

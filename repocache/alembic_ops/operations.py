@@ -1,4 +1,4 @@
-"""The six operations, each with its reverse."""
+"""The eight operations, each with its reverse."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from sqlalchemy import text
 
 from repocache.alembic_ops.ddl import (
     create_outbox,
+    create_purges,
     create_trigger,
     create_write_behind,
     drop_outbox,
+    drop_purges,
     drop_trigger,
     drop_write_behind,
 )
@@ -117,6 +119,49 @@ class DropWriteBehind(MigrateOperation):
 
     def reverse(self) -> CreateWriteBehind:
         return CreateWriteBehind(self.schema, self.grant_to)
+
+
+@Operations.register_operation("create_repocache_purges")
+class CreatePurges(MigrateOperation):
+    """The table of what edges have still to purge."""
+
+    def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
+        self.schema = checked("schema", schema)
+        self.grant_to = checked_all("grant_to", grant_to)
+
+    @classmethod
+    def create_repocache_purges(
+        cls, operations: Operations, schema: str = "public", grant_to: Sequence[str] = ()
+    ) -> None:
+        """`op.create_repocache_purges()`, beside the outbox. `schema`: as in
+        `Settings(outbox_schema=...)`; `grant_to`: as of the outbox."""
+        operations.invoke(cls(schema, grant_to))
+
+    def to_diff_tuple(self) -> tuple[object, ...]:
+        return ("create_repocache_purges", self.schema)
+
+    def reverse(self) -> DropPurges:
+        return DropPurges(self.schema, self.grant_to)
+
+
+@Operations.register_operation("drop_repocache_purges")
+class DropPurges(MigrateOperation):
+    """The reverse of `CreatePurges`."""
+
+    def __init__(self, schema: str = "public", grant_to: Sequence[str] = ()) -> None:
+        self.schema = checked("schema", schema)
+        self.grant_to = checked_all("grant_to", grant_to)
+
+    @classmethod
+    def drop_repocache_purges(cls, operations: Operations, schema: str = "public") -> None:
+        """`op.drop_repocache_purges()`. What was not purged is not: purge everything once."""
+        operations.invoke(cls(schema))
+
+    def to_diff_tuple(self) -> tuple[object, ...]:
+        return ("drop_repocache_purges", self.schema)
+
+    def reverse(self) -> CreatePurges:
+        return CreatePurges(self.schema, self.grant_to)
 
 
 @Operations.register_operation("create_invalidation_trigger")
@@ -230,3 +275,13 @@ def _create_write_behind(operations: Operations, operation: CreateWriteBehind) -
 @Operations.implementation_for(DropWriteBehind)
 def _drop_write_behind(operations: Operations, operation: DropWriteBehind) -> None:
     _run(operations, drop_write_behind(operation.schema))
+
+
+@Operations.implementation_for(CreatePurges)
+def _create_purges(operations: Operations, operation: CreatePurges) -> None:
+    _run(operations, create_purges(operation.schema, operation.grant_to))
+
+
+@Operations.implementation_for(DropPurges)
+def _drop_purges(operations: Operations, operation: DropPurges) -> None:
+    _run(operations, drop_purges(operation.schema))

@@ -47,7 +47,7 @@ class Purger:
         most_waiting: int = 10_000,
         grace: float = 5.0,
     ) -> None:
-        self._edges = _checked(edges)
+        self._edges = checked_edges(edges)
         if not isinstance(names, TagNames):
             raise ConfigurationError("Purger(names=...): give TagNames(app)")
         check_observer("Purger(observe=...)", observe)
@@ -138,7 +138,8 @@ def _together(failed: dict[str, EdgeFailed]) -> EdgeFailed:
     return EdgeUnavailable(words, retry_after=max(asked, default=None))
 
 
-def _checked(edges: Sequence[Edge]) -> tuple[Edge, ...]:
+def checked_edges(edges: Sequence[Edge]) -> tuple[Edge, ...]:
+    """As given. Raises ConfigurationError for what is no list of edges of different names."""
     if not _is_list(edges):
         raise ConfigurationError("Purger(edges=...): give a list of edges, as in [Varnish(url)]")
     for each in edges:

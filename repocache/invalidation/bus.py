@@ -102,6 +102,10 @@ class Bus:
         return [await receipt for receipt in pending]
 
 
+def nobody(batch: Batch) -> None:
+    """Hears of what was published."""
+
+
 class PublishRetry:
     """Batches that a commit could not publish, kept by this process until Redis answers again.
 
@@ -114,9 +118,12 @@ class PublishRetry:
         position: Callable[[], Awaitable[tuple[str, int | None] | None]],
         observe: Observer,
         tags: CommittedTags | None,
+        delivered: Callable[[Batch], None] = nobody,
     ) -> None:
-        """`tags`: which of them move; None: there are none."""
+        """`tags`: which of them move; None: there are none. `delivered`: hears what was
+        published, as it was given."""
         self._bus = bus
+        self._delivered = delivered
         self._tags = tags
         self._position = position
         self._observe = observe
@@ -168,6 +175,7 @@ class PublishRetry:
         told = batch if asked is None else await asked.narrowed()
         if told or not batch:
             await self._bus.publish(told, history, position)
+        self._delivered(batch)
 
     async def _deliver(self) -> None:
         batch, self._waiting = self._waiting, NOTHING

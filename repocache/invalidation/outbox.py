@@ -24,6 +24,8 @@ from repocache.invalidation.taken import OutboxRow, Retry
 from repocache.redaction.foreign import in_brief
 
 TABLE = "repocache_outbox"
+PURGES = "repocache_purges"
+"""Of the same columns: what edges have still to purge."""
 CHANNEL = "repocache_outbox"
 """Where a trigger's notice that nobody publishes inline wakes the relays (LISTEN)."""
 DEADLINE = 10.0
@@ -67,7 +69,11 @@ DELETE FROM OUTBOX AS o USING
 WHERE o.id = done.id
     AND o.due = 'epoch'::timestamptz + done.due::double precision * '1 microsecond'::interval
 """
-_PUT = "INSERT INTO OUTBOX (notices) VALUES (CAST(:notices AS jsonb))"
+_PUT = """
+INSERT INTO OUTBOX (notices, due) VALUES (CAST(:notices AS jsonb),
+    pg_catalog.clock_timestamp() +
+        pg_catalog.make_interval(secs => CAST(:wait AS double precision)))
+"""
 # What nobody here owns may be somebody's who is away: one row for the whole table says as much as
 # many do.
 _FOLD_FOREIGN = """
@@ -180,10 +186,10 @@ class Outbox:
                 self._postpone, dict(zip(_RETRY, map(list, zip(*rows, strict=True)), strict=True))
             )
 
-    async def put(self, connection: AsyncConnection, batch: Batch) -> None:
-        """A row that is due at once, in the connection's transaction."""
+    async def put(self, connection: AsyncConnection, batch: Batch, wait: float = 0.0) -> None:
+        """A row that is due in `wait` seconds, in the connection's transaction."""
         async with available():
-            await connection.execute(self._put, {"notices": notices_of(batch)})
+            await connection.execute(self._put, {"notices": notices_of(batch), "wait": wait})
 
     async def fold_foreign(
         self, connection: AsyncConnection, most: int

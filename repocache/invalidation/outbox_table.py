@@ -8,7 +8,7 @@ others may create tables of any name.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from repocache.errors import ConfigurationError
 from repocache.invalidation.identifier import quoted
-from repocache.invalidation.outbox import TABLE, available
+from repocache.invalidation.outbox import PURGES, TABLE, available
 
 WAKE = "repocache_wake"
 """The only trigger that the table has, and its function."""
@@ -84,21 +84,29 @@ FROM pg_catalog.pg_class AS class JOIN pg_catalog.pg_namespace AS space
   JOIN pg_catalog.pg_roles AS owner ON owner.oid = class.relowner
 WHERE space.nspname = CAST(:schema AS name) AND class.relname = CAST(:table AS name)
 """
-).bindparams(table=TABLE, columns=list(_COLUMNS), types=list(_COLUMNS.values()))
+).bindparams(columns=list(_COLUMNS), types=list(_COLUMNS.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxPlace:
-    """Where the outbox is to be, and whose. `owners`: roles trusted with it, beside those who may
-    do as they like with this role anyway."""
+    """Where the outbox is to be, and whose; or, by another `name`, another table of its kind.
+    `owners`: roles trusted with it, beside those who may do as they like with this role anyway.
+    `made_by`: the operation of a migration."""
 
     schema: str
     owners: tuple[str, ...] = ()
+    name: str = TABLE
+    made_by: str = "op.create_repocache_outbox"
 
     @property
     def table(self) -> str:
         """The table with its schema, as SQL has it."""
-        return f"{quoted(self.schema, 'outbox_schema')}.{TABLE}"
+        return f"{quoted(self.schema, 'outbox_schema')}.{self.name}"
+
+    @property
+    def purges(self) -> OutboxPlace:
+        """Of what edges have still to purge, beside it."""
+        return replace(self, name=PURGES, made_by="op.create_repocache_purges")
 
 
 class OutboxTable(NamedTuple):
@@ -128,7 +136,12 @@ async def find(
     """The table of that name, None if there is none. `tables`: that are cached, as SQL has them:
     who owns one of them may run what he likes as the role that uses it. Raises
     DatabaseUnavailable."""
-    asked = {"schema": place.schema, "owners": list(place.owners), "tables": list(tables)}
+    asked = {
+        "schema": place.schema,
+        "table": place.name,
+        "owners": list(place.owners),
+        "tables": list(tables),
+    }
     async with available(), engine.connect() as connection:
         row = (await connection.execute(_FIND, asked)).first()
     return None if row is None else OutboxTable(*row)
@@ -145,13 +158,13 @@ def check(found: OutboxTable, place: OutboxPlace) -> None:
         )
     if strange := _strange(found):
         raise ConfigurationError(
-            f"{place.table} {strange}: it is not as op.create_repocache_outbox() makes it; drop "
+            f"{place.table} {strange}: it is not as {place.made_by}() makes it; drop "
             "it, and let a migration make it anew"
         )
     if not found.usable:
         raise ConfigurationError(
             f"the role must be allowed to SELECT, INSERT, UPDATE and DELETE in {place.table}, and "
-            "to use its schema: op.create_repocache_outbox(grant_to=[...]) and GRANT USAGE ON "
+            f"to use its schema: {place.made_by}(grant_to=[...]) and GRANT USAGE ON "
             "SCHEMA do it"
         )
 

@@ -53,11 +53,22 @@ Deliver = Callable[[Batch], Awaitable[None]]
 """Publishes a batch with a position taken after it was called. Raises CacheUnavailable."""
 
 
+Beside = Callable[[AsyncConnection, Batch], Awaitable[None]]
+"""What else is to be done with what was delivered, in the transaction that deletes its rows."""
+
+
+async def nothing(connection: AsyncConnection, batch: Batch) -> None:
+    """Nothing else."""
+
+
 class Relay:
     """At least once, in no order, by as many relays as there are processes (protocol, Write path:
     "The relay")."""
 
-    def __init__(self, outbox: Outbox, watched: Watched, observe: Observer) -> None:
+    def __init__(
+        self, outbox: Outbox, watched: Watched, observe: Observer, beside: Beside = nothing
+    ) -> None:
+        self._beside = beside
         self._outbox = outbox
         self._watched = watched
         self._owners = watched.owners
@@ -130,6 +141,9 @@ class Relay:
             done = [id for id in found.batches if id not in failed]
             if done:
                 await self._outbox.delivered(connection, done)
+                await self._beside(
+                    connection, merged((found.batches[id] for id in done), MOST_KEYS)
+                )
         self._tell(found, done, given_way)
         return bool(rows)
 

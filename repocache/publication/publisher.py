@@ -8,7 +8,7 @@ is `tracking`'s affair, when it is called `transactions.commit_watch`'s.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -68,6 +68,15 @@ class CommitOutbox(Protocol):
         ...
 
 
+class CommitEdges(Protocol):
+    """The caches in front of the service."""
+
+    def committed(self, batch: Batch, rows: Sequence[Mark] = ()) -> None:
+        """L1 and Redis were told, or cannot be. `rows`: that relays need not deliver if this
+        process does. Never waits."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Lives:
     """Seconds that a bookmark counts for: `covered` by a published invalidation, or not
@@ -94,11 +103,15 @@ class CommitPublisher:
         lives: Lives,
         outbox: CommitOutbox,
         write_through: WriteThroughHook,
+        edges: CommitEdges,
+        wrote: Callable[[Iterable[str]], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         observe: Observer,
     ) -> None:
-        """`tags`: which of them move; None: there are none. `spawn`: runs what outlives the
-        commit."""
+        """`tags`: which of them move; None: there are none. `wrote`: hears of keys, and owners as a
+        whole, once they were told. `spawn`: runs what outlives the commit."""
+        self._edges = edges
+        self._wrote = wrote
         self._bus = bus
         self._tags = tags
         self._retry = retry
@@ -160,9 +173,11 @@ class CommitPublisher:
         if offered:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
         self._views.wrote((text for texts in batch.keys.values() for text in texts), batch.owners)
+        self._wrote([*batch.owners, *(text for texts in batch.keys.values() for text in texts)])
         for receipt in receipts:
             self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
         covered = (bool(receipts) or not told) and outcome is Outcome.COMMITTED
+        self._edges.committed(changed, transaction.purges if covered else ())
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
         if covered and self._lives.asides:
             transaction.bookmark = self._lengthened(transaction.bookmark, batch)

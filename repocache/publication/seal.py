@@ -57,7 +57,7 @@ class SealWithOutbox:
             seal.synchronous,
             seal.order,
         )
-        transaction.rows = seal.rows
+        transaction.rows, transaction.purges = seal.rows, seal.purges
         for prefix, texts in seal.noticed.keys.items():
             transaction.changes.declare(prefix, texts)
         for prefix in seal.noticed.owners:

@@ -90,8 +90,8 @@ def checked(repositories: Iterable[AnyRepository]) -> tuple[AnyRepository, ...]:
 
 class Registry:
     """One for each class. `state`: makes the states of their entities. `rules`: for all their
-    mappings. `redis`: whether there is one. `beside`: keys of what is cached
-    with tags, and belongs to no repository.
+    mappings. `redis`: whether there is one. `beside`: keys of what is cached with tags, and belongs
+    to no repository. `tagged`: responses are, so that every table has tags.
 
     `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by
     name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
@@ -111,6 +111,7 @@ class Registry:
         *,
         redis: bool,
         beside: Sequence[Keys] = (),
+        tagged: bool = False,
     ) -> None:
         self._nodes = nodes
         self._beside = beside
@@ -119,7 +120,7 @@ class Registry:
         self._registry: dict[AnyRepository, Binding[Any]] = {}
         self._bind(repositories, redis=redis)
         self.scopes = scopes_of(binding.scope for _, binding in self)
-        cached = beside or any(repository.queries is not None for repository, _ in self)
+        cached = tagged or beside or any(repository.queries is not None for repository, _ in self)
         self.tags = TagOwners.of(self._tables()) if cached else NO_TAGS
         self.keys = KeySpace([*self.tags.keys, *self._keys()])
         self.owned = self._owned(NOTHING)

@@ -25,6 +25,7 @@ from repocache.cache.local_store import LocalStore
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.settler import Settler
 from repocache.events import Degraded
+from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.invalidation.feed import Feed
@@ -88,12 +89,14 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     tags: Callable[[Registrations], CommittedTags | None],
     asides: Mapping[str, float] = MappingProxyType({}),
     recovered: Callable[[], None],
+    delivered: Callable[[Batch], None],
     grace: Grace,
 ) -> AsyncIterator[RunningCache]:
     """`address`: None: this process caches for itself alone. `strict`: an owner relies on Redis to
     evict nothing. `tags`: which of them commits move. `asides`: as of `Bus`. `recovered`: is called
-    when Redis is back. `grace`: how long leaving waits for commits that are being published: they
-    come first, and feeds end before them."""
+    when Redis is back. `delivered`: hears what was published later than by its commit. `grace`: how
+    long leaving waits for commits that are being published: they come first, and feeds end before
+    them."""
     nonces, namespace, observe = Nonces(), Namespace(settings.app), settings.observe
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     loads = InflightLoads()
@@ -127,7 +130,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         connected, sampler = link, RedisSampler(link, namespace, most)
     bus = Bus(records, settings.publish_timeout, observe, primary.met, asides)
     committed = tags(records)
-    retry = PublishRetry(bus, primary.covering_position, observe, committed)
+    retry = PublishRetry(bus, primary.covering_position, observe, committed, delivered)
     with ending(views.down):
         async with connected, Tasks(grace, observe) as tasks:
             if address is None:

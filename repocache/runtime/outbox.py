@@ -6,10 +6,9 @@ Owns their start and stop, and what is said if there is none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
 
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -26,6 +25,7 @@ from repocache.invalidation.relay import Deliver, Relay
 from repocache.invalidation.seal import SealStatement
 from repocache.mapping.relation import places_statement
 from repocache.publication.seal import Sealing, SealWithOutbox, SealWithoutOutbox
+from repocache.runtime.purges import Keep, NoPurges, find_purges
 from repocache.settings import Settings
 from repocache.tracking.notices import Notices
 from repocache.tracking.tables import OwnedTables
@@ -39,15 +39,14 @@ SPARE = 1.0
 CLOSING = 2.0
 """Seconds that closing takes at most for the last acknowledgement; what is left is delivered once
 more, by a relay."""
-Keep = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
-"""Runs what never ends."""
 
 
 class NoOutbox:
-    """No outbox: nothing outlives the process. `sealing`: the last statement of each
-    transaction."""
+    """No outbox: nothing outlives the process. `sealing`: the last statement of each transaction.
+    `purges`: what edges have still to purge."""
 
     sealing: Sealing = SealWithoutOutbox()
+    purges = NoPurges()
 
     def relay_beside(self, keep: Keep, deliver: Deliver) -> None:
         """Begin what runs beside the commits: the relay, which hands rows to `deliver`."""
@@ -66,9 +65,15 @@ class RunningOutbox(NoOutbox):
     """An outbox that is there."""
 
     def __init__(
-        self, sealing: Sealing, acknowledged: OutboxAcknowledger, relay: Relay, held: Held
+        self,
+        sealing: Sealing,
+        acknowledged: OutboxAcknowledger,
+        relay: Relay,
+        held: Held,
+        purges: NoPurges,
     ) -> None:
         self.sealing = sealing
+        self.purges = purges
         self.relay = relay
         self.held = held
         self._acknowledged = acknowledged
@@ -85,16 +90,22 @@ class RunningOutbox(NoOutbox):
 
     def reconnect(self) -> None:
         self.relay.reconnect()
+        self.purges.reconnect()
 
 
 @asynccontextmanager
 async def open_outbox(
-    engine: AsyncEngine, settings: Settings, owned: OwnedTables, grace: Grace
+    engine: AsyncEngine,
+    settings: Settings,
+    owned: OwnedTables,
+    grace: Grace,
+    *,
+    purge_after: float = 0.0,
 ) -> AsyncIterator[NoOutbox]:
     """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was
-    published is acknowledged, as far as the `grace` lasts. Raises ConfigurationError if the outbox
-    is required and missing, is somebody's whom nobody trusts, or out of the role's reach, and
-    DatabaseUnavailable."""
+    published is acknowledged, as far as the `grace` lasts. `purge_after`: as of `find_purges`.
+    Raises ConfigurationError if the outbox is required and missing, is somebody's whom nobody
+    trusts, or out of the role's reach, and DatabaseUnavailable."""
     observe, in_use = settings.observe, InUse(engine)
     place = OutboxPlace(settings.outbox_schema, settings.outbox_owners)
     try:
@@ -113,21 +124,31 @@ async def open_outbox(
         check(found, place)
         notices = Notices(owned, await _places(engine, owned))
         outbox = Outbox(engine, place.table, notices.tables)
+        names = _names(engine, owned)
+        purges = await find_purges(
+            engine, settings, place, names=names, watched=notices, after=purge_after
+        )
         statement = SealStatement(
-            engine.dialect, place.table, notices, settings.publish_timeout + SPARE
+            engine.dialect,
+            place.table,
+            notices,
+            settings.publish_timeout + SPARE,
+            purges=purges.rows,
         )
         acknowledged = OutboxAcknowledger(outbox, observe)
         try:
             yield RunningOutbox(
                 SealWithOutbox(statement),
                 acknowledged,
-                Relay(outbox, notices, observe),
+                Relay(outbox, notices, observe, purges.beside),
                 Held(engine, place.table),
+                purges,
             )
         finally:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(CLOSING, grace.left())):
                     await acknowledged.flush()
+                    await purges.flush()
     finally:
         await close_engine(engine, in_use, grace.left())
 

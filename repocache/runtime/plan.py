@@ -18,13 +18,15 @@ from repocache.repository.query import entry_owner
 from repocache.repository.registry import Registry
 from repocache.repository.rows import Nodes
 from repocache.routing.routing import Routing
+from repocache.runtime.edges import DeclaredEdges
 from repocache.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabasePlan:
     """What a database was made with, checked, and not started yet. `address`: of Redis, None: this
-    process caches for itself alone."""
+    process caches for itself alone. `edges`: caches in front of the service, None: there are
+    none."""
 
     settings: Settings
     topology: Topology
@@ -36,6 +38,7 @@ class DatabasePlan:
     behind: Mapping[AnyBehind, BehindBinding]
     computed: Mapping[AnyComputed, ComputedBinding]
     nodes: Nodes
+    edges: DeclaredEdges | None
 
     def check_declared(self, given: type[Any]) -> None:
         """Raises ConfigurationError for a class that was not given."""
@@ -51,6 +54,15 @@ class DatabasePlan:
         beside = [each.plan.keys.prefix for each in binding.beside]
         entries = [entry_owner(declared.owner).prefix] if self.registry.tags.tables else []
         return [binding.keys.prefix, *beside, *entries]
+
+    @property
+    def purge_after(self) -> float:
+        """Seconds from when a commit was told to the second purge of edges: every process has heard
+        of it by then, or knows that it hears nothing, and what was looked at before has arrived. 0:
+        there are no edges."""
+        if self.edges is None:
+            return 0.0
+        return self.settings.link.limits.silence + self.edges.transit
 
     @property
     def is_shared(self) -> bool:

@@ -5,6 +5,7 @@ Reading `start` from above shows the whole; what a part does is its own affair.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from repocache.computed.declared import AnyComputed
 from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, ignore
+from repocache.invalidation.familiar import FamiliarTags
 from repocache.invalidation.outbox import OutboxMode
 from repocache.invalidation.registered_tags import CommittedTags, RegisteredTags
 from repocache.publication.publisher import CommitPublisher
@@ -28,6 +30,13 @@ from repocache.runtime.behind import Behinds, open_behind
 from repocache.runtime.cache import RunningCache, open_cache
 from repocache.runtime.computed import open_computed
 from repocache.runtime.description import describe
+from repocache.runtime.edges import (
+    EVERYTHING,
+    AnyPurger,
+    PurgeQueue,
+    RunningEdges,
+    open_edges,
+)
 from repocache.runtime.measuring import Measuring
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.plan import DatabasePlan
@@ -60,6 +69,7 @@ class Running:
     behind: Behinds
     measuring: Measuring
     recordings: Recordings
+    purges: PurgeQueue
     computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
 
     def new_history(self) -> None:
@@ -67,6 +77,7 @@ class Running:
         had."""
         self.cache.channel.new_history()
         self.outbox.reconnect()
+        self.purges.committed(EVERYTHING)
 
 
 async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
@@ -81,6 +92,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     settings, topology, registry = plan.settings, plan.topology, plan.registry
     observe, grace, primary = settings.observe, topology.grace, PrimaryWal(topology)
     book = ShapeBook()
+    queue = PurgeQueue(plan.purge_after)
     await stack.enter_async_context(topology)
     await registry.locate()
     outbox = await stack.enter_async_context(outbox_of(plan))
@@ -94,10 +106,12 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             tags=partial(committed_tags, plan, book),
             asides=plan.lives.asides,
             recovered=outbox.wake,
+            delivered=queue.committed,
             grace=grace,
         )
     )
-    publisher = publisher_of(plan, cache, primary, outbox)
+    await stack.enter_async_context(edges_of(plan, cache, outbox, queue))
+    publisher = publisher_of(plan, cache, primary, outbox, queue)
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
     watch = watched(plan, publisher, cache, book, stack)
     queries = open_queries(
@@ -145,11 +159,40 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         behind=behind,
         measuring=measuring,
         recordings=recordings_of(plan, cache, opened, queries),
+        purges=queue,
     )
 
 
+def edges_of(
+    plan: DatabasePlan, cache: RunningCache, outbox: NoOutbox, queue: PurgeQueue
+) -> AbstractAsyncContextManager[object]:
+    """What purges the caches in front of the service, if there are some."""
+    declared, settings, topology = plan.edges, plan.settings, plan.topology
+    if declared is None:
+        return nullcontext()
+    owners = plan.registry.tags.prefixes
+    familiar = FamiliarTags(cache.shared.records, owners, plan.purge_after, time.monotonic)
+
+    def made(purger: AnyPurger) -> RunningEdges:
+        return RunningEdges(
+            queue=queue,
+            purger=purger,
+            familiar=familiar,
+            purges=outbox.purges,
+            history=lambda: topology.history,
+            nodes=lambda: topology.nodes,
+        )
+
+    purger = declared.purger(declared.names(settings.app), settings.observe)
+    return open_edges(made, purger, settings.observe)
+
+
 def publisher_of(
-    plan: DatabasePlan, cache: RunningCache, primary: PrimaryWal, outbox: NoOutbox
+    plan: DatabasePlan,
+    cache: RunningCache,
+    primary: PrimaryWal,
+    outbox: NoOutbox,
+    queue: PurgeQueue,
 ) -> CommitPublisher:
     """What happens after COMMIT, with what write-through stores. Raises ConfigurationError."""
     settings = plan.settings
@@ -173,6 +216,8 @@ def publisher_of(
         lives=plan.lives,
         outbox=outbox,
         write_through=hook,
+        edges=queue,
+        wrote=cache.recent.wrote,
         spawn=cache.tasks.spawn,
         observe=settings.observe,
     )
@@ -270,7 +315,13 @@ def outbox_of(plan: DatabasePlan) -> AbstractAsyncContextManager[NoOutbox]:
     settings = plan.settings
     if plan.is_shared and settings.outbox is not OutboxMode.OFF:
         topology = plan.topology
-        return open_outbox(topology.outbox_engine(), settings, plan.registry.owned, topology.grace)
+        return open_outbox(
+            topology.outbox_engine(),
+            settings,
+            plan.registry.owned,
+            topology.grace,
+            purge_after=plan.purge_after,
+        )
     if settings.outbox is OutboxMode.REQUIRED:
         raise ConfigurationError(
             "Settings(outbox=OutboxMode.REQUIRED): an outbox needs PostgreSQL and a Redis"

@@ -70,6 +70,7 @@ class Transaction:
         "kept",
         "line",
         "order",
+        "purges",
         "rows",
         "synchronous",
         "why",
@@ -95,6 +96,8 @@ class Transaction:
         self.kept: object = None
         #: Of the outbox, those that its publication delivers.
         self.rows: tuple[Any, ...] = ()
+        #: The same of what edges have to purge.
+        self.purges: tuple[Any, ...] = ()
 
 
 class CommitHooks(Protocol):
