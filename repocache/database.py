@@ -27,6 +27,8 @@ from repocache.events import Unguarded, guarded
 from repocache.invalidation.feed import Audience, Feed
 from repocache.mapping.rules import MappingRules
 from repocache.nodes.topology import NodeStatus, Topology
+from repocache.pages.page import page_keys
+from repocache.pages.policy import PageCache
 from repocache.publication.publisher import Lives
 from repocache.redaction.urls import SecretText, UrlObject
 from repocache.redis_link import Address, RedisClient, address_of
@@ -74,7 +76,8 @@ class Database(Operations):
     caches for itself alone. A URL is a text, SQLAlchemy's `URL`, or pydantic's.
     `repositories`: every repository and write-behind class, whose owners are so known at first.
     `engine`: what connections are told beyond a URL. `edges`: caches in front of the service, which
-    each commit purges (`repocache.edges.declared.Edges`).
+    each commit purges (`repocache.edges.declared.Edges`). `pages`: how whole responses are kept
+    (`repocache.http.HttpCache`).
 
     Raises ConfigurationError (MappingRefused, OwnerClash) at construction for what cannot work, and
     DatabaseUnavailable on entering if the primary does not answer. A Redis that is away is no
@@ -91,6 +94,7 @@ class Database(Operations):
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
         edges: DeclaredEdges | None = None,
+        pages: PageCache | None = None,
     ) -> None:
         settings = given_or_default("settings", settings, Settings)
         engine = given_or_default("engine", engine, EngineSettings)
@@ -115,13 +119,14 @@ class Database(Operations):
         states = state_maker(settings.misuse, settings.observe)
         dialect = self._topology.write_engine.dialect
         rules = MappingRules(dialect, settings.eager, settings.codecs)
+        keys_of_pages = () if pages is None else page_keys(pages.owner)
         self._registry = Registry(
             classes,
             nodes,
             states,
             rules,
             redis=redis is not None,
-            beside=keys_of(computed),
+            beside=[*keys_of(computed), *keys_of_pages],
             tagged=edges is not None,
         )
         owners = self._registry.keys
@@ -137,6 +142,7 @@ class Database(Operations):
             computed=computed,
             nodes=nodes,
             edges=edges,
+            pages=pages,
         )
         self._home = Home()
         self._stack = AsyncExitStack()

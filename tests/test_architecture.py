@@ -24,7 +24,7 @@ FLOORS = [
     {"queries"},
     {"publication", "tracking", "verification"},
     {"repository", "settings"},
-    {"behind", "computed"},
+    {"behind", "computed", "pages"},
     {"runtime", "environment"},
     {"database", "doctor", "layering"},
     {"testing", "alembic_ops", "http", "fastapi"},

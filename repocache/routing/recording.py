@@ -14,8 +14,13 @@ from typing import Any, NamedTuple
 
 from repocache.cache.entry import CachedRow
 from repocache.errors import CodecError
+from repocache.keys import bucket_of
+from repocache.tags import named_tag
 
 ANOTHER = "another database was read, whose commits are told elsewhere"
+SLOTS = tuple(named_tag(f"repocache revalidate {slot}") for slot in range(32))
+"""Tags of the application's own by which something is made anew though nothing of it has changed:
+each of what a response was made of has one of them."""
 MOST_READ = 10_000
 """Rows and tags of one response that are remembered."""
 
@@ -59,6 +64,11 @@ class Trace:
         return digest.digest()
 
 
+def slot_of(tag: str) -> str:
+    """The tag by which what was made of this one is made anew."""
+    return SLOTS[bucket_of(tag) % len(SLOTS)]
+
+
 def _add(update: Callable[[bytes], None], *parts: bytes) -> None:
     """Lengths in front, so that no two lists of parts are one text."""
     for part in parts:
@@ -82,6 +92,8 @@ class Recording:
         self._of = of
         self.why_unknown = ""
         self.why_behind = ""
+        #: Tokens of `SLOTS`, read before all else; empty where nothing is kept.
+        self.slots: Mapping[str, str] = {}
         self._owners = owners
         self._rows: dict[tuple[str, Any], CachedRow] = {}
         self._tokens: dict[str, str] = {}
@@ -155,4 +167,9 @@ class Recording:
                 rows.setdefault(owner, {})[known.text(id)] = known.version(cached)
             except CodecError as error:
                 self.why_unknown = self.why_unknown or str(error)
-        return Trace(rows, dict(self._tokens), dict(self._shapes))
+        tokens, shapes = dict(self._tokens), dict(self._shapes)
+        if self.slots:
+            for tag in (*tokens, *(key for each in rows.values() for key in each)):
+                tokens.setdefault(slot_of(tag), self.slots[slot_of(tag)])
+                shapes.setdefault(slot_of(tag), "")
+        return Trace(rows, tokens, shapes)

@@ -62,16 +62,21 @@ class Later(NamedTuple):
 @dataclass(slots=True)
 class PurgeQueue:
     """What commits have told, and waits. `after`: seconds until the second purge; 0: nothing is
-    taken, for there are no edges."""
+    taken, for there are no edges. `ignored`: owners, by their prefixes, whose keys no page
+    carries."""
 
     after: float = 0.0
+    ignored: frozenset[str] = frozenset()
     soon: list[Batch] = field(default_factory=list)
     later: deque[Later] = field(default_factory=deque)
     some: asyncio.Event = field(default_factory=asyncio.Event)
 
     def committed(self, batch: Batch, rows: Sequence[Mark] = ()) -> None:
         """L1 and Redis have been told. Never waits."""
-        if not self.after or not batch:
+        if not self.after:
+            return
+        batch = carried(batch, self.ignored)
+        if not batch:
             return
         at = time.monotonic() + self.after
         self.soon.append(batch)
@@ -100,6 +105,14 @@ class PurgeQueue:
         alone = [each.batch for each in self.later if not each.rows]
         self.later.clear()
         return merged(alone, MOST_KEYS)
+
+
+def carried(batch: Batch, ignored: frozenset[str]) -> Batch:
+    """Without the keys of these owners."""
+    if ignored.isdisjoint(batch.keys) and ignored.isdisjoint(batch.owners):
+        return batch
+    keys = {owner: texts for owner, texts in batch.keys.items() if owner not in ignored}
+    return Batch(keys, batch.owners - ignored, batch.anew)
 
 
 def have_replayed(nodes: Iterable[NodeStatus], since: float) -> bool:

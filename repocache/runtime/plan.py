@@ -12,6 +12,8 @@ from repocache.cache.signature import Signing
 from repocache.computed.declared import AnyComputed, ComputedBinding
 from repocache.computed.key import key_owners
 from repocache.nodes.topology import Topology
+from repocache.pages.page import page_keys
+from repocache.pages.policy import PageCache
 from repocache.publication.publisher import Lives
 from repocache.redis_link import Address
 from repocache.repository.query import entry_owner
@@ -26,7 +28,8 @@ from repocache.settings import Settings
 class DatabasePlan:
     """What a database was made with, checked, and not started yet. `address`: of Redis, None: this
     process caches for itself alone. `edges`: caches in front of the service, None: there are
-    none."""
+    none.
+    `pages`: how whole responses are kept, None: they are not."""
 
     settings: Settings
     topology: Topology
@@ -39,6 +42,7 @@ class DatabasePlan:
     computed: Mapping[AnyComputed, ComputedBinding]
     nodes: Nodes
     edges: DeclaredEdges | None
+    pages: PageCache | None
 
     def check_declared(self, given: type[Any]) -> None:
         """Raises ConfigurationError for a class that was not given."""
@@ -63,6 +67,14 @@ class DatabasePlan:
         if self.edges is None:
             return 0.0
         return self.settings.link.limits.silence + self.edges.transit
+
+    @property
+    def never_carried(self) -> frozenset[str]:
+        """Owners whose keys no response has for a tag: of what is found by the tokens of tags."""
+        found = {keys.prefix for each in self.computed for keys in key_owners(each.owner)}
+        if self.pages is not None:
+            found.update(keys.prefix for keys in page_keys(self.pages.owner))
+        return frozenset(found)
 
     @property
     def is_shared(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from repocache.bookmark import Bookmark
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.cache.policies import Policy
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.tiered import TieredCache
@@ -15,7 +16,8 @@ from repocache.errors import CodecError, RepocacheError
 from repocache.invalidation.recent import RecentChanges
 from repocache.keys import Keys
 from repocache.repository.tokens import Tokens
-from repocache.routing.recording import RecordedOwner, Recording, Trace
+from repocache.routing.around import current_session
+from repocache.routing.recording import SLOTS, RecordedOwner, Recording, Trace
 from repocache.routing.routing import Routing
 from repocache.runtime.readers import RepositoryReader
 
@@ -54,6 +56,23 @@ class Recordings:
         self._tokens = tokens
         self._recent = recent
 
+    async def expect(self, recording: Recording, named: Iterable[str]) -> None:
+        """What is made depends on these tags of the application's own too, by their keys, and on
+        who may have it made anew (`revalidation`). To be called before anything is read: under
+        tokens of later nothing is found that shows what was before."""
+        if self._tokens is None:
+            return
+        tags = (*named, *SLOTS)
+        found = self._tokens.at_hand(tags)
+        if found is None:
+            found = await self._tokens.read(dict.fromkeys(tags), self._routing.asking())
+        if found is None:
+            recording.unknown("the application's own tags could not be kept in Redis")
+            return
+        tokens = dict(zip(tags, found, strict=True))
+        recording.slots = {slot: tokens.pop(slot) for slot in SLOTS}
+        recording.tokens(self._shared, tokens, dict.fromkeys(tokens, ""))
+
     @contextmanager
     def record(self) -> Iterator[Recording]:
         """Of what is read in the block, and in tasks and sessions that begin there."""
@@ -74,19 +93,23 @@ class Recordings:
         return why
 
     async def version(self, trace: Trace) -> bytes | None:
-        """Of the same reads, answered now for the caller's session; equal to the trace's own if
-        nothing has changed. None: that cannot be said. Raises DatabaseUnavailable."""
-        bookmark = self._routing.asking()
+        """Of the same reads, answered now for the caller's session, which are recorded if it is;
+        equal to the trace's own if nothing has changed. None: that cannot be said. Raises
+        DatabaseUnavailable."""
+        bookmark, session = self._routing.asking(), current_session()
+        recorder = None if session is None else session.recorder
         rows: dict[str, Mapping[str, bytes]] = {}
         for owner, keys in trace.rows.items():
             known = self._caches.get(owner)
             if known is None:
                 return None
             try:
-                rows[owner] = await _versions(known, keys, bookmark)
+                rows[owner] = await _versions(known, keys, bookmark, recorder)
             except CodecError:
                 return None
         tokens = await self._tokens_of(trace, bookmark)
+        if recorder is not None and tokens is not None:
+            recorder.tokens(self._shared, tokens, trace.shapes)
         return None if tokens is None else Trace(rows, tokens, {}).version
 
     async def _tokens_of(self, trace: Trace, bookmark: Bookmark | None) -> Mapping[str, str] | None:
@@ -106,14 +129,17 @@ class Recordings:
 
 
 async def _versions(
-    owner: _Owner, keys: Mapping[str, bytes], bookmark: Bookmark | None
+    owner: _Owner,
+    keys: Mapping[str, bytes],
+    bookmark: Bookmark | None,
+    recorder: ReadRecorder | None,
 ) -> Mapping[str, bytes]:
     """Of these keys now. Raises CodecError, also for the text of no key."""
     try:
         ids = {owner.keys.id(key): key for key in keys}
     except RepocacheError as error:
         raise CodecError(str(error)) from error
-    found = await owner.cache.get_many(list(ids), bookmark)
+    found = await owner.cache.get_many(list(ids), bookmark, recorder)
     version = owner.cache.version
     return {key: version(found[id]) for id, key in ids.items()}
 

@@ -19,6 +19,7 @@ from repocache.events import Degraded, ignore
 from repocache.invalidation.familiar import FamiliarTags
 from repocache.invalidation.outbox import OutboxMode
 from repocache.invalidation.registered_tags import CommittedTags, RegisteredTags
+from repocache.pages.pages import Pages
 from repocache.publication.publisher import CommitPublisher
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
 from repocache.queries.known import ShapeBook
@@ -39,6 +40,7 @@ from repocache.runtime.edges import (
 )
 from repocache.runtime.measuring import Measuring
 from repocache.runtime.outbox import NoOutbox, open_outbox
+from repocache.runtime.pages import open_pages
 from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.runtime.queries import RunningQueries, open_queries
@@ -70,6 +72,7 @@ class Running:
     measuring: Measuring
     recordings: Recordings
     purges: PurgeQueue
+    pages: Pages | None
     computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
 
     def new_history(self) -> None:
@@ -92,7 +95,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     settings, topology, registry = plan.settings, plan.topology, plan.registry
     observe, grace, primary = settings.observe, topology.grace, PrimaryWal(topology)
     book = ShapeBook()
-    queue = PurgeQueue(plan.purge_after)
+    queue = PurgeQueue(plan.purge_after, plan.never_carried)
     await stack.enter_async_context(topology)
     await registry.locate()
     outbox = await stack.enter_async_context(outbox_of(plan))
@@ -147,6 +150,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         cache.tasks.keep(switches.run)
     if observe is not ignore:
         cache.tasks.keep(measuring.run)
+    recordings = recordings_of(plan, cache, opened, queries)
     return Running(
         cache=cache,
         outbox=outbox,
@@ -158,8 +162,9 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         computed=open_computed(plan.computed, queries, plan.nodes),
         behind=behind,
         measuring=measuring,
-        recordings=recordings_of(plan, cache, opened, queries),
+        recordings=recordings,
         purges=queue,
+        pages=pages_of(plan, cache, recordings),
     )
 
 
@@ -276,6 +281,13 @@ def recordings_of(
         tokens=None if queries is None else queries.tokens,
         recent=cache.recent,
     )
+
+
+def pages_of(plan: DatabasePlan, cache: RunningCache, recordings: Recordings) -> Pages | None:
+    """Whole responses, if they are kept."""
+    if plan.pages is None:
+        return None
+    return open_pages(plan.pages, cache, recordings, plan.signing, plan.nodes)
 
 
 def committed_tags(

@@ -73,7 +73,8 @@ async def behind(
 ) -> AsyncIterator[Shop]:
     """A database whose commits purge this edge, all its nodes in the rotation."""
     given = settings or Settings(topology=QUICK)
-    async with open_shop(ends, given, REPOSITORIES, edges=edge.edges) as shop:
+    repositories: Any = REPOSITORIES
+    async with open_shop(ends, given, repositories, edges=edge.edges) as shop:
         await in_rotation(shop)
         yield shop
 

@@ -1,0 +1,175 @@
+"""THE path of a page: the trace of its last rendering, the versions of now, the page that was made
+of these; else it is rendered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from repocache.bookmark import Bookmark, says_something
+from repocache.cache.entry import CachedRow
+from repocache.cache.tiered import TieredCache
+from repocache.pages.loaders import NotThere, RenderedElsewise
+from repocache.pages.page import BodyId, LastRight, Page, PageKey, Rendered, body_id
+from repocache.routing.recording import Trace
+
+TURNS = 3
+"""Times that a page is looked for under another name, as when it changes all the time."""
+
+
+class Versions(Protocol):
+    """What pages ask of their database."""
+
+    async def version(self, trace: Trace) -> bytes | None:
+        """Of the same reads now, for the caller's session. None: that cannot be said."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page, and how it was come by: `rendered` just now, or kept; `stale`: not right any more,
+    and about to be rendered anew. `trace`: of what it was made of. `page`: None: it was rendered,
+    and is none to be kept."""
+
+    page: Page | None
+    trace: Trace
+    rendered: bool = False
+    stale: bool = False
+
+
+class Pages:
+    """Of one database. `traces`, `bodies`: the caches of both entries. `asking`: what the caller's
+    session asks. `stale`: seconds, as `stale_while_revalidate`."""
+
+    def __init__(  # noqa: PLR0913  # keyword-only
+        self,
+        *,
+        traces: TieredCache,
+        bodies: TieredCache,
+        versions: Versions,
+        asking: Callable[[], Bookmark | None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        stale: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._traces = traces
+        self._bodies = bodies
+        self._versions = versions
+        self._asking = asking
+        self._spawn = spawn
+        self._stale = stale
+        self._clock = clock
+        self._last = LastRight()
+
+    async def trace(self, key: PageKey) -> Trace | None:
+        """Of the last rendering; None: nobody has rendered it lately. Nothing is rendered."""
+        try:
+            cached = await _read(self._traces, _unwanted(key), self._asking())
+        except (NotThere, RenderedElsewise):
+            return None
+        return None if cached.row is None else cached.row[1]
+
+    async def get(self, key: PageKey) -> Found:
+        """The page. Raises what rendering it raises."""
+        bookmark = self._asking()
+        try:
+            for _ in range(TURNS):
+                found = await self._look(key, bookmark)
+                if found is not None:
+                    return found
+        except RenderedElsewise as elsewise:
+            if elsewise.key is key:
+                return Found(elsewise.rendered.page, elsewise.rendered.trace, rendered=True)
+        rendered = key.rendered or await key.render()
+        return Found(rendered.page, rendered.trace, rendered=True)
+
+    async def _look(self, key: PageKey, bookmark: Bookmark | None) -> Found | None:
+        """None: it is to be looked for again, or cannot be. Raises RenderedElsewise."""
+        try:
+            cached = await _read(self._traces, key, bookmark)
+        except NotThere:
+            return None  # joined a load of who only asked whether it is there
+        if key.rendered is not None:
+            return Found(key.rendered.page, key.rendered.trace, rendered=True)
+        assert cached.row is not None
+        trace: Trace = cached.row[1]
+        version = await self._versions.version(trace)
+        if version is None:
+            rendered = await key.render()
+            return Found(rendered.page, rendered.trace, rendered=True)
+        id = body_id(key, version, page=key, trace=trace)
+        body = self._bodies.peek_for_caller(id)
+        if body is None:
+            stale = await self._still_given(key, trace, version, bookmark)
+            return stale or await self._render(key, id, version, bookmark)
+        self._last.note(key, version, self._clock())
+        assert body.row is not None
+        return Found(body.row[1], trace)
+
+    async def _render(
+        self, key: PageKey, id: BodyId, version: bytes, bookmark: Bookmark | None
+    ) -> Found | None:
+        """What lies in Redis, or is rendered. As `_look`."""
+        try:
+            body = await self._bodies.read_past_l1(id, bookmark)
+        except NotThere:
+            return None
+        except RenderedElsewise as elsewise:
+            if elsewise.key is key:
+                raise
+            return None
+        self._last.note(key, version, self._clock())
+        if key.rendered is not None:
+            return Found(key.rendered.page, key.rendered.trace, rendered=True)
+        assert body.row is not None
+        return Found(body.row[1], id.trace)
+
+    async def _still_given(
+        self, key: PageKey, trace: Trace, version: bytes, bookmark: Bookmark | None
+    ) -> Found | None:
+        """The page as it was a moment ago, to who has written nothing; it is rendered behind."""
+        now = self._clock()
+        at, last = self._last.of(key) or (0.0, trace.version)
+        wrote = bookmark is not None and says_something(bookmark)
+        if not self._stale or wrote or last == version:
+            return None
+        page = await self._kept(body_id(key, last), bookmark)
+        if page is None or now - max(at, page.made) > self._stale:
+            return None
+        self._spawn(self._render_behind(key.again(), version, trace))
+        return Found(page, trace, stale=True)
+
+    async def _kept(self, id: BodyId, bookmark: Bookmark | None) -> Page | None:
+        """Nothing is rendered."""
+        try:
+            cached = await _read(self._bodies, id, bookmark)
+        except NotThere:
+            return None
+        page: Page | None = None if cached.row is None else cached.row[1]
+        return page
+
+    async def _render_behind(self, key: PageKey, version: bytes, trace: Trace) -> None:
+        """By one of the fleet: who comes second finds it, or waits for it."""
+        id = body_id(key, version, page=key, trace=trace)
+        try:
+            await self._bodies.read_past_l1(id, None)
+        except RenderedElsewise:
+            pass
+        finally:
+            key.leave()
+
+
+async def _read(cache: TieredCache, id: str, bookmark: Bookmark | None) -> CachedRow:
+    return cache.peek_for_caller(id) or await cache.read_past_l1(id, bookmark)
+
+
+def _unwanted(key: PageKey) -> PageKey:
+    """Of the same text; nobody renders it."""
+    return PageKey.of(str(key), not_wanted, key.context)
+
+
+async def not_wanted() -> Rendered:
+    """It is only asked whether it is there."""
+    raise NotThere

@@ -1,0 +1,102 @@
+"""Pages of a running database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from repocache.cache.entry import Source
+from repocache.cache.signature import Signing
+from repocache.cache.tiered import TieredCache
+from repocache.errors import RepocacheError
+from repocache.events import CacheFailed
+from repocache.invalidation.batch import Batch
+from repocache.pages.loaders import BodyLoader, TraceLoader
+from repocache.pages.page import (
+    PageCodec,
+    PageKey,
+    Rendered,
+    TraceCodec,
+    first,
+    page_keys,
+)
+from repocache.pages.pages import Pages
+from repocache.pages.policy import PageCache
+from repocache.redaction.foreign import in_brief
+from repocache.repository.rows import Nodes
+from repocache.routing.around import current_session
+from repocache.runtime.cache import RunningCache
+from repocache.runtime.recordings import Recordings
+
+FORM = "page1"
+"""In the place of the fingerprint of a row's shape."""
+
+
+def open_pages(
+    declared: PageCache,
+    cache: RunningCache,
+    recordings: Recordings,
+    signing: Signing,
+    nodes: Nodes,
+) -> Pages:
+    """Of one database."""
+    shared, (of_traces, of_bodies) = cache.shared, page_keys(declared.owner)
+    fingerprint = signing.fingerprint(FORM)
+    signature = signing.signature(fingerprint)
+
+    async def keep(id: Any) -> object:
+        return await bodies.read_past_l1(id, None)
+
+    async def replace(key: PageKey) -> None:
+        """The old trace gives way: the key is invalidated, and then loaded by who holds the new
+        one."""
+        batch = Batch({of_traces.prefix: frozenset((of_traces.text(key),))})
+        try:
+            await cache.retry.deliver(batch)
+            await traces.read_past_l1(key, None)
+        except RepocacheError as error:
+            shared.observe(CacheFailed("page", in_brief(error)))
+            cache.retry.add(batch)
+
+    def renew(key: PageKey, rendered: Rendered) -> None:
+        async def again() -> Rendered:
+            return rendered
+
+        shared.spawn(replace(PageKey.of(str(key), again, key.context)))
+
+    traces = TieredCache(
+        Source(
+            of_traces,
+            fingerprint,
+            declared.policy,
+            TraceCodec(),
+            TraceLoader(keep).load,
+            first,
+            signature,
+            alone=True,
+        ),
+        shared,
+        current_session,
+    )
+    bodies = TieredCache(
+        Source(
+            of_bodies,
+            fingerprint,
+            declared.policy,
+            PageCodec(),
+            BodyLoader(keep, renew).load,
+            first,
+            signature,
+            alone=True,
+        ),
+        shared,
+        current_session,
+    )
+    return Pages(
+        traces=traces,
+        bodies=bodies,
+        versions=recordings,
+        asking=nodes.routing.asking,
+        spawn=shared.spawn,
+        stale=declared.stale_while_revalidate,
+        clock=nodes.topology.now,
+    )
