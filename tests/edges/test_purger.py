@@ -317,9 +317,13 @@ async def test_leaving_that_is_cancelled_ends_all_the_same() -> None:
 async def test_it_lives_in_one_loop_while_it_is_entered(here: Here) -> None:
     purger = here.purger()
     for call in (lambda: purger.soon(("a",)), lambda: asyncio.run(purger.purge(("a",)))):
-        with pytest.raises(NotStarted):
+        with pytest.raises(NotStarted, match="async with purger"):
             await asyncio.to_thread(call)
     async with purger:
+        with pytest.raises(UsageError, match="give several"):
+            purger.soon("user:7")
+        with pytest.raises(UsageError, match="give several"):
+            await purger.purge("user:7")
         with pytest.raises(UsageError, match="already started"):
             await purger.__aenter__()
         with pytest.raises(OtherLoop):
