@@ -101,7 +101,7 @@ class Purger:
         Raises NotStarted outside the block, OtherLoop in another event loop, UsageError for a
         text."""
         self._require_running()
-        told = frozenset(_several(tags))
+        told = tuple(_several(tags))
         for worker in self._workers:
             worker.tell(told)
 
