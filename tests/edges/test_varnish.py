@@ -159,6 +159,9 @@ async def test_tags_do_not_reach_the_client_unless_he_knows_the_secret(here: Her
         assert not {*hidden, "surrogate-control"} & {*response.headers}
     shown = await here.client.get("/7", headers={"xkey-secret": SECRET})
     assert hidden <= {*shown.headers}
+    here.pages.put("/8", "user:8")
+    await here.client.get("/8", headers={"xkey-secret": SECRET})
+    assert here.pages.asked[-1].path == "/8"
     assert not any("secret" in name for asked in here.pages.asked for name in asked.headers)
 
 
