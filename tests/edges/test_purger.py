@@ -16,7 +16,7 @@ from repocache.edges.edge import Edge, EdgeLimits
 from repocache.edges.exchange import AsyncClient
 from repocache.edges.fastly import Fastly
 from repocache.edges.header import XKEY, TagHeader
-from repocache.edges.purger import Purger
+from repocache.edges.purger import MOST_AT_ONCE, Purger
 from repocache.edges.varnish import Varnish
 from repocache.errors import (
     ConfigurationError,
@@ -235,6 +235,13 @@ async def test_purge_returns_when_all_edges_have(here: Here) -> None:
         assert here.taken() == [expected | {"shop.*"}] * 2
         await purger.purge(())
     assert len(here.of(EdgePurged)) == 4
+
+
+async def test_purge_of_very_much_takes_owners_as_a_whole() -> None:
+    edge = OwnEdge()
+    async with Purger([edge], NAMES) as purger:
+        await purger.purge([*(f"user:{n}" for n in range(MOST_AT_ONCE)), "order:1"])
+    assert sorted(edge.taken) == ["shop.order:1", "shop.user"]
 
 
 async def test_purge_says_who_did_not(here: Here) -> None:
