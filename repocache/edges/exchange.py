@@ -25,6 +25,8 @@ __all__ = ["AsyncClient", "EdgeAnswer", "ask", "new_client", "retry_after", "ver
 MOST = 65_536
 """Bytes of an answer that are read."""
 CONNECTIONS = 8
+IDLE = 2.0
+"""Seconds for which a connection is kept: Varnish and others close theirs after five."""
 BUSY = frozenset({408, 423, 425, 429})
 """Statuses below 500 after which the same request may pass (RFC 9110, 15.5; RFC 6585, 4; RFC 8470,
 5.2)."""
@@ -45,7 +47,7 @@ def new_client() -> AsyncClient:
     return AsyncClient(
         timeout=None,  # noqa: S113  # every call has a deadline as a whole
         follow_redirects=False,
-        limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+        limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE),
     )
 
 

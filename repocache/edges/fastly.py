@@ -20,7 +20,7 @@ class Fastly:
 
     `service`: its id. `token`: of the API, with the scope `purge_select`. `soft`: pages become
     stale, and may be given while they are fetched again; else they are gone. `requests_a_second`:
-    Fastly counts the keys of an account, some 100,000 an hour. `url`: of the API.
+    what an account may purge is in its contract, and a 429 is waited out. `url`: of the API.
 
     Raises ConfigurationError.
     """

@@ -83,8 +83,9 @@ class NginxFiles:
     """Unlinks nginx's own files of pages that have a tag, for nginx without any module.
 
     Its cost: each purge opens every file of the cache and reads up to 32 KiB of it, whatever it
-    finds. Some ten thousand pages take about a second of one core; with more take Varnish. So it
-    looks once a second at the most, for all tags that have come meanwhile, in a thread.
+    finds. Ten thousand pages take some tenths of a second of one core while the system has them in
+    memory, and longer from a disk; with more take Varnish. So it looks once a second at the most,
+    for all tags that have come meanwhile, in a thread.
 
     `folder`: of `proxy_cache_path`, which this process may read and write; nginx must not keep
     files open (`open_file_cache`). `header`: where pages have their tags; nginx stores it though

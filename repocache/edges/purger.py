@@ -19,8 +19,16 @@ from repocache.edges.edge import Edge
 from repocache.edges.exchange import AsyncClient, new_client
 from repocache.edges.names import EVERYTHING, TagNames
 from repocache.edges.worker import EdgeWorker
-from repocache.errors import ConfigurationError, EdgeFailed, EdgeRefused, EdgeUnavailable
+from repocache.errors import (
+    ConfigurationError,
+    EdgeFailed,
+    EdgeRefused,
+    EdgeUnavailable,
+    NotStarted,
+    UsageError,
+)
 from repocache.events import Observer, check_observer, guarded, ignore
+from repocache.keys import cut
 
 MOST_AT_ONCE = 10_000
 """Tags of one `purge`: beyond it their owners as a whole."""
@@ -90,20 +98,21 @@ class Purger:
 
     def soon(self, tags: Iterable[str]) -> None:
         """Purge them as soon as each edge takes them; many calls become few requests. Never waits.
-        Raises NotStarted outside the block, OtherLoop in another event loop."""
-        self._home.require_running()
-        told = tuple(tags)
+        Raises NotStarted outside the block, OtherLoop in another event loop, UsageError for a
+        text."""
+        self._require_running()
+        told = tuple(_several(tags))
         for worker in self._workers:
             worker.tell(told)
 
     async def purge(self, tags: Iterable[str]) -> None:
         """Purge them at all edges, now and without another try; returns when all have. Raises
         EdgeUnavailable if one could not be reached, EdgeRefused if those that failed all refused
-        it, NotStarted and OtherLoop as `soon`."""
-        self._home.require_running()
+        it, NotStarted, OtherLoop and UsageError as `soon`."""
+        self._require_running()
         client = self._client
         assert client is not None
-        told = tuple(sorted(wholes(tags, MOST_AT_ONCE)))
+        told = tuple(sorted(wholes(_several(tags), MOST_AT_ONCE)))
         if not told:
             return
         outcomes = await asyncio.gather(
@@ -122,10 +131,24 @@ class Purger:
         """All pages of the application. As `purge`."""
         await self.purge((EVERYTHING,))
 
+    def _require_running(self) -> None:
+        try:
+            self._home.require_running()
+        except NotStarted:
+            raise NotStarted(
+                "the purger is not started: use it inside `async with purger:`"
+            ) from None
+
     async def _last_tries(self, client: AsyncClient) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._grace):
                 await all_ended(*(worker.last_try(client) for worker in self._workers))
+
+
+def _several(tags: Iterable[str]) -> Iterable[str]:
+    if isinstance(tags, str):
+        raise UsageError(f"tags={cut(tags)!r}: give several, as in ['user:7']")
+    return tags
 
 
 def _together(failed: dict[str, EdgeFailed]) -> EdgeFailed:

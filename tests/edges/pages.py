@@ -58,7 +58,8 @@ async def browser(url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def number(client: httpx.AsyncClient, path: str, **headers: str) -> int:
-    """Which making of the page comes."""
+    """Which making of the page comes, to somebody new."""
+    client.cookies.clear()
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     response = await client.get(path, headers=sent)
     return int(response.text.rpartition(" ")[2])

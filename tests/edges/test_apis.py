@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import datetime
 import json
 from collections.abc import Awaitable, Callable
@@ -29,7 +31,7 @@ from tests.edges.playing import (
     hanging_up,
     saying,
 )
-from tests.edges.speaking import Answer, Asked, Said, Speaking, speaking
+from tests.edges.speaking import Answer, Asked, Said, Speaking, listen, read_one, speaking
 
 NAMES = ["shop.user:7", "shop.user:*"]
 Fit = Callable[[Playing, str], tuple[Answer, Edge]]
@@ -265,6 +267,22 @@ def test_how_long_an_edge_wants_to_be_left_alone(
 @pytest.mark.parametrize("status", [200, 202, 204])
 def test_what_is_done_is_no_failure(status: int) -> None:
     assert verdict(EdgeAnswer(status, {}, b""), 0.0) is None  # type: ignore[func-returns-value]
+
+
+async def test_an_answer_without_an_end_is_not_read_to_it() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_one(reader)
+        writer.write(b"HTTP/1.1 200 -\r\ncontent-length: 1000000000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(b"x" * 1_000)
+                await writer.drain()
+        writer.close()
+
+    server, port = await listen(serve)
+    async with server, asyncio.timeout(30), new_client() as client:
+        with pytest.raises(EdgeUnavailable, match="none of its API"):
+            await Cloudflare(ZONE, TOKEN, url=f"http://127.0.0.1:{port}").purge(client, NAMES)
 
 
 async def test_no_more_of_an_answer_is_read_than_may_be() -> None:

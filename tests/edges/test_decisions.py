@@ -148,4 +148,9 @@ def test_a_fold_makes_room_and_says_so() -> None:
     assert backlog.add([f"user:{n}" for n in range(4)], 1.0) == 0
     assert backlog.add(["order:1"], 2.0) == 5
     assert backlog.take(9) == {"user": 1.0, "order:1": 1.0}
+    backlog.add(["user:1", "user:2"], 3.0)
+    taken = backlog.take(9)
+    backlog.add(["user:3", "user:4", "user:5"], 4.0)
+    assert backlog.put_back(taken) == 5
+    assert backlog.take(9) == {"user": 3.0}
     assert EdgeBacklog(1).add(["user:1", "order:1"], 1.0) == 2

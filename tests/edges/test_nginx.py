@@ -238,37 +238,23 @@ async def test_files_that_are_no_pages_are_left_alone(tmp_path: Path) -> None:
 
 
 async def test_files_may_vanish_meanwhile(tmp_path: Path) -> None:
-    """nginx drops them for room, and writes them anew."""
-    stop = asyncio.Event()
-
-    def churn() -> None:
-        while not stop.is_set():
-            for n in range(50):
-                folder = tmp_path / f"{n % 5}"
-                folder.mkdir(exist_ok=True)
-                path = page(folder, n, "user:7")
-                path.unlink(missing_ok=True)
-
-    churning = asyncio.create_task(asyncio.to_thread(churn))
-    try:
-        for _ in range(50):
-            await purge(NginxFiles(str(tmp_path)), "user:7")
-    finally:
-        stop.set()
-        await churning
+    """nginx drops them for room. A link that leads nowhere is as one that is gone when it is
+    opened."""
+    for n in range(0, 6, 2):
+        (tmp_path / f"{n:032x}").symlink_to("nowhere")
+    kept = [page(tmp_path, n, "user:7") for n in range(1, 6, 2)]
     await purge(NginxFiles(str(tmp_path)), "user:7")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path for path in kept if path.exists()] == []
 
 
-def release(fifo: Path) -> bool:
-    """Whether somebody was opening it to read; he has it, and finds it empty."""
+def held(fifo: Path) -> int | None:
+    """A way to write to who is opening it to read: he waits. None: nobody is."""
     try:
-        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
-        return False
-    return True
+        return None
 
 
 async def test_a_look_that_nobody_waits_for_ends_at_the_next_file(tmp_path: Path) -> None:
@@ -276,14 +262,24 @@ async def test_a_look_that_nobody_waits_for_ends_at_the_next_file(tmp_path: Path
     for fifo in fifos:
         os.mkfifo(fifo)
     looking = asyncio.create_task(purge(NginxFiles(str(tmp_path)), "user:7"))
-    await asyncio.sleep(0.1)
+    ways: list[int] = []
+
+    def is_read() -> bool:
+        ways.extend(way for fifo in fifos if (way := held(fifo)) is not None)
+        return bool(ways)
+
+    await until(is_read, "one of them is read")
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking
-    [first] = [fifo for fifo in fifos if release(fifo)]
-    await asyncio.sleep(0.1)
-    assert [fifo for fifo in fifos if release(fifo)] == []
-    assert first.exists()
+    os.close(ways.pop())
+    assert ways == []
+    await asyncio.sleep(0.2)
+    try:
+        assert not is_read(), "it did not go on to the other"
+    finally:
+        for way in ways:
+            os.close(way)
 
 
 async def test_a_folder_that_is_not_there_makes_the_edge_unavailable(tmp_path: Path) -> None:

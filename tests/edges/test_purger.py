@@ -16,7 +16,7 @@ from repocache.edges.edge import Edge, EdgeLimits
 from repocache.edges.exchange import AsyncClient
 from repocache.edges.fastly import Fastly
 from repocache.edges.header import XKEY, TagHeader
-from repocache.edges.purger import Purger
+from repocache.edges.purger import MOST_AT_ONCE, Purger
 from repocache.edges.varnish import Varnish
 from repocache.errors import (
     ConfigurationError,
@@ -118,7 +118,11 @@ async def test_many_commits_are_few_requests_none_beyond_the_limits(here: Here) 
         for n in range(1_000):
             purger.soon((f"user:{n}", "user:*"))
         expected = {f"shop.user:{n}" for n in range(1_000)} | {"shop.user:*"}
-        await until(lambda: here.taken() == [expected, expected], "both have all")
+        await until(
+            lambda: sum(each.tags for each in here.of(EdgePurged)) == 2 * len(expected),
+            "both have all",
+        )
+    assert here.taken() == [expected, expected]
     assert len(here.fastly.purged) == 4
     assert len(here.cloudflare.purged) == 11
 
@@ -233,6 +237,13 @@ async def test_purge_returns_when_all_edges_have(here: Here) -> None:
     assert len(here.of(EdgePurged)) == 4
 
 
+async def test_purge_of_very_much_takes_owners_as_a_whole() -> None:
+    edge = OwnEdge()
+    async with Purger([edge], NAMES) as purger:
+        await purger.purge([*(f"user:{n}" for n in range(MOST_AT_ONCE)), "order:1"])
+    assert sorted(edge.taken) == ["shop.order:1", "shop.user"]
+
+
 async def test_purge_says_who_did_not(here: Here) -> None:
     here.fastly.troubles = [saying(429, retry_after="17")]
     async with here.purger() as purger:
@@ -317,9 +328,13 @@ async def test_leaving_that_is_cancelled_ends_all_the_same() -> None:
 async def test_it_lives_in_one_loop_while_it_is_entered(here: Here) -> None:
     purger = here.purger()
     for call in (lambda: purger.soon(("a",)), lambda: asyncio.run(purger.purge(("a",)))):
-        with pytest.raises(NotStarted):
+        with pytest.raises(NotStarted, match="async with purger"):
             await asyncio.to_thread(call)
     async with purger:
+        with pytest.raises(UsageError, match="give several"):
+            purger.soon("user:7")
+        with pytest.raises(UsageError, match="give several"):
+            await purger.purge("user:7")
         with pytest.raises(UsageError, match="already started"):
             await purger.__aenter__()
         with pytest.raises(OtherLoop):

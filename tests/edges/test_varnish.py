@@ -117,6 +117,29 @@ async def test_who_does_not_know_the_secret_is_refused(here: Here, secret: str |
     assert await here.get("/7") == 1
 
 
+async def refused(client: httpx.AsyncClient, secret: str) -> None:
+    headers = {"xkey-purge": NAMES.name("user:7"), "xkey-secret": secret}
+    assert (await client.request("PURGE", "/", headers=headers)).status_code == 403
+
+
+async def test_the_secret_from_elsewhere_is_refused() -> None:
+    elsewhere = ('"127.0.0.1";\n    "::1";', '"192.0.2.1";')
+    async with (
+        service() as pages,
+        varnish(pages.port, elsewhere) as running,
+        browser(running.url) as client,
+    ):
+        await refused(client, SECRET)
+
+
+@pytest.mark.parametrize("secret", ["", "short", "15-characters-x"])
+async def test_a_file_without_a_secret_lets_nobody_in(secret: str) -> None:
+    async with service() as pages, varnish(pages.port) as running:
+        (running.folder / "secret").write_text(f"{secret}\n")
+        async with browser(running.url) as client:
+            await refused(client, secret)
+
+
 async def test_no_client_s_header_proves_anything(here: Here) -> None:
     here.pages.put("/7", "user:7")
     forged = {"edge-proved": "1", "edge-secret": "x" * 20, "xkey-secret": "x" * 20}
@@ -136,6 +159,9 @@ async def test_tags_do_not_reach_the_client_unless_he_knows_the_secret(here: Her
         assert not {*hidden, "surrogate-control"} & {*response.headers}
     shown = await here.client.get("/7", headers={"xkey-secret": SECRET})
     assert hidden <= {*shown.headers}
+    here.pages.put("/8", "user:8")
+    await here.client.get("/8", headers={"xkey-secret": SECRET})
+    assert here.pages.asked[-1].path == "/8"
     assert not any("secret" in name for asked in here.pages.asked for name in asked.headers)
 
 
