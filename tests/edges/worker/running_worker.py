@@ -24,6 +24,7 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from repocache.testing.ports import free_port
 
@@ -76,13 +77,20 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Origin:
-    """`address`: of a server of this process; `at`: who answers a path; `seen`: what came."""
+    """`address`: of a server of this process; `at`: who answers a path; `seen`: what came. A
+    WebSocket is told its path after its own first word."""
 
     address: str
     at: dict[str, Handler] = field(default_factory=dict)
     seen: list[Request] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            socket = WebSocket(scope, receive, send)
+            await socket.accept()
+            await socket.send_text(f"{await socket.receive_text()} {socket.url.path}")
+            await socket.close()
+            return
         request = Request(scope, receive)
         self.seen.append(request)
         handler = self.at.get(request.url.path)
@@ -96,6 +104,20 @@ class Origin:
             return Response(text, status, named(headers))
 
         self.at[path] = same
+
+    def hold(
+        self, path: str, text: str, status: int = 200, /, **headers: str
+    ) -> tuple[asyncio.Event, asyncio.Event]:
+        """It answers when it is let: that it was asked, and that it may answer."""
+        asked, told = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: Request) -> Response:
+            asked.set()
+            await told.wait()
+            return Response(text, status, named(headers))
+
+        self.at[path] = slow
+        return asked, told
 
     def asked(self, path: str) -> list[Request]:
         return [request for request in self.seen if request.url.path == path]
@@ -148,16 +170,20 @@ async def ended(process: asyncio.subprocess.Process) -> None:
 
 @asynccontextmanager
 async def running(
-    folder: Path, bindings: Mapping[str, str], changes: Sequence[Change] = (), marks: bool = True
+    folder: Path,
+    bindings: Mapping[str, str],
+    changes: Sequence[Change] = (),
+    more: Mapping[str, object] | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the Worker. `folder`: where its packages are."""
+    """A client of the Worker. `folder`: where its packages are; `more`: of miniflare's options."""
     options = {
         "modules": sources(changes),
         "compatibilityDate": "2025-09-01",
         "host": "127.0.0.1",
         "cf": False,
         "bindings": {"PURGE_SECRET": f"whsec_{SECRET}", "MARKS_SECONDS": "0", **bindings},
-        "durableObjects": MARKS if marks else {},
+        "durableObjects": MARKS,
+        **(more or {}),
     }
     said: dict[str, str] = {}
     for _ in range(TRIES):

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
+from websockets.asyncio.client import connect
 
 from tests.edges.worker.running_worker import Origin, purged, running, status
 
@@ -197,6 +198,13 @@ async def test_ranges_are_the_origin_s(edge: httpx.AsyncClient, origin: Origin) 
     assert (answer.status_code, answer.text, status(answer)) == (206, "te", "fwd=bypass")
     assert dict(origin.asked("/a")[1].headers).items() >= headers.items()
     assert (await edge.get("/a")).text == "text"
+
+
+async def test_a_websocket_is_the_origin_s(edge: httpx.AsyncClient, origin: Origin) -> None:
+    address = str(edge.base_url).replace("http", "ws", 1)
+    async with connect(f"{address}/chat", proxy=None) as socket:
+        await socket.send("hello")
+        assert await socket.recv() == "hello /chat"
 
 
 async def test_tags_are_the_edge_s_own(packages: Path, origin: Origin) -> None:

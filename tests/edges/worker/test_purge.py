@@ -50,14 +50,7 @@ async def test_all_takes_also_what_has_no_tag(edge: httpx.AsyncClient, origin: O
 async def late(edge: httpx.AsyncClient, origin: Origin) -> httpx.Response:
     """1. A load begins, and the origin reads. 2. A write is committed and its tags are purged.
     3. The origin answers with what it had read, which is stored. What is given afterwards?"""
-    reading, told = asyncio.Event(), asyncio.Event()
-
-    async def slow(request: Request) -> Response:
-        reading.set()
-        await told.wait()
-        return Response("old", 200, named(KEPT))
-
-    origin.at["/a"] = slow
+    reading, told = origin.hold("/a", "old", **KEPT)
     first = asyncio.create_task(edge.get("/a"))
     await reading.wait()
     await purged(edge, "app.product:7")
@@ -106,14 +99,7 @@ async def test_soft_gives_the_old_once_while_it_is_loaded_anew(
     edge: httpx.AsyncClient, origin: Origin
 ) -> None:
     await kept(edge, origin)
-    reading, told = asyncio.Event(), asyncio.Event()
-
-    async def slow(request: Request) -> Response:
-        reading.set()
-        await told.wait()
-        return Response("new", 200, named(KEPT))
-
-    origin.at["/a"] = slow
+    reading, told = origin.hold("/a", "new", **KEPT)
     await purged(edge, "app.product:7", soft=True)
     answer = await edge.get("/a")
     assert (answer.text, status(answer)) == ("old", "hit")
@@ -262,7 +248,7 @@ async def test_without_a_secret_nobody_purges(packages: Path, origin: Origin) ->
 
 
 async def test_without_marks_nothing_is_stored(packages: Path, origin: Origin) -> None:
-    async with running(packages, {"ORIGIN": origin.address}, marks=False) as edge:
+    async with running(packages, {"ORIGIN": origin.address}, more={"durableObjects": {}}) as edge:
         origin.give("/a", "text", **KEPT)
         for _ in range(2):
             assert status(await edge.get("/a")) == "fwd=uri-miss"
