@@ -202,7 +202,7 @@ async def test_ranges_are_the_origin_s(edge: httpx.AsyncClient, origin: Origin) 
 
 async def test_a_websocket_is_the_origin_s(edge: httpx.AsyncClient, origin: Origin) -> None:
     address = str(edge.base_url).replace("http", "ws", 1)
-    async with connect(f"{address}/chat", proxy=None) as socket:
+    async with connect(f"{address}/chat") as socket:
         await socket.send("hello")
         assert await socket.recv() == "hello /chat"
 
