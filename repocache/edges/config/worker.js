@@ -141,7 +141,8 @@ async function load(ask, { marks, stored }) {
       return { status, headers: [...answer.headers], body: answer.body };
     }
     const { bytes, rest } = await bounded(answer.body, Number(env.LARGEST ?? 10 << 20));
-    const told = [...answer.headers].filter(([name]) => !/^content-(encoding|length)$/.test(name));
+    // Its bytes are decoded, and encoded again where it is given: of these the length is another.
+    const told = [...answer.headers].filter(([name]) => name !== "content-length");
     if (rest) return { status, headers: told, body: rest };
     const { line, count } = marks;
     const [place, until] = [await placeOf(ask, rules.vary), at + longest(env) * 1000];
@@ -216,7 +217,8 @@ function given({ request, env }, answer, how) {
     for (const name of ["content-length", "content-type"]) headers.delete(name);
     return new Response(null, { status: 304, headers });
   }
-  if (isHead && answer.place) headers.set("content-length", answer.length);
+  if (isHead && answer.place && !headers.has("content-encoding"))
+    headers.set("content-length", answer.length);
   if (isHead) answer.body?.cancel?.();
   return new Response(isHead ? null : answer.body, { status: answer.status, headers });
 }

@@ -151,7 +151,7 @@ async def test_the_origin_is_asked_whether_it_has_changed(
         headers = {"etag": '"1"', "cache-control": "max-age=60", "x-count": str(count)}
         if old == '"1"':
             return Response(None, 304, headers)
-        return Response("text", headers={**headers, "cache-tag": "a", "x-old": "yes"})
+        return Response("text", headers={**headers, "cache-tag": "a", "age": "50", "x-old": "yes"})
 
     origin.at["/a"] = same
     await edge.get("/a")
@@ -159,10 +159,28 @@ async def test_the_origin_is_asked_whether_it_has_changed(
     answer = await edge.get("/a", headers={"if-none-match": '"other"'})
     assert (answer.status_code, answer.text, status(answer)) == (200, "text", "fwd=stale; stored")
     assert (answer.headers["x-count"], answer.headers["x-old"]) == ("2", "yes")
+    assert int(answer.headers["age"]) < 50, "the origin has just said that it is so"
     assert origin.asked("/a")[1].headers["if-none-match"] == '"1"'
     assert status(await edge.get("/a")) == "hit"
     await purged(edge, "a")
     assert status(await edge.get("/a")) == "fwd=stale; stored", "it has its tags still"
+
+
+async def test_a_304_is_of_what_was_asked_about(edge: httpx.AsyncClient, origin: Origin) -> None:
+    """1. The origin is asked whether "1" has changed. 2. Another one stores "2" in its place.
+    3. The origin says that it has not, which says nothing of "2"."""
+    origin.give("/a", "one", cache_control="max-age=60", etag='"1"', cache_tag="a")
+    await edge.get("/a")
+    await purged(edge, "a")
+    asked, told = origin.hold("/a", "", 304, etag='"1"')
+    loading = asyncio.create_task(edge.get("/a"))
+    await asked.wait()
+    origin.give("/a", "two", cache_control="max-age=60", etag='"2"', cache_tag="a")
+    assert (await edge.get("/a", headers={"bookmark": "0/1"})).text == "two"
+    told.set()
+    assert (await loading).text == "two"
+    conditions = [request.headers.get("if-none-match") for request in origin.asked("/a")]
+    assert conditions == [None, '"1"', None, None]
 
 
 async def test_a_client_that_has_it_is_told_so(edge: httpx.AsyncClient, origin: Origin) -> None:

@@ -6,10 +6,11 @@ import asyncio
 from pathlib import Path
 
 import httpx
+import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tests.edges.worker.running_worker import Origin, named, running, status
+from tests.edges.worker.running_worker import Change, Origin, named, running, status
 
 MANY = 50
 
@@ -76,16 +77,31 @@ async def test_a_load_goes_on_when_its_client_has_gone(
     assert (await second).text == "1"
 
 
-async def test_a_client_that_wrote_joins_no_load(edge: httpx.AsyncClient, origin: Origin) -> None:
-    asked, told = held(origin, cache_control="max-age=60")
-    first = asyncio.create_task(edge.get("/a"))
-    await asked.wait()
-    wrote = asyncio.create_task(edge.get("/a", headers={"cookie": "repocache-fresh=1"}))
-    async with asyncio.timeout(20):
-        while len(origin.asked("/a")) < 2:  # noqa: ASYNC110  # it has no event for it
-            await asyncio.sleep(0.01)
-    told.set()
-    assert ((await first).text, (await wrote).text) == ("1", "2")
+OWN = [
+    ({}, {"cookie": "repocache-fresh=1"}),
+    ({}, {"bookmark": "0/1"}),
+    ({}, {"authorization": "ada"}),
+    ({"authorization": "ada"}, {}),
+]
+
+
+@pytest.mark.parametrize("first, second", OWN)
+async def test_who_wrote_and_who_is_authorized_load_alone(
+    packages: Path, origin: Origin, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """The second does not wait for the first, whose load may be from before the write, or is not
+    for others."""
+    asked, told = held(origin, cache_control="public, max-age=60")
+    patient: Change = ("worker.js", "JOIN = 10_000", "JOIN = 600_000")
+    async with running(packages, {"ORIGIN": origin.address}, [patient]) as edge:
+        loading = [asyncio.create_task(edge.get("/a", headers=first))]
+        await asked.wait()
+        loading.append(asyncio.create_task(edge.get("/a", headers=second)))
+        async with asyncio.timeout(20):
+            while len(origin.asked("/a")) < 2:  # noqa: ASYNC110  # it has no event for it
+                await asyncio.sleep(0.01)
+        told.set()
+        assert [answer.text for answer in await asyncio.gather(*loading)] == ["1", "2"]
 
 
 async def test_all_are_told_that_the_origin_is_away(
@@ -101,13 +117,19 @@ async def test_all_are_told_that_the_origin_is_away(
 
 
 async def test_a_load_that_does_not_end_is_not_waited_for(packages: Path, origin: Origin) -> None:
-    """As if the one who loads had been ended by the runtime: nobody waits for it again."""
+    """As if the one who loads had been ended by the runtime: it is waited for once."""
     asked, told = held(origin, cache_control="max-age=60")
-    hurried = ("worker.js", "JOIN = 10_000", "JOIN = 100")
-    async with running(packages, {"ORIGIN": origin.address}, [hurried]) as edge:
+    counted: list[Change] = [
+        ("worker.js", "scheduler.wait(JOIN)", "(globalThis.waits++, scheduler.wait(100))"),
+        ("worker.js", "const flights =", "globalThis.waits = 0;\nconst flights ="),
+        ("worker.js", "repocache-worker; ${how}", "repocache-worker; ${how}; ${globalThis.waits}"),
+    ]
+    async with running(packages, {"ORIGIN": origin.address}, counted) as edge:
         first = asyncio.create_task(edge.get("/a"))
         await asked.wait()
         origin.give("/a", "own", cache_control="max-age=0")
-        assert (await edge.get("/a")).text == "own"
+        for _ in range(2):
+            answer = await edge.get("/a")
+            assert (answer.text, status(answer)) == ("own", "fwd=uri-miss; 1")
         told.set()
         assert (await first).text == "1"

@@ -149,8 +149,10 @@ async def test_variants_are_apart(edge: httpx.AsyncClient, origin: Origin) -> No
         answer = await edge.get("/a", headers={"accept-language": language})
         assert answer.text == language
     for language in ("fr", "de"):
-        answer = await edge.get("/a", headers={"accept-language": language})
-        assert (answer.text, status(answer)) == (language, "hit")
+        for coding in ("gzip", "gzip;q=0.5", "identity"):
+            headers = {"accept-language": language, "accept-encoding": coding}
+            answer = await edge.get("/a", headers=headers)
+            assert (answer.text, status(answer)) == (language, "hit"), coding
     assert status(await edge.get("/a")) == "fwd=vary-miss; stored"
     await purged(edge, "fr")
     assert status(await edge.get("/a", headers={"accept-language": "de"})) == "hit"
@@ -184,6 +186,16 @@ async def test_encoded_content_is_given_decoded_or_as_it_is_said(
         for coding in ("gzip", "identity"):
             answer = await edge.get(path, headers={**headers, "accept-encoding": coding})
             assert answer.text == "text"
+
+
+async def test_content_of_a_coding_that_nobody_here_knows_is_left_alone(
+    edge: httpx.AsyncClient, origin: Origin
+) -> None:
+    origin.give("/a", b"\x00\xff", cache_control="max-age=60", content_encoding="x-own")
+    for how in ("fwd=uri-miss; stored", "hit"):
+        answer = await edge.get("/a")
+        assert (answer.content, status(answer)) == (b"\x00\xff", how)
+        assert answer.headers["content-encoding"] == "x-own"
 
 
 async def test_nothing_counts_for_longer_than_longest(packages: Path, origin: Origin) -> None:
