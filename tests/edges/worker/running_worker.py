@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -187,13 +188,15 @@ async def running(
     }
     said: dict[str, str] = {}
     for _ in range(TRIES):
+        # What the runtime leaves behind, whatever ends it.
+        scratch = tempfile.mkdtemp(prefix="repocache-worker-")
         process = await asyncio.create_subprocess_exec(
             "node",
             str(HERE / "serve.mjs"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PACKAGES": str(folder)},
+            env={**os.environ, "PACKAGES": str(folder), "TMPDIR": scratch},
             start_new_session=True,
         )
         assert process.stdin is not None
@@ -208,6 +211,7 @@ async def running(
                 return
         finally:
             await ended(process)
+            shutil.rmtree(scratch, ignore_errors=True)
     pytest.fail(f"workerd has not started: {said}")
 
 
