@@ -4,7 +4,7 @@ takes them as bytes or text."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 ANY = "*"
 """Somebody looked in a way that any header could have answered."""
@@ -31,6 +31,10 @@ def _telling(*names: str) -> Callable[[type[Any]], type[Any]]:
     return made
 
 
+def _nobody(name: str) -> None:
+    """Is told by what somebody else made, as `type(value)(b"...")`."""
+
+
 def _told(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, *args: Any) -> Any:
         object.__getattribute__(self, "_tell")()
@@ -44,8 +48,8 @@ def _told(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
 class NotingValue(bytes):
     """A header's value. Whatever is done with it is told, under the header's name."""
 
-    _name: str
-    _note: Note
+    _name = ""
+    _note: Note = staticmethod(_nobody)
 
     def __getattribute__(self, name: str) -> Any:
         if name != "__class__":  # `isinstance` asks for it, and has read nothing
@@ -64,6 +68,10 @@ class NotingValue(bytes):
         object.__getattribute__(self, "_tell")()
         return float(bytes.__getitem__(self, slice(None)))
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[bytes], tuple[bytes]]:
+        object.__getattribute__(self, "_tell")()
+        return bytes, (bytes.__getitem__(self, slice(None)),)
+
     def _tell(self) -> None:
         object.__getattribute__(self, "_note")(object.__getattribute__(self, "_name"))
 
@@ -76,7 +84,7 @@ class NotingName(bytes):
     or a dict among it, is told as `ANY`: what it is compared with then is not seen.
     """
 
-    _note: Note
+    _note: Note = staticmethod(_nobody)
     _kept = frozenset({"lower", "decode"})
 
     def __getattribute__(self, name: str) -> Any:
@@ -109,16 +117,19 @@ class NotingName(bytes):
         text = bytes.decode(self, encoding, errors)
         return noting_text(text, object.__getattribute__(self, "_note"))
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[bytes], tuple[bytes]]:
+        object.__getattribute__(self, "_tell")()
+        return bytes, (bytes.__getitem__(self, slice(None)),)
+
     def _tell(self) -> None:
         object.__getattribute__(self, "_note")(ANY)
 
 
 @_telling(*_WHOLE)
-class NotingText(str):
+class NotingText(str):  # noqa: SLOT000  # a slot could have no default
     """A header's name that was decoded; see `NotingName`."""
 
-    __slots__ = ("_note",)
-    _note: Note
+    _note: Note = staticmethod(_nobody)
     _kept = frozenset({"lower", "casefold", "encode"})
 
     def __getattribute__(self, name: str) -> Any:
@@ -150,16 +161,19 @@ class NotingText(str):
         text = str.encode(self, encoding, errors)
         return noting_name(text, object.__getattribute__(self, "_note"))
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[str], tuple[str]]:
+        object.__getattribute__(self, "_tell")()
+        return str, (str.__str__(self),)
+
     def _tell(self) -> None:
         object.__getattribute__(self, "_note")(ANY)
 
 
-class NotingKey(str):
+class NotingKey(str):  # noqa: SLOT000  # as NotingText
     """A key of a scope, in the scope itself and in each plain copy of it. What it is compared with
     is the key itself, if their hashes are the same: so whoever seeks it is told."""
 
-    __slots__ = ("_note",)
-    _note: Note
+    _note: Note = staticmethod(_nobody)
     __hash__ = str.__hash__
 
     def __eq__(self, other: object) -> bool:
@@ -170,6 +184,10 @@ class NotingKey(str):
 
     def __ne__(self, other: object) -> bool:
         return not self == other
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[str], tuple[str]]:
+        self._note("scope:" + str.__str__(self))
+        return str, (str.__str__(self),)
 
 
 def noting_value(value: bytes, name: str, note: Note) -> NotingValue:

@@ -4,7 +4,7 @@ found."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, Self, SupportsIndex
 
 from repocache.http.asgi import HeaderLine, Scope
 from repocache.http.caching.noting import (
@@ -141,6 +141,13 @@ class WatchedScope(dict[str, Any]):
         for key in self:
             dict.__setitem__(made, key, dict.__getitem__(self, key))
         return made
+
+    def __copy__(self) -> WatchedScope:
+        return self.copy()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[dict[str, Any]], Any]:
+        """What is copied deeply is watched no longer: all of it counts as read."""
+        return dict, ({str.__str__(key): value for key, value in self.items()},)
 
 
 def hidden(scope: Scope, names: Iterable[str]) -> dict[str, Any]:

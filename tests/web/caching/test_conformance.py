@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def state_of(text: str) -> tuple[State, int]:
     modified, status = None, 200
     for each in more:
         if clock := TIME.fullmatch(each):
-            at = datetime(1994, 11, 6, *map(int, clock.groups()), tzinfo=UTC)
+            hour, minute, second = map(int, clock.groups())
+            at = datetime(1994, 11, 6, hour, minute, second, tzinfo=UTC)
             modified = int(at.timestamp())
         else:
             status = int(each.removeprefix("answered "))
@@ -105,14 +107,14 @@ def test_cache_status(section: str, told: str, expected: str) -> None:
     assert member(made(told)) == expected.encode()
 
 
-def shown(rows: list[tuple[str, ...]]) -> str:
+def shown(rows: Sequence[tuple[str, ...]]) -> str:
     """As Markdown has them."""
     return "".join(
         f"| {section} | {' | '.join(f'`{cell}`' for cell in cells)} |\n" for section, *cells in rows
     )
 
 
-TABLES = {
+TABLES: dict[str, Sequence[tuple[str, ...]]] = {
     "RFC section | request | stored state | answer": CONDITIONAL,
     "RFC section | policy | `Cache-Control`": DIRECTIVES,
     "RFC section | `cdn=` | line": TARGETED,

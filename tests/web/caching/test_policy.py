@@ -149,7 +149,7 @@ def test_a_browser_would_guess_beside_s_maxage() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_immutable_counts_while_it_is_fresh(kind: Any) -> None:
     for given in ({}, {"max_age": 0}):
-        with pytest.raises(ConfigurationError, match="immutable=True.*max_age"):
+        with pytest.raises(ConfigurationError, match=r"immutable=True.*max_age"):
             kind(immutable=True, **given)
 
 
