@@ -147,20 +147,23 @@ class _Collecting:
             start["status"] < 200
             or bool(start.get("trailers", False))
             or any(kind.strip().lower().startswith(b"text/event-stream") for kind in kinds)
-            or (length is not None and length > self.most and not self.is_head)
+            or (length is not None and length > self.most and self._has_body(start))
         )
 
     async def _end(self) -> None:
         start = self.held[0]
         body = b"".join(bytes(message.get("body", b"")) for message in self.held[1:])
         length = _length(start)
-        is_short = length is not None and length != len(body)
-        if is_short and not self.is_head and start["status"] not in _EMPTY:
+        if length is not None and length != len(body) and self._has_body(start):
             await self._pass_on()  # the server's to refuse, and nobody's to keep
             return
         self.held.clear()
         self.made = Response(start["status"], _lower(start.get("headers") or ()), body)
         await self.onward.whole(self.made)
+
+    def _has_body(self, start: Message) -> bool:
+        """Otherwise a length is that of a body which is not sent (RFC 9110, 8.6)."""
+        return not self.is_head and start["status"] not in _EMPTY
 
     async def _pass_on(self) -> None:
         self.is_passed_on = True
