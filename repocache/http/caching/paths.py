@@ -45,7 +45,7 @@ def is_plain_text(path: str) -> bool:
 
 
 def _is_plain_raw(raw: bytes, path: str) -> bool:
-    if len(raw) > 3 * LONGEST or not raw.isascii():
+    if not raw.isascii():
         return False
     for found in _ENCODED.finditer(raw):
         if found[1] is None or _NEVER_ENCODED.fullmatch(bytes.fromhex(found[1].decode())):

@@ -43,12 +43,6 @@ def variant(lines: Iterable[HeaderLine], names: Sequence[str]) -> bytes:
 
 
 def _canonical(text: bytes) -> bytes:
-    pieces = [_piece(found[0]) for found in _PIECE.finditer(text.strip(b" \t"))]
-    return b"".join(pieces)
-
-
-def _piece(text: bytes) -> bytes:
-    if text[0] in b'"':
-        return text
-    bare = text.strip(b" \t")
-    return bare or b" "
+    """What is in quotes has no whitespace at its ends, and an unclosed quote ends with the text."""
+    pieces = _PIECE.findall(text.strip(b" \t"))
+    return b"".join(piece.strip(b" \t") or b" " for piece in pieces)

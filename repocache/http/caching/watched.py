@@ -180,8 +180,8 @@ def undeclared(
     declared = {name.lower() for name in (*policy.vary, *policy.sees, *answered)} | OF_THE_URL
     if not isinstance(policy, Public):
         declared |= {*CREDENTIALS, *(f"scope:{key}" for key in ASKERS)}
-    elif "cookie" in hidden_by(policy):
-        declared.add("cookie")
+    else:
+        declared.add("cookie")  # hidden, or in `sees`
     return frozenset(looked) - declared
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repocache.http.answer import with_lines
 from repocache.http.caching.cache_status import CacheHit, WentOn, Why, member, with_status
 from repocache.http.caching.vary import variant, vary_names, with_vary
+from tests.fuzzing import examples
 
 VALUES = st.lists(st.text('a,; \t"\\', max_size=8).map(str.encode), max_size=3)
 
@@ -77,6 +78,7 @@ def plain(values: list[bytes]) -> bytes:
     return out.replace("\0", "").encode()
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(VALUES)
 def test_whitespace_and_nothing_else(values: list[bytes]) -> None:
     found = variant([(b"a", value) for value in values], ("a",))
@@ -84,6 +86,7 @@ def test_whitespace_and_nothing_else(values: list[bytes]) -> None:
     assert found == (b"a:%d:%s;" % (len(text), text) if values else b"a:-;")
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(VALUES, VALUES)
 def test_no_value_is_another_header_s(one: list[bytes], other: list[bytes]) -> None:
     """What one header says cannot be written so that it reads as two."""
@@ -119,6 +122,7 @@ def test_structured_text(detail: str, said: bytes) -> None:
     assert member(CacheHit(detail=detail)) == b"repocache; hit; detail=" + said
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=20))
 def test_a_text_of_any_kind_stays_one_parameter(detail: str) -> None:
     said = member(CacheHit(detail=detail or "x"))

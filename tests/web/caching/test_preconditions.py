@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repocache import UsageError
@@ -32,6 +32,7 @@ from repocache.http.caching.etags import (
     versions_etag,
     weak,
 )
+from tests.fuzzing import examples
 
 OPAQUE = st.binary(max_size=8).map(
     lambda raw: bytes(byte for byte in raw if byte == 0x21 or 0x23 <= byte != 0x7F)
@@ -62,6 +63,7 @@ def work(call: Callable[[], Any]) -> int:
     return count
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(TAGS, min_size=1, max_size=6))
 def test_what_is_listed_is_read(tags: list[EntityTag]) -> None:
     texts = [text_of(tag) for tag in tags]
@@ -70,12 +72,14 @@ def test_what_is_listed_is_read(tags: list[EntityTag]) -> None:
     assert [parse(text) for text in texts] == tags
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_whatever_comes_is_no_error(values: list[bytes]) -> None:
     found = listed(values)
     assert isinstance(found, Tags) or all(isinstance(each, EntityTag) for each in found)
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=40))
 def test_an_answer_to_whatever_comes(value: bytes) -> None:
     lines = [(b"If-Match", value), (b"if-none-match", value), (b"If-Modified-Since", value)]
@@ -153,6 +157,7 @@ def test_what_cannot_stand_in_quotes(digest: bytes) -> None:
             make(digest)
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.binary(max_size=5), max_size=4), st.lists(st.binary(max_size=5), max_size=4))
 def test_two_lists_of_parts_have_two_digests(one: list[bytes], other: list[bytes]) -> None:
     assert (etag_of(one) == etag_of(other)) == (one == other)
@@ -249,6 +254,7 @@ def test_years_of_two_digits_and_a_leap_second() -> None:
     assert read_date(b"Saturday, 31-Dec-16 23:59:60 GMT") == 1_483_228_799
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(min_value=0, max_value=250_000_000_000))
 def test_a_date_that_is_written_is_read(seconds: int) -> None:
     assert read_date(date_text(seconds)) == seconds

@@ -127,6 +127,11 @@ PASSED = {
     "pieces and no length": [start(), body(b"a", more=True), body(b"b", more=True), body()],
     "an empty piece and no length": [start(), body(more=True), body(b"a")],
     "two lengths": [start(length(1), length(2)), body(b"a", more=True), body()],
+    "two lengths, of which the other fits": [
+        start(length(1), length(2)),
+        body(b"a", more=True),
+        body(b"b"),
+    ],
     "a length that is none": [start((b"content-length", b"+2")), body(b"a", more=True), body(b"b")],
     "events": [start((b"content-type", b"text/event-stream")), body(b"data: 1\n\n")],
     "events, in capitals": [
@@ -175,8 +180,20 @@ async def test_all_else_is_passed_on_unchanged(case: str) -> None:
     assert client.wholes == []
 
 
-@pytest.mark.parametrize("case", ["events", "pieces and no length", "too long in pieces"])
-async def test_what_is_passed_on_waits_for_nothing(case: str) -> None:
+@pytest.mark.parametrize(
+    "case, decided",
+    [
+        ("events", 1),
+        ("trailers", 1),
+        ("says that it is too long", 1),
+        ("a status below 200", 1),
+        ("early hints", 1),
+        ("pieces and no length", 2),
+        ("an empty piece and no length", 2),
+        ("too long in pieces", 3),
+    ],
+)
+async def test_what_is_passed_on_waits_for_nothing(case: str, decided: int) -> None:
     """Each message is there before the application goes on, from the one on that decides."""
     messages, client, seen = PASSED[case], Client(), []
 
@@ -186,7 +203,6 @@ async def test_what_is_passed_on_waits_for_nothing(case: str) -> None:
             seen.append(len(client.messages))
 
     await taken(app, client)
-    decided = 1 if case == "events" else 2 if case == "pieces and no length" else 3
     expected = range(1, len(messages) + 1)
     assert seen == [0 if at < decided else at for at in expected]
 
@@ -318,7 +334,15 @@ async def test_two_tasks_of_an_application_keep_their_order() -> None:
             for message in messages:
                 group.create_task(send(message))  # type: ignore[arg-type]
 
-    client = Client()
+    class Slower(Client):
+        """The earlier a message, the longer it takes."""
+
+        async def passed(self, message: Message) -> None:
+            for _ in range(30 - messages.index(message)):
+                await asyncio.sleep(0)
+            await super().passed(message)
+
+    client = Slower()
     await taken(app, client)
     assert client.messages == messages
 

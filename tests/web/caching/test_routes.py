@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.routing import Match, Route
 
 from repocache import ConfigurationError
 from repocache.http import NoStore, Private, Public, Routes
 from repocache.http.caching.paths import LONGEST, is_plain
+from tests.fuzzing import examples
 
 DEFAULT = Private(no_cache=True)
 
@@ -205,9 +208,23 @@ def test_what_has_to_be_encoded_may_be(path: str, raw: bytes) -> None:
     assert is_plain(request(path, raw_path=raw))
 
 
+@settings(max_examples=examples(100), deadline=None)
+@given(st.text(max_size=20), st.one_of(st.none(), st.binary(max_size=20)))
+def test_whatever_path_comes_is_no_error(path: str, raw: bytes | None) -> None:
+    """And what is plain has one reading: encoded again and decoded, it is the same."""
+    scope = request("/" + path, raw_path=raw)
+    policy = Routes({"/{p:path}": Public(max_age=1)}).of(scope)
+    assert policy in (DEFAULT, Public(max_age=1))
+    if policy != DEFAULT:
+        assert unquote(quote("/" + path)) == posixpath.normpath("/" + path).rstrip("/") + (
+            "/" if path.endswith("/") or not path else ""
+        )
+
+
 SEGMENT = st.sampled_from(["a", "b", "7", "7.5", "", ".", "x;y", "{x}"])
 
 
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(SEGMENT, max_size=5))
 def test_starlette_s_router_agrees(segments: list[str]) -> None:
     """What a template fits, a route of it fits, and the other way round for plain paths."""
