@@ -35,10 +35,9 @@ class WatchedScope(dict[str, Any]):
     in a set; of a request without headers nothing but this can be known.
 
     Plain copies, `dict(scope)` and `{**scope}`, are watched as the scope itself is. Not seen is C
-    code that reads a buffer and calls no method: `str(value, "latin-1")`, `b"".join(...)`,
-    `re.match(pattern, value)`; a header's value is not found so without comparing its name, but by
-    its place, or by another name's prefix. Nor is what was kept from one request to another, nor
-    what a copy by another way (JSON, a thread's own) says.
+    code that reads a buffer and calls no method, as `str(value, "latin-1")`, `b"".join(...)`,
+    `re.match(pattern, value)`, of a header that was found by its place and not by its name: who
+    compares names is noted for that. Nor is what the application remembers of another request.
     """
 
     def __init__(self, scope: Scope, noted: set[str] | None = None) -> None:
