@@ -11,6 +11,7 @@ RepocacheError
         InvalidId               an id of the wrong type or arity
         ScopeMissing            rows of a scope were read and nobody said of which value
         NotStarted              used before `async with` or after it
+        HeaderRefused           a header line of a response that would end early
         OtherLoop               used in another event loop than the one that it was entered in
     NotFound                    `require` found no row
     DatabaseUnavailable         no node can answer
@@ -93,6 +94,10 @@ class QueryRefused(UsageError):
 
 class ScopeMissing(UsageError):
     """Rows of a scope are read within `async with db.scoped(...)` alone."""
+
+
+class HeaderRefused(UsageError):
+    """A header line of a response would end early: what follows would be taken for another one."""
 
 
 class NotStarted(UsageError):

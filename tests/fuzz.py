@@ -26,6 +26,9 @@ PARSERS = {
     "bookmarks in a request": "tests/database/test_hostile_bookmarks.py",
     "outbox rows": "tests/outbox/test_rows_fuzz.py",
     "URLs": "tests/test_urls.py",
+    "preconditions": "tests/web/caching/test_preconditions.py",
+    "paths": "tests/web/caching/test_routes.py",
+    "a request's header": "tests/web/caching/test_lines.py",
 }
 LANES = 2
 TIMES = "10"

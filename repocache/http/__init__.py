@@ -1,11 +1,12 @@
-"""Causal sessions over HTTP: an ASGI middleware, how bookmarks travel, hooks for httpx, and a page
-that shows how a database stands.
+"""Causal sessions over HTTP: an ASGI middleware, how bookmarks travel, hooks for httpx, a page that
+shows how a database stands, and what answers may be kept for.
 
 Needs no framework. `repocache.fastapi` has what FastAPI alone can have.
 """
 
 from repocache.http.asgi import HeaderLine, Scope
 from repocache.http.bypass import Bypass
+from repocache.http.caching import CdnControl, Etag, NoStore, Private, Public, Routes
 from repocache.http.carriers import Carrier, Cookie, Header
 from repocache.http.hooks import bookmark_hooks
 from repocache.http.middleware import CausalMiddleware
@@ -16,9 +17,15 @@ __all__ = [
     "Bypass",
     "Carrier",
     "CausalMiddleware",
+    "CdnControl",
     "Cookie",
+    "Etag",
     "Header",
     "HeaderLine",
+    "NoStore",
+    "Private",
+    "Public",
+    "Routes",
     "Scope",
     "StatusPage",
     "Subject",

@@ -1,0 +1,194 @@
+"""What an application looked at, so that what its answer depends on, and nobody declared, is
+found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self, SupportsIndex
+
+from repocache.http.asgi import HeaderLine, Scope
+from repocache.http.caching.noting import (
+    ANY,
+    Note,
+    NotingKey,
+    noting_key,
+    noting_name,
+    noting_value,
+)
+from repocache.http.caching.policy import Public, RoutePolicy
+
+ASKERS = ("user", "auth", "session", "client")
+"""Keys of a scope that say who asks."""
+CREDENTIALS = ("cookie", "authorization")
+"""Headers that say who asks."""
+OF_THE_URL = frozenset({"host"})
+"""Headers that every cache has in its keys."""
+
+
+class WatchedScope(dict[str, Any]):
+    """A copy of an HTTP scope, to be given to an application: the same to whatever reads it.
+
+    `looked`: what was looked at, until now. A header by its name in lower case, whether the request
+    has it or not; `scope:user`, `scope:auth`, `scope:session`, `scope:client`, as they came from
+    outside: what the application puts there itself it has made of what is noted. `*`: headers were
+    looked at in a way that any could have answered, as `dict(scope["headers"])`, a prefix, or names
+    in a set; of a request without headers nothing but this can be known.
+
+    Plain copies, `dict(scope)` and `{**scope}`, are watched as the scope itself is. Not seen is C
+    code that reads a buffer and calls no method, as `str(value, "latin-1")`, `b"".join(...)`,
+    `re.match(pattern, value)`, of a header that was found by its place and not by its name: who
+    compares names is noted for that. Nor is what the application remembers of another request.
+    """
+
+    def __init__(self, scope: Scope, noted: set[str] | None = None) -> None:
+        """`noted`: what else is added to, of the scope that this is a copy of."""
+        super().__init__()
+        self._noted: set[str] = set() if noted is None else noted
+        note: Note = self._noted.add
+        self._keys = {key: noting_key(key, note) for key in ASKERS}
+        self._own: set[str] = set()
+        for key, value in scope.items():
+            plain = str.__str__(key)
+            if plain == "headers":
+                super().__setitem__(plain, _watched_lines(value, note))
+            else:
+                super().__setitem__(self._keys.get(plain, plain), value)
+
+    @property
+    def looked(self) -> frozenset[str]:
+        return frozenset(self._noted)
+
+    def _seek(self, key: object) -> None:
+        """Noted whether it is there or not."""
+        if isinstance(key, str) and key in self._keys and key not in self._own:
+            self._noted.add(f"scope:{key}")
+        elif key == "headers" and not super().get("headers"):
+            self._noted.add(ANY)
+
+    def _seek_all(self) -> None:
+        for key in ASKERS:
+            if super().__contains__(self._keys[key]):
+                self._seek(key)
+
+    def __getitem__(self, key: str) -> Any:
+        self._seek(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._seek(key)
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self._seek(key)
+        return super().get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        if key in self:
+            return super().__getitem__(key)
+        self[key] = default
+        return default
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self._seek(key)
+        return super().pop(key, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        self._seek_all()
+        return super().popitem()
+
+    def items(self) -> Any:
+        self._seek_all()
+        return super().items()
+
+    def values(self) -> Any:
+        self._seek_all()
+        return super().values()
+
+    def __eq__(self, other: object) -> bool:
+        self._seek_all()
+        return dict.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        plain = str.__str__(key)
+        noting = self._keys.get(plain)
+        if noting is None or plain in self._own:
+            super().__setitem__(key, value)
+        elif isinstance(key, NotingKey):  # of a plain copy: it came from outside, as it did here
+            super().__setitem__(noting, value)
+        else:
+            # The key that notes gives way to a plain one: the value is the application's own now.
+            super().pop(noting, None)
+            self._own.add(plain)
+            super().__setitem__(plain, value)
+
+    def update(self, *others: Any, **more: Any) -> None:
+        for key, value in dict(*others, **more).items():
+            self[key] = value
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def copy(self) -> WatchedScope:
+        made = WatchedScope({}, self._noted)
+        made._own |= self._own
+        for key in self:
+            dict.__setitem__(made, key, dict.__getitem__(self, key))
+        return made
+
+    def __copy__(self) -> WatchedScope:
+        return self.copy()
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[dict[str, Any]], Any]:
+        """What is copied deeply is watched no longer: all of it counts as read."""
+        return dict, ({str.__str__(key): value for key, value in self.items()},)
+
+
+def hidden(scope: Scope, names: Iterable[str]) -> dict[str, Any]:
+    """A copy of a scope without these headers. Who seeks one of them finds nothing, and in a
+    `WatchedScope` of it, it is noted. Hide first, watch then."""
+    gone = {name.lower().encode() for name in names}
+    kept = [line for line in scope.get("headers") or () if bytes(line[0]).lower() not in gone]
+    return {**scope, "headers": kept}
+
+
+def hidden_by(policy: RoutePolicy) -> tuple[str, ...]:
+    """The headers that a route's application is not shown: for a `Public` one what says who asks,
+    unless it `sees` it."""
+    if not isinstance(policy, Public):
+        return ()
+    seen = {name.lower() for name in policy.sees}
+    return tuple(name for name in CREDENTIALS if name not in seen)
+
+
+def undeclared(
+    policy: RoutePolicy, looked: Iterable[str], answered: Iterable[str] = ()
+) -> frozenset[str]:
+    """Of what was looked at: what no `vary`, no `sees` and no `Vary` of the answer (`answered`, in
+    lower case) names.
+
+    A cookie that was hidden is nothing: FastAPI parses cookies at every request, and found none. An
+    `authorization` that was sought stays: a route that asks for credentials is not public. What an
+    answer that is not `Public` says of who asks is its own affair.
+    """
+    declared = {name.lower() for name in (*policy.vary, *policy.sees, *answered)} | OF_THE_URL
+    if not isinstance(policy, Public):
+        declared |= {*CREDENTIALS, *(f"scope:{key}" for key in ASKERS)}
+    else:
+        declared.add("cookie")  # hidden, or in `sees`
+    return frozenset(looked) - declared
+
+
+def _watched_lines(lines: Any, note: Note) -> list[HeaderLine]:
+    """A server gives bytes; a text by hand is left as it is."""
+    return [
+        (noting_name(name, note), noting_value(value, name.decode("latin-1").lower(), note))
+        if isinstance(name, bytes) and isinstance(value, bytes)
+        else (name, value)
+        for name, value in lines or ()
+    ]
