@@ -23,7 +23,7 @@ from repocache.routing.recording import NOTHING_READ, Trace
 BODIES = "body"
 
 
-class Page(msgspec.Struct, frozen=True, array_like=True):
+class KeptPage(msgspec.Struct, frozen=True, array_like=True):
     """A whole response. `lines`: its header, names in lower case. `made`: Unix time, seconds."""
 
     status: int
@@ -37,7 +37,7 @@ class Rendered:
     """What a rendering brought. `page`: None: it is none to be kept. `trace`: of what it was made
     of."""
 
-    page: Page | None
+    page: KeptPage | None
     trace: Trace
 
 
@@ -84,7 +84,7 @@ class BodyId(str):
 
     __slots__ = ("held", "page", "trace")
 
-    held: Page | None
+    held: KeptPage | None
     page: PageKey | None
     trace: Trace
 
@@ -94,7 +94,7 @@ def body_id(
     version: bytes,
     *,
     page: PageKey | None = None,
-    held: Page | None = None,
+    held: KeptPage | None = None,
     trace: Trace = NOTHING_READ,
 ) -> BodyId:
     """Of the page under this key, made of these versions."""
@@ -153,7 +153,7 @@ class PageCodec:
 
     def decode(self, payload: bytes) -> Row:
         try:
-            return msgspec.msgpack.decode(payload, type=tuple[str, Page])
+            return msgspec.msgpack.decode(payload, type=tuple[str, KeptPage])
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise CodecError(f"a page cannot be read: {error}") from error
 

@@ -12,7 +12,7 @@ from repocache.bookmark import Bookmark, says_something
 from repocache.cache.entry import CachedRow
 from repocache.cache.tiered import TieredCache
 from repocache.pages.loaders import NotThere, RenderedElsewise
-from repocache.pages.page import BodyId, LastRight, Page, PageKey, Rendered, body_id
+from repocache.pages.page import BodyId, KeptPage, LastRight, PageKey, Rendered, body_id
 from repocache.routing.recording import Trace
 
 TURNS = 3
@@ -28,12 +28,12 @@ class Versions(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PageFound:
     """A page, and how it was come by: `rendered` just now, or kept; `stale`: not right any more,
     and about to be rendered anew. `trace`: of what it was made of. `page`: None: it was rendered,
     and is none to be kept."""
 
-    page: Page | None
+    page: KeptPage | None
     trace: Trace
     rendered: bool = False
     stale: bool = False
@@ -71,7 +71,7 @@ class Pages:
             return None
         return None if cached.row is None else cached.row[1]
 
-    async def get(self, key: PageKey) -> Found:
+    async def get(self, key: PageKey) -> PageFound:
         """The page. Raises what rendering it raises."""
         bookmark = self._asking()
         try:
@@ -81,24 +81,24 @@ class Pages:
                     return found
         except RenderedElsewise as elsewise:
             if elsewise.key is key:
-                return Found(elsewise.rendered.page, elsewise.rendered.trace, rendered=True)
+                return PageFound(elsewise.rendered.page, elsewise.rendered.trace, rendered=True)
         rendered = key.rendered or await key.render()
-        return Found(rendered.page, rendered.trace, rendered=True)
+        return PageFound(rendered.page, rendered.trace, rendered=True)
 
-    async def _look(self, key: PageKey, bookmark: Bookmark | None) -> Found | None:
+    async def _look(self, key: PageKey, bookmark: Bookmark | None) -> PageFound | None:
         """None: it is to be looked for again, or cannot be. Raises RenderedElsewise."""
         try:
             cached = await _read(self._traces, key, bookmark)
         except NotThere:
             return None  # joined a load of who only asked whether it is there
         if key.rendered is not None:
-            return Found(key.rendered.page, key.rendered.trace, rendered=True)
+            return PageFound(key.rendered.page, key.rendered.trace, rendered=True)
         assert cached.row is not None
         trace: Trace = cached.row[1]
         version = await self._versions.version(trace)
         if version is None:
             rendered = await key.render()
-            return Found(rendered.page, rendered.trace, rendered=True)
+            return PageFound(rendered.page, rendered.trace, rendered=True)
         id = body_id(key, version, page=key, trace=trace)
         body = self._bodies.peek_for_caller(id)
         if body is None:
@@ -106,11 +106,11 @@ class Pages:
             return stale or await self._render(key, id, version, bookmark)
         self._last.note(key, version, self._clock())
         assert body.row is not None
-        return Found(body.row[1], trace)
+        return PageFound(body.row[1], trace)
 
     async def _render(
         self, key: PageKey, id: BodyId, version: bytes, bookmark: Bookmark | None
-    ) -> Found | None:
+    ) -> PageFound | None:
         """What lies in Redis, or is rendered. As `_look`."""
         try:
             body = await self._bodies.read_past_l1(id, bookmark)
@@ -122,13 +122,13 @@ class Pages:
             return None
         self._last.note(key, version, self._clock())
         if key.rendered is not None:
-            return Found(key.rendered.page, key.rendered.trace, rendered=True)
+            return PageFound(key.rendered.page, key.rendered.trace, rendered=True)
         assert body.row is not None
-        return Found(body.row[1], id.trace)
+        return PageFound(body.row[1], id.trace)
 
     async def _still_given(
         self, key: PageKey, trace: Trace, version: bytes, bookmark: Bookmark | None
-    ) -> Found | None:
+    ) -> PageFound | None:
         """The page as it was a moment ago, to who has written nothing; it is rendered behind."""
         now = self._clock()
         at, last = self._last.of(key) or (0.0, trace.version)
@@ -139,15 +139,15 @@ class Pages:
         if page is None or now - max(at, page.made) > self._stale:
             return None
         self._spawn(self._render_behind(key.again(), version, trace))
-        return Found(page, trace, stale=True)
+        return PageFound(page, trace, stale=True)
 
-    async def _kept(self, id: BodyId, bookmark: Bookmark | None) -> Page | None:
+    async def _kept(self, id: BodyId, bookmark: Bookmark | None) -> KeptPage | None:
         """Nothing is rendered."""
         try:
             cached = await _read(self._bodies, id, bookmark)
         except NotThere:
             return None
-        page: Page | None = None if cached.row is None else cached.row[1]
+        page: KeptPage | None = None if cached.row is None else cached.row[1]
         return page
 
     async def _render_behind(self, key: PageKey, version: bytes, trace: Trace) -> None:
