@@ -12,6 +12,7 @@ RepocacheError
         ScopeMissing            rows of a scope were read and nobody said of which value
         NotStarted              used before `async with` or after it
         HeaderRefused           a header line of a response that would end early
+        UndeclaredDependence    a public response depended on what it does not say
         OtherLoop               used in another event loop than the one that it was entered in
     NotFound                    `require` found no row
     DatabaseUnavailable         no node can answer
@@ -69,6 +70,10 @@ class OwnerClash(ConfigurationError):
 
 class UsageError(RepocacheError):
     """The call is not allowed here."""
+
+
+class UndeclaredDependence(UsageError):
+    """A public response depended on a header, or on who asks, and does not say so."""
 
 
 class CachedEntityRefused(UsageError):

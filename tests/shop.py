@@ -197,6 +197,7 @@ async def open_shop(
     repositories: Iterable[type[Repository[Any, Any]]] = REPOSITORIES,
     *,
     edges: Any = None,
+    pages: Any = None,
 ) -> AsyncIterator[Shop]:
     """A database on these servers; its events are kept."""
     seen = Seen()
@@ -207,6 +208,7 @@ async def open_shop(
         repositories=repositories,
         settings=dataclasses.replace(settings or Settings(topology=QUICK), observe=seen),
         edges=edges,
+        pages=pages,
     ) as db:
         yield Shop(db, seen)
 

@@ -46,6 +46,7 @@ from repocache.events.outbox import (
     Relayed,
     RelayFailed,
 )
+from repocache.events.pages import ResponseKept
 from repocache.events.process import Degraded, TaskFailed, Unguarded
 from repocache.events.reads import (
     BookmarkRefused,
@@ -107,6 +108,7 @@ __all__ = [
     "RedisMeasured",
     "RelayFailed",
     "Relayed",
+    "ResponseKept",
     "Routed",
     "Sampled",
     "SerialReads",

@@ -7,11 +7,13 @@ Needs no framework. `repocache.fastapi` has what FastAPI alone can have.
 from repocache.http.asgi import HeaderLine, Scope
 from repocache.http.bypass import Bypass
 from repocache.http.caching import CdnControl, Etag, NoStore, Private, Public, Routes
+from repocache.http.caching.middleware import HttpCache
 from repocache.http.carriers import Carrier, Cookie, Header
 from repocache.http.hooks import bookmark_hooks
 from repocache.http.middleware import CausalMiddleware
 from repocache.http.status_page import StatusPage
 from repocache.http.subject import Subject
+from repocache.pages.policy import PageCache
 
 __all__ = [
     "Bypass",
@@ -22,7 +24,9 @@ __all__ = [
     "Etag",
     "Header",
     "HeaderLine",
+    "HttpCache",
     "NoStore",
+    "PageCache",
     "Private",
     "Public",
     "Routes",

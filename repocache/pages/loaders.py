@@ -10,6 +10,7 @@ from typing import Any
 from repocache.cache.entry import Row, RowRequest
 from repocache.errors import CodecError
 from repocache.pages.page import BodyId, PageKey, Rendered, body_id
+from repocache.routing.recording import Trace
 
 Keep = Callable[[BodyId], Awaitable[object]]
 """Stores a page that is held, under its name."""
@@ -57,9 +58,10 @@ class TraceLoader:
     async def _one(self, want: RowRequest) -> Row | CodecError:
         key: PageKey = want.id
         rendered = await rendered_by(key)
-        if rendered.page is None or not want.fills:
+        if not rendered.is_traced or not want.fills:
             return RenderedElsewise(rendered, key)
-        await self._keep(body_id(key, rendered.trace.version, held=rendered.page))
+        if rendered.page is not None:
+            await self._keep(body_id(key, rendered.trace.version, held=rendered.page))
         return (str(key), rendered.trace)
 
 
@@ -68,7 +70,7 @@ class BodyLoader:
     says, it is kept under its own; if of other tags, their trace replaces the old one
     (`renew`)."""
 
-    def __init__(self, keep: Keep, renew: Callable[[PageKey, Rendered], None]) -> None:
+    def __init__(self, keep: Keep, renew: Callable[[str, Trace], None]) -> None:
         self._keep = keep
         self._renew = renew
 
@@ -90,5 +92,5 @@ class BodyLoader:
             return (str(id), rendered.page)
         await self._keep(own)
         if rendered.trace.tags != id.trace.tags:
-            self._renew(id.page, rendered)
+            self._renew(str(id.page), rendered.trace)
         return RenderedElsewise(rendered, id.page)

@@ -35,10 +35,11 @@ class KeptPage(msgspec.Struct, frozen=True, array_like=True):
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """What a rendering brought. `page`: None: it is none to be kept. `trace`: of what it was made
-    of."""
+    of, worth keeping where `is_traced`."""
 
     page: KeptPage | None
     trace: Trace
+    is_traced: bool = False
 
 
 Render = Callable[[], Awaitable[Rendered]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,18 +31,25 @@ class Versions(Protocol):
 @dataclass(frozen=True, slots=True)
 class PageFound:
     """A page, and how it was come by: `rendered` just now, or kept; `stale`: not right any more,
-    and about to be rendered anew. `trace`: of what it was made of. `page`: None: it was rendered,
-    and is none to be kept."""
+    and about to be rendered anew. `trace`: of what it was made of, in `version`. `page`: None: it
+    was rendered, and is none to be kept."""
 
     page: KeptPage | None
     trace: Trace
+    version: bytes
     rendered: bool = False
     stale: bool = False
 
 
+def just_rendered(rendered: Rendered) -> PageFound:
+    """Whether it is kept or not."""
+    trace = rendered.trace
+    return PageFound(rendered.page, trace, trace.version, rendered=True)
+
+
 class Pages:
     """Of one database. `traces`, `bodies`: the caches of both entries. `asking`: what the caller's
-    session asks. `stale`: seconds, as `stale_while_revalidate`."""
+    session asks. `renew`: replaces a key's trace. `stale`: seconds, as `stale_while_revalidate`."""
 
     def __init__(  # noqa: PLR0913  # keyword-only
         self,
@@ -51,6 +59,7 @@ class Pages:
         versions: Versions,
         asking: Callable[[], Bookmark | None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        renew: Callable[[str, Trace], None],
         stale: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -59,6 +68,7 @@ class Pages:
         self._versions = versions
         self._asking = asking
         self._spawn = spawn
+        self._renew = renew
         self._stale = stale
         self._clock = clock
         self._last = LastRight()
@@ -81,9 +91,20 @@ class Pages:
                     return found
         except RenderedElsewise as elsewise:
             if elsewise.key is key:
-                return PageFound(elsewise.rendered.page, elsewise.rendered.trace, rendered=True)
-        rendered = key.rendered or await key.render()
-        return PageFound(rendered.page, rendered.trace, rendered=True)
+                return just_rendered(elsewise.rendered)
+        return just_rendered(key.rendered or await key.render())
+
+    def note(self, text: str, trace: Trace) -> None:
+        """Of a page that is not kept itself: so that it can be said whether the same would be made
+        again."""
+        known = self._traces.peek_l1(text)
+        if known is None or known.row is None or known.row[1].tags != trace.tags:
+            self._spawn(self._note(text, trace))
+
+    async def _note(self, text: str, trace: Trace) -> None:
+        there = await self.trace(PageKey.of(text, not_wanted, Context()))
+        if there is None or there.tags != trace.tags or there.version != trace.version:
+            self._renew(text, trace)
 
     async def _look(self, key: PageKey, bookmark: Bookmark | None) -> PageFound | None:
         """None: it is to be looked for again, or cannot be. Raises RenderedElsewise."""
@@ -92,13 +113,12 @@ class Pages:
         except NotThere:
             return None  # joined a load of who only asked whether it is there
         if key.rendered is not None:
-            return PageFound(key.rendered.page, key.rendered.trace, rendered=True)
+            return just_rendered(key.rendered)
         assert cached.row is not None
         trace: Trace = cached.row[1]
         version = await self._versions.version(trace)
         if version is None:
-            rendered = await key.render()
-            return PageFound(rendered.page, rendered.trace, rendered=True)
+            return just_rendered(await key.render())
         id = body_id(key, version, page=key, trace=trace)
         body = self._bodies.peek_for_caller(id)
         if body is None:
@@ -106,7 +126,7 @@ class Pages:
             return stale or await self._render(key, id, version, bookmark)
         self._last.note(key, version, self._clock())
         assert body.row is not None
-        return PageFound(body.row[1], trace)
+        return PageFound(body.row[1], trace, version)
 
     async def _render(
         self, key: PageKey, id: BodyId, version: bytes, bookmark: Bookmark | None
@@ -122,9 +142,9 @@ class Pages:
             return None
         self._last.note(key, version, self._clock())
         if key.rendered is not None:
-            return PageFound(key.rendered.page, key.rendered.trace, rendered=True)
+            return just_rendered(key.rendered)
         assert body.row is not None
-        return PageFound(body.row[1], id.trace)
+        return PageFound(body.row[1], id.trace, version)
 
     async def _still_given(
         self, key: PageKey, trace: Trace, version: bytes, bookmark: Bookmark | None
@@ -139,7 +159,7 @@ class Pages:
         if page is None or now - max(at, page.made) > self._stale:
             return None
         self._spawn(self._render_behind(key.again(), version, trace))
-        return PageFound(page, trace, stale=True)
+        return PageFound(page, trace, last, stale=True)
 
     async def _kept(self, id: BodyId, bookmark: Bookmark | None) -> KeptPage | None:
         """Nothing is rendered."""

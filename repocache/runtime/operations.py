@@ -24,8 +24,10 @@ from repocache.runtime.inspection import Inspection, inspect_key
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.readers import to_examine
+from repocache.runtime.responses import Responses, revalidation
 from repocache.runtime.running import Running
 from repocache.runtime.switches import LONGEST, SharedSwitch
+from repocache.tags import named_tag
 from repocache.verification.shadow import ShadowCount
 from repocache.verification.verdict import Verification
 
@@ -66,6 +68,33 @@ class Operations:
         """The one owner of every key of this database, as it is declared; it need not be started.
         What the database itself says of tables is in it from the first start on."""
         return describe(self._plan)
+
+    @property
+    def responses(self) -> Responses:
+        """For who makes responses; see `repocache.http.HttpCache`."""
+        return self._started.responses
+
+    @property
+    def keeps_pages(self) -> bool:
+        """Whether it was given `pages`."""
+        return self._plan.pages is not None
+
+    def now(self) -> float:
+        """Unix time in seconds, by the primary's clock."""
+        return self._plan.topology.now()
+
+    async def revalidate(self, *tags: str) -> None:
+        """Pages that were made of these tags are made anew when they are next asked for, and the
+        edges purge them, though nothing of them has changed: `await db.revalidate("product:123")`.
+        A tag is a key, an owner's prefix for all of its pages, or one of the application's own by
+        its name, as `work.invalidate("home")` has it. Raises UsageError for what is no tag,
+        CacheUnavailable."""
+        running, owned = self._started, self._registry.keys
+        told = revalidation(
+            [tag if tag.partition(":")[0] in owned else named_tag(tag) for tag in tags]
+        )
+        await running.cache.retry.deliver(told.slots)
+        running.purges.committed(told.batch)
 
     @contextmanager
     def hearing(self, receiver: Receiver) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import Context
 from typing import Any
 
 from repocache.cache.entry import Source
@@ -24,6 +25,7 @@ from repocache.pages.policy import PageCache
 from repocache.redaction.foreign import in_brief
 from repocache.repository.rows import Nodes
 from repocache.routing.around import current_session
+from repocache.routing.recording import Trace
 from repocache.runtime.cache import RunningCache
 from repocache.runtime.recordings import Recordings
 
@@ -57,11 +59,11 @@ def open_pages(
             shared.observe(CacheFailed("page", in_brief(error)))
             cache.retry.add(batch)
 
-    def renew(key: PageKey, rendered: Rendered) -> None:
+    def renew(text: str, trace: Trace) -> None:
         async def again() -> Rendered:
-            return rendered
+            return Rendered(None, trace, is_traced=True)
 
-        shared.spawn(replace(PageKey.of(str(key), again, key.context)))
+        shared.spawn(replace(PageKey.of(text, again, Context())))
 
     traces = TieredCache(
         Source(
@@ -97,6 +99,7 @@ def open_pages(
         versions=recordings,
         asking=nodes.routing.asking,
         spawn=shared.spawn,
+        renew=renew,
         stale=declared.stale_while_revalidate,
         clock=nodes.topology.now,
     )

@@ -43,9 +43,11 @@ from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.pages import open_pages
 from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.primary_wal import PrimaryWal
+from repocache.runtime.purges import SPARE
 from repocache.runtime.queries import RunningQueries, open_queries
 from repocache.runtime.readers import RepositoryReader, readers, to_examine
 from repocache.runtime.recordings import Recordings, recorded_owners
+from repocache.runtime.responses import EdgeTags, NoEdgeTags, Responses
 from repocache.runtime.subjects import open_subjects
 from repocache.runtime.switch_signing import SwitchSigning
 from repocache.runtime.switches import SharedSwitches
@@ -72,7 +74,7 @@ class Running:
     measuring: Measuring
     recordings: Recordings
     purges: PurgeQueue
-    pages: Pages | None
+    responses: Responses
     computed: Mapping[AnyComputed, ReadThrough[Any, Any]]
 
     def new_history(self) -> None:
@@ -164,7 +166,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         measuring=measuring,
         recordings=recordings,
         purges=queue,
-        pages=pages_of(plan, cache, recordings),
+        responses=responses_of(plan, recordings, pages_of(plan, cache, recordings)),
     )
 
 
@@ -288,6 +290,15 @@ def pages_of(plan: DatabasePlan, cache: RunningCache, recordings: Recordings) ->
     if plan.pages is None:
         return None
     return open_pages(plan.pages, cache, recordings, plan.signing, plan.nodes)
+
+
+def responses_of(plan: DatabasePlan, recordings: Recordings, pages: Pages | None) -> Responses:
+    """What makers of responses ask."""
+    edges, settings = plan.edges, plan.settings
+    tags = NoEdgeTags() if edges is None else EdgeTags.of(edges, settings.app)
+    after = plan.purge_after
+    fresh_for = after + settings.publish_timeout + SPARE if after else 0.0
+    return Responses(recordings, pages, tags, fresh_for=fresh_for)
 
 
 def committed_tags(

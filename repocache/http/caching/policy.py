@@ -89,7 +89,8 @@ class Public:
     `vary`: headers that the answer may depend on. `sees`: headers that the application reads
     though its answer does not depend on them. `cdn`: what CDNs are told instead. `etag`: see
     `Etag`. `tags`: the application's own, 1 to 128 characters. `scopes`: of rows, whose value the
-    URL tells. Raises ConfigurationError for contradictions; docs/http.md has them all.
+    URL tells. `pages`: whole responses are kept, as `Database(pages=...)` says. Raises
+    ConfigurationError for contradictions; docs/http.md has them all.
     """
 
     max_age: int | None = None
@@ -106,10 +107,11 @@ class Public:
     tags: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     sees: tuple[str, ...] = ()
+    pages: bool = False
 
     def __post_init__(self) -> None:
         checked_seconds(self, "max_age", "s_maxage", "stale_while_revalidate", "stale_if_error")
-        checked_flags(self, "no_cache", "must_revalidate", "proxy_revalidate", "immutable")
+        checked_flags(self, "no_cache", "must_revalidate", "proxy_revalidate", "immutable", "pages")
         _check_rest(self)
         for name in self.vary:
             if name.lower() in ("cookie", "authorization"):

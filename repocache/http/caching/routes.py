@@ -71,6 +71,11 @@ class Routes:
             _check_policy(repr(template), policy)
             _add(self._root, template, policy)
 
+    @property
+    def default(self) -> RoutePolicy:
+        """Of what nobody declared."""
+        return self._default
+
     def of(self, scope: Scope) -> RoutePolicy:
         """The policy of a request, by its method and path alone."""
         if scope.get("method") not in _SAFE:

@@ -1,0 +1,264 @@
+"""One GET or HEAD: by its versions, from a kept page, or by the application.
+
+Owns the order. Who may keep an answer is decided in `verdict`, what a precondition leads to in
+`conditional`, where a page lies is `pages`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from repocache.errors import UndeclaredDependence
+from repocache.events import Observer, ResponseKept
+from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
+from repocache.http.caching.answering import Told, answered, stamped
+from repocache.http.caching.cache_status import CacheHit, WentOn, Why
+from repocache.http.caching.conditional import ConditionalAnswer, Current, answer
+from repocache.http.caching.etags import Representation, etag_of, versions_etag
+from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
+from repocache.http.caching.rendering import Made, Rendering
+from repocache.http.caching.responding import Response
+from repocache.http.caching.verdict import Verdict, lasts
+from repocache.pages.page import KeptPage, PageKey, Rendered
+from repocache.pages.pages import PageFound, Pages
+from repocache.routing.around import current_scopes
+from repocache.routing.recording import NOTHING_READ, Recording, Trace
+from repocache.runtime.responses import Responses
+
+HIDDEN_FROM_PAGES = b"authorization"
+"""A request that has it is answered by the application, unless the policy says that it sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What all exchanges of an application share. `most`: bytes of a body that is looked at;
+    `now`: Unix time, seconds. `strict`: an undeclared dependence is an error."""
+
+    app: App
+    responses: Responses
+    most: int
+    now: Callable[[], float]
+    strict: bool
+    observe: Observer
+
+
+class Asked(NamedTuple):
+    """A request. `lines`: of its header. `of`: which representation it asks for."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    lines: Sequence[HeaderLine]
+    of: Representation
+
+    @property
+    def method(self) -> str:
+        method: str = self.scope["method"]
+        return method
+
+    def has(self, name: bytes) -> bool:
+        return any(each == name for each, _ in self.lines)
+
+
+class Exchange:
+    """Of one request under one policy."""
+
+    def __init__(self, ground: Ground, asked: Asked, policy: RoutePolicy) -> None:
+        self._ground = ground
+        self._asked = asked
+        self._policy = policy
+        self._renderings: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Answers. Returns when the application does, if it was asked."""
+        pages, policy = self._ground.responses.pages, self._policy
+        if pages is None or not isinstance(policy, Public) or self._asked.has(b"range"):
+            return await self._rendered_here()
+        key = self._key(policy)
+        try:
+            if await self._not_modified(pages, key, policy):
+                return None
+            if policy.pages and self._asked.method == "GET" and not self._has_credentials:
+                await self._by_pages(pages, key, policy)
+            else:
+                await self._rendered_here(pages, key)
+        finally:
+            key.leave()
+            await self._end()
+
+    @property
+    def _has_credentials(self) -> bool:
+        sees = {name.lower() for name in self._policy.sees}
+        return self._asked.has(HIDDEN_FROM_PAGES) and "authorization" not in sees
+
+    def _key(self, policy: Public) -> PageKey:
+        values = {scope.name: value for scope, value in current_scopes().items()}
+        whose = [f"{name}={values.get(name)!r}".encode() for name in sorted(policy.scopes)]
+        text = etag_of((b"page", *self._asked.of.parts(), *whose)).decode()
+        context = contextvars.copy_context()
+        return PageKey.of(text, self._render, context, behind=self._render_behind)
+
+    async def _not_modified(self, pages: Pages, key: PageKey, policy: Public) -> bool:
+        """A 304 that costs neither body nor query: what was read for the page that the client has
+        would be read the same now."""
+        if policy.etag is not Etag.VERSIONS or not self._asked.has(b"if-none-match"):
+            return False
+        trace = await pages.trace(key)
+        if trace is None:
+            return False
+        async with self._ground.responses.record() as recording:
+            version = await self._ground.responses.version(trace)
+            if version is None:
+                return False
+            etag = versions_etag(self._asked.of, [version])
+            found = answer(self._asked.method, self._asked.lines, Current(etag))
+            if found is not ConditionalAnswer.NOT_MODIFIED:
+                return False
+            held = self._held(recording, trace, policy)
+        told = Told(held, etag, self._tags(held, trace), CacheHit(detail="versions"))
+        await self._send(Response(304, tuple(stamped((), told))))
+        self._tell("not modified", held)
+        return True
+
+    def _held(self, recording: Recording, trace: Trace, policy: Public) -> Verdict:
+        """What was looked at anew may be late for others, and right for this session."""
+        why = self._ground.responses.hindrance(recording, trace)
+        less = Private(no_cache=True, vary=policy.vary, etag=policy.etag)
+        return Verdict(less, why) if why else Verdict(policy)
+
+    async def _by_pages(self, pages: Pages, key: PageKey, policy: Public) -> None:
+        async with self._ground.responses.record() as recording:
+            found = await pages.get(key)
+            held = self._held(recording, recording.trace(), policy)
+        if found.rendered:
+            made = self._own
+            if made is not None:
+                await self._answer(made, WentOn(why=Why.URI_MISS, stored=found.page is not None))
+            return
+        page = found.page
+        assert page is not None
+        if found.stale:
+            held = replace_policy(held, policy, "it is being rendered anew")
+        response = Response(page.status, page.lines, page.body)
+        made = Made(response, found.trace, found.version, held)
+        age = round(self._ground.now() - page.made)
+        told = CacheHit(detail="stale" if found.stale else f"page of {max(0, age)} s")
+        await self._answer(made, told, "stale" if found.stale else "hit", found)
+
+    async def _render(self) -> Rendered:
+        """For the page's key: the application runs in a task of this exchange."""
+        rendering = self._rendering(self._forward)
+        self._renderings.append(asyncio.create_task(rendering.run()))
+        self._own = await rendering.made()
+        return self._kept(self._own)
+
+    async def _render_behind(self) -> Rendered:
+        """For nobody in particular: to its end."""
+        rendering = self._rendering()
+        await rendering.run()
+        return self._kept(await rendering.made())
+
+    _own: Made | None = None
+
+    def _kept(self, made: Made | None) -> Rendered:
+        """A page of it, if others may have it."""
+        policy = self._policy
+        if made is None or not made.verdict.is_public or not isinstance(policy, Public):
+            return Rendered(None, NOTHING_READ)
+        response = made.response
+        if response.status == 206 or not lasts(response.lines, policy):
+            return Rendered(None, made.trace)
+        page = KeptPage(response.status, response.lines, response.body, self._ground.now())
+        return Rendered(page, made.trace, is_traced=True)
+
+    async def _rendered_here(self, pages: Pages | None = None, key: PageKey | None = None) -> None:
+        rendering = self._rendering(self._forward)
+        running = asyncio.create_task(rendering.run())
+        self._renderings.append(running)
+        try:
+            made = await rendering.made()
+            if made is not None:
+                await self._answer(made, WentOn(why=Why.BYPASS))
+                if pages is not None and key is not None and made.verdict.is_public:
+                    pages.note(str(key), made.trace)
+        finally:
+            await self._end()
+
+    def _rendering(self, forward: Send | None = None) -> Rendering:
+        ground, asked = self._ground, self._asked
+        more = {} if forward is None else {"forward": forward}
+        return Rendering(
+            ground.app,
+            asked.scope,
+            asked.receive,
+            policy=self._policy,
+            responses=ground.responses,
+            most=ground.most,
+            **more,
+        )
+
+    async def _forward(self, message: Message) -> None:
+        """Of what cannot be collected nobody knows whether it is whole: nobody keeps it."""
+        if message["type"] == "http.response.start":
+            held = Verdict(Private(no_cache=True, etag=Etag.NONE), "it is streamed")
+            own = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
+            told = Told(held, None, (), WentOn(why=Why.BYPASS))
+            message = {**message, "headers": stamped(own, told)}
+        await self._asked.send(message)
+
+    def _tags(self, held: Verdict, trace: Trace) -> Sequence[HeaderLine]:
+        lines = self._ground.responses.tag_lines(trace) if held.is_public else ()
+        return lines or ()
+
+    async def _answer(
+        self,
+        made: Made,
+        status: CacheHit | WentOn,
+        how: str = "rendered",
+        found: PageFound | None = None,
+    ) -> None:
+        held = made.verdict
+        if held.undeclared and self._ground.strict:
+            raise UndeclaredDependence(
+                f"{self._asked.scope['path']}: {held.why}: name it in `vary`, or in `sees` if the "
+                "answer does not depend on it, or make the route Private(...)"
+            )
+        tags = self._tags(held, made.trace)
+        if held.is_public and made.trace is not NOTHING_READ and not self._fits(made.trace):
+            held = replace_policy(held, self._policy, "it has more tags than an edge takes")
+            tags = ()
+        response = answered(self._asked, made, held, tags, status)
+        self._tell(how, held)
+        await self._send(response)
+
+    def _fits(self, trace: Trace) -> bool:
+        return self._ground.responses.tag_lines(trace) is not None
+
+    async def _send(self, response: Response) -> None:
+        for message in response.messages():
+            await self._asked.send(message)
+
+    def _tell(self, how: str, held: Verdict) -> None:
+        self._ground.observe(ResponseKept(how, held.why))
+
+    async def _end(self) -> None:
+        """The application goes on, as in the background; if this request is cancelled, it is."""
+        running, self._renderings = self._renderings, []
+        try:
+            for each in running:
+                await asyncio.shield(each)
+        except asyncio.CancelledError:
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            raise
+
+
+def replace_policy(held: Verdict, policy: RoutePolicy, why: str) -> Verdict:
+    """For this client alone, who asks again each time."""
+    less = Private(no_cache=True, vary=policy.vary, etag=policy.etag)
+    return held._replace(policy=less, why=why)
