@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
 from repocache import ConfigurationError
 from repocache.errors import UndeclaredDependence
@@ -15,6 +16,7 @@ from repocache.http import HttpCache, Public
 from repocache.testing import Endpoints
 from tests.pages.site import PAGE, Site, open_site
 from tests.pages.test_pages import settled
+from tests.responses.catalog import Products
 
 PUBLIC = "public, max-age=0, s-maxage=600"
 ASKED_EACH_TIME = "private, no-cache"
@@ -114,6 +116,38 @@ async def test_a_path_that_may_be_read_otherwise_is_never_public(
     client: httpx.AsyncClient, path: str
 ) -> None:
     assert "public" not in await said(client, path)
+
+
+async def test_a_page_that_was_being_made_during_a_commit_is_for_nobody_else(
+    site: Site, other: Site
+) -> None:
+    """1. It is read; 2. a commit changes that, and this process hears of it; 3. the page is
+    sent."""
+    read, go = asyncio.Event(), asyncio.Event()
+    db = site.shop.db
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        product = await db[Products].require(1)
+        read.set()
+        await go.wait()
+        await PlainTextResponse(product.name)(scope, receive, send)
+
+    app: Any = HttpCache(slow, db, {"/slow": PAGE})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as client:
+        go.set()
+        for _ in range(3):
+            assert await said(client, "/slow?warm") == PUBLIC
+        go.clear()
+        read.clear()
+        asked = asyncio.create_task(client.get("/slow"))
+        await read.wait()
+        async with other.client() as elsewhere:
+            await elsewhere.post("/rename/1/new")
+        await asyncio.sleep(0.3)
+        go.set()
+        answer = await asked
+        assert (answer.text, answer.headers["cache-control"]) == ("n1", ASKED_EACH_TIME)
+        assert (await client.get("/slow")).text == "new"
 
 
 async def test_variants_are_kept_apart(site: Site, client: httpx.AsyncClient) -> None:
