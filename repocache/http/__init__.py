@@ -8,6 +8,7 @@ from repocache.http.asgi import HeaderLine, Scope
 from repocache.http.bypass import Bypass
 from repocache.http.caching import CdnControl, Etag, NoStore, Private, Public, Routes
 from repocache.http.caching.middleware import HttpCache
+from repocache.http.caching.warming import warm
 from repocache.http.carriers import Carrier, Cookie, Header
 from repocache.http.hooks import bookmark_hooks
 from repocache.http.middleware import CausalMiddleware
@@ -34,4 +35,5 @@ __all__ = [
     "StatusPage",
     "Subject",
     "bookmark_hooks",
+    "warm",
 ]

@@ -24,7 +24,7 @@ from repocache.runtime.inspection import Inspection, inspect_key
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.readers import to_examine
-from repocache.runtime.responses import Responses, revalidation
+from repocache.runtime.responses import Responses, made_anew
 from repocache.runtime.running import Running
 from repocache.runtime.switches import LONGEST, SharedSwitch
 from repocache.tags import named_tag
@@ -83,14 +83,14 @@ class Operations:
         """Unix time in seconds, by the primary's clock."""
         return self._plan.topology.now()
 
-    async def revalidate(self, *tags: str) -> None:
+    async def revalidate_tag(self, *tags: str) -> None:
         """Pages that were made of these tags are made anew when they are next asked for, and the
-        edges purge them, though nothing of them has changed: `await db.revalidate("product:123")`.
+        edges purge them, though nothing of them has changed: `await db.revalidate_tag("product:123")`.
         A tag is a key, an owner's prefix for all of its pages, or one of the application's own by
         its name, as `work.invalidate("home")` has it. Raises UsageError for what is no tag,
         CacheUnavailable."""
         running, owned = self._started, self._registry.keys
-        told = revalidation(
+        told = made_anew(
             [tag if tag.partition(":")[0] in owned else named_tag(tag) for tag in tags]
         )
         await running.cache.retry.deliver(told.slots)

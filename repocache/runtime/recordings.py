@@ -58,8 +58,8 @@ class Recordings:
 
     async def expect(self, recording: Recording, named: Iterable[str]) -> None:
         """What is made depends on these tags of the application's own too, by their keys, and on
-        who may have it made anew (`revalidation`). To be called before anything is read: under
-        tokens of later nothing is found that shows what was before."""
+        who may have it made anew (`Database.revalidate_tag`). To be called before anything is read:
+        under tokens of later nothing is found that shows what was before."""
         if self._tokens is None:
             return
         tags = (*named, *SLOTS)

@@ -89,7 +89,7 @@ class Responses:
         return self._tags.lines(trace.tags - _SLOTS)
 
 
-class Revalidation(NamedTuple):
+class MadeAnew(NamedTuple):
     """`slots`: what is to be invalidated so that pages that are kept are made anew; `batch`: what
     edges have to purge, and what is cached under tags of the application's own."""
 
@@ -97,7 +97,7 @@ class Revalidation(NamedTuple):
     batch: Batch
 
 
-def revalidation(tags: Iterable[str]) -> Revalidation:
+def made_anew(tags: Iterable[str]) -> MadeAnew:
     """Of keys, and of owners as a whole by their prefixes."""
     keys: dict[str, set[str]] = {}
     owners = set()
@@ -111,6 +111,4 @@ def revalidation(tags: Iterable[str]) -> Revalidation:
     slots = SLOTS if owners else tuple(map(slot_of, texts))
     own = {text for text in texts if text.startswith(f"{NAMED.prefix}:")}
     named = {owner: frozenset(each) for owner, each in keys.items() if owner not in owners}
-    return Revalidation(
-        Batch({NAMED.prefix: frozenset(slots) | own}), Batch(named, frozenset(owners))
-    )
+    return MadeAnew(Batch({NAMED.prefix: frozenset(slots) | own}), Batch(named, frozenset(owners)))

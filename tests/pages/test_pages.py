@@ -7,8 +7,9 @@ import asyncio
 import httpx
 import pytest
 
+from repocache.errors import UsageError
 from repocache.events import ChannelDown
-from repocache.http import PageCache
+from repocache.http import PageCache, warm
 from repocache.testing import Endpoints, Servers
 from tests.pages.site import Site, open_site
 from tests.responses.catalog import Product
@@ -127,13 +128,13 @@ async def test_no_304_across_urls_and_variants(site: Site, client: httpx.AsyncCl
     assert english.headers["vary"].lower() == "accept-language"
 
 
-async def test_revalidate_makes_a_page_anew(
+async def test_revalidate_tag_makes_a_page_anew(
     site: Site, client: httpx.AsyncClient, other: Site
 ) -> None:
     await settled(site, client, "/products/1")
     await settled(site, client, "/tagged")
     made = dict(site.made)
-    await other.shop.db.revalidate("product:1", "home")
+    await other.shop.db.revalidate_tag("product:1", "home")
     for path in ("/products/1", "/tagged"):
 
         async def anew(path: str = path) -> bool:
@@ -209,3 +210,16 @@ async def test_a_replica_that_lags_shows_no_page_of_before(
     finally:
         for replica in repocache_controls.replicas:
             await asyncio.to_thread(replica.sql, "SELECT pg_wal_replay_resume()")
+
+
+async def test_pages_are_made_before_anybody_asks(site: Site, other: Site) -> None:
+    paths = ["/products/1", "/products/2?a=b", "/broken", "/nowhere"]
+    for _ in range(3):
+        found = await warm(site.app, paths, host="shop.example", scheme="http")
+        assert found == dict(zip(paths, (200, 200, 500, 404), strict=True))
+    async with other.client() as client:
+        for path in paths[:2]:
+            assert "hit" in (await client.get(path)).headers["cache-status"]
+    assert not other.made["/products/1"]
+    with pytest.raises(UsageError, match="begin with /"):
+        await warm(site.app, ["products/1"])
