@@ -21,20 +21,20 @@ from repocache.http.caching.policy import Etag, Public
 from repocache.http.caching.rendering import Made
 from repocache.http.caching.responding import Response
 from repocache.http.caching.vary import with_vary
-from repocache.http.caching.verdict import Verdict
+from repocache.http.caching.verdict import KeepVerdict
 
 
-class Told(NamedTuple):
+class AnswerStamp(NamedTuple):
     """What is said beside the application's own lines. `etag`: None: none, or the application's."""
 
-    held: Verdict
+    held: KeepVerdict
     etag: bytes | None
     tags: Sequence[HeaderLine]
     status: CacheHit | WentOn
 
 
 class Request(Protocol):
-    """See `exchange.Asked`."""
+    """See `exchange.HttpRequest`."""
 
     @property
     def method(self) -> str: ...
@@ -46,7 +46,7 @@ class Request(Protocol):
     def of(self) -> Representation: ...
 
 
-def stamped(own: Iterable[HeaderLine], told: Told) -> list[HeaderLine]:
+def stamped(own: Iterable[HeaderLine], told: AnswerStamp) -> list[HeaderLine]:
     """The application's lines with these."""
     held, policy = told.held, told.held.policy
     lines = with_vary(own, policy.vary)
@@ -61,7 +61,7 @@ def stamped(own: Iterable[HeaderLine], told: Told) -> list[HeaderLine]:
     return with_status([*lines, *told.tags], told.status)
 
 
-def etag_of_answer(of: Representation, made: Made, held: Verdict) -> bytes:
+def etag_of_answer(of: Representation, made: Made, held: KeepVerdict) -> bytes:
     """Of the versions of what was read, where they are all known and anybody may have it; else of
     the bytes: equal bytes are the same, whoever asks. Empty: none."""
     policy, response, trace = held.policy, made.response, made.trace
@@ -81,7 +81,7 @@ def _coded(of: Representation, response: Response) -> Representation:
 def answered(
     asked: Request,
     made: Made,
-    held: Verdict,
+    held: KeepVerdict,
     tags: Sequence[HeaderLine],
     status: CacheHit | WentOn,
 ) -> Response:
@@ -89,7 +89,7 @@ def answered(
     response = made.response
     own = [value for name, value in response.lines if name == b"etag"]
     etag = own[0] if own else etag_of_answer(asked.of, made, held) or None
-    told = Told(held, None if own else etag, tags, status)
+    told = AnswerStamp(held, None if own else etag, tags, status)
     lines = stamped(response.lines, told)
     modified = [read_date(value) for name, value in response.lines if name == b"last-modified"]
     current = Current(etag, modified[0] if modified else None)

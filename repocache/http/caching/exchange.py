@@ -15,14 +15,14 @@ from typing import NamedTuple
 from repocache.errors import UndeclaredDependence
 from repocache.events import Observer, ResponseKept
 from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
-from repocache.http.caching.answering import Told, answered, stamped
+from repocache.http.caching.answering import AnswerStamp, answered, stamped
 from repocache.http.caching.cache_status import CacheHit, WentOn, Why
 from repocache.http.caching.conditional import ConditionalAnswer, Current, answer
 from repocache.http.caching.etags import Representation, etag_of, versions_etag
 from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
 from repocache.http.caching.rendering import Made, Rendering
 from repocache.http.caching.responding import Response
-from repocache.http.caching.verdict import Verdict, lasts
+from repocache.http.caching.verdict import KeepVerdict, lasts
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
 from repocache.routing.around import current_scopes
@@ -46,7 +46,7 @@ class Ground:
     observe: Observer
 
 
-class Asked(NamedTuple):
+class HttpRequest(NamedTuple):
     """A request. `lines`: of its header. `of`: which representation it asks for."""
 
     scope: Scope
@@ -67,7 +67,7 @@ class Asked(NamedTuple):
 class Exchange:
     """Of one request under one policy."""
 
-    def __init__(self, ground: Ground, asked: Asked, policy: RoutePolicy) -> None:
+    def __init__(self, ground: Ground, asked: HttpRequest, policy: RoutePolicy) -> None:
         self._ground = ground
         self._asked = asked
         self._policy = policy
@@ -119,16 +119,16 @@ class Exchange:
             if found is not ConditionalAnswer.NOT_MODIFIED:
                 return False
             held = self._held(recording, trace, policy)
-        told = Told(held, etag, self._tags(held, trace), CacheHit(detail="versions"))
+        told = AnswerStamp(held, etag, self._tags(held, trace), CacheHit(detail="versions"))
         await self._send(Response(304, tuple(stamped((), told))))
         self._tell("not modified", held)
         return True
 
-    def _held(self, recording: Recording, trace: Trace, policy: Public) -> Verdict:
+    def _held(self, recording: Recording, trace: Trace, policy: Public) -> KeepVerdict:
         """What was looked at anew may be late for others, and right for this session."""
         why = self._ground.responses.hindrance(recording, trace)
         less = Private(no_cache=True, vary=policy.vary, etag=policy.etag)
-        return Verdict(less, why) if why else Verdict(policy)
+        return KeepVerdict(less, why) if why else KeepVerdict(policy)
 
     async def _by_pages(self, pages: Pages, key: PageKey, policy: Public) -> None:
         async with self._ground.responses.record() as recording:
@@ -204,13 +204,13 @@ class Exchange:
     async def _forward(self, message: Message) -> None:
         """Of what cannot be collected nobody knows whether it is whole: nobody keeps it."""
         if message["type"] == "http.response.start":
-            held = Verdict(Private(no_cache=True, etag=Etag.NONE), "it is streamed")
+            held = KeepVerdict(Private(no_cache=True, etag=Etag.NONE), "it is streamed")
             own = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
-            told = Told(held, None, (), WentOn(why=Why.BYPASS))
+            told = AnswerStamp(held, None, (), WentOn(why=Why.BYPASS))
             message = {**message, "headers": stamped(own, told)}
         await self._asked.send(message)
 
-    def _tags(self, held: Verdict, trace: Trace) -> Sequence[HeaderLine]:
+    def _tags(self, held: KeepVerdict, trace: Trace) -> Sequence[HeaderLine]:
         lines = self._ground.responses.tag_lines(trace) if held.is_public else ()
         return lines or ()
 
@@ -242,7 +242,7 @@ class Exchange:
         for message in response.messages():
             await self._asked.send(message)
 
-    def _tell(self, how: str, held: Verdict) -> None:
+    def _tell(self, how: str, held: KeepVerdict) -> None:
         self._ground.observe(ResponseKept(how, held.why))
 
     async def _end(self) -> None:
@@ -258,7 +258,7 @@ class Exchange:
             raise
 
 
-def replace_policy(held: Verdict, policy: RoutePolicy, why: str) -> Verdict:
+def replace_policy(held: KeepVerdict, policy: RoutePolicy, why: str) -> KeepVerdict:
     """For this client alone, who asks again each time."""
     less = Private(no_cache=True, vary=policy.vary, etag=policy.etag)
     return held._replace(policy=less, why=why)

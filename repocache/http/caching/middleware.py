@@ -13,7 +13,7 @@ from repocache.database import Database
 from repocache.errors import ConfigurationError
 from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
 from repocache.http.caching.etags import Representation
-from repocache.http.caching.exchange import Asked, Exchange, Ground
+from repocache.http.caching.exchange import Exchange, Ground, HttpRequest
 from repocache.http.caching.policy import Public, RoutePolicy
 from repocache.http.caching.routes import Routes
 from repocache.http.caching.vary import variant
@@ -76,7 +76,7 @@ class HttpCache:
         )
         lines = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
         of = Representation(url=url_of(scope, lines), variant=variant(lines, policy.vary))
-        asked = Asked(scope, receive, send, lines, of)
+        asked = HttpRequest(scope, receive, send, lines, of)
         return await Exchange(ground, asked, policy).run()
 
     def _telling(self, scope: Scope, send: Send) -> Send:

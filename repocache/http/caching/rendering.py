@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from repocache.http.asgi import App, Message, Receive, Scope, Send
 from repocache.http.caching.policy import Public, RoutePolicy
 from repocache.http.caching.responding import Response, collect
-from repocache.http.caching.verdict import ResponseFacts, Verdict, verdict
+from repocache.http.caching.verdict import KeepVerdict, ResponseFacts, verdict
 from repocache.http.caching.watched import WatchedScope, hidden, hidden_by
 from repocache.routing.recording import NOTHING_READ, Recording, Trace
 from repocache.runtime.responses import Responses
@@ -23,7 +23,7 @@ class Made:
     response: Response
     trace: Trace
     version: bytes
-    verdict: Verdict
+    verdict: KeepVerdict
 
 
 async def dropped(message: Message) -> None:

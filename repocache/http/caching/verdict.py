@@ -18,7 +18,7 @@ _OWN = (b"private", b"no-store", b"no-cache")
 KEPT_BY_NOBODY = NoStore()
 
 
-class Verdict(NamedTuple):
+class KeepVerdict(NamedTuple):
     """`policy`: that counts. `why`: it is less than was declared, empty: it is not. `says_itself`:
     the application's own `Cache-Control` is left as it is. `undeclared`: what it looked at and does
     not say."""
@@ -45,26 +45,26 @@ class ResponseFacts(NamedTuple):
     hindrance: str = ""
 
 
-def verdict(policy: RoutePolicy, response: ResponseFacts) -> Verdict:
+def verdict(policy: RoutePolicy, response: ResponseFacts) -> KeepVerdict:
     """The policy, or, for a `Public` one whose response is not for everybody, a private one that
     has to be asked for each time."""
     own = {each.lower().partition(b"=")[0] for each in members(response.lines, b"cache-control")}
     if not own.isdisjoint(_OWN):
-        return Verdict(policy, "the application says so", says_itself=True)
+        return KeepVerdict(policy, "the application says so", says_itself=True)
     if response.status not in LASTING and response.status != 304:
         if own:
-            return Verdict(policy, "the application says so", says_itself=True)
-        return Verdict(KEPT_BY_NOBODY, f"status {response.status}")
+            return KeepVerdict(policy, "the application says so", says_itself=True)
+        return KeepVerdict(KEPT_BY_NOBODY, f"status {response.status}")
     if not isinstance(policy, Public):
-        return Verdict(policy, says_itself=bool(own) and not isinstance(policy, NoStore))
+        return KeepVerdict(policy, says_itself=bool(own) and not isinstance(policy, NoStore))
     left = undeclared(policy, response.looked, vary_names(response.lines))
     why = _not_for_all(policy, response) or (
         f"it depends on {', '.join(sorted(left))}" if left else ""
     )
     if not why:
-        return Verdict(policy)
+        return KeepVerdict(policy)
     less = Private(no_cache=True, vary=policy.vary, etag=policy.etag, tags=policy.tags)
-    return Verdict(less, why, undeclared=left)
+    return KeepVerdict(less, why, undeclared=left)
 
 
 def _not_for_all(policy: Public, response: ResponseFacts) -> str:
