@@ -15,6 +15,7 @@ RepocacheError
         UndeclaredDependence    a public response depended on what it does not say
         OtherLoop               used in another event loop than the one that it was entered in
     NotFound                    `require` found no row
+    PreconditionFailed          a row was not as its client had seen it
     DatabaseUnavailable         no node can answer
         PoolExhausted           all connections to a node are in use
         PrimaryBudgetExceeded   the primary already carries all the reads it may stand in for
@@ -117,6 +118,10 @@ class OtherLoop(UsageError):
 
 class NotFound(RepocacheError):
     """No row has this id."""
+
+
+class PreconditionFailed(RepocacheError):
+    """A row is not as it was when its client saw it."""
 
 
 class DatabaseUnavailable(RepocacheError):

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from repocache.cache.absences import Absences
-from repocache.cache.entry import CachedRow, Row, Source
+from repocache.cache.entry import CachedRow, Codec, Row, Source
 from repocache.cache.usual_size import SMALL, SMOOTHED, UsualSize
 from repocache.errors import CodecError
 from repocache.events import CacheFailed, Observer, ValueBig, ValueRefused
@@ -23,6 +23,12 @@ VERSION = 16
 """Bytes of a row's version."""
 NO_LIFE = 0.0
 """Seconds, of what is not kept: nor is what the lease was left beside."""
+
+
+def row_version(codec: Codec, row: Row | None) -> bytes:
+    """A digest of the values: the same in every process for the same. Raises CodecError."""
+    content = ABSENT if row is None else VALUE + codec.encode(row)
+    return hashlib.blake2b(content, digest_size=VERSION).digest()
 
 
 class Values:
@@ -70,9 +76,8 @@ class Values:
         return value, life
 
     def version(self, row: Row | None) -> bytes:
-        """A digest of the values. Raises CodecError."""
-        content = ABSENT if row is None else VALUE + self._codec.encode(row)
-        return hashlib.blake2b(content, digest_size=VERSION).digest()
+        """See `row_version`."""
+        return row_version(self._codec, row)
 
     def life(self, text: str, row: Row | None) -> float:
         """Seconds that it lies in Redis, 0: it is not kept."""

@@ -72,6 +72,18 @@ class SessionAccess(Generic[M]):
             rows = await self._by_id(session, plan.select, ids, kept)
         return {id: CachedRow(rows.get(id)) for id in ids}
 
+    async def locked(self, ids: Sequence[Any]) -> Mapping[Any, Row]:
+        """Rows by id, locked until the transaction ends, in the order of their ids: two who lock
+        the same do not wait for each other. Those that are not there are missing."""
+        plan = self._plan
+        rows = plan.select.order_by(*plan.id_columns).with_for_update(of=list(plan.mapper.tables))
+
+        def kept(result: Result[Any]) -> dict[Any, Row]:
+            return {plan.id_of_row(row): row for row in map(plan.row, result)}
+
+        with self._alone() as session:
+            return await self._by_id(session, rows, ids, kept)
+
     async def entity(self, id: Any) -> M | None:
         with self._alone() as session:
             held = self._held(session, id)

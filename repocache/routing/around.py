@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from repocache.routing.causal_session import CausalSession
+from repocache.routing.expected import Expectation, ExpectingSession
 from repocache.scope import Scopes
 
 
@@ -37,6 +38,15 @@ def tell_unknown(why: str) -> None:
     session = around.get().session
     if session is not None and session.recorder is not None:
         session.recorder.unknown(why)
+
+
+def expectation() -> Expectation | None:
+    """What the caller's next unit of work holds, if that has not been taken."""
+    session = around.get().session
+    if not isinstance(session, ExpectingSession) or session.expects.taken:
+        return None
+    session.expects.taken = True
+    return session.expects
 
 
 def current_scopes() -> Scopes:

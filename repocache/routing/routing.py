@@ -24,8 +24,10 @@ from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.routing.around import around, current_scopes, tell_unknown, within
 from repocache.routing.causal_session import STRANGERS, CausalSession
+from repocache.routing.expected import Expectation, ExpectingSession
 from repocache.routing.past_caches import PastCaches
 from repocache.routing.recorded import RecordedSession
+from repocache.routing.recording import Trace
 from repocache.scope import settings_of
 
 
@@ -282,6 +284,13 @@ class Routing:
         """What reads in the block, and in tasks and sessions begun there, are given is recorded."""
         with within(RecordedSession(around.get().session or self._new_session(), recorder)):
             yield
+
+    @contextmanager
+    def expecting(self, trace: Trace) -> Iterator[Expectation]:
+        """The first unit of work in the block holds the rows of this, as they were."""
+        expectation = Expectation(trace)
+        with within(ExpectingSession(around.get().session or self._new_session(), expectation)):
+            yield expectation
 
     async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:
         """The session in scope is from now on not older than this either. Never raises for what it

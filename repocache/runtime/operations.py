@@ -84,8 +84,9 @@ class Operations:
         return self._plan.topology.now()
 
     async def revalidate_tag(self, *tags: str) -> None:
-        """`await db.revalidate_tag("product:123")`: pages that were made of these tags are made anew
-        when they are next asked for, and the edges purge them, though nothing of them has changed.
+        """`await db.revalidate_tag("product:123")`: pages that were made of these tags are made
+        anew when they are next asked for, and edges purge them, though nothing of them has changed.
+
         A tag is a key, an owner's prefix for all of its pages, or one of the application's own by
         its name, as `work.invalidate("home")` has it. Raises UsageError for what is no tag,
         CacheUnavailable."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from repocache.bookmark import Bookmark
@@ -17,6 +17,7 @@ from repocache.invalidation.recent import RecentChanges
 from repocache.keys import Keys
 from repocache.repository.tokens import Tokens
 from repocache.routing.around import current_session
+from repocache.routing.expected import Expectation
 from repocache.routing.recording import SLOTS, RecordedOwner, Recording, Trace
 from repocache.routing.routing import Routing
 from repocache.runtime.readers import RepositoryReader
@@ -82,6 +83,10 @@ class Recordings:
                 yield recording
         finally:
             recording.end()
+
+    def expecting(self, trace: Trace) -> AbstractContextManager[Expectation]:
+        """See `Routing.expecting`."""
+        return self._routing.expecting(trace)
 
     def hindrance(self, recording: Recording, trace: Trace) -> str:
         """Why what was made may not be kept for others, empty if it may. Looked at right before it

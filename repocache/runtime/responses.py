@@ -4,13 +4,14 @@ keep them, and how an edge is told their tags."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import NamedTuple
 
 from repocache.edges.header import TagHeader, folded
 from repocache.edges.names import TagNames
 from repocache.invalidation.batch import Batch
 from repocache.pages.pages import Pages
+from repocache.routing.expected import Expectation
 from repocache.routing.recording import SLOTS, Recording, Trace, slot_of
 from repocache.runtime.edges import DeclaredEdges
 from repocache.runtime.recordings import Recordings
@@ -75,6 +76,11 @@ class Responses:
         with self._recordings.record() as recording:
             await self._recordings.expect(recording, named)
             yield recording
+
+    def expecting(self, trace: Trace) -> AbstractContextManager[Expectation]:
+        """The first unit of work in the block holds the rows of this as they were; see
+        `UnitOfWork.hold`."""
+        return self._recordings.expecting(trace)
 
     async def version(self, trace: Trace) -> bytes | None:
         """See `Recordings.version`."""

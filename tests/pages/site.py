@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
 from repocache import Settings
@@ -43,6 +43,7 @@ ROUTES: dict[str, RoutePolicy] = {
     "/broken": PAGE,
     "/stream": PAGE,
     "/tagged": Public(max_age=0, tags=("home",), pages=True),
+    "/edit/{id}": Private(no_cache=True),
     "/me": Private(no_cache=True),
     "/secret": NoStore(),
 }
@@ -129,6 +130,17 @@ def application(shop: Shop, made: Counter[str]) -> FastAPI:  # noqa: C901  # its
     @app.get("/undeclared")
     async def me(request: Request) -> str:
         return request.cookies.get("user", "nobody")
+
+    @app.get("/edit/{id}")
+    async def edited(id: int) -> str:
+        return (await db[Products].require(id)).name
+
+    @app.put("/edit/{id}")
+    async def edit(id: int, name: Annotated[str, Body()]) -> str:
+        async with db.unit_of_work() as work:
+            (await work[Products].require(id)).name = name
+            await work.commit()
+        return name
 
     @app.post("/rename/{id}/{name}")
     async def rename(id: int, name: str) -> str:

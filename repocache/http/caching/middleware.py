@@ -14,7 +14,8 @@ from repocache.errors import ConfigurationError
 from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
 from repocache.http.caching.etags import Representation
 from repocache.http.caching.exchange import Exchange, Ground, HttpRequest
-from repocache.http.caching.policy import Public, RoutePolicy
+from repocache.http.caching.guard import WriteGuard, is_guarded
+from repocache.http.caching.policy import Etag, Public, RoutePolicy
 from repocache.http.caching.routes import Routes
 from repocache.http.caching.vary import variant
 from repocache.routing.around import current_session
@@ -63,8 +64,9 @@ class HttpCache:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        lines = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
         if scope["method"] not in ("GET", "HEAD"):
-            return await self._app(scope, receive, self._telling(scope, send))
+            return await self._write(scope, lines, receive, self._telling(scope, send))
         policy = self._routes.of(scope)
         ground = Ground(
             app=self._app,
@@ -74,10 +76,21 @@ class HttpCache:
             strict=self._strict,
             observe=self._db.settings.observe,
         )
-        lines = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
         of = Representation(url=url_of(scope, lines), variant=variant(lines, policy.vary))
         asked = HttpRequest(scope, receive, send, lines, of)
         return await Exchange(ground, asked, policy).run()
+
+    async def _write(
+        self, scope: Scope, lines: list[HeaderLine], receive: Receive, send: Send
+    ) -> None:
+        """What says what it is built upon is compared with the resource as a GET has it."""
+        policy = self._routes.of({**scope, "method": "GET"})
+        if not is_guarded(lines) or policy.etag is Etag.NONE:
+            return await self._app(scope, receive, send)
+        of = Representation(url=url_of(scope, lines), variant=variant(lines, policy.vary))
+        request = HttpRequest(scope, receive, send, lines, of)
+        guard = WriteGuard(self._app, self._db.responses, self._most)
+        return await guard(request, policy, receive, send)
 
     def _telling(self, scope: Scope, send: Send) -> Send:
         """What may write is kept by nobody; and who has written is told so to the edges, for as
