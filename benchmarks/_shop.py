@@ -24,6 +24,7 @@ from repocache import (
     View,
 )
 from repocache.events import Observer, ignore
+from repocache.http import PageCache
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
 
 POOL = 10
@@ -176,13 +177,14 @@ async def plain_engine(ends: Endpoints) -> AsyncIterator[AsyncEngine]:
         await engine.dispose()
 
 
-def database(
+def database(  # noqa: PLR0913  # keyword-only, the rest
     ends: Endpoints,
     *repositories: type[Repository[Any, int]],
     outbox: OutboxMode = OutboxMode.OFF,
     secrets: tuple[str, ...] = (),
     pool_wait: float = TopologySettings().pool_wait,
     observe: Observer = ignore,
+    pages: PageCache | None = None,
 ) -> Database:
     topology = TopologySettings(pool_wait=pool_wait)
     settings = Settings(outbox=outbox, secrets=secrets, observe=observe, topology=topology)
@@ -192,6 +194,7 @@ def database(
         redis=ends.redis,
         repositories=repositories,
         settings=settings,
+        pages=pages,
     )
 
 

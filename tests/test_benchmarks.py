@@ -24,6 +24,7 @@ JUDGED = [
     "queries",
     "fixtures",
     "contestants",
+    "pages",
 ]
 
 

@@ -31,6 +31,8 @@ class RecentChanges:
         known while the channel is down."""
         if not self._alive or since < self._unknown_until:
             return True
+        if since == self.number:
+            return False
         last = self._last
         for key in keys:
             owner = key.partition(":")[0]

@@ -81,13 +81,14 @@ class PageKey(str):
 
 class BodyId(str):
     """The id of a page's entry. `held`: the page, if it is known; else who misses it renders
-    `page`, if that is wanted. `trace`: that it is looked for by."""
+    `page`, if that is wanted. `trace`: that it is looked for by, in `version`."""
 
-    __slots__ = ("held", "page", "trace")
+    __slots__ = ("held", "page", "trace", "version")
 
     held: KeptPage | None
     page: PageKey | None
     trace: Trace
+    version: bytes
 
 
 def body_id(
@@ -101,7 +102,7 @@ def body_id(
     """Of the page under this key, made of these versions."""
     digest = hashlib.blake2b(key.encode(), digest_size=20, key=version)
     found = BodyId(digest.hexdigest())
-    found.page, found.held, found.trace = page, held, trace
+    found.page, found.held, found.trace, found.version = page, held, trace, version
     return found
 
 

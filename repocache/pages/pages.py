@@ -20,11 +20,21 @@ TURNS = 3
 """Times that a page is looked for under another name, as when it changes all the time."""
 
 
+class CheckedVersion(Protocol):
+    """`version`: None: it cannot be said. `late`: why it may be older than what was invalidated."""
+
+    @property
+    def version(self) -> bytes | None: ...
+
+    @property
+    def late(self) -> str: ...
+
+
 class Versions(Protocol):
     """What pages ask of their database."""
 
-    async def version(self, trace: Trace) -> bytes | None:
-        """Of the same reads now, for the caller's session. None: that cannot be said."""
+    async def check(self, trace: Trace) -> CheckedVersion:
+        """The same reads now, for the caller's session."""
         ...
 
 
@@ -32,13 +42,14 @@ class Versions(Protocol):
 class PageFound:
     """A page, and how it was come by: `rendered` just now, or kept; `stale`: not right any more,
     and about to be rendered anew. `trace`: of what it was made of, in `version`. `page`: None: it
-    was rendered, and is none to be kept."""
+    was rendered, and is none to be kept. `late`: why it may be older than what was invalidated."""
 
     page: KeptPage | None
     trace: Trace
     version: bytes
     rendered: bool = False
     stale: bool = False
+    late: str = ""
 
 
 def just_rendered(rendered: Rendered) -> PageFound:
@@ -116,20 +127,21 @@ class Pages:
             return just_rendered(key.rendered)
         assert cached.row is not None
         trace: Trace = cached.row[1]
-        version = await self._versions.version(trace)
+        checked = await self._versions.check(trace)
+        version = checked.version
         if version is None:
             return just_rendered(await key.render())
         id = body_id(key, version, page=key, trace=trace)
         body = self._bodies.peek_for_caller(id)
         if body is None:
             stale = await self._still_given(key, trace, version, bookmark)
-            return stale or await self._render(key, id, version, bookmark)
+            return stale or await self._render(key, id, checked.late, bookmark)
         self._last.note(key, version, self._clock())
         assert body.row is not None
-        return PageFound(body.row[1], trace, version)
+        return PageFound(body.row[1], trace, version, late=checked.late)
 
     async def _render(
-        self, key: PageKey, id: BodyId, version: bytes, bookmark: Bookmark | None
+        self, key: PageKey, id: BodyId, late: str, bookmark: Bookmark | None
     ) -> PageFound | None:
         """What lies in Redis, or is rendered. As `_look`."""
         try:
@@ -140,11 +152,11 @@ class Pages:
             if elsewise.key is key:
                 raise
             return None
-        self._last.note(key, version, self._clock())
+        self._last.note(key, id.version, self._clock())
         if key.rendered is not None:
             return just_rendered(key.rendered)
         assert body.row is not None
-        return PageFound(body.row[1], id.trace, version)
+        return PageFound(body.row[1], id.trace, id.version, late=late)
 
     async def _still_given(
         self, key: PageKey, trace: Trace, version: bytes, bookmark: Bookmark | None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from repocache.cache.entry import CachedRow
@@ -18,7 +17,7 @@ from repocache.keys import bucket_of
 from repocache.tags import named_tag
 
 ANOTHER = "another database was read, whose commits are told elsewhere"
-SLOTS = tuple(named_tag(f"repocache revalidate {slot}") for slot in range(32))
+SLOTS = tuple(named_tag(f"repocache revalidate {slot}") for slot in range(16))
 """Tags of the application's own by which something is made anew though nothing of it has changed:
 each of what a response was made of has one of them."""
 MOST_READ = 10_000
@@ -38,42 +37,57 @@ class RecordedOwner(NamedTuple):
     scope: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class Trace:
     """What was read. `rows`: by owner's prefix, the version of each key that was asked for;
-    `tokens`: of tags; `shapes`: the texts of the tags' shapes."""
+    `tokens`: of tags; `shapes`: the texts of the tags' shapes. Never changed. `memo`: what somebody
+    has worked out of it in this process."""
 
-    rows: Mapping[str, Mapping[str, bytes]]
-    tokens: Mapping[str, str]
-    shapes: Mapping[str, str]
+    __slots__ = ("_tags", "_version", "memo", "rows", "shapes", "tokens")
+
+    def __init__(
+        self,
+        rows: Mapping[str, Mapping[str, bytes]],
+        tokens: Mapping[str, str],
+        shapes: Mapping[str, str],
+    ) -> None:
+        self.rows = rows
+        self.tokens = tokens
+        self.shapes = shapes
+        self.memo: dict[type, Any] = {}
+        self._tags: frozenset[str] | None = None
+        self._version = b""
 
     @property
     def tags(self) -> frozenset[str]:
         """Of which a commit tells when one of these changes."""
-        return frozenset(self.tokens).union(*self.rows.values())
+        if self._tags is None:
+            self._tags = frozenset(self.tokens).union(*self.rows.values())
+        return self._tags
 
     @property
     def version(self) -> bytes:
         """The same for the same keys with the same values, and for them alone."""
-        digest = hashlib.blake2b(digest_size=16)
-        for owner in sorted(self.rows):
-            for key, version in sorted(self.rows[owner].items()):
-                _add(digest.update, key.encode(), version)
-        for tag, token in sorted(self.tokens.items()):
-            _add(digest.update, tag.encode(), token.encode())
-        return digest.digest()
+        if not self._version:
+            self._version = _digest(self.rows, self.tokens)
+        return self._version
+
+
+def _digest(rows: Mapping[str, Mapping[str, bytes]], tokens: Mapping[str, str]) -> bytes:
+    """No key, tag or token has a NUL, and all versions are of one length: so no two traces have
+    one text."""
+    parts = [
+        b"%s\0%s" % (key.encode(), version)
+        for owner in sorted(rows)
+        for key, version in sorted(rows[owner].items())
+    ]
+    parts.append(b"\0")
+    parts += [f"{tag}\0{token}\0".encode() for tag, token in sorted(tokens.items())]
+    return hashlib.blake2b(b"".join(parts), digest_size=16).digest()
 
 
 def slot_of(tag: str) -> str:
     """The tag by which what was made of this one is made anew."""
     return SLOTS[bucket_of(tag) % len(SLOTS)]
-
-
-def _add(update: Callable[[bytes], None], *parts: bytes) -> None:
-    """Lengths in front, so that no two lists of parts are one text."""
-    for part in parts:
-        update(len(part).to_bytes(4))
-        update(part)
 
 
 NOTHING_READ = Trace({}, {}, {})
@@ -169,7 +183,8 @@ class Recording:
                 self.why_unknown = self.why_unknown or str(error)
         tokens, shapes = dict(self._tokens), dict(self._shapes)
         if self.slots:
-            for tag in (*tokens, *(key for each in rows.values() for key in each)):
-                tokens.setdefault(slot_of(tag), self.slots[slot_of(tag)])
-                shapes.setdefault(slot_of(tag), "")
+            read = (*tokens, *(key for each in rows.values() for key in each))
+            for slot in set(map(slot_of, read)):
+                tokens[slot] = self.slots[slot]
+                shapes[slot] = ""
         return Trace(rows, tokens, shapes)

@@ -7,16 +7,17 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple
 
 from repocache.bookmark import Bookmark
-from repocache.cache.l1_reader import ReadRecorder
+from repocache.cache.entry import CachedRow
 from repocache.cache.policies import Policy
 from repocache.cache.process_cache import ProcessCache
+from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.computed.entry import shapes_of
 from repocache.errors import CodecError, RepocacheError
 from repocache.invalidation.recent import RecentChanges
 from repocache.keys import Keys
+from repocache.queries.shape import Shape
 from repocache.repository.tokens import Tokens
-from repocache.routing.around import current_session
 from repocache.routing.expected import Expectation
 from repocache.routing.recording import SLOTS, RecordedOwner, Recording, Trace
 from repocache.routing.routing import Routing
@@ -24,6 +25,7 @@ from repocache.runtime.readers import RepositoryReader
 
 NOT_TOLD = "under its policy commits tell nobody what they changed"
 NEVER_OLD = "its policy promises that nobody is shown what was before a commit"
+CHANGED = "something that it shows has changed meanwhile"
 INSERTS = "under its policy an insert tells nobody, so that its absence may end unheard"
 
 
@@ -94,59 +96,136 @@ class Recordings:
         again")."""
         why = recording.why_unknown or recording.why_behind
         if not why and self._recent.changed(recording.since, trace.tags):
-            return "something that it shows has changed meanwhile"
+            return CHANGED
         return why
 
-    async def version(self, trace: Trace) -> bytes | None:
-        """Of the same reads, answered now for the caller's session, which are recorded if it is;
-        equal to the trace's own if nothing has changed. None: that cannot be said. Raises
-        DatabaseUnavailable."""
-        bookmark, session = self._routing.asking(), current_session()
-        recorder = None if session is None else session.recorder
-        rows: dict[str, Mapping[str, bytes]] = {}
+    async def check(self, trace: Trace) -> Checked:
+        """The same reads, answered now for the caller's session: equal to the trace's own version
+        if nothing has changed. Raises DatabaseUnavailable."""
+        if self._routing.monotonic is not None:
+            return NOT_KNOWN  # such a session takes nothing from caches
+        since, late = self._recent.number, Late()
+        prepared: Prepared | None = trace.memo.get(Prepared)
+        try:
+            if prepared is None:
+                prepared = trace.memo[Prepared] = self._prepared(trace)
+            found = {
+                each.owner: await _versions(each, self._routing.asking, late)
+                for each in prepared.owners
+            }
+            tokens = await self._tokens_of(prepared)
+        except CodecError:
+            return NOT_KNOWN  # also of another release
+        if tokens is None:
+            return NOT_KNOWN
+        same = tokens == prepared.tokens and all(
+            found[each.owner] is each.versions for each in prepared.owners
+        )
+        if same:
+            version = trace.version
+        else:
+            rows = {
+                each.owner: dict(zip(each.keys, found[each.owner], strict=True))
+                for each in prepared.owners
+            }
+            version = Trace(rows, dict(zip(prepared.tags, tokens, strict=True)), {}).version
+        if not late.why and self._recent.changed(since, trace.tags):
+            late.why = CHANGED
+        return Checked(version, late.why)
+
+    def _prepared(self, trace: Trace) -> Prepared:
+        """Raises CodecError for what this database does not know."""
+        owners = []
         for owner, keys in trace.rows.items():
             known = self._caches.get(owner)
             if known is None:
-                return None
+                raise CodecError(f"{owner} is no owner here")
             try:
-                rows[owner] = await _versions(known, keys, bookmark, recorder)
-            except CodecError:
-                return None
-        tokens = await self._tokens_of(trace, bookmark)
-        if recorder is not None and tokens is not None:
-            recorder.tokens(self._shared, tokens, trace.shapes)
-        return None if tokens is None else Trace(rows, tokens, {}).version
-
-    async def _tokens_of(self, trace: Trace, bookmark: Bookmark | None) -> Mapping[str, str] | None:
-        if not trace.tokens:
-            return {}
-        if self._tokens is None:
-            return None
+                ids = [known.keys.id(key) for key in keys]
+            except RepocacheError as error:
+                raise CodecError(str(error)) from error
+            owners.append(PreparedOwner(owner, known.cache, ids, list(keys), list(keys.values())))
         tags = list(trace.tokens)
-        found = self._tokens.at_hand(tags)
-        if found is None:
-            try:
-                shapes = shapes_of({tag: trace.shapes.get(tag, "") for tag in tags})
-            except CodecError:
-                return None  # of another release
-            found = await self._tokens.read(shapes, bookmark)
-        return None if found is None else dict(zip(tags, found, strict=True))
+        if tags and self._tokens is None:
+            raise CodecError("there are no tags here")
+        shapes = shapes_of({tag: trace.shapes.get(tag, "") for tag in tags})
+        return Prepared(owners, tags, list(trace.tokens.values()), shapes)
+
+    async def _tokens_of(self, prepared: Prepared) -> list[str] | None:
+        """None: they are not to be had."""
+        if self._tokens is None:
+            return prepared.tokens
+        found = self._tokens.at_hand(prepared.tags)
+        return found or await self._tokens.read(prepared.shapes, self._routing.asking())
+
+
+class PreparedOwner(NamedTuple):
+    """Of one owner, each in the same order."""
+
+    owner: str
+    cache: TieredCache
+    ids: list[Any]
+    keys: list[str]
+    versions: list[bytes]
+
+
+class Prepared(NamedTuple):
+    """What is asked to say whether a trace is still right."""
+
+    owners: list[PreparedOwner]
+    tags: list[str]
+    tokens: list[str]
+    shapes: Mapping[str, Shape | None]
+
+
+class Checked(NamedTuple):
+    """`version`: of now, None: that cannot be said. `late`: why what was asked anew may be older
+    than what was invalidated; empty: it is not."""
+
+    version: bytes | None
+    late: str = ""
+
+
+NOT_KNOWN = Checked(None)
+
+
+class Late:
+    """A `ReadRecorder` that only wants to know whether something was late."""
+
+    def __init__(self) -> None:
+        self.why = ""
+
+    def row(self, of: object, owner: str, id: Any, cached: CachedRow) -> None:
+        """What it is the caller looks at himself."""
+
+    def tokens(self, of: object, tokens: Mapping[str, str], shapes: Mapping[str, str]) -> None:
+        """The same."""
+
+    def behind(self, why: str) -> None:
+        self.why = self.why or why
+
+    def unknown(self, why: str) -> None:
+        self.why = self.why or why
 
 
 async def _versions(
-    owner: _Owner,
-    keys: Mapping[str, bytes],
-    bookmark: Bookmark | None,
-    recorder: ReadRecorder | None,
-) -> Mapping[str, bytes]:
-    """Of these keys now. Raises CodecError, also for the text of no key."""
-    try:
-        ids = {owner.keys.id(key): key for key in keys}
-    except RepocacheError as error:
-        raise CodecError(str(error)) from error
-    found = await owner.cache.get_many(list(ids), bookmark, recorder)
-    version = owner.cache.version
-    return {key: version(found[id]) for id, key in ids.items()}
+    each: PreparedOwner, asking: Callable[[], Bookmark | None], late: Late
+) -> list[bytes]:
+    """Of its keys now; the list that was given if none has changed. Raises CodecError, also where
+    callers are not given what is cached."""
+    if each.cache.switch.mode is CacheMode.SHADOW:
+        raise CodecError(f"{each.owner} is in shadow mode")
+    peek, version = each.cache.peek_for_caller, each.cache.version
+    cached = [peek(id) for id in each.ids]
+    if None in cached:
+        missing = [id for id, found in zip(each.ids, cached, strict=True) if found is None]
+        brought = await each.cache.get_many(missing, asking(), late)
+        cached = [
+            brought[id] if found is None else found
+            for id, found in zip(each.ids, cached, strict=True)
+        ]
+    found = [each_row.version or version(each_row) for each_row in cached if each_row is not None]
+    return each.versions if found == each.versions else found
 
 
 def _recorded(keys: Keys, cache: TieredCache, policy: Policy, scope: str) -> RecordedOwner:

@@ -14,7 +14,7 @@ from repocache.pages.pages import Pages
 from repocache.routing.expected import Expectation
 from repocache.routing.recording import SLOTS, Recording, Trace, slot_of
 from repocache.runtime.edges import DeclaredEdges
-from repocache.runtime.recordings import Recordings
+from repocache.runtime.recordings import Checked, Recordings
 from repocache.tags import NAMED
 
 
@@ -82,9 +82,9 @@ class Responses:
         `UnitOfWork.hold`."""
         return self._recordings.expecting(trace)
 
-    async def version(self, trace: Trace) -> bytes | None:
-        """See `Recordings.version`."""
-        return await self._recordings.version(trace)
+    async def check(self, trace: Trace) -> Checked:
+        """See `Recordings.check`."""
+        return await self._recordings.check(trace)
 
     def hindrance(self, recording: Recording, trace: Trace) -> str:
         """See `Recordings.hindrance`."""
@@ -92,7 +92,10 @@ class Responses:
 
     def tag_lines(self, trace: Trace) -> list[tuple[bytes, bytes]] | None:
         """Header lines for what was made of this. None: no edge may keep it."""
-        return self._tags.lines(trace.tags - _SLOTS)
+        if EdgeTags not in trace.memo:
+            trace.memo[EdgeTags] = self._tags.lines(trace.tags - _SLOTS)
+        lines: list[tuple[bytes, bytes]] | None = trace.memo[EdgeTags]
+        return lines
 
 
 class MadeAnew(NamedTuple):

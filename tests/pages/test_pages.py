@@ -7,13 +7,14 @@ import asyncio
 import httpx
 import pytest
 
+from repocache import CacheMode, Settings
 from repocache.errors import UsageError
 from repocache.events import ChannelDown
 from repocache.http import PageCache, warm
 from repocache.testing import Endpoints, Servers
 from tests.pages.site import Site, open_site
-from tests.responses.catalog import Product
-from tests.shop import until
+from tests.responses.catalog import Product, Products
+from tests.shop import QUICK, until
 
 
 async def settled(site: Site, client: httpx.AsyncClient, path: str) -> httpx.Response:
@@ -223,3 +224,33 @@ async def test_pages_are_made_before_anybody_asks(site: Site, other: Site) -> No
     assert not other.made["/products/1"]
     with pytest.raises(UsageError, match="begin with /"):
         await warm(site.app, ["products/1"])
+
+
+async def test_a_session_with_monotonic_reads_is_given_no_kept_page(
+    repocache_endpoints: Endpoints,
+) -> None:
+    settings = Settings(topology=QUICK, monotonic=True)
+    async with (
+        open_site(repocache_endpoints, settings=settings) as site,
+        site.client() as client,
+    ):
+        for turn in range(1, 4):
+            answer = await client.get("/products/1")
+            assert site.made["/products/1"] == turn
+            assert "private" in answer.headers["cache-control"]
+
+
+async def test_what_shadow_mode_does_not_trust_vouches_for_no_page(
+    site: Site, client: httpx.AsyncClient
+) -> None:
+    await settled(site, client, "/products/1")
+    made = site.made["/products/1"]
+    site.shop.db.switch(Products, CacheMode.SHADOW)
+    await client.get("/products/1")
+    assert site.made["/products/1"] == made + 1
+    site.shop.db.switch(Products, CacheMode.OFF)
+    answer = await client.get("/products/1")
+    assert (answer.text, answer.headers["cache-control"]) == (
+        "<h1>n1</h1>r11, r12",
+        "private, no-cache",
+    )

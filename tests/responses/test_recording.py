@@ -53,7 +53,7 @@ async def kept(shop: Shop, read: Read) -> Trace:
 
 
 async def version(shop: Shop, trace: Trace) -> bytes | None:
-    return await shop.db._started.recordings.version(trace)
+    return (await shop.db._started.recordings.check(trace)).version
 
 
 async def rename(shop: Shop, id: int, name: str) -> None:

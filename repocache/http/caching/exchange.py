@@ -26,7 +26,7 @@ from repocache.http.caching.verdict import KeepVerdict, lasts
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
 from repocache.routing.around import current_scopes
-from repocache.routing.recording import NOTHING_READ, Recording, Trace
+from repocache.routing.recording import NOTHING_READ, Trace
 from repocache.runtime.responses import Responses
 
 HIDDEN_FROM_PAGES = b"authorization"
@@ -110,30 +110,22 @@ class Exchange:
         trace = await pages.trace(key)
         if trace is None:
             return False
-        async with self._ground.responses.record() as recording:
-            version = await self._ground.responses.version(trace)
-            if version is None:
-                return False
-            etag = versions_etag(self._asked.of, [version])
-            found = answer(self._asked.method, self._asked.lines, Current(etag))
-            if found is not ConditionalAnswer.NOT_MODIFIED:
-                return False
-            held = self._held(recording, trace, policy)
+        version, late = await self._ground.responses.check(trace)
+        if version is None:
+            return False
+        etag = versions_etag(self._asked.of, [version])
+        found = answer(self._asked.method, self._asked.lines, Current(etag))
+        if found is not ConditionalAnswer.NOT_MODIFIED:
+            return False
+        held = held_for(late, policy)
         told = AnswerStamp(held, etag, self._tags(held, trace), CacheHit(detail="versions"))
         await self._send(Response(304, tuple(stamped((), told))))
         self._tell("not modified", held)
         return True
 
-    def _held(self, recording: Recording, trace: Trace, policy: Public) -> KeepVerdict:
-        """What was looked at anew may be late for others, and right for this session."""
-        why = self._ground.responses.hindrance(recording, trace)
-        less = Private(no_cache=True, vary=policy.vary, etag=policy.etag)
-        return KeepVerdict(less, why) if why else KeepVerdict(policy)
-
     async def _by_pages(self, pages: Pages, key: PageKey, policy: Public) -> None:
-        async with self._ground.responses.record() as recording:
-            found = await pages.get(key)
-            held = self._held(recording, recording.trace(), policy)
+        found = await pages.get(key)
+        held = held_for(found.late, policy)
         if found.rendered:
             made = self._own
             if made is not None:
@@ -256,6 +248,12 @@ class Exchange:
                 each.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             raise
+
+
+def held_for(late: str, policy: Public) -> KeepVerdict:
+    """What was looked at anew may be late for others, and right for this session."""
+    held = KeepVerdict(policy)
+    return replace_policy(held, policy, late) if late else held
 
 
 def replace_policy(held: KeepVerdict, policy: RoutePolicy, why: str) -> KeepVerdict:
