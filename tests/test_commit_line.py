@@ -55,8 +55,7 @@ def test_a_commit_is_of_the_line_that_its_connection_writes(
         lives=Lives(60.0, 60.0, lambda: 0.0),
         outbox=nobody,
         write_through=nobody,
-        edges=nobody,
-        wrote=nobody,
+        in_front=(),
         spawn=nobody,
         observe=nobody,
     )

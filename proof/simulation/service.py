@@ -59,7 +59,6 @@ from repocache.routing import routing
 from repocache.routing.routing import Routing, Stickiness
 from repocache.routing.seen import SeenTransactions
 from repocache.runtime.cache import RunningCache, open_cache
-from repocache.runtime.edges import PurgeQueue
 from repocache.runtime.outbox import NoOutbox, open_outbox
 from repocache.runtime.primary_wal import PrimaryWal
 from repocache.settings import Settings
@@ -194,8 +193,7 @@ class Service:
             lives=lives,
             outbox=outbox,
             write_through=hook,
-            edges=PurgeQueue(),
-            wrote=cache.recent.wrote,
+            in_front=(),
             spawn=cache.tasks.spawn,
             observe=settings.observe,
         )

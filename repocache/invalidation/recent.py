@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from repocache.invalidation.batch import Batch
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records.message import Message
+from repocache.tags import NAMED
 
 MOST = 20_000
 """Changes that are remembered; of those before nothing is known but that there were some."""
@@ -41,11 +43,14 @@ class RecentChanges:
                     return True
         return False
 
-    def wrote(self, texts: Iterable[str]) -> None:
-        """This process's own commit: keys, and owners as a whole."""
+    def committed(self, batch: Batch, _rows: object = ()) -> None:
+        """This process's own commit. Of tags it does not say which have moved."""
         self.number += 1
-        for each in texts:
-            self._note(each)
+        for owner, texts in batch.keys.items():
+            for each in (owner,) if owner.startswith(NAMED.prefix) else texts:
+                self._note(each)
+        for owner in batch.owners:
+            self._note(owner)
 
     def up(self) -> None:
         self._alive = True

@@ -68,13 +68,10 @@ class CommitOutbox(Protocol):
         ...
 
 
-class CommitEdges(Protocol):
-    """The caches in front of the service."""
-
-    def committed(self, batch: Batch, rows: Sequence[Mark] = ()) -> None:
-        """L1 and Redis were told, or cannot be. `rows`: that relays need not deliver if this
-        process does. Never waits."""
-        ...
+InFront = Callable[[Batch, Sequence[Mark]], None]
+"""Hears, for what lies in front of the caches, what a commit has changed, once L1 and Redis were
+told, or cannot be. The rows are those that relays need not deliver if this process does. Never
+waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +100,13 @@ class CommitPublisher:
         lives: Lives,
         outbox: CommitOutbox,
         write_through: WriteThroughHook,
-        edges: CommitEdges,
-        wrote: Callable[[Iterable[str]], None],
+        in_front: Sequence[InFront],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         observe: Observer,
     ) -> None:
-        """`tags`: which of them move; None: there are none. `wrote`: hears of keys, and owners as a
-        whole, once they were told. `spawn`: runs what outlives the commit."""
-        self._edges = edges
-        self._wrote = wrote
+        """`tags`: which of them move; None: there are none. `in_front`: may change while it runs.
+        `spawn`: runs what outlives the commit."""
+        self._in_front = in_front
         self._bus = bus
         self._tags = tags
         self._retry = retry
@@ -173,11 +168,10 @@ class CommitPublisher:
         if offered:
             self._observe(Stored(offered, sum(receipt.landed for receipt in receipts)))
         self._views.wrote((text for texts in batch.keys.values() for text in texts), batch.owners)
-        self._wrote([*batch.owners, *(text for texts in batch.keys.values() for text in texts)])
         for receipt in receipts:
             self._views.confirm(receipt.bucket, At(receipt.incarnation, receipt.seq, receipt.tip))
         covered = (bool(receipts) or not told) and outcome is Outcome.COMMITTED
-        self._edges.committed(changed, transaction.purges if covered else ())
+        self._tell_in_front(changed, transaction.purges if covered else ())
         transaction.bookmark = self._bookmark(history, position, receipts, covered)
         if covered and self._lives.asides:
             transaction.bookmark = self._lengthened(transaction.bookmark, batch)
@@ -188,6 +182,10 @@ class CommitPublisher:
             self._observe(CommitUnknown(transaction.xid or "", transaction.why))
             if changed:
                 self._spawn(self._publish_again(transaction.xid, changed))
+
+    def _tell_in_front(self, changed: Batch, rows: Sequence[Mark]) -> None:
+        for each in self._in_front:
+            each(changed, rows)
 
     async def _polled(self, outcome: Outcome) -> PrimaryPosition | None:
         """Never one from inside the transaction: its commit record comes after that."""

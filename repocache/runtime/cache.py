@@ -29,7 +29,6 @@ from repocache.invalidation.batch import Batch
 from repocache.invalidation.bus import Bus, PublishRetry
 from repocache.invalidation.channel import Channel, Receiver
 from repocache.invalidation.feed import Feed
-from repocache.invalidation.recent import RecentChanges
 from repocache.invalidation.registered_tags import CommittedTags
 from repocache.keys import KeySpace
 from repocache.records import (
@@ -57,7 +56,7 @@ ALONE = (
 @dataclass(frozen=True, slots=True)
 class RunningCache:
     """What a running database works with. `receivers`: who hears the channel; feeds come and go
-    there; `recent` is one. `link`: to Redis, None where there is none. `sampler`: what lies in
+    there. `link`: to Redis, None where there is none. `sampler`: what lies in
     Redis, looked at from outside of the read path. `tags`: which of them commits move. `retry`:
     what a commit could not publish."""
 
@@ -69,7 +68,6 @@ class RunningCache:
     retry: PublishRetry
     tasks: Tasks
     receivers: list[Receiver]
-    recent: RecentChanges
     channel: Channel
     nonces: Nonces
 
@@ -101,8 +99,7 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
     local = LocalStore(settings.local_entries, settings.local_bytes, time.monotonic)
     loads = InflightLoads()
     views = BucketViews(local, loads, keys, nonces.process, observe)
-    recent = RecentChanges(nonces.process, alive=False)
-    receivers: list[Receiver] = [views, recent]
+    receivers: list[Receiver] = [views]
 
     def again() -> None:
         retry.wake()
@@ -135,7 +132,6 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
         async with connected, Tasks(grace, observe) as tasks:
             if address is None:
                 views.up()
-                recent.up()
                 observe(Degraded("redis", ALONE))
             tasks.keep(retry.run)
             settler = Settler(records, primary, tasks.spawn, observe)
@@ -161,7 +157,6 @@ async def open_cache(  # noqa: PLR0913  # keyword-only
                     retry=retry,
                     tasks=tasks,
                     receivers=receivers,
-                    recent=recent,
                     channel=channel,
                     nonces=nonces,
                 )

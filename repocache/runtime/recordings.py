@@ -38,7 +38,8 @@ class _Owner(NamedTuple):
 
 class Recordings:
     """`owners`: whose rows responses are made of, each with its cache, policy and scope. `tokens`:
-    of tags; None: there are none. `recent`: what this process has heard of."""
+    of tags; None: there are none. `recent`: begins to hear
+    of what changes, once that is wanted."""
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class Recordings:
         shared: ProcessCache,
         routing: Routing,
         tokens: Tokens | None,
-        recent: RecentChanges,
+        recent: Callable[[], RecentChanges],
     ) -> None:
         self._caches: dict[str, _Owner] = {}
         self._owners: dict[str, RecordedOwner] = {}
@@ -57,7 +58,15 @@ class Recordings:
         self._shared = shared
         self._routing = routing
         self._tokens = tokens
-        self._recent = recent
+        self._opened = recent
+        self._heard: RecentChanges | None = None
+
+    @property
+    def _recent(self) -> RecentChanges:
+        """Who makes no responses hears nothing, and pays nothing."""
+        if self._heard is None:
+            self._heard = self._opened()
+        return self._heard
 
     async def expect(self, recording: Recording, named: Iterable[str]) -> None:
         """What is made depends on these tags of the application's own too, by their keys, and on

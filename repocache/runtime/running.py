@@ -6,7 +6,7 @@ Reading `start` from above shows the whole; what a part does is its own affair.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +16,13 @@ from repocache.computed.declared import AnyComputed
 from repocache.computed.read_through import ReadThrough
 from repocache.errors import ConfigurationError
 from repocache.events import Degraded, ignore
+from repocache.invalidation.bus import nobody
 from repocache.invalidation.familiar import FamiliarTags
 from repocache.invalidation.outbox import OutboxMode
+from repocache.invalidation.recent import RecentChanges
 from repocache.invalidation.registered_tags import CommittedTags, RegisteredTags
 from repocache.pages.pages import Pages
-from repocache.publication.publisher import CommitPublisher
+from repocache.publication.publisher import CommitPublisher, InFront
 from repocache.publication.write_through import WriteThroughHook, WriteThroughOwner
 from repocache.queries.known import ShapeBook
 from repocache.records import Registrations
@@ -111,12 +113,13 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             tags=partial(committed_tags, plan, book),
             asides=plan.lives.asides,
             recovered=outbox.wake,
-            delivered=queue.committed,
+            delivered=queue.committed if queue.after else nobody,
             grace=grace,
         )
     )
     await stack.enter_async_context(edges_of(plan, cache, outbox, queue))
-    publisher = publisher_of(plan, cache, primary, outbox, queue)
+    in_front: list[InFront] = [queue.committed] if queue.after else []
+    publisher = publisher_of(plan, cache, primary, outbox, in_front)
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
     watch = watched(plan, publisher, cache, book, stack)
     queries = open_queries(
@@ -152,7 +155,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
         cache.tasks.keep(switches.run)
     if observe is not ignore:
         cache.tasks.keep(measuring.run)
-    recordings = recordings_of(plan, cache, opened, queries)
+    recordings = recordings_of(plan, cache, opened, queries, in_front)
     return Running(
         cache=cache,
         outbox=outbox,
@@ -199,7 +202,7 @@ def publisher_of(
     cache: RunningCache,
     primary: PrimaryWal,
     outbox: NoOutbox,
-    queue: PurgeQueue,
+    in_front: Sequence[InFront],
 ) -> CommitPublisher:
     """What happens after COMMIT, with what write-through stores. Raises ConfigurationError."""
     settings = plan.settings
@@ -223,8 +226,7 @@ def publisher_of(
         lives=plan.lives,
         outbox=outbox,
         write_through=hook,
-        edges=queue,
-        wrote=cache.recent.wrote,
+        in_front=in_front,
         spawn=cache.tasks.spawn,
         observe=settings.observe,
     )
@@ -269,6 +271,7 @@ def recordings_of(
     cache: RunningCache,
     opened: Mapping[type[Repository[Any, Any]], RepositoryReader],
     queries: RunningQueries | None,
+    in_front: list[InFront],
 ) -> Recordings:
     """Of what responses are made of."""
     policies = {
@@ -281,7 +284,7 @@ def recordings_of(
         shared=cache.shared,
         routing=plan.routing,
         tokens=None if queries is None else queries.tokens,
-        recent=cache.recent,
+        recent=partial(heard_from_now, cache, in_front),
     )
 
 
@@ -299,6 +302,14 @@ def responses_of(plan: DatabasePlan, recordings: Recordings, pages: Pages | None
     after = plan.purge_after
     fresh_for = after + settings.publish_timeout + SPARE if after else 0.0
     return Responses(recordings, pages, tags, fresh_for=fresh_for)
+
+
+def heard_from_now(cache: RunningCache, in_front: list[InFront]) -> RecentChanges:
+    """What changes, by messages and by this process's own commits."""
+    recent = RecentChanges(cache.nonces.process, alive=cache.shared.views.alive)
+    cache.receivers.append(recent)
+    in_front.append(recent.committed)
+    return recent
 
 
 def committed_tags(

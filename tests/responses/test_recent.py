@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from repocache.invalidation import recent
+from repocache.invalidation.batch import Batch
 from repocache.invalidation.recent import RecentChanges
 from repocache.keys import bucket_of, owner_bucket
 from repocache.records.message import Message
@@ -107,7 +108,7 @@ def test_a_record_that_this_process_made_for_a_read_is_no_change() -> None:
 def test_an_own_commit_says_itself_what_it_wrote() -> None:
     heard = RecentChanges("me", alive=True)
     before = heard.number
-    heard.wrote(["user:1", "order"])
+    heard.committed(Batch({"user": frozenset({"user:1"})}, frozenset({"order"})))
     assert heard.changed(before, ["user:1"])
     assert heard.changed(before, ["order:7"])
     assert not heard.changed(before, ["user:2"])
