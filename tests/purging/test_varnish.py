@@ -7,100 +7,24 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
-import httpx
 import pytest
-import uvicorn
 
-from repocache.edges.declared import Edges
-from repocache.edges.varnish import Varnish
 from repocache.events import EdgePurged
 from repocache.testing import Endpoints, Servers
-from tests.edges.servers import SECRET, needs_varnish, varnish
-from tests.pages.site import Site, open_site
+from tests.edges.servers import needs_varnish
+from tests.pages.site import Site
 from tests.purging.conftest import Sql, rows_left
+from tests.purging.fronts import Behind, behind_varnish, hit
 from tests.shop import until
 
 pytestmark = needs_varnish
-PUBLIC_PATHS = (
-    '# if (req.url ~ "^/public/") { unset req.http.Cookie; }',
-    'if (req.url ~ "^/(products|category|careless)/") { unset req.http.Cookie; }',
-)
-
-
-class Door:
-    """Where Varnish asks, before there is a site. `held`: answers are on their way until it is
-    set; `waiting`: one is."""
-
-    def __init__(self) -> None:
-        self.app: Any = None
-        self.held: asyncio.Event | None = None
-        self.waiting = asyncio.Event()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def slowly(message: Any) -> None:
-            if self.held is not None:
-                self.waiting.set()
-                await self.held.wait()
-            await send(message)
-
-        await self.app(scope, receive, slowly)
-
-
-@asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[int]:
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="error")
-    )
-    task = asyncio.create_task(server.serve())
-    try:
-        await until(lambda: server.started or task.done(), "the server listens")
-        yield server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await task
-
-
-class Behind:
-    """`site` is asked by Varnish, `other` is another process of it."""
-
-    def __init__(self, url: str, door: Door, site: Site, other: Site) -> None:
-        self.url = url
-        self.door = door
-        self.site = site
-        self.other = other
-
-    @asynccontextmanager
-    async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
-        async with httpx.AsyncClient(base_url=self.url, timeout=30, trust_env=False) as client:
-            yield client
 
 
 @pytest.fixture
 async def behind(repocache_endpoints: Endpoints) -> AsyncIterator[Behind]:
-    door = Door()
-    async with serving(door) as port, varnish(port, PUBLIC_PATHS) as edge:
-        edges = Edges(Varnish(edge.url, secret=SECRET), app="shop", transit=0.3)
-        async with (
-            open_site(repocache_endpoints, edges=edges) as site,
-            open_site(repocache_endpoints, edges=edges) as other,
-        ):
-            door.app = site.app
-            yield Behind(edge.url, door, site, other)
-
-
-async def hit(client: httpx.AsyncClient, path: str) -> httpx.Response:
-    """Ask until Varnish has it."""
-    answers: list[httpx.Response] = []
-
-    async def has() -> bool:
-        answers.append(await client.get(path))
-        return "varnish; hit" in answers[-1].headers["cache-status"]
-
-    await until(has, f"Varnish has {path}")
-    return answers[-1]
+    async with behind_varnish(repocache_endpoints) as behind:
+        yield behind
 
 
 async def test_a_commit_anywhere_takes_the_page_away(behind: Behind) -> None:
