@@ -23,6 +23,7 @@ from repocache import (
     TopologySettings,
     View,
 )
+from repocache.edges.declared import Edges
 from repocache.events import Observer, ignore
 from repocache.http import PageCache
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
@@ -185,6 +186,7 @@ def database(  # noqa: PLR0913  # keyword-only, the rest
     pool_wait: float = TopologySettings().pool_wait,
     observe: Observer = ignore,
     pages: PageCache | None = None,
+    edges: Edges | None = None,
 ) -> Database:
     topology = TopologySettings(pool_wait=pool_wait)
     settings = Settings(outbox=outbox, secrets=secrets, observe=observe, topology=topology)
@@ -195,6 +197,7 @@ def database(  # noqa: PLR0913  # keyword-only, the rest
         repositories=repositories,
         settings=settings,
         pages=pages,
+        edges=edges,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from benchmarks._fronts import fetched, purged
 from benchmarks._harness import Bar, Effort, Load, interleave, run, under
 from benchmarks._shop import fill, servers
 from benchmarks._sites import (
@@ -36,6 +37,11 @@ BARS = (
 )
 
 
+SERVER = "kept pages, uvicorn"
+VARNISH = "Varnish in front of it"
+FRONT_BARS = (Bar(VARNISH, SERVER, "calls", 2.0, at_least=True),)
+
+
 async def benchmark(effort: Effort) -> None:
     with servers() as running:
         ends = await fill(running, PAGES * ON_A_PAGE)
@@ -53,6 +59,23 @@ async def benchmark(effort: Effort) -> None:
         ):
             table = await interleave(title, contestants, under(load, effort.closed), effort.rounds)
             table.show(BARS)
+        table = await interleave(
+            "a page by HTTP, 32 callers",
+            {
+                SERVER: partial(fetched, ends, PAGES, through=False),
+                VARNISH: partial(fetched, ends, PAGES, through=True),
+            },
+            under(Load(32, PAGES), effort.closed),
+            effort.rounds,
+        )
+        table.show(FRONT_BARS)
+        table = await interleave(
+            "a commit, until its pages are purged, one caller",
+            {"Varnish has answered": partial(purged, ends)},
+            under(Load(1, PAGES), effort.closed),
+            effort.rounds,
+        )
+        table.show(())
 
 
 if __name__ == "__main__":
