@@ -3,7 +3,7 @@ be forgotten or fetched."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.readers import to_examine
 from repocache.runtime.responses import Responses, made_anew
 from repocache.runtime.running import Running
+from repocache.runtime.served import RouteDescription
 from repocache.runtime.switches import LONGEST, SharedSwitch
 from repocache.tags import named_tag
 from repocache.verification.shadow import ShadowCount
@@ -45,6 +46,7 @@ class Operations:
     _observe: Observer
     _home: Home
     _running: Running | None
+    _routes: tuple[RouteDescription, ...] = ()
 
     @property
     def _started(self) -> Running:
@@ -73,6 +75,15 @@ class Operations:
     def responses(self) -> Responses:
         """For who makes responses; see `repocache.http.HttpCache`."""
         return self._started.responses
+
+    def serves(self, routes: Iterable[RouteDescription]) -> None:
+        """An application tells what its routes may be kept for; `routes` has what was told last."""
+        self._routes = tuple(routes)
+
+    @property
+    def routes(self) -> tuple[RouteDescription, ...]:
+        """Of the application that `HttpCache` stands in front of, the most specific first."""
+        return self._routes
 
     @property
     def keeps_pages(self) -> bool:

@@ -231,3 +231,13 @@ async def test_many_different_requests_at_once_keep_apart(site: Site) -> None:
             assert f"<h1>n{id}</h1>" in answer.text
 
         await asyncio.gather(*(one(number) for number in range(200)))
+
+
+async def test_the_database_knows_what_routes_may_be_kept_for(site: Site) -> None:
+    told = {each.template: each for each in site.shop.db.routes}
+    assert told["/products/{id}"].cache_control == PUBLIC
+    assert told["/products/{id}"].is_shared
+    assert told["/products/{id}"].keeps_pages
+    assert told["/about"].targeted == "cdn-cache-control: max-age=3600"
+    assert told["/language/{id}"].vary == ("Accept-Language",)
+    assert not told["/me"].is_shared

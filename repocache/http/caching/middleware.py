@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from repocache.database import Database
 from repocache.errors import ConfigurationError
 from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
+from repocache.http.caching.directives import cache_control, targeted
 from repocache.http.caching.etags import Representation
 from repocache.http.caching.exchange import Exchange, Ground, HttpRequest
 from repocache.http.caching.guard import WriteGuard, is_guarded
@@ -19,6 +20,7 @@ from repocache.http.caching.policy import Etag, Public, RoutePolicy
 from repocache.http.caching.routes import Routes
 from repocache.http.caching.vary import variant
 from repocache.routing.around import current_session
+from repocache.runtime.served import RouteDescription
 
 FRESH = "repocache-fresh"
 """A cookie of who has written a moment ago: an edge that sees it asks the service."""
@@ -60,6 +62,8 @@ class HttpCache:
                     f"HttpCache(routes=...): {template} says pages=True: give "
                     "Database(pages=PageCache(ttl=600))"
                 )
+
+        db.serves(described(template, policy) for template, policy in self._routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,6 +118,17 @@ class HttpCache:
             await send(message)
 
         return telling
+
+
+def described(template: str, policy: RoutePolicy) -> RouteDescription:
+    """For maps and pages."""
+    return RouteDescription(
+        template=template,
+        cache_control=cache_control(policy).decode(),
+        targeted=b", ".join(b"%s: %s" % line for line in targeted(policy)).decode(),
+        vary=policy.vary,
+        keeps_pages=isinstance(policy, Public) and policy.pages,
+    )
 
 
 def fresh_cookie(scope: Scope, seconds: float) -> bytes:
