@@ -15,7 +15,8 @@ from repocache.cli.forget import clear, invalidate
 from repocache.cli.inspect import inspect
 from repocache.cli.keys import keys
 from repocache.cli.map import draw_map
-from repocache.cli.outbox import outbox
+from repocache.cli.outbox import outbox, purges
+from repocache.cli.purge import purge
 from repocache.cli.relay import relay
 from repocache.cli.switch import switch
 from repocache.cli.verify import verify
@@ -36,6 +37,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "verify": verify,
     "relay": relay,
     "outbox": outbox,
+    "purge": purge,
+    "purges": purges,
 }
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)

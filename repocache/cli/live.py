@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from repocache.database import Database
+from repocache.doctor.edge_facts import EdgeFacts, read_edges
 from repocache.doctor.redis_facts import RedisFacts, read_redis
 from repocache.errors import RepocacheError
 from repocache.layering.drawn_tier import SeenServer, replica_tier
@@ -18,6 +19,9 @@ async def look_at_servers(db: Database) -> dict[str, SeenServer]:
         found["Redis"] = redis_seen(
             await read_redis(address, db.settings, db.settings.link.connect_timeout)
         )
+    if db.plan.edges is not None:
+        for edge in await read_edges(db.plan.edges, db.settings.app):
+            found[edge.name] = edge_seen(edge)
     try:
         async with db:
             nodes = db.nodes
@@ -28,6 +32,13 @@ async def look_at_servers(db: Database) -> dict[str, SeenServer]:
         name = each.name if each.name == "primary" else replica_tier(each.name)
         found[name] = node_seen(each)
     return found
+
+
+def edge_seen(facts: EdgeFacts) -> SeenServer:
+    """Whether it takes purges, or why not."""
+    if facts.hindrance:
+        return SeenServer(live=f"takes no purge: {facts.hindrance}", is_well=False)
+    return SeenServer(live="takes purges")
 
 
 def node_seen(node: NodeStatus) -> SeenServer:

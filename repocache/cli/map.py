@@ -13,7 +13,13 @@ from repocache.cli.frame import AsJson, CommandRefused, Frame, Target
 from repocache.cli.live import look_at_servers
 from repocache.cli.target import find_database
 from repocache.database import Database
-from repocache.layering.drawn_tier import DeclaredServers, DrawnTier, SeenServer, drawn_tiers
+from repocache.layering.drawn_tier import (
+    DeclaredServers,
+    DrawnTier,
+    SeenServer,
+    drawn_edges,
+    drawn_tiers,
+)
 from repocache.layering.svg import as_svg
 from repocache.layering.text import as_mermaid, as_text
 
@@ -30,7 +36,8 @@ def draw_map(
     json: AsJson = False,
 ) -> None:
     """Draw the whole layering: browser, CDN, edge, gateway, L1, Redis, replicas, primary; what each
-    owns and for how long. Needs no server without --live.
+    owns and for how long. Needs no server without --live, which also asks each edge to purge a tag
+    that no page has.
 
     Ends with status 1 if --live finds a server that is not as it should be.
     """
@@ -70,5 +77,6 @@ def declared_servers(db: Database, seen: dict[str, SeenServer]) -> DeclaredServe
         local_entries=settings.local_entries,
         local_bytes=settings.local_bytes,
         max_lag=settings.topology.max_lag,
+        edges=drawn_edges(db.plan),
         seen=seen,
     )

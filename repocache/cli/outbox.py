@@ -1,9 +1,10 @@
-"""`repocache outbox`: what the outbox holds; rows tried again, rows deleted."""
+"""`repocache outbox` and `repocache purges`: what the outbox holds, and what edges have still to
+purge; rows tried again, rows deleted."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -13,34 +14,13 @@ from rich.console import Console
 from repocache.cli.frame import AsJson, CommandRefused, Frame, Target, printable
 from repocache.cli.target import find_database
 from repocache.database import Database
-from repocache.invalidation.held import HeldRow
+from repocache.invalidation.held import Held, HeldRow
 
 ALL = "all"
 MOST = 1_000
 """Rows that are listed."""
-
-
-def outbox(
-    target: Target,
-    replay: Annotated[
-        list[str] | None, typer.Option(help="Id of a row to try again now, or all.")
-    ] = None,
-    discard: Annotated[
-        list[str] | None, typer.Option(help="Id of a row to delete undelivered.")
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """List the invalidations that wait in the outbox and those that were put aside, or try again
-    and delete some.
-
-    Ends with status 1 if rows are put aside.
-    """
-    with Frame(json=json) as frame:
-        found = asyncio.run(run_outbox(find_database(target), Wanted(replay or (), discard or ())))
-        if found.missing:
-            frame.say("\n".join(lines_of(found)[:-1]))
-            raise NoRow(found.missing)
-        frame.answer(found.document, lambda console: show(console, found), found=found.aside > 0)
+Replay = Annotated[list[str] | None, typer.Option(help="Id of a row to try again now, or all.")]
+Discard = Annotated[list[str] | None, typer.Option(help="Id of a row to delete undelivered.")]
 
 
 class Wanted(NamedTuple):
@@ -50,16 +30,62 @@ class Wanted(NamedTuple):
     discard: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class HeldTable:
+    """`command`: that shows it. `name`: of the table, in words. `held`: what it holds."""
+
+    command: str
+    name: str
+    held: Callable[[Database], Held]
+
+
+OUTBOX = HeldTable("outbox", "the outbox", lambda db: db.outbox)
+PURGES = HeldTable("purges", "purges", lambda db: db.purges)
+
+
+def outbox(
+    target: Target, replay: Replay = None, discard: Discard = None, json: AsJson = False
+) -> None:
+    """List the invalidations that wait in the outbox and those that were put aside, or try again
+    and delete some.
+
+    Ends with status 1 if rows are put aside.
+    """
+    answer(OUTBOX, target, Wanted(replay or (), discard or ()), json=json)
+
+
+def purges(
+    target: Target, replay: Replay = None, discard: Discard = None, json: AsJson = False
+) -> None:
+    """List what edges have still to purge, each row for some seconds, and what was put aside, or
+    try again and delete some.
+
+    Ends with status 1 if rows are put aside.
+    """
+    answer(PURGES, target, Wanted(replay or (), discard or ()), json=json)
+
+
+def answer(table: HeldTable, target: str, wanted: Wanted, *, json: bool) -> None:
+    """What both commands do."""
+    with Frame(json=json) as frame:
+        found = asyncio.run(run_outbox(find_database(target), wanted, table))
+        if found.missing:
+            frame.say("\n".join(lines_of(found)[:-1]))
+            raise NoRow(found.missing)
+        frame.answer(found.document, lambda console: show(console, found), found=found.aside > 0)
+
+
 class NoRow(CommandRefused):
-    """What was named is no row of the outbox. The message says which."""
+    """What was named is no row of the table. The message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxAnswer:
-    """`rows`: those that wait and those that were put aside, if nothing was to be done.
-    `replayed`, `discarded`: ids, None: nothing was asked. `missing`: which of the ids that were
-    named are none, in words."""
+    """`command`: that shows it. `rows`: those that wait and those that were put aside, if nothing
+    was to be done. `replayed`, `discarded`: ids, None: nothing was asked. `missing`: which of
+    the ids that were named are none, in words."""
 
+    command: str
     waiting: int
     aside: int
     rows: Sequence[HeldRow] | None = None
@@ -80,33 +106,34 @@ class OutboxAnswer:
         }
 
 
-async def run_outbox(db: Database, wanted: Wanted) -> OutboxAnswer:
+async def run_outbox(db: Database, wanted: Wanted, table: HeldTable = OUTBOX) -> OutboxAnswer:
     """What was done, and what there is when it ends. Starts the database for it, in this process.
 
-    Raises NoRow for what can be no id, ConfigurationError without an outbox, and what starting a
+    Raises NoRow for what can be no id, ConfigurationError without the table, and what starting a
     database raises.
     """
-    ids = _ids("replay", [each for each in wanted.replay if each != ALL])
-    doomed = _ids("discard", wanted.discard)
+    ids = _ids("replay", [each for each in wanted.replay if each != ALL], table)
+    doomed = _ids("discard", wanted.discard, table)
     rows: Sequence[HeldRow] | None = None
     replayed: list[int] = []
     discarded: list[int] = []
     missing: list[str] = []
     async with db:
-        held = db.outbox
+        held = table.held(db)
         if ALL in wanted.replay:
             replayed += await held.replay_all()
         if ids:
             found = await held.replay(ids)
             replayed += [each for each in found if each not in replayed]
-            missing += _missing("replay", ids, replayed)
+            missing += _missing("replay", ids, replayed, table)
         if doomed:
             discarded = await held.discard(doomed)
-            missing += _missing("discard", doomed, discarded)
+            missing += _missing("discard", doomed, discarded, table)
         if not (wanted.replay or wanted.discard):
             rows = await held.rows(MOST)
         count = await held.count()
     return OutboxAnswer(
+        table.command,
         count.waiting,
         count.aside,
         rows,
@@ -126,7 +153,9 @@ def lines_of(found: OutboxAnswer) -> list[str]:
     """As `show` prints them."""
     lines = []
     if found.replayed is not None:
-        lines.append(f"let be tried again, see `repocache outbox`: {_named(found.replayed)}")
+        lines.append(
+            f"let be tried again, see `repocache {found.command}`: {_named(found.replayed)}"
+        )
     if found.discarded is not None:
         lines.append(f"discarded: {_named(found.discarded)}")
     lines += map(line_of, found.rows or ())
@@ -143,7 +172,7 @@ def line_of(row: HeldRow) -> str:
     )
 
 
-def _ids(option: str, given: Iterable[str]) -> list[int]:
+def _ids(option: str, given: Iterable[str], table: HeldTable) -> list[int]:
     """Raises NoRow for what is no number of 64 bits."""
     ids: list[int] = []
     for each in given:
@@ -151,8 +180,8 @@ def _ids(option: str, given: Iterable[str]) -> list[int]:
             each.removeprefix("-").isdecimal() and len(each) <= 20 and -(2**63) <= int(each) < 2**63
         ):
             raise NoRow(
-                f"--{option} {each[:40]}: give the id of a row, as `repocache outbox module:db` "
-                "lists it"
+                f"--{option} {each[:40]}: give the id of a row, as `repocache {table.command} "
+                "module:db` lists it"
             )
         ids.append(int(each))
     return ids
@@ -162,8 +191,10 @@ def _named(ids: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(ids))) or "nothing"
 
 
-def _missing(option: str, wanted: Iterable[int], found: Iterable[int]) -> list[str]:
+def _missing(
+    option: str, wanted: Iterable[int], found: Iterable[int], table: HeldTable
+) -> list[str]:
     gone = set(wanted) - set(found)
     if not gone:
         return []
-    return [f"--{option}: no row {_named(gone)} in the outbox: it was delivered, or never there"]
+    return [f"--{option}: no row {_named(gone)} in {table.name}: it was delivered, or never there"]

@@ -95,6 +95,24 @@ def _outside(_: SetupFacts, __: Sequence[Finding]) -> Asked:
     return PointVerdict.UNKNOWN, ELSEWHERE
 
 
+def _purged(setup: SetupFacts, _: Sequence[Finding]) -> Asked:
+    if not setup.edges:
+        return PointVerdict.UNKNOWN, (
+            "no Database(edges=...): of caches in front of the service nothing is known"
+        )
+    deaf = [each.name for each in setup.edges if each.hindrance]
+    if deaf:
+        return PointVerdict.FAIL, f"a purge is not taken by {', '.join(deaf)}"
+    return PointVerdict.PASS, f"a purge is taken by {', '.join(each.name for each in setup.edges)}"
+
+
+def _tagged(setup: SetupFacts, _: Sequence[Finding]) -> Asked:
+    if not setup.edges:
+        return PointVerdict.UNKNOWN, ELSEWHERE
+    headers = ", ".join(dict.fromkeys(each.header for each in setup.edges))
+    return PointVerdict.UNKNOWN, f"look at a response of the service: it should have {headers}"
+
+
 def _coalesced(setup: SetupFacts, _: Sequence[Finding]) -> Asked:
     where = "in the process and by leases in Redis" if setup.redis else "in the process"
     return PointVerdict.PASS, f"every load is shared by those who wait for it, {where}"
@@ -168,7 +186,8 @@ POINTS: tuple[tuple[str, Callable[[SetupFacts, Sequence[Finding]], Asked]], ...]
     ("no invalidation is lost with a process", _nothing_is_lost),
     ("HTTP headers on what can be cached", _outside),
     ("no HTTP caching of what cannot be", _outside),
-    ("edge pages are tagged", _outside),
+    ("edge pages are tagged", _tagged),
+    ("CDN and edges drop what a commit changes", _purged),
     ("requests are coalesced", _coalesced),
     ("that there is no such row is kept", _negative),
     ("rates are exported, with alerts", _rates),

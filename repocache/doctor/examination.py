@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Table
 
+from repocache.doctor.edge_checks import EDGE_CHECKS, deaf_edges
+from repocache.doctor.edge_facts import EdgeFacts, read_edges
 from repocache.doctor.finding import Finding, Severity
 from repocache.doctor.postgres_facts import NodeFacts, read_node
 from repocache.doctor.primary_checks import PRIMARY_CHECKS
@@ -65,6 +67,9 @@ async def gather(
     if is_postgres and not primary.unreachable:
         concerning = [each for each in plan.registry.owned.concerning if isinstance(each, Table)]
         tables = await read_tables(concerning, topology.engine_beside(NAME), settings)
+    edges: Sequence[EdgeFacts] = ()
+    if plan.edges is not None:
+        edges = await read_edges(plan.edges, settings.app)
     return SetupFacts(
         settings=settings,
         owners=owners,
@@ -75,6 +80,7 @@ async def gather(
         primary=primary,
         replicas=replicas,
         tables=tables,
+        edges=edges,
         is_postgres=is_postgres,
     )
 
@@ -96,7 +102,7 @@ def findings_of(setup: SetupFacts) -> tuple[Finding, ...]:
 
 
 def _found(setup: SetupFacts) -> Iterator[Finding]:
-    for check in (*PRIMARY_CHECKS, *REDIS_CHECKS, *SETTINGS_CHECKS):
+    for check in (*PRIMARY_CHECKS, *REDIS_CHECKS, *EDGE_CHECKS, *SETTINGS_CHECKS):
         found = check(setup)
         if found is not None:
             yield found
@@ -105,4 +111,5 @@ def _found(setup: SetupFacts) -> Iterator[Finding]:
             found = check_replica(setup, replica)
             if found is not None:
                 yield found
+    yield from deaf_edges(setup)
     yield from open_ways(setup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from repocache.doctor.edge_facts import EdgeFacts
 from repocache.doctor.postgres_facts import NodeFacts
 from repocache.doctor.redis_facts import RedisFacts
 from repocache.doctor.table_facts import TableFacts
@@ -24,7 +25,8 @@ class Connections:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetupFacts:
     """`redis`: None: none is configured. `tables`: None: they were not looked at. `processes`: how
-    many of them are to run. `shared`: whether there are positions, and a Redis."""
+    many of them are to run. `edges`: caches in front of the service. `is_postgres`: whether there
+    are positions."""
 
     settings: Settings
     owners: Sequence[OwnerDescription]
@@ -35,6 +37,7 @@ class SetupFacts:
     primary: NodeFacts
     replicas: Sequence[NodeFacts]
     tables: TableFacts | None
+    edges: Sequence[EdgeFacts] = ()
     is_postgres: bool = True
 
     @property

@@ -69,6 +69,20 @@ class ForeignKeyAction(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class PurgeFacts:
+    """`table`: of what edges have still to purge, None: there is none. `waiting`, `aside`: its
+    rows, counted up to `MOST_COUNTED`. `seconds`: age of the oldest that waits."""
+
+    table: OutboxTable | None = None
+    waiting: int = 0
+    aside: int = 0
+    seconds: float = 0.0
+
+
+NO_PURGES = PurgeFacts()
+
+
+@dataclass(frozen=True, slots=True)
 class TableFacts:
     """`outbox`: as the catalogue has it; None: there is no such table. `unknown_keys`: actions of
     foreign keys that the metadata does not have. `behind`: why nothing can be written behind, with
@@ -82,6 +96,7 @@ class TableFacts:
     behind: str = ""
     aside: int = 0
     letters: int = 0
+    purges: PurgeFacts = NO_PURGES
 
 
 async def read_tables(
@@ -94,6 +109,7 @@ async def read_tables(
     try:
         outbox = await find(engine, place, names)
         aside = await _aside(engine, place) if outbox is not None else 0
+        purges = await _purges(engine, place.purges, names)
         async with engine.connect() as connection:
             behind, letters = await _behind(connection, BehindTables(settings.outbox_schema))
             known = await rows_of(connection, _TABLES, names=names, notice=NOTICE)
@@ -112,6 +128,7 @@ async def read_tables(
         behind=behind,
         aside=aside,
         letters=letters,
+        purges=purges,
         tables=tuple(TableFact(*row) for row in known),
         unknown_keys=tuple(each for each in found if not declares(by_name[each.table], each)),
     )
@@ -123,6 +140,18 @@ async def _aside(engine: AsyncEngine, place: OutboxPlace) -> int:
         return (await Held(engine, place.table).depth()).aside
     except DatabaseUnavailable:
         return 0
+
+
+async def _purges(engine: AsyncEngine, place: OutboxPlace, names: Sequence[str]) -> PurgeFacts:
+    """Without its rows where the role may not look."""
+    table = await find(engine, place, names)
+    if table is None:
+        return NO_PURGES
+    try:
+        depth = await Held(engine, place.table).depth()
+    except DatabaseUnavailable:
+        return PurgeFacts(table)
+    return PurgeFacts(table, depth.waiting, depth.aside, depth.seconds)
 
 
 async def _behind(connection: AsyncConnection, tables: BehindTables) -> tuple[str, int]:

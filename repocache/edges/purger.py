@@ -7,7 +7,7 @@ async with Purger([Varnish("http://varnish:6081", secret=...)], TagNames("shop")
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Self
@@ -76,6 +76,11 @@ class Purger:
     @property
     def edges(self) -> tuple[Edge, ...]:
         return self._edges
+
+    @property
+    def waiting(self) -> Mapping[str, int]:
+        """How many tags wait for each edge, by its name."""
+        return {worker.edge.name: worker.waiting for worker in self._workers}
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

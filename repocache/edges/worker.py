@@ -17,7 +17,7 @@ from repocache.edges.edge import Edge
 from repocache.edges.exchange import AsyncClient
 from repocache.edges.names import TagNames
 from repocache.edges.pauses import pause
-from repocache.errors import EdgeFailed, EdgeUnavailable
+from repocache.errors import EdgeFailed, EdgeRefused, EdgeUnavailable
 from repocache.events import (
     EdgeBacklogFolded,
     EdgeBacklogLeft,
@@ -41,6 +41,11 @@ class EdgeWorker:
         self._allowance = Allowance.full(edge.limits.requests_a_second)
         self._some = asyncio.Event()
         self._tries = 0
+
+    @property
+    def waiting(self) -> int:
+        """Tags."""
+        return len(self._backlog)
 
     def tell(self, tags: Iterable[str]) -> None:
         """They wait from now on."""
@@ -74,7 +79,7 @@ class EdgeWorker:
             try:
                 await self._send(client, part)
             except EdgeFailed as error:
-                self._observe(EdgePurgeFailed(self.edge.name, len(tags), f"{error}", 1))
+                self._tell_failed(error, len(tags), 1)
                 raise
         seconds = time.monotonic() - began
         self._observe(EdgePurged(self.edge.name, len(tags), seconds, len(parts), final=False))
@@ -90,7 +95,7 @@ class EdgeWorker:
             left = {}
         except EdgeFailed as error:
             self._tries += 1
-            self._observe(EdgePurgeFailed(self.edge.name, len(taken), f"{error}", self._tries))
+            self._tell_failed(error, len(taken), self._tries)
             return error
         finally:
             self._keep_bounded(self._backlog.put_back(left))
@@ -98,6 +103,10 @@ class EdgeWorker:
         seconds = time.monotonic() - min(taken.values())
         self._observe(EdgePurged(self.edge.name, len(taken), seconds, 1, final))
         return None
+
+    def _tell_failed(self, error: EdgeFailed, tags: int, tries: int) -> None:
+        refused = isinstance(error, EdgeRefused)
+        self._observe(EdgePurgeFailed(self.edge.name, tags, f"{error}", tries, refused))
 
     async def _allowed(self) -> None:
         self._allowance, wait = self._allowance.reserved(time.monotonic())

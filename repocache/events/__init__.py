@@ -20,12 +20,14 @@ from repocache.events.edges import (
 from repocache.events.event import Event
 from repocache.events.measures import (
     BehindMeasured,
+    EdgeMeasured,
     LinkMeasured,
     MeasureFailed,
     NodeMeasured,
     NodesMeasured,
     OutboxMeasured,
     OwnerMeasured,
+    PurgesMeasured,
     RedisMeasured,
 )
 from repocache.events.nodes import ClockJumped, HistoryChanged, NodeBack, NodeOut, Sampled
@@ -78,6 +80,7 @@ __all__ = [
     "Degraded",
     "EdgeBacklogFolded",
     "EdgeBacklogLeft",
+    "EdgeMeasured",
     "EdgePurgeFailed",
     "EdgePurged",
     "Event",
@@ -105,6 +108,7 @@ __all__ = [
     "OwnerMeasured",
     "PublishFailed",
     "Published",
+    "PurgesMeasured",
     "RedisMeasured",
     "RelayFailed",
     "Relayed",

@@ -18,12 +18,13 @@ class EdgePurged(Event, frozen=True):
 
 class EdgePurgeFailed(Event, frozen=True):
     """An edge did not take a purge of so many `tags`, which is tried again. `tries`: in vain, in a
-    row."""
+    row. `refused`: it answered that it will not, as it does to a wrong token."""
 
     edge: str
     tags: int
     why: str
     tries: int
+    refused: bool
 
 
 class EdgeBacklogFolded(Event, frozen=True):

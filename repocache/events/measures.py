@@ -12,7 +12,7 @@ from repocache.events.event import Event
 
 class OwnerMeasured(Event, frozen=True):
     """One owner's share of this process's L1, and of its loads. `pattern`: of its policy, or what
-    its keys are: "lookup", "key list", "count", "selects", "tags", "read-through".
+    its keys are: "lookup", "key list", "count", "selects", "tags", "page", "read-through".
 
     Of the moment: `entries`, `bytes`. Totals: `hits` and `misses` of L1; entries `stored`,
     `evicted` for room, `expired`, `invalidated`; callers who `joined` another's load; loads that
@@ -82,6 +82,22 @@ class OutboxMeasured(Event, frozen=True):
     seconds: float
 
 
+class PurgesMeasured(Event, frozen=True):
+    """Rows of what edges have still to purge, as of `OutboxMeasured`. Each commit's row waits for
+    some seconds, until its second purge."""
+
+    waiting: int
+    aside: int
+    seconds: float
+
+
+class EdgeMeasured(Event, frozen=True):
+    """So many tags wait in this process to be purged at an edge."""
+
+    edge: str
+    waiting: int
+
+
 class BehindMeasured(Event, frozen=True):
     """Changes of a write-behind class that wait in Redis, and the `seconds` that the oldest has
     waited."""
@@ -92,7 +108,8 @@ class BehindMeasured(Event, frozen=True):
 
 
 class MeasureFailed(Event, frozen=True):
-    """Something could not be measured now. `what`: the outbox, Redis, a write-behind class."""
+    """Something could not be measured now. `what`: the outbox, purges, Redis, a write-behind
+    class."""
 
     what: str
     why: str

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from repocache.runtime.description import OwnerDescription, OwnerKind, OwnerTimes, Tier
+from repocache.runtime.plan import DatabasePlan
 
 OUTSIDE = ("browser", "CDN", "edge", "gateway")
 """Layers in front of the application, the farthest first."""
+CDNS = ("fastly", "cloudflare")
+"""First words of the names of edges that are a CDN."""
 NOT_CONFIGURED = "not configured: nothing here answers in this application's place"
 
 
@@ -42,31 +45,67 @@ class SeenServer:
     is_well: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnEdge:
+    """A cache in front of the service. `header`: where it reads the tags of a page."""
+
+    name: str
+    header: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredServers:
     """What a database was made with. `replicas`: their names. `local_entries`, `local_bytes`:
-    bounds of L1. `max_lag`: seconds. `seen`: by the tier's name."""
+    bounds of L1. `max_lag`: seconds. `edges`: in front of the service. `seen`: by the tier's name.
+    """
 
     has_redis: bool
     replicas: Sequence[str]
     local_entries: int
     local_bytes: int
     max_lag: float
+    edges: Sequence[DrawnEdge] = ()
     seen: Mapping[str, SeenServer] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def drawn_edges(plan: DatabasePlan) -> tuple[DrawnEdge, ...]:
+    """Those in front of the service."""
+    declared = () if plan.edges is None else plan.edges.edges
+    return tuple(DrawnEdge(each.name, each.header.name) for each in declared)
 
 
 def drawn_tiers(
     owners: Sequence[OwnerDescription], servers: DeclaredServers
 ) -> tuple[DrawnTier, ...]:
     """From the browser to the primary; a tier that is not there is among them, and says so."""
-    outside = [DrawnTier(name=each, about=NOT_CONFIGURED, is_configured=False) for each in OUTSIDE]
+    outside = [tier for layer in OUTSIDE for tier in _outside(layer, servers.edges)]
     inside = (
         _l1(owners, servers),
         _redis(owners, servers),
         *_replicas(owners, servers),
         _primary(owners),
     )
-    return (*outside, *(_live(each, servers.seen) for each in inside))
+    return tuple(_live(each, servers.seen) for each in (*outside, *inside))
+
+
+def _outside(layer: str, edges: Sequence[DrawnEdge]) -> Iterator[DrawnTier]:
+    """The edges of one layer; the layer itself, if nothing is declared of it."""
+    here = [each for each in edges if layer == _layer(each)]
+    if not here:
+        yield DrawnTier(name=layer, about=NOT_CONFIGURED, is_configured=False)
+    for each in here:
+        tags = Holding(
+            f"pages, by their tags in {each.header}", "until a commit changes what they show"
+        )
+        yield DrawnTier(
+            name=each.name,
+            about=f"{layer} in front of the service: each commit purges it, soon and once more",
+            holdings=(tags,),
+        )
+
+
+def _layer(edge: DrawnEdge) -> str:
+    return "CDN" if edge.name.partition(" ")[0] in CDNS else "edge"
 
 
 def _l1(owners: Sequence[OwnerDescription], servers: DeclaredServers) -> DrawnTier:

@@ -51,6 +51,7 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 AGES = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 SIZES = tuple(float(4**power) for power in range(2, 11))
 """16 bytes to 1 MB."""
+LATER = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 COUNTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
@@ -184,8 +185,31 @@ OUTBOX_ROWS = _gauge(
 OUTBOX_AGE = _gauge(
     "outbox_age", "Age of the oldest row that waits.", unit="seconds", share=Share.MOST
 )
-RELAYED = _counter("relayed_rows", "Rows of the outbox that relays delivered.")
+RELAYED = _counter("relayed_rows", "Rows of the outbox, and of purges, that relays delivered.")
 RELAY_FAILURES = _counter("relay_failures", "Times that a relay could not do its work.")
+EDGE_TAGS = _counter("edge_tags", "Tags that an edge has purged.", "edge")
+EDGE_REQUESTS = _counter("edge_requests", "Requests that these purges took.", "edge")
+EDGE_PURGE = _histogram(
+    "edge_purge", "From when a commit had told its tags until the edge had purged them.", "edge",
+    unit="seconds", buckets=LATER,
+)  # fmt: skip
+EDGE_FAILURES = _counter(
+    "edge_purge_failures", "Purges that an edge did not take; they are tried again.", "edge"
+)
+EDGE_WAITING = _gauge("edge_waiting_tags", "Tags that wait to be purged at the edge.", "edge")
+EDGE_FOLDED = _counter(
+    "edge_folded_tags", "Tags that became fewer, which purge more pages: too many waited.", "edge"
+)
+EDGE_LEFT = _counter(
+    "edge_left_tags", "Tags that waited when the database was left, and were not purged.", "edge"
+)
+PURGES_ROWS = _gauge(
+    "purges_rows", "Rows of what edges have still to purge: waiting, or put aside.", "state",
+    share=Share.MOST,
+)  # fmt: skip
+PURGES_AGE = _gauge(
+    "purges_age", "Age of the oldest of these that waits.", unit="seconds", share=Share.MOST
+)
 BEHIND_CHANGES = _gauge(
     "behind_changes", "Changes that wait to be written.", "owner", share=Share.MOST
 )

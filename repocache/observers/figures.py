@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from repocache.errors import UsageError
-from repocache.events import Event, Invalidated
+from repocache.events import EdgePurged, Event, Invalidated
 from repocache.observers.catalogue import Kind, Metric
 from repocache.observers.hot_keys import HotKeys
 from repocache.observers.readings import EventReader
@@ -43,11 +43,13 @@ NOTHING = HistogramTotal(0, 0.0)
 
 
 class LiveFigures:
-    """An observer. `hot`: its hot keys. `recent`: the last invalidations, the latest first."""
+    """An observer. `hot`: its hot keys. `recent`: the last invalidations, the latest first.
+    `purged`: when each edge was purged last, Unix time in seconds."""
 
     def __init__(self) -> None:
         self.hot = HotKeys()
         self.recent: deque[HeardKeys] = deque(maxlen=RECENT)
+        self.purged: dict[str, float] = {}
         self._read = EventReader()
         self._values: dict[Metric, dict[tuple[str, ...], float]] = {}
         self._histograms: dict[Metric, dict[tuple[str, ...], HistogramTotal]] = {}
@@ -56,6 +58,8 @@ class LiveFigures:
         self.hot(event)
         if isinstance(event, Invalidated):
             self.recent.appendleft(HeardKeys(time.time(), event.keys, event.mine))
+        elif isinstance(event, EdgePurged):
+            self.purged[event.edge] = time.time()
         for metric, labels, value in self._read(event):
             if metric.kind is Kind.HISTOGRAM:
                 found = self._histograms.setdefault(metric, {})

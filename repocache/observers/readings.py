@@ -262,6 +262,35 @@ def _outbox(event: events.OutboxMeasured) -> Readings:
     )
 
 
+def _purges(event: events.PurgesMeasured) -> Readings:
+    return (
+        MetricReading(metrics.PURGES_ROWS, ("waiting",), event.waiting),
+        MetricReading(metrics.PURGES_ROWS, ("aside",), event.aside),
+        MetricReading(metrics.PURGES_AGE, (), event.seconds),
+    )
+
+
+def _edge(event: events.EdgeMeasured) -> Readings:
+    edge = (event.edge,)
+    return (
+        MetricReading(metrics.EDGE_WAITING, edge, event.waiting),
+        *none(metrics.EDGE_TAGS, edge),
+        *none(metrics.EDGE_REQUESTS, edge),
+        *none(metrics.EDGE_FAILURES, edge),
+        *none(metrics.EDGE_FOLDED, edge),
+        *none(metrics.EDGE_LEFT, edge),
+    )
+
+
+def _edge_purged(event: events.EdgePurged) -> Readings:
+    edge = (event.edge,)
+    return (
+        MetricReading(metrics.EDGE_TAGS, edge, event.tags),
+        MetricReading(metrics.EDGE_REQUESTS, edge, event.requests),
+        MetricReading(metrics.EDGE_PURGE, edge, event.seconds),
+    )
+
+
 def _behind(event: events.BehindMeasured) -> Readings:
     return (
         MetricReading(metrics.BEHIND_CHANGES, (event.owner,), event.waiting),
@@ -321,6 +350,16 @@ READERS: Mapping[type[events.Event], Callable[[Any], Readings]] = {
     events.LinkMeasured: _link,
     events.RedisMeasured: _redis,
     events.OutboxMeasured: _outbox,
+    events.PurgesMeasured: _purges,
+    events.EdgeMeasured: _edge,
+    events.EdgePurged: _edge_purged,
+    events.EdgePurgeFailed: lambda event: one(metrics.EDGE_FAILURES, event.edge),
+    events.EdgeBacklogFolded: lambda event: (
+        MetricReading(metrics.EDGE_FOLDED, (event.edge,), event.tags),
+    ),
+    events.EdgeBacklogLeft: lambda event: (
+        MetricReading(metrics.EDGE_LEFT, (event.edge,), event.tags),
+    ),
     events.BehindMeasured: _behind,
     events.MeasureFailed: lambda _: one(metrics.MEASURE_FAILURES),
     events.Relayed: lambda event: (MetricReading(metrics.RELAYED, (), event.rows),),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from typing import Any
@@ -18,6 +18,8 @@ from repocache.cache.policies import CacheAside, Policy
 from repocache.computed.declared import AnyComputed, ComputedBinding
 from repocache.computed.key import key_owners
 from repocache.keys import Keys
+from repocache.pages.page import page_keys
+from repocache.pages.policy import PageCache
 from repocache.repository.beside import CountBinding, KeyListBinding
 from repocache.repository.binding import Binding
 from repocache.repository.cached_queries import ONLY_ASKED
@@ -34,7 +36,7 @@ APPLICATION = "work.invalidate(...)"
 class OwnerKind(Enum):
     """What an owner's keys lead to: rows by id; the ids of a lookup's values, of a relationship, or
     how many rows refer to an id; answers of selects; tags of a table or of the application's own;
-    computed values; rows that are written behind."""
+    computed values; whole responses; rows that are written behind."""
 
     REPOSITORY = "repository"
     LOOKUP = "lookup"
@@ -43,6 +45,7 @@ class OwnerKind(Enum):
     SELECTS = "selects"
     TAGS = "tags"
     COMPUTED = "computed value"
+    PAGE = "page"
     WRITE_BEHIND = "write-behind"
 
 
@@ -53,6 +56,10 @@ class Tier(Enum):
     REDIS = "redis"
     REPLICA = "replica"
     PRIMARY = "primary"
+
+
+KEPT = (Tier.L1, Tier.REDIS)
+"""Where copies lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +130,8 @@ def describe(plan: DatabasePlan) -> tuple[OwnerDescription, ...]:
     rows = [each for repository, binding in plan.registry for each in found.of(repository, binding)]
     computed = [each for binding in plan.computed.values() for each in found.computed(binding)]
     behind = [_behind(each) for each in plan.behind.values()]
-    return (*rows, *computed, *behind, *found.tags(plan.computed))
+    pages = [] if plan.pages is None else found.pages(plan.pages)
+    return (*rows, *computed, *pages, *behind, *found.tags(plan.computed))
 
 
 def _near(plan: DatabasePlan) -> frozenset[Tier]:
@@ -231,6 +239,30 @@ class _Describer:
             tiers=self._tiers(policy),
             written_by=APPLICATION,
         )
+
+    def pages(self, declared: PageCache) -> Iterator[OwnerDescription]:
+        """What pages were made of, and under that the pages: nobody but the service makes them."""
+        of_traces, of_bodies = page_keys(declared.owner)
+        times = replace(
+            _times(declared.policy), stale_while_revalidate=declared.stale_while_revalidate
+        )
+        tiers = tuple(each for each in self._tiers(declared.policy) if each in KEPT)
+        for keys, beside, key in (
+            (of_traces, "", "digest of the request"),
+            (of_bodies, of_traces.prefix, "digest of the request, versions of what it shows"),
+        ):
+            yield OwnerDescription(
+                prefix=keys.prefix,
+                kind=OwnerKind.PAGE,
+                declared="Database.pages",
+                source="",
+                beside=beside,
+                key=f"{keys.prefix}:{{{key}}}",
+                pattern="read-through, by versions",
+                times=times,
+                tiers=tiers,
+                written_by="responses of the service",
+            )
 
     def tags(self, computed: Mapping[AnyComputed, ComputedBinding]) -> Iterator[OwnerDescription]:
         """Of tables, and of the application's own."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -39,7 +39,10 @@ PAUSE = 1.0
 
 
 class AnyPurger(Protocol):
-    """What purges."""
+    """What purges. `waiting`: how many tags wait for each edge, by its name."""
+
+    @property
+    def waiting(self) -> Mapping[str, int]: ...
 
     def soon(self, tags: Iterable[str]) -> None:
         """As soon as each edge takes them. Never waits."""

@@ -16,6 +16,7 @@ from repocache.cache.local_store import LocalStore
 from repocache.errors import RepocacheError
 from repocache.events import (
     BehindMeasured,
+    EdgeMeasured,
     LinkMeasured,
     MeasureFailed,
     NodeMeasured,
@@ -23,12 +24,16 @@ from repocache.events import (
     Observer,
     OutboxMeasured,
     OwnerMeasured,
+    PurgesMeasured,
     RedisMeasured,
 )
+from repocache.invalidation.held import Held
 from repocache.nodes.topology import Topology
 from repocache.redaction.foreign import in_brief
 from repocache.redis_link import Link, info_fields
+from repocache.runtime.edges import RunningEdges
 from repocache.runtime.outbox import NoOutbox, RunningOutbox
+from repocache.runtime.purges import RunningPurges
 
 ANSWERED_WITHIN = 5.0
 """Seconds for one part: what does not answer is said, and does not hold up the others."""
@@ -36,13 +41,15 @@ ANSWERED_WITHIN = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measuring:
-    """`patterns`: of all owners. `link`: None: there is no Redis. `every`: seconds."""
+    """`patterns`: of all owners. `link`: None: there is no Redis. `edges`: None: there are none.
+    `every`: seconds."""
 
     patterns: Mapping[str, str]
     local: LocalStore
     link: Link | None
     topology: Topology
     outbox: NoOutbox
+    edges: RunningEdges | None
     behind: Mapping[str, WriteBehind[Any, Any]]
     observe: Observer
     every: float
@@ -57,7 +64,9 @@ class Measuring:
     async def measure(self) -> None:
         """Tell of everything once. What cannot be had is an event (`MeasureFailed`)."""
         self._local()
-        await asyncio.gather(self._redis(), self._outbox(), *map(self._behind, self.behind))
+        await asyncio.gather(
+            self._redis(), self._outbox(), self._purges(), *map(self._behind, self.behind)
+        )
 
     def _local(self) -> None:
         for owner, pattern in self.patterns.items():
@@ -81,6 +90,8 @@ class Measuring:
             )
         for node in self.topology.nodes:
             self.observe(NodeMeasured(node.name, node.out, node.in_flight))
+        for edge, waiting in ({} if self.edges is None else self.edges.purger.waiting).items():
+            self.observe(EdgeMeasured(edge, waiting))
         places, most = self.topology.primary_places, self.topology.settings.max_lag
         self.observe(NodesMeasured(places.taken, places.most, places.waiting, most))
 
@@ -112,14 +123,22 @@ class Measuring:
             self._failed("redis", error)
 
     async def _outbox(self) -> None:
-        if not isinstance(self.outbox, RunningOutbox):
-            return
+        if isinstance(self.outbox, RunningOutbox):
+            await self._depth("outbox", self.outbox.held, OutboxMeasured)
+
+    async def _purges(self) -> None:
+        if isinstance(self.outbox.purges, RunningPurges):
+            await self._depth("purges", self.outbox.purges.held, PurgesMeasured)
+
+    async def _depth(
+        self, what: str, held: Held, measured: type[OutboxMeasured | PurgesMeasured]
+    ) -> None:
         try:
             async with asyncio.timeout(ANSWERED_WITHIN):
-                depth = await self.outbox.held.depth()
-            self.observe(OutboxMeasured(depth.waiting, depth.aside, depth.seconds))
+                depth = await held.depth()
+            self.observe(measured(depth.waiting, depth.aside, depth.seconds))
         except (RepocacheError, TimeoutError) as error:
-            self._failed("outbox", error)
+            self._failed(what, error)
 
     async def _behind(self, owner: str) -> None:
         try:

@@ -23,6 +23,7 @@ from repocache.runtime.description import OwnerDescription, describe
 from repocache.runtime.inspection import Inspection, inspect_key
 from repocache.runtime.outbox import RunningOutbox
 from repocache.runtime.plan import DatabasePlan
+from repocache.runtime.purges import RunningPurges
 from repocache.runtime.readers import to_examine
 from repocache.runtime.responses import Responses, made_anew
 from repocache.runtime.running import Running
@@ -234,6 +235,18 @@ class Operations:
                 "this database has no outbox: op.create_repocache_outbox() makes one"
             )
         return outbox.held
+
+    @property
+    def purges(self) -> Held:
+        """What edges have still to purge, and what was put aside. Raises ConfigurationError without
+        edges, or their table."""
+        purges = self._started.outbox.purges
+        if not isinstance(purges, RunningPurges):
+            raise ConfigurationError(
+                "this database keeps no purges: it needs Database(edges=...), an outbox, and the "
+                "table that op.create_repocache_purges() makes"
+            )
+        return purges.held
 
     async def clear(self, declared: type[Any]) -> None:
         """Forget all that is cached of a repository, or of a `ReadThrough`, in every process: of a

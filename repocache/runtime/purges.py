@@ -16,6 +16,7 @@ from repocache.errors import ConfigurationError
 from repocache.events import Degraded, Observer
 from repocache.invalidation.acknowledger import OutboxAcknowledger
 from repocache.invalidation.batch import Batch
+from repocache.invalidation.held import Held
 from repocache.invalidation.notice import Watched
 from repocache.invalidation.outbox import Mark, Outbox, OutboxMode
 from repocache.invalidation.outbox_table import OutboxPlace, check, find
@@ -55,12 +56,21 @@ class NoPurges:
 
 
 class RunningPurges(NoPurges):
-    """A table that is there. `after`: seconds from what a relay delivers to its second purge."""
+    """A table that is there. `held`: what it holds. `after`: seconds from what a relay delivers to
+    its second purge."""
 
-    def __init__(
-        self, outbox: Outbox, watched: Watched, rows: PurgeRows, after: float, observe: Observer
+    def __init__(  # noqa: PLR0913  # keyword-only
+        self,
+        outbox: Outbox,
+        *,
+        watched: Watched,
+        rows: PurgeRows,
+        held: Held,
+        after: float,
+        observe: Observer,
     ) -> None:
         self.rows = rows
+        self.held = held
         self.beside = self._purge_later
         self._outbox = outbox
         self._after = after
@@ -111,4 +121,11 @@ async def find_purges(  # noqa: PLR0913  # keyword-only, the rest
     check(found, here)
     rows = PurgeRows(here.table, settings.publish_timeout + after + SPARE)
     outbox = Outbox(engine, here.table, watched.tables)
-    return RunningPurges(outbox, watched, rows, after, observe)
+    return RunningPurges(
+        outbox,
+        watched=watched,
+        rows=rows,
+        held=Held(engine, here.table),
+        after=after,
+        observe=observe,
+    )

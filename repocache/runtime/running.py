@@ -117,7 +117,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
             grace=grace,
         )
     )
-    await stack.enter_async_context(edges_of(plan, cache, outbox, queue))
+    edges = await stack.enter_async_context(edges_of(plan, cache, outbox, queue))
     in_front: list[InFront] = [queue.committed] if queue.after else []
     publisher = publisher_of(plan, cache, primary, outbox, in_front)
     outbox.relay_beside(cache.tasks.keep, cache.retry.deliver)
@@ -150,7 +150,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
     opened = readers(registry, cache, settings, plan.signing, verifier, queries=queries)
     switches = switches_of(plan, cache, opened)
     await switches.look()
-    measuring = measuring_of(plan, cache, outbox, behind)
+    measuring = measuring_of(plan, cache, outbox, edges, behind)
     if cache.link is not None:
         cache.tasks.keep(switches.run)
     if observe is not ignore:
@@ -175,7 +175,7 @@ async def start(plan: DatabasePlan, stack: AsyncExitStack) -> Running:
 
 def edges_of(
     plan: DatabasePlan, cache: RunningCache, outbox: NoOutbox, queue: PurgeQueue
-) -> AbstractAsyncContextManager[object]:
+) -> AbstractAsyncContextManager[RunningEdges | None]:
     """What purges the caches in front of the service, if there are some."""
     declared, settings, topology = plan.edges, plan.settings, plan.topology
     if declared is None:
@@ -251,7 +251,11 @@ def switches_of(
 
 
 def measuring_of(
-    plan: DatabasePlan, cache: RunningCache, outbox: NoOutbox, behind: Behinds
+    plan: DatabasePlan,
+    cache: RunningCache,
+    outbox: NoOutbox,
+    edges: RunningEdges | None,
+    behind: Behinds,
 ) -> Measuring:
     """What the observer is told now and then."""
     return Measuring(
@@ -260,6 +264,7 @@ def measuring_of(
         link=cache.link,
         topology=plan.topology,
         outbox=outbox,
+        edges=edges,
         behind={each.owner.prefix: found for each, found in behind.items()},
         observe=plan.settings.observe,
         every=plan.settings.measure_every,

@@ -17,6 +17,7 @@ from repocache import (
     WriteThrough,
 )
 from repocache.cache.policies import Policy
+from repocache.pages.policy import PageCache
 from repocache.runtime.description import OwnerKind, Tier, pattern_of
 from tests.cli.shop_of_all import EVERYTHING
 from tests.cli.test_frame import run
@@ -55,6 +56,22 @@ def test_every_owner_is_described() -> None:
     assert owners["price-loaded"].written_by == "Prices.load"
     assert owners["hit"].kind is OwnerKind.WRITE_BEHIND
     assert owners["tag--posts"].tables == ("public.posts",)
+
+
+def test_pages_are_described() -> None:
+    """What they were made of, and the pages under that."""
+    db = database(pages=PageCache(ttl=60, local_ttl=3, stale_while_revalidate=9))
+    owners = {each.prefix: each for each in db.owners}
+    assert set(owners) == {keys.prefix for keys in db._registry.keys} | {"hit"}
+    page, body = owners["page"], owners["page-body"]
+    assert page.kind is body.kind is OwnerKind.PAGE
+    assert (page.in_figures, page.beside, body.beside) == ("page", "", "page")
+    assert page.tiers == body.tiers == (Tier.L1, Tier.REDIS), "no node has pages"
+    assert page.times is not None
+    assert (page.times.ttl, page.times.local_ttl) == (60, 3)
+    assert page.times.stale_while_revalidate == 9
+    alone = Database(NOWHERE, pages=PageCache(local_ttl=0))
+    assert [each.tiers for each in alone.owners] == [(), ()], "nothing keeps them"
 
 
 def test_tiers_that_are_not_there_answer_nothing() -> None:

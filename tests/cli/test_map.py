@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
 
+from repocache.edges.declared import Edges
+from repocache.edges.fastly import Fastly
+from repocache.edges.varnish import Varnish
 from repocache.layering.drawn_tier import (
     DeclaredServers,
+    DrawnEdge,
     DrawnTier,
     Holding,
     SeenServer,
+    drawn_edges,
     drawn_tiers,
 )
 from repocache.layering.svg import as_svg
 from repocache.layering.text import as_mermaid, as_text
+from repocache.pages.policy import PageCache
 from repocache.testing import Endpoints, Servers
+from tests.cli.edged import write_edged
 from tests.cli.test_frame import run
 from tests.cli.test_keys import application, database
+from tests.edges.playing import SERVICE, saying
+from tests.purging.conftest import playing_edge
 from tests.shop import shop_template
 
 SERVERS = DeclaredServers(
@@ -56,6 +66,42 @@ def test_a_tier_that_is_not_there_says_so() -> None:
     text = as_text(drawn_tiers(database().owners, bare))
     assert "not configured: each process caches for itself alone" in text
     assert "not configured: every miss goes to the primary" in text
+
+
+def test_edges_stand_in_their_layers_and_say_which_tags_they_read() -> None:
+    edges = (
+        DrawnEdge("varnish v1:6081", "xkey"),
+        DrawnEdge("fastly SU1", "surrogate-key"),
+        DrawnEdge("varnish v2:6081", "xkey"),
+    )
+    seen = {"varnish v1:6081": SeenServer(live="takes no purge: status 403", is_well=False)}
+    tiers = drawn_tiers(database().owners, replace(SERVERS, edges=edges, seen=seen))
+    names = [each.name for each in tiers][:6]
+    assert names == [
+        "browser", "fastly SU1", "varnish v1:6081", "varnish v2:6081", "gateway", "L1",
+    ]  # fmt: skip
+    browser, fastly, first, second, *_ = tiers
+    assert not browser.is_configured, "nothing is declared of it"
+    assert fastly.is_configured
+    assert "CDN" in fastly.about
+    assert fastly.holdings[0].what == "pages, by their tags in surrogate-key"
+    assert (first.is_well, second.is_well) == (False, True)
+    assert "TROUBLE: takes no purge: status 403" in as_text(tiers)
+    assert "varnish v1:6081" in as_mermaid(tiers)
+    Xml.fromstring(as_svg(tiers, "shop"))
+
+
+def test_the_edges_of_a_database() -> None:
+    edges = Edges(Varnish("http://v1:6081"), Fastly("SU1", "a-token"))
+    db = database(edges=edges, pages=PageCache(ttl=60, local_ttl=3))
+    assert drawn_edges(db.plan) == (
+        DrawnEdge("varnish v1:6081", "xkey"),
+        DrawnEdge("fastly SU1", "surrogate-key"),
+    )
+    assert drawn_edges(database().plan) == ()
+    tiers = {each.name: each for each in drawn_tiers(db.owners, SERVERS)}
+    for name, life in (("L1", "3 s"), ("Redis", "60 s")):
+        assert {each.what: each.life for each in tiers[name].holdings}["page +body"] == life
 
 
 STRANGE = DrawnTier(
@@ -100,6 +146,20 @@ def test_as_a_command(tmp_path: Path) -> None:
     done = run(tmp_path, "map", "shop_data:db", "--live")
     assert done.returncode == 1
     assert "TROUBLE: the primary does not answer" in done.stdout
+
+
+async def test_live_edges(tmp_path: Path, repocache_endpoints: Endpoints) -> None:
+    ends = repocache_endpoints
+    async with playing_edge() as edge:
+        write_edged(tmp_path, ends, edge.url)
+        done = await asyncio.to_thread(run, tmp_path, "map", "shop_data:db", "--live", "--json")
+        assert done.returncode == 0, done.stderr
+        live = {each["name"]: each["live"] for each in json.loads(done.stdout)["tiers"]}
+        assert live[f"fastly {SERVICE}"] == "takes purges"
+        edge.playing.always = saying(401)
+        done = await asyncio.to_thread(run, tmp_path, "map", "shop_data:db", "--live")
+        assert done.returncode == 1
+        assert "TROUBLE: takes no purge: status 401" in done.stdout
 
 
 async def test_live(tmp_path: Path, repocache_endpoints: Endpoints) -> None:

@@ -13,10 +13,16 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache import Database, Settings, TopologySettings
-from repocache.alembic_ops.ddl import create_outbox, create_trigger, create_write_behind
+from repocache.alembic_ops.ddl import (
+    create_outbox,
+    create_purges,
+    create_trigger,
+    create_write_behind,
+)
 from repocache.doctor.examination import findings_of, gather
 from repocache.doctor.finding import Finding, Severity
 from repocache.doctor.setup import SetupFacts
+from repocache.edges.declared import Edges
 from repocache.testing import Endpoints, Layout, Servers, embedded_servers
 from repocache.testing.given import are_given
 from repocache.testing.topology import fresh_endpoints
@@ -45,7 +51,11 @@ async def make(url: str) -> None:
     engine = create_async_engine(url)
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-        statements = [*create_outbox("public", ()), *create_write_behind("public", ())]
+        statements = [
+            *create_outbox("public", ()),
+            *create_purges("public", ()),
+            *create_write_behind("public", ()),
+        ]
         for table, ids in TABLES.items():
             statements += create_trigger(table, "public", "public", ids)
         for statement in statements:
@@ -65,6 +75,7 @@ class Ground:
         )
     )
     repositories: Any = EVERYTHING
+    edges: Edges | None = None
 
     @property
     def database(self) -> str:
@@ -90,6 +101,7 @@ class Ground:
             redis=self.ends.redis or None,
             repositories=self.repositories,
             settings=self.settings,
+            edges=self.edges,
         )
         return await gather(db.plan, db.unguarded, processes=processes, clock=clock)
 

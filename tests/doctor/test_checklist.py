@@ -30,6 +30,7 @@ async def test_a_healthy_one(ground: Ground) -> None:
         "HTTP headers on what can be cached",
         "no HTTP caching of what cannot be",
         "edge pages are tagged",
+        "CDN and edges drop what a commit changes",
         "rates are exported, with alerts",
     }
 

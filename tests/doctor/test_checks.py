@@ -11,12 +11,13 @@ import pytest
 
 from repocache import CacheMode, OutboxMode, Settings
 from repocache.cache.entry import CacheSettings
+from repocache.doctor.edge_facts import EdgeFacts
 from repocache.doctor.examination import findings_of
 from repocache.doctor.finding import Severity
 from repocache.doctor.postgres_facts import NodeFacts, Slot
 from repocache.doctor.redis_facts import RedisFacts, beyond
 from repocache.doctor.setup import Connections, SetupFacts
-from repocache.doctor.table_facts import ForeignKeyAction, TableFact, TableFacts
+from repocache.doctor.table_facts import ForeignKeyAction, PurgeFacts, TableFact, TableFacts
 from repocache.events import Unguarded
 from repocache.invalidation.outbox_table import OutboxTable
 from repocache.runtime.description import OwnerDescription, OwnerKind, OwnerTimes, Tier
@@ -77,6 +78,7 @@ OUTBOX = OutboxTable(
     foreign=False,
     usable=True,
 )
+EDGE = EdgeFacts("varnish v1", "xkey")
 USERS = TableFact("users", exists=True, secured=False, watched=True)
 TABLES = TableFacts(OUTBOX, (USERS,))
 WELL = SetupFacts(
@@ -118,6 +120,14 @@ def table(**facts: Any) -> dict[str, Any]:
 
 def outbox(**facts: Any) -> dict[str, Any]:
     return {"tables": TableFacts(OUTBOX._replace(**facts), (USERS,))}
+
+
+def edged(**facts: Any) -> dict[str, Any]:
+    return purged(PurgeFacts(OUTBOX)) | {"edges": (replace(EDGE, **facts),)}
+
+
+def purged(found: PurgeFacts) -> dict[str, Any]:
+    return {"tables": replace(TABLES, purges=found), "edges": (EDGE,)}
 
 
 def settings(**facts: Any) -> dict[str, Any]:
@@ -184,6 +194,13 @@ CASES: list[tuple[dict[str, Any], str, Severity]] = [
     (settings(cache=CacheSettings(mode=CacheMode.OFF)), "caches are not on", WARNING),
     (settings(local_bytes=1 << 20), "large values fill L1", NOTE),
     (settings(publish_timeout=45.0), "longer than their bookmarks count", ERROR),
+    (purged(PurgeFacts()), "there is no table of purges", WARNING),
+    (purged(PurgeFacts()) | settings(outbox=OutboxMode.REQUIRED), "no table of purges", ERROR),
+    (purged(PurgeFacts(OUTBOX._replace(usable=False))), "purges cannot be used", ERROR),
+    (purged(PurgeFacts(OUTBOX, aside=2)), "put aside", WARNING),
+    (purged(PurgeFacts(OUTBOX, waiting=3, seconds=61.0)), "wait for long", WARNING),
+    (edged(hindrance="status 403", refused=True), "varnish v1 refuses our purges", ERROR),
+    (edged(hindrance="no answer: gone"), "varnish v1 does not take purges", ERROR),
     ({"unguarded": (Unguarded("TLS to Redis", "anybody; rediss://"),)}, "TLS to Redis", WARNING),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from repocache.alembic_ops.ddl import create_outbox
+from repocache.alembic_ops.ddl import create_outbox, create_purges
 from repocache.testing import Servers
 from tests.behind.counters import make_counters
 from tests.shop import shop_template
@@ -29,6 +29,6 @@ async def make_all(url: str) -> None:
     await make_counters(url)
     engine = create_async_engine(url)
     async with engine.begin() as connection:
-        for statement in create_outbox("public", ()):
+        for statement in (*create_outbox("public", ()), *create_purges("public", ())):
             await connection.execute(text(statement))
     await engine.dispose()

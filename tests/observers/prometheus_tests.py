@@ -36,6 +36,12 @@ def restless(low: float, high: float, now: float) -> Minutes:
     return [*swings, *[now] * AFTER]
 
 
+def seldom(usual: float, now: float) -> Minutes:
+    """As now for half an hour in each two: far above the mean, and usual all the same."""
+    before = [usual if minute // 30 % 4 else now for minute in range(BEFORE)]
+    return [*before, *[now] * AFTER]
+
+
 def begun(now: float, *, minutes: int = 5) -> Minutes:
     """A counter that is not there before it first counts, a few minutes ago."""
     return [now, *[0.0] * (minutes - 1)]

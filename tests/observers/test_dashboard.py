@@ -22,6 +22,7 @@ from repocache.observers.prometheus import PrometheusMetrics
 from repocache.testing import Endpoints
 from tests.observers.running_prometheus import Prometheus, needs_prometheus, scraping
 from tests.observers.watched import PageViews, Watched, watched
+from tests.purging.conftest import playing_edge
 from tests.shop import User, Users, in_rotation
 
 BOARD: dict[str, Any] = json.loads(grafana_dashboard())
@@ -105,7 +106,8 @@ async def test_a_real_prometheus_answers_each_query(
     metrics = PrometheusMetrics(registry)
     queries = {str(each.id): str(each.values[0]) for each in QUERIES}
     async with (
-        watched(repocache_endpoints, (Found, PageViews), beside=metrics) as here,
+        playing_edge() as edge,
+        watched(repocache_endpoints, (Found, PageViews), beside=metrics, edges=edge.edges) as here,
         watched(repocache_endpoints) as other,
         scraping(registry, tmp_path) as prometheus,
     ):

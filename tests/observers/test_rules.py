@@ -22,10 +22,12 @@ from tests.observers.prometheus_tests import (
     firing,
     needs_promtool,
     restless,
+    seldom,
     steady,
 )
 
 USER = 'owner="user"'
+EDGE = 'edge="varnish v1:6081"'
 HEALTHY: World = {
     f'repocache_reads_total{{{USER}, tier="l1"}}': restless(500, 700, 600),
     f'repocache_reads_total{{{USER}, tier="l2"}}': steady(60),
@@ -53,6 +55,13 @@ HEALTHY: World = {
     "repocache_outbox_age_seconds": restless(0, 2, 1),
     'repocache_outbox_rows{state="aside"}': steady(0),
     "repocache_relay_failures_total": steady(0),
+    f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="0.1"}}': steady(50),
+    f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="5"}}': steady(50),
+    f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="+Inf"}}': steady(50),
+    f"repocache_edge_purge_seconds_count{{{EDGE}}}": steady(50),
+    f"repocache_edge_purge_failures_total{{{EDGE}}}": steady(0),
+    "repocache_purges_age_seconds": restless(2, 8, 5),
+    'repocache_purges_rows{state="aside"}': steady(0),
     'repocache_behind_changes{owner="view"}': restless(500, 900, 700),
     'repocache_flush_failures_total{owner="view"}': steady(0),
     'repocache_dead_letters_total{owner="view"}': steady(0),
@@ -91,6 +100,12 @@ CAUSES: Mapping[str, World] = {
     "RepocacheOutboxOld": {"repocache_outbox_age_seconds": steady(1, 300)},
     "RepocacheOutboxPutAside": {'repocache_outbox_rows{state="aside"}': steady(0, 1)},
     "RepocacheRelayFails": {"repocache_relay_failures_total": steady(0, 1)},
+    "RepocachePurgesFail": {f"repocache_edge_purge_failures_total{{{EDGE}}}": steady(0, 2)},
+    "RepocachePurgesLag": {
+        f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="0.1"}}': steady(50, 20)
+    },
+    "RepocachePurgesOld": {"repocache_purges_age_seconds": steady(5, 300)},
+    "RepocachePurgesPutAside": {'repocache_purges_rows{state="aside"}': steady(0, 1)},
     "RepocacheBacklogGrew": {'repocache_behind_changes{owner="view"}': steady(700, 9_000)},
     "RepocacheFlushesFail": {'repocache_flush_failures_total{owner="view"}': steady(0, 1)},
     "RepocacheDeadLetters": {'repocache_dead_letters_total{owner="view"}': begun(1)},
@@ -121,6 +136,8 @@ DEVIATE = {
     "RepocacheKeysGrew": 0.01,
     "RepocacheInvalidationLags": 0.001,
     "RepocacheOutboxOld": 0.1,
+    "RepocachePurgesLag": 0.001,
+    "RepocachePurgesOld": 0.1,
     "RepocacheBacklogGrew": 0.01,
 }
 """How much of the traffic a service has that is too quiet for the alert."""
@@ -134,6 +151,10 @@ RESTLESS: Mapping[str, World] = {
         f"repocache_redis_read_bytes_total{{{USER}}}": restless(10e6, 60e6, 60e6)
     },
     "RepocacheKeysGrew": {f"repocache_keys_distinct{{{USER}}}": restless(5e3, 40e3, 40e3)},
+    "RepocachePurgesLag": {
+        f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="0.1"}}': seldom(50, 20)
+    },
+    "RepocachePurgesOld": {"repocache_purges_age_seconds": seldom(5, 300)},
     "RepocacheBacklogGrew": {'repocache_behind_changes{owner="view"}': restless(700, 9_000, 9_000)},
 }
 """The same as in CAUSES at the end, but usual for them."""
@@ -152,9 +173,17 @@ LITTLE: Mapping[str, World] = {
         'repocache_publish_seconds_bucket{le="0.01"}': steady(50, 40),
     },
     "RepocacheOutboxOld": {"repocache_outbox_age_seconds": steady(100, 150)},
+    "RepocachePurgesLag": {
+        f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="0.1"}}': steady(25, 20)
+    },
+    "RepocachePurgesOld": {"repocache_purges_age_seconds": steady(100, 150)},
     "RepocacheBacklogGrew": {'repocache_behind_changes{owner="view"}': steady(9_000, 12_000)},
 }
 """Far more than three deviations from what does not move at all, and little."""
+HALF_A_SECOND: World = {
+    f'repocache_edge_purge_seconds_bucket{{{EDGE}, le="0.1"}}': steady(50, 49.45)
+}
+"""The slowest purge in a hundred, after a tenth of that for hours."""
 YOUNG = 190
 """Minutes, of which those in which something is wrong are many."""
 SHORT = 60
@@ -178,6 +207,7 @@ def worlds() -> Mapping[str, World]:
         **HEALTHY, f"repocache_l1_evictions_total{{{USER}}}": steady(100, 300)
     }  # fmt: skip
     made["young"] = {name: each[-YOUNG:] for name, each in young.items()}
+    made["half a second"] = {**HEALTHY, **HALF_A_SECOND}
     made |= {f"little {name}": {**HEALTHY, **world} for name, world in LITTLE.items()}
     made |= {f"restless {name}": {**HEALTHY, **world} for name, world in RESTLESS.items()}
     made |= {
@@ -236,6 +266,11 @@ def test_what_is_usual_for_a_service_is_no_alarm(fired: Mapping[str, set[str]], 
 @pytest.mark.parametrize("alert", LITTLE)
 def test_a_steady_service_may_change_a_little(fired: Mapping[str, set[str]], alert: str) -> None:
     assert fired[f"little {alert}"] == set()
+
+
+@needs_promtool
+def test_purges_that_are_quick_may_become_slower(fired: Mapping[str, set[str]]) -> None:
+    assert fired["half a second"] == set()
 
 
 @needs_promtool

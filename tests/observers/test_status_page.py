@@ -19,9 +19,11 @@ from repocache.http.status_page.markup import escaped, seconds, size
 from repocache.http.status_page.page import seconds_of
 from repocache.observers import LiveFigures
 from repocache.testing import Endpoints
+from tests.edges.playing import SERVICE
 from tests.observers.status_pages import HOSTILE, looking, page_of, tell_hostile, visited
 from tests.observers.watched import watched
-from tests.shop import Users
+from tests.purging.conftest import playing_edge
+from tests.shop import Users, in_rotation, until
 
 VOID = {"meta", "link", "br", "img", "input"}
 
@@ -86,6 +88,33 @@ async def test_it_shows_how_things_stand(repocache_endpoints: Endpoints) -> None
         assert "user:7" not in str(found)
 
 
+async def test_edges_and_what_they_have_still_to_purge(repocache_endpoints: Endpoints) -> None:
+    async with (
+        playing_edge() as edge,
+        watched(repocache_endpoints, edges=edge.edges) as here,
+        looking(page_of(here)) as client,
+    ):
+        await in_rotation(here)
+        await here.db.measure()
+        [row] = (await client.get("/?format=json")).json()["edges"]
+        assert (row["edge"], row["purged"], row["at"]) == (f"fastly {SERVICE}", 0, None)
+        await here.rename(7, "Ada")
+        await until(lambda: edge.times("user:7") >= 1, "it is purged")
+        await until(lambda: bool(here.figures.purged), "and told")
+        await here.db.measure()
+        found = (await client.get("/?format=json")).json()
+        [row] = found["edges"]
+        assert row["purged"] >= 2
+        assert row["at"] > 1_700_000_000
+        assert row["seconds"] is not None
+        assert row["failures"] == 0
+        assert found["purges"]["waiting"] == 1
+        page = (await client.get("/")).text
+    assert "Caches in front of the service" in page
+    assert " tags purged, " in page, "in the map too"
+    assert "Edges: there are none" not in page
+
+
 async def test_a_database_without_redis(repocache_endpoints: Endpoints) -> None:
     async with (
         watched(replace(repocache_endpoints, redis="", replicas=())) as here,
@@ -97,6 +126,8 @@ async def test_a_database_without_redis(repocache_endpoints: Endpoints) -> None:
     assert "no Redis: the process caches for itself alone" in page
     assert "every miss goes to the primary" in page
     assert (found["channel"], found["redis"]) == (None, None)
+    assert (found["edges"], found["purges"]) == ([], None)
+    assert "Edges: there are none" in page
 
 
 async def test_who_switched_for_all(repocache_endpoints: Endpoints) -> None:

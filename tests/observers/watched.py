@@ -10,6 +10,7 @@ from typing import Any
 from repocache import Database, Settings
 from repocache.events import Observer, Observers, ignore
 from repocache.observers import Kind, LiveFigures, Metric
+from repocache.runtime.edges import DeclaredEdges
 from repocache.testing import Endpoints
 from tests.behind.counters import OFTEN, page_views
 from tests.shop import QUICK, Seen, Shop, Users
@@ -36,6 +37,7 @@ async def watched(
     repositories: Iterable[Any] = (Users,),
     settings: Settings | None = None,
     beside: Observer = ignore,
+    edges: DeclaredEdges | None = None,
 ) -> AsyncIterator[Watched]:
     """Nothing is measured but when it is asked for."""
     figures, seen = LiveFigures(), Seen()
@@ -47,5 +49,6 @@ async def watched(
         redis=ends.redis or None,
         repositories=repositories,
         settings=dataclasses.replace(given, observe=observe, measure_every=3_600),
+        edges=edges,
     ) as db:
         yield Watched(db, seen, figures)

@@ -60,11 +60,17 @@ class PlayedEdge:
         return {name.removeprefix("shop.") for names in self.playing.purged for name in names}
 
 
-@pytest.fixture
-async def edge() -> AsyncIterator[PlayedEdge]:
+@asynccontextmanager
+async def playing_edge() -> AsyncIterator[PlayedEdge]:
     playing = Playing()
     async with speaking(playing.fastly) as server:
         yield PlayedEdge(server.url, playing)
+
+
+@pytest.fixture
+async def edge() -> AsyncIterator[PlayedEdge]:
+    async with playing_edge() as edge:
+        yield edge
 
 
 @asynccontextmanager

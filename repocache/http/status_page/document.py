@@ -16,6 +16,7 @@ SECTIONS = {
     "hot": "Hot keys",
     "invalidations": "Recent invalidations",
     "waiting": "Outbox and backlog",
+    "edges": "Edges",
     "verification": "Verification",
 }
 
@@ -34,6 +35,7 @@ def document(status: Status, layers: Markup, *, title: str, refresh: int) -> str
             ("hot", [sections.hot(status)]),
             ("invalidations", [sections.invalidations(status.invalidations)]),
             ("waiting", sections.waiting(status)),
+            ("edges", sections.edges(status)),
             ("verification", [sections.verification(status)]),
         )
     )

@@ -8,6 +8,7 @@ from repocache.database import Database
 from repocache.http.status_page.status import (
     BacklogRow,
     ChannelState,
+    EdgeRow,
     HotRow,
     HotRows,
     InvalidationRow,
@@ -50,7 +51,7 @@ def gathered(
         owners=_owners(db, figures, before),
         channel=_channel(figures) if db.has_redis else None,
         redis=_redis(figures),
-        outbox=_outbox(figures),
+        outbox=_rows(figures, metrics.OUTBOX_ROWS, metrics.OUTBOX_AGE),
         backlog=tuple(
             BacklogRow(
                 owner,
@@ -61,6 +62,8 @@ def gathered(
             )
             for (owner,), waiting in sorted(figures.values(metrics.BEHIND_CHANGES).items())
         ),
+        edges=_edges(figures),
+        purges=_rows(figures, metrics.PURGES_ROWS, metrics.PURGES_AGE),
         invalidations=tuple(
             _invalidation(each, show_keys=show_keys)
             for each in list(figures.recent)[:MOST_INVALIDATIONS]
@@ -172,14 +175,28 @@ def _redis(figures: LiveFigures) -> RedisState | None:
     )
 
 
-def _outbox(figures: LiveFigures) -> OutboxState | None:
-    seconds = _known(figures, metrics.OUTBOX_AGE)
+def _rows(figures: LiveFigures, rows: Metric, age: Metric) -> OutboxState | None:
+    """Of the outbox, or of purges."""
+    seconds = _known(figures, age)
     if seconds is None:
         return None
-    return OutboxState(
-        int(figures.value(metrics.OUTBOX_ROWS, "waiting")),
-        int(figures.value(metrics.OUTBOX_ROWS, "aside")),
-        seconds,
+    waiting, aside = (int(figures.value(rows, state)) for state in ("waiting", "aside"))
+    return OutboxState(waiting, aside, seconds)
+
+
+def _edges(figures: LiveFigures) -> tuple[EdgeRow, ...]:
+    """Those that were told of."""
+    lags = figures.histograms(metrics.EDGE_PURGE)
+    return tuple(
+        EdgeRow(
+            edge,
+            int(waiting),
+            int(figures.value(metrics.EDGE_TAGS, edge)),
+            figures.purged.get(edge),
+            lags[edge,].mean if (edge,) in lags else None,
+            int(figures.value(metrics.EDGE_FAILURES, edge)),
+        )
+        for (edge,), waiting in sorted(figures.values(metrics.EDGE_WAITING).items())
     )
 
 

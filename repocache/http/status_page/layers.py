@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from repocache.database import Database
 from repocache.http.status_page.markup import Markup, count, percent, seconds, size
 from repocache.http.status_page.status import NodeRow, Status
-from repocache.layering.drawn_tier import DeclaredServers, SeenServer, drawn_tiers, replica_tier
+from repocache.layering.drawn_tier import (
+    DeclaredServers,
+    SeenServer,
+    drawn_edges,
+    drawn_tiers,
+    replica_tier,
+)
 from repocache.layering.svg import STYLE, as_svg
 
 MAP_HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -26,6 +32,7 @@ def drawn(db: Database, status: Status) -> Markup:
         local_entries=settings.local_entries,
         local_bytes=settings.local_bytes,
         max_lag=settings.topology.max_lag,
+        edges=drawn_edges(db.plan),
         seen=seen_by(status),
     )
     picture = as_svg(drawn_tiers(db.owners, servers), "Who answers, and what each owns")
@@ -42,6 +49,9 @@ def seen_by(status: Status) -> Mapping[str, SeenServer]:
         memory = f", {size(status.redis.memory)}" if status.redis is not None else ""
         live = f"{answered(reads['l2'], total)}{memory}" if up else "the channel is down"
         found["Redis"] = SeenServer(live=live, is_well=up)
+    for edge in status.edges:
+        told = f"{count(edge.purged)} tags purged, {count(edge.waiting)} wait"
+        found[edge.edge] = SeenServer(live=told)
     for each in status.nodes:
         name = PRIMARY if each.name == PRIMARY else replica_tier(each.name)
         found[name] = node_seen(each)

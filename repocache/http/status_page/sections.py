@@ -27,6 +27,7 @@ from repocache.http.status_page.status import (
     HotRow,
     InvalidationRow,
     NodeRow,
+    OutboxState,
     OwnerRow,
     Status,
 )
@@ -186,24 +187,51 @@ def invalidation(row: InvalidationRow) -> list[Markup]:
     ]
 
 
-def waiting(status: Status) -> list[Markup]:
-    """What is not where it belongs yet."""
-    outbox = status.outbox
-    if outbox is None:
-        said = paragraph("The outbox: there is none, or it was not measured yet.")
-    else:
-        said = table(
-            "Outbox",
-            ("What", "Now"),
+def held(name: str, rows: OutboxState | None) -> Markup:
+    """Rows of the outbox, or of purges."""
+    if rows is None:
+        return paragraph(f"{name}: there is none, or it was not measured yet.")
+    aside = state(count(rows.aside), good=False) if rows.aside else cell("0")
+    return table(
+        name,
+        ("What", "Now"),
+        [
+            ("Rows that wait", [cell(count(rows.waiting))]),
+            ("The oldest of them", [cell(seconds(rows.seconds))]),
+            ("Rows put aside", [aside]),
+        ],
+    )
+
+
+def edges(status: Status) -> list[Markup]:
+    """Caches in front of the service, and what outlives this process of their purges."""
+    if not status.edges:
+        return [paragraph("Edges: there are none, or they were not measured yet.")]
+    columns = (
+        "Edge", "#Tags that wait", "#Tags purged", "Last", "#Mean lag", "#Purges failed",
+    )  # fmt: skip
+    rows = [
+        (
+            each.edge,
             [
-                ("Rows that wait", [cell(count(outbox.waiting))]),
-                ("The oldest of them", [cell(seconds(outbox.seconds))]),
-                (
-                    "Rows put aside",
-                    [state(count(outbox.aside), good=False) if outbox.aside else cell("0")],
-                ),
+                number(count(each.waiting)),
+                number(count(each.purged)),
+                cell(UNKNOWN if each.at is None else moment(each.at)),
+                number(seconds(each.seconds)),
+                counted_state(each.failures),
             ],
         )
+        for each in status.edges
+    ]
+    return [
+        table("Caches in front of the service", columns, rows),
+        held("Purges", status.purges),
+    ]
+
+
+def waiting(status: Status) -> list[Markup]:
+    """What is not where it belongs yet."""
+    said = held("Outbox", status.outbox)
     behind = table(
         "Changes that wait to be written",
         ("Owner", "#Changes", "#The oldest", "#Flushes failed", "#Dead letters"),

@@ -93,6 +93,19 @@ class BacklogRow(msgspec.Struct, frozen=True):
     dead: int
 
 
+class EdgeRow(msgspec.Struct, frozen=True):
+    """A cache in front of the service. `waiting`: tags that wait in this process. `purged`: since
+    it began; `at`: the last time, Unix time in seconds, None: never; `seconds`: mean, from a commit
+    to its purge, None: there was none. `failures`: purges that it did not take."""
+
+    edge: str
+    waiting: int
+    purged: int
+    at: float | None
+    seconds: float | None
+    failures: int
+
+
 class InvalidationRow(msgspec.Struct, frozen=True):
     """Heard at a Unix time in seconds. `keys`: empty where the application does not show them."""
 
@@ -128,8 +141,8 @@ class PrimaryPlaces(msgspec.Struct, frozen=True):
 
 class Status(msgspec.Struct, frozen=True):
     """At a Unix time in seconds. None: the database has no such part, or it was not measured yet.
-    `max_lag`: seconds that a replica in the rotation may be behind. `verdicts`: of values compared
-    with the primary."""
+    `max_lag`: seconds that a replica in the rotation may be behind. `purges`: rows of
+    what edges have still to purge. `verdicts`: of values compared with the primary."""
 
     at: float
     nodes: tuple[NodeRow, ...]
@@ -140,6 +153,8 @@ class Status(msgspec.Struct, frozen=True):
     redis: RedisState | None
     outbox: OutboxState | None
     backlog: tuple[BacklogRow, ...]
+    edges: tuple[EdgeRow, ...]
+    purges: OutboxState | None
     invalidations: tuple[InvalidationRow, ...]
     hot: HotRows
     verdicts: dict[str, int]
