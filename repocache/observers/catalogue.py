@@ -187,6 +187,10 @@ OUTBOX_AGE = _gauge(
 )
 RELAYED = _counter("relayed_rows", "Rows of the outbox, and of purges, that relays delivered.")
 RELAY_FAILURES = _counter("relay_failures", "Times that a relay could not do its work.")
+RESPONSES = _counter(
+    "responses", "Answers of GET and HEAD through HttpCache, and whether others may keep them.",
+    "how", "kept",
+)  # fmt: skip
 EDGE_TAGS = _counter("edge_tags", "Tags that an edge has purged.", "edge")
 EDGE_REQUESTS = _counter("edge_requests", "Requests that these purges took.", "edge")
 EDGE_PURGE = _histogram(

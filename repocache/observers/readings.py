@@ -353,6 +353,9 @@ READERS: Mapping[type[events.Event], Callable[[Any], Readings]] = {
     events.PurgesMeasured: _purges,
     events.EdgeMeasured: _edge,
     events.EdgePurged: _edge_purged,
+    events.ResponseKept: lambda event: one(
+        metrics.RESPONSES, event.how, "private" if event.why else "as declared"
+    ),
     events.EdgePurgeFailed: lambda event: one(metrics.EDGE_FAILURES, event.edge),
     events.EdgeBacklogFolded: lambda event: (
         MetricReading(metrics.EDGE_FOLDED, (event.edge,), event.tags),

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.responses import PlainTextResponse
 
 from repocache import CachedQueries, CacheMode
+from repocache.http import HttpCache, Public, warm
 from repocache.observers import CATALOGUE, Kind
 from repocache.observers.monitoring import grafana_dashboard
 from repocache.observers.prometheus import PrometheusMetrics
@@ -62,8 +64,10 @@ async def visits(here: Watched, other: Watched, chance: random.Random) -> None:
 async def goes_on(here: Watched, other: Watched) -> None:
     """Until it is cancelled."""
     chance, round_ = random.Random(7), 0
+    app: Any = HttpCache(PlainTextResponse("page"), here.db, {"/": Public(max_age=0)})
     while True:
         await visits(here, other, chance)
+        await warm(app, ["/"])
         round_ += 1
         if round_ % 20 == 0:
             await here.db.verify(samples=10, within=1.0)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from starlette.responses import PlainTextResponse
 
 from repocache import events
+from repocache.http import HttpCache, Public
 from repocache.observers import LiveFigures
 from repocache.observers import catalogue as metrics
 from repocache.observers.prometheus import PrometheusMetrics
@@ -13,7 +18,7 @@ from repocache.testing import Endpoints
 from tests.edges.playing import SERVICE, saying
 from tests.observers.watched import watched
 from tests.purging.conftest import playing_edge
-from tests.shop import in_rotation, until
+from tests.shop import Users, in_rotation, until
 
 EDGE = f"fastly {SERVICE}"
 NEVER_YET = (
@@ -126,3 +131,22 @@ def test_purges_are_counted_by_edge() -> None:
     for name in ("a", "b"):
         figures(events.EdgePurged(name, 5, 0.2, 1, final=False))
     assert figures.values(metrics.EDGE_TAGS) == {("a",): 5, ("b",): 5}
+
+
+async def test_answers_are_counted_by_how_they_came(repocache_endpoints: Endpoints) -> None:
+    async with watched(repocache_endpoints) as shop:
+        await in_rotation(shop)
+
+        async def page(scope: Any, receive: Any, send: Any) -> None:
+            user = await shop.db[Users].require(1)
+            await PlainTextResponse(user.name)(scope, receive, send)
+
+        app: Any = HttpCache(page, shop.db, {"/": Public(max_age=0)})
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+
+            async def public() -> bool:
+                return "public" in (await client.get("/")).headers["cache-control"]
+
+            await until(public, "it may be kept")
+        assert shop(metrics.RESPONSES, "rendered", "as declared") == 1

@@ -16,8 +16,8 @@ from repocache.observers.readings import READERS, EventReader
 
 SPEAKS_OF_NOTHING = {
     "Event", "BacklogLeft", "CachedEntityChanged", "ClockJumped", "Degraded",
-    "HistoryChanged", "OutboxPutAside", "OutboxRefused", "OutboxUnowned", "ResponseKept",
-    "Switched", "Unguarded",
+    "HistoryChanged", "OutboxPutAside", "OutboxRefused", "OutboxUnowned", "Switched",
+    "Unguarded",
 }  # fmt: skip
 """Rare, or told by a gauge too: they are for the log."""
 
