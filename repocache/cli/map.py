@@ -78,5 +78,6 @@ def declared_servers(db: Database, seen: dict[str, SeenServer]) -> DeclaredServe
         local_bytes=settings.local_bytes,
         max_lag=settings.topology.max_lag,
         edges=drawn_edges(db.plan),
+        routes=db.routes,
         seen=seen,
     )

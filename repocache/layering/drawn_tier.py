@@ -8,11 +8,13 @@ from types import MappingProxyType
 
 from repocache.runtime.description import OwnerDescription, OwnerKind, OwnerTimes, Tier
 from repocache.runtime.plan import DatabasePlan
+from repocache.runtime.served import RouteDescription
 
 OUTSIDE = ("browser", "CDN", "edge", "gateway")
 """Layers in front of the application, the farthest first."""
 CDNS = ("fastly", "cloudflare")
 """First words of the names of edges that are a CDN."""
+NOTHING_KEPT = "no-store"
 NOT_CONFIGURED = "not configured: nothing here answers in this application's place"
 
 
@@ -56,7 +58,8 @@ class DrawnEdge:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredServers:
     """What a database was made with. `replicas`: their names. `local_entries`, `local_bytes`:
-    bounds of L1. `max_lag`: seconds. `edges`: in front of the service. `seen`: by the tier's name.
+    bounds of L1. `max_lag`: seconds. `edges`: in front of the service. `routes`: what its answers
+    may be kept for. `seen`: by the tier's name.
     """
 
     has_redis: bool
@@ -65,6 +68,7 @@ class DeclaredServers:
     local_bytes: int
     max_lag: float
     edges: Sequence[DrawnEdge] = ()
+    routes: Sequence[RouteDescription] = ()
     seen: Mapping[str, SeenServer] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -78,7 +82,7 @@ def drawn_tiers(
     owners: Sequence[OwnerDescription], servers: DeclaredServers
 ) -> tuple[DrawnTier, ...]:
     """From the browser to the primary; a tier that is not there is among them, and says so."""
-    outside = [tier for layer in OUTSIDE for tier in _outside(layer, servers.edges)]
+    outside = [tier for layer in OUTSIDE for tier in _outside(layer, servers)]
     inside = (
         _l1(owners, servers),
         _redis(owners, servers),
@@ -88,11 +92,27 @@ def drawn_tiers(
     return tuple(_live(each, servers.seen) for each in (*outside, *inside))
 
 
-def _outside(layer: str, edges: Sequence[DrawnEdge]) -> Iterator[DrawnTier]:
-    """The edges of one layer; the layer itself, if nothing is declared of it."""
-    here = [each for each in edges if layer == _layer(each)]
+def _outside(layer: str, servers: DeclaredServers) -> Iterator[DrawnTier]:
+    """The edges of one layer, or the browser; the layer itself, if nothing is declared of it."""
+    if layer == "browser" and servers.routes:
+        yield DrawnTier(
+            name=layer,
+            about="each client's own: asks again, or is told 304",
+            holdings=tuple(
+                Holding(each.template, each.cache_control)
+                for each in servers.routes
+                if each.cache_control != NOTHING_KEPT
+            ),
+        )
+        return
+    here = [each for each in servers.edges if layer == _layer(each)]
     if not here:
         yield DrawnTier(name=layer, about=NOT_CONFIGURED, is_configured=False)
+    shared = [
+        Holding(each.template, each.targeted or each.cache_control)
+        for each in servers.routes
+        if each.is_shared
+    ]
     for each in here:
         tags = Holding(
             f"pages, by their tags in {each.header}", "until a commit changes what they show"
@@ -100,7 +120,7 @@ def _outside(layer: str, edges: Sequence[DrawnEdge]) -> Iterator[DrawnTier]:
         yield DrawnTier(
             name=each.name,
             about=f"{layer} in front of the service: each commit purges it, soon and once more",
-            holdings=(tags,),
+            holdings=(tags, *shared),
         )
 
 

@@ -25,6 +25,7 @@ from repocache.layering.drawn_tier import (
 from repocache.layering.svg import as_svg
 from repocache.layering.text import as_mermaid, as_text
 from repocache.pages.policy import PageCache
+from repocache.runtime.served import RouteDescription
 from repocache.testing import Endpoints, Servers
 from tests.cli.edged import write_edged
 from tests.cli.test_frame import run
@@ -175,3 +176,27 @@ async def test_live(tmp_path: Path, repocache_endpoints: Endpoints) -> None:
     assert "MB" in live["Redis"]
     assert live["primary"] == "in the rotation"
     assert sum("in the rotation, lag" in each for each in live.values()) == 2
+
+
+def test_routes_are_what_the_browser_and_the_edges_own() -> None:
+    routes = (
+        RouteDescription(template="/products/{id}", cache_control="public, max-age=0"),
+        RouteDescription(
+            template="/about",
+            cache_control="public, max-age=60",
+            targeted="cdn-cache-control: max-age=3600",
+        ),
+        RouteDescription(template="/me", cache_control="private, no-cache"),
+        RouteDescription(template="/secret", cache_control="no-store"),
+    )
+    edges = (DrawnEdge("varnish host", "xkey"),)
+    drawn = drawn_tiers(database().owners, replace(SERVERS, edges=edges, routes=routes))
+    tiers = {each.name: {held.what: held.life for held in each.holdings} for each in drawn}
+    assert tiers["browser"] == {
+        "/products/{id}": "public, max-age=0",
+        "/about": "public, max-age=60",
+        "/me": "private, no-cache",
+    }
+    assert tiers["varnish host"]["/products/{id}"] == "public, max-age=0"
+    assert tiers["varnish host"]["/about"] == "cdn-cache-control: max-age=3600"
+    assert "/me" not in tiers["varnish host"]

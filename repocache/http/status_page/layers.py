@@ -33,6 +33,7 @@ def drawn(db: Database, status: Status) -> Markup:
         local_bytes=settings.local_bytes,
         max_lag=settings.topology.max_lag,
         edges=drawn_edges(db.plan),
+        routes=db.routes,
         seen=seen_by(status),
     )
     picture = as_svg(drawn_tiers(db.owners, servers), "Who answers, and what each owns")
