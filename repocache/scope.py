@@ -53,13 +53,13 @@ class Scope:
     schemas: Schemas | None = None
 
     def __post_init__(self) -> None:
-        given: tuple[object, object, object] = (self.name, self.setting, self.column)
-        name, setting, column = given
+        given: tuple[object, ...] = (self.name, self.setting, self.column, self.schema)
+        name, setting, column, schema = given
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ConfigurationError(
                 f'Scope({name!r}): give the name of an argument, as in Scope("tenant", ...)'
             )
-        if self.schema is True:
+        if schema is True:
             self._check_schema()
             return
         if not isinstance(setting, str) or not _SETTING.fullmatch(setting):
@@ -72,7 +72,7 @@ class Scope:
             raise ConfigurationError(
                 f"Scope({name!r}, column={column!r}): give the name of a column attribute"
             )
-        if self.schema or self.schemas is not None:
+        if schema is not False or self.schemas is not None:
             raise ConfigurationError(
                 f"Scope({name!r}, schema={self.schema!r}, schemas={self.schemas!r}): schemas are "
                 "those of a scope with schema=True: leave them out"

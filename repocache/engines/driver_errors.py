@@ -92,8 +92,8 @@ def connecting_trouble(error: BaseException) -> str:
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
-    """Why the node failed the statement: "lost", "conflict" (with recovery), "behind" (the table was
-    made since); empty if the statement is at fault."""
+    """Why the node failed the statement: "lost", "conflict" (with recovery), "behind" (the table
+    may be new); empty if the statement is at fault."""
     state = sqlstate(error)
     if replica and state == NO_TABLE:
         return "behind"

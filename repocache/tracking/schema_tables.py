@@ -168,7 +168,8 @@ class SchemaTables:
         tables = self._known.get(schema)
         if tables is None:
             return WrittenTables(owned, whole=self.everybody)
-        return WrittenTables(tables, schema)
+        shown = (schema, table.name) in self._shown
+        return WrittenTables(tables, schema, self.everybody if shown else NOBODY)
 
     def declared(self, schema: str) -> WrittenTables:
         """The tables of this schema, as well as they are known."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 from sqlalchemy import ForeignKey, text
@@ -27,7 +27,7 @@ class Account(Base):
     """Of everybody."""
 
     __tablename__ = "accounts"
-    __table_args__: ClassVar[Any] = {"schema": "public"}
+    __table_args__ = ({"schema": "public"},)
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
 

@@ -250,3 +250,75 @@ async def test_what_all_share_is_told_as_ever(shop: Shop) -> None:
         assert await told(shop, work, "account") == {"account:8"}
         assert await told(shop, work, "doc", "folder", "mark") == set()
         await work.rollback()
+
+
+async def test_through_a_view_that_lies_elsewhere(shop: Shop) -> None:
+    """Nobody can tell whose rows a statement of it writes: all are told."""
+    async with shop.db.unit_of_work() as work:
+        for schema in ("public", "b"):
+            sql = f"CREATE VIEW {schema}.shown AS SELECT id, title FROM a.docs"
+            await work.session.execute(text(sql))
+        work.changes(Docs)
+        await work.commit()
+    for value in TENANTS:
+        async with shop.db.scoped(tenant=value):
+            pass
+    for named, value in (("public", "a"), ("b", "a"), ("", "b")):
+        view = Table(
+            "shown", MetaData(), Column("id", Integer), Column("title", Text), schema=named or None
+        )
+        async with shop.db.scoped(tenant=value), shop.db.unit_of_work() as work:
+            await core(update(view).values(title="x").where(view.c.id == 1))(work)
+            assert await told(shop, work, "doc") is None, named
+            await work.rollback()
+
+
+async def test_through_a_view_of_its_own(shop: Shop) -> None:
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(text("CREATE VIEW a.shown AS SELECT id, title FROM a.docs"))
+        work.changes(Docs)
+        await work.commit()
+    view = Table("shown", MetaData(), Column("id", Integer), Column("title", Text))
+    async with shop.db.scoped(tenant="a"), shop.db.unit_of_work() as work:
+        await core(update(view).values(title="x").where(view.c.id == 1))(work)
+        assert await told(shop, work, "doc") is None
+        assert await told(shop, work, "mark") == set()
+        await work.rollback()
+
+
+SHOUT = """
+CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN NEW.slug := upper(NEW.slug); RETURN NEW; END'
+"""
+
+
+async def test_what_the_database_alone_says_of_a_schema(shop: Shop) -> None:
+    """A foreign key that the metadata does not have, and a trigger that gives rows other values."""
+    made = (
+        "ALTER TABLE a.marks ADD FOREIGN KEY (doc_id) REFERENCES a.docs ON DELETE CASCADE",
+        SHOUT,
+        "CREATE TRIGGER shout BEFORE UPDATE ON a.docs FOR EACH ROW EXECUTE FUNCTION shout()",
+    )
+    async with shop.db.unit_of_work() as work:
+        for sql in made:
+            await work.session.execute(text(sql))
+        work.changes(Docs)
+        await work.commit()
+    for value, mark in (("a", {"mark:a:1:1"}), ("b", set())):
+        async with shop.db.scoped(tenant=value), shop.db.unit_of_work() as work:
+            await core(delete(docs).where(docs.c.id == 1))(work)
+            assert await told(shop, work, "mark") == mark
+            await work.rollback()
+        async with shop.db.scoped(tenant=value), shop.db.unit_of_work() as work:
+            await core(update(docs).where(docs.c.id == 1).values(slug="new"))(work)
+            lookups = await told(shop, work, "doc-by_slug")
+            assert (
+                lookups is None
+                if value == "a"
+                else lookups
+                == {
+                    "doc-by_slug:b:s1",
+                    "doc-by_slug:b:new",
+                }
+            )
+            await work.rollback()
