@@ -304,6 +304,12 @@ async def test_what_the_database_alone_says_of_a_schema(shop: Shop) -> None:
             await work.session.execute(text(sql))
         work.changes(Docs)
         await work.commit()
+    for value in ("a", "b"):  # this process has used both
+        async with shop.db.scoped(tenant=value), shop.db.unit_of_work() as work:
+            named = Table("docs", MetaData(), Column("id", Integer, primary_key=True), schema=value)
+            await core(delete(named).where(named.c.id == 1))(work)
+            assert await told(shop, work, "mark") is None
+            await work.rollback()
     for value, mark in (("a", {"mark:a:1:1"}), ("b", set())):
         async with shop.db.scoped(tenant=value), shop.db.unit_of_work() as work:
             await core(delete(docs).where(docs.c.id == 1))(work)
