@@ -177,7 +177,7 @@ class Rows(Generic[M]):
         return await self._select_by(statement, run, self._route)
 
     def _kept(self, result: CursorResult[Any]) -> list[Row]:
-        schema = behind_row(self.scope, current_scopes())
+        schema = () if self.scope is None else behind_row(self.scope, current_scopes())
         return [self.plan.row(row) + schema for row in result]
 
     async def _select(
@@ -269,11 +269,11 @@ class Rows(Generic[M]):
         parameters = statement.parameters(ids)
 
         scopes: Scopes = {} if self.scope is None else {self.scope: ids[0][0]}
-        schema = behind_row(self.scope, scopes)
+        schema = () if self.scope is None else behind_row(self.scope, scopes)
 
         async def run(connection: AsyncConnection) -> dict[Any, Row]:
-            found = await connection.execute(statement.select, parameters)
-            rows = [plan.row(row) + schema for row in found]
+            found = map(plan.row, await connection.execute(statement.select, parameters))
+            rows = [row + schema for row in found] if schema else found
             return {plan.id_of_row(row): row for row in rows}
 
         told = within(scopes, run) if scopes else run

@@ -20,10 +20,10 @@ from repocache.scope import Scope, Scopes, schema_of, settings_of
 T = TypeVar("T")
 
 
-def behind_row(scope: Scope | None, scopes: Scopes) -> tuple[str, ...]:
+def behind_row(scope: Scope, scopes: Scopes) -> tuple[str, ...]:
     """What is kept behind the columns of a row that was read: the schema that it lies in, where
     that says whose it is."""
-    return (str(scopes[scope]),) if scope is not None and scope.schema else ()
+    return (str(scopes[scope]),) if scope.schema else ()
 
 
 def within(

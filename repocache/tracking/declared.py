@@ -27,7 +27,7 @@ def reached(
     for table, columns in owner.tables.items():
         owners = written.tables.of(table)
         for each in owners.keyed:
-            schema = written.beginning(by_schema=each.by_schema)
+            schema = written.schema if each.by_schema else ""
             yield each.keys.prefix, None if rows is None else _keys(each, columns, rows, schema)
         if rows != []:
             yield from ((prefix, None) for prefix in sorted(owners.written))

@@ -72,6 +72,7 @@ class Tracker:
     ) -> None:
         self._tables = tables
         self._schemas = schemas
+        self._alone = WrittenTables(tables)
         self._has_lookups = tables.has_lookups or bool(schemas.everybody)
         self._shapes = shapes
         self._shaped: dict[Table, tuple[Sequence[Shape], Owners]] = {}
@@ -155,6 +156,8 @@ class Tracker:
             self._suspect_ctes(connection, context)
 
     def _written(self, table: object, context: DefaultExecutionContext) -> WrittenTables:
+        if not self._schemas.everybody:
+            return self._alone
         return self._schemas.written(self._tables, table, context.execution_options)
 
     def _owners_of(self, table: ExternallyTraversible, tables: OwnedTables) -> Owners:
@@ -198,7 +201,7 @@ class Tracker:
                     ids = [id for id in ids if None not in id]
                 if ids and each.is_shape and len(ids) * len(owners.lookups) > MOST_KEYS:
                     ids = None  # for so many shapes they are too many
-                schema = written.beginning(by_schema=each.by_schema)
+                schema = written.schema if each.by_schema else ""
                 texts = None if ids is None else key_texts(each.keys, ids, schema)
                 changes.touch(each.owner, texts)
 
@@ -293,9 +296,12 @@ class Tracker:
         sent = Sent.by(context)
         if sent is None:
             return
-        written, restricted = self._written(sent.statement.table, context), self._equalities(sent)
-        about = AskedAbout(connection, sent, restricted, context.execution_options, written.schema)
+        written = self._written(sent.statement.table, context)
         owners = self._owners_of(sent.statement.table, written.tables)
+        if not owners.lookups and not (context.isdelete and owners.cascade):
+            return
+        restricted = self._equalities(sent)
+        about = AskedAbout(connection, sent, restricted, context.execution_options, written.schema)
         if self._has_lookups and (locked := self._foreseen.locked(about, owners)) is not None:
             self._locked[context] = locked
         if context.isdelete and (reached := self._foreseen.reached(about, owners)) is not None:

@@ -68,7 +68,7 @@ class Notices:
         whole = set(owners.written)
         keys: dict[str, frozenset[str]] = {}
         for each in owners.keyed:
-            schema = written.beginning(by_schema=each.by_schema)
+            schema = written.schema if each.by_schema else ""
             texts = None if notice.rows is None else _texts(each, notice.rows, schema)
             if texts is None:
                 whole.add(each.keys.prefix)

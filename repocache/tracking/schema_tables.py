@@ -29,17 +29,13 @@ _OWN = ""
 
 
 class WrittenTables(NamedTuple):
-    """`tables`: among which the written one is. `schema`: with which the ids of its rows begin;
-    empty: with none. `whole`: prefixes of those who have to be told as a whole, since it is not
-    known whose rows a write there reaches."""
+    """`tables`: among which the written one is. `schema`: with which ids of owners begin that are
+    `by_schema`; empty: there are none. `whole`: prefixes of those who have to be told as a whole,
+    since it is not known whose rows a write there reaches."""
 
     tables: OwnedTables
     schema: str = ""
     whole: frozenset[str] = NOBODY
-
-    def beginning(self, *, by_schema: bool) -> str:
-        """With what the ids of an owner begin. `by_schema`: as of `Owned`."""
-        return self.schema if by_schema else ""
 
 
 class Schemas(Protocol):

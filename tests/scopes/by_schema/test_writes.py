@@ -304,6 +304,10 @@ async def test_what_the_database_alone_says_of_a_schema(shop: Shop) -> None:
             await work.session.execute(text(sql))
         work.changes(Docs)
         await work.commit()
+    async with shop.db.unit_of_work() as work:
+        await work.session.execute(text("TRUNCATE a.docs CASCADE"))
+        assert await told(shop, work, "mark") is None
+        await work.rollback()
     for value in ("a", "b"):  # this process has used both
         async with shop.db.scoped(tenant=value), shop.db.unit_of_work() as work:
             named = Table("docs", MetaData(), Column("id", Integer, primary_key=True), schema=value)
@@ -328,3 +332,17 @@ async def test_what_the_database_alone_says_of_a_schema(shop: Shop) -> None:
                 }
             )
             await work.rollback()
+
+
+async def test_a_lookup_s_value_is_read_where_the_statement_writes(shop: Shop) -> None:
+    async with shop.db.scoped(tenant="b"), shop.db.unit_of_work() as work:
+        (await work[Docs].require(1)).slug = "only"
+        await work.commit()
+    async with shop.db.scoped(tenant="a"), shop.db.unit_of_work() as work:
+        renamed = update(docs).where(docs.c.id == 1).values(slug="new")
+        await core(renamed, execution_options=TO_B)(work)
+        assert await told(shop, work, "doc-by_slug") == {
+            "doc-by_slug:b:only",
+            "doc-by_slug:b:new",
+        }
+        await work.rollback()
