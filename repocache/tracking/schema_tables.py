@@ -75,12 +75,14 @@ NO_SCHEMAS = NoSchemas()
 
 
 class SchemaTables:
-    """`owned`: all owners, whether their ids begin with a schema or not. `tables`: of the
-    metadata."""
+    """`owned`: all owners, whether their ids begin with a schema or not; if none does, there is
+    nothing to know. `tables`: of the metadata."""
 
     def __init__(self, owned: Iterable[Owned], tables: Iterable[Table]) -> None:
-        self._owned = tuple(owned)
-        self._given = tuple(tables)
+        given = tuple(owned)
+        has_some = any(each.by_schema for each in given)
+        self._owned = given if has_some else ()
+        self._given = tuple(tables) if has_some else ()
         by_schema = [each for each in self._owned if each.by_schema]
         self.everybody = frozenset(each.keys.prefix for each in by_schema)
         #: As the metadata has them.

@@ -85,6 +85,13 @@ def test_the_tables_of_no_schema_tell_an_owner_as_a_whole() -> None:
     assert owned.of(USERS).written == {"doc"}
 
 
+def test_where_nobody_has_schemas_there_is_nothing_to_know() -> None:
+    found = SchemaTables([USER, Owned(Keys(KeyOwner("folder"), (int,)), {FOLDERS: ()})], TABLES)
+    assert (found.names, found.everybody, found.tables) == (frozenset(), frozenset(), ())
+    assert found.noticed("public.folders") is None
+    assert not found.written(BASE, FOLDERS, translated("a")).whole
+
+
 def test_the_one_that_was_known_for_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema_tables, "MOST_SCHEMAS", 2)
     found = known("a", "b", "c")
