@@ -36,9 +36,9 @@ from repocache.repository.promises import asides, check_told
 from repocache.repository.registry import Registry
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes
+from repocache.repository.schemas import entered
 from repocache.repository.scoping import checked_values, engines_for, enter_scopes
 from repocache.repository.work import UnitOfWork
-from repocache.routing.around import scoped
 from repocache.routing.causal_session import CausalSession
 from repocache.routing.recording import Recording
 from repocache.routing.routing import ANYWHERE, Route, Routing, Stickiness, last_fill
@@ -274,9 +274,11 @@ class Database(Operations):
         """`async with db.scoped(tenant="a"):` in the block, and in tasks begun there, rows of the
         scope are those of this value: for repositories, `reading()` and `snapshot()`, and for units
         of work and sessions whose transaction begins there. Raises UsageError for a scope that no
-        repository has, and for a value that is not of the column's type."""
+        repository has, for a value that is not of the column's type, and for one that may name no
+        schema; on entering, for a schema that is not there, and MappingRefused for tables in it
+        that cannot be cached."""
         self._require_started()
-        return scoped(checked_values(self._registry.scopes, values))
+        return entered(checked_values(self._registry.scopes, values), self._registry.used)
 
     async def absorb(self, incoming: Bookmark | str | bytes | None) -> None:
         """The session in scope is from now on not older than this either: what another service has

@@ -65,7 +65,12 @@ async def gather(
     replicas = await asyncio.gather(*map(node, names))
     tables = None
     if is_postgres and not primary.unreachable:
-        concerning = [each for each in plan.registry.owned.concerning if isinstance(each, Table)]
+        in_schemas = plan.registry.schemas.names
+        concerning = [
+            each
+            for each in plan.registry.owned.concerning
+            if isinstance(each, Table) and (each.schema is not None or each.name not in in_schemas)
+        ]
         tables = await read_tables(concerning, topology.engine_beside(NAME), settings)
     edges: Sequence[EdgeFacts] = ()
     if plan.edges is not None:

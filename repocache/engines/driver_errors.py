@@ -29,6 +29,8 @@ REFUSED_PARAMETER = "unsupported startup parameter"
 """What PgBouncer says, and no PostgreSQL."""
 POOLED = Out.POOLED
 WRITABLE = "not read-only"
+NO_TABLE = "42P01"
+"""SQLSTATE: there is no such table."""
 CONFLICTS = ("40001", "40P01")
 """SQLSTATE: what a standby says when recovery cancels a statement of its own accord."""
 
@@ -90,9 +92,11 @@ def connecting_trouble(error: BaseException) -> str:
 
 
 def statement_trouble(error: BaseException, *, replica: bool) -> str:
-    """Why the node failed the statement: "lost", "conflict" (with recovery); empty if the statement
-    is at fault."""
+    """Why the node failed the statement: "lost", "conflict" (with recovery), "behind" (the table
+    may be new); empty if the statement is at fault."""
     state = sqlstate(error)
+    if replica and state == NO_TABLE:
+        return "behind"
     if replica and state in CONFLICTS:
         return "conflict"
     if state.startswith(NODE_CLASSES) or isinstance(error, ConnectionError) or was_ended(error):

@@ -7,7 +7,7 @@ a trigger's notice means for an owner's keys is `tracking`'s affair.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
@@ -28,13 +28,32 @@ class TableNotice(NamedTuple):
     rows: Sequence[Mapping[str, Any]] | None
 
 
+def in_any_schema(name: str) -> str:
+    """Among `Watched.tables`: a table of this name, whatever its schema."""
+    return f"*.{name}"
+
+
+def is_watched(table: str | None, watched: Collection[str]) -> bool:
+    """Whether it is one of these. `table`: as `schema.name`; None: none."""
+    return table is not None and (
+        table in watched or in_any_schema(table.partition(".")[2]) in watched
+    )
+
+
+WATCHED = (
+    "(source IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb)))"
+    " OR '*' || pg_catalog.substr(source, pg_catalog.strpos(source, '.')) IN"
+    " (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb))))"
+)
+"""`is_watched`, as PostgreSQL has it. `known`: JSON, an array of the watched ones."""
+
 Resolve = Callable[[TableNotice], Batch]
 """Whose keys a trigger's notice concerns. Raises ValueError if that is not known here."""
 
 
 class Watched(Protocol):
-    """The tables whose triggers' notices are understood here, as `schema.name`, and all owners that
-    are declared."""
+    """The tables whose triggers' notices are understood here, as `schema.name` or as of
+    `in_any_schema`, and all owners that are declared."""
 
     @property
     def tables(self) -> Iterable[str]: ...

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from repocache.errors import DatabaseUnavailable, RepocacheError
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.notice import LONGEST, notices_of
+from repocache.invalidation.notice import LONGEST, WATCHED, notices_of
 from repocache.invalidation.taken import OutboxRow, Retry
 from repocache.redaction.foreign import in_brief
 
@@ -34,7 +34,7 @@ ROOM = 4 * LONGEST
 """Bytes of rows that are taken together."""
 
 # OUTBOX stands for the table, with its schema: an application may change its search_path as it
-# likes.
+# likes. IS_WATCHED: its trigger is understood here.
 # The relays share the work, and none waits for another. Ids are no order of commits: none is
 # remembered. Bytes are counted before any are sent, and those that the disk holds before they are
 # unpacked: a row may be of any size. What exceeds the room waits for the next turn.
@@ -45,8 +45,7 @@ WITH taken AS (
             THEN notices::text END AS said
     FROM OUTBOX
     WHERE due <= pg_catalog.clock_timestamp()
-      AND (source IS NULL OR source IN
-          (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb))))
+      AND (source IS NULL OR IS_WATCHED)
     LIMIT CAST(:most AS bigint) FOR UPDATE SKIP LOCKED
 ), measured AS (
     SELECT id, source, tries,
@@ -79,7 +78,7 @@ INSERT INTO OUTBOX (notices, due) VALUES (CAST(:notices AS jsonb),
 _FOLD_FOREIGN = """
 WITH many AS (
     SELECT source FROM OUTBOX
-    WHERE source NOT IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb)))
+    WHERE NOT IS_WATCHED
       AND pg_catalog.octet_length(source) <= 127  -- two names: no table has a longer one
     GROUP BY source HAVING pg_catalog.count(*) > CAST(:most AS bigint)
 ), gone AS (
@@ -128,7 +127,7 @@ class OutboxMode(Enum):
 
 def on_table(sql: str, place: str) -> TextClause:
     """The statement, on this table."""
-    return text(sql.replace("OUTBOX", place.replace(":", "\\:")))
+    return text(sql.replace("OUTBOX", place.replace(":", "\\:")).replace("IS_WATCHED", WATCHED))
 
 
 class Outbox:

@@ -26,7 +26,7 @@ WITH noticed AS (
         + pg_catalog.make_interval(secs => CAST(:grace AS double precision))
     WHERE xid = CAST(CAST(pg_catalog.pg_current_xact_id() AS text) AS bigint)
       AND due >= pg_catalog.transaction_timestamp()
-      AND source IN (SELECT pg_catalog.jsonb_array_elements_text(CAST(:known AS jsonb)))
+      AND IS_WATCHED
     RETURNING id, notices
 ), mine AS (
     INSERT INTO OUTBOX (notices, due)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.notice import LONGEST, TableNotice, Watched, batch_of
+from repocache.invalidation.notice import LONGEST, TableNotice, Watched, batch_of, is_watched
 
 MOST_TRIES = 16
 """Then a row is put aside: about four hours after the first."""
@@ -59,7 +59,7 @@ def understood(rows: Iterable[OutboxRow], watched: Watched) -> Understood:
                 raise ValueError(f"more than {LONGEST} bytes")
             found.batches[row.id] = batch_of(row.notices, watched.resolve)
         except ValueError as error:
-            if row.source in tables:
+            if row.source is not None and is_watched(row.source, tables):
                 found.batches[row.id] = watched.resolve(TableNotice(row.source, None))
                 found.whole[row.id] = f"{error}"
             else:

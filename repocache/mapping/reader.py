@@ -44,8 +44,8 @@ _STATE = "pg_catalog.concat_ws('|', {})".format(
 
 def state_statement() -> TextClause:
     """Asks for the state: role, search path, and the settings by which values become texts or
-    days."""
-    return text(f"SELECT {_STATE}")  # constants
+    days; and for the database's name."""
+    return text(f"SELECT {_STATE}, pg_catalog.current_database()::text")  # constants
 
 
 def reads_alike(table: Table, place: str, state: str, dialect: Dialect) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Table, TextClause, text
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.expression import TableClause
 from sqlalchemy.sql.visitors import iterate
 
 from repocache.errors import MappingRefused
@@ -41,6 +42,15 @@ class Relation(NamedTuple):
     secured: bool = False
 
 
+def named_by_sql(table: TableClause, dialect: Dialect, schema: str = "") -> str:
+    """The table with its schema, as SQL has it. `schema`: of one that names none; empty: what the
+    search path says."""
+    preparer = dialect.identifier_preparer
+    if not schema or table.schema is not None:
+        return preparer.format_table(table)
+    return f"{preparer.quote_schema(schema)}.{preparer.quote(table.name)}"
+
+
 def tables_read(columns: Iterable[ColumnElement[Any]]) -> list[Table]:
     """Every table that these columns are read from, those of subqueries too."""
     parts = [part for column in columns for part in iterate(column)]
@@ -48,9 +58,10 @@ def tables_read(columns: Iterable[ColumnElement[Any]]) -> list[Table]:
     return list(dict.fromkeys(table for table in tables if isinstance(table, Table)))
 
 
-def relations_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
-    """Asks for these tables and all their partitions; its rows make Relations."""
-    names = [dialect.identifier_preparer.format_table(table) for table in tables]
+def relations_statement(tables: Iterable[Table], dialect: Dialect, schema: str = "") -> TextClause:
+    """Asks for these tables and all their partitions; its rows make Relations. `schema`: as of
+    `named_by_sql`."""
+    names = [named_by_sql(table, dialect, schema) for table in tables]
     return text(
         "SELECT asked.name, class.relpersistence::text, class.relkind::text,"
         " class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)"

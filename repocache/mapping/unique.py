@@ -13,6 +13,7 @@ from sqlalchemy import Column, Table, TextClause, UniqueConstraint, text
 from sqlalchemy.engine import Dialect
 
 from repocache.errors import MappingRefused
+from repocache.mapping.relation import named_by_sql
 
 _UNIQUE = text(
     "SELECT CAST(coalesce(pg_catalog.jsonb_agg(found.columns), '[]') AS text)"
@@ -33,11 +34,11 @@ _UNIQUE = text(
 )
 
 
-def unique_statement(table: Table, dialect: Dialect) -> TextClause:
+def unique_statement(table: Table, dialect: Dialect, schema: str = "") -> TextClause:
     """Asks PostgreSQL for the unique indexes of a table: one value for `unique_columns`, none if
     there is no such table. Partial ones, and those of expressions, say nothing of the columns
-    alone."""
-    return _UNIQUE.bindparams(name=dialect.identifier_preparer.format_table(table))
+    alone. `schema`: as of `named_by_sql`."""
+    return _UNIQUE.bindparams(name=named_by_sql(table, dialect, schema))
 
 
 def unique_columns(answer: str) -> list[frozenset[str]]:

@@ -46,6 +46,11 @@ class Binding(Generic[M]):
         """What is cached beside the rows, each with keys of its own."""
         return (*self.lookups.values(), *self.key_lists, *self.counts.values())
 
+    @property
+    def by_schema(self) -> bool:
+        """Whether its tables lie in the schemas of its scope's values."""
+        return self.scope is not None and self.scope.scope.schema
+
     def owned(self, policy: Policy) -> list[Owned]:
         """The owners of keys that its rows have, with the tables that they lie in. `policy`: of the
         repository. Rows of several tables are there before the last part of them is inserted."""
@@ -54,13 +59,20 @@ class Binding(Generic[M]):
         tables = self.rows.plan.tables
         told = policy.tells_inserts or len(tables) > 1
         return [
-            Owned(self.keys, tables, self.rows.plan.reads, tells_inserts=told),
+            Owned(
+                self.keys,
+                tables,
+                self.rows.plan.reads,
+                tells_inserts=told,
+                by_schema=self.by_schema,
+            ),
             *(
                 Owned(
                     each.plan.keys,
                     each.plan.ids.tables,
                     moved_by=each.plan.moved_by,
                     tells_inserts=told or each not in self.lookups.values(),
+                    by_schema=self.by_schema,
                 )
                 for each in self.beside
             ),

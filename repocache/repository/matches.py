@@ -52,13 +52,14 @@ class EntityRows(Protocol):
 class LookupBinding:
     """A lookup, bound to a database. `name`: for messages. `values`: of what callers name rows by:
     where these belong to a scope, its value is no part of that. `ids`: its own rows; `statement`:
-    loads the owner's whole rows by value."""
+    loads the owner's whole rows by value. `in_work`: the plan by which a unit of work reads it."""
 
     name: str
     plan: LookupPlan
     values: Keys
     ids: Rows[Any]
     statement: LoadStatement
+    in_work: LookupPlan
 
     def located(self, rows: Rows[Any]) -> LookupBinding:
         """The same, once the database has said where the owner's `rows` are: its own are there."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Table, TextClause
+from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from repocache.errors import ConfigurationError
@@ -18,12 +18,11 @@ from repocache.mapping.joined_view import joined_shapes
 from repocache.mapping.key_list import key_list_plan
 from repocache.mapping.lookup import lookup_plan
 from repocache.mapping.plan import EntityPlan
-from repocache.mapping.policies import Secured, check_policies, policies_statement
 from repocache.mapping.refusals import RefusedRepositories
 from repocache.mapping.rules import MappingRules
-from repocache.mapping.scoped import scoped_plan
+from repocache.mapping.schema_rows import lookup_by_schema, statement_by_schema
+from repocache.mapping.scoped import scoped_id
 from repocache.mapping.statement import load_statement
-from repocache.mapping.unique import check_unique, declared_unique, unique_columns, unique_statement
 from repocache.nodes.selection import ReadRequirement
 from repocache.queries.sources import Sources
 from repocache.queries.steady_functions import (
@@ -48,9 +47,11 @@ from repocache.repository.matches import LookupBinding
 from repocache.repository.query import EntryKeys, entry_owner
 from repocache.repository.repository import Repository
 from repocache.repository.rows import Nodes, Rows
+from repocache.repository.schemas import UsedSchemas
 from repocache.repository.scoped import OF_A_SCOPE, ScopedOwner
-from repocache.repository.scoping import scoped_owner, scopes_of
+from repocache.repository.scoping import check_apart, scoped_owner, scopes_of
 from repocache.repository.storing import check_storing
+from repocache.repository.table_checks import check_lookups, check_secured
 from repocache.repository.tag_owners import NO_TAGS, TagOwners, cached_sources
 from repocache.tracking import Owned, OwnedTables, reached
 from repocache.tracking.catalog import NOTHING, Catalog, catalog_statement
@@ -60,6 +61,7 @@ from repocache.tracking.functions import (
     Functions,
     functions_statement,
 )
+from repocache.tracking.schema_tables import SchemaTables, WrittenTables, as_a_whole
 from repocache.transactions.cached_marker import StateMaker
 
 AnyRepository = type[Repository[Any, Any]]
@@ -93,10 +95,11 @@ class Registry:
     mappings. `redis`: whether there is one. `beside`: keys of what is cached with tags, and belongs
     to no repository. `tagged`: responses are, so that every table has tags.
 
-    `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by
-    name, with the type of their values. `keys`: of all owners. `owned`: whose rows are
-    in which table, and what leads from one table to another. `functions`: which may write. Both as
-    the database says, once it was asked.
+    `tags`: who owns those of tables, if anything is cached by queries. `scopes`: by name, with the
+    type of their values. `keys`: of all owners. `owned`: whose rows are in which table, and what
+    leads from one table to another; `schemas`: the same of those that lie in the schemas of a
+    scope, and `used`: which of these have been. `functions`: which may write. As the database says,
+    once it was asked.
 
     Raises ConfigurationError or MappingRefused for a class that cannot be read or stored as it
     declares.
@@ -120,10 +123,13 @@ class Registry:
         self._registry: dict[AnyRepository, Binding[Any]] = {}
         self._bind(repositories, redis=redis)
         self.scopes = scopes_of(binding.scope for _, binding in self)
+        check_apart(self._registry, self._tables())
         cached = tagged or beside or any(repository.queries is not None for repository, _ in self)
         self.tags = TagOwners.of(self._tables()) if cached else NO_TAGS
         self.keys = KeySpace([*self.tags.keys, *self._keys()])
         self.owned = self._owned(NOTHING)
+        self.schemas = self._schemas()
+        self.used = self._used()
         self.functions = NO_FUNCTIONS
         self.sources = self._sources(NOTHING, frozenset())
         self._check_criteria()
@@ -165,9 +171,16 @@ class Registry:
         ConfigurationError for a class that was not given, InvalidId."""
         binding = self[repository]
         wanted = None if ids is None else binding.ids.distinct(ids)
-        if binding.scope is not None:
-            wanted = None if wanted is None else [binding.scope.id(id) for id in wanted]
-        found = list(reached(self.owned, Owned(binding.keys, binding.rows.plan.tables), wanted))
+        written = WrittenTables(self.owned)
+        if binding.scope is not None and wanted is not None:
+            value = binding.scope.value()
+            if binding.by_schema:
+                written = self.schemas.declared(str(value))
+            else:
+                wanted = [scoped_id(value, id) for id in wanted]
+        elif binding.by_schema:
+            written = WrittenTables(self.schemas.as_declared)
+        found = list(reached(written, Owned(binding.keys, binding.rows.plan.tables), wanted))
         # Whatever leads from these rows to others, too.
         beside = [each.plan.keys for each in binding.key_lists]
         for keys in [*beside, *(each.plan.keys for each in binding.counts.values())]:
@@ -182,8 +195,9 @@ class Registry:
         self._check_criteria()
         await self._ask()
         for repository, binding in list(self):
-            await self._check_unique(binding)
-            await self._check_scope(repository, binding)
+            if not binding.by_schema:
+                await check_lookups(self._nodes.topology, binding)
+                await check_secured(self._nodes.topology, repository.__name__, binding)
             rows = await binding.rows.located()
             lookups = {name: each.located(rows) for name, each in binding.lookups.items()}
             lists = tuple([await each.located() for each in binding.key_lists])
@@ -210,7 +224,8 @@ class Registry:
         catalog, self.functions, steady = (
             await topology.read(ReadRequirement(primary="asked", asked=True), run)
         ).value
-        self.owned = self._owned(catalog)
+        self.owned, self.schemas = self._owned(catalog), self._schemas()
+        self.used = self._used()
         self.sources = self._sources(catalog, steady)
 
     def _sources(self, catalog: Catalog, steady: frozenset[str]) -> Sources:
@@ -233,8 +248,23 @@ class Registry:
         return [table for each in metadata.values() for table in each.tables.values()]
 
     def _owned(self, catalog: Catalog) -> OwnedTables:
-        owned = [each for repo, binding in self for each in binding.owned(repo.policy)]
-        return OwnedTables([*owned, *self.tags.tables], self._tables(), catalog)
+        tables = self._tables()
+        owned = [
+            as_a_whole(each, tables) if each.by_schema else each for each in self._of_repositories()
+        ]
+        return OwnedTables([*owned, *self.tags.tables], tables, catalog)
+
+    def _of_repositories(self) -> list[Owned]:
+        return [each for repo, binding in self for each in binding.owned(repo.policy)]
+
+    def _schemas(self) -> SchemaTables:
+        return SchemaTables(self._of_repositories(), self._tables())
+
+    def _used(self) -> UsedSchemas:
+        lookups = [
+            each for _, binding in self if binding.by_schema for each in binding.lookups.values()
+        ]
+        return UsedSchemas(self._nodes.topology, self.schemas, lookups, self._nodes.observe)
 
     def _check_criteria(self) -> None:
         dialect = self._nodes.topology.write_engine.dialect
@@ -256,10 +286,13 @@ class Registry:
         )
         ids = make_keys(repository, plan, id_type)
         owner = scoped_owner(repository, plan, dialect)
-        kept = plan if owner is None else scoped_plan(plan, owner.column)
+        kept = plan if owner is None else owner.kept(plan)
+        by_schema = owner is not None and owner.column is None
         rows = Rows(
             kept,
-            kept.statement_for(dialect),
+            statement_by_schema(plan.statement_for(dialect))
+            if by_schema
+            else kept.statement_for(dialect),
             self._nodes,
             ids.prefix,
             primary_only=repository.policy.primary_alone,
@@ -268,7 +301,7 @@ class Registry:
             hindrance="" if owner is None else OF_A_SCOPE,
         )
         lookups = {
-            each.name: self._lookup(repository, rows, each, owner)
+            each.name: self._lookup(repository, plan if by_schema else kept, rows, each, owner)
             for each in lookups_of(repository)
         }
         counts = {each.name: self._count(repository, rows, each) for each in counts_of(repository)}
@@ -279,7 +312,7 @@ class Registry:
             ids,
             plan,
             owner,
-            {shape: plan.view(shape) for shape in views_of(repository) if shape not in joined},
+            {shape: kept.view(shape) for shape in views_of(repository) if shape not in joined},
             joined,
             lookups,
             counts,
@@ -296,23 +329,29 @@ class Registry:
     def _lookup(
         self,
         repository: AnyRepository,
+        plan: EntityPlan[Any],
         rows: Rows[Any],
         lookup: Lookup[Any],
         scoped: ScopedOwner | None,
     ) -> LookupBinding:
+        """`plan`: of the columns that are read."""
         owner = owner_beside(repository.owner, lookup.name)
         name = f"{repository.__name__}.{lookup.name}"
-        attributes = lookup.attributes
+        attributes: Sequence[Any] = lookup.attributes
         if scoped is not None:
-            attributes = scoped.before(name, rows.plan.mapper, attributes)
-        plan = lookup_plan(rows.plan, owner, name, attributes)
-        values = plan.keys if scoped is None else Keys(owner, plan.keys.parts[1:])
+            attributes = scoped.before(name, plan.mapper, attributes)
+        read = kept = lookup_plan(plan, owner, name, attributes)
         dialect = self._nodes.topology.write_engine.dialect
-        ids = replace(
-            rows, plan=plan.ids, statement=plan.ids.statement_for(dialect), owner=plan.keys.prefix
-        )
-        statement = load_statement(rows.plan.select, plan.ids.layout.id_stored, dialect)
-        return LookupBinding(name, plan, values, ids, statement)
+        by_value = read.ids.statement_for(dialect)
+        whole = load_statement(plan.select, read.ids.layout.id_stored, dialect)
+        values = read.keys
+        if scoped is not None and scoped.column is None:
+            kept = lookup_by_schema(read, owner, scoped.scope)
+            by_value, whole = map(statement_by_schema, (by_value, whole))
+        elif scoped is not None:
+            values = Keys(owner, read.keys.parts[1:])
+        ids = replace(rows, plan=kept.ids, statement=by_value, owner=kept.keys.prefix)
+        return LookupBinding(name, kept, values, ids, whole, read)
 
     def _key_lists(
         self, repository: AnyRepository, binding: Binding[Any]
@@ -342,24 +381,6 @@ class Registry:
                     ),
                 )
 
-    async def _check_scope(self, repository: AnyRepository, binding: Binding[Any]) -> None:
-        """Raises MappingRefused where row-level security shows others than the rows of one
-        value."""
-        owner = binding.scope
-        if owner is None:
-            return
-        topology = self._nodes.topology
-        statement = policies_statement(owner.column.table, topology.write_engine.dialect)
-
-        async def run(connection: AsyncConnection) -> Secured | None:
-            row = (await connection.execute(statement)).one_or_none()
-            return None if row is None else Secured(*row)
-
-        secured = (await topology.read(ReadRequirement(primary="asked", asked=True), run)).value
-        if secured is not None:  # else reading the table will say that it is not there
-            column = owner.column.column
-            check_policies(repository.__name__, column, owner.scope.setting, secured)
-
     def _of_class(self, model: type, name: str) -> Binding[Any]:
         for _, binding in self:
             if binding.plan.model is model:
@@ -368,26 +389,3 @@ class Registry:
             f"{name}: {model.__name__} has no repository in Database(repositories=[...]), which "
             "reads what the key list leads to: give one, or leave the key list out"
         )
-
-    async def _check_unique(self, binding: Binding[Any]) -> None:
-        """Raises MappingRefused for a lookup whose columns are not unique, as the database has
-        them."""
-        topology = self._nodes.topology
-        dialect = topology.write_engine.dialect
-        for each in binding.lookups.values():
-            table = each.plan.table
-            if dialect.name != "postgresql":
-                check_unique(each.name, each.plan.columns, declared_unique(table))
-                continue
-            statement = unique_statement(table, dialect)
-
-            async def run(
-                connection: AsyncConnection, statement: TextClause = statement
-            ) -> str | None:
-                answer: str | None = (await connection.execute(statement)).scalar_one_or_none()
-                return answer
-
-            need = ReadRequirement(primary="asked", asked=True)
-            answer = (await topology.read(need, run)).value
-            if answer is not None:  # else reading the table will say that it is not there
-                check_unique(each.name, each.plan.columns, unique_columns(answer))

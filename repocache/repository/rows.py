@@ -16,10 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import SelectBase
 
 from repocache.cache.entry import Row, RowRequest
-from repocache.engines.driver_errors import READ_ONLY, is_outdated, sqlstate
+from repocache.engines.driver_errors import READ_ONLY, sqlstate
 from repocache.engines.lent import lend
-from repocache.engines.outdated_plans import AGAIN
-from repocache.engines.scoped import under
 from repocache.errors import CodecError, UsageError
 from repocache.events import Observer, Served
 from repocache.mapping.plan import EntityPlan
@@ -38,10 +36,11 @@ from repocache.nodes.reading import NodeRead
 from repocache.nodes.selection import ReadRequirement
 from repocache.nodes.topology import Topology
 from repocache.repository.answered import Answered, answered
+from repocache.repository.under_scopes import behind_row, within
 from repocache.repository.unreadable import any_row, read_apart, readable, unreadable
 from repocache.routing.around import current_scopes, tell_unknown
 from repocache.routing.routing import ANYWHERE, ON_PRIMARY, Route, Routing, need_of
-from repocache.scope import Scope, Scopes, settings_of
+from repocache.scope import Scope, Scopes
 from repocache.tracking.statements import writes
 from repocache.transactions.reading_session import plain_session
 
@@ -91,24 +90,34 @@ class Rows(Generic[M]):
         if topology.write_engine.dialect.name != "postgresql":
             return self
         dialect = topology.write_engine.dialect
-        own = relations_statement(self.plan.tables, dialect)
-        own_names = [dialect.identifier_preparer.format_table(each) for each in self.plan.tables]
-        read = relations_statement([*self.plan.tables, *tables_read(self.plan.columns)], dialect)
+        by_schema = self.scope is not None and self.scope.schema
+        # What lies in the schemas of a scope is asked about when each is used first.
+        own_tables = () if by_schema else tuple(self.plan.tables)
+        others = tables_read(self.plan.columns)
+        own = relations_statement(own_tables, dialect)
+        own_names = [dialect.identifier_preparer.format_table(each) for each in own_tables]
+        read = relations_statement(
+            [*own_tables, *(each for each in others if each.schema is not None or not by_schema)],
+            dialect,
+        )
 
-        async def run(connection: AsyncConnection) -> tuple[list[Relation], str]:
+        async def run(connection: AsyncConnection) -> tuple[list[Relation], str, str]:
             seen = [Relation(*row) for row in await connection.execute(read)]
             check_seen_alike(self.owner, seen, () if self.scope is None else own_names)
             relations = [Relation(*row) for row in await connection.execute(own)]
-            return relations, (await connection.execute(state_statement())).scalar_one()
+            return relations, *(await connection.execute(state_statement())).one()
 
-        relations, state = (
+        relations, state, database = (
             await topology.read(ReadRequirement(primary="asked", asked=True), run)
         ).value
+        places = [relation.place for relation in relations if relation.place is not None]
+        if by_schema:
+            places = [f"{database}.*.{each.name}" for each in self.plan.tables]
         return replace(
             self,
             primary_only=self.primary_only or is_primary_only(relations),
             hindrance=self.hindrance or hindrance(relations),
-            places=tuple(relation.place for relation in relations if relation.place is not None),
+            places=tuple(places),
             state=state,
         )
 
@@ -168,7 +177,8 @@ class Rows(Generic[M]):
         return await self._select_by(statement, run, self._route)
 
     def _kept(self, result: CursorResult[Any]) -> list[Row]:
-        return [self.plan.row(row) for row in result]
+        schema = () if self.scope is None else behind_row(self.scope, current_scopes())
+        return [self.plan.row(row) + schema for row in result]
 
     async def _select(
         self, statement: Executable, answer: Callable[[CursorResult[Any]], T], wanted: Route
@@ -258,11 +268,15 @@ class Rows(Generic[M]):
         plan, statement = self.plan, self.statement
         parameters = statement.parameters(ids)
 
+        scopes: Scopes = {} if self.scope is None else {self.scope: ids[0][0]}
+        schema = () if self.scope is None else behind_row(self.scope, scopes)
+
         async def run(connection: AsyncConnection) -> dict[Any, Row]:
-            rows = map(plan.row, await connection.execute(statement.select, parameters))
+            found = map(plan.row, await connection.execute(statement.select, parameters))
+            rows = [row + schema for row in found] if schema else found
             return {plan.id_of_row(row): row for row in rows}
 
-        told = run if self.scope is None else within({self.scope: ids[0][0]}, run)
+        told = within(scopes, run) if scopes else run
         began = time.perf_counter()
         read = await self.nodes.topology.read(need, told)
         tell_read(self.nodes, self.owner, read, began, count=len(ids))
@@ -359,28 +373,6 @@ def strictest(some: Sequence[RowRequest]) -> RowRequest:
     fills = any(want.fills for want in some)
     floor = None if first.floor is None else max(want.floor or 0 for want in some)
     return first._replace(floor=floor, fills=fills)
-
-
-def within(
-    scopes: Scopes, run: Callable[[AsyncConnection], Awaitable[T]]
-) -> Callable[[AsyncConnection], Awaitable[T]]:
-    """The same on a connection that is told these values.
-
-    What has met a plan of before DDL is read again in a transaction of its own: within one, the
-    engine sends nothing again."""
-
-    async def run_within(connection: AsyncConnection) -> T:
-        again = AGAIN
-        while True:
-            try:
-                async with under(connection, settings_of(scopes)):
-                    return await run(connection)
-            except DBAPIError as error:
-                again -= 1
-                if not again or error.orig is None or not is_outdated(error.orig):
-                    raise
-
-    return run_within
 
 
 def _rows(result: CursorResult[Any]) -> Sequence[SqlRow[Any]]:

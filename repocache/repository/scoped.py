@@ -19,7 +19,9 @@ from sqlalchemy.sql.selectable import SelectBase
 from repocache.cache.entry import CachedRow
 from repocache.cache.l1_reader import Peek, no_l1
 from repocache.errors import ConfigurationError, ScopeMissing, UsageError
-from repocache.mapping.scoped import ScopedColumn, scoped_id
+from repocache.mapping.plan import EntityPlan
+from repocache.mapping.schema_rows import plan_by_schema
+from repocache.mapping.scoped import ScopedColumn, scoped_id, scoped_plan
 from repocache.repository.access import NONE, Access
 from repocache.repository.cached_queries import CachingWish
 from repocache.repository.count_rows import CountAccess
@@ -38,16 +40,31 @@ OF_A_SCOPE = "its rows belong to a scope: a commit may have written those of oth
 
 @dataclass(frozen=True, slots=True)
 class ScopedOwner:
-    """`column`: that has the scope's value. `repository`: its class's name, for messages."""
+    """`column`: that has the scope's value; None: the schema that a row lies in is it.
+    `repository`: its class's name, for messages."""
 
     scope: Scope
-    column: ScopedColumn
+    column: ScopedColumn | None
     repository: str
+
+    @property
+    def kind(self) -> type:
+        """The type of its values."""
+        return str if self.column is None else self.column.kind
+
+    def kept(self, plan: EntityPlan[M]) -> EntityPlan[M]:
+        """The rows of this plan under the scope's value."""
+        if self.column is None:
+            return plan_by_schema(plan, self.scope)
+        return scoped_plan(plan, self.column)
 
     def before(
         self, name: str, mapper: Mapper[Any], attributes: Sequence[InstrumentedAttribute[Any]]
-    ) -> tuple[InstrumentedAttribute[Any], ...]:
-        """Those of a lookup, behind the scope's own. Raises ConfigurationError if that is one."""
+    ) -> Sequence[InstrumentedAttribute[Any]]:
+        """Those of a lookup, behind the scope's own, if there is one. Raises ConfigurationError if
+        they name it."""
+        if self.column is None:
+            return attributes
         key = mapper.get_property_by_column(self.column.column).key
         if key in {each.key for each in attributes}:
             raise ConfigurationError(

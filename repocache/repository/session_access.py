@@ -55,7 +55,7 @@ class SessionAccess(Generic[M]):
         self.all_rows = self.all_entities = plan.entities
         self.lists = NOTHING_CACHED.lists
         self.lookups: Mapping[str, Matches[M]] = {
-            name: InUnitOfWork(each.plan, self) for name, each in lookups.items()
+            name: InUnitOfWork(each.in_work, self) for name, each in lookups.items()
         }
         self.counts: Mapping[str, CountAccess] = {
             name: CountsInWork(each, self) for name, each in counts.items()

@@ -63,11 +63,14 @@ class UnitOfWork(PrimaryTransaction):
 
     def __getitem__(self, repository: type[R]) -> R:
         """Raises ConfigurationError for a class that is not one of the database's, UsageError
-        outside the block."""
+        outside the block, ScopeMissing for rows of a scope with schemas whose value nobody has
+        said."""
         binding = self._registry[repository]
         _ = self.session
         access = SessionAccess(binding.plan, self.alone, binding.lookups, binding.counts)
-        if binding.scope is not None:
+        if binding.scope is not None and binding.by_schema:
+            binding.scope.value()  # without it, statements mean what the search path finds
+        elif binding.scope is not None:
             access.lookups = {
                 name: ScopedMatches(each, binding.scope) for name, each in access.lookups.items()
             }

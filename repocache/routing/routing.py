@@ -28,7 +28,7 @@ from repocache.routing.expected import Expectation, ExpectingSession
 from repocache.routing.past_caches import PastCaches
 from repocache.routing.recorded import RecordedSession
 from repocache.routing.recording import Trace
-from repocache.scope import settings_of
+from repocache.scope import schema_of, settings_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +227,14 @@ class Routing:
         """
         session, need = self.monotonic, self.need(0, route)
         tell_unknown("a snapshot or reading() was opened, whose statements nobody follows")
-        settings = settings_of(current_scopes())
+        scopes = current_scopes()
+        settings, schema = settings_of(scopes), schema_of(scopes)
         shown = () if session is None else (partial(session.saw, session.reads()),)
         async with self._topology.snapshot(need, *shown) as connection:
             if settings:
                 await connection.execute(settings_statement(settings))
+            if schema is not None:
+                await connection.execution_options(schema_translate_map={None: schema})
             yield connection
 
     @asynccontextmanager

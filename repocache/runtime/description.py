@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Table
+from sqlalchemy.sql.expression import TableClause
 
 from repocache.behind.declared import BehindBinding
 from repocache.cache.policies import CacheAside, Policy
@@ -154,7 +155,7 @@ class _Describer:
     def of(self, repository: AnyRepository, binding: Binding[Any]) -> Iterator[OwnerDescription]:
         """The repository's own, and of what is cached beside its rows."""
         name, policy = repository.__name__, repository.policy
-        model, tables = binding.plan.model.__name__, _names(binding.rows.plan.tables)
+        model, tables = binding.plan.model.__name__, self._named(binding.rows.plan.tables)
         scope = "" if repository.owner.scope is None else repository.owner.scope.name
         told = partial(
             OwnerDescription, source=_source(repository), about=_about(repository), model=model
@@ -177,16 +178,17 @@ class _Describer:
             follows=self._follows(binding.keys.prefix, tables),
             scope=scope,
         )
+        before = [scope] if binding.by_schema else []
         for label, kind, each, columns in _beside(binding):
             kept = policy.caches and not each.ids.strict
-            beside, own = policy.invalidating, _names(each.plan.ids.tables)
+            beside, own = policy.invalidating, self._named(each.plan.ids.tables)
             keys = each.plan.keys
             yield told(
                 prefix=keys.prefix,
                 kind=kind,
                 declared=f"{name}.{label}",
                 beside=binding.keys.prefix,
-                key=_key(keys, columns or ids),
+                key=_key(keys, [*before, *(columns or ids)]),
                 pattern=pattern_of(beside) if kept else "not cached",
                 times=_times(beside) if kept else None,
                 tiers=self._tiers(beside) if kept else (Tier.PRIMARY,),
@@ -306,12 +308,18 @@ class _Describer:
             found.append(Tier.REPLICA)
         return (*found, Tier.PRIMARY)
 
+    def _named(self, tables: Iterable[Table]) -> tuple[str, ...]:
+        return tuple(map(self._place, tables))
+
+    def _place(self, table: TableClause) -> str:
+        """`*.docs`: in the schema of each value of a scope."""
+        by_schema = table.schema is None and table.name in self._registry.schemas.names
+        return f"*.{table.name}" if by_schema else ".".join(place_of(table))
+
     def _follows(self, prefix: str, tables: Iterable[str]) -> tuple[str, ...]:
         """Tables beside its own a write to which concerns it."""
         owned = self._registry.owned
-        concern = {
-            ".".join(place_of(each)) for each in owned.concerning if prefix in owned.of(each).all
-        }
+        concern = {self._place(each) for each in owned.concerning if prefix in owned.of(each).all}
         return tuple(sorted(concern.difference(tables)))
 
 

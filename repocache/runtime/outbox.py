@@ -28,6 +28,7 @@ from repocache.publication.seal import Sealing, SealWithOutbox, SealWithoutOutbo
 from repocache.runtime.purges import Keep, NoPurges, find_purges
 from repocache.settings import Settings
 from repocache.tracking.notices import Notices
+from repocache.tracking.schema_tables import NO_SCHEMAS, Schemas
 from repocache.tracking.tables import OwnedTables
 
 LOST = (
@@ -94,18 +95,19 @@ class RunningOutbox(NoOutbox):
 
 
 @asynccontextmanager
-async def open_outbox(
+async def open_outbox(  # noqa: PLR0913  # keyword-only, the rest
     engine: AsyncEngine,
     settings: Settings,
     owned: OwnedTables,
     grace: Grace,
     *,
+    schemas: Schemas = NO_SCHEMAS,
     purge_after: float = 0.0,
 ) -> AsyncIterator[NoOutbox]:
     """On PostgreSQL, with a Redis. `engine`: on the primary, disposed of on leaving, once what was
-    published is acknowledged, as far as the `grace` lasts. `purge_after`: as of `find_purges`.
-    Raises ConfigurationError if the outbox is required and missing, is somebody's whom nobody
-    trusts, or out of the role's reach, and DatabaseUnavailable."""
+    published is acknowledged, as far as the `grace` lasts. `schemas`: of scopes. `purge_after`: as
+    of `find_purges`. Raises ConfigurationError if the outbox is required and missing, is somebody's
+    whom nobody trusts, or out of the role's reach, and DatabaseUnavailable."""
     observe, in_use = settings.observe, InUse(engine)
     place = OutboxPlace(settings.outbox_schema, settings.outbox_owners)
     try:
@@ -122,7 +124,7 @@ async def open_outbox(
             yield NoOutbox()
             return
         check(found, place)
-        notices = Notices(owned, await _places(engine, owned))
+        notices = Notices(owned, await _places(engine, owned), schemas)
         outbox = Outbox(engine, place.table, notices.tables)
         names = _names(engine, owned)
         purges = await find_purges(

@@ -129,10 +129,19 @@ def open_queries(  # noqa: PLR0913  # keyword-only, the last
 
 
 def scoped_tables(registry: Registry) -> Mapping[TablePlace, str]:
-    """Those of scopes' rows, with their repositories."""
-    return {
-        registry.sources.place(table): repository.__name__
-        for repository, binding in registry
-        if binding.scope is not None
-        for table in binding.rows.plan.tables
-    }
+    """Those of scopes' rows, with their repositories: where they have schemas, all that name none,
+    and views of such."""
+    sources = registry.sources
+    found: dict[TablePlace, str] = {}
+    for repository, binding in registry:
+        if binding.scope is None:
+            continue
+        own = list(binding.rows.plan.tables)
+        if binding.by_schema:
+            own += [table for table in sources.tables if table.schema is None]
+            names = registry.schemas.names
+            for view, beneath in sources.beneath.items():
+                if any(place[1] in names for place in beneath):
+                    found[view] = repository.__name__
+        found |= dict.fromkeys(map(sources.place, own), repository.__name__)
+    return found

@@ -342,7 +342,15 @@ def watched(
     engine, registry = plan.topology.write_engine, plan.registry
     watch = CommitWatch(engine, publisher, cache.tasks.spawn_to_end, Changes)
     of, observe = watch.transaction_of, plan.settings.observe
-    tracker = Tracker(engine, registry.owned, of, observe, registry.functions, shapes=shapes)
+    tracker = Tracker(
+        engine,
+        registry.owned,
+        of,
+        observe,
+        registry.functions,
+        shapes=shapes,
+        schemas=registry.schemas,
+    )
     stack.callback(tracker.stop)
     stack.callback(SeenTransactions(engine, plan.routing, plan.topology).stop)
     stack.push_async_callback(watch.close, plan.topology.grace)
@@ -359,6 +367,7 @@ def outbox_of(plan: DatabasePlan) -> AbstractAsyncContextManager[NoOutbox]:
             settings,
             plan.registry.owned,
             topology.grace,
+            schemas=plan.registry.schemas,
             purge_after=plan.purge_after,
         )
     if settings.outbox is OutboxMode.REQUIRED:

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 
 from repocache.keys import Keys
+from repocache.mapping.relation import named_by_sql
 from repocache.tracking.places import Reference
 from repocache.transactions.changes import MOST_KEYS
 
@@ -47,10 +48,12 @@ Execute = Callable[[Select[Any], Sequence[Any]], Sequence[Any]]
 
 
 class Told(NamedTuple):
-    """An owner, and the columns of a reached table that have its ids."""
+    """An owner, and the columns of a reached table that have its ids. `by_schema`: as of
+    `Owned`."""
 
     keys: Keys
     columns: tuple[Column[Any], ...]
+    by_schema: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +155,10 @@ class Questions:
         return found
 
 
-def rights_statement(tables: Iterable[Table], dialect: Dialect) -> TextClause:
+def rights_statement(tables: Iterable[Table], dialect: Dialect, schema: str = "") -> TextClause:
     """Asks whether the role may lock and read these tables, and none of their rows is hidden from
-    it."""
-    names = [dialect.identifier_preparer.format_table(table) for table in tables]
+    it. `schema`: of those that name none; empty: the search path says."""
+    names = [named_by_sql(table, dialect, schema) for table in tables]
     return text(
         "SELECT coalesce(pg_catalog.bool_and(class.oid IS NOT NULL AND NOT class.relrowsecurity"
         " AND pg_catalog.has_table_privilege(class.oid, 'SELECT')"

@@ -177,13 +177,41 @@ class Catalog:
 NOTHING = Catalog()
 
 
-def catalog_statement(tables: Iterable[TableClause]) -> TextClause:
+def catalog_statement(tables: Iterable[TableClause], schema: str | None = None) -> TextClause:
     """Asks for all that leads to these tables: what they refer to, however far, their partitions,
-    and the views and rules over any of these; and for every view with triggers. A table without a
-    schema is what the search_path finds."""
+    and the views and rules over any of these; and for every view with triggers. `schema`: of those
+    that name none; None: what the search_path finds."""
     given = list(tables)
-    schemas = [None if each.schema is None else str(each.schema) for each in given]
+    schemas = [schema if each.schema is None else str(each.schema) for each in given]
     return text(_QUESTION).bindparams(schemas=schemas, names=[str(each.name) for each in given])
+
+
+def in_schema(answer: str, schema: str) -> str:
+    """The same answer with nothing in the place of this schema, and of the numbers that differ from
+    one schema to the next: of tables that are alike in two schemas it is the same text."""
+    found = json.loads(answer)
+    relations = [_Relation(*each) for each in found["relations"] or ()]
+    renamed = [
+        each._replace(schema="" if each.schema == schema else each.schema, visible=False)
+        for each in relations
+    ]
+    renamed.sort(key=lambda each: (each.schema, each.name))
+    numbers = {each.oid: number for number, each in enumerate(renamed)}
+    pairs = {
+        name: sorted(
+            (numbers[one], numbers[other])
+            for one, other in found[name] or ()
+            if one in numbers and other in numbers
+        )
+        for name in ("parts", "rules")
+    }
+    keys = sorted(
+        (numbers[child], numbers[parent], *more)
+        for child, parent, *more in found["keys"] or ()
+        if child in numbers and parent in numbers
+    )
+    relations = [each._replace(oid=numbers[each.oid]) for each in renamed]
+    return json.dumps({"relations": relations, "keys": keys, **pairs})
 
 
 def _tables(
@@ -208,7 +236,10 @@ def _tables(
 def _table(relation: _Relation, names: Iterable[str], metadata: MetaData) -> Table:
     columns: list[Column[Any]] = [Column(name) for name in names]
     return Table(
-        relation.name, metadata, *columns, schema=None if relation.visible else relation.schema
+        relation.name,
+        metadata,
+        *columns,
+        schema=None if relation.visible else relation.schema or None,
     )
 
 

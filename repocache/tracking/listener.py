@@ -12,13 +12,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
-    Column,
     Connection,
     CursorResult,
     Delete,
     Executable,
     Insert,
-    Select,
     Table,
 )
 from sqlalchemy.engine import ExceptionContext
@@ -34,20 +32,13 @@ from repocache.engines.listeners import Listeners
 from repocache.events import Observer, UndeclaredWrite
 from repocache.queries.shape import Shape
 from repocache.tracking.asking import Asked, asked_for
-from repocache.tracking.cascades import MOST_ASKED, Cascade, Questions, rights_statement
-from repocache.tracking.dml import (
-    Equalities,
-    Id,
-    Sent,
-    compared,
-    equalities,
-    ids_after,
-    located_ids,
-)
+from repocache.tracking.dml import Equalities, Id, Sent, equalities, ids_after, located_ids
+from repocache.tracking.foreseen import AskedAbout, Foreseen
 from repocache.tracking.functions import NO_FUNCTIONS, Functions
-from repocache.tracking.locked import LockedRows, asked_before, locked_rows
+from repocache.tracking.locked import LockedRows
 from repocache.tracking.owners import KeyColumns, Owners
 from repocache.tracking.returned import inserted_ids, key_texts, returned_ids
+from repocache.tracking.schema_tables import NO_SCHEMAS, NOBODY, Schemas, WrittenTables
 from repocache.tracking.shaped import KnownShapes, NoShapes, with_shapes
 from repocache.tracking.tables import OwnedTables
 from repocache.transactions.changes import MOST_KEYS, Changes
@@ -63,8 +54,9 @@ class Tracker:
 
     `transaction_of`: the transaction of a connection, whose changes are `Changes`. Textual SQL that
     may write is seen as such, and so are calls of `functions` that may, not what they touch;
-    UndeclaredWrite is observed at COMMIT if the application did not say. Not seen: the driver's own
-    connection; what the database does by itself beyond what `OwnedTables` knows.
+    UndeclaredWrite is observed at COMMIT if the application did not say. `schemas`: of scopes whose
+    tables are others than `tables`. Not seen: the driver's own connection; what the database does
+    by itself beyond what `OwnedTables` knows.
     """
 
     def __init__(  # noqa: PLR0913  # keyword-only, the last
@@ -76,8 +68,12 @@ class Tracker:
         functions: Functions = NO_FUNCTIONS,
         *,
         shapes: KnownShapes = NO_SHAPES,
+        schemas: Schemas = NO_SCHEMAS,
     ) -> None:
         self._tables = tables
+        self._schemas = schemas
+        self._alone = WrittenTables(tables)
+        self._has_lookups = tables.has_lookups or bool(schemas.everybody)
         self._shapes = shapes
         self._shaped: dict[Table, tuple[Sequence[Shape], Owners]] = {}
         self._transaction_of = transaction_of
@@ -99,8 +95,7 @@ class Tracker:
             DefaultExecutionContext, Mapping[str, list[str] | None]
         ] = WeakKeyDictionary()
         self._locked: WeakKeyDictionary[DefaultExecutionContext, LockedRows] = WeakKeyDictionary()
-        self._askable: dict[tuple[str, ...], bool] = {}
-        self._questions: dict[tuple[Cascade, tuple[str, ...]], Questions] = {}
+        self._foreseen = Foreseen()
         self._listeners = Listeners(engine.sync_engine, listeners)
 
     def stop(self) -> None:
@@ -127,9 +122,10 @@ class Tracker:
         sent = Sent.by(context)
         if sent is None:
             return False
-        asked = asked_for(
-            sent, self._owners_of(sent.statement.table), self._equalities(sent), context
+        owners = self._owners_of(
+            sent.statement.table, self._written(sent.statement.table, context).tables
         )
+        asked = asked_for(sent, owners, self._equalities(sent), context)
         if asked is None:
             return False
         self._asked[context] = asked
@@ -159,9 +155,14 @@ class Tracker:
         if getattr(context.compiled, "ctes", None):
             self._suspect_ctes(connection, context)
 
-    def _owners_of(self, table: ExternallyTraversible) -> Owners:
-        """Whom a write to this table concerns, with the tags that are known by now."""
-        owners = self._tables.of(table)
+    def _written(self, table: object, context: DefaultExecutionContext) -> WrittenTables:
+        if not self._schemas.everybody:
+            return self._alone
+        return self._schemas.written(self._tables, table, context.execution_options)
+
+    def _owners_of(self, table: ExternallyTraversible, tables: OwnedTables) -> Owners:
+        """Whom a write to one of these tables concerns, with the tags that are known by now."""
+        owners = tables.of(table)
         if not owners.tags or not isinstance(table, Table):
             return owners
         shapes = self._shapes.of(owners.tags)
@@ -173,12 +174,14 @@ class Tracker:
         return known[1]
 
     def _touch(self, changes: Changes, sent: Sent, result: CursorResult[Any]) -> None:
-        owners = self._owners_of(sent.statement.table)
+        written = self._written(sent.statement.table, result.context)
+        owners = self._owners_of(sent.statement.table, written.tables)
         if owners.untold:
             changes.unseen(sent.compiled.string)
         set_columns = sent.sets(owners)
         moved = owners.written.union(
-            *(prefixes for key, prefixes in owners.updated.items() if key in set_columns)
+            written.whole,
+            *(prefixes for key, prefixes in owners.updated.items() if key in set_columns),
         )
         if isinstance(sent.statement, Delete) and owners.cascade is not None:
             reached = self._reached.get(result.context)
@@ -198,7 +201,9 @@ class Tracker:
                     ids = [id for id in ids if None not in id]
                 if ids and each.is_shape and len(ids) * len(owners.lookups) > MOST_KEYS:
                     ids = None  # for so many shapes they are too many
-                changes.touch(each.owner, None if ids is None else key_texts(each.keys, ids))
+                schema = written.schema if each.by_schema else ""
+                texts = None if ids is None else key_texts(each.keys, ids, schema)
+                changes.touch(each.owner, texts)
 
     def _touched_ids(
         self, each: KeyColumns, sent: Sent, owners: Owners, result: CursorResult[Any]
@@ -235,7 +240,7 @@ class Tracker:
         statement = getattr(
             context.compiled.compile_state if context.compiled else None, "statement", None
         )
-        self._suspect_statement(connection, statement)
+        self._suspect_statement(connection, statement, context)
 
     def _suspect_ctes(self, connection: Connection, context: DefaultExecutionContext) -> None:
         for cte in getattr(context.compiled, "ctes", None) or ():
@@ -245,13 +250,16 @@ class Tracker:
                     self._changes(connection).write()
                     self._changes(connection).unseen(text)
             else:
-                self._suspect_statement(connection, cte.element)
+                self._suspect_statement(connection, cte.element, context)
 
-    def _suspect_statement(self, connection: Connection, statement: object) -> None:
+    def _suspect_statement(
+        self, connection: Connection, statement: object, context: DefaultExecutionContext
+    ) -> None:
         if isinstance(statement, UpdateBase):
-            owners, changes = self._tables.of(statement.table), self._changes(connection)
+            written = self._written(statement.table, context)
+            owners, changes = written.tables.of(statement.table), self._changes(connection)
             changes.write()
-            for prefix in owners.all:
+            for prefix in owners.all | written.whole:
                 changes.touch(prefix, None)
             if owners.untold:
                 changes.unseen(str(statement))
@@ -265,10 +273,8 @@ class Tracker:
         context: DefaultExecutionContext,
         _executemany: bool,
     ) -> None:
-        if self._tables.has_lookups and (context.isupdate or context.isdelete):
-            self._look_before(connection, context)
-        if context.isdelete:
-            self._ask_about(connection, context)
+        if context.isdelete or (self._has_lookups and context.isupdate):
+            self._ask_before(connection, context)
         suspected = self._calls_writing(statement, context)
         judgement = Judgement() if _is_built(statement, context) else judge(statement)
         if not judgement.writes:
@@ -278,77 +284,28 @@ class Tracker:
         changes = self._changes(connection)
         changes.write()
         emptied = self._tables.emptied(judgement.truncates, cascade=judgement.cascades)
-        for prefix in emptied or ():
+        among = judgement.cascades and not self._schemas.names.isdisjoint(judgement.truncates)
+        for prefix in (emptied or frozenset()) | (self._schemas.everybody if among else NOBODY):
             changes.touch(prefix, None)
         if emptied is None or suspected or not judgement.only_truncates:
             changes.unseen(statement)
 
-    def _look_before(self, connection: Connection, context: DefaultExecutionContext) -> None:
-        """What lookups' columns hold in the rows that will be written."""
+    def _ask_before(self, connection: Connection, context: DefaultExecutionContext) -> None:
+        """What lookups' columns hold in the rows that will be written, and whom their deletion
+        reaches."""
         sent = Sent.by(context)
-        if sent is None or not isinstance(sent.statement.table, Table):
+        if sent is None:
             return
-        owners = self._owners_of(sent.statement.table)
-        columns = asked_before(sent, owners) if owners.lookups else ()
-        if columns and self._may_ask(connection, (sent.statement.table,)):
-            options = {
-                name: context.execution_options[name]
-                for name in ("schema_translate_map",)
-                if name in context.execution_options
-            }
-            locked = locked_rows(connection, sent, self._equalities(sent), columns, options)
-            if locked is not None:
-                self._locked[context] = locked
-
-    def _ask_about(self, connection: Connection, context: DefaultExecutionContext) -> None:
-        """Before a DELETE of rows that it names: whom the foreign keys' actions will reach with
-        them."""
-        sent = Sent.by(context)
-        if (
-            sent is None
-            or not isinstance(sent.statement, Delete)
-            or context.dialect.name != "postgresql"
-        ):
+        written = self._written(sent.statement.table, context)
+        owners = self._owners_of(sent.statement.table, written.tables)
+        if not owners.lookups and not (context.isdelete and owners.cascade):
             return
-        cascade = self._tables.of(sent.statement.table).cascade
-        if cascade is None or not cascade.reached:
-            return
-        columns = compared(sent.statement, self._equalities(sent))
-        located = (
-            located_ids(sent, self._equalities(sent), columns)
-            if cascade.named_by(columns)
-            else None
-        )
-        ids = list(dict.fromkeys(id for some in located or () for id in some))
-        if not 0 < len(ids) <= MOST_ASKED or not self._may_ask(connection, cascade.tables):
-            return
-        wanted = [id[0] for id in ids] if len(columns) == 1 else ids
-
-        def execute(rows: Select[Any], ids: Sequence[Any]) -> Sequence[Any]:
-            return connection.execute(rows, {"ids": ids}).one()
-
-        owners = {told.keys.prefix: told.keys for told in cascade.told}
-        found = self._questions_of(cascade, columns).ask(wanted, execute)
-        self._reached[context] = {
-            prefix: key_texts(owners[prefix], found[prefix]) for prefix in found
-        }
-
-    def _may_ask(self, connection: Connection, tables: tuple[Table, ...]) -> bool:
-        """What the role may do is looked at once: a question must not fail a transaction that would
-        go well."""
-        if connection.dialect.name != "postgresql":
-            return True
-        names = tuple(table.fullname for table in tables)
-        if names not in self._askable:
-            may = connection.execute(rights_statement(tables, connection.dialect)).scalar_one()
-            self._askable[names] = bool(may)
-        return self._askable[names]
-
-    def _questions_of(self, cascade: Cascade, columns: Sequence[Column[Any]]) -> Questions:
-        by = (cascade, tuple(column.name for column in columns))
-        if by not in self._questions:
-            self._questions[by] = Questions(cascade, columns)
-        return self._questions[by]
+        restricted = self._equalities(sent)
+        about = AskedAbout(connection, sent, restricted, context.execution_options, written.schema)
+        if self._has_lookups and (locked := self._foreseen.locked(about, owners)) is not None:
+            self._locked[context] = locked
+        if context.isdelete and (reached := self._foreseen.reached(about, owners)) is not None:
+            self._reached[context] = reached
 
     def _calls_writing(self, statement: str, context: DefaultExecutionContext) -> bool:
         compiled = context.compiled

@@ -11,8 +11,9 @@ from sqlalchemy import Table
 
 from repocache.errors import InvalidId
 from repocache.invalidation.batch import Batch
-from repocache.invalidation.notice import TableNotice
+from repocache.invalidation.notice import TableNotice, in_any_schema
 from repocache.tracking.owners import KeyColumns
+from repocache.tracking.schema_tables import NO_SCHEMAS, Schemas, WrittenTables
 from repocache.tracking.tables import OwnedTables
 
 _READERS: Mapping[type, tuple[type, Callable[[Any], Any]]] = {
@@ -29,16 +30,19 @@ an id."""
 
 class Notices:
     """The tables whose triggers are understood here. `places`: where each is in the database, as
-    `schema.name`; a partition is at several."""
+    `schema.name`; a partition is at several. `schemas`: of scopes, whose tables are others."""
 
-    def __init__(self, owned: OwnedTables, places: Mapping[str, Table]) -> None:
+    def __init__(
+        self, owned: OwnedTables, places: Mapping[str, Table], schemas: Schemas = NO_SCHEMAS
+    ) -> None:
         self._owned = owned
         self._tables = places
+        self._schemas = schemas
 
     @property
     def tables(self) -> Iterable[str]:
-        """As `schema.name`."""
-        return self._tables.keys()
+        """As `schema.name`, or `*.name`: in any schema."""
+        return [*self._tables, *map(in_any_schema, self._schemas.names)]
 
     @property
     def owners(self) -> frozenset[str]:
@@ -54,30 +58,38 @@ class Notices:
         they change has its own trigger. Raises ValueError for a table that is not one of these.
         """
         table = self._tables.get(notice.table)
-        if table is None:
+        found = self._schemas.noticed(notice.table)
+        written = WrittenTables(self._owned)
+        if found is not None:
+            written, table = found
+        elif table is None:
             raise ValueError(f"nobody here owns rows of {notice.table}")
-        owners = self._owned.of(table)
+        owners = written.tables.of(table)
         whole = set(owners.written)
         keys: dict[str, frozenset[str]] = {}
         for each in owners.keyed:
-            found = None if notice.rows is None else _texts(each, notice.rows)
-            if found is None:
+            schema = written.schema if each.by_schema else ""
+            texts = None if notice.rows is None else _texts(each, notice.rows, schema)
+            if texts is None:
                 whole.add(each.keys.prefix)
             else:
-                keys[each.keys.prefix] = found
+                keys[each.keys.prefix] = texts
         return Batch(keys, frozenset(whole))
 
 
-def _texts(owner: KeyColumns, rows: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:
-    """None: not to be told from these rows, as where the application gives values another form
-    (`trusted`)."""
+def _texts(
+    owner: KeyColumns, rows: Iterable[Mapping[str, Any]], schema: str
+) -> frozenset[str] | None:
+    """`schema`: with which ids begin; empty: with none. None: not to be told from these rows, as
+    where the application gives values another form (`trusted`)."""
     if not owner.trusted:
         return None
-    readers = [_READERS[each] for each in owner.keys.types]
+    begin = [schema] if schema else []
+    readers = [_READERS[each] for each in owner.keys.types[len(begin) :]]
     names = [column.name for column in owner.columns]
     try:
         ids = [
-            [_part(row[name], *each) for each, name in zip(readers, names, strict=True)]
+            begin + [_part(row[name], *each) for each, name in zip(readers, names, strict=True)]
             for row in rows
             if not (owner.is_lookup and any(row[name] is None for name in names))
         ]

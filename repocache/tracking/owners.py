@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Column, Table
@@ -11,6 +11,7 @@ from sqlalchemy.sql.expression import TableClause
 
 from repocache.keys import Keys
 from repocache.tracking.cascades import Cascade
+from repocache.tracking.trusted import is_trusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Owned:
     `reads`: tables that its rows are computed from besides. `moved_by`: an UPDATE that sets none of
     these columns is not the owner's affair, as of a lookup, whose rows are a value and an id; None:
     any UPDATE is. `tagged`: the table whose tags these keys are. `tells_inserts`: an INSERT is, for
-    that there is no such row may be kept.
+    that there is no such row may be kept. `by_schema`: the id begins with the schema that the table
+    lies in, which is no column.
     """
 
     keys: Keys
@@ -30,6 +32,7 @@ class Owned:
     moved_by: frozenset[Column[Any]] | None = None
     tagged: Table | None = None
     tells_inserts: bool = True
+    by_schema: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class KeyColumns:
 
     `trusted`: a value given for a column is the value in the row. Not so for CHAR (padded), CITEXT,
     collations and types of the application's own: there only what the database returns counts.
-    `moved_by`, `tells_inserts`: as of `Owned`.
+    `moved_by`, `tells_inserts`, `by_schema`: as of `Owned`.
     """
 
     keys: Keys
@@ -54,6 +57,7 @@ class KeyColumns:
     trusted: bool
     moved_by: frozenset[Column[Any]] | None = None
     tells_inserts: bool = True
+    by_schema: bool = False
     #: The owner's prefix, with which a shape's begins.
     owner: str = field(init=False)
     #: Its keys are the tags of one.
@@ -119,3 +123,50 @@ NOBODY = Owners()
 def is_selective(each: KeyColumns) -> bool:
     """Whether not every statement is the owner's affair."""
     return each.is_lookup or not each.tells_inserts
+
+
+def bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owners:
+    """The same in the columns of another Table object of that place. `columns`: those that `owners`
+    is told in."""
+    named = {column.name: column for column in table.columns}
+    keyed = tuple(_bound_keys(each, named) for each in owners.keyed if _holds(named, each))
+    watched = [column for each in keyed for column in [*each.columns, *(each.moved_by or ())]]
+    if owners.keyed and not keyed:
+        return Owners(written=owners.all, untold=owners.untold)
+    keys = {column.key: named[column.name].key for column in columns if column.name in named}
+    updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
+    unsaid = unsaid_of(table).intersection([*updated, *(column.key for column in watched)])
+    return replace(
+        owners,
+        keyed=keyed,
+        lookups=tuple(each for each in keyed if each.is_lookup),
+        selective=any(map(is_selective, keyed)),
+        written=owners.written.union(
+            each.keys.prefix for each in owners.keyed if not _holds(named, each)
+        ),
+        updated=updated,
+        columns=tuple(dict.fromkeys(column for each in keyed for column in each.columns)),
+        unsaid=unsaid.union(keys.get(key, key) for key in owners.unsaid),
+    )
+
+
+def _holds(named: Mapping[str, Column[Any]], each: KeyColumns) -> bool:
+    return all(column.name in named for column in [*each.columns, *(each.moved_by or ())])
+
+
+def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumns:
+    columns = tuple(named[column.name] for column in each.columns)
+    moved_by = each.moved_by and frozenset(named[column.name] for column in each.moved_by)
+    trusted = each.trusted and all(map(is_trusted, columns))
+    return replace(each, columns=columns, trusted=trusted, moved_by=moved_by)
+
+
+def unsaid_of(table: Table) -> frozenset[str]:
+    """Keys of the columns that an UPDATE may set without saying so."""
+    return frozenset(
+        column.key
+        for column in table.columns
+        if column.onupdate is not None
+        or column.server_onupdate is not None
+        or column.computed is not None
+    )

@@ -19,12 +19,14 @@ from sqlalchemy.sql.expression import TableClause
 
 from repocache.tracking.catalog import NOTHING, Catalog, Place
 
+PUBLIC = "public"
 
-def place_of(table: TableClause) -> Place:
+
+def place_of(table: TableClause, schema: str = PUBLIC) -> Place:
     """Schema and name. Without a schema it is PostgreSQL's `public`: if the search path says
     otherwise, too much is taken for one table, and too much is invalidated, not too little.
     """
-    return table.schema or "public", table.name
+    return table.schema or schema, table.name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,10 +46,13 @@ class Reference:
 
 class Places:
     """Table objects, and those that they refer to, however far. The first of a place that was given
-    speaks for it."""
+    speaks for it. `schema`: of those that name none."""
 
-    def __init__(self, tables: Iterable[Table], catalog: Catalog = NOTHING) -> None:
+    def __init__(
+        self, tables: Iterable[Table], catalog: Catalog = NOTHING, schema: str = PUBLIC
+    ) -> None:
         self._catalog = catalog
+        self._schema = schema
         self._all = list(dict.fromkeys(tables))
         known = set(self._all)
         for table in self._all:
@@ -79,7 +84,8 @@ class Places:
     @property
     def names(self) -> Iterable[Place]:
         """Schema and name of all that is known, partitions too."""
-        return dict.fromkeys([*map(place_of, self._all), *self._catalog.same])
+        own = (place_of(each, self._schema) for each in self._all)
+        return dict.fromkeys([*own, *self._catalog.same])
 
     def titles(self, place: Place) -> frozenset[str]:
         """What the tables at this place are called, with their schemas and without."""
@@ -87,7 +93,11 @@ class Places:
 
     def place(self, table: TableClause) -> Place:
         """The place that stands for where the table is."""
-        return self._catalog.at(place_of(table))
+        return self._catalog.at(place_of(table, self._schema))
+
+    def first(self, table: Table) -> Table | None:
+        """That speaks for where it is; None: nothing is known of it."""
+        return self.at(place_of(table, self._schema))
 
     def at(self, place: Place) -> Table | None:
         return self._first.get(self._catalog.at(place))
@@ -133,7 +143,7 @@ class Places:
             return self.column(element.column)
         # Named by a text, and in another MetaData.
         *schema, name, column = element.target_fullname.split(".")
-        default = element.parent.table.metadata.schema or "public"
+        default = element.parent.table.metadata.schema or self._schema
         table = self.at((".".join(schema) or default, name))
         if table is None:
             return None

@@ -76,8 +76,11 @@ def returned_ids(result: CursorResult[Any], columns: Sequence[Column[Any]]) -> l
     return _peek(result, compiled, columns)
 
 
-def key_texts(keys: Keys, ids: Iterable[Id]) -> list[str] | None:
-    """The keys of these ids; None if a part is not of the key's type and cannot be made so."""
+def key_texts(keys: Keys, ids: Iterable[Id], schema: str = "") -> list[str] | None:
+    """The keys of these ids; None if a part is not of the key's type and cannot be made so.
+    `schema`: with which each begins; empty: with none."""
+    if schema:
+        ids = [(schema, *id) for id in ids]
     texts: list[str] = []
     single = len(keys.types) == 1
     for id in ids:

@@ -13,8 +13,7 @@ from sqlalchemy import Column, Table
 from repocache.queries.shape import AllColumns, Shape
 from repocache.queries.shape_keys import ShapeKeys, column_types
 from repocache.tags import known_shapes, shape_id
-from repocache.tracking.owners import BareTag, KeyColumns, Owners, is_selective
-from repocache.tracking.tables import unsaid_of
+from repocache.tracking.owners import BareTag, KeyColumns, Owners, is_selective, unsaid_of
 from repocache.tracking.trusted import is_trusted
 
 

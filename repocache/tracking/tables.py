@@ -19,8 +19,8 @@ from repocache.errors import ConfigurationError
 from repocache.keys import Follow
 from repocache.tracking.cascades import Cascade, Reached, Told, named_in
 from repocache.tracking.catalog import NOTHING, Catalog, Place
-from repocache.tracking.owners import KeyColumns, Owned, Owners, is_selective
-from repocache.tracking.places import Places, Reference, place_of
+from repocache.tracking.owners import KeyColumns, Owned, Owners, bound, unsaid_of
+from repocache.tracking.places import PUBLIC, Places, Reference
 from repocache.tracking.trusted import is_trusted
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
@@ -31,18 +31,23 @@ class OwnedTables:
     """All tables of a database, with their owners.
 
     `tables`: every table of the metadata, so that foreign keys can be followed. `catalog`: what the
-    database says besides. Raises ConfigurationError if an owner follows a table that is not among
-    them.
+    database says besides. `schema`: that stands for the one of tables that name none.
+
+    Raises ConfigurationError if an owner follows a table that is not among them.
     """
 
     def __init__(
-        self, owned: Iterable[Owned], tables: Iterable[Table], catalog: Catalog = NOTHING
+        self,
+        owned: Iterable[Owned],
+        tables: Iterable[Table],
+        catalog: Catalog = NOTHING,
+        schema: str = PUBLIC,
     ) -> None:
         given = tuple(owned)
         reads = [table for each in given for table in each.reads if isinstance(table, Table)]
         self._catalog = catalog
         self._places = Places(
-            [*(table for each in given for table in each.tables), *tables, *reads], catalog
+            [*(table for each in given for table in each.tables), *tables, *reads], catalog, schema
         )
         self._owned = tuple(_placed(each, self._places) for each in given)
         self.tables = self._places.tables
@@ -91,7 +96,7 @@ class OwnedTables:
         owners = self._owners.get(table)
         if owners is not None:
             return owners
-        first = self._places.at(place_of(table)) if isinstance(table, Table) else None
+        first = self._places.first(table) if isinstance(table, Table) else None
         if first is not None:
             assert isinstance(table, Table)
             return self._bound_to(table, first)
@@ -112,7 +117,7 @@ class OwnedTables:
         return known
 
     def _bind(self, first: Table, table: Table) -> Owners:
-        return _bound(self._known[first], self._places.columns(first), table)
+        return bound(self._known[first], self._places.columns(first), table)
 
     def emptied(self, names: Sequence[str], *, cascade: bool) -> frozenset[str] | None:
         """Owners of tables that are truncated, with those that refer to them if it cascades. None:
@@ -173,7 +178,7 @@ class OwnedTables:
         if moved_by is not None and self._places.place(table) in self._catalog.rewritten:
             moved_by, trusted = frozenset(self._places.columns(table)), False
         told = owned.tells_inserts or table not in owned.tables
-        return KeyColumns(owned.keys, columns, trusted, moved_by, told)
+        return KeyColumns(owned.keys, columns, trusted, moved_by, told, owned.by_schema)
 
     def _with_beneath(self, table: Table, owners: Mapping[Table, Owners]) -> Owners:
         """A view's rows, and what rules write, are other tables' rows."""
@@ -218,10 +223,11 @@ class OwnedTables:
             ):
                 named = {column.name: column for column in self._places.columns(table)}
                 unknown = [name for name in follow.columns if name not in named]
-                if unknown or len(follow.columns) != len(owned.keys.types):
+                wanted = len(owned.keys.types) - owned.by_schema
+                if unknown or len(follow.columns) != wanted:
                     raise ConfigurationError(
                         f"owner {owned.keys.prefix!r}: {follow} has to name the columns of "
-                        f"{table.fullname} that hold the owner's id, {len(owned.keys.types)} of "
+                        f"{table.fullname} that hold the owner's id, {wanted} of "
                         f"{', '.join(named)}"
                     )
                 return tuple(named[name] for name in follow.columns)
@@ -270,10 +276,10 @@ class OwnedTables:
         for each in self._owned:
             columns = each.tables.get(key.table)
             if each.keys.follows is None and columns is not None and not _same_entity(each, key):
-                yield Told(each.keys, columns)
+                yield Told(each.keys, columns, each.by_schema)
             followed = self._followed(each, key.table)
             if followed is not None:
-                yield Told(each.keys, followed)
+                yield Told(each.keys, followed, each.by_schema)
 
     def _reads(self, owned: Owned, table: Table) -> bool:
         return not self._shown_at(table).isdisjoint(map(self._places.place, owned.reads))
@@ -342,53 +348,6 @@ def _placed(owned: Owned, places: Places) -> Owned:
     moved_by = owned.moved_by and frozenset(map(places.column, owned.moved_by))
     tagged = None if owned.tagged is None else places.table(owned.tagged)
     return replace(owned, tables=tables, moved_by=moved_by, tagged=tagged)
-
-
-def _bound(owners: Owners, columns: Iterable[Column[Any]], table: Table) -> Owners:
-    """The same in the columns of another Table object of that place. `columns`: those that `owners`
-    is told in."""
-    named = {column.name: column for column in table.columns}
-    keyed = tuple(_bound_keys(each, named) for each in owners.keyed if _holds(named, each))
-    watched = [column for each in keyed for column in [*each.columns, *(each.moved_by or ())]]
-    if owners.keyed and not keyed:
-        return Owners(written=owners.all, untold=owners.untold)
-    keys = {column.key: named[column.name].key for column in columns if column.name in named}
-    updated = {keys.get(key, key): moved for key, moved in owners.updated.items()}
-    unsaid = unsaid_of(table).intersection([*updated, *(column.key for column in watched)])
-    return replace(
-        owners,
-        keyed=keyed,
-        lookups=tuple(each for each in keyed if each.is_lookup),
-        selective=any(map(is_selective, keyed)),
-        written=owners.written.union(
-            each.keys.prefix for each in owners.keyed if not _holds(named, each)
-        ),
-        updated=updated,
-        columns=tuple(dict.fromkeys(column for each in keyed for column in each.columns)),
-        unsaid=unsaid.union(keys.get(key, key) for key in owners.unsaid),
-    )
-
-
-def _holds(named: Mapping[str, Column[Any]], each: KeyColumns) -> bool:
-    return all(column.name in named for column in [*each.columns, *(each.moved_by or ())])
-
-
-def _bound_keys(each: KeyColumns, named: Mapping[str, Column[Any]]) -> KeyColumns:
-    columns = tuple(named[column.name] for column in each.columns)
-    moved_by = each.moved_by and frozenset(named[column.name] for column in each.moved_by)
-    trusted = each.trusted and all(map(is_trusted, columns))
-    return replace(each, columns=columns, trusted=trusted, moved_by=moved_by)
-
-
-def unsaid_of(table: Table) -> frozenset[str]:
-    """Keys of the columns that an UPDATE may set without saying so."""
-    return frozenset(
-        column.key
-        for column in table.columns
-        if column.onupdate is not None
-        or column.server_onupdate is not None
-        or column.computed is not None
-    )
 
 
 def _same_entity(owned: Owned, key: Reference) -> bool:

@@ -343,7 +343,7 @@ async def test_rows_that_a_policy_hides_go_too_and_move_owners_as_a_whole(
 
 
 async def test_many_rows_are_not_asked_about(towns: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("repocache.tracking.listener.MOST_ASKED", 1)
+    monkeypatch.setattr("repocache.tracking.foreseen.MOST_ASKED", 1)
     found = await run(towns, delete(city).where(city.c.id.in_([1, 2])))
     assert found == {"city:1", "city:2", *WHOLE}
 

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 
 from repocache.keys import KeyOwner, Keys
 from repocache.tracking import Changes, Owned, OwnedTables, reached
+from repocache.tracking.schema_tables import WrittenTables
 
 METADATA = MetaData()
 STOCK = Table(
@@ -56,7 +57,7 @@ TABLES = OwnedTables(OWNED, METADATA.tables.values())
 def told(owner: Owned, ids: Sequence[Any] | None) -> tuple[dict[str, set[str]], set[str]]:
     """Keys of some, and whom as a whole."""
     changes = Changes()
-    for prefix, keys in reached(TABLES, owner, ids):
+    for prefix, keys in reached(WrittenTables(TABLES), owner, ids):
         changes.declare(prefix, keys)
     return {prefix: set(keys) for prefix, keys in changes.keys.items()}, set(changes.whole)
 

@@ -199,9 +199,9 @@ async def test_of_more_rows_than_keys_are_worth_no_key_is_made(
     made: list[int] = []
     key_texts = returned.key_texts
 
-    def noted(keys: Keys, ids: Sequence[Id]) -> list[str] | None:
+    def noted(keys: Keys, ids: Sequence[Id], schema: str) -> list[str] | None:
         made.append(len(ids))
-        return key_texts(keys, ids)
+        return key_texts(keys, ids, schema)
 
     monkeypatch.setattr(listener, "key_texts", noted)
     monkeypatch.setattr(listener, "MOST_KEYS", 10)
