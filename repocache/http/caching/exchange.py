@@ -18,11 +18,11 @@ from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
 from repocache.http.caching.answering import Told, answered, stamped
 from repocache.http.caching.cache_status import CacheHit, WentOn, Why
 from repocache.http.caching.conditional import ConditionalAnswer, Current, answer
-from repocache.http.caching.etags import Representation, etag_of, versions_etag
+from repocache.http.caching.etags import Representation, etag_of, listed, versions_etag
 from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
 from repocache.http.caching.rendering import Made, Rendering
 from repocache.http.caching.responding import Response
-from repocache.http.caching.verdict import Verdict, lasts
+from repocache.http.caching.verdict import LASTING, Verdict, lasts
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
 from repocache.routing.around import current_scopes
@@ -63,6 +63,14 @@ class Asked(NamedTuple):
     def has(self, name: bytes) -> bool:
         return any(each == name for each, _ in self.lines)
 
+    @property
+    def is_peculiar(self) -> bool:
+        """Whether it asks for something else than the page of its URL: a part of it, or what the
+        application makes of a body."""
+        lengths = [value for name, value in self.lines if name == b"content-length"]
+        has_body = self.has(b"transfer-encoding") or any(each != b"0" for each in lengths)
+        return has_body or self.has(b"range")
+
 
 class Exchange:
     """Of one request under one policy."""
@@ -76,7 +84,7 @@ class Exchange:
     async def run(self) -> None:
         """Answers. Returns when the application does, if it was asked."""
         pages, policy = self._ground.responses.pages, self._policy
-        if pages is None or not isinstance(policy, Public) or self._asked.has(b"range"):
+        if pages is None or not isinstance(policy, Public) or self._asked.is_peculiar:
             return await self._rendered_here()
         key = self._key(policy)
         try:
@@ -105,8 +113,9 @@ class Exchange:
     async def _not_modified(self, pages: Pages, key: PageKey, policy: Public) -> bool:
         """A 304 that costs neither body nor query: what was read for the page that the client has
         would be read the same now."""
-        if policy.etag is not Etag.VERSIONS or not self._asked.has(b"if-none-match"):
-            return False
+        named = listed([value for name, value in self._asked.lines if name == b"if-none-match"])
+        if policy.etag is not Etag.VERSIONS or not isinstance(named, tuple):
+            return False  # "*" is whatever is there, if something is
         trace = await pages.trace(key)
         if trace is None:
             return False
@@ -164,13 +173,20 @@ class Exchange:
 
     _own: Made | None = None
 
+    def _is_known(self, made: Made) -> bool:
+        """Whether its ETag is of the versions of what it was made of."""
+        policy, response = made.verdict.policy, made.response
+        if not made.verdict.is_public or not isinstance(policy, Public):
+            return False
+        return response.status == 200 and lasts(response.lines, policy)
+
     def _kept(self, made: Made | None) -> Rendered:
         """A page of it, if others may have it."""
         policy = self._policy
         if made is None or not made.verdict.is_public or not isinstance(policy, Public):
             return Rendered(None, NOTHING_READ)
         response = made.response
-        if response.status == 206 or not lasts(response.lines, policy):
+        if response.status not in LASTING or not lasts(response.lines, policy):
             return Rendered(None, made.trace)
         page = KeptPage(response.status, response.lines, response.body, self._ground.now())
         return Rendered(page, made.trace, is_traced=True)
@@ -183,7 +199,7 @@ class Exchange:
             made = await rendering.made()
             if made is not None:
                 await self._answer(made, WentOn(why=Why.BYPASS))
-                if pages is not None and key is not None and made.verdict.is_public:
+                if pages is not None and key is not None and self._is_known(made):
                     pages.note(str(key), made.trace)
         finally:
             await self._end()
@@ -205,7 +221,8 @@ class Exchange:
         """Of what cannot be collected nobody knows whether it is whole: nobody keeps it."""
         if message["type"] == "http.response.start":
             held = Verdict(Private(no_cache=True, etag=Etag.NONE), "it is streamed")
-            own = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
+            lines = message.get("headers") or ()
+            own = [(bytes(name).lower(), bytes(value)) for name, value in lines]
             told = Told(held, None, (), WentOn(why=Why.BYPASS))
             message = {**message, "headers": stamped(own, told)}
         await self._asked.send(message)

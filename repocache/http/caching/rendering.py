@@ -88,7 +88,14 @@ class Rendering:
             await self._collect()
 
     async def _collect(self) -> None:
-        await collect(self._app, self._scope, self._receive, self, self._most)
+        receive = self._receive if self._watched is None else self._watched_receive
+        await collect(self._app, self._scope, receive, self, self._most)
+
+    async def _watched_receive(self) -> Message:
+        message = await self._receive()
+        if self._watched is not None:
+            self._watched.was_given(message)
+        return message
 
     def _is_ready(self, made: Made | None) -> None:
         if not self._ready.done():
