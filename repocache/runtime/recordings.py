@@ -10,6 +10,7 @@ from repocache.bookmark import Bookmark
 from repocache.cache.l1_reader import ReadRecorder
 from repocache.cache.policies import Policy
 from repocache.cache.process_cache import ProcessCache
+from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.computed.entry import shapes_of
 from repocache.errors import CodecError, RepocacheError
@@ -20,9 +21,11 @@ from repocache.routing.around import current_session
 from repocache.routing.recording import SLOTS, RecordedOwner, Recording, Trace
 from repocache.routing.routing import Routing
 from repocache.runtime.readers import RepositoryReader
+from repocache.tags import NAMED
 
 NOT_TOLD = "under its policy commits tell nobody what they changed"
 NEVER_OLD = "its policy promises that nobody is shown what was before a commit"
+_UNBELIEVED = (CacheMode.OFF, CacheMode.SHADOW)
 INSERTS = "under its policy an insert tells nobody, so that its absence may end unheard"
 
 
@@ -62,16 +65,17 @@ class Recordings:
         under tokens of later nothing is found that shows what was before."""
         if self._tokens is None:
             return
-        tags = (*named, *SLOTS)
+        tags, session = (*named, *SLOTS), current_session()
+        told = recording if session is None else session.recorder or recording
         found = self._tokens.at_hand(tags)
         if found is None:
             found = await self._tokens.read(dict.fromkeys(tags), self._routing.asking())
         if found is None:
-            recording.unknown("the application's own tags could not be kept in Redis")
+            told.unknown("the application's own tags could not be kept in Redis")
             return
         tokens = dict(zip(tags, found, strict=True))
         recording.slots = {slot: tokens.pop(slot) for slot in SLOTS}
-        recording.tokens(self._shared, tokens, dict.fromkeys(tokens, ""))
+        told.tokens(self._shared, tokens, dict.fromkeys(tokens, ""))
 
     @contextmanager
     def record(self) -> Iterator[Recording]:
@@ -94,8 +98,10 @@ class Recordings:
 
     async def version(self, trace: Trace) -> bytes | None:
         """Of the same reads, answered now for the caller's session, which are recorded if it is;
-        equal to the trace's own if nothing has changed. None: that cannot be said. Raises
-        DatabaseUnavailable."""
+        equal to the trace's own if nothing has changed. None: that cannot be said, or not by
+        caches, which are switched so that they answer nobody. Raises DatabaseUnavailable."""
+        if not self._are_believed(trace):
+            return None
         bookmark, session = self._routing.asking(), current_session()
         recorder = None if session is None else session.recorder
         rows: dict[str, Mapping[str, bytes]] = {}
@@ -111,6 +117,14 @@ class Recordings:
         if recorder is not None and tokens is not None:
             recorder.tokens(self._shared, tokens, trace.shapes)
         return None if tokens is None else Trace(rows, tokens, {}).version
+
+    def _are_believed(self, trace: Trace) -> bool:
+        """Whether reads of this would be answered by caches. Which owners' selects a table's tags
+        are of is not told apart."""
+        selects = any(not tag.startswith(f"{NAMED.prefix}:") for tag in trace.tokens)
+        owners = self._caches if selects else trace.rows
+        found = (self._caches.get(owner) for owner in owners)
+        return not any(each and each.cache.switch.mode in _UNBELIEVED for each in found)
 
     async def _tokens_of(self, trace: Trace, bookmark: Bookmark | None) -> Mapping[str, str] | None:
         if not trace.tokens:

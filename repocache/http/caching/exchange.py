@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from repocache.errors import UndeclaredDependence
@@ -25,7 +25,7 @@ from repocache.http.caching.responding import Response
 from repocache.http.caching.verdict import LASTING, Verdict, lasts
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
-from repocache.routing.around import current_scopes
+from repocache.routing.around import current_scopes, is_rendered_here, page_begins
 from repocache.routing.recording import NOTHING_READ, Recording, Trace
 from repocache.runtime.responses import Responses
 
@@ -87,6 +87,9 @@ class Exchange:
         if pages is None or not isinstance(policy, Public) or self._asked.is_peculiar:
             return await self._rendered_here()
         key = self._key(policy)
+        if is_rendered_here(str(key)):
+            return await self._rendered_here()  # who waited for it would wait for himself
+        key.context.run(page_begins, str(key))
         try:
             if await self._not_modified(pages, key, policy):
                 return None
@@ -140,12 +143,15 @@ class Exchange:
         return Verdict(less, why) if why else Verdict(policy)
 
     async def _by_pages(self, pages: Pages, key: PageKey, policy: Public) -> None:
+        """What was rendered is looked at once more: to be put away may have taken its time."""
         async with self._ground.responses.record() as recording:
             found = await pages.get(key)
             held = self._held(recording, recording.trace(), policy)
         if found.rendered:
             made = self._own
             if made is not None:
+                if made.verdict.is_public:
+                    made = replace(made, verdict=self._held(recording, made.trace, policy))
                 await self._answer(made, WentOn(why=Why.URI_MISS, stored=found.page is not None))
             return
         page = found.page
