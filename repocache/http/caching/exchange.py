@@ -82,7 +82,17 @@ class Exchange:
         self._renderings: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Answers. Returns when the application does, if it was asked."""
+        """Answers. Returns when the application does, if it was asked; if this request is
+        cancelled, so is that."""
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            await self._abandon()
+            raise
+        finally:
+            await self._end()
+
+    async def _run(self) -> None:
         pages, policy = self._ground.responses.pages, self._policy
         if pages is None or not isinstance(policy, Public) or self._asked.is_peculiar:
             return await self._rendered_here()
@@ -99,7 +109,6 @@ class Exchange:
                 await self._rendered_here(pages, key)
         finally:
             key.leave()
-            await self._end()
 
     @property
     def _has_credentials(self) -> bool:
@@ -199,16 +208,12 @@ class Exchange:
 
     async def _rendered_here(self, pages: Pages | None = None, key: PageKey | None = None) -> None:
         rendering = self._rendering(self._forward)
-        running = asyncio.create_task(rendering.run())
-        self._renderings.append(running)
-        try:
-            made = await rendering.made()
-            if made is not None:
-                await self._answer(made, WentOn(why=Why.BYPASS))
-                if pages is not None and key is not None and self._is_known(made):
-                    pages.note(str(key), made.trace)
-        finally:
-            await self._end()
+        self._renderings.append(asyncio.create_task(rendering.run()))
+        made = await rendering.made()
+        if made is not None:
+            await self._answer(made, WentOn(why=Why.BYPASS))
+            if pages is not None and key is not None and self._is_known(made):
+                pages.note(str(key), made.trace)
 
     def _rendering(self, forward: Send | None = None) -> Rendering:
         ground, asked = self._ground, self._asked
@@ -269,16 +274,19 @@ class Exchange:
         self._ground.observe(ResponseKept(how, held.why))
 
     async def _end(self) -> None:
-        """The application goes on, as in the background; if this request is cancelled, it is."""
-        running, self._renderings = self._renderings, []
+        """The application goes on, as in the background."""
         try:
-            for each in running:
+            for each in self._renderings:
                 await asyncio.shield(each)
         except asyncio.CancelledError:
-            for each in running:
-                each.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await self._abandon()
             raise
+
+    async def _abandon(self) -> None:
+        running, self._renderings = self._renderings, []
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def replace_policy(held: Verdict, policy: RoutePolicy, why: str) -> Verdict:
