@@ -4,15 +4,20 @@ affair."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from starlette.responses import PlainTextResponse
 
+from repocache import DatabaseUnavailable
 from repocache.http import HttpCache, Private
-from tests.pages.site import PAGE, Site
+from repocache.testing import Endpoints
+from repocache.testing.ports import free_port
+from tests.pages.site import PAGE, Site, open_site
 from tests.responses.catalog import Products
+from tests.tcp_proxy import TcpProxy
 
 SCOPE: dict[str, Any] = {
     "type": "http",
@@ -145,3 +150,36 @@ async def test_nothing_of_a_request_is_kept_with_its_page(site: Site) -> None:
             assert all(of_request not in key.context for key in keys)
             local.clear_owner("page")
     assert keys, "it was in L1"
+
+
+async def test_what_is_said_while_the_database_is_away_is_the_application_s(
+    repocache_endpoints: Endpoints,
+) -> None:
+    """1. A page is kept; 2. what it was made of has left the caches; 3. the database is lost: what
+    a client is told then is not this library's to decide."""
+    async with TcpProxy(repocache_endpoints.primary) as door:
+        ends = dataclasses.replace(repocache_endpoints, primary=door.url, replicas=[])
+        async with open_site(ends) as site:
+            db = site.shop.db
+
+            async def app(scope: Any, receive: Any, send: Any) -> None:
+                try:
+                    text = (await db[Products].require(1)).name
+                except DatabaseUnavailable:
+                    text = "we are sorry"
+                await PlainTextResponse(text)(scope, receive, send)
+
+            kept: Any = HttpCache(app, db, {"/x": PAGE})
+            for _ in range(5):
+                assert (await answered(kept)).body == b"n1"
+            door.lead_to(f"postgresql://127.0.0.1:{free_port()}/x")
+            await door.cut()
+            await db.invalidate(Products, [1])
+            for headers in ([], [(b"if-none-match", b'"a"')]):
+                assert (await answered(kept, headers)).body == b"we are sorry"
+
+
+async def answered(app: Any, headers: Any = ()) -> Asked:
+    asked = Asked(app, headers=[(b"host", b"x"), *headers])
+    await asked.task
+    return asked
