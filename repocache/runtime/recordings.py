@@ -13,7 +13,7 @@ from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.computed.entry import shapes_of
-from repocache.errors import CodecError, RepocacheError
+from repocache.errors import CodecError, DatabaseUnavailable, RepocacheError
 from repocache.invalidation.recent import RecentChanges
 from repocache.keys import Keys
 from repocache.repository.tokens import Tokens
@@ -98,8 +98,8 @@ class Recordings:
 
     async def version(self, trace: Trace) -> bytes | None:
         """Of the same reads, answered now for the caller's session, which are recorded if it is;
-        equal to the trace's own if nothing has changed. None: that cannot be said, or not by
-        caches, which are switched so that they answer nobody. Raises DatabaseUnavailable."""
+        equal to the trace's own if nothing has changed. None: that cannot be said, as while
+        the database is away, or not by caches, which are switched so that they answer nobody."""
         if not self._are_believed(trace):
             return None
         bookmark, session = self._routing.asking(), current_session()
@@ -111,7 +111,7 @@ class Recordings:
                 return None
             try:
                 rows[owner] = await _versions(known, keys, bookmark, recorder)
-            except CodecError:
+            except (CodecError, DatabaseUnavailable):
                 return None
         tokens = await self._tokens_of(trace, bookmark)
         if recorder is not None and tokens is not None:

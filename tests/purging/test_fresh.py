@@ -54,7 +54,7 @@ async def client(kept: Shop) -> AsyncIterator[httpx.AsyncClient]:
     policy = Public(max_age=0, pages=True)
     app = HttpCache(Router(routes), db, {"/show": policy, "/rename/{name}": policy})
     outer = CausalMiddleware(app, db, Cookie(unsigned=True, secure=False))
-    transport = httpx.ASGITransport(outer)  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(outer)
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         yield client
 
