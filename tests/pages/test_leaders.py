@@ -195,3 +195,29 @@ async def answered(app: Any, headers: Any = ()) -> Asked:
     asked = Asked(app, headers=[(b"host", b"x"), *headers])
     await asked.task
     return asked
+
+
+@pytest.mark.xfail(strict=True, reason="each waits for the other's rendering, for ever")
+async def test_two_pages_that_show_each_other_are_rendered(site: Site) -> None:
+    """1. One request renders `/a`, another `/b`; 2. the first asks for `/b`, as part of its page,
+    and waits for who renders that; 3. the second asks for `/a`, and waits for the first."""
+    both, inner = asyncio.Barrier(2), ContextVar("inner", default=False)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        text = scope["path"]
+        if not inner.get():
+            inner.set(True)
+            await both.wait()
+            path = "/b" if text == "/a" else "/a"
+            part = Asked(kept, path=path, raw_path=path.encode())
+            await part.task
+            text += part.body.decode()
+        await PlainTextResponse(text)(scope, receive, send)
+
+    kept: Any = HttpCache(app, site.shop.db, {"/a": PAGE, "/b": PAGE})
+    asked = [Asked(kept, path=path, raw_path=path.encode()) for path in ("/a", "/b")]
+    done, waiting = await asyncio.wait([each.task for each in asked], timeout=3)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert len(done) == 2
