@@ -8,12 +8,19 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from proof.protocol import refresh_switches, renewal_switches, tag_switches, wider_switches
+from proof.protocol import (
+    edge_switches,
+    refresh_switches,
+    renewal_switches,
+    tag_switches,
+    wider_switches,
+)
 from proof.protocol.switches import rule_off
 from proof.protocol.world import World, open_world
 from repocache.testing import Servers
 
 __all__ = [  # they add switches
+    "edge_switches",
     "refresh_switches",
     "renewal_switches",
     "tag_switches",

@@ -25,6 +25,7 @@ from proof.protocol.process import Process, until
 from repocache.cache.entry import CacheSettings
 from repocache.cache.values import is_lease
 from repocache.database import Database
+from repocache.edges.declared import Edges
 from repocache.engines.topology_settings import TopologySettings
 from repocache.events import Event
 from repocache.keys import bucket_of, owner_bucket
@@ -90,11 +91,12 @@ class World:
         settings: Settings = STILL,
         repositories: Sequence[type[Repository[Any, Any]]] = REPOSITORIES,
         ahead: float = 0.0,
+        edges: Edges | None = None,
     ) -> Process:
         """Start another one. `primary`: URL of another server that it takes for the primary; then
         without replicas, unless these are named. `repositories`: the first is that of the items.
         `ahead`: seconds by which its clock is; what it is asked to do is to be done inside
-        `clock_ahead` too."""
+        `clock_ahead` too. `edges`: in front of it."""
         events: list[Event] = []
         if replicas is None:
             replicas = [] if primary else self.endpoints.replicas[:1]
@@ -105,6 +107,7 @@ class World:
                 redis=self.endpoints.redis,
                 repositories=repositories,
                 settings=replace(settings, observe=events.append),
+                edges=edges,
             )
             await self._stack.enter_async_context(db)
             self.processes[name] = process = Process(name, db, events, repositories[0])

@@ -34,9 +34,18 @@ class RenderedElsewise(CodecError):
 
 
 async def rendered_by(key: PageKey) -> Rendered:
-    """In the context of whoever asked."""
-    loop = asyncio.get_running_loop()
-    made = await loop.create_task(_run(key), context=key.context)
+    """In the context of whoever asked. Raises NotThere if he has gone, or his rendering failed, as
+    it may by his request alone: that is `key.failed`, and nobody else's."""
+    loop, loading = asyncio.get_running_loop(), asyncio.current_task()
+    try:
+        made = await loop.create_task(_run(key), context=key.context)
+    except asyncio.CancelledError as gone:
+        if loading is None or loading.cancelling():
+            raise
+        raise NotThere from gone
+    except Exception as error:
+        key.failed = error
+        raise NotThere from error
     key.rendered = made
     return made
 
@@ -57,7 +66,10 @@ class TraceLoader:
 
     async def _one(self, want: RowRequest) -> Row | CodecError:
         key: PageKey = want.id
-        rendered = await rendered_by(key)
+        try:
+            rendered = await rendered_by(key)
+        except NotThere as error:
+            return error
         if not rendered.is_traced or not want.fills:
             return RenderedElsewise(rendered, key)
         if rendered.page is not None:
@@ -84,7 +96,10 @@ class BodyLoader:
             return (str(id), id.held)
         if id.page is None:
             return NotThere()
-        rendered = await rendered_by(id.page)
+        try:
+            rendered = await rendered_by(id.page)
+        except NotThere as error:
+            return error
         if rendered.page is None or not want.fills:
             return RenderedElsewise(rendered, id.page)
         own = body_id(id.page, rendered.trace.version, held=rendered.page)

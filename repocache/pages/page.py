@@ -53,20 +53,22 @@ async def nobody() -> Rendered:
 class PageKey(str):
     """Of one request: a digest of all that tells pages apart. `render` makes the page, in the
     `context` of whoever asked; `behind` does so for nobody in particular, while he is given an old
-    one. `rendered`: what `render` brought him."""
+    one. `rendered`: what `render` brought him; `failed`: what it raised."""
 
-    __slots__ = ("behind", "context", "render", "rendered")
+    __slots__ = ("behind", "context", "failed", "render", "rendered")
 
     render: Render
     behind: Render
     context: Context
     rendered: Rendered | None
+    failed: Exception | None
 
     @classmethod
     def of(cls, text: str, render: Render, context: Context, *, behind: Render = nobody) -> PageKey:
         """Of this text."""
         key = cls(text)
-        key.render, key.behind, key.context, key.rendered = render, behind, context, None
+        key.render, key.behind, key.context = render, behind, context
+        key.rendered = key.failed = None
         return key
 
     def again(self) -> PageKey:
@@ -76,7 +78,7 @@ class PageKey(str):
     def leave(self) -> None:
         """What is kept under it must not keep the request."""
         self.render = self.behind = nobody
-        self.context, self.rendered = Context(), None
+        self.context, self.rendered, self.failed = Context(), None, None
 
 
 class BodyId(str):

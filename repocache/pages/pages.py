@@ -98,6 +98,8 @@ class Pages:
         try:
             for _ in range(TURNS):
                 found = await self._look(key, bookmark)
+                if key.failed is not None:
+                    raise key.failed
                 if found is not None:
                     return found
         except RenderedElsewise as elsewise:
@@ -122,7 +124,7 @@ class Pages:
         try:
             cached = await _read(self._traces, key, bookmark)
         except NotThere:
-            return None  # joined a load of who only asked whether it is there
+            return None  # joined a load of who only asked whether it is there, or has gone
         if key.rendered is not None:
             return just_rendered(key.rendered)
         assert cached.row is not None
@@ -189,6 +191,9 @@ class Pages:
             await self._bodies.read_past_l1(id, None)
         except RenderedElsewise:
             pass
+        except NotThere:
+            if key.failed is not None:
+                raise key.failed from None
         finally:
             key.leave()
 
@@ -199,7 +204,7 @@ async def _read(cache: TieredCache, id: str, bookmark: Bookmark | None) -> Cache
 
 def _unwanted(key: PageKey) -> PageKey:
     """Of the same text; nobody renders it."""
-    return PageKey.of(str(key), not_wanted, key.context)
+    return PageKey.of(str(key), not_wanted, Context())
 
 
 async def not_wanted() -> Rendered:

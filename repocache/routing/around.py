@@ -18,10 +18,11 @@ from repocache.scope import Scopes
 
 
 class Around(NamedTuple):
-    """`scopes`: whose rows, by scope."""
+    """`scopes`: whose rows, by scope. `pages`: keys of those that are being rendered here."""
 
     session: CausalSession | None = None
     scopes: Scopes = MappingProxyType({})
+    pages: frozenset[str] = frozenset()
 
 
 _NOTHING = Around()
@@ -52,6 +53,18 @@ def expectation() -> Expectation | None:
 def current_scopes() -> Scopes:
     """The values that count for the caller."""
     return around.get().scopes
+
+
+def is_rendered_here(page: str) -> bool:
+    """Whether the caller runs within the rendering of this page, by its key, which waits for
+    him."""
+    return page in around.get().pages
+
+
+def page_begins(page: str) -> None:
+    """From now on the caller's context is that of its rendering."""
+    outer = around.get()
+    around.set(outer._replace(pages=outer.pages | {page}))
 
 
 @contextmanager

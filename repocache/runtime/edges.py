@@ -143,7 +143,12 @@ class RunningEdges:
         while True:
             await queue.some.wait()
             queue.some.clear()
-            await self._first(queue.take_soon())
+            batch = queue.take_soon()
+            try:
+                await self._first(batch)
+            except asyncio.CancelledError:
+                queue.soon.insert(0, batch)  # whoever leaves purges it
+                raise
 
     async def purge_later(self) -> None:
         """Second purges, likewise."""
@@ -151,7 +156,11 @@ class RunningEdges:
             await asyncio.sleep(EVERY)
             due = self.queue.take_due(time.monotonic())
             if due:
-                await self._second(due)
+                try:
+                    await self._second(due)
+                except asyncio.CancelledError:
+                    self.queue.later.extendleft(reversed(due))
+                    raise
 
     async def _first(self, batch: Batch) -> None:
         if batch:

@@ -8,23 +8,28 @@ from typing import Any, NamedTuple
 
 from repocache.bookmark import Bookmark
 from repocache.cache.entry import CachedRow
+from repocache.cache.l1_reader import ReadRecorder
 from repocache.cache.policies import Policy
 from repocache.cache.process_cache import ProcessCache
 from repocache.cache.switch import CacheMode
 from repocache.cache.tiered import TieredCache
 from repocache.computed.entry import shapes_of
-from repocache.errors import CodecError, RepocacheError
+from repocache.errors import CodecError, DatabaseUnavailable, RepocacheError
 from repocache.invalidation.recent import RecentChanges
 from repocache.keys import Keys
 from repocache.queries.shape import Shape
 from repocache.repository.tokens import Tokens
+from repocache.routing.around import current_session
 from repocache.routing.expected import Expectation
+from repocache.routing.recorded import BothRecorders
 from repocache.routing.recording import SLOTS, RecordedOwner, Recording, Trace
 from repocache.routing.routing import Routing
 from repocache.runtime.readers import RepositoryReader
+from repocache.tags import NAMED
 
 NOT_TOLD = "under its policy commits tell nobody what they changed"
 NEVER_OLD = "its policy promises that nobody is shown what was before a commit"
+_UNBELIEVED = (CacheMode.OFF, CacheMode.SHADOW)
 CHANGED = "something that it shows has changed meanwhile"
 INSERTS = "under its policy an insert tells nobody, so that its absence may end unheard"
 
@@ -104,29 +109,37 @@ class Recordings:
         is sent, this process has heard of no change since the first read (`models/edge.py`, "look
         again")."""
         why = recording.why_unknown or recording.why_behind
-        if not why and self._recent.changed(recording.since, trace.tags):
-            return CHANGED
-        return why
+        return why or self.changed(recording.since, trace)
+
+    def changed(self, since: int, trace: Trace) -> str:
+        """Why what was made since then may be old, as far as this process has heard; empty: it is
+        not."""
+        return CHANGED if self._recent.changed(since, trace.tags) else ""
 
     async def check(self, trace: Trace) -> Checked:
         """The same reads, answered now for the caller's session: equal to the trace's own version
-        if nothing has changed. Raises DatabaseUnavailable."""
-        if self._routing.monotonic is not None:
-            return NOT_KNOWN  # such a session takes nothing from caches
-        since, late = self._recent.number, Late()
+        if nothing has changed. It cannot be said while the database is away, of a session that
+        takes nothing from caches, nor where these are switched so that they answer nobody. Whoever
+        records the session hears of all."""
+        if self._routing.monotonic is not None or not self._are_believed(trace):
+            return NOT_KNOWN
+        since, late, session = self._recent.number, Late(), current_session()
+        outer = None if session is None else session.recorder
+        recorder: ReadRecorder = late if outer is None else BothRecorders(late, outer)
         prepared: Prepared | None = trace.memo.get(Prepared)
         try:
             if prepared is None:
                 prepared = trace.memo[Prepared] = self._prepared(trace)
             found = {
-                each.owner: await _versions(each, self._routing.asking, late)
+                each.owner: await _versions(each, self._routing.asking, recorder)
                 for each in prepared.owners
             }
             tokens = await self._tokens_of(prepared)
-        except CodecError:
+        except (CodecError, DatabaseUnavailable):
             return NOT_KNOWN  # also of another release
         if tokens is None:
             return NOT_KNOWN
+        recorder.tokens(self._shared, dict(zip(prepared.tags, tokens, strict=True)), trace.shapes)
         same = tokens == prepared.tokens and all(
             found[each.owner] is each.versions for each in prepared.owners
         )
@@ -138,9 +151,15 @@ class Recordings:
                 for each in prepared.owners
             }
             version = Trace(rows, dict(zip(prepared.tags, tokens, strict=True)), {}).version
-        if not late.why and self._recent.changed(since, trace.tags):
-            late.why = CHANGED
-        return Checked(version, late.why)
+        return Checked(version, late.why or self.changed(since, trace))
+
+    def _are_believed(self, trace: Trace) -> bool:
+        """Whether reads of this would be answered by caches. Which owners' selects a table's tags
+        are of is not told apart."""
+        selects = any(not tag.startswith(f"{NAMED.prefix}:") for tag in trace.tokens)
+        owners = self._caches if selects else trace.rows
+        found = (self._caches.get(owner) for owner in owners)
+        return not any(each and each.cache.switch.mode in _UNBELIEVED for each in found)
 
     def _prepared(self, trace: Trace) -> Prepared:
         """Raises CodecError for what this database does not know."""
@@ -218,17 +237,15 @@ class Late:
 
 
 async def _versions(
-    each: PreparedOwner, asking: Callable[[], Bookmark | None], late: Late
+    each: PreparedOwner, asking: Callable[[], Bookmark | None], recorder: ReadRecorder
 ) -> list[bytes]:
-    """Of its keys now; the list that was given if none has changed. Raises CodecError, also where
-    callers are not given what is cached."""
-    if each.cache.switch.mode is CacheMode.SHADOW:
-        raise CodecError(f"{each.owner} is in shadow mode")
+    """Of its keys now; the list that was given if none has changed. Raises CodecError, and
+    DatabaseUnavailable."""
     peek, version = each.cache.peek_for_caller, each.cache.version
     cached = [peek(id) for id in each.ids]
     if None in cached:
         missing = [id for id, found in zip(each.ids, cached, strict=True) if found is None]
-        brought = await each.cache.get_many(missing, asking(), late)
+        brought = await each.cache.get_many(missing, asking(), recorder)
         cached = [
             brought[id] if found is None else found
             for id, found in zip(each.ids, cached, strict=True)

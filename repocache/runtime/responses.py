@@ -90,6 +90,10 @@ class Responses:
         """See `Recordings.hindrance`."""
         return self._recordings.hindrance(recording, trace)
 
+    def changed(self, since: int, trace: Trace) -> str:
+        """See `Recordings.changed`."""
+        return self._recordings.changed(since, trace)
+
     def tag_lines(self, trace: Trace) -> list[tuple[bytes, bytes]] | None:
         """Header lines for what was made of this. None: no edge may keep it."""
         if EdgeTags not in trace.memo:

@@ -35,6 +35,7 @@ from repocache.runtime.computed import open_computed
 from repocache.runtime.description import describe
 from repocache.runtime.edges import (
     EVERYTHING,
+    REPLAYED,
     AnyPurger,
     PurgeQueue,
     RunningEdges,
@@ -305,7 +306,7 @@ def responses_of(plan: DatabasePlan, recordings: Recordings, pages: Pages | None
     edges, settings = plan.edges, plan.settings
     tags = NoEdgeTags() if edges is None else EdgeTags.of(edges, settings.app)
     after = plan.purge_after
-    fresh_for = after + settings.publish_timeout + SPARE if after else 0.0
+    fresh_for = after + settings.publish_timeout + REPLAYED + SPARE if after else 0.0
     return Responses(recordings, pages, tags, fresh_for=fresh_for)
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import text, update
 from repocache import ConfigurationError, OutboxMode, Settings
 from repocache.alembic_ops.ddl import create_trigger
 from repocache.events import Degraded, EdgePurged, EdgePurgeFailed, Published
+from repocache.invalidation.batch import Batch
+from repocache.invalidation.familiar import FamiliarTags, ToPurge
 from repocache.runtime.edges import have_replayed
 from repocache.testing import Endpoints, Servers
 from tests.edges.playing import saying
@@ -62,9 +64,9 @@ async def _none(sql: Sql) -> bool:
     return await rows_left(sql) == 0
 
 
-async def test_l1_and_redis_are_told_first(shop: Shop, edge: PlayedEdge) -> None:
+async def test_l1_and_redis_are_told_first(shop: Shop) -> None:
     await rename(shop, 1, "x")
-    await until(lambda: edge.times("product:1") == 1, "purged soon")
+    await until(lambda: bool(shop.seen.of(EdgePurged)), "purged soon")
     kinds = [type(each) for each in shop.seen if isinstance(each, Published | EdgePurged)]
     assert kinds.index(Published) < kinds.index(EdgePurged)
 
@@ -205,6 +207,25 @@ async def test_leaving_purges_what_waits(
         before = edge.times("product:1")
         await until(lambda: edge.times("product:1") > before, "a relay has it purged", seconds=30)
         await until(lambda: _none(sql), "nothing is left")
+
+
+async def test_leaving_purges_what_was_about_to_be(
+    repocache_endpoints: Endpoints, edge: PlayedEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1. What a commit has told is taken, to be purged; 2. the database is left."""
+    begun, original = asyncio.Event(), FamiliarTags.narrowed
+
+    async def narrowed(self: FamiliarTags, batch: Batch, history: str) -> ToPurge:
+        if not begun.is_set():
+            begun.set()
+            await asyncio.Event().wait()
+        return await original(self, batch, history)
+
+    monkeypatch.setattr(FamiliarTags, "narrowed", narrowed)
+    async with behind(repocache_endpoints, edge) as shop:
+        await rename(shop, 1, "x")
+        await begun.wait()
+    assert edge.times("product:1") >= 1
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "no table"])

@@ -17,11 +17,11 @@ from repocache.http.caching.conditional import (
 from repocache.http.caching.dates import read_date
 from repocache.http.caching.directives import cache_control, targeted
 from repocache.http.caching.etags import Representation, body_etag, versions_etag
-from repocache.http.caching.policy import Etag, Public
+from repocache.http.caching.policy import Etag, Public, RoutePolicy
 from repocache.http.caching.rendering import Made
 from repocache.http.caching.responding import Response
 from repocache.http.caching.vary import with_vary
-from repocache.http.caching.verdict import KeepVerdict
+from repocache.http.caching.verdict import KeepVerdict, lasts
 
 
 class AnswerStamp(NamedTuple):
@@ -53,22 +53,29 @@ def stamped(own: Iterable[HeaderLine], told: AnswerStamp) -> list[HeaderLine]:
     if not held.says_itself:
         said = (b"cache-control", cache_control(policy))
         lines = [line for line in lines if line[0] != b"cache-control"] + [said]
-        # A targeted field would overrule `private` (RFC 9213, 2.2).
-        lines = [line for line in lines if not line[0].endswith(b"-cache-control")]
+        lines = [line for line in lines if not _overrules(line[0], policy)]
         lines += targeted(policy)
     if told.etag is not None:
         lines = [line for line in lines if line[0] != b"etag"] + [(b"etag", told.etag)]
     return with_status([*lines, *told.tags], told.status)
 
 
+def _overrules(name: bytes, policy: RoutePolicy) -> bool:
+    """A targeted field would overrule `private` (RFC 9213, 2.2), and so would its forerunners."""
+    older = (b"surrogate-control", b"x-accel-expires")
+    return name.endswith(b"-cache-control") or (name in older and not isinstance(policy, Public))
+
+
 def etag_of_answer(of: Representation, made: Made, held: KeepVerdict) -> bytes:
-    """Of the versions of what was read, where they are all known and anybody may have it; else of
-    the bytes: equal bytes are the same, whoever asks. Empty: none."""
+    """Of the versions of what was read, where they are all known, anybody may have it, and the
+    policy names what it varies by; else of the bytes: equal bytes are the same, whoever asks.
+    Empty: none."""
     policy, response, trace = held.policy, made.response, made.trace
     if policy.etag is Etag.NONE or response.status != 200:
         return b""
     read = bool(trace.rows or trace.tokens)
-    if policy.etag is Etag.VERSIONS and isinstance(policy, Public) and read:
+    told = isinstance(policy, Public) and lasts(response.lines, policy)
+    if policy.etag is Etag.VERSIONS and told and read:
         return versions_etag(_coded(of, response), [made.version])
     return body_etag(_coded(of, response), response.body) if response.body else b""
 

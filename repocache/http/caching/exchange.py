@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from repocache.errors import UndeclaredDependence
@@ -18,14 +18,14 @@ from repocache.http.asgi import App, HeaderLine, Message, Receive, Scope, Send
 from repocache.http.caching.answering import AnswerStamp, answered, stamped
 from repocache.http.caching.cache_status import CacheHit, WentOn, Why
 from repocache.http.caching.conditional import ConditionalAnswer, Current, answer
-from repocache.http.caching.etags import Representation, etag_of, versions_etag
+from repocache.http.caching.etags import Representation, etag_of, listed, versions_etag
 from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
 from repocache.http.caching.rendering import Made, Rendering
 from repocache.http.caching.responding import Response
-from repocache.http.caching.verdict import KeepVerdict, lasts
+from repocache.http.caching.verdict import LASTING, KeepVerdict, lasts
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
-from repocache.routing.around import current_scopes
+from repocache.routing.around import current_scopes, is_rendered_here, page_begins
 from repocache.routing.recording import NOTHING_READ, Trace
 from repocache.runtime.responses import Responses
 
@@ -63,6 +63,14 @@ class HttpRequest(NamedTuple):
     def has(self, name: bytes) -> bool:
         return any(each == name for each, _ in self.lines)
 
+    @property
+    def is_peculiar(self) -> bool:
+        """Whether it asks for something else than the page of its URL: a part of it, or what the
+        application makes of a body."""
+        lengths = [value for name, value in self.lines if name == b"content-length"]
+        has_body = self.has(b"transfer-encoding") or any(each != b"0" for each in lengths)
+        return has_body or self.has(b"range")
+
 
 class Exchange:
     """Of one request under one policy."""
@@ -74,11 +82,24 @@ class Exchange:
         self._renderings: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Answers. Returns when the application does, if it was asked."""
+        """Answers. Returns when the application does, if it was asked; if this request is
+        cancelled, so is that."""
+        try:
+            await self._run()
+        except asyncio.CancelledError:
+            await self._abandon()
+            raise
+        finally:
+            await self._end()
+
+    async def _run(self) -> None:
         pages, policy = self._ground.responses.pages, self._policy
-        if pages is None or not isinstance(policy, Public) or self._asked.has(b"range"):
+        if pages is None or not isinstance(policy, Public) or self._asked.is_peculiar:
             return await self._rendered_here()
         key = self._key(policy)
+        if is_rendered_here(str(key)):
+            return await self._rendered_here()  # who waited for it would wait for himself
+        key.context.run(page_begins, str(key))
         try:
             if await self._not_modified(pages, key, policy):
                 return None
@@ -88,7 +109,6 @@ class Exchange:
                 await self._rendered_here(pages, key)
         finally:
             key.leave()
-            await self._end()
 
     @property
     def _has_credentials(self) -> bool:
@@ -105,8 +125,9 @@ class Exchange:
     async def _not_modified(self, pages: Pages, key: PageKey, policy: Public) -> bool:
         """A 304 that costs neither body nor query: what was read for the page that the client has
         would be read the same now."""
-        if policy.etag is not Etag.VERSIONS or not self._asked.has(b"if-none-match"):
-            return False
+        named = listed([value for name, value in self._asked.lines if name == b"if-none-match"])
+        if policy.etag is not Etag.VERSIONS or not isinstance(named, tuple):
+            return False  # "*" is whatever is there, if something is
         trace = await pages.trace(key)
         if trace is None:
             return False
@@ -124,11 +145,15 @@ class Exchange:
         return True
 
     async def _by_pages(self, pages: Pages, key: PageKey, policy: Public) -> None:
+        """What was rendered is looked at once more: to be put away may have taken its time."""
         found = await pages.get(key)
         held = held_for(found.late, policy)
         if found.rendered:
             made = self._own
             if made is not None:
+                if made.verdict.is_public:
+                    late = self._ground.responses.changed(made.since, made.trace)
+                    made = replace(made, verdict=held_for(late, policy))
                 await self._answer(made, WentOn(why=Why.URI_MISS, stored=found.page is not None))
             return
         page = found.page
@@ -136,7 +161,7 @@ class Exchange:
         if found.stale:
             held = replace_policy(held, policy, "it is being rendered anew")
         response = Response(page.status, page.lines, page.body)
-        made = Made(response, found.trace, found.version, held)
+        made = Made(response, found.trace, found.version, held, since=0)
         age = round(self._ground.now() - page.made)
         told = CacheHit(detail="stale" if found.stale else f"page of {max(0, age)} s")
         await self._answer(made, told, "stale" if found.stale else "hit", found)
@@ -156,29 +181,32 @@ class Exchange:
 
     _own: Made | None = None
 
+    def _is_known(self, made: Made) -> bool:
+        """Whether its ETag is of the versions of what it was made of."""
+        policy, response = made.verdict.policy, made.response
+        if not made.verdict.is_public or not isinstance(policy, Public):
+            return False
+        return response.status == 200 and lasts(response.lines, policy)
+
     def _kept(self, made: Made | None) -> Rendered:
         """A page of it, if others may have it."""
         policy = self._policy
         if made is None or not made.verdict.is_public or not isinstance(policy, Public):
             return Rendered(None, NOTHING_READ)
         response = made.response
-        if response.status == 206 or not lasts(response.lines, policy):
+        if response.status not in LASTING or not lasts(response.lines, policy):
             return Rendered(None, made.trace)
         page = KeptPage(response.status, response.lines, response.body, self._ground.now())
         return Rendered(page, made.trace, is_traced=True)
 
     async def _rendered_here(self, pages: Pages | None = None, key: PageKey | None = None) -> None:
         rendering = self._rendering(self._forward)
-        running = asyncio.create_task(rendering.run())
-        self._renderings.append(running)
-        try:
-            made = await rendering.made()
-            if made is not None:
-                await self._answer(made, WentOn(why=Why.BYPASS))
-                if pages is not None and key is not None and made.verdict.is_public:
-                    pages.note(str(key), made.trace)
-        finally:
-            await self._end()
+        self._renderings.append(asyncio.create_task(rendering.run()))
+        made = await rendering.made()
+        if made is not None:
+            await self._answer(made, WentOn(why=Why.BYPASS))
+            if pages is not None and key is not None and self._is_known(made):
+                pages.note(str(key), made.trace)
 
     def _rendering(self, forward: Send | None = None) -> Rendering:
         ground, asked = self._ground, self._asked
@@ -197,7 +225,8 @@ class Exchange:
         """Of what cannot be collected nobody knows whether it is whole: nobody keeps it."""
         if message["type"] == "http.response.start":
             held = KeepVerdict(Private(no_cache=True, etag=Etag.NONE), "it is streamed")
-            own = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
+            lines = message.get("headers") or ()
+            own = [(bytes(name).lower(), bytes(value)) for name, value in lines]
             told = AnswerStamp(held, None, (), WentOn(why=Why.BYPASS))
             message = {**message, "headers": stamped(own, told)}
         await self._asked.send(message)
@@ -238,16 +267,19 @@ class Exchange:
         self._ground.observe(ResponseKept(how, held.why))
 
     async def _end(self) -> None:
-        """The application goes on, as in the background; if this request is cancelled, it is."""
-        running, self._renderings = self._renderings, []
+        """The application goes on, as in the background."""
         try:
-            for each in running:
+            for each in self._renderings:
                 await asyncio.shield(each)
         except asyncio.CancelledError:
-            for each in running:
-                each.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await self._abandon()
             raise
+
+    async def _abandon(self) -> None:
+        running, self._renderings = self._renderings, []
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 def held_for(late: str, policy: Public) -> KeepVerdict:

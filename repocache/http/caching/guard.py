@@ -72,7 +72,7 @@ async def seen(  # noqa: PLR0913  # of one request
         return Absent(), trace
     own = [value for name, value in response.lines if name == b"etag"]
     modified = [read_date(value) for name, value in response.lines if name == b"last-modified"]
-    made = Made(response, trace, trace.version, KeepVerdict(policy))
+    made = Made(response, trace, trace.version, KeepVerdict(policy), recording.since)
     etag = own[0] if own else etag_of_answer(of, made, made.verdict) or None
     return Current(etag, modified[0] if modified else None), trace
 

@@ -69,8 +69,9 @@ class HttpCache:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         lines = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
+        send = self._telling(scope, send)
         if scope["method"] not in ("GET", "HEAD"):
-            return await self._write(scope, lines, receive, self._telling(scope, send))
+            return await self._write(scope, lines, receive, send)
         policy = self._routes.of(scope)
         ground = Ground(
             app=self._app,
@@ -97,8 +98,9 @@ class HttpCache:
         return await guard(request, policy, receive, send)
 
     def _telling(self, scope: Scope, send: Send) -> Send:
-        """What may write is kept by nobody; and who has written is told so to the edges, for as
-        long as they may have a page of before."""
+        """Of what nobody has declared otherwise, as what may write, nothing is kept; and who has
+        written, by whatever method, is told so to the edges, for as long as they may have a page of
+        before."""
         session = current_session()
         before = None if session is None else session.did
 

@@ -17,13 +17,14 @@ from repocache.tags import named_tag
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A whole response. `trace`: of what it was made of, in `version`; `verdict`: who may keep
-    it."""
+    """A whole response. `trace`: of what it was made of, in `version`; `verdict`: who may keep it;
+    `since`: of the changes that were known when it was begun."""
 
     response: Response
     trace: Trace
     version: bytes
     verdict: KeepVerdict
+    since: int
 
 
 async def dropped(message: Message) -> None:
@@ -88,7 +89,14 @@ class Rendering:
             await self._collect()
 
     async def _collect(self) -> None:
-        await collect(self._app, self._scope, self._receive, self, self._most)
+        receive = self._receive if self._watched is None else self._watched_receive
+        await collect(self._app, self._scope, receive, self, self._most)
+
+    async def _watched_receive(self) -> Message:
+        message = await self._receive()
+        if self._watched is not None:
+            self._watched.was_given(message)
+        return message
 
     def _is_ready(self, made: Made | None) -> None:
         if not self._ready.done():
@@ -107,7 +115,8 @@ class Rendering:
             )
         found = verdict(self._policy, facts)
         trace = trace if found.is_public else NOTHING_READ
-        self._is_ready(Made(response, trace, trace.version, found))
+        since = 0 if recording is None else recording.since
+        self._is_ready(Made(response, trace, trace.version, found, since))
 
     async def passed(self, message: Message) -> None:
         """See `Onward`."""

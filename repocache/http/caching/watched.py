@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Self, SupportsIndex
 
-from repocache.http.asgi import HeaderLine, Scope
+from repocache.http.asgi import HeaderLine, Message, Scope
 from repocache.http.caching.noting import (
     ANY,
     Note,
@@ -23,6 +23,8 @@ CREDENTIALS = ("cookie", "authorization")
 """Headers that say who asks."""
 OF_THE_URL = frozenset({"host"})
 """Headers that every cache has in its keys."""
+THE_BODY = "the request's body"
+"""What no cache has in its keys (RFC 9110, 9.3.1), and no header is called."""
 
 
 class WatchedScope(dict[str, Any]):
@@ -32,7 +34,8 @@ class WatchedScope(dict[str, Any]):
     has it or not; `scope:user`, `scope:auth`, `scope:session`, `scope:client`, as they came from
     outside: what the application puts there itself it has made of what is noted. `*`: headers were
     looked at in a way that any could have answered, as `dict(scope["headers"])`, a prefix, or names
-    in a set; of a request without headers nothing but this can be known.
+    in a set; of a request without headers nothing but this can be known. `THE_BODY`: the request's
+    body was received, and is not empty.
 
     Plain copies, `dict(scope)` and `{**scope}`, are watched as the scope itself is. Not seen is C
     code that reads a buffer and calls no method, as `str(value, "latin-1")`, `b"".join(...)`,
@@ -57,6 +60,11 @@ class WatchedScope(dict[str, Any]):
     @property
     def looked(self) -> frozenset[str]:
         return frozenset(self._noted)
+
+    def was_given(self, message: Message) -> None:
+        """The application has received this of the request."""
+        if message.get("body"):
+            self._noted.add(THE_BODY)
 
     def _seek(self, key: object) -> None:
         """Noted whether it is there or not."""
