@@ -35,7 +35,7 @@ class Layout:
     shop: str
     notice: str = ""
 
-    def page(self, title: str, *parts: str, status: int = 200) -> HTMLResponse:
+    def page(self, title: str, *parts: str) -> HTMLResponse:
         """`parts`: of markup."""
         links = "".join(f'<a href="{path}">{name}</a>' for path, name in LINKS.items())
         notice = f'<p class="notice">{escaped(self.notice)}</p>' if self.notice else ""
@@ -48,13 +48,13 @@ class Layout:
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="{self.assets.path("shop.css")}">
 <script src="{self.assets.path("shop.js")}" defer></script></head>
-<body><header><a class="shop" href="/">{escaped(self.shop)}</a><nav>{links}</nav></header>
+<body><header><a class="shop" href="/">{escaped(self.shop)}</a>
+<nav>{links}</nav></header>
 {notice}<main>
 {body}
 </main></body></html>
 """,
-            status,
-            HEADERS,
+            headers=HEADERS,
         )
 
 

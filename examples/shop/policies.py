@@ -12,7 +12,11 @@ ASSET = Public(max_age=31_536_000, immutable=True, etag=Etag.BODY)
 SUGGESTIONS = Public(max_age=1, stale_while_revalidate=60)
 """Nobody is harmed if they are a minute old, and no purge reaches a browser."""
 ONE_S_OWN = Private(no_cache=True)
-"""His browser keeps it, asks before each use, and is told to forget it when he logs out."""
+"""His browser keeps it, asks before each use, and forgets it when he logs out
+(`Clear-Site-Data`)."""
+ACCOUNT = NoStore()
+"""What has a button to log out: a browser may keep the page that one leaves by it, whole, for going
+back, after it has forgotten all others."""
 
 ROUTES = Routes(
     {
@@ -24,9 +28,9 @@ ROUTES = Routes(
         "/prices/{id:int}": NoStore(),
         "/views/{id:int}": NoStore(),
         "/cart": ONE_S_OWN,
-        "/orders": ONE_S_OWN,
-        "/login": NoStore(),
-        "/admin": NoStore(),
+        "/orders": ACCOUNT,
+        "/login": ACCOUNT,
+        "/admin": ACCOUNT,
         "/_reads": NoStore(),
     },
     ONE_S_OWN,
@@ -34,5 +38,5 @@ ROUTES = Routes(
 PAGES = PageCache(ttl=600, local_ttl=60, stale_while_revalidate=10)
 """A page that has just changed is made anew by one process; others may give the old one for ten
 seconds, but never to who has written."""
-COOKIES_GO = r'if (req.url ~ "^/($|\?|(categories|products|suggestions|assets)/)") '
+COOKIES_GO = 'if (req.url ~ "^/($|[?]|(categories|products|suggestions|assets)/)") '
 """Of which requests Varnish takes the cookies away: those of `Public` routes, and no others."""

@@ -334,6 +334,7 @@ async def test_a_cart_comes_along_when_one_signs_in(alone: Process) -> None:
         await sign_in(client, "bob")
         assert client.cookies["session"] != before, "who gave him a token knows this one not"
         assert "Lantern" in (await client.get("/cart")).text
+        assert (await client.get("/orders")).headers["cache-control"] == "no-store"
 
 
 REFUSED: list[tuple[str, dict[str, object], int]] = [
