@@ -14,10 +14,11 @@ from examples.shop.policies import PAGES, ROUTES
 from examples.shop.reads import Following, Trail
 from examples.shop.repositories import REPOSITORIES
 from examples.shop.tenants import OfTenant
-from repocache import Database, NotFound, Settings
+from repocache import BacklogFull, Database, NotFound, Settings
 from repocache.cache.entry import CacheSettings
 from repocache.edges.declared import Edges
 from repocache.edges.varnish import Varnish
+from repocache.errors import BehindUnavailable, StrictWriteRefused
 from repocache.fastapi import lifespan
 from repocache.http import CausalMiddleware, Cookie, HttpCache
 
@@ -40,6 +41,11 @@ async def not_found(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "there is no such page"}, 404)
 
 
+async def away(request: Request, error: Exception) -> JSONResponse:
+    """A write that needs Redis, while that is away: nothing was changed."""
+    return JSONResponse({"detail": "try again soon"}, 503, {"Retry-After": "5"})
+
+
 def make_app(db: Database, site: Site) -> FastAPI:
     app = FastAPI(title="Shop", lifespan=lifespan(db), docs_url=None, redoc_url=None)
     app.state.assets = assets.Assets.read()
@@ -47,6 +53,8 @@ def make_app(db: Database, site: Site) -> FastAPI:
     for part in (assets, catalogue, prices, carts, orders, admin, visitors):
         app.include_router(part.router)
     app.add_exception_handler(NotFound, not_found)
+    for error in (StrictWriteRefused, BehindUnavailable, BacklogFull):
+        app.add_exception_handler(error, away)
     # The last one is the outermost.
     app.add_middleware(HttpCache, db=db, routes=ROUTES, strict=site.strict)
     app.add_middleware(CausalMiddleware, db=db, carrier=Cookie(secure=site.secure))

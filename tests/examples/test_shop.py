@@ -126,6 +126,31 @@ async def test_a_price_counts_at_once_and_the_page_stays(shops: Shops) -> None:
 
 
 @needs_varnish
+async def test_while_redis_is_away_pages_are_there_and_no_price_is_set(
+    shops: Shops, repocache_controls: Servers
+) -> None:
+    """Nobody could be told of it: strict write-through refuses."""
+    lantern = await shops.site.id("lantern")
+    async with shops.browser() as admin, shops.browser() as client:
+        await sign_in(admin)
+        await hit(client, "/products/lantern")
+        await asyncio.to_thread(repocache_controls.redis.freeze)
+        try:
+            sent = {"product": lantern, "cents": 1}
+            assert (await admin.post("/admin/price", data=sent)).status_code == 503
+            assert is_hit(await client.get("/products/lantern"))
+            assert (await client.get(f"/prices/{lantern}")).json()["cents"] == 2750
+        finally:
+            await asyncio.to_thread(repocache_controls.redis.thaw)
+
+        async def is_set() -> bool:
+            return (await admin.post("/admin/price", data={**sent, "cents": 2})).is_success
+
+        await until(is_set, "Redis is back", 60)
+        assert (await client.get(f"/prices/{lantern}")).json()["cents"] == 2
+
+
+@needs_varnish
 async def test_one_s_own_order_is_there_at_once(shops: Shops, repocache_controls: Servers) -> None:
     lantern = await shops.site.id("lantern")
     async with shops.browser() as ada:

@@ -49,7 +49,7 @@ async def test_each_read_has_its_tier_and_its_node(alone: Process) -> None:
         )
         assert first.cache_control == "public, max-age=0, s-maxage=600"
         assert first.cache_status == "repocache; fwd=uri-miss; stored"
-        assert {"product", "review", "category", "notice"} <= owners(first, "database")
+        assert {"review", "category", "notice"} <= owners(first, "database")
         assert {read.node for read in first.reads if read.tier == "database"} <= nodes
         await client.get("/products/lantern")
         second = alone.trail.requests[0]
