@@ -1,12 +1,13 @@
 """Run the project from a clean clone:
-`python3 dev.py COMMAND [arguments]`, COMMAND one of demo, test, oldest, packages, check, faults,
-behind, fuzz, simulate, benchmark, journeys, instructions, house.
+`python3 dev.py COMMAND [arguments]`, COMMAND one of demo, shop, test, oldest, packages, check,
+faults, behind, fuzz, simulate, benchmark, journeys, instructions, house.
 
 Needs Python 3.11 or later and nothing else. Makes `.venv` at the first use and installs there what
-the command needs; arguments are passed on to what is run. `benchmark` takes names, and options for
-each of them after the last. `oldest` runs the tests on the lower bounds of all dependencies
-(tests/oldest.txt), in `.venv-oldest`; `packages` those of other projects' mapped classes, with
-these projects' packages, in `.venv-packages`.
+the command needs; arguments are passed on to what is run. `shop` serves examples/shop, behind
+Varnish where that is installed, until Ctrl-C. `benchmark` takes names, and options for each of them
+after the last. `oldest` runs the tests on the lower bounds of all dependencies (tests/oldest.txt),
+in `.venv-oldest`; `packages` those of other projects' mapped classes, with these projects'
+packages, in `.venv-packages`.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ COUNTERS = {"journeys", "instructions", "house"}
 """What counts, and measures no time."""
 EXTRAS = {
     "demo": "demo",
+    "shop": "examples",
     "test": "test",
     "oldest": "test",
     "packages": "mappings",
@@ -89,6 +91,8 @@ def commands(name: str, arguments: List[str]) -> List[List[str]]:
     """What a command runs, each the arguments of the environment's Python."""
     if name == "demo":
         return [["-m", "repocache", "demo", *arguments]]
+    if name == "shop":
+        return [["-m", "examples.shop", *arguments]]
     if name in ("faults", "behind"):
         return [["-m", "proof." + name, *arguments]]
     if name == "fuzz":
@@ -135,10 +139,21 @@ def main(arguments: List[str]) -> int:
         )
         return 1
     for command in commands(name, rest):
-        status = subprocess.run([str(python_of(name)), *command], cwd=ROOT, check=False).returncode
+        status = finished([str(python_of(name)), *command])
         if status:
             return status
     return 0
+
+
+def finished(command: List[str]) -> int:
+    """Runs it to its end, and gives its exit status. Ctrl-C, which the terminal sends to both, is
+    its own to act on: whoever has servers to stop is waited for."""
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
 
 
 if __name__ == "__main__":

@@ -150,19 +150,22 @@ class Database(Operations):
         self._readers: dict[type[Any], Any] = {}
 
     @classmethod
-    def from_env(
+    def from_env(  # noqa: PLR0913  # keyword-only
         cls,
         prefix: str = "REPOCACHE_",
         *,
         repositories: Iterable[Declared] = (),
         settings: Settings | None = None,
         engine: EngineSettings | None = None,
+        edges: DeclaredEdges | None = None,
+        pages: PageCache | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Self:
         """A database that environment variables describe: `SHOP_PRIMARY`, `SHOP_REPLICAS`,
         `SHOP_REDIS` and settings, as docs/settings.md has them, for `from_env("SHOP_")`.
 
-        `prefix`: theirs alone. `settings`: what the program says itself, and no variable.
+        `prefix`: theirs alone. `settings`: what the program says itself, and no variable; `edges`
+        and `pages` as of the constructor.
         `environ`: None: this process's.
 
         Raises ConfigurationError as the constructor does, and for a variable that is missing,
@@ -176,6 +179,8 @@ class Database(Operations):
             repositories=repositories,
             settings=found.settings,
             engine=engine,
+            edges=edges,
+            pages=pages,
         )
 
     async def __aenter__(self) -> Self:

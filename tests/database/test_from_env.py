@@ -7,8 +7,11 @@ from redis.asyncio import Redis
 from sqlalchemy import make_url
 
 from repocache import Database, Settings
+from repocache.edges.declared import Edges
+from repocache.edges.varnish import Varnish
 from repocache.errors import ConfigurationError
 from repocache.events import Served
+from repocache.http import PageCache
 from repocache.redis_link import Address
 from repocache.testing import Endpoints
 from tests.shop import REPOSITORIES, Seen, Shop, Users, in_rotation, open_shop, until
@@ -92,6 +95,15 @@ async def test_a_database_with_a_client_of_redis(repocache_endpoints: Endpoints)
         async with db, open_shop(repocache_endpoints, settings) as other:
             await serve_each_other(Shop(db, seen), other)
             assert await client.keys("client:*")
+
+
+def test_edges_and_pages_are_given_beside(repocache_endpoints: Endpoints) -> None:
+    edges = Edges(Varnish("http://127.0.0.1:1"))
+    made = Database.from_env(
+        "SHOP_", environ=variables(repocache_endpoints), edges=edges, pages=PageCache()
+    )
+    assert made.keeps_pages
+    assert made.plan.edges is edges
 
 
 def test_a_wrong_variable_stops_the_start(repocache_endpoints: Endpoints) -> None:

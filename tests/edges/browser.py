@@ -112,7 +112,10 @@ class Tab:
             self.session.on(name, heard)
         try:
             await step()
-            await self.page.wait_for_function("window.shown !== undefined")
+            # No driver's wait, which a page's Content-Security-Policy may forbid.
+            async with asyncio.timeout(20):
+                while not await self._is_shown():  # noqa: ASYNC110  # it tells nobody
+                    await asyncio.sleep(0.02)
             text = await self.page.inner_text("body")
             is_restored = await self.page.evaluate("window.shown")
         finally:

@@ -1,0 +1,1 @@
+"""Two shops of one application, behind Varnish: read `repositories.py` and `policies.py` first."""
