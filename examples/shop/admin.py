@@ -92,5 +92,5 @@ async def review(product: Own, sent: Form, work: Work) -> Response:
 @router.post("/anew")
 async def anew(product: Own, db: Db) -> Response:
     """Every page that shows the product, though nothing of it has changed."""
-    await db.revalidate(f"product:{product.id}")
+    await db.revalidate_tag(f"product:{product.id}")
     return back()

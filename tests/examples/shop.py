@@ -22,7 +22,7 @@ from repocache.edges.varnish import Varnish
 from repocache.events import ignore
 from repocache.testing import Endpoints
 from tests.edges.servers import SECRET, varnish
-from tests.purging.test_varnish import Door, serving
+from tests.purging.fronts import Door, serving
 from tests.shop import QUICK, until
 
 NORTH, SOUTH = HOSTS
