@@ -23,6 +23,7 @@ from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
 from repocache.http.caching.rendering import Made, Rendering
 from repocache.http.caching.responding import Response
 from repocache.http.caching.verdict import LASTING, KeepVerdict, lasts
+from repocache.http.caching.watched_state import SharedStates
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
 from repocache.routing.around import current_scopes, is_rendered_here, page_begins
@@ -40,6 +41,7 @@ class Ground:
 
     app: App
     responses: Responses
+    states: SharedStates
     most: int
     now: Callable[[], float]
     strict: bool
@@ -217,6 +219,7 @@ class Exchange:
             asked.receive,
             policy=self._policy,
             responses=ground.responses,
+            states=ground.states,
             most=ground.most,
             **more,
         )

@@ -19,6 +19,7 @@ from repocache.http.caching.guard import WriteGuard, is_guarded
 from repocache.http.caching.policy import Etag, Public, RoutePolicy
 from repocache.http.caching.routes import Routes
 from repocache.http.caching.vary import variant
+from repocache.http.caching.watched_state import SharedStates
 from repocache.routing.around import current_session
 from repocache.runtime.served import RouteDescription
 
@@ -53,6 +54,7 @@ class HttpCache:
         self._db = db
         self._routes = routes if isinstance(routes, Routes) else Routes(routes)
         self._strict = strict
+        self._states = SharedStates()
         if most_bytes < 1:
             raise ConfigurationError(f"HttpCache(most_bytes={most_bytes}): give 1 or more")
         self._most = most_bytes
@@ -76,6 +78,7 @@ class HttpCache:
         ground = Ground(
             app=self._app,
             responses=self._db.responses,
+            states=self._states,
             most=self._most,
             now=self._db.now,
             strict=self._strict,

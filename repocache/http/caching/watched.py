@@ -3,7 +3,7 @@ found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Self, SupportsIndex
 
 from repocache.http.asgi import HeaderLine, Message, Scope
@@ -16,6 +16,7 @@ from repocache.http.caching.noting import (
     noting_value,
 )
 from repocache.http.caching.policy import Public, RoutePolicy
+from repocache.http.caching.watched_state import SharedStates, WatchedState
 
 ASKERS = ("user", "auth", "session", "client")
 """Keys of a scope that say who asks."""
@@ -32,7 +33,8 @@ class WatchedScope(dict[str, Any]):
 
     `looked`: what was looked at, until now. A header by its name in lower case, whether the request
     has it or not; `scope:user`, `scope:auth`, `scope:session`, `scope:client`, as they came from
-    outside: what the application puts there itself it has made of what is noted. `*`: headers were
+    outside: what the application puts there itself it has made of what is noted; `scope:state.user`
+    after `watch_state`. `*`: headers were
     looked at in a way that any could have answered, as `dict(scope["headers"])`, a prefix, or names
     in a set; of a request without headers nothing but this can be known. `THE_BODY`: the request's
     body was received, and is not empty.
@@ -60,6 +62,14 @@ class WatchedScope(dict[str, Any]):
     @property
     def looked(self) -> frozenset[str]:
         return frozenset(self._noted)
+
+    def watch_state(self, shared: SharedStates) -> None:
+        """What is there for this request alone, as somebody outside has put it there, is noted when
+        it is read. `shared`: of this application."""
+        state = super().get("state")
+        if isinstance(state, MutableMapping):
+            watched = WatchedState(state, shared.own_keys(state), self._noted.add)
+            super().__setitem__("state", watched)
 
     def was_given(self, message: Message) -> None:
         """The application has received this of the request."""
