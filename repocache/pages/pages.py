@@ -107,6 +107,21 @@ class Pages:
                 return just_rendered(elsewise.rendered)
         return just_rendered(key.rendered or await key.render())
 
+    async def at_hand(self, key: PageKey) -> PageFound | None:
+        """The page, if this process has it and it is right. It waits for nobody's rendering: of two
+        pages that show each other, and are rendered at once, each would wait for the other."""
+        cached = self._traces.peek_for_caller(key)
+        trace: Trace | None = None if cached is None or cached.row is None else cached.row[1]
+        if trace is None:
+            return None
+        checked = await self._versions.check(trace)
+        if checked.version is None:
+            return None
+        body = self._bodies.peek_for_caller(body_id(key, checked.version))
+        if body is None or body.row is None:
+            return None
+        return PageFound(body.row[1], trace, checked.version, late=checked.late)
+
     def note(self, text: str, trace: Trace) -> None:
         """Of a page that is not kept itself: so that it can be said whether the same would be made
         again."""

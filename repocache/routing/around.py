@@ -55,10 +55,9 @@ def current_scopes() -> Scopes:
     return around.get().scopes
 
 
-def is_rendered_here(page: str) -> bool:
-    """Whether the caller runs within the rendering of this page, by its key, which waits for
-    him."""
-    return page in around.get().pages
+def is_within_a_page() -> bool:
+    """Whether the caller runs within the rendering of a page, which others may wait for."""
+    return bool(around.get().pages)
 
 
 def page_begins(page: str) -> None:

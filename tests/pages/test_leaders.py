@@ -197,7 +197,6 @@ async def answered(app: Any, headers: Any = ()) -> Asked:
     return asked
 
 
-@pytest.mark.xfail(strict=True, reason="each waits for the other's rendering, for ever")
 async def test_two_pages_that_show_each_other_are_rendered(site: Site) -> None:
     """1. One request renders `/a`, another `/b`; 2. the first asks for `/b`, as part of its page,
     and waits for who renders that; 3. the second asks for `/a`, and waits for the first."""

@@ -26,7 +26,7 @@ from repocache.http.caching.verdict import LASTING, KeepVerdict, lasts
 from repocache.http.caching.watched_state import SharedStates
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
-from repocache.routing.around import current_scopes, is_rendered_here, page_begins
+from repocache.routing.around import current_scopes, is_within_a_page, page_begins
 from repocache.routing.recording import NOTHING_READ, Trace
 from repocache.runtime.responses import Responses
 
@@ -99,8 +99,8 @@ class Exchange:
         if pages is None or not isinstance(policy, Public) or self._asked.is_peculiar:
             return await self._rendered_here()
         key = self._key(policy)
-        if is_rendered_here(str(key)):
-            return await self._rendered_here()  # who waited for it would wait for himself
+        if is_within_a_page():
+            return await self._within(pages, key, policy)
         key.context.run(page_begins, str(key))
         try:
             if await self._not_modified(pages, key, policy):
@@ -111,6 +111,15 @@ class Exchange:
                 await self._rendered_here(pages, key)
         finally:
             key.leave()
+
+    async def _within(self, pages: Pages, key: PageKey, policy: Public) -> None:
+        """As a part of another page: what is at hand, else rendered here."""
+        kept = policy.pages and self._asked.method == "GET" and not self._has_credentials
+        found = await pages.at_hand(key) if kept else None
+        if found is None:
+            await self._rendered_here()
+        else:
+            await self._answer_found(found, policy)
 
     @property
     def _has_credentials(self) -> bool:
@@ -149,15 +158,18 @@ class Exchange:
     async def _by_pages(self, pages: Pages, key: PageKey, policy: Public) -> None:
         """What was rendered is looked at once more: to be put away may have taken its time."""
         found = await pages.get(key)
+        if not found.rendered:
+            return await self._answer_found(found, policy)
+        made = self._own
+        if made is not None:
+            if made.verdict.is_public:
+                late = self._ground.responses.changed(made.since, made.trace)
+                made = replace(made, verdict=held_for(late, policy))
+            await self._answer(made, WentOn(why=Why.URI_MISS, stored=found.page is not None))
+
+    async def _answer_found(self, found: PageFound, policy: Public) -> None:
+        """With a page that is kept."""
         held = held_for(found.late, policy)
-        if found.rendered:
-            made = self._own
-            if made is not None:
-                if made.verdict.is_public:
-                    late = self._ground.responses.changed(made.since, made.trace)
-                    made = replace(made, verdict=held_for(late, policy))
-                await self._answer(made, WentOn(why=Why.URI_MISS, stored=found.page is not None))
-            return
         page = found.page
         assert page is not None
         if found.stale:
