@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+from sqlalchemy import TextClause
 from sqlalchemy.engine import Dialect
 
 from repocache.invalidation.batch import Batch, merged
@@ -81,6 +82,13 @@ class PurgeRows:
     grace: float
 
 
+def written(place: str, purges: str | None) -> TextClause:
+    """Writes a row into the outbox at `place`, and one into `purges` where there is that table."""
+    more, told = ("", "") if purges is None else (_AND_PURGE, _PURGE)
+    seal = _SEAL.replace("AND_PURGE", more).replace("PURGE\n", told + "\n")
+    return on_table(seal.replace("PURGES", (purges or "").replace(":", "\\:")), place)
+
+
 class SealStatement:
     """The statement that writes a transaction's row, for one driver and table. `grace`: seconds
     that the relays leave the row to its own process. `purges`: where what edges have to purge is
@@ -95,11 +103,8 @@ class SealStatement:
         *,
         purges: PurgeRows | None = None,
     ) -> None:
-        more, told = ("", "") if purges is None else (_AND_PURGE, _PURGE)
-        seal = _SEAL.replace("AND_PURGE", more).replace("PURGE\n", told + "\n")
-        if purges is not None:
-            seal = seal.replace("PURGES", purges.place.replace(":", "\\:"))
-        compiled = on_table(seal, place).compile(dialect=dialect)
+        purged = None if purges is None else purges.place
+        compiled = written(place, purged).compile(dialect=dialect)
         self.sql = str(compiled)
         self._names = compiled.positiontup
         self._fixed = {

@@ -21,7 +21,7 @@ _POLICIES = text(
     " CAST(coalesce((SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(policy.polname,"
     " policy.polpermissive, pg_catalog.pg_get_expr(policy.polqual, policy.polrelid)))"
     " FROM pg_catalog.pg_policy AS policy WHERE policy.polrelid = class.oid"
-    " AND policy.polcmd IN ('r', '*') AND (0 = ANY (policy.polroles) OR EXISTS"
+    " AND policy.polcmd IN ('r', '*') AND (CAST(0 AS oid) = ANY (policy.polroles) OR EXISTS"
     " (SELECT FROM pg_catalog.unnest(policy.polroles) AS roles (member)"
     " WHERE pg_catalog.pg_has_role(roles.member, 'USAGE')))), '[]') AS text)"
     " FROM pg_catalog.pg_class AS class"

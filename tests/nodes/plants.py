@@ -158,5 +158,5 @@ def unqualified(sql: str) -> set[str]:
 
 
 def _calls(sql: str) -> set[str]:
-    found = re.findall(r"([\w.]+) ?\(", re.sub(r"'[^']*'", "''", sql))
+    found = re.findall(r"(?<!\bAS )(?<![\w.])([\w.]+) ?\(", re.sub(r"'[^']*'", "''", sql))
     return {name for name in found if name.lower() not in SYNTAX and not name[0].isdigit()}

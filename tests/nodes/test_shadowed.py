@@ -15,11 +15,12 @@ from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from repocache.alembic_ops import autogenerate
-from repocache.alembic_ops.ddl import create_outbox
+from repocache.alembic_ops.ddl import create_outbox, create_purges
 from repocache.behind import tables
 from repocache.engines import lent, server
 from repocache.invalidation import held, outbox, outbox_table, seal
 from repocache.invalidation.outbox import on_table
+from repocache.mapping import policies, unique
 from repocache.mapping.reader import reads_alike, state_statement
 from repocache.mapping.relation import places_statement, relations_statement
 from repocache.nodes import probe
@@ -34,7 +35,7 @@ from tests.nodes.plants import PLANTED, called, plants, unqualified
 DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 USERS = Table("users", MetaData(), Column("id", Integer, primary_key=True))
 OF_OUTBOX = ("_TAKE", "_ACKNOWLEDGE", "_PUT", "_FOLD_FOREIGN", "_DELETE", "_POSTPONE")
-OF_HELD = ("_LIST", "_COUNT", "_REPLAY", "_REPLAY_ALL", "_DISCARD")
+OF_HELD = ("_LIST", "_COUNT", "_DEPTH", "_REPLAY", "_REPLAY_ALL", "_DISCARD")
 STATEMENTS: Mapping[str, str] = {
     "primary": probe.PRIMARY_SQL,
     "replica": probe.REPLICA_SQL,
@@ -50,9 +51,12 @@ STATEMENTS: Mapping[str, str] = {
     "places": places_statement([USERS], DIALECT).text,
     "rights": rights_statement([USERS], DIALECT).text,
     "state": state_statement().text,
+    "unique": unique._UNIQUE.text,
+    "policies": policies._POLICIES.text,
     "alike": str(select(reads_alike(USERS, "here", "so", DIALECT)).compile(dialect=DIALECT)),
     "outbox": outbox_table._FIND.text,
-    "seal": on_table(seal._SEAL, "public.repocache_outbox").text,
+    "seal": seal.written("public.repocache_outbox", None).text,
+    "seal with purges": seal.written("public.repocache_outbox", "public.repocache_purges").text,
     **{name: on_table(getattr(outbox, name), "public.repocache_outbox").text for name in OF_OUTBOX},
     **{name: on_table(getattr(held, name), "public.repocache_outbox").text for name in OF_HELD},
     "write-behind": tables._RIGHTS.text,
@@ -84,7 +88,7 @@ async def test_what_others_have_put_into_the_search_path_is_not_called(
 ) -> None:
     engine = create_async_engine(repocache_endpoints.primary)
     async with engine.connect() as connection:
-        for statement in create_outbox("public", ()):
+        for statement in (*create_outbox("public", ()), *create_purges("public", ())):
             await connection.execute(text(statement))
         await connection.exec_driver_sql(f"CREATE SCHEMA {PLANTED}")
         await connection.exec_driver_sql(plants(set().union(*map(called, STATEMENTS.values()))))
