@@ -23,7 +23,7 @@ from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
 from repocache.http.caching.rendering import Made, Rendering
 from repocache.http.caching.responding import Response
 from repocache.http.caching.verdict import LASTING, KeepVerdict, lasts
-from repocache.http.caching.watched_state import SharedStates
+from repocache.http.caching.watched_state import LifespanState
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
 from repocache.routing.around import current_scopes, is_within_a_page, page_begins
@@ -41,7 +41,7 @@ class Ground:
 
     app: App
     responses: Responses
-    states: SharedStates
+    lifespan: LifespanState
     most: int
     now: Callable[[], float]
     strict: bool
@@ -182,10 +182,13 @@ class Exchange:
 
     async def _render(self) -> Rendered:
         """For the page's key: the application runs in a task of this exchange."""
+        self._own = await self._made()
+        return self._kept(self._own)
+
+    async def _made(self) -> Made | None:
         rendering = self._rendering(self._forward)
         self._renderings.append(asyncio.create_task(rendering.run()))
-        self._own = await rendering.made()
-        return self._kept(self._own)
+        return await rendering.made()
 
     async def _render_behind(self) -> Rendered:
         """For nobody in particular: to its end."""
@@ -214,9 +217,7 @@ class Exchange:
         return Rendered(page, made.trace, is_traced=True)
 
     async def _rendered_here(self, pages: Pages | None = None, key: PageKey | None = None) -> None:
-        rendering = self._rendering(self._forward)
-        self._renderings.append(asyncio.create_task(rendering.run()))
-        made = await rendering.made()
+        made = await self._made()
         if made is not None:
             await self._answer(made, WentOn(why=Why.BYPASS))
             if pages is not None and key is not None and self._is_known(made):
@@ -231,7 +232,7 @@ class Exchange:
             asked.receive,
             policy=self._policy,
             responses=ground.responses,
-            states=ground.states,
+            lifespan=ground.lifespan,
             most=ground.most,
             **more,
         )

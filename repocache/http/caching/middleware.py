@@ -19,7 +19,7 @@ from repocache.http.caching.guard import WriteGuard, is_guarded
 from repocache.http.caching.policy import Etag, Public, RoutePolicy
 from repocache.http.caching.routes import Routes
 from repocache.http.caching.vary import variant
-from repocache.http.caching.watched_state import SharedStates
+from repocache.http.caching.watched_state import LifespanState
 from repocache.routing.around import current_session
 from repocache.runtime.served import RouteDescription
 
@@ -54,7 +54,7 @@ class HttpCache:
         self._db = db
         self._routes = routes if isinstance(routes, Routes) else Routes(routes)
         self._strict = strict
-        self._states = SharedStates()
+        self._lifespan = LifespanState()
         if most_bytes < 1:
             raise ConfigurationError(f"HttpCache(most_bytes={most_bytes}): give 1 or more")
         self._most = most_bytes
@@ -68,6 +68,8 @@ class HttpCache:
         db.serves(described(template, policy) for template, policy in self._routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self._lifespan.begins(scope.get("state"))
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         lines = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
@@ -78,7 +80,7 @@ class HttpCache:
         ground = Ground(
             app=self._app,
             responses=self._db.responses,
-            states=self._states,
+            lifespan=self._lifespan,
             most=self._most,
             now=self._db.now,
             strict=self._strict,

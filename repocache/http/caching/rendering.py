@@ -10,7 +10,7 @@ from repocache.http.caching.policy import Public, RoutePolicy
 from repocache.http.caching.responding import Response, collect
 from repocache.http.caching.verdict import KeepVerdict, ResponseFacts, verdict
 from repocache.http.caching.watched import WatchedScope, hidden, hidden_by
-from repocache.http.caching.watched_state import SharedStates
+from repocache.http.caching.watched_state import LifespanState
 from repocache.routing.recording import NOTHING_READ, Recording, Trace
 from repocache.runtime.responses import Responses
 from repocache.tags import named_tag
@@ -46,7 +46,7 @@ class Rendering:
         *,
         policy: RoutePolicy,
         responses: Responses,
-        states: SharedStates,
+        lifespan: LifespanState,
         forward: Send = dropped,
         most: int,
     ) -> None:
@@ -60,7 +60,7 @@ class Rendering:
         self._recording: Recording | None = None
         if isinstance(policy, Public):
             self._watched = WatchedScope(hidden(scope, hidden_by(policy)))
-            self._watched.watch_state(states)
+            self._watched.watch_state(lifespan)
         self._scope: Scope = scope if self._watched is None else self._watched
         self._ready: asyncio.Future[Made | None] = asyncio.get_running_loop().create_future()
 

@@ -4,7 +4,7 @@ found."""
 from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
-from typing import Any, Self, SupportsIndex
+from typing import Any
 
 from repocache.http.asgi import HeaderLine, Message, Scope
 from repocache.http.caching.noting import (
@@ -16,7 +16,8 @@ from repocache.http.caching.noting import (
     noting_value,
 )
 from repocache.http.caching.policy import Public, RoutePolicy
-from repocache.http.caching.watched_state import SharedStates, WatchedState
+from repocache.http.caching.watched_mapping import WatchedMapping
+from repocache.http.caching.watched_state import LifespanState, WatchedState
 
 ASKERS = ("user", "auth", "session", "client")
 """Keys of a scope that say who asks."""
@@ -28,7 +29,7 @@ THE_BODY = "the request's body"
 """What no cache has in its keys (RFC 9110, 9.3.1), and no header is called."""
 
 
-class WatchedScope(dict[str, Any]):
+class WatchedScope(WatchedMapping):
     """A copy of an HTTP scope, to be given to an application: the same to whatever reads it.
 
     `looked`: what was looked at, until now. A header by its name in lower case, whether the request
@@ -55,21 +56,21 @@ class WatchedScope(dict[str, Any]):
         for key, value in scope.items():
             plain = str.__str__(key)
             if plain == "headers":
-                super().__setitem__(plain, _watched_lines(value, note))
+                dict.__setitem__(self, plain, _watched_lines(value, note))
             else:
-                super().__setitem__(self._keys.get(plain, plain), value)
+                dict.__setitem__(self, self._keys.get(plain, plain), value)
 
     @property
     def looked(self) -> frozenset[str]:
         return frozenset(self._noted)
 
-    def watch_state(self, shared: SharedStates) -> None:
+    def watch_state(self, lifespan: LifespanState) -> None:
         """What is there for this request alone, as somebody outside has put it there, is noted when
-        it is read. `shared`: of this application."""
-        state = super().get("state")
+        it is read. `lifespan`: of this application."""
+        state = dict.get(self, "state")
         if isinstance(state, MutableMapping):
-            watched = WatchedState(state, shared.own_keys(state), self._noted.add)
-            super().__setitem__("state", watched)
+            watched = WatchedState(state, lifespan.own_keys(state), self._noted.add)
+            dict.__setitem__(self, "state", watched)
 
     def was_given(self, message: Message) -> None:
         """The application has received this of the request."""
@@ -80,77 +81,26 @@ class WatchedScope(dict[str, Any]):
         """Noted whether it is there or not."""
         if isinstance(key, str) and key in self._keys and key not in self._own:
             self._noted.add(f"scope:{key}")
-        elif key == "headers" and not super().get("headers"):
+        elif key == "headers" and not dict.get(self, "headers"):
             self._noted.add(ANY)
 
     def _seek_all(self) -> None:
         for key in ASKERS:
-            if super().__contains__(self._keys[key]):
+            if dict.__contains__(self, self._keys[key]):
                 self._seek(key)
-
-    def __getitem__(self, key: str) -> Any:
-        self._seek(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self._seek(key)
-        return super().__contains__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self._seek(key)
-        return super().get(key, default)
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        if key in self:
-            return super().__getitem__(key)
-        self[key] = default
-        return default
-
-    def pop(self, key: str, *default: Any) -> Any:
-        self._seek(key)
-        return super().pop(key, *default)
-
-    def popitem(self) -> tuple[str, Any]:
-        self._seek_all()
-        return super().popitem()
-
-    def items(self) -> Any:
-        self._seek_all()
-        return super().items()
-
-    def values(self) -> Any:
-        self._seek_all()
-        return super().values()
-
-    def __eq__(self, other: object) -> bool:
-        self._seek_all()
-        return dict.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None
 
     def __setitem__(self, key: str, value: Any) -> None:
         plain = str.__str__(key)
         noting = self._keys.get(plain)
         if noting is None or plain in self._own:
-            super().__setitem__(key, value)
+            dict.__setitem__(self, key, value)
         elif isinstance(key, NotingKey):  # of a plain copy: it came from outside, as it did here
-            super().__setitem__(noting, value)
+            dict.__setitem__(self, noting, value)
         else:
             # The key that notes gives way to a plain one: the value is the application's own now.
-            super().pop(noting, None)
+            dict.pop(self, noting, None)
             self._own.add(plain)
-            super().__setitem__(plain, value)
-
-    def update(self, *others: Any, **more: Any) -> None:
-        for key, value in dict(*others, **more).items():
-            self[key] = value
-
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
-        self.update(other)
-        return self
+            dict.__setitem__(self, plain, value)
 
     def copy(self) -> WatchedScope:
         made = WatchedScope({}, self._noted)
@@ -161,10 +111,6 @@ class WatchedScope(dict[str, Any]):
 
     def __copy__(self) -> WatchedScope:
         return self.copy()
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[type[dict[str, Any]], Any]:
-        """What is copied deeply is watched no longer: all of it counts as read."""
-        return dict, ({str.__str__(key): value for key, value in self.items()},)
 
 
 def hidden(scope: Scope, names: Iterable[str]) -> dict[str, Any]:

@@ -1,43 +1,49 @@
 """What an application reads of `scope["state"]` (`request.state`) that somebody outside has put
 there for this request, as its user.
 
-The lifespan's state is there too, and the same objects come with each request: a value that is the
-one of before is nobody's own. The first time that a key is seen it is not known which it is, and
-counts as the request's.
+The lifespan's state is there too, and is the same for all: what came with the lifespan, and nothing
+that merely came with every request until now, as the same tenant's object does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from repocache.http.caching.noting import Note
-
-MOST_KEYS = 1_000
-"""Of one application; beyond them each counts as the request's."""
+from repocache.http.caching.watched_mapping import WatchedMapping
 
 
-class SharedStates:
-    """Of one application: values that have come with every request until now."""
+class LifespanState:
+    """Of one application. Without a lifespan, or a state of it, all that comes is a request's."""
 
     def __init__(self) -> None:
-        self._first: dict[str, Any] = {}
+        self._shared: Mapping[str, Any] = {}
+        self._replaced: set[str] = set()
 
-    def own_keys(self, state: MutableMapping[str, Any]) -> frozenset[str]:
-        """Keys whose values are this request's."""
+    def begins(self, state: Mapping[str, Any] | None) -> None:
+        """`state`: the server's, which it copies for each request (ASGI, Lifespan State)."""
+        self._shared = {} if state is None else state
+        self._replaced = set()
+
+    def own_keys(self, state: Mapping[str, Any]) -> frozenset[str]:
+        """Keys whose values are this request's.
+
+        A key of the lifespan's whose value was replaced once is a request's from then on; None is a
+        place that is filled later.
+        """
         own = set()
         for key, value in state.items():
-            if key in self._first:
-                if self._first[key] is not value:
-                    own.add(key)
-            else:
+            shared = self._shared.get(key)
+            if shared is None:
                 own.add(key)
-                if len(self._first) < MOST_KEYS:
-                    self._first[key] = value
+            elif key in self._replaced or shared is not value:
+                self._replaced.add(key)
+                own.add(key)
         return frozenset(own)
 
 
-class WatchedState(dict[str, Any]):
+class WatchedState(WatchedMapping):
     """A copy, whose reads of these keys are noted as `scope:state.key`. What the application puts
     there itself is its own."""
 
@@ -54,45 +60,27 @@ class WatchedState(dict[str, Any]):
         for key in self._watched:
             self._note(f"scope:state.{key}")
 
-    def __getitem__(self, key: str) -> Any:
-        self._seek(key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self._seek(key)
-        return super().__contains__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self._seek(key)
-        return super().get(key, default)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        self._seek(key)
-        return super().pop(key, *default)
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        self._seek(key)
-        return super().setdefault(key, default)
-
     def __iter__(self) -> Iterator[str]:
         self._seek_all()
         return super().__iter__()
+
+    def __reversed__(self) -> Iterator[str]:
+        self._seek_all()
+        return super().__reversed__()
 
     def keys(self) -> Any:
         self._seek_all()
         return super().keys()
 
-    def items(self) -> Any:
-        self._seek_all()
-        return super().items()
-
-    def values(self) -> Any:
-        self._seek_all()
-        return super().values()
-
     def copy(self) -> dict[str, Any]:
         """A plain one: all of it counts as read."""
         return dict(self.items())
+
+    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {**self.copy(), **other}
+
+    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        return {**other, **self.copy()}
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._watched.discard(key)
