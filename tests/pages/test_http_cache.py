@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -11,6 +12,10 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from repocache import ConfigurationError
+from repocache.edges.declared import Edges
+from repocache.edges.edge import EdgeLimits
+from repocache.edges.exchange import AsyncClient
+from repocache.edges.header import TagHeader
 from repocache.errors import UndeclaredDependence
 from repocache.http import HttpCache, Public
 from repocache.testing import Endpoints
@@ -25,6 +30,37 @@ ASKED_EACH_TIME = "private, no-cache"
 async def said(client: httpx.AsyncClient, path: str, **headers: str) -> str:
     answer = await client.get(path, headers=headers)
     return str(answer.headers.get("cache-control", ""))
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallEdge:
+    """Reads tags of so many bytes; what it is to purge it has none of."""
+
+    most_bytes: int
+    name: str = "small"
+
+    @property
+    def limits(self) -> EdgeLimits:
+        return EdgeLimits(100, 100.0)
+
+    @property
+    def header(self) -> TagHeader:
+        return TagHeader("x-tags", " ", most_bytes=self.most_bytes)
+
+    async def purge(self, client: AsyncClient, names: Sequence[str]) -> None:
+        """There is nothing."""
+
+
+@pytest.mark.parametrize("most_bytes, kept", [(500, PUBLIC), (30, ASKED_EACH_TIME)])
+async def test_what_has_more_tags_than_an_edge_takes_is_private(
+    repocache_endpoints: Endpoints, most_bytes: int, kept: str
+) -> None:
+    """Rendered, and from a kept page: an edge that kept it would never be told."""
+    edges = Edges(SmallEdge(most_bytes))
+    async with open_site(repocache_endpoints, edges=edges) as site, site.client() as client:
+        answers = [await client.get("/products/1"), await settled(site, client, "/products/1")]
+    assert [each.headers["cache-control"] for each in answers] == [kept] * 2
+    assert [("x-tags" in each.headers) for each in answers] == [kept == PUBLIC] * 2
 
 
 async def test_what_may_not_be_kept_for_all_is_private(

@@ -181,6 +181,29 @@ async def test_a_stale_page_at_once_while_it_is_made_anew(repocache_endpoints: E
         assert site.made["/products/1"] <= made + 1
 
 
+async def test_a_page_that_was_right_too_long_ago_is_not_given_stale(
+    repocache_endpoints: Endpoints,
+) -> None:
+    pages = PageCache(ttl=600, local_ttl=60, stale_while_revalidate=0.2)
+    async with (
+        open_site(repocache_endpoints, pages=pages) as site,
+        open_site(repocache_endpoints, pages=pages) as other,
+        site.client() as client,
+        other.client() as elsewhere,
+    ):
+        await settled(site, client, "/products/1")
+        await elsewhere.post("/rename/1/new")
+
+        async def heard() -> bool:
+            return (await site.shop.db[Products].require(1)).name == "new"
+
+        await until(heard, "this process has heard of it")
+        await asyncio.sleep(0.3)
+        answer = await client.get("/products/1")
+        assert "new" in answer.text
+        assert "stale" not in answer.headers["cache-status"]
+
+
 async def test_redis_away_makes_pages_slower_and_nothing_else(
     site: Site, client: httpx.AsyncClient, repocache_controls: Servers
 ) -> None:
