@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import Context
 from typing import Any
 
-from repocache.cache.entry import Source
+from repocache.cache.entry import Codec, Load, Source
 from repocache.cache.signature import Signing
 from repocache.cache.tiered import TieredCache
 from repocache.errors import RepocacheError
@@ -15,6 +15,7 @@ from repocache.pages.loaders import BodyLoader, TraceLoader
 from repocache.pages.page import (
     PageCodec,
     PageKey,
+    PageKeys,
     Rendered,
     TraceCodec,
     first,
@@ -65,34 +66,14 @@ def open_pages(
 
         shared.spawn(replace(PageKey.of(text, again, Context())))
 
-    traces = TieredCache(
-        Source(
-            of_traces,
-            fingerprint,
-            declared.policy,
-            TraceCodec(),
-            TraceLoader(keep).load,
-            first,
-            signature,
-            alone=True,
-        ),
-        shared,
-        current_session,
-    )
-    bodies = TieredCache(
-        Source(
-            of_bodies,
-            fingerprint,
-            declared.policy,
-            PageCodec(),
-            BodyLoader(keep, renew).load,
-            first,
-            signature,
-            alone=True,
-        ),
-        shared,
-        current_session,
-    )
+    def kept(keys: PageKeys, codec: Codec, load: Load) -> TieredCache:
+        source = Source(
+            keys, fingerprint, declared.policy, codec, load, first, signature, alone=True
+        )
+        return TieredCache(source, shared, current_session)
+
+    traces = kept(of_traces, TraceCodec(), TraceLoader(keep).load)
+    bodies = kept(of_bodies, PageCodec(), BodyLoader(keep, renew).load)
     return Pages(
         traces=traces,
         bodies=bodies,
