@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from repocache.http import Etag, NoStore, PageCache, Private, Public, Routes
 
-PAGE = Public(max_age=0, s_maxage=600, scopes=("tenant",), pages=True)
+THE_TENANT = ("scope:state.tenant",)
+"""What `OfTenant` puts there is what the host says."""
+PAGE = Public(max_age=0, s_maxage=600, scopes=("tenant",), sees=THE_TENANT, pages=True)
 """Browsers ask each time, and are told 304; edges have it until a commit purges it. The host is the
 tenant, and every cache has the host in its keys."""
 ASSET = Public(max_age=31_536_000, immutable=True, etag=Etag.BODY)
 """Its path names its version."""
-SUGGESTIONS = Public(max_age=1, stale_while_revalidate=60)
+SUGGESTIONS = Public(max_age=1, stale_while_revalidate=60, sees=THE_TENANT)
 """Nobody is harmed if they are a minute old, and no purge reaches a browser."""
 ONE_S_OWN = Private(no_cache=True)
 """His browser keeps it, asks before each use, and forgets it when he logs out

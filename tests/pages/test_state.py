@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from repocache.http import HttpCache
+from repocache.http import HttpCache, Public
 from repocache.http.caching.watched_state import LifespanState, WatchedState
 from tests.pages.site import PAGE, Site
 
@@ -73,7 +74,9 @@ class Outside:
         await self._app({**scope, "state": {**self._state, **own}}, receive, send)
 
 
-async def kept_for(site: Site, path: str, visitors: str, *, started: bool = True) -> list[str]:
+async def kept_for(
+    site: Site, path: str, visitors: str, *, started: bool = True, policy: Public = PAGE
+) -> list[str]:
     """What each of them is answered, and whether everybody might have it."""
 
     @asynccontextmanager
@@ -83,7 +86,8 @@ async def kept_for(site: Site, path: str, visitors: str, *, started: bool = True
     routes = [Route(each, endpoint) for each, endpoint in PATHS.items()]
     inner = Starlette(routes=routes, lifespan=lifespan)
     app = Outside(
-        HttpCache(inner, site.shop.db, dict.fromkeys(PATHS, PAGE)), {"pool": SHARED, "later": None}
+        HttpCache(inner, site.shop.db, dict.fromkeys(PATHS, policy)),
+        {"pool": SHARED, "later": None},
     )
     if started:
         await app.start()
@@ -98,6 +102,17 @@ async def kept_for(site: Site, path: str, visitors: str, *, started: bool = True
 async def test_a_user_in_the_state_is_found(site: Site) -> None:
     found = await kept_for(site, "/greeting", "aba")
     assert found == ["hello a private", "hello b private", "hello a private"]
+
+
+async def test_what_the_policy_sees_makes_nothing_private(site: Site) -> None:
+    """Who vouches for it is believed: here wrongly, so that the page of one is another's, until
+    the policy is mended."""
+    policy = replace(PAGE, sees=("scope:state.user",))
+    found = await kept_for(site, "/greeting", "ab", policy=policy)
+    assert found == ["hello a public", "hello a public"]
+    policy = replace(PAGE, sees=("scope:state.USER", "scope:user"))
+    found = await kept_for(site, "/greeting", "ab", policy=policy)
+    assert found == ["hello a private", "hello b private"]
 
 
 async def test_an_object_that_comes_with_each_request_of_a_tenant_is_his(site: Site) -> None:

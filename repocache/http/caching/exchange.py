@@ -23,6 +23,7 @@ from repocache.http.caching.policy import Etag, Private, Public, RoutePolicy
 from repocache.http.caching.rendering import Made, Rendering
 from repocache.http.caching.responding import Response
 from repocache.http.caching.verdict import LASTING, KeepVerdict, lasts
+from repocache.http.caching.watched import remedy
 from repocache.http.caching.watched_state import LifespanState
 from repocache.pages.page import KeptPage, PageKey, Rendered
 from repocache.pages.pages import PageFound, Pages
@@ -129,7 +130,9 @@ class Exchange:
     def _key(self, policy: Public) -> PageKey:
         values = {scope.name: value for scope, value in current_scopes().items()}
         whose = [f"{name}={values.get(name)!r}".encode() for name in sorted(policy.scopes)]
-        text = etag_of((b"page", *self._asked.of.parts(), *whose)).decode()
+        # What was vouched for wrongly is not kept for the release that mends it.
+        seen = [b"sees:" + name.encode() for name in policy.sees]
+        text = etag_of((b"page", *self._asked.of.parts(), *whose, *seen)).decode()
         context = contextvars.copy_context()
         return PageKey.of(text, self._render, context, behind=self._render_behind)
 
@@ -261,8 +264,7 @@ class Exchange:
         held = made.verdict
         if held.undeclared and self._ground.strict:
             raise UndeclaredDependence(
-                f"{self._asked.scope['path']}: {held.why}: name it in `vary`, or in `sees` if the "
-                "answer does not depend on it, or make the route Private(...)"
+                f"{self._asked.scope['path']}: {held.why}: {remedy(held.undeclared)}"
             )
         tags = self._tags(held, made.trace)
         if held.is_public and made.trace is not NOTHING_READ and not self._fits(made.trace):

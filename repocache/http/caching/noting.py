@@ -8,8 +8,10 @@ from typing import Any, SupportsIndex, TypeAlias
 
 ANY = "*"
 """Somebody looked in a way that any header could have answered."""
+ASKERS = ("user", "auth", "session", "client")
+"""Keys of a scope that say who asks."""
 Note: TypeAlias = Callable[[str], None]
-"""Is told a header's name, in lower case, or `ANY`."""
+"""Is told a header's name, in lower case, `scope:` and a key, or `ANY`."""
 _WHOLE = (
     "__add__", "__bytes__", "__contains__", "__format__", "__ge__", "__getitem__", "__gt__",
     "__iter__", "__le__", "__len__", "__lt__", "__mod__", "__mul__", "__repr__", "__rmod__",

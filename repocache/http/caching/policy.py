@@ -86,11 +86,12 @@ class Public:
       caches alone (5.2.2.8).
     - `immutable`: not asked for while it is fresh, not even by a reload (RFC 8246).
 
-    `vary`: headers that the answer may depend on. `sees`: headers that the application reads
-    though its answer does not depend on them. `cdn`: what CDNs are told instead. `etag`: see
-    `Etag`. `tags`: the application's own, 1 to 128 characters. `scopes`: of rows, whose value the
-    URL tells. `pages`: whole responses are kept, as `Database(pages=...)` says. Raises
-    ConfigurationError for contradictions; docs/http.md has them all.
+    `vary`: headers that the answer may depend on. `sees`: what the application reads though its
+    answer depends on it no more than the URL tells: headers, or parts of the scope, as
+    `scope:client`, and `scope:state.tenant` for `request.state.tenant`. `cdn`: what CDNs are told
+    instead. `etag`: see `Etag`. `tags`: the application's own, 1 to 128 characters. `scopes`: of
+    rows, whose value the URL tells. `pages`: whole responses are kept, as `Database(pages=...)`
+    says. Raises ConfigurationError for contradictions; docs/http.md has them all.
     """
 
     max_age: int | None = None

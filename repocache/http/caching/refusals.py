@@ -6,11 +6,14 @@ import re
 
 from repocache.errors import ConfigurationError, UsageError
 from repocache.http.asgi import TOKEN
+from repocache.http.caching.noting import ASKERS
 from repocache.tags import named_tag
 
 YEAR = 31_536_000
 """Seconds; no more is of use (RFC 2616 said so, and caches still clip it)."""
 _SCOPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SEEN = re.compile(rf"scope:({'|'.join(ASKERS)}|state\..+)")
+"""What an application may see beside headers."""
 _NEVER_CHOOSE = frozenset(
     {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}
 )
@@ -62,22 +65,33 @@ def checked_flags(policy: object, *arguments: str) -> None:
 
 
 def checked_names(policy: object, argument: str, names: object) -> None:
-    """Raises ConfigurationError for what no header is called, for `*`, and for names twice."""
+    """Raises ConfigurationError for what no header is called, for `*`, and for names twice. In
+    `sees`, parts of the scope have names, too."""
     _check_tuple(policy, argument, names, "('Accept-Language',)")
     seen: set[str] = set()
     for name in names if isinstance(names, tuple) else ():
-        if not isinstance(name, str) or not TOKEN.fullmatch(name):
+        if argument == "sees" and isinstance(name, str) and name.startswith("scope:"):
+            _check_seen(policy, name)
+        elif not isinstance(name, str) or not TOKEN.fullmatch(name):
             raise refused(policy, argument, name, "give the name of a header")
         if "*" in name:
             raise refused(
                 policy, argument, name, "name each header: nothing that varies by all is kept"
             )
-        lower = name.lower()
+        lower = name if name.startswith("scope:") else name.lower()
         if lower in seen:
             raise refused(policy, argument, names, f"{name!r} is there twice")
         if argument == "vary" and lower in _NEVER_CHOOSE:
             raise refused(policy, argument, name, "a precondition or a range: leave it out")
         seen.add(lower)
+
+
+def _check_seen(policy: object, name: str) -> None:
+    if not _SEEN.fullmatch(name):
+        known = ", ".join(f"'scope:{key}'" for key in ASKERS)
+        raise refused(
+            policy, "sees", name, f"give {known}, or 'scope:state.tenant' for request.state.tenant"
+        )
 
 
 def checked_tags(policy: object, tags: object, scopes: object) -> None:

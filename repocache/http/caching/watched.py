@@ -9,6 +9,7 @@ from typing import Any
 from repocache.http.asgi import HeaderLine, Message, Scope
 from repocache.http.caching.noting import (
     ANY,
+    ASKERS,
     Note,
     NotingKey,
     noting_key,
@@ -19,8 +20,6 @@ from repocache.http.caching.policy import Public, RoutePolicy
 from repocache.http.caching.watched_mapping import WatchedMapping
 from repocache.http.caching.watched_state import LifespanState, WatchedState
 
-ASKERS = ("user", "auth", "session", "client")
-"""Keys of a scope that say who asks."""
 CREDENTIALS = ("cookie", "authorization")
 """Headers that say who asks."""
 OF_THE_URL = frozenset({"host"})
@@ -140,12 +139,25 @@ def undeclared(
     `authorization` that was sought stays: a route that asks for credentials is not public. What an
     answer that is not `Public` says of who asks is its own affair.
     """
-    declared = {name.lower() for name in (*policy.vary, *policy.sees, *answered)} | OF_THE_URL
+    named = (*policy.vary, *policy.sees, *answered)
+    declared = {name if name.startswith("scope:") else name.lower() for name in named} | OF_THE_URL
     if not isinstance(policy, Public):
         declared |= {*CREDENTIALS, *(f"scope:{key}" for key in ASKERS)}
     else:
         declared.add("cookie")  # hidden, or in `sees`
     return frozenset(looked) - declared
+
+
+def remedy(left: Iterable[str]) -> str:
+    """What to do about what is undeclared."""
+    names, found = frozenset(left), []
+    if names - {ANY, THE_BODY} and not all(name.startswith("scope:") for name in names):
+        found.append("name headers in `vary`, or in `sees` if the answer does not depend on them")
+    if any(name.startswith("scope:") for name in names):
+        found.append("name in `sees` what the answer depends on no more than its URL says")
+    if ANY in names:
+        found.append("look at headers by their names (`*`: at all of them)")
+    return "; ".join((*found, "or make the route Private(...)"))
 
 
 def _watched_lines(lines: Any, note: Note) -> list[HeaderLine]:

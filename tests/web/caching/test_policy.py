@@ -101,6 +101,28 @@ def test_who_asks_makes_an_answer_private(name: str) -> None:
     made(Public, sees=(name,))
 
 
+SEEN = ("scope:client", "scope:user", "scope:auth", "scope:session", "scope:state.tenantId")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_of_the_scope_may_be_seen(kind: Any) -> None:
+    assert made(kind, sees=SEEN).sees == SEEN
+    made(kind, sees=("scope:state.id", "scope:state.ID"))
+    with pytest.raises(ConfigurationError, match="there twice"):
+        made(kind, sees=("scope:client", "scope:client"))
+    with pytest.raises(ConfigurationError, match="name of a header"):
+        made(kind, vary=("scope:client",))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["scope:", "scope:path", "scope:state", "scope:state.", "scope:client ", "scope:headers"],
+)
+def test_what_nobody_watches_is_not_seen(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"\(sees=.*'scope:state.tenant' for request"):
+        made(Public, sees=(name,))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_header_is_not_in_both(kind: Any) -> None:
     with pytest.raises(ConfigurationError, match="does depend on it"):

@@ -27,9 +27,11 @@ from starlette.routing import Mount, Route
 from repocache.http import NoStore, Private, Public, Scope
 from repocache.http.asgi import App, Receive, Send
 from repocache.http.caching.watched import (
+    THE_BODY,
     WatchedScope,
     hidden,
     hidden_by,
+    remedy,
     undeclared,
 )
 from tests.web.serving import client
@@ -254,6 +256,32 @@ LOOKED = {"cookie", "authorization", "accept", "x-id", "host", "scope:user", "*"
 )
 def test_what_nobody_declared(policy: Any, answered: tuple[str, ...], left: set[str]) -> None:
     assert undeclared(policy, LOOKED, answered) == left
+
+
+def test_parts_of_the_scope_are_declared_letter_by_letter() -> None:
+    policy = Public(max_age=1, sees=("scope:client", "scope:state.tenantId", "X-ID"))
+    assert not undeclared(policy, {"scope:client", "scope:state.tenantId", "x-id"})
+    assert undeclared(policy, {"scope:state.tenantid"}) == {"scope:state.tenantid"}
+
+
+@pytest.mark.parametrize(
+    "left, said, unsaid",
+    [
+        (
+            {"accept"},
+            ["`vary`, or in `sees`", "Private("],
+            ["no more than its URL", "by their names"],
+        ),
+        ({"scope:client"}, ["no more than its URL", "Private("], ["`vary`", "by their names"]),
+        ({"*"}, ["by their names", "Private("], ["`vary`", "`sees`"]),
+        ({THE_BODY}, ["Private("], ["`vary`", "`sees`", "by their names"]),
+        ({THE_BODY, "accept", "*", "scope:user"}, ["`vary`", "URL", "by their names"], []),
+    ],
+)
+def test_only_what_helps_is_advised(left: set[str], said: list[str], unsaid: list[str]) -> None:
+    text = remedy(left)
+    assert all(each in text for each in said)
+    assert not any(each in text for each in unsaid)
 
 
 def test_what_a_policy_hides() -> None:
