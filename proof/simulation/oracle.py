@@ -170,6 +170,12 @@ class Oracle:
         self._note(redis, whole)
         return whole
 
+    def untold(self, key: Key) -> list[int]:
+        """Versions of a row whose commits have not told all, to a master, what is cached of
+        selects. A later one that is told says nothing for them: it tells its own change alone."""
+        versions = (each.rows[key][0] for each in self._cluster.by_key[key])
+        return [each for each in versions if each not in self._told]
+
     def told_until(self, key: Key) -> int:
         """Up to which version all commits of the row have told what is cached of selects: a session
         that wrote it after one that has not may be given an answer of before both."""

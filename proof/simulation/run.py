@@ -151,13 +151,13 @@ async def _all_right(world: World) -> None:
 
 
 async def _selects(world: World, service: Service) -> None:
-    """Every cached select's answer is the primary's; unless somebody died without an outbox who had
-    to tell of it."""
+    """Every cached select's answer is the primary's; unless a process died without an outbox that
+    had to tell of a change, be it of a row that was written again since."""
     rows, oracle = world.cluster.primary.rows, world.oracle
     for asked in (each for owner in service.access for each in service.selects(owner)):
         keys = oracle.keys_of(asked.owner)
-        publishers = [world.publishers.get(rows[key][0]) for key in keys]
-        died = any(each is not None and each.dead for each in publishers)
+        untold = [world.publishers.get(version) for key in keys for version in oracle.untold(key)]
+        died = any(each is not None and each.dead for each in untold)
         if (died and not world.profile.outbox) or service.is_astray(asked):
             continue
         found = await _patiently(world, service, lambda asked=asked: service.select(asked))  # type: ignore[misc]
