@@ -173,8 +173,11 @@ class World:
                 most * self.wide.uniform(-1.0, 1.0) for most in (wide.skew, wide.drift)
             )
         paths = {host: Path(self.loop, self.profile.slow, owner.context) for host in HOSTS}
+        # Where a question is never answered in time there is nothing to be judged.
+        slowest = self.profile.reply / 8
         for host in HOSTS[1:]:
-            paths[host].slow *= turn(wide.ways, self._number - 1)
+            slow = paths[host].slow * turn(wide.ways, self._number - 1)
+            paths[host].slow = max(paths[host].slow, min(slow, slowest))
         self.paths[owner.name] = paths
         for host in sorted(self.frozen):
             paths[host].hold()
