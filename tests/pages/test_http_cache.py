@@ -17,9 +17,9 @@ from repocache.edges.edge import EdgeLimits
 from repocache.edges.exchange import AsyncClient
 from repocache.edges.header import TagHeader
 from repocache.errors import UndeclaredDependence
-from repocache.http import HttpCache, Public
+from repocache.http import Etag, HttpCache, Public
 from repocache.testing import Endpoints
-from tests.pages.site import PAGE, Site, open_site
+from tests.pages.site import PAGE, Site, application, open_site
 from tests.pages.test_pages import settled
 from tests.responses.catalog import Products
 
@@ -92,6 +92,24 @@ async def test_a_targeted_field_goes_with_public_answers_alone(client: httpx.Asy
     assert answer.headers["etag"].startswith('"'), "of the bytes"
     again = await client.get("/about", headers={"if-none-match": answer.headers["etag"]})
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("etag", [Etag.BODY, Etag.NONE])
+async def test_an_etag_of_versions_is_none_for_a_policy_that_gives_others(
+    site: Site, client: httpx.AsyncClient, etag: Etag
+) -> None:
+    """As after a release that has another policy."""
+    path = "/products/1"
+    before = (await settled(site, client, path)).headers["etag"]
+    assert (await client.get(path, headers={"if-none-match": before})).status_code == 304
+    inner = application(site.shop, site.made)
+    routes = {path: dataclasses.replace(PAGE, etag=etag)}
+    transport = httpx.ASGITransport(HttpCache(inner, site.shop.db, routes))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.example") as later:
+        for _ in range(3):
+            answer = await later.get(path, headers={"if-none-match": before})
+            assert answer.status_code == 200
+            assert ("etag" in answer.headers) is (etag is Etag.BODY)
 
 
 async def test_an_undeclared_dependence_is_an_error_in_tests(

@@ -250,16 +250,19 @@ async def test_pages_are_made_before_anybody_asks(site: Site, other: Site) -> No
 
 
 async def test_a_session_with_monotonic_reads_is_given_no_kept_page(
-    repocache_endpoints: Endpoints,
+    site: Site, client: httpx.AsyncClient, repocache_endpoints: Endpoints
 ) -> None:
+    """Not that of another process either, which does not read so."""
+    path = "/language/1"
+    kept = await settled(site, client, path)
     settings = Settings(topology=QUICK, monotonic=True)
     async with (
-        open_site(repocache_endpoints, settings=settings) as site,
-        site.client() as client,
+        open_site(repocache_endpoints, settings=settings) as other,
+        other.client(headers={"if-none-match": kept.headers["etag"]}) as elsewhere,
     ):
         for turn in range(1, 4):
-            answer = await client.get("/products/1")
-            assert site.made["/products/1"] == turn
+            answer = await elsewhere.get(path)
+            assert other.made[path] == turn
             assert "private" in answer.headers["cache-control"]
 
 
