@@ -1,8 +1,10 @@
-"""The switches of the rules of edges; see `switches` and `models/edge.py`, whose rules they are."""
+"""The switches of the rules of edges; see `switches`, `models/edge.py` and `models/edge_tags.py`,
+whose rules they are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -10,7 +12,9 @@ from proof.protocol.switches import _switch
 from repocache.http.asgi import Scope, Send
 from repocache.http.caching.middleware import HttpCache
 from repocache.invalidation.batch import Batch
+from repocache.invalidation.familiar import Acquaintance, FamiliarTags, ToPurge
 from repocache.invalidation.recent import RecentChanges
+from repocache.records import LookReply
 from repocache.runtime.edges import Later, RunningEdges
 from repocache.runtime.plan import DatabasePlan
 from repocache.runtime.purges import RunningPurges
@@ -90,4 +94,109 @@ def _past() -> Iterator[None]:
         return send
 
     with patch.object(HttpCache, "_telling", telling):
+        yield
+
+
+@_switch("strange tags")
+def _strange() -> Iterator[None]:
+    """Whatever the record lists is all that there is."""
+    with patch.object(FamiliarTags, "_is_familiar", lambda *_: True):
+        yield
+
+
+@_switch("another record's tags")
+def _another() -> Iterator[None]:
+    """A record that was familiar is, however often it is lost."""
+    original = FamiliarTags._is_familiar
+
+    def is_familiar(self: FamiliarTags, owner: str, look: LookReply | None) -> bool:
+        known = self._known.get(owner)
+        if known is not None and look is not None:
+            look = look._replace(incarnation=known.incarnation)
+        return original(self, owner, look)
+
+    with patch.object(FamiliarTags, "_is_familiar", is_familiar):
+        yield
+
+
+@_switch("a lost record's tags")
+def _missing() -> Iterator[None]:
+    """A record that is not there lists nothing."""
+    original = FamiliarTags._look
+
+    async def look(self: FamiliarTags, owner: str, history: str) -> LookReply | None:
+        found, known = await original(self, owner, history), self._known.get(owner)
+        if found is None and known is not None:
+            return LookReply(known.incarnation, None)
+        return found
+
+    with patch.object(FamiliarTags, "_look", look):
+        yield
+
+
+@_switch("proven tags")
+def _proven() -> Iterator[None]:
+    """A record is familiar from the second time on that it is seen."""
+    original = FamiliarTags._is_familiar
+
+    def is_familiar(self: FamiliarTags, owner: str, look: LookReply | None) -> bool:
+        found = original(self, owner, look)
+        known = self._known.get(owner)
+        if known is not None:
+            self._known[owner] = replace(known, proven=True)
+        return found
+
+    with patch.object(FamiliarTags, "_is_familiar", is_familiar):
+        yield
+
+
+@_switch("ripe tags")
+def _ripe() -> Iterator[None]:
+    """Any purge of the whole table proves it."""
+    original = FamiliarTags.__init__
+
+    def init(self: FamiliarTags, *arguments: Any) -> None:
+        original(self, *arguments)
+        self._settled = 0.0
+
+    with patch.object(FamiliarTags, "__init__", init):
+        yield
+
+
+@_switch("tags ripe before")
+def _before() -> Iterator[None]:
+    """Any does that is answered late enough."""
+    narrow, answer = FamiliarTags.narrowed, FamiliarTags.purged
+
+    async def narrowed(self: FamiliarTags, batch: Batch, history: str) -> ToPurge:
+        found = await narrow(self, batch, history)
+        proofs = {
+            owner: replace(known, proven=True)
+            for owner, known in self._known.items()
+            if owner in found.batch.owners
+        }
+        return found._replace(proofs=proofs)
+
+    def purged(self: FamiliarTags, done: ToPurge) -> None:
+        late = self._clock() - self._settled
+        proofs = {owner: proof for owner, proof in done.proofs.items() if proof.at <= late}
+        answer(self, done._replace(proofs=proofs))
+
+    with (
+        patch.object(FamiliarTags, "narrowed", narrowed),
+        patch.object(FamiliarTags, "purged", purged),
+    ):
+        yield
+
+
+@_switch("the same record's tags")
+def _same() -> Iterator[None]:
+    """Whatever record is there once the purge is answered is proven by it."""
+
+    def purged(self: FamiliarTags, done: ToPurge) -> None:
+        for owner, proof in done.proofs.items():
+            known: Acquaintance = self._known.get(owner, proof)
+            self._known[owner] = replace(known, proven=True)
+
+    with patch.object(FamiliarTags, "purged", purged):
         yield

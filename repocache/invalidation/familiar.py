@@ -6,7 +6,7 @@ a shape that it does not list. A page at an edge is not out of reach:
 1. a page is made of a select, whose shape is registered; 2. Redis loses the record that lists it;
 3. a commit changes what the page shows, and finds no shape to tell; 4. the page stays. So the tags
 of a table are purged as a whole until the record that lists its shapes has been familiar for long
-enough that no page of an older one can still be on its way.
+enough that no page of an older one can still be on its way (`models/edge_tags.py`).
 """
 
 from __future__ import annotations

@@ -207,6 +207,17 @@ async def test_two_answers_of_one_key_are_no_version(catalog: Shop) -> None:
     assert "has changed meanwhile" in recording.why_behind
 
 
+async def test_two_answers_of_one_select_are_no_version(catalog: Shop) -> None:
+    """Of a count: no row tells that it has changed."""
+    with catalog.db.recording() as recording:
+        before = await catalog.db[Products].count(Product.category == 1)
+        async with catalog.db.unit_of_work() as work:
+            work.add(Product(id=90, sku="s90", name="n", category=1))
+            await work.commit()
+        assert await catalog.db[Products].count(Product.category == 1) == before + 1
+    assert "has changed meanwhile" in recording.why_behind
+
+
 async def test_sessions_and_tasks_within_are_recorded_and_later_ones_not(catalog: Shop) -> None:
     db = catalog.db
 
