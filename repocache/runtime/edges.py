@@ -146,8 +146,10 @@ class RunningEdges:
             batch = queue.take_soon()
             try:
                 await self._first(batch)
-            except asyncio.CancelledError:
-                queue.soon.insert(0, batch)  # whoever leaves purges it
+            except BaseException:
+                # Whoever leaves purges it, or the next life of this task.
+                queue.soon.insert(0, batch)
+                queue.some.set()
                 raise
 
     async def purge_later(self) -> None:
@@ -158,7 +160,7 @@ class RunningEdges:
             if due:
                 try:
                     await self._second(due)
-                except asyncio.CancelledError:
+                except BaseException:
                     self.queue.later.extendleft(reversed(due))
                     raise
 

@@ -13,10 +13,10 @@ from sqlalchemy import text, update
 
 from repocache import ConfigurationError, OutboxMode, Settings
 from repocache.alembic_ops.ddl import create_trigger
-from repocache.events import Degraded, EdgePurged, EdgePurgeFailed, Published
+from repocache.events import Degraded, EdgePurged, EdgePurgeFailed, Published, TaskFailed
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.familiar import FamiliarTags, ToPurge
-from repocache.runtime.edges import have_replayed
+from repocache.runtime.edges import RunningEdges, have_replayed
 from repocache.testing import Endpoints, Servers
 from tests.edges.playing import saying
 from tests.purging.conftest import PlayedEdge, Sql, behind, rows_left
@@ -226,6 +226,54 @@ async def test_leaving_purges_what_was_about_to_be(
         await rename(shop, 1, "x")
         await begun.wait()
     assert edge.times("product:1") >= 1
+
+
+async def test_leaving_purges_what_was_about_to_be_purged_again(
+    repocache_endpoints: Endpoints,
+    edge: PlayedEdge,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same of a second purge that no relay would do."""
+    await sql("DROP TABLE repocache_purges")
+    begun, original = asyncio.Event(), RunningEdges.deliver
+
+    async def deliver(self: RunningEdges, batch: Batch) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+        await original(self, batch)
+
+    monkeypatch.setattr(RunningEdges, "deliver", deliver)
+    async with behind(repocache_endpoints, edge) as shop:
+        await rename(shop, 1, "x")
+        await until(lambda: edge.times("product:1") == 1, "soon")
+        await begun.wait()
+    assert edge.times("product:1") == 2
+
+
+async def test_what_fails_unexpectedly_is_purged_all_the_same(
+    repocache_endpoints: Endpoints, edge: PlayedEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, failing = FamiliarTags.narrowed, [True]
+
+    async def narrowed(self: FamiliarTags, batch: Batch, history: str) -> ToPurge:
+        if failing[0]:
+            raise RuntimeError("a fault of ours")
+        return await original(self, batch, history)
+
+    monkeypatch.setattr(FamiliarTags, "narrowed", narrowed)
+    async with behind(repocache_endpoints, edge) as shop:
+
+        async def fails_until(times: int) -> None:
+            failing[0], failed = True, len(shop.seen.of(TaskFailed))
+            await until(lambda: len(shop.seen.of(TaskFailed)) > failed, "it is told")
+            assert edge.times("product:1") < times
+            failing[0] = False
+            await until(lambda: edge.times("product:1") == times, "it is purged")
+
+        await rename(shop, 1, "x")
+        await fails_until(1)
+        await fails_until(2)
 
 
 @pytest.mark.parametrize("rows", [True, False], ids=["rows", "no table"])
