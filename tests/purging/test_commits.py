@@ -4,6 +4,7 @@ its way."""
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from repocache.alembic_ops.ddl import create_trigger
 from repocache.events import Degraded, EdgePurged, EdgePurgeFailed, Published, TaskFailed
 from repocache.invalidation.batch import Batch
 from repocache.invalidation.familiar import FamiliarTags, ToPurge
-from repocache.runtime.edges import RunningEdges, have_replayed
+from repocache.invalidation.outbox import Mark
+from repocache.runtime import edges
+from repocache.runtime.edges import PurgeQueue, RunningEdges, have_replayed
 from repocache.testing import Endpoints, Servers
 from tests.edges.playing import saying
 from tests.purging.conftest import PlayedEdge, Sql, behind, rows_left
@@ -196,6 +199,21 @@ def test_without_replicas_nothing_is_waited_for() -> None:
     assert have_replayed([], 1.0)
 
 
+def test_too_many_commits_become_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them is forgotten: neither a key, nor a row that a relay would do otherwise."""
+    monkeypatch.setattr(edges, "MOST_LATER", 3)
+    queue = PurgeQueue(after=4.5)
+    marks = [Mark(number, 0) for number in range(8)]
+    for number, mark in enumerate(marks):
+        queue.committed(Batch({"product": frozenset([f"product:{number}"])}), [mark])
+        assert len(queue.later) <= 3
+    told = frozenset(f"product:{number}" for number in range(8))
+    assert queue.take_soon().keys == {"product": told}
+    due = queue.take_due(math.inf)
+    assert frozenset().union(*(each.batch.keys["product"] for each in due)) == told
+    assert [row for each in due for row in each.rows] == marks
+
+
 async def test_leaving_purges_what_waits(
     repocache_endpoints: Endpoints, edge: PlayedEdge, sql: Sql
 ) -> None:
@@ -287,6 +305,19 @@ async def test_without_the_table_the_process_itself_purges_twice(
         assert ("purges" in missing) is not rows
         await rename(shop, 1, "x")
         await until(lambda: edge.times("product:1") == 2, "soon, and again")
+
+
+async def test_without_the_table_a_second_purge_that_fails_is_tried_again(
+    repocache_endpoints: Endpoints, edge: PlayedEdge, sql: Sql
+) -> None:
+    await sql("DROP TABLE repocache_purges")
+    async with behind(repocache_endpoints, edge) as shop:
+        await rename(shop, 1, "x")
+        await until(lambda: edge.times("product:1") == 1, "soon")
+        edge.playing.always = saying(503)
+        await until(lambda: len(shop.seen.of(EdgePurgeFailed)) > 1, "and again, in vain")
+        edge.playing.always = None
+        await until(lambda: edge.times("product:1") == 2, "and again")
 
 
 async def test_a_missing_table_is_an_error_where_the_outbox_is_required(
