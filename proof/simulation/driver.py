@@ -15,6 +15,7 @@ import asyncpg
 
 from proof.simulation.network import WORLDS, Lost, Path
 from proof.simulation.server import BACKEND, Server, Transaction
+from repocache.nodes.probe import COMPLETE_SQL
 
 T = TypeVar("T")
 
@@ -160,5 +161,5 @@ def row_of(server: Server, sql: str) -> Sequence[Any]:
     if "pg_current_wal_flush_lsn" in sql:
         clock = (server.clock,) if "clock_timestamp" in sql else ()
         return server.primary_row() + clock
-    assert sql == "SELECT 1", sql
+    assert sql in ("SELECT 1", COMPLETE_SQL), sql
     return (1,)

@@ -59,6 +59,10 @@ BY_TIME = (
     "it wrote, only the primary fills caches, and replicas do not leave the rotation for lagging; "
     "on PostgreSQL let the role execute pg_control_system()"
 )
+IDLE = (
+    "replicas wait for the rest of a WAL record, and seem to lag until something is committed, or "
+    "for 15 seconds; let the role execute pg_current_xact_id()"
+)
 
 
 class Primary:
@@ -104,6 +108,7 @@ class Primary:
         self.lineage = Lineage()
         self._address = ""
         self._trail = Trail()
+        self._to_complete = self._completed = 0
         self._pause = settings.sample_every
         self._failures = 0
         self._retry_at = 0.0
@@ -190,6 +195,13 @@ class Primary:
         self._suspected = True
         self.poll.nudge()
 
+    def complete(self, end: int) -> None:
+        """A replica waits for the rest of the record amid which the flushed WAL ends, here
+        (`cut_record`). The next poll has it flushed; once for each such end."""
+        if end == self._trail.newest and end != self._completed:
+            self._to_complete = self._completed = end
+            self.poll.nudge()
+
     async def close(self, grace: float) -> None:
         """Close all connections; no new one is made until it is started again. Those that are not
         closed within `grace` seconds are hung up on."""
@@ -218,7 +230,17 @@ class Primary:
             self.out, self.silent = "", False
             self.outages.ended(self.clock.now())
             self._observe(NodeBack(NAME))
+        await self._complete()
         return position
+
+    async def _complete(self) -> None:
+        end, self._to_complete = self._to_complete, 0
+        if not end:
+            return
+        try:
+            await self.probe.complete()
+        except Exception as error:  # noqa: BLE001 - what it means for the primary says the next poll
+            self._observe(Degraded("idle primary", f"{IDLE}: {in_brief(error)}"))
 
     async def _sample_twice(self) -> PrimaryPosition | None:
         """One sample; a connection that died unnoticed since the last one is replaced at once."""

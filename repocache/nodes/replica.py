@@ -20,6 +20,7 @@ from repocache.engines.poolers import COMMITTED, NOT_AS_ASKED, Opened, Way, begi
 from repocache.engines.server import SERVER, Process, Server, read_server
 from repocache.engines.topology_settings import Replica, TopologySettings
 from repocache.events import Degraded, NodeBack, NodeOut, Observer, Out, Sampled
+from repocache.nodes.cut_record import CutRecord, cut_record, is_overdue
 from repocache.nodes.primary import Primary
 from repocache.nodes.probe import REPLICA_SQL, Probe, ProbeFailed, replica_reading
 from repocache.nodes.receivers import Receivers
@@ -80,6 +81,7 @@ class ReplicaNode:
         self._observe = observe
         self._receivers = Receivers()
         self._vouched: Sample | None = None
+        self._cut: CutRecord | None = None
         self._said = ""
         self._explained = ""
         self._failures = 0
@@ -214,12 +216,21 @@ class ReplicaNode:
             )
         reading = await self.probe.replica()
         self.sees_timeline = reading.receiver is None or reading.timeline_seen
+        self._wait_for_the_rest(reading)
         sample = await self._judged(reading)
         if deaths != self.deaths:
             return None
         if sample is not None and sample.history:
             self._vouched = sample
         return sample
+
+    def _wait_for_the_rest(self, reading: ReplicaReading) -> None:
+        """Of a record that the primary has flushed in part."""
+        view = self._primary.view
+        flushed = 0 if view is None or view.lost else view.trail.newest
+        self._cut = cut_record(self._cut, reading, flushed)
+        if self._cut is not None and is_overdue(self._cut, reading.ended):
+            self._primary.complete(self._cut.end)
 
     async def _judged(self, reading: ReplicaReading) -> Sample | None:
         """What a reading is worth; if its receiver is new, after the primary has been asked once

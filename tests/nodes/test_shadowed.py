@@ -40,6 +40,7 @@ STATEMENTS: Mapping[str, str] = {
     "primary": probe.PRIMARY_SQL,
     "replica": probe.REPLICA_SQL,
     "clock": probe.CLOCK_SQL,
+    "complete": probe.COMPLETE_SQL,
     "server": server.SERVER_SQL,
     "read only": server.READ_ONLY_SQL,
     "set up": lent.SET_UP_SQL,

@@ -1,0 +1,167 @@
+"""An idle primary whose flushed WAL ends amid a record: replicas have received it, and wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from repocache.engines.server import Process, System
+from repocache.events import Degraded, NodeOut, Out
+from repocache.nodes.cut_record import PAGE, PATIENCE, CutRecord, cut_record, is_overdue
+from repocache.nodes.wal import ReplicaReading
+from repocache.testing import Endpoints, Servers
+from repocache.testing.postgres import PostgresServer
+from tests.nodes.conftest import QUICK, Watched, watching
+from tests.shop import until
+
+END = 7 * PAGE
+WAITING = ReplicaReading(
+    in_recovery=True,
+    position=END - 40,
+    shown=END,
+    system=System("7", 5),
+    process=Process(5, 0),
+    receiver=None,
+    streaming=True,
+    timeline=1,
+    timeline_seen=True,
+    began=9.0,
+    ended=10.0,
+)
+
+
+@pytest.mark.parametrize(
+    "reading, flushed, waits",
+    [
+        (WAITING, END, True),
+        (WAITING, END - PAGE, False),  # it has more than that
+        (WAITING, END + PAGE, False),  # it has yet to receive some
+        (replace(WAITING, shown=None), END, False),  # it receives nothing
+        (replace(WAITING, position=END), END, False),  # it has it all
+        (replace(WAITING, shown=END + 8), END + 8, False),  # a record ends there
+        (WAITING, 0, False),  # nothing is known of the primary
+    ],
+)
+def test_what_waits_for_the_rest_of_a_record(
+    reading: ReplicaReading, flushed: int, waits: bool
+) -> None:
+    expected = CutRecord(END - 40, flushed, 10.0) if waits else None
+    assert cut_record(None, reading, flushed) == expected
+
+
+def test_it_is_waited_for_a_while() -> None:
+    first = cut_record(None, WAITING, END)
+    later = replace(WAITING, ended=10.0 + PATIENCE)
+    again = cut_record(first, later, END)
+    assert again == first
+    assert [is_overdue(again, now) for now in (10.0, 10.5, 10.0 + PATIENCE)] == [False, False, True]
+    assert not is_overdue(None, math.inf)
+    moved = cut_record(first, replace(later, position=END - 8), END)
+    assert moved is not None
+    assert not is_overdue(moved, later.ended)
+
+
+async def sql(server: PostgresServer, statement: str) -> list[str]:
+    return list((await asyncio.to_thread(server.sql, statement))[0])
+
+
+async def is_cut(servers: Servers) -> bool:
+    """Whether the primary has flushed a part of its last record, and the first replica waits."""
+    where = "SELECT pg_current_wal_insert_lsn() - '0/0', pg_current_wal_flush_lsn() - '0/0'"
+    written, flushed = map(int, await sql(servers.primary, where))
+    [replayed] = map(int, await sql(servers.replicas[0], "SELECT pg_last_wal_replay_lsn() - '0/0'"))
+    return flushed % PAGE == 0 and replayed < flushed < written
+
+
+@asynccontextmanager
+async def cut(ends: Endpoints, servers: Servers) -> AsyncIterator[None]:
+    """In the block a transaction is open that has written, and nothing else is."""
+    write = f"SELECT pg_logical_emit_message(true, '', repeat('x', {3 * PAGE}))"
+    engine = create_async_engine(ends.primary, poolclass=NullPool)
+    async with engine.connect() as connection:
+
+        async def is_so() -> bool:
+            await connection.exec_driver_sql(write)
+            for _ in range(20):
+                if await is_cut(servers):
+                    return True
+                await asyncio.sleep(0.05)
+            return False
+
+        await until(is_so, "the flushed WAL ends amid a record")
+        yield
+
+
+ONE = 2
+"""What one transaction adds: its own id comes after that of the open one."""
+
+
+async def transactions(servers: Servers) -> int:
+    """One past the newest that is over."""
+    return int((await sql(servers.primary, "SELECT pg_snapshot_xmax(pg_current_snapshot())"))[0])
+
+
+def told(watched: Watched) -> list[str]:
+    return [each.lost for each in watched.seen(Degraded) if each.what == "idle primary"]
+
+
+@asynccontextmanager
+async def watched_servers(ends: Endpoints) -> AsyncIterator[Watched]:
+    async with watching(ends.primary, ends.replicas, QUICK) as watched:
+        yield watched
+
+
+async def test_an_idle_primary_is_asked_to_complete_it_once(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    async with (
+        watched_servers(repocache_endpoints) as watched,
+        cut(repocache_endpoints, repocache_servers),
+    ):
+        before = await transactions(repocache_servers)
+
+        async def level() -> bool:
+            return not await is_cut(repocache_servers)
+
+        await until(level, "the replica has the whole record")
+        assert await transactions(repocache_servers) == before + ONE
+        assert not told(watched)
+        assert not watched.seen(NodeOut)
+
+
+async def test_a_process_that_starts_then_has_its_replicas_soon(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    async with cut(repocache_endpoints, repocache_servers):
+        before = await transactions(repocache_servers)
+        async with watched_servers(repocache_endpoints) as watched:
+            assert {each.out for each in watched.topology.nodes[1:]} == {Out.LAGGING}
+            await until(
+                lambda: not any(each.out for each in watched.topology.nodes), "they are in use"
+            )
+        assert await transactions(repocache_servers) == before + ONE
+
+
+async def test_who_may_not_ask_is_told_and_no_node_is_lost(
+    repocache_endpoints: Endpoints, repocache_servers: Servers, database: str
+) -> None:
+    repocache_servers.primary.sql(
+        "REVOKE EXECUTE ON FUNCTION pg_current_xact_id() FROM PUBLIC", database
+    )
+    repocache_servers.catch_up()
+    async with (
+        watched_servers(repocache_endpoints) as watched,
+        cut(repocache_endpoints, repocache_servers),
+    ):
+        await until(lambda: bool(told(watched)), "it is told")
+        [lost] = told(watched)
+        assert "pg_current_xact_id" in lost
+        assert not watched.topology.nodes[0].out
+        assert [each for each in watched.seen(NodeOut) if each.node == "primary"] == []
