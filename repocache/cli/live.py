@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
+
 from repocache.database import Database
 from repocache.doctor.edge_facts import EdgeFacts, read_edges
 from repocache.doctor.redis_facts import RedisFacts, read_redis
 from repocache.errors import RepocacheError
 from repocache.layering.drawn_tier import SeenServer, replica_tier
 from repocache.nodes.topology import NodeStatus
+
+SETTLED = 3.0
+"""Seconds: right after the start it is not known how far behind a replica is."""
 
 
 async def look_at_servers(db: Database) -> dict[str, SeenServer]:
@@ -24,7 +31,7 @@ async def look_at_servers(db: Database) -> dict[str, SeenServer]:
             found[edge.name] = edge_seen(edge)
     try:
         async with db:
-            nodes = db.nodes
+            nodes = await settled(db)
     except RepocacheError as error:
         found["primary"] = SeenServer(live=str(error), is_well=False)
         return found
@@ -32,6 +39,15 @@ async def look_at_servers(db: Database) -> dict[str, SeenServer]:
         name = each.name if each.name == "primary" else replica_tier(each.name)
         found[name] = node_seen(each)
     return found
+
+
+async def settled(db: Database) -> Sequence[NodeStatus]:
+    """Once all are in the rotation, or have had their time."""
+    until = time.monotonic() + SETTLED
+    # Samples come without an event.
+    while any(each.out for each in db.nodes) and time.monotonic() < until:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    return db.nodes
 
 
 def edge_seen(facts: EdgeFacts) -> SeenServer:
