@@ -11,6 +11,7 @@ from traceback import walk_tb
 from types import TracebackType
 
 from repocache.cli.frame import CommandRefused
+from repocache.cli.routes import tell_routes
 from repocache.database import Database
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -36,6 +37,7 @@ def find_database(target: str) -> Database:
     if not isinstance(found, Database):
         kind = f"the class {found.__name__}" if isinstance(found, type) else type(found).__name__
         raise NoTarget(f"{target!r} is {kind}: name a Database, or a function that makes one")
+    tell_routes(vars(sys.modules[module]), found)
     return found
 
 

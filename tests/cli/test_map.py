@@ -200,3 +200,35 @@ def test_routes_are_what_the_browser_and_the_edges_own() -> None:
     assert tiers["varnish host"]["/products/{id}"] == "public, max-age=0"
     assert tiers["varnish host"]["/about"] == "cdn-cache-control: max-age=3600"
     assert "/me" not in tiers["varnish host"]
+
+
+SITE = """
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from repocache import Database
+from repocache.http import CausalMiddleware, Cookie, HttpCache, NoStore, Public
+
+db = Database("postgresql+asyncpg://app@127.0.0.1:1/shop", redis=None, repositories=[])
+other = Database("postgresql+asyncpg://app@127.0.0.1:1/shop", redis=None, repositories=[])
+app = FastAPI()
+app.add_middleware(HttpCache, db=db, routes={"/products/{id}": Public(max_age=60)})
+app.add_middleware(CausalMiddleware, db=db, carrier=Cookie(secure=False))
+positional = FastAPI(middleware=[Middleware(HttpCache, other, {"/about": Public(max_age=7)})])
+wrong = FastAPI()
+wrong.add_middleware(HttpCache, db=other, routes={"no slash": NoStore()})
+"""
+
+
+@pytest.mark.parametrize(
+    "name, template, life",
+    [("db", "/products/{id}", "public, max-age=60"), ("other", "/about", "public, max-age=7")],
+)
+def test_routes_are_there_before_the_application_starts(
+    name: str, template: str, life: str, tmp_path: Path
+) -> None:
+    """Each database has those of its own; what is wrong with others says the application."""
+    (tmp_path / "site_app.py").write_text(SITE)
+    done = run(tmp_path, "map", f"site_app:{name}", "--json")
+    assert done.returncode == 0, done.stderr
+    tiers = {each["name"]: each for each in json.loads(done.stdout)["tiers"]}
+    assert tiers["browser"]["holdings"] == [{"what": template, "life": life}]

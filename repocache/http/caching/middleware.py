@@ -65,7 +65,7 @@ class HttpCache:
                     "Database(pages=PageCache(ttl=600))"
                 )
 
-        db.serves(described(template, policy) for template, policy in self._routes)
+        db.serves(described(self._routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -127,15 +127,18 @@ class HttpCache:
         return telling
 
 
-def described(template: str, policy: RoutePolicy) -> RouteDescription:
+def described(routes: Routes) -> list[RouteDescription]:
     """For maps and pages."""
-    return RouteDescription(
-        template=template,
-        cache_control=cache_control(policy).decode(),
-        targeted=b", ".join(b"%s: %s" % line for line in targeted(policy)).decode(),
-        vary=policy.vary,
-        keeps_pages=isinstance(policy, Public) and policy.pages,
-    )
+    return [
+        RouteDescription(
+            template=template,
+            cache_control=cache_control(policy).decode(),
+            targeted=b", ".join(b"%s: %s" % line for line in targeted(policy)).decode(),
+            vary=policy.vary,
+            keeps_pages=isinstance(policy, Public) and policy.pages,
+        )
+        for template, policy in routes
+    ]
 
 
 def fresh_cookie(scope: Scope, seconds: float) -> bytes:
