@@ -32,6 +32,8 @@ shorter: PostgreSQL indexes no more than some 2,700 bytes."""
 PREFIX_FORM = r"[a-z][a-z0-9_-]{0,63}"
 KEY_FORM = rf"{PREFIX_FORM}(?::[A-Za-z0-9_.~%-]*)+"
 """Regular expressions of what `KeyOwner` takes for a prefix, and of what `Keys.text` makes."""
+TAGS = "tag--"
+"""With which the keys of all tags begin."""
 
 _PREFIX = re.compile(PREFIX_FORM)
 

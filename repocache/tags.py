@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from repocache.errors import UsageError
-from repocache.keys import PREFIX_FORM, KeyOwner, Keys, shown
+from repocache.keys import PREFIX_FORM, TAGS, KeyOwner, Keys, shown
 
-NAMED = KeyOwner("tag--", follows=())
+NAMED = KeyOwner(TAGS, follows=())
 """Of the application's own tags, as `work.invalidate("home")` names them."""
 _KNOWN = "%known"
 """No part of a key has this text: a percent sign is followed by two digits there."""

@@ -14,6 +14,7 @@ from repocache.cli.frame import AsJson, Frame, Target, printable
 from repocache.cli.named import find_owner, id_text
 from repocache.cli.target import find_database
 from repocache.database import Database
+from repocache.keys import TAGS
 from repocache.runtime.inspection import HeldState, Inspection
 
 Owner = Annotated[
@@ -75,7 +76,7 @@ async def look(db: Database, owner: str, id: str) -> tuple[Inspection, Mapping[s
         return found, {
             prefix: each
             for prefix, each in shapes.items()
-            if prefix.removeprefix("tag--").rpartition("-")[2] in tables
+            if prefix.removeprefix(TAGS).rpartition("-")[2] in tables
         }
 
 

@@ -7,6 +7,7 @@ import heapq
 from dataclasses import dataclass
 
 from repocache.events import Event, Filled, HitSampled, NodesMeasured, Served
+from repocache.keys import TAGS
 
 ROOM = 512
 """Keys that are counted at least, and twice as many at the most, for each order."""
@@ -74,7 +75,8 @@ class TopCounts:
 
 
 class HotKeys:
-    """An observer. Hits in L1 are a sample, and count for those that they stand for."""
+    """An observer. Hits in L1 are a sample, and count for those that they stand for. Tokens of tags
+    are none: nothing of the application lies under them."""
 
     def __init__(self) -> None:
         self._reads = TopCounts()
@@ -83,13 +85,16 @@ class HotKeys:
 
     def __call__(self, event: Event) -> None:
         kind = type(event)
-        if kind is Served and event.key:  # type: ignore[attr-defined]  # quicker than isinstance
-            self._moved(event.key, event.size)  # type: ignore[attr-defined]
+        if kind is Served:  # quicker than isinstance
+            if _is_counted(event.key):  # type: ignore[attr-defined]
+                self._moved(event.key, event.size)  # type: ignore[attr-defined]
         elif isinstance(event, HitSampled):
-            self._reads.add(event.key, event.hits)
+            if _is_counted(event.key):
+                self._reads.add(event.key, event.hits)
         elif isinstance(event, Filled):
-            self._misses.add(event.key, 1)
-            self._moved(event.key, event.size)
+            if _is_counted(event.key):
+                self._misses.add(event.key, 1)
+                self._moved(event.key, event.size)
         elif isinstance(event, NodesMeasured):
             for each in (self._reads, self._misses, self._bytes):
                 each.fade(FADING)
@@ -110,3 +115,7 @@ class HotKeys:
     def bytes(self, most: int = 10) -> list[HotKey]:
         """By bytes to and from Redis."""
         return self._bytes.top(most)
+
+
+def _is_counted(key: str) -> bool:
+    return key != "" and not key.startswith(TAGS)

@@ -50,6 +50,15 @@ def test_events_count_by_what_they_stand_for() -> None:
     assert [(each.key, each.count) for each in hot.bytes()] == [("user:2", 100), ("user:3", 50)]
 
 
+def test_tokens_of_tags_are_no_hot_keys() -> None:
+    hot = HotKeys()
+    for key in ("tag--:home", "tag--user:0f0f:7"):
+        hot(HitSampled("tag--", key, 64, 0.5))
+        hot(Served("tag--", "l2", "", "a value", key=key, size=100))
+        hot(Filled(key, True, "tag--", 50))
+    assert (hot.reads(), hot.misses(), hot.bytes()) == ([], [], [])
+
+
 def test_what_was_hot_is_forgotten() -> None:
     hot = HotKeys()
     hot(HitSampled("user", "user:1", 64, 0.5))
