@@ -227,6 +227,22 @@ async def test_leaving_purges_what_waits(
         await until(lambda: _none(sql), "nothing is left")
 
 
+async def test_a_relay_keeps_what_an_edge_does_not_take(
+    repocache_endpoints: Endpoints, edge: PlayedEdge, sql: Sql
+) -> None:
+    async with behind(repocache_endpoints, edge) as shop:
+        await rename(shop, 1, "x")
+    assert await rows_left(sql) == 1
+    await sql("UPDATE repocache_purges SET due = clock_timestamp()")
+    edge.playing.always, before = saying(503), edge.times("product:1")
+    async with behind(repocache_endpoints, edge) as shop:
+        await until(lambda: len(shop.seen.of(EdgePurgeFailed)) > 1, "it is tried, and again")
+        assert await rows_left(sql) == 1
+        edge.playing.always = None
+        await until(lambda: edge.times("product:1") > before, "it is purged", seconds=60)
+        await until(lambda: _none(sql), "nothing is left")
+
+
 async def test_leaving_purges_what_was_about_to_be(
     repocache_endpoints: Endpoints, edge: PlayedEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
