@@ -16,7 +16,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from repocache.http import HttpCache, Public
-from repocache.http.caching.watched_state import LifespanState, WatchedState
+from repocache.http.caching.watched import WatchedScope, undeclared
+from repocache.http.caching.watched_state import LifespanState, WatchedPart
 from tests.pages.site import PAGE, Site
 
 SHARED = object()
@@ -160,9 +161,9 @@ async def test_without_a_lifespan_all_that_comes_is_the_request_s(site: Site) ->
         lambda state: state != {},
     ],
 )
-def test_each_way_to_read_it_is_noted(read: Callable[[WatchedState], object]) -> None:
+def test_each_way_to_read_it_is_noted(read: Callable[[WatchedPart], object]) -> None:
     noted: set[str] = set()
-    read(WatchedState({"user": "ada"}, frozenset({"user"}), noted.add))
+    read(WatchedPart("state", {"user": "ada"}, {"user"}, noted.add))
     assert noted == {"scope:state.user"}
 
 
@@ -176,7 +177,7 @@ def test_each_way_to_read_it_is_noted(read: Callable[[WatchedState], object]) ->
 )
 def test_what_the_application_puts_there_is_its_own(write: Callable[[Any], object]) -> None:
     noted: set[str] = set()
-    state = WatchedState({"user": "ada"}, frozenset({"user"}), noted.add)
+    state = WatchedPart("state", {"user": "ada"}, {"user"}, noted.add)
     write(state)
     assert (state["user"], noted) == (1, set())
 
@@ -186,3 +187,24 @@ def test_a_value_of_the_lifespan_s_that_was_replaced_once_is_a_request_s() -> No
     state.begins({"tenant": 1})
     own = [state.own_keys({"tenant": tenant}) for tenant in (1, 2, 1)]
     assert own == [frozenset(), {"tenant"}, {"tenant"}]
+
+
+@pytest.mark.parametrize(
+    "read, noted",
+    [
+        (lambda scope: scope["extensions"], set()),
+        (lambda scope: scope["extensions"].get("http.response.pathsend"), set()),
+        (lambda scope: scope["extensions"]["tls"]["client_cert_name"], {"scope:extensions.tls"}),
+        (lambda scope: dict(scope["extensions"]), {"scope:extensions.tls"}),
+    ],
+)
+def test_who_looks_at_a_clients_certificate_depends_on_it(
+    read: Callable[[Any], object], noted: set[str]
+) -> None:
+    extensions = {"tls": {"client_cert_name": "CN=ada"}, "http.response.pathsend": {}}
+    scope = WatchedScope({"type": "http", "headers": [], "extensions": extensions})
+    scope.watch_parts(LifespanState())
+    read(scope)
+    assert scope.looked == noted
+    assert undeclared(Public(max_age=1), noted) == noted
+    assert not undeclared(Public(max_age=1, sees=("scope:extensions.tls",)), noted)

@@ -12,7 +12,7 @@ from repocache.tags import named_tag
 YEAR = 31_536_000
 """Seconds; no more is of use (RFC 2616 said so, and caches still clip it)."""
 _SCOPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SEEN = re.compile(rf"scope:({'|'.join(ASKERS)}|state\..+)")
+_SEEN = re.compile(rf"scope:({'|'.join(ASKERS)}|state\..+|extensions\.tls)")
 """What an application may see beside headers."""
 _NEVER_CHOOSE = frozenset(
     {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"}

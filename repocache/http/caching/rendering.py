@@ -60,7 +60,7 @@ class Rendering:
         self._recording: Recording | None = None
         if isinstance(policy, Public):
             self._watched = WatchedScope(hidden(scope, hidden_by(policy)))
-            self._watched.watch_state(lifespan)
+            self._watched.watch_parts(lifespan)
         self._scope: Scope = scope if self._watched is None else self._watched
         self._ready: asyncio.Future[Made | None] = asyncio.get_running_loop().create_future()
 

@@ -3,7 +3,7 @@ found."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 from repocache.http.asgi import HeaderLine, Message, Scope
@@ -18,12 +18,14 @@ from repocache.http.caching.noting import (
 )
 from repocache.http.caching.policy import Public, RoutePolicy
 from repocache.http.caching.watched_mapping import WatchedMapping
-from repocache.http.caching.watched_state import LifespanState, WatchedState
+from repocache.http.caching.watched_state import LifespanState, WatchedPart
 
 CREDENTIALS = ("cookie", "authorization")
 """Headers that say who asks."""
 OF_THE_URL = frozenset({"host"})
 """Headers that every cache has in its keys."""
+TLS = "tls"
+"""The extension that has a client's certificate."""
 THE_BODY = "the request's body"
 """What no cache has in its keys (RFC 9110, 9.3.1), and no header is called."""
 
@@ -34,10 +36,10 @@ class WatchedScope(WatchedMapping):
     `looked`: what was looked at, until now. A header by its name in lower case, whether the request
     has it or not; `scope:user`, `scope:auth`, `scope:session`, `scope:client`, as they came from
     outside: what the application puts there itself it has made of what is noted; `scope:state.user`
-    after `watch_state`. `*`: headers were
-    looked at in a way that any could have answered, as `dict(scope["headers"])`, a prefix, or names
-    in a set; of a request without headers nothing but this can be known. `THE_BODY`: the request's
-    body was received, and is not empty.
+    and `scope:extensions.tls` after `watch_parts`. `*`: headers were looked at in a way that any
+    could have answered, as `dict(scope["headers"])`, a prefix, or names in a set; of a request
+    without headers nothing but this can be known. `THE_BODY`: the request's body was received, and
+    is not empty.
 
     Plain copies, `dict(scope)` and `{**scope}`, are watched as the scope itself is. Not seen is C
     code that reads a buffer and calls no method, as `str(value, "latin-1")`, `b"".join(...)`,
@@ -63,13 +65,17 @@ class WatchedScope(WatchedMapping):
     def looked(self) -> frozenset[str]:
         return frozenset(self._noted)
 
-    def watch_state(self, lifespan: LifespanState) -> None:
+    def watch_parts(self, lifespan: LifespanState) -> None:
         """What is there for this request alone, as somebody outside has put it there, is noted when
         it is read. `lifespan`: of this application."""
-        state = dict.get(self, "state")
+        state, extensions = dict.get(self, "state"), dict.get(self, "extensions")
         if isinstance(state, MutableMapping):
-            watched = WatchedState(state, lifespan.own_keys(state), self._noted.add)
-            dict.__setitem__(self, "state", watched)
+            self._watch("state", state, lifespan.own_keys(state))
+        if isinstance(extensions, Mapping) and TLS in extensions:
+            self._watch("extensions", extensions, (TLS,))
+
+    def _watch(self, name: str, part: Mapping[str, Any], own: Iterable[str]) -> None:
+        dict.__setitem__(self, name, WatchedPart(name, part, own, self._noted.add))
 
     def was_given(self, message: Message) -> None:
         """The application has received this of the request."""

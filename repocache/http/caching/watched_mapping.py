@@ -1,4 +1,4 @@
-"""A dict that tells what is read of it: what `WatchedScope` and `WatchedState` have in common."""
+"""A dict that tells what is read of it: what `WatchedScope` and `WatchedPart` have in common."""
 
 from __future__ import annotations
 

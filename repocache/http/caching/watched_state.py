@@ -1,5 +1,6 @@
 """What an application reads of `scope["state"]` (`request.state`) that somebody outside has put
-there for this request, as its user.
+there for this request, as its user; and of `scope["extensions"]`, which has a client's certificate
+(ASGI, TLS Extension).
 
 The lifespan's state is there too, and is the same for all: what came with the lifespan, and nothing
 that merely came with every request until now, as the same tenant's object does.
@@ -7,7 +8,7 @@ that merely came with every request until now, as the same tenant's object does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from repocache.http.caching.noting import Note
@@ -43,22 +44,23 @@ class LifespanState:
         return frozenset(own)
 
 
-class WatchedState(WatchedMapping):
-    """A copy, whose reads of these keys are noted as `scope:state.key`. What the application puts
-    there itself is its own."""
+class WatchedPart(WatchedMapping):
+    """A copy of a part of a scope, whose reads of these keys are noted as `scope:state.key`, by the
+    `name` of the part. What the application puts there itself is its own."""
 
-    def __init__(self, state: MutableMapping[str, Any], own: frozenset[str], note: Note) -> None:
-        super().__init__(state)
+    def __init__(self, name: str, part: Mapping[str, Any], own: Iterable[str], note: Note) -> None:
+        super().__init__(part)
+        self._name = name
         self._watched = set(own)
         self._note = note
 
     def _seek(self, key: object) -> None:
         if key in self._watched:
-            self._note(f"scope:state.{key}")
+            self._note(f"scope:{self._name}.{key}")
 
     def _seek_all(self) -> None:
         for key in self._watched:
-            self._note(f"scope:state.{key}")
+            self._seek(key)
 
     def __iter__(self) -> Iterator[str]:
         self._seek_all()
