@@ -37,7 +37,7 @@ _REPLAY = text(
     """
 SELECT CAST(pg_catalog.pg_last_wal_replay_lsn() - '0/0' AS bigint),
   pg_catalog.pg_get_wal_replay_pause_state() <> 'not paused',
-  (SELECT count(*) FROM pg_catalog.pg_stat_wal_receiver),
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_wal_receiver),
   CAST(extract(epoch FROM pg_catalog.clock_timestamp()
     - pg_catalog.pg_last_xact_replay_timestamp()) AS double precision)
 """

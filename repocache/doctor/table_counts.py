@@ -13,11 +13,12 @@ from repocache.doctor.postgres_facts import rows_of, scalar
 
 _COUNTS = text(
     """
-SELECT schemaname || '.' || relname, n_live_tup, n_tup_ins, n_tup_upd, n_tup_del,
+SELECT CAST(schemaname AS text) || '.' || CAST(relname AS text),
+  n_live_tup, n_tup_ins, n_tup_upd, n_tup_del,
   coalesce(seq_scan, 0) + coalesce(idx_scan, 0),
   pg_catalog.pg_relation_size(relid)
 FROM pg_catalog.pg_stat_user_tables
-WHERE schemaname || '.' || relname = ANY (CAST(:names AS text[]))
+WHERE CAST(schemaname AS text) || '.' || CAST(relname AS text) = ANY (CAST(:names AS text[]))
 """
 )
 _SINCE = text(

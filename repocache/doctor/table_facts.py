@@ -27,7 +27,7 @@ SELECT asked.name, class.oid IS NOT NULL, coalesce(class.relrowsecurity, false),
   EXISTS (SELECT FROM pg_catalog.pg_trigger AS held
     JOIN pg_catalog.pg_proc AS called ON called.oid = held.tgfoid
     WHERE held.tgrelid = class.oid AND NOT held.tgisinternal AND held.tgenabled <> 'D'
-      AND called.proname = :notice)
+      AND called.proname = CAST(:notice AS name))
 FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)
 LEFT JOIN pg_catalog.pg_class AS class
   ON class.oid = CAST(pg_catalog.to_regclass(asked.name) AS oid)
@@ -35,7 +35,8 @@ LEFT JOIN pg_catalog.pg_class AS class
 )
 _KEYS = text(
     """
-SELECT CAST(held.conname AS text), space.nspname || '.' || child.relname, asked.name,
+SELECT CAST(held.conname AS text),
+  CAST(space.nspname AS text) || '.' || CAST(child.relname AS text), asked.name,
   held.confdeltype, held.confupdtype
 FROM pg_catalog.unnest(CAST(:names AS text[])) AS asked (name)
 JOIN pg_catalog.pg_constraint AS held

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from repocache.alembic_ops import autogenerate
 from repocache.alembic_ops.ddl import create_outbox, create_purges
 from repocache.behind import tables
+from repocache.doctor import postgres_facts, table_counts, table_facts
 from repocache.engines import lent, server
 from repocache.invalidation import held, outbox, outbox_table, seal
 from repocache.invalidation.outbox import on_table
@@ -35,6 +36,7 @@ from tests.nodes.plants import PLANTED, called, plants, unqualified
 DIALECT = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 USERS = Table("users", MetaData(), Column("id", Integer, primary_key=True))
 OF_OUTBOX = ("_TAKE", "_ACKNOWLEDGE", "_PUT", "_FOLD_FOREIGN", "_DELETE", "_POSTPONE")
+OF_DOCTOR = ("_SETTINGS", "_SELF", "_REPLAY", "_WRITTEN", "_SLOTS", "_LIMITS")
 OF_HELD = ("_LIST", "_COUNT", "_DEPTH", "_REPLAY", "_REPLAY_ALL", "_DISCARD")
 STATEMENTS: Mapping[str, str] = {
     "primary": probe.PRIMARY_SQL,
@@ -61,6 +63,9 @@ STATEMENTS: Mapping[str, str] = {
     **{name: on_table(getattr(outbox, name), "public.repocache_outbox").text for name in OF_OUTBOX},
     **{name: on_table(getattr(held, name), "public.repocache_outbox").text for name in OF_HELD},
     "write-behind": tables._RIGHTS.text,
+    **{f"doctor {name}": getattr(postgres_facts, name).text for name in OF_DOCTOR},
+    **{f"doctor {name}": getattr(table_facts, name).text for name in ("_TABLES", "_KEYS")},
+    **{f"doctor {name}": getattr(table_counts, name).text for name in ("_COUNTS", "_SINCE")},
     "autogenerate's triggers": autogenerate._TRIGGERS.text,
     "autogenerate's outbox": autogenerate._TABLE.text,
 }
