@@ -27,6 +27,8 @@ LEFT = "NotStarted"
 """What a call is told that comes as its process leaves the database."""
 HEARD = ("l1", "joined")
 """Ways that show what this process has been told."""
+LIST = "list"
+"""A way that is no older than those."""
 
 
 def check(history: Sequence[Entry], bounds: Bounds, monotonic: Iterable[str]) -> Verdict:
@@ -125,10 +127,12 @@ class _Court:
             self.checked["strict"] += 1
             if self._committed.first_newer(read.key, read.version) < read.start:
                 yield _violation("strict", process, read, "a newer one had been committed")
+        if read.via in (*HEARD, LIST):
+            yield from self._late(process, read, newer)
         if read.via in HEARD:
-            yield from self._heard(process, read, newer)
+            yield from self._heard(process, read)
 
-    def _heard(self, process: str, read: Read, newer: int) -> Iterator[Violation]:
+    def _late(self, process: str, read: Read, newer: int) -> Iterator[Violation]:
         """`newer`: when a newer version was acknowledged."""
         self.checked["late"] += 1
         late = read.start - newer
@@ -139,6 +143,8 @@ class _Court:
             yield _violation(
                 "late", process, read, f"a newer one was acknowledged {late / 1e9:.3f} s before"
             )
+
+    def _heard(self, process: str, read: Read) -> Iterator[Violation]:
         name = (process, read.key)
         for promise, versions in (("applied", self._applied), ("own process", self._by_process)):
             if versions.any(name, read.start):

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
 import msgspec
+from sqlalchemy import Select, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from proof.faults.services import LOCAL_TTL, TTL, Service
-from repocache import CacheAside, KeyOwner, Repository, View, WriteThrough
+from repocache import CacheAside, CachedQueries, KeyOwner, Repository, View, WriteThrough
 from repocache.cache.policies import Policy
 
 KEYS = range(1, 33)
+SHELF = 4
+"""Keys that are listed together."""
 SCHEMA = """
 CREATE TABLE item (id int PRIMARY KEY, version int NOT NULL, token text NOT NULL);
 ALTER TABLE item OWNER TO app;
 """
 ROWS = f"INSERT INTO item SELECT n, 1, '' FROM generate_series({KEYS[0]}, {KEYS[-1]}) n"
+
+
+def shelf_of(key: int) -> range:
+    """The keys of the list that has this one."""
+    first = key - (key - KEYS[0]) % SHELF
+    return range(first, first + SHELF)
 
 
 class Base(DeclarativeBase):
@@ -73,4 +82,10 @@ def items_of(policy: str, service: Service) -> type[Items]:
     """The repository of one of POLICIES, with the times of this service."""
     base = POLICIES[policy]
     life = replace(base.policy, ttl=service.ttl, local_ttl=service.local_ttl)
-    return type(base.__name__, (base,), {"policy": life})
+    queries = CachedQueries(service.ttl, service.local_ttl, by_default=False)
+    return type(base.__name__, (base,), {"policy": life, "queries": queries})
+
+
+def listing(keys: Iterable[int]) -> Select[int, int, str]:
+    """The select that is cached: of each key its version and token."""
+    return select(Item.id, Item.version, Item.token).where(Item.id.in_(list(keys)))

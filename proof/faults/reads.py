@@ -1,6 +1,6 @@
 """Every way to read, each recorded.
 
-By id, by a condition, as views, in transactions of the caller's own.
+By id, by a condition, as views, as cached lists and counts, in transactions of the caller's own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from proof.faults.items import Item
+from proof.faults.items import Item, listing, shelf_of
 from proof.faults.place import HANG, PATIENCE, Place, Visit, hot, kind_of
 from proof.faults.records import AtLeast, Failed, Read, now
+from proof.faults.witness import Trace
 
 Rows = AbstractAsyncContextManager[Sequence[Any]]
 """What was read, with `id`, `version` and `token`; a transaction is open as long as the block."""
@@ -23,13 +24,16 @@ CACHED = ("get", "get_many", "view", "views")
 """Kinds that a cache may answer."""
 SEVERAL = ("get_many", "views", "work", "snapshot")
 """Kinds that may ask for more than one key."""
-COMPARING = ("count", "exists")
+LISTED = "listed"
+"""The kind whose answer is cached by its select."""
+COMPARING = ("count", "counted", "exists")
 Kinds = Mapping[str, float]
 """By how often they come."""
-PLAIN: Kinds = {"get": 12, "get_many": 3, "find": 2, "view": 2, "views": 0.5}
+PLAIN: Kinds = {"get": 12, "get_many": 3, "find": 2, "view": 2, "views": 0.5, LISTED: 3}
 ALL: Kinds = {
     **PLAIN,
     "count": 1,
+    "counted": 1,
     "exists": 0.5,
     "work": 0.8,
     "work undone": 0.8,
@@ -54,6 +58,7 @@ class Reads:
             "find": self._find,
             "view": self._view,
             "views": self._views,
+            LISTED: self._listed,
             "work": self._work,
             "work undone": self._work_undone,
             "plain": self._plain,
@@ -67,7 +72,7 @@ class Reads:
         key = chance.choice(near) if near and chance.random() < 0.9 else hot(chance)
         if how in COMPARING:
             return await self._compare(visit, how, key)
-        keys = [key]
+        keys = [*shelf_of(key)] if how == LISTED else [key]
         if how in SEVERAL:
             keys = sorted({key, *near, *(hot(chance) for _ in range(3))})
         # Others of the session may read while its transaction is open.
@@ -76,7 +81,7 @@ class Reads:
         patience = asyncio.timeout(PATIENCE)
         try:
             async with patience, self._ways[how](keys) as rows:
-                self._tell(visit, how, rows, self._witness.ways(trace), start)
+                self._tell(visit, how, rows, trace, start)
                 if len(rows) != len(keys):
                     what = f"{keys}: {len(rows)} rows"
                     self._recorder.tell(Failed(visit.caller, how, "Missing", what, start, now()))
@@ -90,13 +95,15 @@ class Reads:
         visit: Visit,
         how: str,
         rows: Sequence[Any],
-        ways: Callable[[int], tuple[str, str]],
+        trace: Trace,
         start: int,
     ) -> None:
         end = now()
-        past = how not in CACHED or (self._db.settings.monotonic and visit.session != "")
+        past = how not in (*CACHED, LISTED)
+        past = past or (self._db.settings.monotonic and visit.session != "")
+        ways, listed = self._witness.ways(trace), self._witness.list_way(trace)
         for row in rows:
-            way = ("past", "") if past else ways(row.id)
+            way = ("past", "") if past else listed if how == LISTED else ways(row.id)
             shown = (how, row.id, row.version, row.token, *way)
             self._recorder.tell(Read(visit.caller, visit.session, *shown, start, end))
         visit.saw({row.id: row.version for row in rows})
@@ -116,7 +123,8 @@ class Reads:
         """Whether the row is as new as the visit knows it to be."""
         least = visit.seen.get(key, 1)
         start, patience = now(), asyncio.timeout(PATIENCE)
-        ask = self._items.count if how == "count" else self._items.exists
+        items = self._items.cached() if how == "counted" else self._items
+        ask = items.exists if how == "exists" else items.count
         try:
             async with patience:
                 holds = bool(await ask(Item.id == key, Item.version >= least))
@@ -146,6 +154,10 @@ class Reads:
     @asynccontextmanager
     async def _views(self, keys: Sequence[int]) -> AsyncIterator[Sequence[Any]]:
         yield list((await self._items.shown.get_many(keys)).values())
+
+    @asynccontextmanager
+    async def _listed(self, keys: Sequence[int]) -> AsyncIterator[Sequence[Any]]:
+        yield await self._items.cached().rows(listing(keys))
 
     @asynccontextmanager
     async def _work(self, keys: Sequence[int]) -> AsyncIterator[Sequence[Any]]:

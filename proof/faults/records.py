@@ -62,8 +62,8 @@ class Read(msgspec.Struct, frozen=True, tag="read"):
     """A read was answered.
 
     `via`: "l1"; "l2", from Redis; "filled", from a node that had replayed the record's floor;
-    "joined", by a load or an answer of Redis that was asked for before; "past", from a node and
-    past the cache.
+    "joined", by a load or an answer of Redis that was asked for before; "list", the answer of a
+    select that is cached, in whichever tier; "past", from a node and past the cache.
     """
 
     caller: str
@@ -185,8 +185,8 @@ class Closed(msgspec.Struct, frozen=True, tag="closed"):
 
 class Ending(msgspec.Struct, frozen=True, tag="ending"):
     """After all faults were lifted: what a process has in a tier ("l1" from there on, "l2" from
-    there on, or "feed", the copy that it keeps), and the primary. `seconds`: since they were
-    lifted."""
+    there on, "list", in cached answers of selects, or "feed", the copy that it keeps), and the
+    primary. `seconds`: since they were lifted."""
 
     tier: str
     key: int

@@ -264,7 +264,7 @@ class Round:
     async def _held(self) -> dict[tuple[str, str], list[int]]:
         held = {}
         processes = list(self._processes.values())
-        for tier in ("l1", "l2", "feed"):
+        for tier in ("l1", "l2", "list", "feed"):
             asked = (process.ask("everything", ids=list(KEYS), tier=tier) for process in processes)
             for process, versions in zip(processes, await asyncio.gather(*asked), strict=True):
                 if versions is not None:

@@ -191,6 +191,8 @@ GOOD: dict[str, list[Sequence[Entry]]] = {
     "too late, for it leaves": [
         failed("NotStarted", "get", 0, 20), [("w2.1", Closed("", ms(10), ms(30)))],
     ],
+    "a list that is a moment late": [FIRST, read(1, "", 1000, process="w1.1", via="list")],
+    "the list is right in the end": [FIRST, [("w2.1", Ending("list", KEY, 2, 2, 1.0))]],
     "the copy is right in the end": [FIRST, [("w2.1", Ending("feed", KEY, 2, 2, 1.0))]],
     "killed before it could publish": [
         FIRST, wrote("b", 3, 200)[:2], [("w2.1", Ending("l2", KEY, 2, 3, 5.0))],
@@ -244,7 +246,7 @@ BAD: dict[str, list[list[Sequence[Entry]]]] = {
         [FIRST, HEARD, read(1, "", 111, via="joined")],
     ],
     "own process": [[FIRST, read(1, "", 101, process="w1.1", via="l1")]],
-    "late": [[FIRST, read(1, "", 2101, via="l1")]],
+    "late": [[FIRST, read(1, "", 2101, via="l1")], [FIRST, read(1, "", 2101, via="list")]],
     "unreadable": [[read(2, "z", 100)], [FIRST, read(3, "a", 200)], [read(2, "", 100)]],
     "uncommitted": [[FIRST, read(2, "a", 93)]],
     "rolled back": [[wrote("a", 2, 100, outcome="rolled back"), read(2, "a", 200)]],

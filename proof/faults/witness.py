@@ -26,6 +26,9 @@ from repocache.events import (
     Served,
 )
 from repocache.records.message import Message
+from repocache.repository.answered import Answered
+from repocache.repository.query import EntryId, Query
+from repocache.repository.query_cache import QueryCache
 
 BEAT = 0.05
 """Seconds between two looks at the event loop."""
@@ -48,6 +51,9 @@ class Story:
 Trace = dict[Any, tuple[str, Story | None, str]]
 """By id: the way if it is known at once, else the load's story and how it was joined: "" if it was
 begun, "joined", or "astray" by somebody who would not have gone past the cache as the load does."""
+
+_ASKED = object()
+"""In a trace: a select asked its cache."""
 
 _trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _loading: ContextVar[Sequence[Story]] = ContextVar("loading", default=())
@@ -101,6 +107,15 @@ class Witness:
             return via, story.node
 
         return way
+
+    def list_way(self, trace: Trace) -> tuple[str, str]:
+        """The same of a select's answer: "list" if it was cached, or is from now on."""
+        if _ASKED not in trace:
+            return "past", ""  # its owner's mode has no caches
+        for id, (_, story, _) in trace.items():
+            if isinstance(id, EntryId) and story is not None and story.via == "past":
+                return "past", story.node
+        return "list", ""
 
     async def watch_the_loop(self) -> None:
         """For ever."""
@@ -173,6 +188,19 @@ class Witness:
         Loader.load = _load  # type: ignore[method-assign]
         Loader._answer = _answered  # type: ignore[method-assign,assignment]
         Loader._read = _read  # type: ignore[method-assign]
+
+        self._install_selects()
+
+    def _install_selects(self) -> None:
+        select = QueryCache.answer
+
+        async def answer(self: QueryCache, query: Query, bookmark: Bookmark | None) -> Answered:
+            trace = _trace.get()
+            if trace is not None:
+                trace[_ASKED] = ("list", None, "")
+            return await select(self, query, bookmark)
+
+        QueryCache.answer = answer  # type: ignore[method-assign]
 
     def _story(self, flight: InflightLoad) -> Story:
         story = self._stories.get(flight)

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from proof.faults.items import items_of
+from proof.faults.items import SHELF, items_of, listing, shelf_of
 from proof.faults.mirror import Mirror
 from proof.faults.place import HANG, Place, kind_of
 from proof.faults.records import Closed, Counted, Recorder, Turned, now
@@ -172,15 +172,24 @@ class Worker:
             await asyncio.wait(self._callers)
 
     async def everything(self, ids: Sequence[int], tier: str) -> list[int] | None:
-        """The versions that the process has, from L1 on or, with an empty L1, from L2 on, or in its
-        copy; 0: no row. None if it keeps no copy."""
+        """The versions that the process has, from L1 on or, with an empty L1, from L2 on, in cached
+        answers of selects, or in its copy; 0: no row. None if it keeps no copy."""
         if tier == "feed":
             has = self._mirror.versions
             return [has.get(id, 0) for id in ids] if self._setup.service.mirrors else None
+        if tier == "list":
+            return await self._listed(ids)
         if tier == "l2":
             self._db._started.cache.shared.local.clear()
         found = await self._db[self._class].get_many(ids)
         return [found[id].version if id in found else 0 for id in ids]
+
+    async def _listed(self, ids: Sequence[int]) -> list[int]:
+        items, has = self._db[self._class].cached(), dict[int, int]()
+        for first in ids[::SHELF]:
+            rows = await items.rows(listing(shelf_of(first)))
+            has |= {row.id: row.version for row in rows}
+        return [has.get(id, 0) for id in ids]
 
     async def undelivered(self) -> int:
         return len(self._db._started.cache.retry)
