@@ -25,6 +25,7 @@ from repocache.events import (
     LinkMeasured,
     MeasureFailed,
     OutboxMeasured,
+    PurgesMeasured,
     RedisMeasured,
 )
 from repocache.observers.hot_keys import TopCounts
@@ -49,8 +50,9 @@ def watch(
     json: AsJson = False,
 ) -> None:
     """Show live: nodes and their lag, Redis, the channel, writes by owner, the keys that are
-    written most, the outbox, what is written behind; with --metrics also reads by tier. Without it
-    nothing is known of other processes' reads: they tell nobody but their own metrics.
+    written most, the outbox, what edges have still to purge, what is written behind; with --metrics
+    also reads by tier. Without it nothing is known of other processes' reads: they tell nobody but
+    their own metrics.
 
     With --json it ends after --seconds, 2 if none are given, and prints what it saw last.
     """
@@ -73,6 +75,7 @@ class WatchedMoment:
     writes: Mapping[str, float] = field(default_factory=dict)
     hot: Sequence[tuple[str, float]] = ()
     outbox: Mapping[str, float] | None = None
+    purges: Mapping[str, float] | None = None
     behind: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     reads: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     switches: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +93,7 @@ class WatchedMoment:
             "writes": self.writes,
             "hot": [{"key": key, "count": count} for key, count in self.hot],
             "outbox": self.outbox,
+            "purges": self.purges,
             "behind": self.behind,
             "reads": self.reads,
             "switches": self.switches,
@@ -183,6 +187,7 @@ async def look_once(db: Database, heard: HeardWrites, seconds: float) -> Watched
     writes, hot = heard.taken(seconds)
     redis: dict[str, float] = {}
     outbox: dict[str, float] | None = None
+    purges: dict[str, float] | None = None
     behind: dict[str, Mapping[str, float]] = {}
     failed: dict[str, str] = {}
     channel = "no Redis is configured"
@@ -198,7 +203,9 @@ async def look_once(db: Database, heard: HeardWrites, seconds: float) -> Watched
                 "round_trip": each.seconds,
             }
         elif isinstance(each, OutboxMeasured):
-            outbox = {"waiting": each.waiting, "aside": each.aside, "seconds": each.seconds}
+            outbox = _rows(each)
+        elif isinstance(each, PurgesMeasured):
+            purges = _rows(each)
         elif isinstance(each, BehindMeasured):
             behind[each.owner] = {"waiting": each.waiting, "seconds": each.seconds}
         elif isinstance(each, MeasureFailed):
@@ -211,10 +218,15 @@ async def look_once(db: Database, heard: HeardWrites, seconds: float) -> Watched
         writes=writes,
         hot=hot,
         outbox=outbox,
+        purges=purges,
         behind=behind,
         switches={owner: each.mode.value for owner, each in db.counting_switches.items()},
         failed=failed,
     )
+
+
+def _rows(each: OutboxMeasured | PurgesMeasured) -> dict[str, float]:
+    return {"waiting": each.waiting, "aside": each.aside, "seconds": each.seconds}
 
 
 def with_reads(
@@ -275,9 +287,10 @@ def _servers(look: WatchedMoment) -> Table:
         told = f"{memory}, {look.redis['evicted']:.0f} evicted"
         table.add_row("Redis", f"{told}, answers in {look.redis['round_trip'] * 1000:.1f} ms")
     table.add_row("channel", Text(look.channel, style="" if look.channel == "up" else "bold red"))
-    if look.outbox is not None:
-        waits = f"{look.outbox['waiting']:.0f} waiting, {look.outbox['aside']:.0f} put aside"
-        table.add_row("outbox", f"{waits}, the oldest {look.outbox['seconds']:.1f} s")
+    for name, rows in (("outbox", look.outbox), ("purges", look.purges)):
+        if rows is not None:
+            waits = f"{rows['waiting']:.0f} waiting, {rows['aside']:.0f} put aside"
+            table.add_row(name, f"{waits}, the oldest {rows['seconds']:.1f} s")
     for owner, each in look.behind.items():
         table.add_row(owner, f"{each['waiting']:.0f} pending, {each['seconds']:.1f} s")
     for what, why in look.failed.items():

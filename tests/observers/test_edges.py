@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
 from starlette.responses import PlainTextResponse
 
 from repocache import events
+from repocache.cli.watch import HeardWrites, look_once, picture
 from repocache.http import HttpCache, Public
 from repocache.observers import LiveFigures
 from repocache.observers import catalogue as metrics
@@ -51,6 +54,23 @@ async def test_a_commit_is_seen_at_the_edge(repocache_endpoints: Endpoints) -> N
         await until(nothing_waits, "its row is gone")
         assert shop(metrics.PURGES_AGE) == 0
         assert shop(metrics.EDGE_WAITING, EDGE) == 0
+
+
+async def test_the_terminal_shows_what_edges_have_still_to_purge(
+    repocache_endpoints: Endpoints,
+) -> None:
+    async with playing_edge() as edge, watched(repocache_endpoints, edges=edge.edges) as shop:
+        await in_rotation(shop)
+        await shop.rename(1, "x")
+        seen = await look_once(shop.db, HeardWrites(), 1.0)
+        assert seen.document["purges"]["waiting"] == 1
+        console = Console(width=100)
+        with console.capture() as captured:
+            console.print(picture(seen))
+        assert re.search(r"purges +│ 1 waiting, 0 put aside", captured.get())
+    async with watched(repocache_endpoints) as shop:
+        seen = await look_once(shop.db, HeardWrites(), 1.0)
+        assert seen.document["purges"] is None
 
 
 async def test_what_an_edge_does_not_take_waits_and_counts(repocache_endpoints: Endpoints) -> None:
