@@ -157,9 +157,10 @@ def undeclared(
 def remedy(left: Iterable[str]) -> str:
     """What to do about what is undeclared."""
     names, found = frozenset(left), []
-    if names - {ANY, THE_BODY} and not all(name.startswith("scope:") for name in names):
+    parts = {name for name in names if name.startswith("scope:")}
+    if names - parts - {ANY, THE_BODY}:
         found.append("name headers in `vary`, or in `sees` if the answer does not depend on them")
-    if any(name.startswith("scope:") for name in names):
+    if parts:
         found.append("name in `sees` what the answer depends on no more than its URL says")
     if ANY in names:
         found.append("look at headers by their names (`*`: at all of them)")

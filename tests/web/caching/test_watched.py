@@ -274,6 +274,7 @@ def test_parts_of_the_scope_are_declared_letter_by_letter() -> None:
         ),
         ({"scope:client"}, ["no more than its URL", "Private("], ["`vary`", "by their names"]),
         ({"*"}, ["by their names", "Private("], ["`vary`", "`sees`"]),
+        ({"*", "scope:user"}, ["by their names", "URL"], ["`vary`"]),
         ({THE_BODY}, ["Private("], ["`vary`", "`sees`", "by their names"]),
         ({THE_BODY, "accept", "*", "scope:user"}, ["`vary`", "URL", "by their names"], []),
     ],
