@@ -18,9 +18,12 @@ from repocache.nodes.cut_record import PAGE, PATIENCE, CutRecord, cut_record, is
 from repocache.nodes.wal import ReplicaReading
 from repocache.testing import Endpoints, Servers
 from repocache.testing.postgres import PostgresServer
+from tests.nodes.bouncer import IGNORED, bouncing, find_bouncer
 from tests.nodes.conftest import QUICK, Watched, watching
 from tests.shop import until
 
+PATIENT = replace(QUICK, probe_timeout=20.0, connect_timeout=20.0)
+"""Polls wait in the pooler's queue, too."""
 END = 7 * PAGE
 WAITING = ReplicaReading(
     in_recovery=True,
@@ -134,6 +137,28 @@ async def test_an_idle_primary_is_asked_to_complete_it_once(
         assert await transactions(repocache_servers) == before + ONE
         assert not told(watched)
         assert not watched.seen(NodeOut)
+
+
+async def test_it_is_asked_through_a_pooler_too(
+    repocache_endpoints: Endpoints, repocache_servers: Servers
+) -> None:
+    program = find_bouncer()
+    if program is None:
+        pytest.skip("no pgbouncer is installed (Debian's package: pgbouncer)")
+    ignoring = f"ignore_startup_parameters = {IGNORED}"
+    with bouncing(program, repocache_endpoints.primary, "pool_mode = transaction", ignoring) as url:
+        async with (
+            watching(url, repocache_endpoints.replicas, PATIENT) as watched,
+            cut(repocache_endpoints, repocache_servers),
+        ):
+
+            async def level() -> bool:
+                return not await is_cut(repocache_servers)
+
+            before = await transactions(repocache_servers)
+            await until(level, "the replica has the whole record")
+            assert await transactions(repocache_servers) == before + ONE
+            assert not told(watched)
 
 
 async def test_a_process_that_starts_then_has_its_replicas_soon(
