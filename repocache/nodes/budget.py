@@ -108,7 +108,7 @@ class PrimaryBudget:
             del self._apart[waiter.client][waiter]
             self._tidy(waiter.client)
         else:
-            del self._line[waiter]
+            self._line.pop(waiter, None)
             self._claims_less(waiter.client)
             self._advance()
 
@@ -129,8 +129,15 @@ class PrimaryBudget:
             self._apart.pop(client, None)
 
     def _advance(self) -> None:
+        """Gives free places to the first in line.
+
+        1. A waiter's time ends, or its caller is cancelled: its turn is cancelled at once; 2. a
+        place comes free; 3. the waiter runs, and gives up. The place is the next one's.
+        """
         while self._free and self._line:
             waiter, _ = self._line.popitem(last=False)
+            if waiter.turn.cancelled():
+                continue
             self._free -= 1
             waiter.turn.set_result(None)
 

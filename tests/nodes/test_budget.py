@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repocache.errors import ConfigurationError, PrimaryBudgetExceeded
-from repocache.nodes.budget import LINE, PrimaryBudget
+from repocache.nodes.budget import LINE, PlaceCount, PrimaryBudget
 
 
 async def test_beyond_it_the_error_says_what_to_do() -> None:
@@ -42,6 +42,35 @@ async def test_who_gives_up_leaves_its_place_in_the_line() -> None:
     await asyncio.gather(first, return_exceptions=True)
     budget.release()
     await second
+
+
+async def test_a_place_that_comes_free_as_a_waiter_gives_up_is_the_next_ones() -> None:
+    """Its turn is cancelled at once, and it gives up later."""
+    budget = PrimaryBudget(1, 60.0)
+    await budget.acquire("a")
+    first, second = (asyncio.create_task(budget.acquire(name)) for name in "bc")
+    await asyncio.sleep(0)
+    first.cancel()
+    budget.release()
+    async with asyncio.timeout(20):
+        await second
+    await asyncio.gather(first, return_exceptions=True)
+    assert first.cancelled()
+    assert budget.count == PlaceCount(1, 1, 0)
+    budget.release()
+    assert budget.count == PlaceCount(0, 1, 0)
+
+
+async def test_nor_is_one_lost_whose_client_has_its_share() -> None:
+    budget = PrimaryBudget(2, 60.0)
+    await budget.acquire("a", "ada")
+    apart = asyncio.create_task(budget.acquire("b", "ada"))
+    await asyncio.sleep(0)
+    assert budget.count == PlaceCount(1, 2, 1)
+    apart.cancel()
+    budget.release("ada")
+    await asyncio.gather(apart, return_exceptions=True)
+    assert (budget.count, dict(budget._claims)) == (PlaceCount(0, 2, 0), {})
 
 
 @pytest.mark.parametrize("reads, wait", [(0, 1.0), (1, -1.0)])
