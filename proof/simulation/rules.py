@@ -13,6 +13,7 @@ from types import MappingProxyType
 from unittest.mock import patch
 
 from proof.protocol import (
+    edge_switches,
     outbox_switches,
     refresh_switches,
     renewal_switches,
@@ -27,6 +28,7 @@ from proof.simulation.tag_rules import TAG_RULES, TAGS_ELSEWHERE, TAGS_FOUND
 from repocache.routing import routing
 
 __all__ = [  # they add switches
+    "edge_switches",
     "outbox_switches",
     "refresh_switches",
     "renewal_switches",
@@ -60,6 +62,11 @@ def rule_off(name: str) -> AbstractContextManager[None]:
     return SIMULATED[name]() if name in SIMULATED else SWITCHES[name]()
 
 
+OF_EDGES = (
+    "look again", "again", "heard", "arrived", "edges' outbox", "kept", "past", "strange tags",
+    "another record's tags", "a lost record's tags", "proven tags", "ripe tags", "tags ripe before",
+    "the same record's tags",
+)  # fmt: skip
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "primary only": (
@@ -73,6 +80,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "as stored": ("there is no object in memory: a put is read from the database's rows"),
         "new value": ("its services have no lookups"),
         "still has": ("its services have no lookups"),
+        **dict.fromkeys(OF_EDGES, "no caches stand in front of its services"),
         **TAGS_ELSEWHERE,
         **RENEWALS_ELSEWHERE,
         "unknown stays": (
