@@ -71,6 +71,7 @@ async def test_no_promise_is_broken_beside_an_old_primary(
     [
         ("floor", LAGGING, {"stale fill", "applied", "own process", "late"}),
         ("bookmark", LAGGING, {"own write"}),
+        ("tags of unknown shapes", (), {"own write", "late", "ending"}),
         ("newer timeline", BESIDE, {"own write", "monotonic", "stale fill", "applied", "late"}),
     ],
 )

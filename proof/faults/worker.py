@@ -25,14 +25,14 @@ from proof.faults.records import Closed, Counted, Recorder, Turned, now
 from proof.faults.services import MAX_LAG, Service
 from proof.faults.traffic import Guest, Traffic
 from proof.faults.witness import Hearer, Witness
-from proof.protocol import wider_switches
+from proof.protocol import tag_switches, wider_switches
 from proof.protocol.switches import rule_off
 from repocache import CacheMode, Database, OutboxMode, Settings, TopologySettings
 from repocache.engines.topology_settings import Replica
 from repocache.redis_link import LinkSettings
 from repocache.redis_link.breaker import BreakerSettings
 
-__all__ = ["wider_switches"]  # it adds switches
+__all__ = ["tag_switches", "wider_switches"]  # they add switches
 
 CALLERS = 6
 TOPOLOGY = TopologySettings(max_lag=MAX_LAG, connect_timeout=1.0)

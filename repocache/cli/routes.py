@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import getattr_static
 from typing import Any
 
 from repocache.database import Database
@@ -23,8 +24,9 @@ def tell_routes(names: Mapping[str, Any], db: Database) -> None:
 
 
 def _declared(app: Any, db: Database) -> Iterator[Any]:
-    """The `routes` of its HttpCache over this database."""
-    declared = getattr(app, "user_middleware", None)
+    """The `routes` of its HttpCache over this database. A value that answers for another one, as a
+    proxy of what a request alone has, is not asked."""
+    declared = getattr_static(app, "user_middleware", None)
     for each in declared if isinstance(declared, list) else ():
         if getattr(each, "cls", None) is HttpCache:
             arguments = dict(zip(("db", "routes"), each.args, strict=False)) | each.kwargs

@@ -46,6 +46,7 @@ from repocache.history import is_newer
 from repocache.nodes.clock import ALLOWED, Outages, PrimaryClock
 from repocache.nodes.lineage import Lineage
 from repocache.nodes.probe import PrimaryReading, Probe, ProbeFailed, refuses_positions
+from repocache.nodes.record_completion import RecordCompletion
 from repocache.nodes.shared_poll import SharedPoll
 from repocache.nodes.wal import PrimaryPosition, PrimaryView, Trail
 from repocache.redaction.foreign import in_brief
@@ -58,10 +59,6 @@ BY_TIME = (
     "replicas cannot prove what they have replayed: a session reads the primary for a while after "
     "it wrote, only the primary fills caches, and replicas do not leave the rotation for lagging; "
     "on PostgreSQL let the role execute pg_control_system()"
-)
-IDLE = (
-    "replicas wait for the rest of a WAL record, and seem to lag until something is committed, or "
-    "for 15 seconds; let the role execute pg_current_xact_id()"
 )
 
 
@@ -85,6 +82,7 @@ class Primary:
         self.probe = Probe(
             probing, settings.connect_timeout, settings.probe_timeout, self.poll.nudge, self.way
         )
+        self._completion = RecordCompletion(self.probe, observe)
         self.in_flight = 0
         #: Why it does not answer, empty if it does.
         self.out = ""
@@ -108,7 +106,6 @@ class Primary:
         self.lineage = Lineage()
         self._address = ""
         self._trail = Trail()
-        self._to_complete = self._completed = 0
         self._pause = settings.sample_every
         self._failures = 0
         self._retry_at = 0.0
@@ -145,6 +142,7 @@ class Primary:
         """Find out whether there are positions, and the first history. Raises
         DatabaseUnavailable."""
         self._closed = self._explained = False
+        self._completion.begin()
         try:
             await self._connect_probe()
             await self._sample()
@@ -198,8 +196,7 @@ class Primary:
     def complete(self, end: int) -> None:
         """A replica waits for the rest of the record amid which the flushed WAL ends, here
         (`cut_record`). The next poll has it flushed; once for each such end."""
-        if end == self._trail.newest and end != self._completed:
-            self._to_complete = self._completed = end
+        if end == self._trail.newest and self._completion.want(end):
             self.poll.nudge()
 
     async def close(self, grace: float) -> None:
@@ -230,17 +227,8 @@ class Primary:
             self.out, self.silent = "", False
             self.outages.ended(self.clock.now())
             self._observe(NodeBack(NAME))
-        await self._complete()
+        await self._completion.run()
         return position
-
-    async def _complete(self) -> None:
-        end, self._to_complete = self._to_complete, 0
-        if not end:
-            return
-        try:
-            await self.probe.complete()
-        except Exception as error:  # noqa: BLE001 - what it means for the primary says the next poll
-            self._observe(Degraded("idle primary", f"{IDLE}: {in_brief(error)}"))
 
     async def _sample_twice(self) -> PrimaryPosition | None:
         """One sample; a connection that died unnoticed since the last one is replaced at once."""

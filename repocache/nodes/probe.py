@@ -61,8 +61,8 @@ FROM (SELECT (pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint AS re
 """
 ALIVE_SQL = "SELECT 1"
 CLOCK_SQL = "SELECT extract(epoch FROM pg_catalog.clock_timestamp())::float8"
-# Its commit writes a record that is flushed, to its end, and with it whatever waits before it. It
-# changes nothing, and is allowed in a read-only transaction.
+# Its commit writes a record, which the WAL writer flushes soon, and with it whatever waits before.
+# It changes nothing, and is allowed in a read-only transaction.
 COMPLETE_SQL = "SELECT CAST(pg_catalog.pg_current_xact_id() AS text)"
 REFUSALS = ("42501", "42883", "0A000")
 """SQLSTATE: not permitted, no such function, not supported: what databases without positions say
@@ -206,7 +206,7 @@ class Probe:
         return replica_reading(row, self._server, began, time.monotonic())
 
     async def complete(self) -> None:
-        """Have the primary flush all of its WAL, to the end of a record. Raises as `primary`
+        """Have the primary flush all of its WAL, soon, to the end of a record. Raises as `primary`
         does."""
         await self.fetch(COMPLETE_SQL)
 

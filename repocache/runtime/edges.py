@@ -158,11 +158,7 @@ class RunningEdges:
             await asyncio.sleep(EVERY)
             due = self.queue.take_due(time.monotonic())
             if due:
-                try:
-                    await self._second(due)
-                except BaseException:
-                    self.queue.later.extendleft(reversed(due))
-                    raise
+                await self._second(due)
 
     async def _first(self, batch: Batch) -> None:
         if batch:
@@ -170,14 +166,18 @@ class RunningEdges:
             self.purger.soon(purged(found.batch))
 
     async def _second(self, due: Sequence[Later]) -> None:
+        """What fails is tried again here if no relay would: by the next life of the task, or by
+        whoever leaves, if it was cancelled."""
         try:
             await self.deliver(merged((each.batch for each in due), MOST_KEYS))
-        except EdgeFailed:
+        except BaseException as error:
             alone = [each.batch for each in due if not each.rows]
             if alone:
                 at = time.monotonic() + PAUSE
                 self.queue.later.appendleft(Later(at, merged(alone, MOST_KEYS), ()))
-            return
+            if isinstance(error, EdgeFailed):
+                return
+            raise
         rows = tuple(row for each in due for row in each.rows)
         if rows:
             self.purges.acknowledge(rows)

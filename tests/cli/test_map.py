@@ -6,13 +6,16 @@ import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
 
+from repocache.cli.live import settled
 from repocache.edges.declared import Edges
 from repocache.edges.fastly import Fastly
 from repocache.edges.varnish import Varnish
+from repocache.events import Out
 from repocache.layering.drawn_tier import (
     DeclaredServers,
     DrawnEdge,
@@ -24,6 +27,7 @@ from repocache.layering.drawn_tier import (
 )
 from repocache.layering.svg import as_svg
 from repocache.layering.text import as_mermaid, as_text
+from repocache.nodes.topology import NodeStatus
 from repocache.pages.policy import PageCache
 from repocache.runtime.served import RouteDescription
 from repocache.testing import Endpoints, Servers
@@ -202,7 +206,7 @@ def test_routes_are_what_the_browser_and_the_edges_own() -> None:
     assert "/me" not in tiers["varnish host"]
 
 
-SITE = """
+SITE = '''
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from repocache import Database
@@ -214,9 +218,28 @@ app = FastAPI()
 app.add_middleware(HttpCache, db=db, routes={"/products/{id}": Public(max_age=60)})
 app.add_middleware(CausalMiddleware, db=db, carrier=Cookie(secure=False))
 positional = FastAPI(middleware=[Middleware(HttpCache, other, {"/about": Public(max_age=7)})])
+class Elsewhere:
+    """As a proxy of what there is during a request alone."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("there is no request")
+
+current = Elsewhere()
 wrong = FastAPI()
 wrong.add_middleware(HttpCache, db=other, routes={"no slash": NoStore()})
-"""
+'''
+
+
+async def test_a_node_that_is_not_in_the_rotation_yet_has_its_time() -> None:
+    looks = iter((Out.LAGGING, Out.LAGGING, ""))
+
+    class Starting:
+        @property
+        def nodes(self) -> tuple[NodeStatus, ...]:
+            return (NodeStatus("db2", next(looks, ""), 0, None),)
+
+    starting: Any = Starting()
+    assert [each.out for each in await settled(starting)] == [""]
 
 
 @pytest.mark.parametrize(

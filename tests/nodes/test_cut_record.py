@@ -7,14 +7,17 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from asyncpg.exceptions import InsufficientPrivilegeError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from repocache.engines.server import Process, System
-from repocache.events import Degraded, NodeOut
+from repocache.events import Degraded, Event, NodeOut
 from repocache.nodes.cut_record import PAGE, PATIENCE, CutRecord, cut_record, is_overdue
+from repocache.nodes.record_completion import RecordCompletion
 from repocache.nodes.wal import ReplicaReading
 from repocache.testing import Endpoints, Servers
 from repocache.testing.postgres import PostgresServer
@@ -69,6 +72,56 @@ def test_it_is_waited_for_a_while() -> None:
     moved = cut_record(first, replace(later, position=END - 8), END)
     assert moved is not None
     assert not is_overdue(moved, later.ended)
+
+
+class Answering:
+    """A probe whose next answers are these errors; then it is asked in peace."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.asked = 0
+        self._errors = list(errors)
+
+    async def complete(self) -> None:
+        self.asked += 1
+        if self._errors:
+            raise self._errors.pop(0)
+
+
+def completion(*errors: Exception) -> tuple[RecordCompletion, Any, list[Event]]:
+    probe: Any = Answering(*errors)
+    seen: list[Event] = []
+    return RecordCompletion(probe, seen.append), probe, seen
+
+
+async def test_each_end_is_asked_for_once() -> None:
+    found, probe, seen = completion()
+    await found.run()
+    for end in (END, END, END + PAGE, END + PAGE):
+        found.want(end)
+        await found.run()
+    assert (probe.asked, seen) == (2, [])
+
+
+async def test_a_question_that_is_lost_is_asked_again() -> None:
+    found, probe, seen = completion(ConnectionResetError("gone"), TimeoutError())
+    for _ in range(4):
+        found.want(END)
+        await found.run()
+    assert (probe.asked, seen) == (3, []), "lost twice, and not asked again once it was answered"
+
+
+async def test_a_role_that_may_not_is_told_of_once_and_asked_anew_after_a_start() -> None:
+    refused = InsufficientPrivilegeError("permission denied for function pg_current_xact_id")
+    found, probe, seen = completion(refused, refused)
+    for end in (END, END + PAGE, END):
+        found.want(end)
+        await found.run()
+    assert probe.asked == 1
+    [told] = seen
+    assert isinstance(told, Degraded)
+    assert "pg_current_xact_id()" in told.lost
+    found.begin()
+    assert found.want(END)
 
 
 async def sql(server: PostgresServer, statement: str) -> list[str]:

@@ -285,9 +285,16 @@ async def test_leaving_purges_what_was_about_to_be_purged_again(
     assert edge.times("product:1") == 2
 
 
+@pytest.mark.parametrize("rows", [True, False], ids=["rows", "no table"])
 async def test_what_fails_unexpectedly_is_purged_all_the_same(
-    repocache_endpoints: Endpoints, edge: PlayedEdge, monkeypatch: pytest.MonkeyPatch
+    repocache_endpoints: Endpoints,
+    edge: PlayedEdge,
+    sql: Sql,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: bool,
 ) -> None:
+    if not rows:
+        await sql("DROP TABLE repocache_purges")
     original, failing = FamiliarTags.narrowed, [True]
 
     async def narrowed(self: FamiliarTags, batch: Batch, history: str) -> ToPurge:
